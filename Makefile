@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NPM_BIN := node_modules/.bin
+PACKAGES := adapters agents aggregator audit contracts devnet ledger node protocol rescind training unlearning
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format proto contracts clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+setup: $(VENV)/.installed node_modules/.installed ## Install what is missing (leaves .venv/bin/rescind)
+
+demo: setup ## Run the consortium of four organizations, start to certificate
+	@$(BIN)/rescind demo $(ARGS)
+
+test: setup ## Run all tests
+	@$(NPM_BIN)/forge test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff, strict types, import layers, forge fmt, slither
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(NPM_BIN)/forge fmt --check
+	PATH="$(CURDIR)/$(NPM_BIN):$(CURDIR)/$(BIN):$$PATH" $(BIN)/slither . --config-file slither.config.json
+
+format: setup ## Rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(NPM_BIN)/forge fmt
+
+proto: setup ## Regenerate protocol/generated from protocol/rescind.proto
+	$(BIN)/python -m protocol.generate
+
+contracts: setup ## Recompile contracts/artifacts from contracts/src
+	$(BIN)/python -m contracts.compiler
+
+clean: ## Remove runs and build products, keep the installed tools
+	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# torch is named with its exact version: a range would take the newest build instead of the pinned one.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@scripts/prerequisites $(PYTHON)
+	@echo "Setting up the Python environment in $(VENV) (once)..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,contracts,dev]'
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json
+	@scripts/prerequisites $(PYTHON)
+	@echo "Installing the chain and compiler packages in node_modules (once)..."
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
