@@ -1,0 +1,113 @@
+"""Whose parameters are where in an adapter, what each weighs, and where they start."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.delta import WEIGHT_ONE, Totals
+from adapters.errors import ArtifactError
+from adapters.parameters import ConsortiumParameters, Layout
+
+SHARED = "shared"
+
+
+def weights(layout: Layout, organizations: Sequence[str]) -> dict[str, int]:
+    """The consortium's rule: a function of who is in, and of nothing else.
+
+    blocks: 10,000 each. shared: equal shares of 10,000, the remainder one by one to the lowest
+    addresses.
+    """
+    ordered = sorted(organizations, key=str.lower)
+    if layout == "blocks":
+        return dict.fromkeys(ordered, WEIGHT_ONE)
+    if not ordered:
+        return {}
+    share, remainder = divmod(WEIGHT_ONE, len(ordered))
+    return {who: share + (place < remainder) for place, who in enumerate(ordered)}
+
+
+def owner(layout: Layout, organization: str) -> str:
+    """Prefix of the tensor names that `organization` contributes to."""
+    return organization.lower() if layout == "blocks" else SHARED
+
+
+def qualify(owner: str, name: str) -> str:
+    return f"{owner}/{name}"
+
+
+def split_owner(name: str) -> tuple[str, str]:
+    """('0xabc...', 'model.layers.0.self_attn.q_proj.lora_B') of a qualified name."""
+    prefix, slash, bare = name.partition("/")
+    if not slash or not prefix or not bare:
+        raise ArtifactError(f"tensor name {name!r} has no owner: expected OWNER/NAME")
+    return prefix, bare
+
+
+def owners(tensors: Mapping[str, object]) -> list[str]:
+    return sorted({split_owner(name)[0] for name in tensors})
+
+
+def block(tensors: Totals, owner: str) -> dict[str, NDArray[np.int64]]:
+    """The tensors of one owner, by bare name."""
+    prefix = f"{owner}/"
+    return {
+        name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
+    }
+
+
+def initial(
+    seed: int, owner: str, name: str, shape: tuple[int, ...], *, fraction_bits: int
+) -> NDArray[np.int32]:
+    """Where a LoRA tensor starts, on the fixed-point grid; the same integers on every platform.
+
+    B is zero. A (rank, in) is uniform in +-1/sqrt(in), torch's default for a linear layer
+    (Kaiming-uniform with a = sqrt(5)), from 32-bit words of SHAKE-256 (FIPS 202) over
+    "rescind.initial/1|seed|owner|name", little-endian.
+    """
+    if name.endswith(".lora_B"):
+        return np.zeros(shape, dtype=np.int32)
+    if not name.endswith(".lora_A") or len(shape) != 2:
+        raise ArtifactError(f"{name!r} with shape {shape} is not a LoRA tensor")
+    count = math.prod(shape)
+    stream = hashlib.shake_256(f"rescind.initial/1|{seed}|{owner}|{name}".encode())
+    words = np.frombuffer(stream.digest(4 * count), dtype="<u4").astype(np.int64)
+    bound = math.isqrt((1 << (2 * fraction_bits)) // shape[1])
+    return ((words * (2 * bound + 1) >> 32) - bound).astype(np.int32).reshape(shape)
+
+
+def materialize(
+    totals: Totals,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    parameters: ConsortiumParameters,
+    owner: str,
+) -> dict[str, NDArray[np.float32]]:
+    """Float parameters of one block: (initial x 10,000 + total) / (2^fraction_bits x 10,000).
+
+    `totals` has bare names, a subset of those of `shapes`; what it lacks stays where it started.
+    """
+    unknown = sorted(set(totals) - set(shapes))
+    if unknown:
+        raise ArtifactError(
+            f"adapter has tensors {unknown[:3]} for which the base model has no place"
+        )
+    unit = float(2**parameters.fraction_bits) * WEIGHT_ONE
+    result = {}
+    for name, shape in shapes.items():
+        start = initial(
+            parameters.seed, owner, name, shape, fraction_bits=parameters.fraction_bits
+        ).astype(np.int64)
+        total = start * WEIGHT_ONE
+        if name in totals:
+            if totals[name].shape != shape:
+                raise ArtifactError(
+                    f"adapter tensor {name!r} has shape {totals[name].shape}, expected {shape}"
+                )
+            total = total + totals[name]
+        result[name] = (total / unit).astype(np.float32)
+    return result

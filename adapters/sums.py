@@ -1,0 +1,52 @@
+"""What a model is made of, as a sum over registered deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.delta import IntTensors, weighted_sum
+from adapters.layout import weights
+from adapters.parameters import Layout
+
+Load = Callable[[str], IntTensors]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One delta in a model: its artifact and its weight in basis points."""
+
+    round_id: int
+    organization: str
+    artifact_id: str
+    weight: int
+
+
+def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.int64]]:
+    """Sum of weight x delta over all terms; the same integers in any order.
+
+    Deltas are loaded one at a time, so memory stays at two adapters whatever the history.
+    """
+    return weighted_sum((load(term.artifact_id), term.weight) for term in terms)
+
+
+def without(terms: Sequence[Term], excluded: Collection[str], layout: Layout) -> list[Term]:
+    """The terms of everybody else, each round re-weighted by the rule for who remains."""
+    gone = {organization.lower() for organization in excluded}
+    kept = sorted(
+        (term for term in terms if term.organization.lower() not in gone),
+        key=lambda term: (term.round_id, term.organization.lower()),
+    )
+    result = []
+    for _, group in groupby(kept, key=lambda term: term.round_id):
+        members = list(group)
+        share = weights(layout, [term.organization for term in members])
+        result += [
+            Term(term.round_id, term.organization, term.artifact_id, share[term.organization])
+            for term in members
+        ]
+    return result
