@@ -1,0 +1,33 @@
+"""The parameters a devnet consortium agrees on unless told otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters import ConsortiumParameters, Coupling, LoraParameters, TrainingParameters
+
+BASE_MODEL = Path(__file__).parent / "base_model" / "model"
+
+
+def default_parameters(
+    coupling: Coupling, base_model_id: str, *, seed: int, name: str = "devnet"
+) -> ConsortiumParameters:
+    """Measured in docs/decisions/002-coupling.md."""
+    isolated = coupling == "isolated"
+    return ConsortiumParameters(
+        name=name,
+        base_model_id=base_model_id,
+        coupling=coupling,
+        layout="blocks" if isolated else "shared",
+        seed=seed,
+        lora=LoraParameters(rank=8, alpha=16, train_a=isolated),
+        training=TrainingParameters(
+            steps_per_round=80,
+            batch_size=32,
+            learning_rate=5e-3 if isolated else 1.5e-2,
+            max_length=512,
+        ),
+        fraction_bits=20,
+        clip_norm=256.0,
+        max_artifact_bytes=64 * 2**20,
+    )

@@ -1,0 +1,138 @@
+"""RFC 9162 Merkle trees (section 2.1): leaf and node prefixes, never a duplicated node.
+
+Trees are given as the hashes of their complete, aligned subtrees: `subtree(level, place)` covers
+the leaves place * 2^level up to (place + 1) * 2^level. So a root or a proof reads O(log n) hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+Subtree = Callable[[int, int], bytes]
+
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
+    """Subtree hashes over leaf hashes held in memory."""
+
+    def subtree(level: int, place: int) -> bytes:
+        if level == 0:
+            return leaves[place]
+        return node_hash(subtree(level - 1, 2 * place), subtree(level - 1, 2 * place + 1))
+
+    return subtree
+
+
+def root(size: int, subtree: Subtree) -> bytes:
+    """Root of the first `size` leaves."""
+    return EMPTY_ROOT if size == 0 else _range_hash(0, size, subtree)
+
+
+def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
+    """Section 2.1.3.1. Raises ValueError unless 0 <= index < size."""
+    if not 0 <= index < size:
+        raise ValueError(f"no leaf {index} in a tree of {size}")
+    proof: list[bytes] = []
+    start, end = 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            proof.append(_range_hash(middle, end, subtree))
+            end = middle
+        else:
+            proof.append(_range_hash(start, middle, subtree))
+            start = middle
+    return proof[::-1]
+
+
+def consistency_proof(first: int, second: int, subtree: Subtree) -> list[bytes]:
+    """Section 2.1.4.1. Raises ValueError unless 0 < first <= second."""
+    if not 0 < first <= second:
+        raise ValueError(f"no consistency proof from {first} to {second}")
+    proof: list[bytes] = []
+    start, end, known = 0, second, True
+    while first != end:
+        middle = start + _split(end - start)
+        if first <= middle:
+            proof.append(_range_hash(middle, end, subtree))
+            end = middle
+        else:
+            proof.append(_range_hash(start, middle, subtree))
+            start, known = middle, False
+    if not known:
+        proof.append(_range_hash(start, end, subtree))
+    return proof[::-1]
+
+
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
+) -> bool:
+    """Section 2.1.3.2."""
+    if not 0 <= index < size:
+        return False
+    node, last, computed = index, size - 1, leaf
+    for sibling in proof:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            computed = node_hash(sibling, computed)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            computed = node_hash(computed, sibling)
+        node, last = node >> 1, last >> 1
+    return last == 0 and computed == expected_root
+
+
+def verify_consistency(
+    first: int, second: int, proof: Sequence[bytes], first_root: bytes, second_root: bytes
+) -> bool:
+    """Section 2.1.4.2."""
+    if not 0 < first <= second:
+        return False
+    if first == second:
+        return not proof and first_root == second_root
+    path = list(proof)
+    if first & (first - 1) == 0:
+        path.insert(0, first_root)
+    if not path:
+        return False
+    node, last = first - 1, second - 1
+    while node & 1:
+        node, last = node >> 1, last >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if node & 1 or node == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        node, last = node >> 1, last >> 1
+    return last == 0 and old == first_root and new == second_root
+
+
+def _split(size: int) -> int:
+    """Largest power of two smaller than `size`."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _range_hash(start: int, end: int, subtree: Subtree) -> bytes:
+    size = end - start
+    if size & (size - 1) == 0:
+        level = size.bit_length() - 1
+        return subtree(level, start >> level)
+    middle = start + _split(size)
+    return node_hash(_range_hash(start, middle, subtree), _range_hash(middle, end, subtree))

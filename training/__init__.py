@@ -1,0 +1,1 @@
+"""Local LoRA training, routing and evaluation. Importing it imports torch."""
