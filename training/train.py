@@ -17,7 +17,7 @@ from training.batches import counted, encode_example, pad, token_losses
 from training.data import Example
 from training.lora import LoraModel
 
-_ADAPTER = "training"
+_ADAPTER = "round"
 _WARM_UP = 10
 
 

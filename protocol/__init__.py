@@ -1,0 +1,60 @@
+"""The wire: identity by certificate, signed updates, artifacts in hash-named chunks."""
+
+from protocol.client import AggregatorClient
+from protocol.config import ChainSettings, IdentitySettings, Section
+from protocol.errors import (
+    AggregatorUnavailable,
+    BadMessage,
+    BadSignature,
+    CertificateProblem,
+    NotAMember,
+    NotPublished,
+    ReusedNonce,
+    TooManyUploads,
+    WrongHash,
+    WrongPhase,
+)
+from protocol.identity import (
+    CertificateAuthority,
+    TlsFiles,
+    fingerprint,
+    new_key,
+    signing_request,
+)
+from protocol.server import AggregatorHandler, Description, SubmittedUpdate, serve
+from protocol.signing import domain, recover_signer, sign_typed, update_typed_data
+from protocol.transfer import CHUNK_BYTES, Manifest, join, split
+
+__all__ = [
+    "CHUNK_BYTES",
+    "AggregatorClient",
+    "AggregatorHandler",
+    "AggregatorUnavailable",
+    "BadMessage",
+    "BadSignature",
+    "CertificateAuthority",
+    "CertificateProblem",
+    "ChainSettings",
+    "Description",
+    "IdentitySettings",
+    "Manifest",
+    "NotAMember",
+    "NotPublished",
+    "ReusedNonce",
+    "Section",
+    "SubmittedUpdate",
+    "TlsFiles",
+    "TooManyUploads",
+    "WrongHash",
+    "WrongPhase",
+    "domain",
+    "fingerprint",
+    "join",
+    "new_key",
+    "recover_signer",
+    "serve",
+    "sign_typed",
+    "signing_request",
+    "split",
+    "update_typed_data",
+]

@@ -1,0 +1,83 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("parameters_id", "chain_id", "rounds_address", "latest_model_id", "adapter_id")
+    PARAMETERS_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    LATEST_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_ID_FIELD_NUMBER: _ClassVar[int]
+    parameters_id: bytes
+    chain_id: int
+    rounds_address: str
+    latest_model_id: int
+    adapter_id: bytes
+    def __init__(self, parameters_id: _Optional[bytes] = ..., chain_id: _Optional[int] = ..., rounds_address: _Optional[str] = ..., latest_model_id: _Optional[int] = ..., adapter_id: _Optional[bytes] = ...) -> None: ...
+
+class Manifest(_message.Message):
+    __slots__ = ("artifact_id", "size", "chunk_ids")
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: bytes
+    size: int
+    chunk_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, artifact_id: _Optional[bytes] = ..., size: _Optional[int] = ..., chunk_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ChunkIds(_message.Message):
+    __slots__ = ("chunk_ids",)
+    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
+    chunk_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, chunk_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Chunk(_message.Message):
+    __slots__ = ("chunk_id", "data")
+    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    chunk_id: bytes
+    data: bytes
+    def __init__(self, chunk_id: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Stored(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SignedUpdate(_message.Message):
+    __slots__ = ("round_id", "manifest", "nonce", "signature")
+    ROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    round_id: int
+    manifest: Manifest
+    nonce: int
+    signature: bytes
+    def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("artifact_id",)
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: bytes
+    def __init__(self, artifact_id: _Optional[bytes] = ...) -> None: ...
+
+class ArtifactId(_message.Message):
+    __slots__ = ("artifact_id",)
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: bytes
+    def __init__(self, artifact_id: _Optional[bytes] = ...) -> None: ...
+
+class ChunkId(_message.Message):
+    __slots__ = ("chunk_id",)
+    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
+    chunk_id: bytes
+    def __init__(self, chunk_id: _Optional[bytes] = ...) -> None: ...

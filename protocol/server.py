@@ -1,0 +1,175 @@
+"""The aggregator's end of the wire: mutual TLS, every caller known by its certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from adapters.errors import RescindError, WireError
+from protocol.errors import CODE_KEY, NotAMember, status_of
+from protocol.generated import rescind_pb2 as pb
+from protocol.generated import rescind_pb2_grpc as rpc
+from protocol.identity import TlsFiles, fingerprint
+from protocol.transfer import CHUNK_BYTES, Manifest, check_chunk, id_from_wire
+
+MESSAGE_BYTES = CHUNK_BYTES + 2**16
+_SERVICE = "rescind.v1.Aggregator"
+
+_Reply = TypeVar("_Reply")
+
+
+@dataclass(frozen=True)
+class SubmittedUpdate:
+    """What an organization says about one artifact; `signature` is not checked yet."""
+
+    round_id: int
+    manifest: Manifest
+    nonce: int
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Description:
+    parameters_id: str
+    chain_id: int
+    rounds_address: str
+    latest_model_id: int
+    adapter_id: str
+
+
+class AggregatorHandler(Protocol):
+    """What the aggregator does with authenticated calls; `organization` is an EIP-55 address."""
+
+    max_artifact_bytes: int
+
+    def organization_of(self, fingerprint: str) -> str | None: ...
+    def describe(self) -> Description: ...
+    def missing(self, organization: str, manifest: Manifest) -> Sequence[str]: ...
+    def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
+    def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
+    def manifest(self, organization: str, artifact_id: str) -> Manifest: ...
+    def chunk(self, organization: str, chunk_id: str) -> bytes: ...
+
+
+def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
+    """A started server and its port. Raises WireError when the address cannot be bound."""
+    key, certificate, authority = tls.read()
+    server = grpc.server(
+        futures.ThreadPoolExecutor(max_workers=16),
+        options=[
+            ("grpc.max_receive_message_length", MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MESSAGE_BYTES),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    rpc.add_AggregatorServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
+    checks = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    checks.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((_SERVICE, reflection.SERVICE_NAME), server)
+    credentials = grpc.ssl_server_credentials(
+        [(key, certificate)], root_certificates=authority, require_client_auth=True
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise WireError(
+            f"cannot listen on {address}: is another process using it, or is it not an address of "
+            "this machine?"
+        ) from error
+    server.start()
+    return server, port
+
+
+class _Servicer(rpc.AggregatorServicer):
+    def __init__(self, handler: AggregatorHandler) -> None:
+        self._handler = handler
+
+    def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.Description:  # noqa: ARG002, N802
+        def reply(_: str) -> pb.Description:
+            found = self._handler.describe()
+            return pb.Description(
+                parameters_id=bytes.fromhex(found.parameters_id),
+                chain_id=found.chain_id,
+                rounds_address=found.rounds_address,
+                latest_model_id=found.latest_model_id,
+                adapter_id=bytes.fromhex(found.adapter_id),
+            )
+
+        return self._answer(context, reply)
+
+    def MissingChunks(self, request: pb.Manifest, context: Any) -> pb.ChunkIds:  # noqa: N802
+        def reply(caller: str) -> pb.ChunkIds:
+            found = self._handler.missing(caller, self._manifest(request))
+            return pb.ChunkIds(chunk_ids=[bytes.fromhex(one) for one in found])
+
+        return self._answer(context, reply)
+
+    def PutChunk(self, request: pb.Chunk, context: Any) -> pb.Stored:  # noqa: N802
+        def reply(caller: str) -> pb.Stored:
+            chunk_id = id_from_wire(request.chunk_id)
+            check_chunk(chunk_id, request.data)
+            self._handler.put_chunk(caller, chunk_id, request.data)
+            return pb.Stored()
+
+        return self._answer(context, reply)
+
+    def SubmitUpdate(self, request: pb.SignedUpdate, context: Any) -> pb.Receipt:  # noqa: N802
+        def reply(caller: str) -> pb.Receipt:
+            manifest = self._manifest(request.manifest)
+            self._handler.submit(
+                caller,
+                SubmittedUpdate(request.round_id, manifest, request.nonce, request.signature),
+            )
+            return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+        return self._answer(context, reply)
+
+    def GetManifest(self, request: pb.ArtifactId, context: Any) -> pb.Manifest:  # noqa: N802
+        return self._answer(
+            context,
+            lambda caller: self._handler.manifest(
+                caller, id_from_wire(request.artifact_id)
+            ).to_wire(),
+        )
+
+    def GetChunk(self, request: pb.ChunkId, context: Any) -> pb.Chunk:  # noqa: N802
+        def reply(caller: str) -> pb.Chunk:
+            data = self._handler.chunk(caller, id_from_wire(request.chunk_id))
+            return pb.Chunk(chunk_id=request.chunk_id, data=data)
+
+        return self._answer(context, reply)
+
+    def _manifest(self, message: pb.Manifest) -> Manifest:
+        return Manifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
+
+    def _answer(self, context: Any, reply: Callable[[str], _Reply]) -> _Reply:
+        try:
+            return reply(self._caller(context))
+        except RescindError as error:
+            structlog.get_logger().warning("refused", code=error.code, reason=str(error))
+            context.set_trailing_metadata(((CODE_KEY, error.code),))
+            context.abort(status_of(error), str(error))
+        except Exception:
+            structlog.get_logger().exception("internal error")
+            context.abort(grpc.StatusCode.INTERNAL, "internal error, see the aggregator's log")
+        raise AssertionError("abort always raises")
+
+    def _caller(self, context: Any) -> str:
+        presented = context.auth_context().get("x509_pem_cert", [])
+        if not presented:
+            raise NotAMember("no client certificate was presented")
+        digest = fingerprint(presented[0])
+        organization = self._handler.organization_of(digest)
+        if organization is None:
+            raise NotAMember(
+                f"the certificate with fingerprint {digest} is not that of a member on chain"
+            )
+        return organization
