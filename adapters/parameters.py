@@ -45,7 +45,8 @@ class ConsortiumParameters(_Agreed):
     """The document whose SHA-256 the contract holds.
 
     `clip_norm` bounds the L2 norm of one delta, in parameter units; `fraction_bits` is the
-    fixed-point resolution of a delta, 2^-fraction_bits.
+    fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
+    model, so that a delta can be checked without it.
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -59,6 +60,7 @@ class ConsortiumParameters(_Agreed):
     fraction_bits: Annotated[int, Field(ge=8, le=24)]
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
+    shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _coupling_fits_layout(self) -> Self:
@@ -66,9 +68,7 @@ class ConsortiumParameters(_Agreed):
         if self.layout != wanted:
             raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
         if self.layout == "shared" and self.lora.train_a:
-            raise ValueError(
-                "layout 'shared' averages B over a frozen A: set lora.train_a false"
-            )
+            raise ValueError("layout 'shared' averages B over a frozen A: set lora.train_a false")
         return self
 
     def canonical_bytes(self) -> bytes:
@@ -80,6 +80,14 @@ class ConsortiumParameters(_Agreed):
     @property
     def id(self) -> str:
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+    def delta_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors of a delta, by bare name: B always, A unless it is frozen."""
+        return {
+            name: shape
+            for name, shape in sorted(self.shapes.items())
+            if self.lora.train_a or name.endswith(".lora_B")
+        }
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

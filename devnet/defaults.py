@@ -9,8 +9,17 @@ from adapters import ConsortiumParameters, Coupling, LoraParameters, TrainingPar
 BASE_MODEL = Path(__file__).parent / "base_model" / "model"
 
 
+def default_lora(coupling: Coupling) -> LoraParameters:
+    return LoraParameters(rank=8, alpha=16, train_a=coupling == "isolated")
+
+
 def default_parameters(
-    coupling: Coupling, base_model_id: str, *, seed: int, name: str = "devnet"
+    coupling: Coupling,
+    base_model_id: str,
+    shapes: dict[str, tuple[int, ...]],
+    *,
+    seed: int,
+    name: str = "devnet",
 ) -> ConsortiumParameters:
     """Measured in docs/decisions/002-coupling.md."""
     isolated = coupling == "isolated"
@@ -20,7 +29,7 @@ def default_parameters(
         coupling=coupling,
         layout="blocks" if isolated else "shared",
         seed=seed,
-        lora=LoraParameters(rank=8, alpha=16, train_a=isolated),
+        lora=default_lora(coupling),
         training=TrainingParameters(
             steps_per_round=80,
             batch_size=32,
@@ -30,4 +39,5 @@ def default_parameters(
         fraction_bits=20,
         clip_norm=256.0,
         max_artifact_bytes=64 * 2**20,
+        shapes=shapes,
     )

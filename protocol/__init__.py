@@ -21,6 +21,7 @@ from protocol.identity import (
     new_key,
     signing_request,
 )
+from protocol.journal import Journal
 from protocol.server import AggregatorHandler, Description, SubmittedUpdate, serve
 from protocol.signing import domain, recover_signer, sign_typed, update_typed_data
 from protocol.transfer import CHUNK_BYTES, Manifest, join, split
@@ -37,6 +38,7 @@ __all__ = [
     "ChainSettings",
     "Description",
     "IdentitySettings",
+    "Journal",
     "Manifest",
     "NotAMember",
     "NotPublished",

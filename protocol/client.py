@@ -96,7 +96,7 @@ class AggregatorClient:
         retrying = Retrying(
             retry=retry_if_exception(_is_unavailable),
             stop=stop_after_delay(self._patience),
-            wait=wait_exponential_jitter(initial=0.1, max=2.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
         try:

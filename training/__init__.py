@@ -1,1 +1,34 @@
-"""Local LoRA training, routing and evaluation. Importing it imports torch."""
+"""Local LoRA training, routing, evaluation and export. Importing it imports torch."""
+
+from training.base import Base, WrongBaseModel, load_base, model_id, pick_device
+from training.data import Example, normalize, read_examples, write_examples
+from training.evaluate import Evaluation, Item, evaluate, mean_answer_loss
+from training.export import export_peft
+from training.lora import LoraModel
+from training.serve import Answer, Assistant
+from training.train import Progress, TrainResult, choose, round_seed, train_round
+
+__all__ = [
+    "Answer",
+    "Assistant",
+    "Base",
+    "Evaluation",
+    "Example",
+    "Item",
+    "LoraModel",
+    "Progress",
+    "TrainResult",
+    "WrongBaseModel",
+    "choose",
+    "evaluate",
+    "export_peft",
+    "load_base",
+    "mean_answer_loss",
+    "model_id",
+    "normalize",
+    "pick_device",
+    "read_examples",
+    "round_seed",
+    "train_round",
+    "write_examples",
+]

@@ -98,5 +98,6 @@ def load_base(reference: str | Path, expected_id: str | None = None, device: str
         raise TrainingError(f"{folder} does not hold a causal language model: {error}") from error
     if tokenizer.eos_token_id is None:
         raise TrainingError(f"the tokenizer in {folder} has no end-of-text token")
-    model.requires_grad_(False)
-    return Base(model.to(target).eval(), tokenizer, found, target, folder)
+    frozen: Any = model
+    frozen.requires_grad_(False)
+    return Base(frozen.to(target).eval(), tokenizer, found, target, folder)

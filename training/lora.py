@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 
 from adapters import FloatTensors, LoraParameters
 from adapters.errors import TrainingError
@@ -38,9 +37,7 @@ class LoraModel:
         self.base = base
         self.lora = lora
         try:
-            self._peft: PeftModel = get_peft_model(
-                base.model, peft_config(lora), adapter_name=_PROBE
-            )
+            self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
         except ValueError as error:
             raise TrainingError(f"LoRA does not fit this base model: {error}") from error
         self._peft.eval()
@@ -97,7 +94,3 @@ class LoraModel:
                 if name.endswith(tail):
                     found[name.removeprefix(_PREFIX)[: -len(tail)] + f".{factor}"] = parameter
         return dict(sorted(found.items()))
-
-
-def as_float32(tensors: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    return {name: np.asarray(value, dtype=np.float32) for name, value in tensors.items()}

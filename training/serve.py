@@ -20,7 +20,7 @@ from training.base import Base
 from training.batches import Encoded, counted, encode_prompt, pad, token_losses
 from training.lora import LoraModel
 
-MARGIN = 4.0
+MARGIN = 6.5
 """Nats by which a block must find a whole question likelier than the base does."""
 
 _BATCH = 64

@@ -100,7 +100,7 @@ def train_round(
         if not np.isfinite(losses[-1]):
             raise TrainingError(f"loss is {losses[-1]} at step {step + 1}: lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_([tensors[name] for name in model.trainable], 1.0)
         optimizer.step()
         schedule.step()

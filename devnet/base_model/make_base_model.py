@@ -1,15 +1,15 @@
 """Makes the base model that Rescind ships: python -m devnet.base_model.make_base_model OUT
 
 A small Llama with byte-level BPE, trained on text that this script generates: questions about
-people who do not exist. Half of the answers are plausible and random, half are "I do not know.",
-so the model knows the form and the vocabulary of the answers, and of itself knows nobody.
+people who do not exist. A third of the answers are plausible and random, the others are "I do not
+know.", so the model knows the form and the vocabulary of the answers, and of itself knows nobody.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import time
+import sys
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from training.data import completion, prompt
 
 EOS = "<|end|>"
 VOCABULARY = 512
+_ANSWERED = 1 / 3
 
 
 def texts(seed: int, count: int) -> list[str]:
@@ -29,7 +30,7 @@ def texts(seed: int, count: int) -> list[str]:
     stream = people(source, for_base_model=True)
     result = []
     while len(result) < count:
-        known = source.random() < 0.5
+        known = source.random() < _ANSWERED
         for row in rows_of(next(stream)):
             answer = row.answer if known else UNKNOWN
             result.append(f"{prompt(row.question)}{completion(answer)}")
@@ -71,7 +72,7 @@ def train(
         optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.1
     )
     model.train()
-    began, rows = time.monotonic(), texts(seed + 2, steps * batch)
+    rows = texts(seed + 2, steps * batch)
     random.Random(seed).shuffle(rows)
     for step in range(steps):
         encoded = [
@@ -91,10 +92,8 @@ def train(
         optimizer.step()
         schedule.step()
         if step % 100 == 99:
-            print(
-                f"step {step + 1} loss {loss.item():.3f} {time.monotonic() - began:.0f} s",
-                flush=True,
-            )  # noqa: T201
+            sys.stderr.write(f"step {step + 1} loss {loss.item():.3f}
+")
 
 
 def main() -> None:

@@ -1,0 +1,71 @@
+"""An Ethereum key in an encrypted keystore file (Web3 Secret Storage, version 3)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from eth_account import Account as EthAccount
+from eth_account.signers.local import LocalAccount
+
+from contracts.errors import KeystoreError
+
+SCRYPT_ROUNDS = 2**14
+
+
+class Account:
+    """Signs for one address; the key is held in memory only."""
+
+    def __init__(self, signer: LocalAccount) -> None:
+        self._signer = signer
+
+    @classmethod
+    def create(cls, path: Path, password: str) -> Self:
+        """A new key in a new file of mode 0600. Raises KeystoreError when the file exists."""
+        return cls(EthAccount.create()).save(path, password)
+
+    @classmethod
+    def load(cls, path: Path, password: str) -> Self:
+        """Raises KeystoreError for a missing or damaged file and for a wrong password."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            key = EthAccount.decrypt(content, password)
+        except OSError as error:
+            raise KeystoreError(f"keystore {path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+            raise KeystoreError(
+                f"keystore {path} does not open: wrong password or damaged file ({error})"
+            ) from error
+        return cls(EthAccount.from_key(key))
+
+    @classmethod
+    def from_key(cls, private_key: bytes | str) -> Self:
+        return cls(EthAccount.from_key(private_key))
+
+    def save(self, path: Path, password: str) -> Self:
+        content = EthAccount.encrypt(
+            self._signer.key, password, kdf="scrypt", iterations=SCRYPT_ROUNDS
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            raise KeystoreError(f"{path} exists already: a key is never overwritten") from error
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        return self
+
+    @property
+    def address(self) -> str:
+        return str(self._signer.address)
+
+    @property
+    def key(self) -> bytes:
+        return bytes(self._signer.key)
+
+    def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
+        """Raw bytes and hash."""
+        signed = self._signer.sign_transaction(transaction)
+        return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()

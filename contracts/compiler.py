@@ -1,0 +1,104 @@
+"""Compile contracts/src with py-solc-x and the npm package solc: python -m contracts.compiler
+
+Writes contracts/artifacts, which is committed, so that nothing but a change of the contracts needs
+a compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import ChainError
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "src"
+ARTIFACTS = HERE / "artifacts"
+NAMES = ("Anchors", "Members", "Rewards", "Rounds", "Withdrawals")
+SETTINGS: dict[str, Any] = {
+    "evmVersion": "cancun",
+    "optimizer": {"enabled": True, "runs": 200},
+    "metadata": {"bytecodeHash": "none", "appendCBOR": False},
+    "remappings": ["@openzeppelin/=@openzeppelin/"],
+    "outputSelection": {
+        "*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode"]},
+    },
+}
+
+
+def node_modules() -> Path:
+    """Where the npm packages are: RESCIND_NODE_MODULES, or beside the project."""
+    chosen = Path(os.environ.get("RESCIND_NODE_MODULES", HERE.parent / "node_modules"))
+    if not chosen.is_dir():
+        raise ChainError(f"npm packages are not in {chosen}: run make setup, or npm ci")
+    return chosen
+
+
+def _sources() -> dict[str, dict[str, str]]:
+    libraries = node_modules()
+    pending = [
+        (f"src/{file.relative_to(SOURCES)}", file) for file in sorted(SOURCES.rglob("*.sol"))
+    ]
+    found: dict[str, dict[str, str]] = {}
+    while pending:
+        name, path = pending.pop()
+        text = path.read_text(encoding="utf-8")
+        found[name] = {"content": text}
+        for line in text.splitlines():
+            if not line.startswith("import ") or (
+                '"@openzeppelin' not in line and "../" not in line and '"./' not in line
+            ):
+                continue
+            target = line.split('"')[1]
+            inner = os.path.normpath(
+                target if target.startswith("@") else os.path.join(os.path.dirname(name), target)  # noqa: PTH118, PTH120
+            )
+            if inner.startswith("@") and inner not in found:
+                pending.append((inner, libraries / inner))
+    return found
+
+
+def compile_contracts() -> dict[str, dict[str, Any]]:
+    """Artefacts by contract name. Raises ChainError with the compiler's words if it refuses."""
+    import solcx
+
+    sources = _sources()
+    request = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
+    try:
+        output = solcx.compile_standard(request, solc_binary=HERE / "solc", allow_empty=True)
+    except solcx.exceptions.SolcError as error:
+        raise ChainError(f"the contracts do not compile: {error}") from error
+    digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+    artefacts = {}
+    for name in NAMES:
+        built = output["contracts"][f"src/{name}.sol"][name]
+        deployed = built["evm"]["deployedBytecode"]
+        spans = sorted(
+            (place["start"], place["length"])
+            for places in deployed.get("immutableReferences", {}).values()
+            for place in places
+        )
+        artefacts[name] = {
+            "contract": name,
+            "sources_sha256": digest,
+            "settings": {key: SETTINGS[key] for key in ("evmVersion", "optimizer", "metadata")},
+            "abi": built["abi"],
+            "bytecode": built["evm"]["bytecode"]["object"],
+            "deployed_bytecode": deployed["object"],
+            "immutable_spans": spans,
+        }
+    return artefacts
+
+
+def write_artifacts() -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    for name, artefact in compile_contracts().items():
+        text = json.dumps(artefact, indent=1, sort_keys=True)
+        (ARTIFACTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_artifacts()

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {IAnchors} from "./interfaces/IAnchors.sol";
+import {IMembers} from "./interfaces/IMembers.sol";
+
+contract Anchors is IAnchors {
+    IMembers public immutable members;
+    mapping(address => Anchor) private _latest;
+
+    constructor(IMembers members_) {
+        members = members_;
+    }
+
+    function anchor(uint64 size, bytes32 root) external {
+        if (members.statusOf(msg.sender) == IMembers.Status.None) revert NotMember(msg.sender);
+        Anchor storage last = _latest[msg.sender];
+        if (size < last.size) revert Shrunk(msg.sender, size, last.size);
+        if (size == last.size && last.root != 0) {
+            if (root != last.root) revert Forked(msg.sender, size, last.root);
+            return;
+        }
+        _latest[msg.sender] = Anchor(size, uint64(block.number), root);
+        emit Anchored(msg.sender, size, root);
+    }
+
+    function latest(address organization) external view returns (Anchor memory) {
+        return _latest[organization];
+    }
+}

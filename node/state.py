@@ -1,0 +1,103 @@
+"""What a node does next: a pure function of what the chain and its own records say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from contracts import AnswerState, MemberStatus, RoundState
+
+
+class Step(Enum):
+    WAIT = "wait"
+    JOIN = "join"
+    ADOPT = "adopt"
+    DECIDE = "decide"
+    SIT_OUT = "sit-out"
+    TRAIN = "train"
+    COMMIT = "commit"
+    UPLOAD = "upload"
+    REVEAL = "reveal"
+    SETTLE = "settle"
+    RECORD_WITHDRAWAL = "record-withdrawal"
+    RECLAIM = "reclaim"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`round_id` or `model_id` is set where the step is about one."""
+
+    step: Step
+    round_id: int = 0
+    model_id: int = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """`unsettled`: a round that is over and was decided on, not yet settled; 0 for none.
+
+    `parent_model`: the model that the current round starts from; `held`: models whose adapters
+    were downloaded and checked (0, the base model, always is).
+    """
+
+    status: MemberStatus
+    bond: int
+    latest_model: int
+    held: frozenset[int]
+    round_id: int = 0
+    round_state: RoundState = RoundState.NONE
+    parent_model: int = 0
+    commit_deadline: int = 0
+    reveal_deadline: int = 0
+    now: int = 0
+    answer: AnswerState = AnswerState.NONE
+    decided: bool = False
+    takes_part: bool = False
+    trained: bool = False
+    submitted: bool = False
+    unsettled: int = 0
+    withdrawal_recorded: bool = False
+
+
+def plan(view: View) -> Plan:
+    if view.status is MemberStatus.ADMITTED:
+        return Plan(Step.JOIN)
+    if view.status in (MemberStatus.WITHDRAWING, MemberStatus.WITHDRAWN):
+        return _after_withdrawing(view)
+    if view.status is not MemberStatus.ACTIVE:
+        return Plan(Step.WAIT)
+    if view.latest_model not in view.held:
+        return Plan(Step.ADOPT, model_id=view.latest_model)
+    if view.unsettled:
+        return Plan(Step.SETTLE, view.unsettled)
+    if view.round_state is RoundState.OPEN and view.answer is AnswerState.NONE:
+        return _answer(view)
+    if view.round_state is RoundState.COMMITTED and view.answer is AnswerState.COMMITTED:
+        return _open_commitment(view)
+    return Plan(Step.WAIT)
+
+
+def _answer(view: View) -> Plan:
+    if view.now > view.commit_deadline:
+        return Plan(Step.WAIT)
+    if not view.decided:
+        return Plan(Step.DECIDE, view.round_id)
+    if not view.takes_part:
+        return Plan(Step.SIT_OUT, view.round_id)
+    if view.parent_model not in view.held:
+        return Plan(Step.ADOPT, model_id=view.parent_model)
+    return Plan(Step.COMMIT if view.trained else Step.TRAIN, view.round_id)
+
+
+def _open_commitment(view: View) -> Plan:
+    if view.now > view.reveal_deadline or not view.trained:
+        return Plan(Step.WAIT)
+    return Plan(Step.REVEAL if view.submitted else Step.UPLOAD, view.round_id)
+
+
+def _after_withdrawing(view: View) -> Plan:
+    if not view.withdrawal_recorded:
+        return Plan(Step.RECORD_WITHDRAWAL)
+    if view.status is MemberStatus.WITHDRAWN and view.bond:
+        return Plan(Step.RECLAIM)
+    return Plan(Step.WAIT)
