@@ -92,8 +92,7 @@ def train(
         optimizer.step()
         schedule.step()
         if step % 100 == 99:
-            sys.stderr.write(f"step {step + 1} loss {loss.item():.3f}
-")
+            sys.stderr.write(f"step {step + 1} loss {loss.item():.3f}\n")
 
 
 def main() -> None:
@@ -105,6 +104,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=3)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     tokenizer = make_tokenizer(arguments.seed)
     model = make_model(arguments.seed, arguments.width, arguments.layers)

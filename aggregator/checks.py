@@ -1,0 +1,67 @@
+"""Whether a revealed update may be summed, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import (
+    ArtifactStore,
+    ArtifactTooLarge,
+    ArtifactWrongType,
+    ConsortiumParameters,
+    OutOfBounds,
+    WrongShape,
+    check_delta,
+    decode,
+    owner,
+    qualify,
+)
+from adapters.errors import ArtifactError, StoreError
+from contracts import RejectReason
+
+_REASONS: tuple[tuple[type[ArtifactError], RejectReason], ...] = (
+    (ArtifactTooLarge, RejectReason.TOO_LARGE),
+    (ArtifactWrongType, RejectReason.WRONG_TYPE),
+    (WrongShape, RejectReason.WRONG_SHAPE),
+    (OutOfBounds, RejectReason.OUT_OF_BOUNDS),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`delta` is set when it may be summed, else `reason` and `what`."""
+
+    delta: Mapping[str, Any] | None = None
+    reason: RejectReason | None = None
+    what: str = ""
+
+
+def judge(
+    organization: str,
+    artifact_id: str,
+    store: ArtifactStore,
+    parameters: ConsortiumParameters,
+    *,
+    submitted: bool,
+) -> Verdict:
+    if not submitted:
+        return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
+    who = owner(parameters.layout, organization)
+    shapes = {qualify(who, name): shape for name, shape in parameters.delta_shapes().items()}
+    try:
+        delta = decode(store.get(artifact_id), max_bytes=parameters.max_artifact_bytes)
+        check_delta(
+            delta, shapes, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
+        )
+    except ArtifactError as error:
+        reason = next(
+            (r for kind, r in _REASONS if isinstance(error, kind)), RejectReason.MALFORMED
+        )
+        return Verdict(reason=reason, what=str(error))
+    except StoreError as error:
+        return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
+    if not any(value.any() for value in delta.values()):
+        return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
+    return Verdict(delta=delta)

@@ -1,0 +1,47 @@
+"""The aggregator's TOML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from protocol import ChainSettings, IdentitySettings, Section
+
+
+class AggregatorSection(Section):
+    """`rounds`: how many to finalize; none opens before `minimum_members` are active.
+
+    `store`: a folder or an fsspec URL.
+    """
+
+    listen: str
+    state_dir: Path
+    store: str
+    parameters: Path
+    rounds: Annotated[int, Field(ge=0)]
+    minimum_members: Annotated[int, Field(ge=1)] = 1
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+
+
+class ModelSection(Section):
+    path: str
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+class EvaluationSection(Section):
+    """`data`: a public benchmark by which contributions are scored."""
+
+    data: Path
+
+
+class AggregatorConfig(Section):
+    """Without [model] and [evaluation], accepted contributions score the same."""
+
+    aggregator: AggregatorSection
+    chain: ChainSettings
+    identity: IdentitySettings
+    model: ModelSection | None = None
+    evaluation: EvaluationSection | None = None

@@ -1,0 +1,299 @@
+"""The aggregator: look, plan, perform one step, look again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from adapters import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Term,
+    adapter_totals,
+    decode,
+    encode,
+    weights,
+)
+from adapters.errors import ConfigError, RescindError
+from aggregator.checks import Verdict, judge
+from aggregator.config import AggregatorConfig
+from aggregator.intake import Intake
+from aggregator.scoring import Scorer, make_scorer
+from aggregator.state import Plan, Step, View, plan
+from contracts import (
+    Account,
+    AnswerState,
+    Chain,
+    ChainUnavailable,
+    Consortium,
+    ContractRefused,
+    Contribution,
+    Deployment,
+    MemberStatus,
+    Rejection,
+    RejectReason,
+    RoundState,
+    WithdrawalState,
+)
+from protocol import Journal, fingerprint, serve
+from unlearning import remove
+
+_PATIENT = 5
+
+
+def run(config: AggregatorConfig, stop: threading.Event) -> None:
+    """Until `stop` is set. Raises RescindError for what is wrong at the start."""
+    with open_aggregator(config) as aggregator:
+        aggregator.run(stop)
+
+
+@contextmanager
+def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
+    path = config.identity.password_file
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+        document = config.aggregator.parameters.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
+    account = Account.load(config.identity.keystore, password)
+    consortium = open_consortium(config, account)
+    parameters = ConsortiumParameters.parse(document)
+    _check_identity(config, consortium, account, parameters)
+    journal = Journal(config.aggregator.state_dir / "aggregator.db")
+    store = ArtifactStore(config.aggregator.store)
+    journal.set(f"published/{store.put(document)}", True)
+    chunks = ArtifactStore(config.aggregator.state_dir / "chunks")
+    intake = Intake(consortium, journal, store, chunks, parameters.max_artifact_bytes)
+    server, port = serve(intake, config.aggregator.listen, config.identity.tls)
+    structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
+    try:
+        yield Aggregator(config, consortium, parameters, journal, store, intake)
+    finally:
+        server.stop(grace=2).wait()
+
+
+class Aggregator:
+    """`steps` are what it can do; each may be repeated after a crash without harm."""
+
+    def __init__(
+        self,
+        config: AggregatorConfig,
+        consortium: Consortium,
+        parameters: ConsortiumParameters,
+        journal: Journal,
+        store: ArtifactStore,
+        intake: Intake,
+    ) -> None:
+        self.config, self.consortium, self.parameters = config, consortium, parameters
+        self.journal, self.store, self.intake = journal, store, intake
+        self._scorer: Scorer | None = None
+        self._log = structlog.get_logger().bind(organization="aggregator")
+        self.steps: Mapping[Step, Callable[[Plan], None]] = {
+            Step.OPEN: lambda _: _ignore(consortium.open_round()),
+            Step.CLOSE_COMMITS: lambda it: _ignore(consortium.close_commits(it.round_id)),
+            Step.CLOSE_REVEALS: lambda it: _ignore(consortium.close_reveals(it.round_id)),
+            Step.ABANDON: lambda it: _ignore(consortium.abandon(it.round_id)),
+            Step.FINALIZE: lambda it: self.finalize(it.round_id),
+            Step.REMOVE: lambda it: self.remove(it.withdrawal_id),
+        }
+
+    def run(self, stop: threading.Event) -> None:
+        poll, complaint = self.config.aggregator.poll_seconds, ""
+        self._log.info("aggregator started", address=self.consortium.aggregator())
+        while not stop.is_set():
+            try:
+                if self.tick():
+                    stop.wait(poll)
+                complaint = ""
+            except RescindError as error:
+                text = f"{error.code}: {error}"
+                if text != complaint:
+                    self._log.error(
+                        "step failed, will try again", code=error.code, reason=str(error)
+                    )
+                complaint = text
+                quick = isinstance(error, (ChainUnavailable, ContractRefused))
+                stop.wait(poll if quick else _PATIENT * poll)
+        self._log.info("aggregator stopped")
+
+    def tick(self) -> bool:
+        """One step; True when there was nothing to do."""
+        chosen = plan(self.look())
+        if chosen.step is Step.WAIT:
+            return True
+        log = self._log.bind(
+            step=chosen.step.value,
+            round=chosen.round_id or None,
+            withdrawal=chosen.withdrawal_id or None,
+        )
+        log.info("step begins")
+        self.steps[chosen.step](chosen)
+        log.info("step done")
+        return False
+
+    def look(self) -> View:
+        consortium, section = self.consortium, self.config.aggregator
+        round_id = consortium.current_round_id()
+        states = [consortium.round(n).state for n in range(1, round_id + 1)]
+        active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
+        requested = [w for w in consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
+        common = {
+            "now": consortium.chain.now(),
+            "active_members": len(active),
+            "minimum_members": section.minimum_members if not round_id else 1,
+            "finalized": states.count(RoundState.FINAL),
+            "target": section.rounds,
+            "requested": tuple(w.id for w in requested),
+        }
+        if not round_id:
+            return View(**common)  # type: ignore[arg-type]
+        current = consortium.round(round_id)
+        return View(
+            **common,  # type: ignore[arg-type]
+            round_id=round_id,
+            round_state=current.state,
+            commit_deadline=current.commit_deadline,
+            reveal_deadline=current.reveal_deadline,
+            finalize_deadline=current.finalize_deadline,
+            all_answered=consortium.all_answered(round_id),
+            all_revealed=consortium.all_revealed(round_id),
+        )
+
+    def finalize(self, round_id: int) -> None:
+        """Check every revealed update, sum in integers, publish, and put the round on record."""
+        verdicts = self._verdicts(round_id)
+        accepted = sorted(
+            (who for who, v in verdicts.items() if v.delta is not None), key=str.lower
+        )
+        share = weights(self.parameters.layout, accepted)
+        answers = self.consortium.answers(round_id)
+        latest = self.consortium.latest_model_id()
+        parent = adapter_totals(self.consortium.content(latest), self._load)
+        contributions = [
+            Contribution(
+                who,
+                answers[who].artifact_id,
+                share[who],
+                self._score(who, verdicts[who].delta or {}, parent),
+            )
+            for who in accepted
+        ]
+        terms = [Term(round_id, c.organization, c.artifact_id, c.weight) for c in contributions]
+        aggregate = self._publish(encode(adapter_totals(terms, self._load)))
+        content = [*self.consortium.content(latest), *terms]
+        adapter = self._publish(encode(adapter_totals(content, self._load)))
+        rejections = [
+            Rejection(who, verdict.reason)
+            for who, verdict in sorted(verdicts.items(), key=lambda item: item[0].lower())
+            if verdict.reason is not None
+        ]
+        self.consortium.finalize(round_id, contributions, rejections, aggregate, adapter)
+
+    def remove(self, withdrawal_id: int) -> None:
+        """Re-sum what remains, publish it, and close the withdrawal with it."""
+        began = time.monotonic()
+        request = self.consortium.withdrawals()[withdrawal_id - 1]
+        content = self.consortium.content(self.consortium.latest_model_id())
+        removal = remove(content, request.organization, self.parameters.layout, self._load)
+        adapter = self._publish(removal.adapter)
+        self.consortium.close_withdrawal(withdrawal_id, adapter)
+        self.journal.set(
+            f"removal/{withdrawal_id:06d}",
+            {
+                "withdrawal": withdrawal_id,
+                "organization": request.organization,
+                "adapter": adapter,
+                "arithmetic_seconds": removal.seconds,
+                "seconds": time.monotonic() - began,
+            },
+        )
+
+    def _verdicts(self, round_id: int) -> dict[str, Verdict]:
+        verdicts = {}
+        for who, answer in self.consortium.answers(round_id).items():
+            if answer.state is not AnswerState.REVEALED:
+                continue
+            key = f"submission/{round_id:06d}/{who}/{answer.artifact_id}"
+            verdict = judge(
+                who,
+                answer.artifact_id,
+                self.store,
+                self.parameters,
+                submitted=bool(self.journal.get(key, False)),
+            )
+            if self.consortium.member(who).status is not MemberStatus.ACTIVE:
+                verdict = Verdict(reason=RejectReason.WITHDRAWN, what="asked to be removed")
+            if verdict.reason is not None:
+                self.intake.incident(who, verdict.reason.name.lower(), verdict.what)
+                self._log.warning(
+                    "update rejected", round=round_id, organization=who, reason=verdict.what
+                )
+            verdicts[who] = verdict
+        return verdicts
+
+    def _score(self, who: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:
+        if self._scorer is None:
+            self._scorer = make_scorer(self.config, self.parameters)
+        return self._scorer.score(who, delta, parent)
+
+    def _load(self, artifact_id: str) -> Any:
+        return decode(self.store.get(artifact_id))
+
+    def _publish(self, data: bytes) -> str:
+        artifact = self.store.put(data)
+        self.journal.set(f"published/{artifact}", True)
+        return artifact
+
+
+def open_consortium(config: AggregatorConfig, account: Account | None = None) -> Consortium:
+    chain = Chain(config.chain.rpc_url, config.chain.chain_id)
+    consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
+    consortium.check()
+    return consortium
+
+
+def status(config: AggregatorConfig) -> dict[str, object]:
+    """What the chain and the aggregator's own records say, without a running daemon."""
+    consortium = open_consortium(config)
+    journal = Journal(config.aggregator.state_dir / "aggregator.db")
+    round_id = consortium.current_round_id()
+    return {
+        "round": round_id,
+        "round_state": consortium.round(round_id).state.value if round_id else "none",
+        "model": consortium.latest_model_id(),
+        "removals": list(journal.all("removal/").values()),
+        "incidents": list(journal.all("incident/").values()),
+    }
+
+
+def _check_identity(
+    config: AggregatorConfig,
+    consortium: Consortium,
+    account: Account,
+    parameters: ConsortiumParameters,
+) -> None:
+    if account.address != consortium.aggregator():
+        raise ConfigError(
+            f"{config.identity.keystore} is the key of {account.address}, the consortium's "
+            f"aggregator is {consortium.aggregator()}"
+        )
+    mine, known = fingerprint(config.identity.tls.read()[1]), consortium.aggregator_fingerprint()
+    if mine != known:
+        raise ConfigError(
+            f"the certificate {config.identity.tls_certificate} has fingerprint {mine}, the chain "
+            f"has {known} for the aggregator"
+        )
+    if parameters.id != consortium.parameters_id():
+        raise ConfigError(
+            f"{config.aggregator.parameters} has id {parameters.id}, the chain has "
+            f"{consortium.parameters_id()}: use the document that was agreed on"
+        )
+
+
+def _ignore(_: object) -> None:
+    return None

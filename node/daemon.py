@@ -1,0 +1,175 @@
+"""The node: look, plan, perform one step, look again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from adapters.errors import RescindError
+from contracts import ChainUnavailable, ContractRefused, RoundState
+from node import settle, updates
+from node.config import NodeConfig
+from node.session import Session, load_account, open_consortium, open_session
+from node.state import Plan, Step, View, plan
+from protocol import AggregatorUnavailable, Journal
+
+_PATIENT = 5
+"""Polls to wait after a step failed."""
+
+
+def run(config: NodeConfig, stop: threading.Event) -> None:
+    """Until `stop` is set. Raises RescindError for what is wrong at the start."""
+    with open_session(config) as session:
+        Node(session).run(stop)
+
+
+class Node:
+    """`steps` are what the node can do; each may be repeated after a crash without harm."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._log = structlog.get_logger().bind(organization=session.config.node.name)
+        self.steps: Mapping[Step, Callable[[Plan], None]] = {
+            Step.JOIN: lambda _: _ignore(session.consortium.join()),
+            Step.ADOPT: lambda it: settle.adopt(session, it.model_id),
+            Step.DECIDE: lambda it: updates.decide(session, it.round_id),
+            Step.SIT_OUT: lambda it: updates.sit_out(session, it.round_id),
+            Step.TRAIN: lambda it: updates.train(session, it.round_id),
+            Step.COMMIT: lambda it: updates.commit(session, it.round_id),
+            Step.UPLOAD: lambda it: updates.upload(session, it.round_id),
+            Step.REVEAL: lambda it: updates.reveal(session, it.round_id),
+            Step.SETTLE: lambda it: settle.settle(session, it.round_id),
+            Step.RECORD_WITHDRAWAL: lambda _: settle.record_withdrawal(session),
+            Step.RECLAIM: lambda _: settle.reclaim(session),
+        }
+
+    def run(self, stop: threading.Event) -> None:
+        poll = self.session.config.node.poll_seconds
+        complaint = ""
+        self._log.info("node started", address=self.session.me)
+        while not stop.is_set():
+            try:
+                waited = self.tick()
+                complaint = ""
+            except (ChainUnavailable, AggregatorUnavailable) as error:
+                complaint = self._complain(complaint, error)
+                stop.wait(poll)
+                continue
+            except RescindError as error:
+                complaint = self._complain(complaint, error)
+                stop.wait(poll if isinstance(error, ContractRefused) else _PATIENT * poll)
+                continue
+            if waited:
+                stop.wait(poll)
+        self._log.info("node stopped")
+
+    def tick(self) -> bool:
+        """One step; True when there was nothing to do."""
+        chosen = plan(look(self.session))
+        if chosen.step is Step.WAIT:
+            return True
+        log = self._log.bind(
+            step=chosen.step.value, round=chosen.round_id or None, model=chosen.model_id or None
+        )
+        log.info("step begins")
+        self.steps[chosen.step](chosen)
+        log.info("step done")
+        return False
+
+    def _complain(self, last: str, error: RescindError) -> str:
+        text = f"{error.code}: {error}"
+        if text != last:
+            self._log.error("step failed, will try again", code=error.code, reason=str(error))
+        return text
+
+
+def look(session: Session) -> View:
+    consortium, journal = session.consortium, session.journal
+    member = consortium.member(session.me)
+    round_id = consortium.current_round_id()
+    held = {0} | {int(key.rsplit("/", 1)[1]) for key in journal.all("model/")}
+    view = View(
+        status=member.status,
+        bond=member.bond,
+        latest_model=consortium.latest_model_id(),
+        held=frozenset(held),
+        withdrawal_recorded=bool(journal.get("withdrawal-recorded", False)),
+    )
+    if not round_id:
+        return view
+    current = consortium.round(round_id)
+    facts = journal.all(f"round/{round_id:06d}/")
+    fact = facts.get(f"round/{round_id:06d}/decision")
+    return View(
+        **{
+            **view.__dict__,
+            "round_id": round_id,
+            "round_state": current.state,
+            "parent_model": current.parent_model,
+            "commit_deadline": current.commit_deadline,
+            "reveal_deadline": current.reveal_deadline,
+            "now": consortium.chain.now(),
+            "answer": consortium.answer(round_id, session.me).state,
+            "decided": fact is not None,
+            "takes_part": updates.action_of(fact).takes_part,
+            "trained": f"round/{round_id:06d}/update" in facts,
+            "submitted": f"round/{round_id:06d}/submitted" in facts,
+            "unsettled": _unsettled(session, round_id, current.state),
+        }
+    )
+
+
+def _unsettled(session: Session, current: int, state: RoundState) -> int:
+    """The earliest round that is over, was decided on, and is not settled; 0 for none."""
+    facts = session.journal.all("round/")
+    decided = sorted(int(k.split("/")[1]) for k in facts if k.endswith("/decision"))
+    for round_id in decided:
+        over = round_id < current or (round_id == current and state.over)
+        if over and f"round/{round_id:06d}/settled" not in facts:
+            return round_id
+    return 0
+
+
+def status(config: NodeConfig) -> dict[str, object]:
+    """What the chain and the node's own records say, without a running daemon."""
+    account = load_account(config)
+    consortium = open_consortium(config)
+    member = consortium.member(account.address)
+    journal = Journal(config.node.state_dir / "node.db")
+    anchored = consortium.anchor(account.address)
+    decisions = {
+        int(key.split("/")[1]): {
+            "effort": fact["effort"],
+            "data_fraction": fact["data_fraction"],
+            "why": fact["why"],
+        }
+        for key, fact in journal.all("round/").items()
+        if key.endswith("/decision")
+    }
+    return {
+        "name": config.node.name,
+        "address": account.address,
+        "status": member.status.value,
+        "bond_wei": member.bond,
+        "pending_reward_wei": consortium.pending_reward(account.address),
+        "round": consortium.current_round_id(),
+        "model": consortium.latest_model_id(),
+        "quality": journal.get("quality", 0.0),
+        "decisions": decisions,
+        "anchored_size": anchored.size,
+    }
+
+
+def request_withdrawal(config: NodeConfig) -> dict[str, object]:
+    """Put the request for one's removal on chain. Raises ContractRefused when it is there already."""
+    account = load_account(config)
+    consortium = open_consortium(config, account)
+    receipt = consortium.request_withdrawal()
+    mine = [w for w in consortium.withdrawals() if w.organization == account.address][-1]
+    return {"withdrawal": mine.id, "deadline": mine.deadline, "transaction": receipt.tx_hash}
+
+
+def _ignore(_: object) -> None:
+    return None

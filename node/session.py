@@ -1,0 +1,153 @@
+"""What a running node holds: its configuration, keys, connections and records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from adapters import ArtifactStore, ConsortiumParameters
+from adapters.errors import ConfigError
+from contracts import Account, Chain, Consortium, Deployment, Member, MemberStatus
+from ledger import Ledger, load_key
+from node.config import NodeConfig
+from protocol import AggregatorClient, Journal, fingerprint
+
+if TYPE_CHECKING:
+    from training import Example, LoraModel
+
+
+@dataclass
+class Session:
+    """`me` is the organization's address. The model is loaded when it is first needed."""
+
+    config: NodeConfig
+    account: Account
+    consortium: Consortium
+    client: AggregatorClient
+    journal: Journal
+    store: ArtifactStore
+    ledger: Ledger
+    agent: Any
+    _cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def me(self) -> str:
+        return self.account.address
+
+    @property
+    def parameters(self) -> ConsortiumParameters:
+        """The agreed document, fetched by the id that the chain holds."""
+        if "parameters" not in self._cache:
+            wanted = self.consortium.parameters_id()
+            if not self.store.has(wanted):
+                self.store.put(self.client.download(wanted, 2**24))
+            self._cache["parameters"] = ConsortiumParameters.parse(self.store.get(wanted))
+        parameters: ConsortiumParameters = self._cache["parameters"]
+        return parameters
+
+    @property
+    def examples(self) -> list[Example]:
+        if "examples" not in self._cache:
+            from training import read_examples
+
+            self._cache["examples"] = read_examples(self.config.node.data)
+        examples: list[Example] = self._cache["examples"]
+        return examples
+
+    @property
+    def model(self) -> LoraModel:
+        """Raises WrongBaseModel unless its files are those that the consortium agreed on."""
+        if "model" not in self._cache:
+            self._cache["model"] = _load_model(self.config, self.parameters)
+        model: LoraModel = self._cache["model"]
+        return model
+
+
+@contextmanager
+def open_session(config: NodeConfig) -> Iterator[Session]:
+    """Everything is checked before anything is done; each problem is one clear error."""
+    account = load_account(config)
+    consortium = open_consortium(config, account)
+    _check_membership(consortium, config, account)
+    config.node.state_dir.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        ledger = stack.enter_context(
+            Ledger.open(config.ledger.dir, load_key(config.ledger.key_file))
+        )
+        client = stack.enter_context(
+            AggregatorClient(config.aggregator.address, config.identity.tls)
+        )
+        yield Session(
+            config=config,
+            account=account,
+            consortium=consortium,
+            client=client,
+            journal=Journal(config.node.state_dir / "node.db"),
+            store=ArtifactStore(config.node.state_dir / "store"),
+            ledger=ledger,
+            agent=_agent(config),
+        )
+
+
+def load_account(config: NodeConfig) -> Account:
+    path = config.identity.password_file
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"password file {path} cannot be read: {error.strerror}") from error
+    return Account.load(config.identity.keystore, password)
+
+
+def open_consortium(config: NodeConfig, account: Account | None = None) -> Consortium:
+    chain = Chain(config.chain.rpc_url, config.chain.chain_id)
+    consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
+    consortium.check()
+    return consortium
+
+
+def _check_membership(consortium: Consortium, config: NodeConfig, account: Account) -> Member:
+    member = consortium.member(account.address)
+    if member.status is MemberStatus.NONE:
+        raise ConfigError(
+            f"{account.address} is not a member: ask the consortium's operator to admit it"
+        )
+    mine = fingerprint(config.identity.tls.read()[1])
+    if member.fingerprint != mine:
+        raise ConfigError(
+            f"the certificate {config.identity.tls_certificate} has fingerprint {mine}, the chain "
+            f"has {member.fingerprint} for {account.address}: use that one, or rotate it on chain"
+        )
+    return member
+
+
+def _agent(config: NodeConfig) -> Any:
+    from agents import make_agent
+
+    return make_agent(
+        config.agent.policy,
+        seed=config.agent.seed,
+        table=config.node.state_dir / "agent.json",
+        epsilon=config.agent.epsilon,
+        decisions=config.agent.decisions,
+    )
+
+
+def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraModel:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        import torch
+
+        from training import LoraModel, load_base
+    except ImportError as error:
+        raise ConfigError(f"training needs {error.name}: pip install 'rescind[train]'") from error
+    torch.set_num_threads(config.model.threads)
+    base = load_base(config.model.path, parameters.base_model_id, config.model.device)
+    model = LoraModel(base, parameters.lora)
+    if model.shapes != parameters.shapes:
+        raise ConfigError(
+            "the base model's LoRA tensors are not those that the consortium agreed on"
+        )
+    return model

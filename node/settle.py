@@ -1,0 +1,125 @@
+"""After a round: check the new model, learn, claim, record, anchor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapters import ArtifactMalformed, block, decode, owner, split_owner
+from agents import Observation, Outcome
+from contracts import NO_ADAPTER, MemberStatus
+from node.session import Session
+from node.updates import action_of, observe, own_totals
+
+ETHER = 10**18
+
+
+def adopt(session: Session, model_id: int) -> None:
+    """Download a model's adapter and check it: its id against the chain, its tensors against the
+    agreed ones, and one's own block against one's own deltas."""
+    adapter_id = session.consortium.model(model_id).adapter_id
+    if adapter_id != NO_ADAPTER:
+        if not session.store.has(adapter_id):
+            data = session.client.download(adapter_id, session.parameters.max_artifact_bytes)
+            session.store.put(data)
+        _check_adapter(session, model_id, dict(decode(session.store.get(adapter_id))))
+    session.journal.set(f"model/{model_id:06d}", adapter_id)
+
+
+def _check_adapter(session: Session, model_id: int, tensors: dict[str, Any]) -> None:
+    shapes = session.parameters.delta_shapes()
+    for name, value in tensors.items():
+        bare = split_owner(name)[1]
+        if shapes.get(bare) != value.shape or value.dtype != np.int64:
+            raise ArtifactMalformed(f"model {model_id}: tensor {name!r} is not one agreed on")
+    if session.parameters.layout == "blocks":
+        who = owner("blocks", session.me)
+        mine, expected = block(tensors, who), block(own_totals(session, model_id), who)
+        if mine.keys() != expected.keys() or any(
+            not np.array_equal(mine[name], expected[name]) for name in mine
+        ):
+            raise ArtifactMalformed(
+                f"model {model_id}: the block of {session.me} is not the sum of its own deltas"
+            )
+
+
+def settle(session: Session, round_id: int) -> None:
+    consortium, journal, me = session.consortium, session.journal, session.me
+    fact = journal.get(f"round/{round_id:06d}/decision")
+    action, before = action_of(fact), Observation(**fact["observation"])
+    contributed = me in {c.organization for c in consortium.contributions(round_id)}
+    if contributed:
+        journal.set("residual", journal.get(f"round/{round_id:06d}/update")["residual"])
+    paid = consortium.credited(round_id, me)
+    quality = journal.get(f"round/{round_id:06d}/quality")
+    if quality is None:
+        quality = own_quality(session) if contributed else before.quality
+        journal.set(f"round/{round_id:06d}/quality", quality)
+    journal.set("quality", quality)
+    costs = session.config.costs
+    outcome = Outcome(
+        paid_reward=paid / ETHER,
+        compute_cost=costs.compute_price * action.effort,
+        privacy_cost=0.0,
+        quality_gain=costs.quality_value * (quality - before.quality),
+    )
+    session.agent.learn(round_id, before, action, outcome, observe(session, round_id + 1))
+    session.ledger.append(
+        "reward",
+        {
+            "round": round_id,
+            "state": consortium.round(round_id).state.value,
+            "contributed": contributed,
+            "paid_wei": str(paid),
+            "reward": outcome.reward,
+            "quality": quality,
+        },
+        key=f"reward/{round_id}",
+    )
+    if consortium.pending_reward(me):
+        consortium.claim()
+    anchor(session)
+    journal.set(f"round/{round_id:06d}/settled", True)
+
+
+def own_quality(session: Session) -> float:
+    """Share of one's own questions that one's own block (or the shared adapter) answers right."""
+    from training import Assistant, evaluate
+
+    parameters = session.parameters
+    latest = session.consortium.model(session.consortium.latest_model_id())
+    tensors = dict(decode(session.store.get(latest.adapter_id)))
+    who = owner(parameters.layout, session.me)
+    mine = {name: value for name, value in tensors.items() if split_owner(name)[0] == who}
+    assistant = Assistant(session.model, parameters, mine)  # type: ignore[arg-type]
+    return evaluate(assistant, session.examples).score
+
+
+def anchor(session: Session) -> None:
+    """Put the ledger's size and root on chain, unless they are there."""
+    size, root = session.ledger.size, session.ledger.root().hex()
+    known = session.consortium.anchor(session.me)
+    if size and (known.size, known.root) != (size, root):
+        session.consortium.write_anchor(size, root)
+    session.ledger.write_seal()
+
+
+def record_withdrawal(session: Session) -> None:
+    """The ledger says that everything was asked back; the request itself is on chain."""
+    mine = [w for w in session.consortium.withdrawals() if w.organization == session.me]
+    session.ledger.append(
+        "withdrawal",
+        {"withdrawal": mine[-1].id, "requested_at": mine[-1].requested_at, "scope": "organization"},
+        key=f"withdrawal/{mine[-1].id}",
+    )
+    anchor(session)
+    session.journal.set("withdrawal-recorded", True)
+
+
+def reclaim(session: Session) -> None:
+    if session.consortium.pending_reward(session.me):
+        session.consortium.claim()
+    member = session.consortium.member(session.me)
+    if member.status is MemberStatus.WITHDRAWN and member.bond:
+        session.consortium.reclaim_bond()
