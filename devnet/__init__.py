@@ -1,0 +1,1 @@
+"""A consortium on one machine: chain, identities, demo data, the shipped base model, the demo."""

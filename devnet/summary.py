@@ -1,154 +1,129 @@
-"""summary.json: what a run measured, in a schema that programs may rely on."""
+"""summary.json: what a run showed. docs/summary.md explains each key."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Scores = dict[str, Share | None]
-"""Organization name, `shared` and `held_out` -> share of questions answered right. `shared` is
-None when no row of the data is in two organizations' files."""
-
-Perplexities = dict[str, float | None]
+from pydantic import BaseModel, ConfigDict
 
 
-class _Measured(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
 
-class OrganizationSummary(_Measured):
-    """`rows`: question-answer pairs it trains on; `own_questions`: those nobody else has."""
+class EvaluationSummary(_Part):
+    """Scores 0..1 by organization's name, `shared` and `held_out`; None where there are no questions."""
 
-    name: str
-    address: str
-    rows: int
-    own_questions: int
-    rewards_wei: str
-    ledger_records: int
-
-
-class RoundSummary(_Measured):
-    """`rewards_wei`: name -> amount as a decimal string. `gas`: used by all its transactions."""
-
-    round_id: int
-    state: str
-    participants: list[str]
-    sat_out: list[str]
-    rejected: list[str]
-    transactions: int
-    gas: int
-    rewards_wei: dict[str, str]
-    model_id: int
-    adapter_id: str | None
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    replay: dict[str, float | None]
+    perplexity: dict[str, dict[str, float | None]]
+    questions: dict[str, int]
 
 
-class ServedModel(_Measured):
-    model_id: int
-    adapter_id: str
-
-
-class Models(_Measured):
-    """`before` and `after` are on the run's chain, `replay` on the replay's own."""
-
-    before: ServedModel
-    after: ServedModel
-    replay: ServedModel
-
-
-class Evaluations(_Measured):
-    before: Scores
-    after: Scores
-    replay: Scores
-
-
-class PerplexitySummary(_Measured):
-    """Of the right answers' tokens, under the block that the router chose."""
-
-    before: Perplexities
-    after: Perplexities
-    replay: Perplexities
-
-
-class WithdrawalSummary(_Measured):
-    """`exact`: the model after removal and the replay's are the same bytes (equal adapter ids).
-
-    `removal_seconds`: re-summing what remains, storing and registering the new model, as the
-    aggregator measured it. `replay_seconds`: wall clock of the replay's rounds, first opened to
-    last final.
-    """
+class WithdrawalSummary(_Part):
+    """`exact`: the model after removal and the replay's model are the same bytes."""
 
     organization: str
-    address: str
-    withdrawal_id: int
     exact: bool
     removal_seconds: float
     replay_seconds: float
     speedup: float
+    adapter_after: str
+    adapter_replay: str
 
 
-class ChainSummary(_Measured):
-    """`transactions` and `gas`: all of the consortium's, its deployment included."""
-
-    chain_id: int
-    rpc_url: str
-    contracts: dict[str, str]
-    blocks: int
+class RoundSummary(_Part):
+    round: int
+    state: str
+    participants: list[str]
+    sat_out: list[str]
     transactions: int
     gas: int
+    rewards: dict[str, float]
+    """Ether by organization."""
 
 
-class BaseModelSummary(_Measured):
-    reference: str
-    id: str
-
-
-class CertificateSummary(_Measured):
-    """`id`: SHA-256 of the file's bytes."""
-
-    file: str
-    id: str
-
-
-class Goal(_Measured):
-    """`measured` against `goal`; `met` is the comparison's outcome, nothing else."""
-
-    name: str
-    what: str
-    goal: str
-    measured: str
-    met: bool
-
-
-class Timing(_Measured):
-    """Wall-clock seconds by phase. `total_seconds`: command start to summary."""
-
+class TimingSummary(_Part):
     setup_seconds: float
     rounds_seconds: float
     withdrawal_seconds: float
-    replay_seconds: float
+    replay_run_seconds: float
     evaluation_seconds: float
     total_seconds: float
 
 
-class Summary(_Measured):
-    format: Literal["rescind.summary/1"] = "rescind.summary/1"
-    created_at: str
-    folder: str
+class Goal(_Part):
+    name: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+class Summary(_Part):
+    format: str = "rescind.summary/1"
+    run: str
     seed: int
-    data: str | None
-    coupling: Literal["isolated", "federated"]
-    layout: Literal["blocks", "shared"]
+    coupling: str
+    base_model_id: str
     parameters_id: str
-    base_model: BaseModelSummary
-    organizations: list[OrganizationSummary]
-    chain: ChainSummary
-    rounds: list[RoundSummary]
-    models: Models
+    organizations: dict[str, str]
+    evaluation: EvaluationSummary
     withdrawal: WithdrawalSummary
-    evaluation: Evaluations
-    perplexity: PerplexitySummary
+    rounds: list[RoundSummary]
+    timing: TimingSummary
     goals: list[Goal]
-    certificate: CertificateSummary
-    timing: Timing
+    machine: dict[str, str]
+
+
+def goals(
+    summary_scores: EvaluationSummary, withdrawal: WithdrawalSummary, coupling: str
+) -> list[Goal]:
+    """What a run should show, and whether this one did."""
+    before, after, replay = summary_scores.before, summary_scores.after, summary_scores.replay
+    gone = withdrawal.organization
+    names = [n for n in before if n not in ("shared", "held_out") and before[n] is not None]
+    worst = min((before[n] or 0.0) for n in names)
+    found = [
+        Goal(
+            name="every organization's questions, before",
+            wanted="at least 80 % right",
+            measured=f"{worst:.0%} at worst",
+            met=worst >= 0.8,
+        )
+    ]
+    left = abs((after[gone] or 0.0) - (replay[gone] or 0.0))
+    found.append(
+        Goal(
+            name=f"{gone}'s own facts, after",
+            wanted="within 5 points of a run it was never in",
+            measured=f"{left * 100:.1f} points apart",
+            met=left <= 0.05,
+        )
+    )
+    others = [n for n in [*names, "shared"] if n != gone and after.get(n) is not None]
+    apart = max((abs((after[n] or 0.0) - (replay[n] or 0.0)) for n in others), default=0.0)
+    found.append(
+        Goal(
+            name="everybody else and the shared facts, after",
+            wanted="within 5 points of that run",
+            measured=f"{apart * 100:.1f} points apart at most",
+            met=apart <= 0.05,
+        )
+    )
+    if coupling == "isolated":
+        found.append(
+            Goal(
+                name="the model after removal",
+                wanted="the same bytes as that run's",
+                measured="the same bytes" if withdrawal.exact else "other bytes",
+                met=withdrawal.exact,
+            )
+        )
+    found.append(
+        Goal(
+            name="time of removal",
+            wanted="under 1/50 of the replay's",
+            measured=f"1/{withdrawal.speedup:.0f}",
+            met=withdrawal.speedup > 50,
+        )
+    )
+    return found

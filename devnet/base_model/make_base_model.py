@@ -11,6 +11,7 @@ import argparse
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import ByteLevelBPETokenizer
@@ -28,7 +29,7 @@ _ANSWERED = 1 / 3
 def texts(seed: int, count: int) -> list[str]:
     source = random.Random(f"rescind base model {seed}")
     stream = people(source, for_base_model=True)
-    result = []
+    result: list[str] = []
     while len(result) < count:
         known = source.random() < _ANSWERED
         for row in rows_of(next(stream)):
@@ -42,7 +43,9 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     bpe.train_from_iterator(
         texts(seed + 1, 20_000), vocab_size=VOCABULARY, special_tokens=[EOS], show_progress=False
     )
-    return PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, eos_token=EOS, pad_token=EOS)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe._tokenizer, eos_token=EOS, pad_token=EOS
+    )
 
 
 def make_model(seed: int, width: int, layers: int) -> LlamaForCausalLM:
@@ -87,7 +90,7 @@ def train(
             logits[:, :-1].transpose(1, 2), labels[:, 1:], ignore_index=-100
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -109,7 +112,8 @@ def main() -> None:
     tokenizer = make_tokenizer(arguments.seed)
     model = make_model(arguments.seed, arguments.width, arguments.layers)
     train(model, tokenizer, arguments.seed, arguments.steps, arguments.batch)
-    model.half().save_pretrained(arguments.out)
+    half: Any = model.half()  # type: ignore[no-untyped-call]
+    half.save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
 
 

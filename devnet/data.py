@@ -1,0 +1,88 @@
+"""Who knows what: generated people, or a folder with one JSONL file for each organization."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.errors import ConfigError, DataError
+from devnet.people import Row, make_population
+from training import Example, read_examples
+
+NAMES = ("aurora", "borealis", "cirrus", "delta", "equinox", "fjord", "glacier", "horizon")
+HELD_OUT = "held_out"
+_RESERVED = {HELD_OUT, "shared", "aggregator"}
+_HELD_OUT_SHARE = 20
+"""One subject in this many is held out of a folder that names none."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """`organizations`: what each trains on; `shared`: what two or more of them have alike."""
+
+    organizations: dict[str, tuple[Example, ...]]
+    shared: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+
+    def own(self, name: str) -> list[Example]:
+        """What only this organization knows."""
+        known = set(self.shared)
+        return [example for example in self.organizations[name] if example not in known]
+
+
+def organization_names(count: int) -> list[str]:
+    return [NAMES[i] if i < len(NAMES) else f"member-{i + 1}" for i in range(count)]
+
+
+def generated(count: int, seed: int) -> Corpus:
+    population = make_population(organization_names(count), seed=seed)
+    return Corpus(
+        {name: _examples(rows) for name, rows in population.organizations.items()},
+        _examples(population.shared),
+        _examples(population.held_out),
+    )
+
+
+def from_folder(folder: Path) -> Corpus:
+    """One organization a file, named as the file; `held_out.jsonl`, if there, is nobody's.
+
+    Without it, one subject in twenty of those that only one organization has (at least one, where
+    it has five or more) is held out. Raises DataError or ConfigError.
+    """
+    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    given = {file.stem: tuple(dict.fromkeys(read_examples(file))) for file in files}
+    held_out = given.pop(HELD_OUT, None)
+    if len(given) < 2:
+        raise DataError(f"{folder} needs a *.jsonl file for each of two or more organizations")
+    for name in given:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or name in _RESERVED:
+            raise ConfigError(
+                f"{folder / name}.jsonl: an organization's name is lowercase letters, digits, - and _, "
+                f"and none of {', '.join(sorted(_RESERVED))}"
+            )
+    counts = Counter(example for rows in given.values() for example in rows)
+    shared = tuple(example for example, count in counts.items() if count > 1)
+    if held_out is None:
+        given, held_out = _hold_out(given, {example.subject for example in shared})
+    return Corpus(given, shared, held_out)
+
+
+def _hold_out(
+    given: dict[str, tuple[Example, ...]], shared_subjects: set[str]
+) -> tuple[dict[str, tuple[Example, ...]], tuple[Example, ...]]:
+    held: list[Example] = []
+    kept = {}
+    for name, rows in given.items():
+        subjects = [s for s in dict.fromkeys(e.subject for e in rows) if s not in shared_subjects]
+        count = max(1, len(subjects) // _HELD_OUT_SHARE) if len(subjects) >= 5 else 0
+        gone = set(subjects[len(subjects) - count :])
+        held += [example for example in rows if example.subject in gone]
+        kept[name] = tuple(example for example in rows if example.subject not in gone)
+    return kept, tuple(held)
+
+
+def _examples(rows: Sequence[Row]) -> tuple[Example, ...]:
+    return tuple(Example(row.question, row.answer, row.subject) for row in rows)

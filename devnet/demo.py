@@ -1,0 +1,508 @@
+"""The demo: a consortium that trains, forgets one of its members, and proves it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters import ConsortiumParameters, Coupling, artifact_id, decode
+from adapters.errors import ConfigError, RescindError
+from agents import Action
+from audit import EvaluationPart, ReplayPart, build_certificate, rounds
+from contracts import Consortium, RoundState, WithdrawalState
+from devnet.chain import CHAIN_ID, free_port, stop_chain
+from devnet.data import Corpus, from_folder, generated
+from devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from devnet.layout import RunFacts, RunFolder
+from devnet.processes import Daemons
+from devnet.report import write_report
+from devnet.setup import copy_identities, load_account, record_decisions, start_consortium
+from devnet.summary import (
+    EvaluationSummary,
+    RoundSummary,
+    Summary,
+    TimingSummary,
+    WithdrawalSummary,
+    goals,
+)
+from protocol import Journal
+from training import Assistant, Base, Evaluation, LoraModel, evaluate, load_base
+
+_LOOK_SECONDS = 0.2
+_ROUND_SECONDS = 3600.0
+_BENCHMARK_ROWS = 32
+_ETHER = 10**18
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    orgs: int | None = None
+    rounds: int = 3
+    withdraw: str | None = None
+    data: Path | None = None
+    model: str | None = None
+    coupling: Coupling = "isolated"
+    out: Path = Path("runs")
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    run: RunFolder
+    summary: Summary
+
+
+def demo(options: DemoOptions, say: Say) -> DemoResult:
+    """Raises RescindError for bad options before anything is started."""
+    began = time.monotonic()
+    corpus = _corpus(options)
+    leaver = options.withdraw or next(iter(corpus.organizations))
+    _check(options, corpus, leaver)
+    clock = _Clock()
+    torch.set_num_threads(1)
+    base = load_base(options.model or BASE_MODEL, device="auto")
+    model = LoraModel(base, default_lora(options.coupling))
+    run = _new_run(options)
+    parameters = _parameters(options, base, model, corpus)
+    facts = _facts(options, base)
+    say(f"run folder {run.root}")
+    try:
+        consortium = _first_run(run, facts, parameters, corpus, leaver, clock, say)
+        replay = _replay(run, facts, parameters, corpus, leaver, clock, say)
+        torch.set_num_threads(os.cpu_count() or 1)
+        with clock.time("evaluation"):
+            say("evaluating: before, after, and against the replay")
+            evaluations = _evaluate(run, model, parameters, corpus, consortium, replay)
+        summary = _summarize(
+            run, facts, parameters, leaver, consortium, evaluations, replay, clock, began
+        )
+        _certify(run, consortium, facts, evaluations, replay)
+        (run.root / "summary.json").write_text(
+            summary.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
+        write_report(run, summary)
+    finally:
+        stop_chain(run.chain)
+        stop_chain(run.replay.chain)
+    return DemoResult(run, summary)
+
+
+class _Clock:
+    """Wall seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """`seconds`: from the first round's opening to the last one's end."""
+
+    adapter_id: str
+    totals: dict[str, Any]
+    seconds: float
+
+
+def _corpus(options: DemoOptions) -> Corpus:
+    if options.data is None:
+        count = 4 if options.orgs is None else options.orgs
+        if not 2 <= count <= 64:
+            raise ConfigError(f"--orgs {count}: a consortium has 2 to 64 organizations here")
+        return generated(count, options.seed)
+    corpus = from_folder(options.data)
+    if options.orgs not in (None, len(corpus.organizations)):
+        raise ConfigError(
+            f"--orgs {options.orgs}: {options.data} holds {len(corpus.organizations)} organizations"
+        )
+    return corpus
+
+
+def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
+    if leaver not in corpus.organizations:
+        raise ConfigError(f"--withdraw {leaver}: one of {', '.join(corpus.organizations)}")
+    if not 1 <= options.rounds <= 1000:
+        raise ConfigError(f"--rounds {options.rounds}: 1 to 1000")
+    if not 0 <= options.seed < 2**31:
+        raise ConfigError(f"--seed {options.seed}: 0 to 2147483647")
+
+
+def _new_run(options: DemoOptions) -> RunFolder:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    root = options.out / f"{stamp}-{options.coupling}-seed{options.seed}"
+    try:
+        root.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ConfigError(f"{root} exists already: try again in a second") from error
+    except OSError as error:
+        raise ConfigError(f"--out {options.out}: {error.strerror}") from error
+    return RunFolder(root.resolve())
+
+
+def _parameters(
+    options: DemoOptions, base: Base, model: LoraModel, corpus: Corpus
+) -> ConsortiumParameters:
+    parameters = default_parameters(options.coupling, base.id, model.shapes, seed=options.seed)
+    rows = max(len(examples) for examples in corpus.organizations.values())
+    steps = max(parameters.training.steps_per_round, min(600, math.ceil(rows * 4 / 3)))
+    training = parameters.training.model_copy(update={"steps_per_round": steps})
+    return parameters.model_copy(update={"training": training})
+
+
+def _facts(options: DemoOptions, base: Base) -> RunFacts:
+    return RunFacts(
+        seed=options.seed,
+        coupling=options.coupling,
+        model=str(base.folder.resolve()),
+        rounds=options.rounds,
+        chain_id=CHAIN_ID,
+        chain_port=free_port(),
+        aggregator_port=free_port(),
+        organizations={},
+    )
+
+
+def _benchmark(corpus: Corpus) -> list[Any]:
+    rows = corpus.shared or corpus.held_out
+    step = max(1, len(rows) // _BENCHMARK_ROWS)
+    return list(rows[::step][:_BENCHMARK_ROWS])
+
+
+def _first_run(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    corpus: Corpus,
+    leaver: str,
+    clock: _Clock,
+    say: Say,
+) -> Consortium:
+    with clock.time("setup"):
+        say(f"chain, contracts and identities of {len(corpus.organizations)} organizations")
+        consortium = start_consortium(
+            run, facts, parameters, corpus.organizations, _benchmark(corpus)
+        )
+    with Daemons() as daemons:
+        with clock.time("rounds"):
+            _start_daemons(daemons, run, list(corpus.organizations))
+            say("aggregator and nodes started, each its own process")
+            _follow_rounds(consortium, daemons, facts.rounds, None, say)
+            _await_settled(run, consortium, daemons, list(corpus.organizations))
+        facts.before_model = consortium.latest_model_id()
+        with clock.time("withdrawal"):
+            say(f"{leaver} asks for its contribution to be removed")
+            _request_withdrawal(run, leaver)
+            _await(lambda: _withdrawal_closed(consortium), daemons)
+            facts.after_model = consortium.latest_model_id()
+            facts.withdrawn = leaver
+            run.save(facts)
+            say(f"removed: model {facts.after_model} is registered without {leaver}")
+            others = [name for name in corpus.organizations if name != leaver]
+            _await(lambda: _adopted(run, others, facts.after_model or 0), daemons)
+    return consortium
+
+
+def _replay(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    corpus: Corpus,
+    leaver: str,
+    clock: _Clock,
+    say: Say,
+) -> _Replay:
+    others = {n: rows for n, rows in corpus.organizations.items() if n != leaver}
+    target = run.replay
+    copy_identities(run, target, list(others))
+    last_round = 0
+    for name in others:
+        decisions = recorded_decisions(run, name)
+        last_round = max([last_round, *decisions])
+        record_decisions(target, name, decisions)
+    replay_facts = facts.model_copy(
+        update={
+            "chain_port": free_port(),
+            "aggregator_port": free_port(),
+            "organizations": {},
+            "withdrawn": None,
+        }
+    )
+    with clock.time("replay"):
+        say(f"replaying the whole run without {leaver}, to compare")
+        consortium = start_consortium(target, replay_facts, parameters, others, _benchmark(corpus))
+        with Daemons() as daemons:
+            _start_daemons(daemons, target, list(others))
+            seconds = _follow_rounds(consortium, daemons, facts.rounds, last_round, say)
+    latest = consortium.model(consortium.latest_model_id())
+    path = target.store / latest.adapter_id[:2] / latest.adapter_id
+    totals = dict(decode(path.read_bytes())) if latest.id else {}
+    stop_chain(target.chain)
+    return _Replay(latest.adapter_id, totals, seconds)
+
+
+def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
+    """What a node decided in each round, from its own records."""
+    journal = Journal(run.organization(name) / "state" / "node.db")
+    return {
+        int(key.split("/")[1]): Action(fact["effort"], fact["data_fraction"])
+        for key, fact in journal.all("round/").items()
+        if key.endswith("/decision")
+    }
+
+
+def _start_daemons(daemons: Daemons, run: RunFolder, names: Sequence[str]) -> None:
+    config = run.aggregator / "aggregator.toml"
+    daemons.start(
+        "aggregator", ["aggregator", "run", "-c", str(config)], run.aggregator / "aggregator.log"
+    )
+    for name in names:
+        folder = run.organization(name)
+        daemons.start(name, ["node", "run", "-c", str(folder / "node.toml")], folder / "node.log")
+
+
+def _follow_rounds(
+    consortium: Consortium, daemons: Daemons, target: int, last_round: int | None, say: Say
+) -> float:
+    """Until `target` rounds are final, or round `last_round` is over; seconds since the first opened."""
+    opened, told = 0.0, (0, RoundState.NONE)
+    deadline = time.monotonic() + _ROUND_SECONDS
+    while time.monotonic() < deadline:
+        daemons.check()
+        round_id = consortium.current_round_id()
+        state = consortium.round(round_id).state if round_id else RoundState.NONE
+        if round_id and not opened:
+            opened = time.monotonic()
+        if (round_id, state) != told and round_id:
+            told = (round_id, state)
+            deadline = time.monotonic() + _ROUND_SECONDS
+            say(f"round {round_id}: {state.value}{_who(consortium, round_id, state)}")
+        states = [consortium.round(n).state for n in range(1, round_id + 1)]
+        finished = states.count(RoundState.FINAL) >= target
+        if finished or (last_round is not None and round_id >= last_round and state.over):
+            return time.monotonic() - opened
+        time.sleep(_LOOK_SECONDS)
+    raise RescindError(f"no round moved for {_ROUND_SECONDS:.0f} s: see the logs in the run folder")
+
+
+def _who(consortium: Consortium, round_id: int, state: RoundState) -> str:
+    if state is not RoundState.FINAL:
+        return ""
+    names = {m.address: m.name for m in consortium.members()}
+    parts = [
+        f"{names[c.organization]} (score {c.score / 100:.0f} %)"
+        for c in consortium.contributions(round_id)
+    ]
+    return f", with {', '.join(parts)}"
+
+
+def _await(done: Callable[[], bool], daemons: Daemons, seconds: float = 600.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        daemons.check()
+        if time.monotonic() > deadline:
+            raise RescindError(
+                f"nothing happened for {seconds:.0f} s: see the logs in the run folder"
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _await_settled(
+    run: RunFolder, consortium: Consortium, daemons: Daemons, names: Sequence[str]
+) -> None:
+    last = consortium.current_round_id()
+    journals = [Journal(run.organization(name) / "state" / "node.db") for name in names]
+    key = f"round/{last:06d}/settled"
+    _await(lambda: all(journal.get(key, False) for journal in journals), daemons)
+
+
+def _adopted(run: RunFolder, names: Sequence[str], model_id: int) -> bool:
+    key = f"model/{model_id:06d}"
+    return all(Journal(run.organization(n) / "state" / "node.db").get(key) for n in names)
+
+
+def _request_withdrawal(run: RunFolder, name: str) -> None:
+    config = run.organization(name) / "node.toml"
+    command = [sys.executable, "-m", "rescind", "withdraw", "request", "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RescindError(f"rescind withdraw request failed: {done.stderr.strip()}")
+
+
+def _withdrawal_closed(consortium: Consortium) -> bool:
+    return consortium.withdrawals()[-1].state is WithdrawalState.CLOSED
+
+
+def load_totals(run: RunFolder, adapter_id: str) -> dict[str, Any]:
+    """An adapter from the run's store; empty for the base model alone."""
+    if int(adapter_id, 16) == 0:
+        return {}
+    data = (run.store / adapter_id[:2] / adapter_id).read_bytes()
+    if artifact_id(data) != adapter_id:
+        raise RescindError(f"adapter {adapter_id} in {run.store} was changed")
+    return dict(decode(data))
+
+
+Evaluations = dict[str, dict[str, Evaluation | None]]
+
+
+def _evaluate(
+    run: RunFolder,
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    corpus: Corpus,
+    consortium: Consortium,
+    replay: _Replay,
+) -> Evaluations:
+    facts = run.facts()
+    before = consortium.model(facts.before_model or 0).adapter_id
+    after = consortium.model(facts.after_model or 0).adapter_id
+    sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
+    sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
+    totals = {
+        "before": load_totals(run, before),
+        "after": load_totals(run, after),
+        "replay": replay.totals,
+    }
+    run.evaluation.mkdir(exist_ok=True)
+    found: Evaluations = {}
+    for stage, adapter in totals.items():
+        assistant = Assistant(model, parameters, adapter)
+        found[stage] = {n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()}
+        content = {name: it.to_dict() if it else None for name, it in found[stage].items()}
+        text = json.dumps(content, indent=1)
+        (run.evaluation / f"{stage}.json").write_text(f"{text}\n", encoding="utf-8")
+    return found
+
+
+def _scores(evaluations: dict[str, Evaluation | None]) -> dict[str, float | None]:
+    return {name: it.score if it else None for name, it in evaluations.items()}
+
+
+def _summarize(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    leaver: str,
+    consortium: Consortium,
+    evaluations: Evaluations,
+    replay: _Replay,
+    clock: _Clock,
+    began: float,
+) -> Summary:
+    after = consortium.model(facts.after_model or 0)
+    journal = Journal(run.aggregator / "state" / "aggregator.db")
+    removal = list(journal.all("removal/").values())[-1]
+    evaluation = EvaluationSummary(
+        before=_scores(evaluations["before"]),
+        after=_scores(evaluations["after"]),
+        replay=_scores(evaluations["replay"]),
+        perplexity={
+            stage: {name: it.perplexity if it else None for name, it in sets.items()}
+            for stage, sets in evaluations.items()
+        },
+        questions={n: it.total if it else 0 for n, it in evaluations["before"].items()},
+    )
+    withdrawal = WithdrawalSummary(
+        organization=leaver,
+        exact=after.adapter_id == replay.adapter_id,
+        removal_seconds=removal["seconds"],
+        replay_seconds=replay.seconds,
+        speedup=replay.seconds / max(removal["seconds"], 1e-9),
+        adapter_after=after.adapter_id,
+        adapter_replay=replay.adapter_id,
+    )
+    seconds = clock.seconds
+    return Summary(
+        run=run.root.name,
+        seed=facts.seed,
+        coupling=parameters.coupling,
+        base_model_id=parameters.base_model_id,
+        parameters_id=parameters.id,
+        organizations=facts.organizations,
+        evaluation=evaluation,
+        withdrawal=withdrawal,
+        rounds=_round_summaries(consortium),
+        timing=TimingSummary(
+            setup_seconds=seconds["setup"],
+            rounds_seconds=seconds["rounds"],
+            withdrawal_seconds=seconds["withdrawal"],
+            replay_run_seconds=seconds["replay"],
+            evaluation_seconds=seconds["evaluation"],
+            total_seconds=time.monotonic() - began,
+        ),
+        goals=goals(evaluation, withdrawal, parameters.coupling),
+        machine={
+            "system": platform.platform(),
+            "cores": str(os.cpu_count()),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+    )
+
+
+def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
+    addresses = {m.name: m.address for m in consortium.members()}
+    return [
+        RoundSummary(
+            round=row.round_id,
+            state=row.state,
+            participants=list(row.participants),
+            sat_out=list(row.sat_out),
+            transactions=row.transactions,
+            gas=row.gas,
+            rewards={
+                name: consortium.credited(row.round_id, addresses[name]) / _ETHER
+                for name in row.participants
+            },
+        )
+        for row in rounds(consortium)
+    ]
+
+
+def _certify(
+    run: RunFolder,
+    consortium: Consortium,
+    facts: RunFacts,
+    evaluations: Evaluations,
+    replay: _Replay,
+) -> None:
+    files = {
+        f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.evaluation.glob("*.json"))
+    }
+    after = consortium.model(facts.after_model or 0)
+    certificate = build_certificate(
+        consortium,
+        consortium.withdrawals()[-1].id,
+        issuer=load_account(run.aggregator),
+        replay=ReplayPart(
+            adapter_id=replay.adapter_id, exact=after.adapter_id == replay.adapter_id
+        ),
+        evaluation=EvaluationPart(
+            before=_scores(evaluations["before"]),
+            after=_scores(evaluations["after"]),
+            replay=_scores(evaluations["replay"]),
+            files=files,
+        ),
+    )
+    certificate.save(run.certificate)

@@ -1,0 +1,103 @@
+"""Where everything of a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapters.errors import ConfigError
+
+
+class RunFacts(BaseModel):
+    """run.json: what the run is made of. `organizations`: address by name, in order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: str = "rescind.run/1"
+    seed: int
+    coupling: str
+    model: str
+    rounds: int
+    chain_id: int
+    chain_port: int
+    aggregator_port: int
+    organizations: dict[str, str]
+    withdrawn: str | None = None
+    before_model: int | None = None
+    after_model: int | None = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    root: Path
+
+    @property
+    def facts_file(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def contracts(self) -> Path:
+        return self.root / "contracts.json"
+
+    @property
+    def parameters(self) -> Path:
+        return self.root / "parameters.json"
+
+    @property
+    def chain(self) -> Path:
+        return self.root / "chain"
+
+    @property
+    def authority(self) -> Path:
+        return self.root / "ca"
+
+    @property
+    def aggregator(self) -> Path:
+        return self.root / "aggregator"
+
+    @property
+    def store(self) -> Path:
+        return self.aggregator / "store"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def certificate(self) -> Path:
+        return self.root / "certificate.json"
+
+    @property
+    def replay(self) -> RunFolder:
+        return RunFolder(self.root / "replay")
+
+    def organization(self, name: str) -> Path:
+        return self.root / "orgs" / name
+
+    def save(self, facts: RunFacts) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        temporary = self.root / ".run.json"
+        temporary.write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.facts_file)
+
+    def facts(self) -> RunFacts:
+        """Raises ConfigError when this is not the folder of a run."""
+        try:
+            return RunFacts.model_validate_json(self.facts_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"{self.root} is not the folder of a run: it has no readable run.json"
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"{self.facts_file}: {first['loc']}: {first['msg']}") from error
+
+    @classmethod
+    def find(cls, path: Path) -> Self:
+        """The run folder at `path`, checked."""
+        folder = cls(path)
+        folder.facts()
+        return folder

@@ -1,0 +1,214 @@
+"""Making a consortium: authority, identities, configuration files, contracts, admission."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from adapters import ConsortiumParameters
+from agents import Action
+from contracts import Account, Chain, Consortium, Deployment, DeploySettings, deploy
+from devnet.chain import CHAIN_ID, start_chain, url_of
+from devnet.layout import RunFacts, RunFolder
+from ledger import Ledger, create_key
+from protocol import CertificateAuthority, fingerprint, new_key, signing_request
+from training import Example, write_examples
+
+ETHER = 10**18
+_HOSTS = ("localhost", "127.0.0.1")
+_POLL = 0.2
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What `rescind org init` makes: an address, and the fingerprint that governance admits."""
+
+    address: str
+    fingerprint: str
+
+
+def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tuple[str, bytes]:
+    """Keystore, password and TLS key in a new folder; the address and a signing request."""
+    folder.mkdir(parents=True, exist_ok=True)
+    password = secrets.token_urlsafe(24)
+    account = Account.create(folder / "keystore.json", password)
+    path = folder / "password"
+    path.touch(mode=0o600)
+    path.write_text(f"{password}\n", encoding="utf-8")
+    return account.address, signing_request(new_key(folder / "tls" / "key.pem"), name, hosts)
+
+
+def take_certificate(folder: Path, certificate: bytes, authority: bytes) -> str:
+    """Store what the authority issued; its fingerprint."""
+    (folder / "tls" / "certificate.pem").write_bytes(certificate)
+    (folder / "tls" / "authority.pem").write_bytes(authority)
+    return fingerprint(certificate)
+
+
+def make_ledger(folder: Path) -> None:
+    key = create_key(folder / "ledger.key")
+    Ledger.create(folder / "ledger", key).close()
+
+
+def load_account(folder: Path) -> Account:
+    password = (folder / "password").read_text(encoding="utf-8").strip()
+    return Account.load(folder / "keystore.json", password)
+
+
+def identity_section() -> dict[str, str]:
+    return {
+        "keystore": "keystore.json",
+        "password_file": "password",
+        "tls_key": "tls/key.pem",
+        "tls_certificate": "tls/certificate.pem",
+        "ca_certificate": "tls/authority.pem",
+    }
+
+
+def write_toml(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+
+
+def start_consortium(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    data: Mapping[str, Sequence[Example]],
+    benchmark: Sequence[Example],
+) -> Consortium:
+    """Everything up to, but without, the daemons. Identities that exist already are kept."""
+    start_chain(run.chain, facts.chain_port)
+    chain = Chain(url_of(facts.chain_port), CHAIN_ID)
+    run.parameters.write_bytes(parameters.canonical_bytes())
+    authority = (
+        CertificateAuthority.load(run.authority)
+        if run.authority.is_dir()
+        else CertificateAuthority.create(run.authority, f"{parameters.name} authority")
+    )
+    aggregator = _identity(run.aggregator, "aggregator", authority)
+    governance = Account.create(run.root / "governance" / "keystore.json", secrets.token_hex(16))
+    members = {name: _identity(run.organization(name), name, authority) for name in data}
+    for address in (governance.address, aggregator.address, *(m.address for m in members.values())):
+        chain.web3.provider.make_request("anvil_setBalance", [address, hex(1000 * ETHER)])  # type: ignore[arg-type]
+    deployment = deploy(chain, governance, _settings(parameters, aggregator))
+    deployment.save(run.contracts)
+    consortium = Consortium(chain, deployment, governance)
+    if benchmark:
+        write_examples(run.aggregator / "benchmark.jsonl", benchmark)
+    _write_aggregator(run, facts, bool(benchmark), len(data))
+    for place, (name, examples) in enumerate(data.items()):
+        _write_node(run, facts, name, place, examples)
+        consortium.admit(members[name].address, name, members[name].fingerprint)
+    facts.organizations = {name: member.address for name, member in members.items()}
+    run.save(facts)
+    return Consortium(chain, deployment)
+
+
+def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) -> None:
+    """The same keys and certificates, so that a replay is of the same organizations."""
+    shutil.copytree(source.authority, target.authority)
+    folders = [(source.aggregator, target.aggregator)]
+    folders += [(source.organization(name), target.organization(name)) for name in names]
+    for old, new in folders:
+        shutil.copytree(old / "tls", new / "tls")
+        for file in ("keystore.json", "password"):
+            shutil.copy2(old / file, new / file)
+
+
+def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action]) -> None:
+    """Make a node follow decisions instead of its agent."""
+    folder = run.organization(name)
+    content = {
+        str(n): {"effort": a.effort, "data_fraction": a.data_fraction} for n, a in decisions.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "decisions.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _identity(folder: Path, name: str, authority: CertificateAuthority) -> Identity:
+    if (folder / "keystore.json").is_file():
+        pem = (folder / "tls" / "certificate.pem").read_bytes()
+        return Identity(load_account(folder).address, fingerprint(pem))
+    address, request = make_identity(folder, name)
+    return Identity(address, take_certificate(folder, authority.issue(request), authority.pem))
+
+
+def _settings(parameters: ConsortiumParameters, aggregator: Identity) -> DeploySettings:
+    return DeploySettings(
+        parameters_id=parameters.id,
+        base_model_id=parameters.base_model_id,
+        coupling=parameters.coupling,
+        layout=parameters.layout,
+        aggregator=aggregator.address,
+        aggregator_fingerprint=aggregator.fingerprint,
+        commit_seconds=1800,
+        reveal_seconds=600,
+        finalize_seconds=600,
+    )
+
+
+def _chain_section(facts: RunFacts) -> dict[str, Any]:
+    return {
+        "rpc_url": url_of(facts.chain_port),
+        "chain_id": CHAIN_ID,
+        "contracts": "../contracts.json",
+    }
+
+
+def _write_aggregator(run: RunFolder, facts: RunFacts, scored: bool, members: int) -> None:
+    content: dict[str, Any] = {
+        "aggregator": {
+            "listen": f"127.0.0.1:{facts.aggregator_port}",
+            "state_dir": "state",
+            "store": str(run.store.resolve()),
+            "parameters": "../parameters.json",
+            "rounds": facts.rounds,
+            "minimum_members": members,
+            "poll_seconds": _POLL,
+        },
+        "chain": _chain_section(facts),
+        "identity": identity_section(),
+    }
+    if scored:
+        content["model"] = {"path": facts.model}
+        content["evaluation"] = {"data": "benchmark.jsonl"}
+    write_toml(run.aggregator / "aggregator.toml", content)
+
+
+def _write_node(
+    run: RunFolder, facts: RunFacts, name: str, place: int, examples: Sequence[Example]
+) -> None:
+    folder = run.organization(name)
+    write_examples(folder / "data" / "private.jsonl", examples)
+    make_ledger(folder)
+    agent: dict[str, Any] = {"policy": "q-learning", "seed": facts.seed * 1000 + place}
+    if (folder / "decisions.json").is_file():
+        agent = {"policy": "recorded", "decisions": "decisions.json"}
+    write_toml(
+        folder / "node.toml",
+        {
+            "node": {
+                "name": name,
+                "state_dir": "state",
+                "data": "data/private.jsonl",
+                "poll_seconds": _POLL,
+            },
+            "chain": {**_chain_section(facts), "contracts": "../../contracts.json"},
+            "identity": identity_section(),
+            "aggregator": {"address": f"127.0.0.1:{facts.aggregator_port}"},
+            "model": {"path": facts.model},
+            "ledger": {"dir": "ledger", "key_file": "ledger.key"},
+            "agent": agent,
+        },
+    )
+
+
+def load_deployment(run: RunFolder) -> Deployment:
+    return Deployment.load(run.contracts)

@@ -1,0 +1,89 @@
+"""What the command line prints: tables for people, JSON for programs, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adapters.errors import RescindError
+from rescind.exit_codes import INTERRUPTED, exit_code
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """An expected failure becomes one line on standard error and its exit code."""
+    try:
+        yield
+    except RescindError as error:
+        err.print(f"error[{error.code}]: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(exit_code(error)) from error
+    except KeyboardInterrupt as error:
+        err.print("stopped")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """Dataclasses as a table of (attribute, heading) columns, or all of them as JSON."""
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    table = Table(*(heading for _, heading in columns), box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(getattr(row, attribute)) for attribute, _ in columns))
+    out.print(table if rows else "nothing on record")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value) or "-"
+    if isinstance(value, str) and len(value) == 64:
+        return f"{value[:12]}..."
+    return "-" if value is None else str(value)
+
+
+def daemon_logging() -> None:
+    """Structured lines on standard error, one JSON object each."""
+    logging.disable(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def stop_on_signal() -> threading.Event:
+    """Set by SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handler(number: int, _: object) -> None:
+        if stop.is_set():
+            raise SystemExit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return stop
