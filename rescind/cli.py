@@ -1,91 +1,44 @@
-"""The `rescind` command: groups, and the one place where an error becomes an exit code."""
+"""The command line. Commands import what they need when they are called, so that it starts quickly
+and runs without torch wherever torch is not needed."""
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 
 import typer
+from rich.traceback import install
 
-from adapters.errors import RescindError
-from rescind.commands import (
-    aggregator,
-    ask,
-    audit,
-    demo,
-    devnet,
-    export,
-    ledger,
-    node,
-    org,
-    verify,
-    withdraw,
-)
-from rescind.exit_codes import UNEXPECTED, exit_code
+from rescind.audit_commands import audit_app, verify_command
+from rescind.daemon_commands import aggregator_app, node_app
+from rescind.demo_command import demo_command
+from rescind.devnet_commands import devnet_app
+from rescind.model_commands import ask_command, chat_command, export_command
+from rescind.organization_commands import ledger_app, org_app, withdraw_app
 
 app = typer.Typer(
     name="rescind",
-    help="Train a language model together, on record, and take your data back.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a language model together, on record, and take your data back.",
 )
-app.command(name="demo")(demo.demo)
-app.command(name="ask")(ask.ask)
-app.command(name="chat")(ask.chat)
-app.command(name="verify")(verify.verify)
-app.command(name="export")(export.export)
-app.add_typer(audit.app, name="audit")
-app.add_typer(org.app, name="org")
-app.add_typer(node.app, name="node")
-app.add_typer(aggregator.app, name="aggregator")
-app.add_typer(withdraw.app, name="withdraw")
-app.add_typer(ledger.app, name="ledger")
-app.add_typer(devnet.app, name="devnet")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"rescind {version('rescind')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
-) -> None:
-    del version
+app.command("demo")(demo_command)
+app.command("ask")(ask_command)
+app.command("chat")(chat_command)
+app.command("verify")(verify_command)
+app.command("export")(export_command)
+app.add_typer(audit_app, name="audit")
+app.add_typer(withdraw_app, name="withdraw")
+app.add_typer(org_app, name="org")
+app.add_typer(node_app, name="node")
+app.add_typer(aggregator_app, name="aggregator")
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(devnet_app, name="devnet")
 
 
 def main() -> None:
-    """Run, and exit with the code that docs/exit-codes.md gives to the outcome."""
+    install(show_locals=False)
     try:
         app()
-    except RescindError as error:
-        _say(error.code, str(error))
-        sys.exit(exit_code(error.code))
-    except Exception as error:
-        where = _write_crash(error)
-        _say("unexpected", f"{type(error).__name__}: {error}; the traceback is in {where}")
-        sys.exit(UNEXPECTED)
-
-
-def _say(code: str, message: str) -> None:
-    line = " ".join(message.split())
-    typer.echo(f"error[{code}]: {line}", err=True)
-
-
-def _write_crash(error: BaseException) -> Path:
-    handle, name = tempfile.mkstemp(prefix="rescind-crash-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"{' '.join(sys.argv)}\n")
-        traceback.print_exception(error, file=file)
-    return Path(name)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,61 @@
+"""The model of a run, from its folder alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from adapters import SHARED, ConsortiumParameters, artifact_id, decode, owners
+from adapters.errors import ConfigError, StoreError
+from audit import read_certificate
+from devnet.layout import RunFacts, RunFolder
+from training import Assistant, LoraModel, export_peft, load_base
+
+
+@dataclass(frozen=True)
+class RunAssistant:
+    assistant: Assistant
+    totals: dict[str, Any]
+    facts: RunFacts
+
+    @classmethod
+    def load(cls, path: Path, *, before: bool) -> Self:
+        """The model after the run's removal, or before it. Raises ConfigError, StoreError."""
+        run = RunFolder.find(path)
+        facts, certificate = run.facts(), read_certificate(run.certificate)
+        adapter_id = (certificate.before if before else certificate.after).adapter_id
+        file = run.store / adapter_id[:2] / adapter_id
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+        if artifact_id(data) != adapter_id:
+            raise StoreError(f"{file} does not hash to its name: it was changed")
+        parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
+        base = load_base(facts.model, parameters.base_model_id)
+        totals = dict(decode(data))
+        assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
+        return cls(assistant, totals, facts)
+
+    def ask(self, question: str) -> tuple[str, str]:
+        """The answer, and whose block gave it."""
+        found = self.assistant.ask(question)
+        return found.text, self._name(found.organization)
+
+    def export(self, organization: str | None, out: Path) -> str:
+        """Write a block for peft; returns what was written."""
+        held = owners(self.totals)
+        addresses = {name: address.lower() for name, address in self.facts.organizations.items()}
+        wanted = SHARED if held == [SHARED] else addresses.get(organization or "", "")
+        if wanted not in held:
+            names = [name for name, address in addresses.items() if address in held]
+            raise ConfigError(f"--organization {organization}: one of {', '.join(names)}")
+        export_peft(self.assistant.parameters, self.totals, wanted, self.facts.model, out)
+        return "the shared adapter" if wanted == SHARED else f"{organization}'s block"
+
+    def _name(self, address: str | None) -> str:
+        if address is None:
+            return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
+        names = {value.lower(): name for name, value in self.facts.organizations.items()}
+        return f"{names.get(address, address)}'s block"

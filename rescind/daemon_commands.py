@@ -1,0 +1,75 @@
+"""rescind node run|status, rescind aggregator run|status"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rescind.config import load_config
+from rescind.console import daemon_logging, out, print_json, reported_errors, stop_on_signal
+
+node_app = typer.Typer(no_args_is_help=True, help="An organization's daemon.")
+aggregator_app = typer.Typer(no_args_is_help=True, help="The daemon that runs rounds.")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The daemon's TOML file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@node_app.command("run")
+def node_run(config: ConfigOption) -> None:
+    """Run until SIGTERM. Logs are JSON lines on standard error."""
+    import node
+
+    with reported_errors():
+        loaded = load_config(config, node.NodeConfig)
+        daemon_logging()
+        node.run(loaded, stop_on_signal())
+
+
+@node_app.command("status")
+def node_status(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """What the chain and the node's records say."""
+    import node
+
+    with reported_errors():
+        _show(node.status(load_config(config, node.NodeConfig)), as_json=as_json)
+
+
+@aggregator_app.command("run")
+def aggregator_run(config: ConfigOption) -> None:
+    """Run until SIGTERM. Logs are JSON lines on standard error."""
+    import aggregator
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        daemon_logging()
+        aggregator.run(loaded, stop_on_signal())
+
+
+@aggregator_app.command("status")
+def aggregator_status(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """What the chain and the aggregator's records say: removals, incidents."""
+    import aggregator
+
+    with reported_errors():
+        _show(aggregator.status(load_config(config, aggregator.AggregatorConfig)), as_json=as_json)
+
+
+def _show(status: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+        return
+    for key, value in status.items():
+        if isinstance(value, Mapping):
+            out.print(f"{key}:")
+            for inner, detail in value.items():
+                out.print(f"  {inner}: {detail}", markup=False)
+        elif isinstance(value, list):
+            out.print(f"{key}: {len(value)}")
+            for item in value:
+                out.print(f"  {item}", markup=False)
+        else:
+            out.print(f"{key}: {value}", markup=False)

@@ -1,0 +1,177 @@
+"""rescind org init, rescind withdraw request|status, rescind ledger show|verify"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rescind.audit_commands import ContractsOption, RpcOption, open_record
+from rescind.config import load_config
+from rescind.console import out, print_json, print_rows, reported_errors
+from rescind.daemon_commands import ConfigOption, JsonOption
+from rescind.exit_codes import LEDGER_UNSOUND
+
+org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
+withdraw_app = typer.Typer(no_args_is_help=True, help="Take a contribution back.")
+ledger_app = typer.Typer(no_args_is_help=True, help="An organization's private ledger.")
+
+
+@org_app.command("init")
+def org_init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    name: Annotated[str, typer.Option(help="The organization's name.")],
+    authority: Annotated[
+        Path | None,
+        typer.Option("--ca", help="Folder of the consortium's authority, if it is at hand."),
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Name or address in the certificate; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make keystore, TLS key, signing request and ledger. Keys never leave the folder."""
+    from adapters.errors import ConfigError
+    from devnet.setup import make_identity, make_ledger, take_certificate
+    from protocol import CertificateAuthority
+
+    with reported_errors():
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty: choose a new folder")
+        address, request = make_identity(folder, name, host or ("localhost", "127.0.0.1"))
+        make_ledger(folder)
+        (folder / "tls" / "request.pem").write_bytes(request)
+        made = {"name": name, "address": address, "request": str(folder / "tls" / "request.pem")}
+        if authority is not None:
+            ca = CertificateAuthority.load(authority)
+            made["fingerprint"] = take_certificate(folder, ca.issue(request), ca.pem)
+        if as_json:
+            print_json(made)
+            return
+        for key, value in made.items():
+            out.print(f"{key}: {value}", markup=False)
+        out.print("\nNext: have the request signed, the organization admitted, and write node.toml")
+        out.print("(docs/deploy.md has each step).")
+
+
+@org_app.command("sign")
+def org_sign(
+    request: Annotated[Path, typer.Argument(help="An organization's tls/request.pem.")],
+    authority: Annotated[Path, typer.Option("--ca", help="Folder of the authority.")],
+    certificate: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
+) -> None:
+    """Issue a certificate for a request; prints the fingerprint to admit. Makes the authority if new."""
+    from adapters.errors import ConfigError
+    from protocol import CertificateAuthority, fingerprint
+
+    with reported_errors():
+        ca = (
+            CertificateAuthority.load(authority)
+            if authority.is_dir()
+            else CertificateAuthority.create(authority, "Rescind authority")
+        )
+        try:
+            pem = ca.issue(request.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{request} cannot be read: {error.strerror}") from error
+        certificate.write_bytes(pem)
+        out.print(f"fingerprint: {fingerprint(pem)}")
+
+
+@withdraw_app.command("request")
+def withdraw_request(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Ask on chain for everything that one contributed to be removed. It cannot be taken back."""
+    import node
+
+    with reported_errors():
+        made = node.request_withdrawal(load_config(config, node.NodeConfig))
+        if as_json:
+            print_json(made)
+        else:
+            out.print(f"withdrawal {made['withdrawal']} is on chain: {made['transaction']}")
+
+
+@withdraw_app.command("status")
+def withdraw_status(
+    run: Annotated[Path | None, typer.Argument(help="The folder of a run.")] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which withdrawals there are, and how far each is."""
+    from rescind.audit_commands import show_withdrawals
+
+    with reported_errors():
+        show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)
+
+
+LedgerArgument = Annotated[Path, typer.Argument(help="The ledger's folder.")]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key-file", help="Its key; else RESCIND_LEDGER_KEY.")
+]
+
+
+def _key_file(folder: Path, given: Path | None) -> Path | None:
+    beside = folder.parent / "ledger.key"
+    return given or (beside if beside.is_file() else None)
+
+
+@ledger_app.command("show")
+def ledger_show(
+    folder: LedgerArgument, key_file: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """Every record, decrypted."""
+    from ledger import Ledger, load_key
+
+    with reported_errors():
+        ledger = Ledger.open(folder, load_key(_key_file(folder, key_file)))
+        records = list(ledger.records())
+        columns = [("index", "index"), ("type", "type"), ("time", "time"), ("payload", "what")]
+        print_rows(records, columns, as_json=as_json)
+
+
+@ledger_app.command("verify")
+def ledger_verify(
+    folder: LedgerArgument,
+    key_file: KeyOption = None,
+    organization: Annotated[
+        str | None, typer.Option(help="Address whose anchor on chain to compare with.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute everything from the entries; exit 30 and say where if anything was changed."""
+    from ledger import Ledger, LedgerDamaged, load_key
+
+    with reported_errors():
+        anchors: list[tuple[int, str]] = []
+        if organization is not None:
+            anchor = open_record(run, rpc, contracts).anchor(organization)
+            anchors = [(anchor.size, anchor.root)] if anchor.size else []
+        try:
+            report = Ledger.open(folder, load_key(_key_file(folder, key_file))).verify(anchors)
+            problems = [(p.index, p.what) for p in report.problems]
+            size, root = report.size, report.root
+        except LedgerDamaged as error:
+            problems, size, root = [(None, str(error))], 0, ""
+        if as_json:
+            print_json(
+                {
+                    "sound": not problems,
+                    "size": size,
+                    "root": root,
+                    "anchors_compared": len(anchors),
+                    "problems": [{"index": i, "what": what} for i, what in problems],
+                }
+            )
+        elif problems:
+            for index, what in problems:
+                place = "log" if index is None else f"record {index}"
+                out.print(f"{place}: {what}", markup=False)
+        else:
+            out.print(f"sound: {size} records, root {root}")
+        if problems:
+            raise typer.Exit(LEDGER_UNSOUND)
