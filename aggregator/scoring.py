@@ -6,6 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters import (
     WEIGHT_ONE,
     ConsortiumParameters,
@@ -30,7 +33,11 @@ class EqualScorer:
 
 
 class BenchmarkScorer:
-    """Relative reduction of the answers' loss by the delta, on top of the model it started from."""
+    """How much of the answers' loss a delta takes away, on top of the model that it started from.
+
+    The mean over the benchmark of the relative reduction, where there is one: a block that knows
+    some of the questions is not asked to know the others, which other blocks answer.
+    """
 
     def __init__(self, config: AggregatorConfig, parameters: ConsortiumParameters) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -52,15 +59,16 @@ class BenchmarkScorer:
         after = self._loss(
             block(add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), who), who
         )
-        return max(0, min(WEIGHT_ONE, round(WEIGHT_ONE * (before - after) / max(before, 1e-9))))
+        helped = np.maximum(0.0, 1.0 - after / np.maximum(before, 1e-9))
+        return round(WEIGHT_ONE * float(helped.mean()))
 
-    def _loss(self, totals: Mapping[str, Any], who: str) -> float:
-        from training import mean_answer_loss
+    def _loss(self, totals: Mapping[str, Any], who: str) -> NDArray[np.float64]:
+        from training import answer_loss_per_example
 
         parameters = self._parameters
         tensors = materialize(totals, parameters.shapes, parameters=parameters, owner=who)
         self._model.put("scored", tensors)
-        return mean_answer_loss(
+        return answer_loss_per_example(
             self._model, "scored", self._examples, parameters.training.max_length
         )
 

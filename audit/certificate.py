@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters import Term
 from adapters.errors import VerificationError
-from contracts import Account, Consortium, Deployment, WithdrawalState
+from contracts import Account, Address, Consortium, Deployment, WithdrawalState
 from protocol import domain, recover_signer, sign_typed
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -43,7 +43,7 @@ class ConsortiumPart(_Part):
 
 class TermPart(_Part):
     round_id: int
-    organization: str
+    organization: Address
     artifact_id: Sha256
     weight: int
 
@@ -68,7 +68,7 @@ class ModelPart(_Part):
 
 class WithdrawalPart(_Part):
     withdrawal_id: int
-    organization: str
+    organization: Address
     name: str
     request_transaction: str
     close_transaction: str
@@ -102,7 +102,7 @@ class Certificate(_Part):
     replay: ReplayPart | None
     evaluation: EvaluationPart | None
     issued_at: int
-    issuer: str
+    issuer: Address
     signature: str = ""
 
     def canonical_bytes(self) -> bytes:

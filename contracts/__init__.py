@@ -4,7 +4,7 @@ from contracts.account import Account
 from contracts.artefact import Artefact, load_artefact
 from contracts.chain import Chain
 from contracts.consortium import NO_ADAPTER, Consortium, commitment
-from contracts.deployment import Deployment, DeploySettings, deploy
+from contracts.deployment import Address, Deployment, DeploySettings, deploy
 from contracts.errors import (
     ChainUnavailable,
     ContractRefused,
@@ -34,6 +34,7 @@ from contracts.types import (
 __all__ = [
     "NO_ADAPTER",
     "Account",
+    "Address",
     "Anchor",
     "Answer",
     "AnswerState",

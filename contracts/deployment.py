@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from web3 import Web3
 
 from adapters.errors import ConfigError
 from contracts.account import Account
 from contracts.artefact import load_artefact
 from contracts.chain import Chain
+
+
+def _checksummed(address: str) -> str:
+    if not Web3.is_checksum_address(address):
+        raise ValueError(f"{address!r} is not an address in EIP-55 form")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_checksummed)]
+"""An Ethereum address, its case a checksum (EIP-55)."""
 
 
 class Deployment(BaseModel):
@@ -19,11 +30,11 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chain_id: int
-    members: str
-    rounds: str
-    withdrawals: str
-    rewards: str
-    anchors: str
+    members: Address
+    rounds: Address
+    withdrawals: Address
+    rewards: Address
+    anchors: Address
     block: int
 
     def addresses(self) -> dict[str, str]:

@@ -34,7 +34,7 @@ class RunAssistant:
             raise StoreError(f"{file} does not hash to its name: it was changed")
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         base = load_base(facts.model, parameters.base_model_id)
-        totals = dict(decode(data))
+        totals: dict[str, Any] = dict(decode(data))
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         return cls(assistant, totals, facts)
 

@@ -63,8 +63,11 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class DemoResult:
+    """`question`: one that only the organization that withdrew could answer."""
+
     run: RunFolder
     summary: Summary
+    question: str
 
 
 def demo(options: DemoOptions, say: Say) -> DemoResult:
@@ -99,7 +102,8 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
     finally:
         stop_chain(run.chain)
         stop_chain(run.replay.chain)
-    return DemoResult(run, summary)
+    own = corpus.own(leaver) or list(corpus.organizations[leaver])
+    return DemoResult(run, summary, own[0].question)
 
 
 class _Clock:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.panel import Panel
 from rich.table import Table
 
 from adapters.errors import ConfigError
@@ -47,7 +46,7 @@ def demo_command(
                 raise ConfigError(
                     f"the demo needs {error.name}: run make setup, or pip install 'rescind[train]'"
                 ) from error
-            transformers_logging.disable_progress_bar()
+            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
             def say(text: str) -> None:
                 elapsed = time.monotonic() - began
@@ -90,8 +89,8 @@ def _show(result: DemoResult) -> None:
         )
     out.print(table)
     out.print(
-        "Each organization is asked about what only it knows; shared: what two or more know;\n"
-        "held-out: what nobody trained on. A right answer is the whole answer.\n"
+        "Each organization is asked about what only it knows. Shared: what two or more know.\n"
+        "Held-out: what nobody trained on. A right answer is the whole answer.\n"
     )
     withdrawal = summary.withdrawal
     same = "the same bytes" if withdrawal.exact else "other bytes"
@@ -105,24 +104,24 @@ def _show(result: DemoResult) -> None:
         out.print(f"  {mark}  {goal.name}: {goal.measured} (wanted {goal.wanted})")
     out.print(f"\nTotal {summary.timing.total_seconds:.0f} s. In {_short(run.root)}:")
     out.print("  report.html  summary.json  certificate.json  and a log for each daemon\n")
-    _next_steps(_short(run.root), gone)
+    _next_steps(_short(run.root), gone, result.question)
 
 
-def _next_steps(run: str, gone: str) -> None:
+def _next_steps(run: str, gone: str, question: str) -> None:
     lines = [
         f"rescind devnet up {run}",
         f"rescind verify {run}/certificate.json",
         f"rescind audit contributions {run}",
         f"rescind audit lineage {run}",
-        f'rescind ask {run} "..."   (--before-withdrawal asks the model that {gone} was in)',
+        f'rescind ask {run} "{question}"',
+        f'rescind ask {run} "{question}" --before-withdrawal',
         f"rescind chat {run}",
-        f"rescind ledger verify {run}/orgs/{gone}/ledger --key-file {run}/orgs/{gone}/ledger.key",
+        f"rescind ledger verify {run}/orgs/{gone}/ledger",
         f"rescind devnet down {run}",
     ]
-    out.print(
-        Panel("\n".join(lines), title="Type next (from .venv/bin)", title_align="left"),
-        soft_wrap=True,
-    )
+    out.print("[bold]Type next[/bold] (rescind is .venv/bin/rescind):")
+    for line in lines:
+        out.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def _short(path: Path) -> str:

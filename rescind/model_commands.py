@@ -28,7 +28,7 @@ def _assistant(run: Path, *, before: bool) -> RunAssistant:
         from devnet.assistant import RunAssistant
     except ImportError as error:
         raise ConfigError(f"asking needs {error.name}: pip install 'rescind[train]'") from error
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return RunAssistant.load(run, before=before)
 
 

@@ -2,7 +2,7 @@
 
 from training.base import Base, WrongBaseModel, load_base, model_id, pick_device
 from training.data import Example, normalize, read_examples, write_examples
-from training.evaluate import Evaluation, Item, evaluate, mean_answer_loss
+from training.evaluate import Evaluation, Item, answer_loss_per_example, evaluate
 from training.export import export_peft
 from training.lora import LoraModel
 from training.serve import Answer, Assistant
@@ -19,11 +19,11 @@ __all__ = [
     "Progress",
     "TrainResult",
     "WrongBaseModel",
+    "answer_loss_per_example",
     "choose",
     "evaluate",
     "export_peft",
     "load_base",
-    "mean_answer_loss",
     "model_id",
     "normalize",
     "pick_device",

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.batches import encode_example
 from training.data import Example, normalize
 from training.lora import LoraModel
-from training.serve import Assistant, _adapter, answer_losses
+from training.serve import Assistant, adapter_name, answer_losses
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
     routes, _ = assistant.route([e.question for e in examples])
     for chosen in {*routes}:
         picked = [row for row, route in zip(rows, routes, strict=True) if route == chosen]
-        network = assistant.model.use(_adapter(chosen) if chosen else None)
+        network = assistant.model.use(adapter_name(chosen) if chosen else None)
         losses, counts = answer_losses(assistant.model.base, network, picked)
         nats, tokens = nats + float(losses.sum()), tokens + int(counts.sum())
     right = sum(item.right for item in items)
@@ -65,10 +66,10 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
     )
 
 
-def mean_answer_loss(
+def answer_loss_per_example(
     model: LoraModel, adapter: str | None, examples: Sequence[Example], max_length: int
-) -> float:
-    """Nats a token of the right answers under one adapter, or under the bare base."""
+) -> NDArray[np.float64]:
+    """Nats a token of each right answer under one adapter, or under the bare base, (examples,)."""
     rows = [encode_example(model.base, example, max_length) for example in examples]
     losses, counts = answer_losses(model.base, model.use(adapter), rows)
-    return float(losses.sum() / counts.sum())
+    return losses / counts

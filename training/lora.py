@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ class LoraModel:
         self.base = base
         self.lora = lora
         try:
-            self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
         except ValueError as error:
             raise TrainingError(f"LoRA does not fit this base model: {error}") from error
         self._peft.eval()

@@ -23,6 +23,10 @@ from training.lora import LoraModel
 MARGIN = 6.5
 """Nats by which a block must find a whole question likelier than the base does."""
 
+SHARE = 0.25
+"""Least share of the base's surprise at the question that a block must take away. It keeps text
+that is like nothing anybody trained on with the base."""
+
 _BATCH = 64
 
 
@@ -49,7 +53,7 @@ class Assistant:
             tensors = materialize(
                 block(totals or {}, name), model.shapes, parameters=parameters, owner=name
             )
-            model.put(_adapter(name), tensors)
+            model.put(adapter_name(name), tensors)
 
     def ask(self, question: str) -> Answer:
         return self.ask_many([question])[0]
@@ -60,7 +64,7 @@ class Assistant:
         texts: dict[int, str] = {}
         for chosen in {*routes}:
             places = [place for place, route in enumerate(routes) if route == chosen]
-            network = self.model.use(_adapter(chosen) if chosen else None)
+            network = self.model.use(adapter_name(chosen) if chosen else None)
             replies = generate(
                 self.model.base, network, [questions[place] for place in places], max_new_tokens
             )
@@ -79,7 +83,7 @@ class Assistant:
         alone = prompt_losses(self.model.base, self.model.use(None), questions)
         losses = np.stack(
             [
-                prompt_losses(self.model.base, self.model.use(_adapter(name)), questions)
+                prompt_losses(self.model.base, self.model.use(adapter_name(name)), questions)
                 for name in self.blocks
             ]
         )
@@ -87,7 +91,8 @@ class Assistant:
         routes: list[str | None] = []
         for place in range(len(questions)):
             best = int(np.argmax(gains[:, place]))
-            routes.append(self.blocks[best] if gains[best, place] > MARGIN else None)
+            needed = max(MARGIN, SHARE * alone[place])
+            routes.append(self.blocks[best] if gains[best, place] > needed else None)
         per_question = [
             {name: float(gains[row, place]) for row, name in enumerate(self.blocks)}
             for place in range(len(questions))
@@ -95,7 +100,7 @@ class Assistant:
         return routes, per_question
 
 
-def _adapter(owner: str) -> str:
+def adapter_name(owner: str) -> str:
     return f"block_{owner}"
 
 

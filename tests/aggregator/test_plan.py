@@ -1,0 +1,43 @@
+import dataclasses
+
+import pytest
+
+from aggregator import Plan, Step, View, plan
+from contracts import RoundState
+
+IDLE = View(
+    now=50,
+    active_members=3,
+    minimum_members=3,
+    finalized=0,
+    target=2,
+    commit_deadline=100,
+    reveal_deadline=200,
+    finalize_deadline=300,
+)
+OPEN = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.OPEN)
+COMMITTED = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.COMMITTED)
+REVEALED = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.REVEALED)
+
+
+@pytest.mark.parametrize(
+    ("view", "changes", "expected"),
+    [
+        (IDLE, {}, Plan(Step.OPEN)),
+        (IDLE, {"active_members": 2}, Plan(Step.WAIT)),
+        (IDLE, {"finalized": 2}, Plan(Step.WAIT)),
+        (IDLE, {"round_id": 1, "round_state": RoundState.ABANDONED}, Plan(Step.OPEN)),
+        (IDLE, {"requested": (4, 5)}, Plan(Step.REMOVE, withdrawal_id=4)),
+        (OPEN, {}, Plan(Step.WAIT, 1)),
+        (OPEN, {"all_answered": True}, Plan(Step.CLOSE_COMMITS, 1)),
+        (OPEN, {"now": 101}, Plan(Step.CLOSE_COMMITS, 1)),
+        (COMMITTED, {}, Plan(Step.WAIT, 1)),
+        (COMMITTED, {"all_revealed": True}, Plan(Step.CLOSE_REVEALS, 1)),
+        (COMMITTED, {"now": 201}, Plan(Step.CLOSE_REVEALS, 1)),
+        (REVEALED, {}, Plan(Step.FINALIZE, 1)),
+        (REVEALED, {"now": 301}, Plan(Step.ABANDON, 1)),
+        (REVEALED, {"requested": (1,)}, Plan(Step.REMOVE, withdrawal_id=1)),
+    ],
+)
+def test_the_next_step(view: View, changes: dict[str, object], expected: Plan) -> None:
+    assert plan(dataclasses.replace(view, **changes)) == expected

@@ -1,0 +1,65 @@
+import dataclasses
+
+import pytest
+
+from contracts import AnswerState, MemberStatus, RoundState
+from node import Plan, Step, View, plan
+
+IDLE = View(
+    status=MemberStatus.ACTIVE,
+    bond=1,
+    latest_model=0,
+    held=frozenset({0}),
+    now=50,
+    commit_deadline=100,
+    reveal_deadline=200,
+)
+OPEN = dataclasses.replace(IDLE, round_id=3, round_state=RoundState.OPEN)
+COMMITTED = dataclasses.replace(
+    IDLE,
+    round_id=3,
+    round_state=RoundState.COMMITTED,
+    answer=AnswerState.COMMITTED,
+    decided=True,
+    takes_part=True,
+    trained=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("view", "changes", "expected"),
+    [
+        (IDLE, {}, Plan(Step.WAIT)),
+        (IDLE, {"status": MemberStatus.ADMITTED}, Plan(Step.JOIN)),
+        (IDLE, {"status": MemberStatus.NONE}, Plan(Step.WAIT)),
+        (IDLE, {"latest_model": 2}, Plan(Step.ADOPT, model_id=2)),
+        (IDLE, {"unsettled": 1}, Plan(Step.SETTLE, 1)),
+        (IDLE, {"unsettled": 1, "latest_model": 1}, Plan(Step.ADOPT, model_id=1)),
+        (OPEN, {}, Plan(Step.DECIDE, 3)),
+        (OPEN, {"decided": True}, Plan(Step.SIT_OUT, 3)),
+        (OPEN, {"decided": True, "takes_part": True}, Plan(Step.TRAIN, 3)),
+        (OPEN, {"decided": True, "takes_part": True, "trained": True}, Plan(Step.COMMIT, 3)),
+        (
+            OPEN,
+            {"decided": True, "takes_part": True, "parent_model": 1},
+            Plan(Step.ADOPT, model_id=1),
+        ),
+        (OPEN, {"now": 101}, Plan(Step.WAIT)),
+        (OPEN, {"answer": AnswerState.COMMITTED}, Plan(Step.WAIT)),
+        (COMMITTED, {}, Plan(Step.UPLOAD, 3)),
+        (COMMITTED, {"submitted": True}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"submitted": True, "answer": AnswerState.REVEALED}, Plan(Step.WAIT)),
+        (COMMITTED, {"now": 201}, Plan(Step.WAIT)),
+        (COMMITTED, {"trained": False}, Plan(Step.WAIT)),
+        (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.RECORD_WITHDRAWAL)),
+        (OPEN, {"status": MemberStatus.WITHDRAWING, "withdrawal_recorded": True}, Plan(Step.WAIT)),
+        (IDLE, {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True}, Plan(Step.RECLAIM)),
+        (
+            IDLE,
+            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True, "bond": 0},
+            Plan(Step.WAIT),
+        ),
+    ],
+)
+def test_the_next_step(view: View, changes: dict[str, object], expected: Plan) -> None:
+    assert plan(dataclasses.replace(view, **changes)) == expected
