@@ -29,7 +29,14 @@ from devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from devnet.layout import RunFacts, RunFolder
 from devnet.processes import Daemons
 from devnet.report import write_report
-from devnet.setup import copy_identities, load_account, record_decisions, start_consortium
+from devnet.setup import (
+    Endpoints,
+    copy_identities,
+    load_account,
+    make_consortium,
+    record_decisions,
+    start_consortium,
+)
 from devnet.summary import (
     EvaluationSummary,
     RoundSummary,
@@ -104,6 +111,25 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
         stop_chain(run.replay.chain)
     own = corpus.own(leaver) or list(corpus.organizations[leaver])
     return DemoResult(run, summary, own[0].question)
+
+
+def prepare(
+    run: RunFolder, rpc_url: str, orgs: int, rounds: int, aggregator: str, seed: int
+) -> RunFacts:
+    """A consortium of generated people on a running Anvil; the daemons are started by others."""
+    host, _, port = aggregator.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"--aggregator {aggregator}: expected HOST:PORT")
+    options = DemoOptions(orgs=orgs, rounds=rounds, seed=seed)
+    corpus = _corpus(options)
+    base = load_base(BASE_MODEL)
+    model = LoraModel(base, default_lora("isolated"))
+    parameters = _parameters(options, base, model, corpus)
+    facts = _facts(options, base)
+    facts.aggregator_port = int(port)
+    where = Endpoints(rpc_url, f"0.0.0.0:{port}", aggregator, ("localhost", "127.0.0.1", host))
+    make_consortium(run, facts, parameters, corpus.organizations, _benchmark(corpus), where)
+    return run.facts()
 
 
 class _Clock:

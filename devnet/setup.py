@@ -14,7 +14,7 @@ import tomli_w
 
 from adapters import ConsortiumParameters
 from agents import Action
-from contracts import Account, Chain, Consortium, Deployment, DeploySettings, deploy
+from contracts import Account, Chain, Consortium, DeploySettings, deploy
 from devnet.chain import CHAIN_ID, start_chain, url_of
 from devnet.layout import RunFacts, RunFolder
 from ledger import Ledger, create_key
@@ -24,6 +24,21 @@ from training import Example, write_examples
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")
 _POLL = 0.2
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where things answer: the chain, the aggregator as it listens and as nodes reach it."""
+
+    rpc_url: str
+    listen: str
+    aggregator: str
+    hosts: tuple[str, ...] = _HOSTS
+
+    @classmethod
+    def local(cls, facts: RunFacts) -> Endpoints:
+        address = f"127.0.0.1:{facts.aggregator_port}"
+        return cls(url_of(facts.chain_port), address, address)
 
 
 @dataclass(frozen=True)
@@ -83,16 +98,30 @@ def start_consortium(
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
 ) -> Consortium:
-    """Everything up to, but without, the daemons. Identities that exist already are kept."""
+    """A chain of its own, and everything on it up to, but without, the daemons."""
     start_chain(run.chain, facts.chain_port)
-    chain = Chain(url_of(facts.chain_port), CHAIN_ID)
+    return make_consortium(run, facts, parameters, data, benchmark, Endpoints.local(facts))
+
+
+def make_consortium(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    data: Mapping[str, Sequence[Example]],
+    benchmark: Sequence[Example],
+    where: Endpoints,
+) -> Consortium:
+    """Identities, files, contracts and admission on a running Anvil. Identities that exist are kept."""
+    chain = Chain(where.rpc_url, CHAIN_ID)
+    chain.check()
+    run.root.mkdir(parents=True, exist_ok=True)
     run.parameters.write_bytes(parameters.canonical_bytes())
     authority = (
         CertificateAuthority.load(run.authority)
         if run.authority.is_dir()
         else CertificateAuthority.create(run.authority, f"{parameters.name} authority")
     )
-    aggregator = _identity(run.aggregator, "aggregator", authority)
+    aggregator = _identity(run.aggregator, "aggregator", authority, where.hosts)
     governance = Account.create(run.root / "governance" / "keystore.json", secrets.token_hex(16))
     members = {name: _identity(run.organization(name), name, authority) for name in data}
     for address in (governance.address, aggregator.address, *(m.address for m in members.values())):
@@ -102,9 +131,9 @@ def start_consortium(
     consortium = Consortium(chain, deployment, governance)
     if benchmark:
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
-    _write_aggregator(run, facts, bool(benchmark), len(data))
+    _write_aggregator(run, facts, where, bool(benchmark), len(data))
     for place, (name, examples) in enumerate(data.items()):
-        _write_node(run, facts, name, place, examples)
+        _write_node(run, facts, where, name, place, examples)
         consortium.admit(members[name].address, name, members[name].fingerprint)
     facts.organizations = {name: member.address for name, member in members.items()}
     run.save(facts)
@@ -132,11 +161,13 @@ def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action])
     (folder / "decisions.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def _identity(folder: Path, name: str, authority: CertificateAuthority) -> Identity:
+def _identity(
+    folder: Path, name: str, authority: CertificateAuthority, hosts: Sequence[str] = _HOSTS
+) -> Identity:
     if (folder / "keystore.json").is_file():
         pem = (folder / "tls" / "certificate.pem").read_bytes()
         return Identity(load_account(folder).address, fingerprint(pem))
-    address, request = make_identity(folder, name)
+    address, request = make_identity(folder, name, hosts)
     return Identity(address, take_certificate(folder, authority.issue(request), authority.pem))
 
 
@@ -154,18 +185,20 @@ def _settings(parameters: ConsortiumParameters, aggregator: Identity) -> DeployS
     )
 
 
-def _chain_section(facts: RunFacts) -> dict[str, Any]:
+def _chain_section(where: Endpoints) -> dict[str, Any]:
     return {
-        "rpc_url": url_of(facts.chain_port),
+        "rpc_url": where.rpc_url,
         "chain_id": CHAIN_ID,
         "contracts": "../contracts.json",
     }
 
 
-def _write_aggregator(run: RunFolder, facts: RunFacts, scored: bool, members: int) -> None:
+def _write_aggregator(
+    run: RunFolder, facts: RunFacts, where: Endpoints, scored: bool, members: int
+) -> None:
     content: dict[str, Any] = {
         "aggregator": {
-            "listen": f"127.0.0.1:{facts.aggregator_port}",
+            "listen": where.listen,
             "state_dir": "state",
             "store": str(run.store.resolve()),
             "parameters": "../parameters.json",
@@ -173,7 +206,7 @@ def _write_aggregator(run: RunFolder, facts: RunFacts, scored: bool, members: in
             "minimum_members": members,
             "poll_seconds": _POLL,
         },
-        "chain": _chain_section(facts),
+        "chain": _chain_section(where),
         "identity": identity_section(),
     }
     if scored:
@@ -183,7 +216,12 @@ def _write_aggregator(run: RunFolder, facts: RunFacts, scored: bool, members: in
 
 
 def _write_node(
-    run: RunFolder, facts: RunFacts, name: str, place: int, examples: Sequence[Example]
+    run: RunFolder,
+    facts: RunFacts,
+    where: Endpoints,
+    name: str,
+    place: int,
+    examples: Sequence[Example],
 ) -> None:
     folder = run.organization(name)
     write_examples(folder / "data" / "private.jsonl", examples)
@@ -200,15 +238,11 @@ def _write_node(
                 "data": "data/private.jsonl",
                 "poll_seconds": _POLL,
             },
-            "chain": {**_chain_section(facts), "contracts": "../../contracts.json"},
+            "chain": {**_chain_section(where), "contracts": "../../contracts.json"},
             "identity": identity_section(),
-            "aggregator": {"address": f"127.0.0.1:{facts.aggregator_port}"},
+            "aggregator": {"address": where.aggregator},
             "model": {"path": facts.model},
             "ledger": {"dir": "ledger", "key_file": "ledger.key"},
             "agent": agent,
         },
     )
-
-
-def load_deployment(run: RunFolder) -> Deployment:
-    return Deployment.load(run.contracts)

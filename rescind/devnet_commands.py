@@ -13,6 +13,37 @@ devnet_app = typer.Typer(no_args_is_help=True, help="The chain of a run on this 
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 
 
+@devnet_app.command("init")
+def devnet_init(
+    run: Annotated[Path, typer.Argument(help="A new folder.")],
+    rpc: Annotated[str, typer.Option("--rpc", help="URL of a running Anvil.")],
+    orgs: Annotated[int, typer.Option(help="How many organizations.")] = 3,
+    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 3,
+    aggregator: Annotated[
+        str, typer.Option(help="Host and port by which nodes reach the aggregator.")
+    ] = "localhost:50051",
+    seed: Annotated[int, typer.Option(help="Of people, training and agents.")] = 0,
+) -> None:
+    """Identities, contracts, admission and configuration files on a chain that runs already.
+
+    Does nothing when the folder holds a consortium, so that it can run at every start.
+    """
+    import os
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from devnet.demo import prepare
+    from devnet.layout import RunFolder
+
+    with reported_errors():
+        folder = RunFolder(run.resolve())
+        if folder.facts_file.is_file():
+            out.print(f"{folder.root} holds a consortium already")
+            return
+        facts = prepare(folder, rpc, orgs, rounds, aggregator, seed)
+        for name, address in facts.organizations.items():
+            out.print(f"{name}: {address}")
+
+
 @devnet_app.command("up")
 def devnet_up(run: RunArgument) -> None:
     """Bring the run's chain back, in the background."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,14 @@ def peft_config(lora: LoraParameters) -> LoraConfig:
     )
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what peft says about its own defaults (Conv1D layers, a renamed attribute)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class LoraModel:
     """A base model with any number of named adapters, one or none of which is in use."""
 
@@ -38,8 +48,7 @@ class LoraModel:
         self.base = base
         self.lora = lora
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
+            with _quiet():
                 self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
         except ValueError as error:
             raise TrainingError(f"LoRA does not fit this base model: {error}") from error
@@ -59,7 +68,8 @@ class LoraModel:
             odd = sorted(set(tensors) ^ set(self.shapes))[:3]
             raise TrainingError(f"adapter {adapter!r} does not fit the base model at {odd}")
         if adapter not in self._peft.peft_config:
-            self._peft.add_adapter(adapter, peft_config(self.lora))
+            with _quiet():
+                self._peft.add_adapter(adapter, peft_config(self.lora))
         parameters = self._named(adapter)
         with torch.no_grad():
             for name, parameter in parameters.items():

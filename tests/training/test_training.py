@@ -131,6 +131,7 @@ def test_what_is_in_memory_is_what_was_given(model: LoraModel) -> None:
         model.put("x", {n: v for n, v in tensors.items() if not n.endswith("lora_A")})
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_an_export_gives_the_same_logits_in_peft(model: LoraModel, rows, tmp_path: Path) -> None:
     parameters, totals = parameters_of(model), learn(model, rows[0], rounds=1, steps=10)
     export_peft(parameters, totals, ME, str(BASE_MODEL), tmp_path)
