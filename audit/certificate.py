@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from web3.exceptions import BlockNotFound
 
 from adapters import Term
 from adapters.errors import VerificationError
@@ -31,10 +32,10 @@ class _Part(BaseModel):
 
 
 class ConsortiumPart(_Part):
-    """`genesis`: hash of the chain's first block."""
+    """`block_hash`: of the block in which the last contract was deployed; it names the chain."""
 
     deployment: Deployment
-    genesis: str
+    block_hash: str
     parameters_id: Sha256
     base_model_id: Sha256
     coupling: Literal["isolated", "federated"]
@@ -170,7 +171,7 @@ def build_certificate(
     draft = Certificate(
         consortium=ConsortiumPart(
             deployment=consortium.deployment,
-            genesis=genesis(consortium),
+            block_hash=deployment_block_hash(consortium),
             parameters_id=consortium.parameters_id(),
             base_model_id=consortium.base_model_id(),
             coupling=consortium.coupling(),
@@ -196,8 +197,13 @@ def build_certificate(
     return draft.model_copy(update={"signature": "0x" + signature.hex()})
 
 
-def genesis(consortium: Consortium) -> str:
-    block = consortium.chain.ask(lambda: consortium.chain.web3.eth.get_block(0))
+def deployment_block_hash(consortium: Consortium) -> str:
+    """Raises VerificationError when the chain has no such block."""
+    number = consortium.deployment.block
+    try:
+        block = consortium.chain.ask(lambda: consortium.chain.web3.eth.get_block(number))
+    except BlockNotFound as error:
+        raise VerificationError(f"the chain has no block {number}") from error
     return "0x" + bytes(block["hash"]).hex()
 
 

@@ -11,7 +11,12 @@ from typing import Any
 
 from adapters import Term, adapter_totals, artifact_id, decode, encode, without
 from adapters.errors import RescindError, VerificationError
-from audit.certificate import Certificate, ModelPart, genesis, read_certificate
+from audit.certificate import (
+    Certificate,
+    ModelPart,
+    deployment_block_hash,
+    read_certificate,
+)
 from contracts import Chain, ChainUnavailable, Consortium, WithdrawalState, load_artefact
 
 CHECKS: dict[str, int] = {
@@ -95,8 +100,9 @@ class _Verifier:
     def chain(self) -> str:
         found, claimed = self.consortium.chain.check(), self.it.consortium.deployment.chain_id
         _same("chain id", claimed, found)
-        _same("first block", self.it.consortium.genesis, genesis(self.consortium))
-        return f"chain {found}, first block {self.it.consortium.genesis[:18]}"
+        number, claimed_hash = self.it.consortium.deployment.block, self.it.consortium.block_hash
+        _same(f"block {number}", claimed_hash, deployment_block_hash(self.consortium))
+        return f"chain {found}, block {number} is {claimed_hash[:18]}..."
 
     def contracts(self) -> str:
         deployment = self.it.consortium.deployment

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -44,20 +43,28 @@ def start_chain(folder: Path, port: int) -> int:
     command = [str(anvil), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--chain-id", str(CHAIN_ID), "--silent"]
     command += ["--state", str(folder / "anvil-state.json"), "--state-interval", "5"]
-    with (folder / "anvil.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    (folder / "anvil.pid").write_text(f"{process.pid}\n", encoding="ascii")
+    pid = _spawn(command, folder / "anvil.log")
+    (folder / "anvil.pid").write_text(f"{pid}\n", encoding="ascii")
     chain, deadline = Chain(url_of(port), CHAIN_ID), time.monotonic() + _START_SECONDS
     while True:
         try:
             chain.check()
         except ChainUnavailable:
-            if process.poll() is not None or time.monotonic() > deadline:
+            if running_chain(folder) is None or time.monotonic() > deadline:
                 raise ChainError(f"Anvil did not start, see {folder / 'anvil.log'}") from None
         else:
-            return process.pid
+            return pid
+
+
+def _spawn(command: list[str], log: Path) -> int:
+    """A process in a session of its own, which outlives this one."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
 
 
 def url_of(port: int) -> str:
