@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NPM_BIN := node_modules/.bin
 PACKAGES := adapters agents aggregator audit contracts devnet ledger node protocol rescind training unlearning
-PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format proto contracts clean

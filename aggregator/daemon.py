@@ -110,12 +110,11 @@ class Aggregator:
                 if self.tick():
                     stop.wait(poll)
                 complaint = ""
-            except RescindError as error:
-                text = f"{error.code}: {error}"
+            except (RescindError, OSError) as error:
+                code = error.code if isinstance(error, RescindError) else "system"
+                text = f"{code}: {error}"
                 if text != complaint:
-                    self._log.error(
-                        "step failed, will try again", code=error.code, reason=str(error)
-                    )
+                    self._log.error("step failed, will try again", code=code, reason=str(error))
                 complaint = text
                 quick = isinstance(error, (ChainUnavailable, ContractRefused))
                 stop.wait(poll if quick else _PATIENT * poll)

@@ -145,6 +145,14 @@ class Ledger:
         """Durable when it returns. The same idempotency `key` again returns the first entry."""
         if type_ not in RECORD_TYPES:
             raise LedgerError(f"unknown record type {type_!r}: one of {', '.join(RECORD_TYPES)}")
+        try:
+            return self._append(type_, payload, subject, key)
+        except SQLAlchemyError as error:
+            raise LedgerError(f"cannot write to {self._folder}: {_reason(error)}") from error
+
+    def _append(
+        self, type_: str, payload: Mapping[str, object], subject: str | None, key: str | None
+    ) -> Entry:
         with self._engine.execution_options(writes=True).begin() as connection:
             if key is not None:
                 known = connection.execute(

@@ -57,7 +57,7 @@ class Node:
                 complaint = self._complain(complaint, error)
                 stop.wait(poll)
                 continue
-            except RescindError as error:
+            except (RescindError, OSError) as error:
                 complaint = self._complain(complaint, error)
                 stop.wait(poll if isinstance(error, ContractRefused) else _PATIENT * poll)
                 continue
@@ -78,10 +78,11 @@ class Node:
         log.info("step done")
         return False
 
-    def _complain(self, last: str, error: RescindError) -> str:
-        text = f"{error.code}: {error}"
+    def _complain(self, last: str, error: RescindError | OSError) -> str:
+        code = error.code if isinstance(error, RescindError) else "system"
+        text = f"{code}: {error}"
         if text != last:
-            self._log.error("step failed, will try again", code=error.code, reason=str(error))
+            self._log.error("step failed, will try again", code=code, reason=str(error))
         return text
 
 

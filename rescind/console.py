@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.errors import RescindError
-from rescind.exit_codes import INTERRUPTED, exit_code
+from rescind.exit_codes import INTERRUPTED, RUN_FAILED, exit_code
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -32,6 +32,10 @@ def reported_errors() -> Iterator[None]:
     except RescindError as error:
         err.print(f"error[{error.code}]: {error}", markup=False, soft_wrap=True)
         raise typer.Exit(exit_code(error)) from error
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        err.print(f"error[system]: {error.strerror or error}{where}", markup=False, soft_wrap=True)
+        raise typer.Exit(RUN_FAILED) from error
     except KeyboardInterrupt as error:
         err.print("stopped")
         raise typer.Exit(INTERRUPTED) from error
@@ -73,6 +77,15 @@ def daemon_logging() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def interrupt_on_sigterm() -> None:
+    """SIGTERM ends a command as Ctrl-C does, so that what it started is stopped too."""
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handler)
 
 
 def stop_on_signal() -> threading.Event:

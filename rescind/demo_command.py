@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from adapters.errors import ConfigError
-from rescind.console import err, out, print_json, reported_errors
+from rescind.console import err, interrupt_on_sigterm, out, print_json, reported_errors
 
 if TYPE_CHECKING:
     from devnet.demo import DemoResult
@@ -36,6 +36,7 @@ def demo_command(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     began = time.monotonic()
+    interrupt_on_sigterm()
     with reported_errors():
         with err.status("loading") as status:
             try:
