@@ -21,8 +21,8 @@ _PATIENT = 5
 
 def run(config: NodeConfig, stop: threading.Event) -> None:
     """Until `stop` is set. Raises RescindError for what is wrong at the start."""
-    with open_session(config) as session:
-        Node(session).run(stop)
+    with open_session(config, stop) as session:
+        Node(session).run()
 
 
 class Node:
@@ -45,7 +45,8 @@ class Node:
             Step.RECLAIM: lambda _: settle.reclaim(session),
         }
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self) -> None:
+        stop = self.session.stop
         poll = self.session.config.node.poll_seconds
         complaint = ""
         self._log.info("node started", address=self.session.me)

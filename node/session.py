@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,11 +32,17 @@ class Session:
     store: ArtifactStore
     ledger: Ledger
     agent: Any
+    stop: threading.Event
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @property
     def me(self) -> str:
         return self.account.address
+
+    def halt_if_stopped(self) -> None:
+        """Leave a long step at once when the daemon was asked to stop; it is done anew later."""
+        if self.stop.is_set():
+            raise SystemExit(0)
 
     @property
     def parameters(self) -> ConsortiumParameters:
@@ -67,7 +74,7 @@ class Session:
 
 
 @contextmanager
-def open_session(config: NodeConfig) -> Iterator[Session]:
+def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]:
     """Everything is checked before anything is done; each problem is one clear error."""
     account = load_account(config)
     consortium = open_consortium(config, account)
@@ -89,6 +96,7 @@ def open_session(config: NodeConfig) -> Iterator[Session]:
             store=ArtifactStore(config.node.state_dir / "store"),
             ledger=ledger,
             agent=_agent(config),
+            stop=stop,
         )
 
 

@@ -86,7 +86,15 @@ def _train(session: Session, round_id: int) -> None:
     seed = round_seed(parameters.seed, me, round_id)
     examples = choose(session.examples, action.data_fraction, seed)
     steps = max(1, round(parameters.training.steps_per_round * action.effort))
-    result = train_round(session.model, parameters, start, examples, steps=steps, seed=seed)
+    result = train_round(
+        session.model,
+        parameters,
+        start,
+        examples,
+        steps=steps,
+        seed=seed,
+        progress=lambda _: session.halt_if_stopped(),
+    )
     update = {
         qualify(who, name): value.astype(np.float64) - start[name]
         for name, value in result.tensors.items()

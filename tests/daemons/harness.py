@@ -31,10 +31,10 @@ def main(kind: str, config: str, name: str = "", moment: str = "") -> None:
     daemon_logging()
     stop: threading.Event = stop_on_signal()
     if kind == "node":
-        with node.open_session(load_config(Path(config), node.NodeConfig)) as session:
+        with node.open_session(load_config(Path(config), node.NodeConfig), stop) as session:
             daemon = node.Node(session)
             daemon.steps = deadly(daemon.steps, name, moment)
-            daemon.run(stop)
+            daemon.run()
     else:
         loaded = load_config(Path(config), aggregator.AggregatorConfig)
         with aggregator.open_aggregator(loaded) as daemon:
