@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from adapters import ConsortiumParameters, Coupling, artifact_id, decode
+from adapters import ConsortiumParameters, Coupling, decode
 from adapters.errors import ConfigError, RescindError
 from agents import Action
-from audit import EvaluationPart, ReplayPart, build_certificate, rounds
 from contracts import Consortium, RoundState, WithdrawalState
 from devnet.chain import CHAIN_ID, free_port, stop_chain
 from devnet.data import Corpus, from_folder, generated
 from devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from devnet.layout import RunFacts, RunFolder
+from devnet.outcome import Clock, Replay, certify, evaluate_run, summarize
 from devnet.processes import Daemons
 from devnet.report import write_report
 from devnet.setup import (
     Endpoints,
     copy_identities,
-    load_account,
     make_consortium,
     record_decisions,
     start_consortium,
 )
-from devnet.summary import (
-    EvaluationSummary,
-    RoundSummary,
-    Summary,
-    TimingSummary,
-    WithdrawalSummary,
-    goals,
-)
+from devnet.summary import Summary
 from protocol import Journal
-from training import Assistant, Base, Evaluation, LoraModel, evaluate, load_base
+from training import Base, LoraModel, load_base
 
 _LOOK_SECONDS = 0.2
 _ROUND_SECONDS = 3600.0
@@ -83,7 +71,7 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
     corpus = _corpus(options)
     leaver = options.withdraw or next(iter(corpus.organizations))
     _check(options, corpus, leaver)
-    clock = _Clock()
+    clock = Clock()
     torch.set_num_threads(1)
     base = load_base(options.model or BASE_MODEL, device="auto")
     model = LoraModel(base, default_lora(options.coupling))
@@ -97,11 +85,11 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
         torch.set_num_threads(os.cpu_count() or 1)
         with clock.time("evaluation"):
             say("evaluating: before, after, and against the replay")
-            evaluations = _evaluate(run, model, parameters, corpus, consortium, replay)
-        summary = _summarize(
+            evaluations = evaluate_run(run, model, parameters, corpus, consortium, replay)
+        summary = summarize(
             run, facts, parameters, leaver, consortium, evaluations, replay, clock, began
         )
-        _certify(run, consortium, facts, evaluations, replay)
+        certify(run, consortium, facts, evaluations, replay)
         (run.root / "summary.json").write_text(
             summary.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
@@ -130,28 +118,6 @@ def prepare(
     where = Endpoints(rpc_url, f"0.0.0.0:{port}", aggregator, ("localhost", "127.0.0.1", host))
     make_consortium(run, facts, parameters, corpus.organizations, _benchmark(corpus), where)
     return run.facts()
-
-
-class _Clock:
-    """Wall seconds by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def time(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = time.monotonic() - began
-
-
-@dataclass(frozen=True)
-class _Replay:
-    """`seconds`: from the first round's opening to the last one's end."""
-
-    adapter_id: str
-    totals: dict[str, Any]
-    seconds: float
 
 
 def _corpus(options: DemoOptions) -> Corpus:
@@ -224,7 +190,7 @@ def _first_run(
     parameters: ConsortiumParameters,
     corpus: Corpus,
     leaver: str,
-    clock: _Clock,
+    clock: Clock,
     say: Say,
 ) -> Consortium:
     with clock.time("setup"):
@@ -258,9 +224,9 @@ def _replay(
     parameters: ConsortiumParameters,
     corpus: Corpus,
     leaver: str,
-    clock: _Clock,
+    clock: Clock,
     say: Say,
-) -> _Replay:
+) -> Replay:
     others = {n: rows for n, rows in corpus.organizations.items() if n != leaver}
     target = run.replay
     copy_identities(run, target, list(others))
@@ -287,7 +253,7 @@ def _replay(
     path = target.store / latest.adapter_id[:2] / latest.adapter_id
     totals = dict(decode(path.read_bytes())) if latest.id else {}
     stop_chain(target.chain)
-    return _Replay(latest.adapter_id, totals, seconds)
+    return Replay(latest.adapter_id, totals, seconds)
 
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
@@ -380,159 +346,3 @@ def _request_withdrawal(run: RunFolder, name: str) -> None:
 
 def _withdrawal_closed(consortium: Consortium) -> bool:
     return consortium.withdrawals()[-1].state is WithdrawalState.CLOSED
-
-
-def load_totals(run: RunFolder, adapter_id: str) -> dict[str, Any]:
-    """An adapter from the run's store; empty for the base model alone."""
-    if int(adapter_id, 16) == 0:
-        return {}
-    data = (run.store / adapter_id[:2] / adapter_id).read_bytes()
-    if artifact_id(data) != adapter_id:
-        raise RescindError(f"adapter {adapter_id} in {run.store} was changed")
-    return dict(decode(data))
-
-
-Evaluations = dict[str, dict[str, Evaluation | None]]
-
-
-def _evaluate(
-    run: RunFolder,
-    model: LoraModel,
-    parameters: ConsortiumParameters,
-    corpus: Corpus,
-    consortium: Consortium,
-    replay: _Replay,
-) -> Evaluations:
-    facts = run.facts()
-    before = consortium.model(facts.before_model or 0).adapter_id
-    after = consortium.model(facts.after_model or 0).adapter_id
-    sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
-    sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
-    totals = {
-        "before": load_totals(run, before),
-        "after": load_totals(run, after),
-        "replay": replay.totals,
-    }
-    run.evaluation.mkdir(exist_ok=True)
-    found: Evaluations = {}
-    for stage, adapter in totals.items():
-        assistant = Assistant(model, parameters, adapter)
-        found[stage] = {n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()}
-        content = {name: it.to_dict() if it else None for name, it in found[stage].items()}
-        text = json.dumps(content, indent=1)
-        (run.evaluation / f"{stage}.json").write_text(f"{text}\n", encoding="utf-8")
-    return found
-
-
-def _scores(evaluations: dict[str, Evaluation | None]) -> dict[str, float | None]:
-    return {name: it.score if it else None for name, it in evaluations.items()}
-
-
-def _summarize(
-    run: RunFolder,
-    facts: RunFacts,
-    parameters: ConsortiumParameters,
-    leaver: str,
-    consortium: Consortium,
-    evaluations: Evaluations,
-    replay: _Replay,
-    clock: _Clock,
-    began: float,
-) -> Summary:
-    after = consortium.model(facts.after_model or 0)
-    journal = Journal(run.aggregator / "state" / "aggregator.db")
-    removal = list(journal.all("removal/").values())[-1]
-    evaluation = EvaluationSummary(
-        before=_scores(evaluations["before"]),
-        after=_scores(evaluations["after"]),
-        replay=_scores(evaluations["replay"]),
-        perplexity={
-            stage: {name: it.perplexity if it else None for name, it in sets.items()}
-            for stage, sets in evaluations.items()
-        },
-        questions={n: it.total if it else 0 for n, it in evaluations["before"].items()},
-    )
-    withdrawal = WithdrawalSummary(
-        organization=leaver,
-        exact=after.adapter_id == replay.adapter_id,
-        removal_seconds=removal["seconds"],
-        replay_seconds=replay.seconds,
-        speedup=replay.seconds / max(removal["seconds"], 1e-9),
-        adapter_after=after.adapter_id,
-        adapter_replay=replay.adapter_id,
-    )
-    seconds = clock.seconds
-    return Summary(
-        run=run.root.name,
-        seed=facts.seed,
-        coupling=parameters.coupling,
-        base_model_id=parameters.base_model_id,
-        parameters_id=parameters.id,
-        organizations=facts.organizations,
-        evaluation=evaluation,
-        withdrawal=withdrawal,
-        rounds=_round_summaries(consortium),
-        timing=TimingSummary(
-            setup_seconds=seconds["setup"],
-            rounds_seconds=seconds["rounds"],
-            withdrawal_seconds=seconds["withdrawal"],
-            replay_run_seconds=seconds["replay"],
-            evaluation_seconds=seconds["evaluation"],
-            total_seconds=time.monotonic() - began,
-        ),
-        goals=goals(evaluation, withdrawal, parameters.coupling),
-        machine={
-            "system": platform.platform(),
-            "cores": str(os.cpu_count()),
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
-    )
-
-
-def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
-    addresses = {m.name: m.address for m in consortium.members()}
-    return [
-        RoundSummary(
-            round=row.round_id,
-            state=row.state,
-            participants=list(row.participants),
-            sat_out=list(row.sat_out),
-            transactions=row.transactions,
-            gas=row.gas,
-            rewards={
-                name: consortium.credited(row.round_id, addresses[name]) / _ETHER
-                for name in row.participants
-            },
-        )
-        for row in rounds(consortium)
-    ]
-
-
-def _certify(
-    run: RunFolder,
-    consortium: Consortium,
-    facts: RunFacts,
-    evaluations: Evaluations,
-    replay: _Replay,
-) -> None:
-    files = {
-        f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(run.evaluation.glob("*.json"))
-    }
-    after = consortium.model(facts.after_model or 0)
-    certificate = build_certificate(
-        consortium,
-        consortium.withdrawals()[-1].id,
-        issuer=load_account(run.aggregator),
-        replay=ReplayPart(
-            adapter_id=replay.adapter_id, exact=after.adapter_id == replay.adapter_id
-        ),
-        evaluation=EvaluationPart(
-            before=_scores(evaluations["before"]),
-            after=_scores(evaluations["after"]),
-            replay=_scores(evaluations["replay"]),
-            files=files,
-        ),
-    )
-    certificate.save(run.certificate)

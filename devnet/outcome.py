@@ -1,0 +1,213 @@
+"""What a run came to: evaluations, summary, certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from adapters import ConsortiumParameters, artifact_id, decode
+from adapters.errors import RescindError
+from audit import EvaluationPart, ReplayPart, build_certificate, rounds
+from contracts import Consortium
+from devnet.data import Corpus
+from devnet.layout import RunFacts, RunFolder
+from devnet.setup import load_account
+from devnet.summary import (
+    EvaluationSummary,
+    RoundSummary,
+    Summary,
+    TimingSummary,
+    WithdrawalSummary,
+    goals,
+)
+from protocol import Journal
+from training import Assistant, Evaluation, LoraModel, evaluate
+
+_ETHER = 10**18
+
+
+class Clock:
+    """Wall seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began
+
+
+@dataclass(frozen=True)
+class Replay:
+    """`seconds`: from the first round's opening to the last one's end."""
+
+    adapter_id: str
+    totals: dict[str, Any]
+    seconds: float
+
+
+def load_totals(run: RunFolder, adapter_id: str) -> dict[str, Any]:
+    """An adapter from the run's store; empty for the base model alone."""
+    if int(adapter_id, 16) == 0:
+        return {}
+    data = (run.store / adapter_id[:2] / adapter_id).read_bytes()
+    if artifact_id(data) != adapter_id:
+        raise RescindError(f"adapter {adapter_id} in {run.store} was changed")
+    return dict(decode(data))
+
+
+Evaluations = dict[str, dict[str, Evaluation | None]]
+
+
+def evaluate_run(
+    run: RunFolder,
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    corpus: Corpus,
+    consortium: Consortium,
+    replay: Replay,
+) -> Evaluations:
+    facts = run.facts()
+    before = consortium.model(facts.before_model or 0).adapter_id
+    after = consortium.model(facts.after_model or 0).adapter_id
+    sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
+    sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
+    totals = {
+        "before": load_totals(run, before),
+        "after": load_totals(run, after),
+        "replay": replay.totals,
+    }
+    run.evaluation.mkdir(exist_ok=True)
+    found: Evaluations = {}
+    for stage, adapter in totals.items():
+        assistant = Assistant(model, parameters, adapter)
+        found[stage] = {n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()}
+        content = {name: it.to_dict() if it else None for name, it in found[stage].items()}
+        text = json.dumps(content, indent=1)
+        (run.evaluation / f"{stage}.json").write_text(f"{text}\n", encoding="utf-8")
+    return found
+
+
+def _scores(evaluations: dict[str, Evaluation | None]) -> dict[str, float | None]:
+    return {name: it.score if it else None for name, it in evaluations.items()}
+
+
+def summarize(
+    run: RunFolder,
+    facts: RunFacts,
+    parameters: ConsortiumParameters,
+    leaver: str,
+    consortium: Consortium,
+    evaluations: Evaluations,
+    replay: Replay,
+    clock: Clock,
+    began: float,
+) -> Summary:
+    after = consortium.model(facts.after_model or 0)
+    journal = Journal(run.aggregator / "state" / "aggregator.db")
+    removal = list(journal.all("removal/").values())[-1]
+    evaluation = EvaluationSummary(
+        before=_scores(evaluations["before"]),
+        after=_scores(evaluations["after"]),
+        replay=_scores(evaluations["replay"]),
+        perplexity={
+            stage: {name: it.perplexity if it else None for name, it in sets.items()}
+            for stage, sets in evaluations.items()
+        },
+        questions={n: it.total if it else 0 for n, it in evaluations["before"].items()},
+    )
+    withdrawal = WithdrawalSummary(
+        organization=leaver,
+        exact=after.adapter_id == replay.adapter_id,
+        removal_seconds=removal["seconds"],
+        replay_seconds=replay.seconds,
+        speedup=replay.seconds / max(removal["seconds"], 1e-9),
+        adapter_after=after.adapter_id,
+        adapter_replay=replay.adapter_id,
+    )
+    seconds = clock.seconds
+    return Summary(
+        run=run.root.name,
+        seed=facts.seed,
+        coupling=parameters.coupling,
+        base_model_id=parameters.base_model_id,
+        parameters_id=parameters.id,
+        organizations=facts.organizations,
+        evaluation=evaluation,
+        withdrawal=withdrawal,
+        rounds=_round_summaries(consortium),
+        timing=TimingSummary(
+            setup_seconds=seconds["setup"],
+            rounds_seconds=seconds["rounds"],
+            withdrawal_seconds=seconds["withdrawal"],
+            replay_run_seconds=seconds["replay"],
+            evaluation_seconds=seconds["evaluation"],
+            total_seconds=time.monotonic() - began,
+        ),
+        goals=goals(evaluation, withdrawal, parameters.coupling),
+        machine={
+            "system": platform.platform(),
+            "cores": str(os.cpu_count()),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+    )
+
+
+def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
+    addresses = {m.name: m.address for m in consortium.members()}
+    return [
+        RoundSummary(
+            round=row.round_id,
+            state=row.state,
+            participants=list(row.participants),
+            sat_out=list(row.sat_out),
+            transactions=row.transactions,
+            gas=row.gas,
+            rewards={
+                name: consortium.credited(row.round_id, addresses[name]) / _ETHER
+                for name in row.participants
+            },
+        )
+        for row in rounds(consortium)
+    ]
+
+
+def certify(
+    run: RunFolder,
+    consortium: Consortium,
+    facts: RunFacts,
+    evaluations: Evaluations,
+    replay: Replay,
+) -> None:
+    files = {
+        f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(run.evaluation.glob("*.json"))
+    }
+    after = consortium.model(facts.after_model or 0)
+    certificate = build_certificate(
+        consortium,
+        consortium.withdrawals()[-1].id,
+        issuer=load_account(run.aggregator),
+        replay=ReplayPart(
+            adapter_id=replay.adapter_id, exact=after.adapter_id == replay.adapter_id
+        ),
+        evaluation=EvaluationPart(
+            before=_scores(evaluations["before"]),
+            after=_scores(evaluations["after"]),
+            replay=_scores(evaluations["replay"]),
+            files=files,
+        ),
+    )
+    certificate.save(run.certificate)
