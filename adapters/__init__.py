@@ -3,6 +3,7 @@
 from adapters.artifact import (
     ArtifactMalformed,
     ArtifactTooLarge,
+    ArtifactWrongDigest,
     ArtifactWrongType,
     artifact_id,
     decode,
@@ -25,6 +26,15 @@ from adapters.delta import (
     quantize,
     weighted_sum,
 )
+from adapters.digest import (
+    DIGEST_BYTES,
+    ZERO_DIGEST,
+    Digest,
+    DigestMalformed,
+    digest,
+    verify_word,
+)
+from adapters.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE, hiding_block, is_hiding
 from adapters.layout import (
     SHARED,
     block,
@@ -43,18 +53,35 @@ from adapters.parameters import (
     LoraParameters,
     TrainingParameters,
 )
+from adapters.security import (
+    MINIMUM_BITS,
+    DigestBudgetExceeded,
+    adapter_norm_bound,
+    check_budget,
+    core_svp_bits,
+)
 from adapters.store import ArtifactStore, StoreCorrupt, StoreFull, StoreMissing
 from adapters.sums import Term, adapter_totals, without
 
 __all__ = [
+    "DIGEST_BYTES",
+    "HIDING",
+    "HIDING_BOUND",
+    "HIDING_SHAPE",
+    "MINIMUM_BITS",
     "SHARED",
     "WEIGHT_ONE",
+    "ZERO_DIGEST",
     "ArtifactMalformed",
     "ArtifactStore",
     "ArtifactTooLarge",
+    "ArtifactWrongDigest",
     "ArtifactWrongType",
     "ConsortiumParameters",
     "Coupling",
+    "Digest",
+    "DigestBudgetExceeded",
+    "DigestMalformed",
     "FloatTensors",
     "IntTensors",
     "Layout",
@@ -70,15 +97,21 @@ __all__ = [
     "Totals",
     "TrainingParameters",
     "WrongShape",
+    "adapter_norm_bound",
     "adapter_totals",
     "add_totals",
     "artifact_id",
     "block",
+    "check_budget",
     "check_delta",
+    "core_svp_bits",
     "decode",
     "dequantize",
+    "digest",
     "encode",
+    "hiding_block",
     "initial",
+    "is_hiding",
     "l2_norm",
     "materialize",
     "owner",
@@ -86,6 +119,7 @@ __all__ = [
     "qualify",
     "quantize",
     "split_owner",
+    "verify_word",
     "weighted_sum",
     "weights",
     "without",

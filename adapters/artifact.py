@@ -34,6 +34,12 @@ class ArtifactWrongType(ArtifactError):
     code = "artifact-wrong-type"
 
 
+class ArtifactWrongDigest(ArtifactError):
+    """Its linear digest is not the registered one: it is not the sum that it is said to be."""
+
+    code = "artifact-wrong-digest"
+
+
 def artifact_id(data: bytes) -> str:
     """SHA-256 of the bytes, lowercase hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.errors import ArtifactError
+from adapters.hiding import HIDING_BOUND, is_hiding
 
 WEIGHT_ONE = 10_000
 """A whole share, in basis points."""
@@ -154,7 +155,10 @@ def check_delta(
     fraction_bits: int,
     clip_norm: float,
 ) -> None:
-    """Raise unless `delta` has exactly the named shapes, is int32 and within the L2 bound."""
+    """Raise unless `delta` has exactly the named shapes, is int32 and within the L2 bound.
+
+    A hiding tensor has a bound of its own, HIDING_BOUND.
+    """
     missing, extra = sorted(set(shapes) - set(delta)), sorted(set(delta) - set(shapes))
     if missing or extra:
         raise WrongShape(
@@ -172,7 +176,14 @@ def check_delta(
             raise WrongShape(
                 f"tensor {name!r} has shape {tuple(value.shape)}, expected {tuple(shapes[name])}"
             )
-    norm, bound = l2_norm(delta), clip_norm * float(2**fraction_bits)
+    noise = {name: value for name, value in delta.items() if is_hiding(name)}
+    if l2_norm(noise) > HIDING_BOUND:
+        raise OutOfBounds(
+            f"hiding tensor has L2 norm {l2_norm(noise):.6g}, its bound is {HIDING_BOUND:.6g}; "
+            "make it with adapters.hiding_block"
+        )
+    norm = l2_norm({name: value for name, value in delta.items() if name not in noise})
+    bound = clip_norm * float(2**fraction_bits)
     if norm > bound:
         raise OutOfBounds(
             f"delta has L2 norm {norm / 2**fraction_bits:.6g}, "

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from adapters.delta import WEIGHT_ONE, Totals
 from adapters.errors import ArtifactError
+from adapters.hiding import HIDING
 from adapters.parameters import ConsortiumParameters, Layout
 
 SHARED = "shared"
@@ -90,8 +91,9 @@ def materialize(
     """Float parameters of one block: (initial x 10,000 + total) / (2^fraction_bits x 10,000).
 
     `totals` has bare names, a subset of those of `shapes`; what it lacks stays where it started.
+    A hiding tensor is noise for the digest and no parameter.
     """
-    unknown = sorted(set(totals) - set(shapes))
+    unknown = sorted(set(totals) - set(shapes) - {HIDING})
     if unknown:
         raise ArtifactError(
             f"adapter has tensors {unknown[:3]} for which the base model has no place"

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adapters.errors import ConfigError
+from adapters.hiding import HIDING, HIDING_SHAPE
+from adapters.security import DigestBudgetExceeded, adapter_norm_bound, check_budget
 
 Coupling = Literal["isolated", "federated"]
 Layout = Literal["blocks", "shared"]
@@ -46,7 +48,9 @@ class ConsortiumParameters(_Agreed):
 
     `clip_norm` bounds the L2 norm of one delta, in parameter units; `fraction_bits` is the
     fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
-    model, so that a delta can be checked without it.
+    model, so that a delta can be checked without it. `max_rounds` and `max_members` bound what an
+    adapter may sum, and so what its digest binds (adapters.security); `hiding` adds noise to every
+    delta so that its digest tells nothing (adapters.hiding).
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -60,6 +64,9 @@ class ConsortiumParameters(_Agreed):
     fraction_bits: Annotated[int, Field(ge=8, le=24)]
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
+    max_rounds: Annotated[int, Field(ge=1, le=2**20)] = 256
+    max_members: Annotated[int, Field(ge=1, le=256)] = 64
+    hiding: bool = False
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -69,6 +76,14 @@ class ConsortiumParameters(_Agreed):
             raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
         if self.layout == "shared" and self.lora.train_a:
             raise ValueError("layout 'shared' averages B over a frozen A: set lora.train_a false")
+        return self
+
+    @model_validator(mode="after")
+    def _digest_binds(self) -> Self:
+        try:
+            check_budget(self.adapter_norm_bound)
+        except DigestBudgetExceeded as error:
+            raise ValueError(str(error)) from error
         return self
 
     def canonical_bytes(self) -> bytes:
@@ -81,13 +96,31 @@ class ConsortiumParameters(_Agreed):
     def id(self) -> str:
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
 
+    @property
+    def adapter_norm_bound(self) -> float:
+        """What `l2_norm` of an adapter's integers, noise included, may be for its digest to bind.
+
+        Whoever takes an adapter for the one with a digest checks this first.
+        """
+        return adapter_norm_bound(
+            clip_norm=self.clip_norm,
+            fraction_bits=self.fraction_bits,
+            layout=self.layout,
+            max_rounds=self.max_rounds,
+            max_members=self.max_members,
+            hiding=self.hiding,
+        )
+
     def delta_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The tensors of a delta, by bare name: B always, A unless it is frozen."""
-        return {
+        """The tensors of a delta, by bare name: B always, A unless it is frozen, noise if hiding."""
+        shapes = {
             name: shape
-            for name, shape in sorted(self.shapes.items())
+            for name, shape in self.shapes.items()
             if self.lora.train_a or name.endswith(".lora_B")
         }
+        if self.hiding:
+            shapes[HIDING] = HIDING_SHAPE
+        return dict(sorted(shapes.items()))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

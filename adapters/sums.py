@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -18,12 +18,13 @@ Load = Callable[[str], IntTensors]
 
 @dataclass(frozen=True)
 class Term:
-    """One delta in a model: its artifact and its weight in basis points."""
+    """One delta in a model: its artifact, its weight in basis points, its digest's root."""
 
     round_id: int
     organization: str
     artifact_id: str
     weight: int
+    digest_root: str = ""
 
 
 def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.int64]]:
@@ -45,8 +46,5 @@ def without(terms: Sequence[Term], excluded: Collection[str], layout: Layout) ->
     for _, group in groupby(kept, key=lambda term: term.round_id):
         members = list(group)
         share = weights(layout, [term.organization for term in members])
-        result += [
-            Term(term.round_id, term.organization, term.artifact_id, share[term.organization])
-            for term in members
-        ]
+        result += [replace(term, weight=share[term.organization]) for term in members]
     return result

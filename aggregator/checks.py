@@ -19,6 +19,7 @@ from adapters import (
     qualify,
 )
 from adapters.errors import ArtifactError, StoreError
+from aggregator.proof import Digests
 from contracts import RejectReason
 
 _REASONS: tuple[tuple[type[ArtifactError], RejectReason], ...] = (
@@ -42,9 +43,11 @@ def judge(
     organization: str,
     artifact_id: str,
     store: ArtifactStore,
+    digests: Digests,
     parameters: ConsortiumParameters,
     *,
     submitted: bool,
+    digest_root: str,
 ) -> Verdict:
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
@@ -64,4 +67,8 @@ def judge(
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
     if not any(value.any() for value in delta.values()):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
+    found = digests.of(artifact_id).root
+    if found != digest_root:
+        what = f"the delta's digest has root {found}, registered is {digest_root}"
+        return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
     return Verdict(delta=delta)

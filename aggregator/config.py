@@ -13,7 +13,8 @@ from protocol import ChainSettings, IdentitySettings, Section
 class AggregatorSection(Section):
     """`rounds`: how many to finalize; none opens before `minimum_members` are active.
 
-    `store`: a folder or an fsspec URL.
+    `store`: a folder or an fsspec URL. `post_bond`: pay the aggregator's bond when it was never paid;
+    one that was slashed is never paid again without being told to (`rescind aggregator bond`).
     """
 
     listen: str
@@ -22,6 +23,7 @@ class AggregatorSection(Section):
     parameters: Path
     rounds: Annotated[int, Field(ge=0)]
     minimum_members: Annotated[int, Field(ge=1)] = 1
+    post_bond: bool = True
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
 
 

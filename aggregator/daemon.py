@@ -23,18 +23,22 @@ from adapters.errors import ConfigError, RescindError
 from aggregator.checks import Verdict, judge
 from aggregator.config import AggregatorConfig
 from aggregator.intake import Intake
+from aggregator.proof import Digests, prove
 from aggregator.scoring import Scorer, make_scorer
-from aggregator.state import Plan, Step, View, plan
+from aggregator.state import ClaimState, Plan, Step, View, plan
 from contracts import (
     Account,
     AnswerState,
     Chain,
     ChainUnavailable,
+    Claim,
     Consortium,
     ContractRefused,
     Contribution,
+    DeltaId,
     Deployment,
     MemberStatus,
+    ModelKind,
     Rejection,
     RejectReason,
     RoundState,
@@ -68,11 +72,12 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     store = ArtifactStore(config.aggregator.store)
     journal.set(f"published/{store.put(document)}", True)
     chunks = ArtifactStore(config.aggregator.state_dir / "chunks")
-    intake = Intake(consortium, journal, store, chunks, parameters.max_artifact_bytes)
+    digests = Digests(store, journal)
+    intake = Intake(consortium, journal, store, chunks, digests, parameters.max_artifact_bytes)
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)
     structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
     try:
-        yield Aggregator(config, consortium, parameters, journal, store, intake)
+        yield Aggregator(config, consortium, parameters, journal, store, digests, intake)
     finally:
         server.stop(grace=2).wait()
 
@@ -87,10 +92,12 @@ class Aggregator:
         parameters: ConsortiumParameters,
         journal: Journal,
         store: ArtifactStore,
+        digests: Digests,
         intake: Intake,
     ) -> None:
         self.config, self.consortium, self.parameters = config, consortium, parameters
-        self.journal, self.store, self.intake = journal, store, intake
+        self.journal, self.store = journal, store
+        self.digests, self.intake = digests, intake
         self._scorer: Scorer | None = None
         self._log = structlog.get_logger().bind(organization="aggregator")
         self.steps: Mapping[Step, Callable[[Plan], None]] = {
@@ -98,8 +105,12 @@ class Aggregator:
             Step.CLOSE_COMMITS: lambda it: _ignore(consortium.close_commits(it.round_id)),
             Step.CLOSE_REVEALS: lambda it: _ignore(consortium.close_reveals(it.round_id)),
             Step.ABANDON: lambda it: _ignore(consortium.abandon(it.round_id)),
-            Step.FINALIZE: lambda it: self.finalize(it.round_id),
-            Step.REMOVE: lambda it: self.remove(it.withdrawal_id),
+            Step.AGGREGATE: lambda it: self.aggregate(it.round_id),
+            Step.POST_BOND: lambda _: self.post_bond(),
+            Step.PROVE: lambda _: self.prove(),
+            Step.SETTLE: lambda _: _ignore(consortium.settle()),
+            Step.CARRY_OUT: lambda it: self.carry_out(it.withdrawal_id),
+            Step.CLOSE_WITHDRAWAL: lambda it: self.close_withdrawal(it.withdrawal_id),
         }
 
     def run(self, stop: threading.Event) -> None:
@@ -140,14 +151,20 @@ class Aggregator:
         round_id = consortium.current_round_id()
         states = [consortium.round(n).state for n in range(1, round_id + 1)]
         active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
-        requested = [w for w in consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
+        now, claim = consortium.chain.now(), consortium.claim()
+        requested, carried_out = self._withdrawals(claim)
+        bonded = consortium.aggregator_bond() >= consortium.required_aggregator_bond()
         common = {
-            "now": consortium.chain.now(),
+            "now": now,
             "active_members": len(active),
             "minimum_members": section.minimum_members if not round_id else 1,
             "finalized": states.count(RoundState.FINAL),
-            "target": section.rounds,
-            "requested": tuple(w.id for w in requested),
+            "target": min(section.rounds, consortium.max_rounds()),
+            "requested": requested,
+            "carried_out": carried_out,
+            "claim": claim_state(claim, now),
+            "bonded": bonded,
+            "bond_due": not bonded and section.post_bond and not self.journal.get("bonded", False),
         }
         if not round_id:
             return View(**common)  # type: ignore[arg-type]
@@ -163,8 +180,24 @@ class Aggregator:
             all_revealed=consortium.all_revealed(round_id),
         )
 
-    def finalize(self, round_id: int) -> None:
-        """Check every revealed update, sum in integers, publish, and put the round on record."""
+    def _withdrawals(self, claim: Claim | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those to carry out, one that was begun first, and those to close."""
+        waiting = [w for w in self.consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
+        if claim is not None or not waiting:
+            return (), ()
+        begun = {it.withdrawal_id for it in self.consortium.amendments()}
+        done = {w.id for w in waiting if self.consortium.carried_out(w.id)}
+        order = sorted(waiting, key=lambda w: (w.id not in begun, w.id))
+        todo = [w.id for w in order if w.id not in done and w.method is ModelKind.REMOVAL]
+        return tuple(todo), tuple(sorted(done))
+
+    def post_bond(self) -> None:
+        lacking = self.consortium.required_aggregator_bond() - self.consortium.aggregator_bond()
+        self.consortium.post_aggregator_bond(lacking)
+        self.journal.set("bonded", True)
+
+    def aggregate(self, round_id: int) -> None:
+        """Check every revealed update, sum in integers, publish, and name the sum on chain."""
         verdicts = self._verdicts(round_id)
         accepted = sorted(
             (who for who, v in verdicts.items() if v.delta is not None), key=str.lower
@@ -176,9 +209,10 @@ class Aggregator:
         contributions = [
             Contribution(
                 who,
-                answers[who].artifact_id,
                 share[who],
                 self._score(who, verdicts[who].delta or {}, parent),
+                answers[who].artifact_id,
+                answers[who].digest_root,
             )
             for who in accepted
         ]
@@ -191,26 +225,44 @@ class Aggregator:
             for who, verdict in sorted(verdicts.items(), key=lambda item: item[0].lower())
             if verdict.reason is not None
         ]
-        self.consortium.finalize(round_id, contributions, rejections, aggregate, adapter)
+        self.consortium.aggregate(
+            round_id, contributions, rejections, self._named(aggregate), self._named(adapter)
+        )
 
-    def remove(self, withdrawal_id: int) -> None:
-        """Re-sum what remains, publish it, and close the withdrawal with it."""
-        began = time.monotonic()
+    def prove(self) -> None:
+        claim = self.consortium.claim()
+        if claim is not None:
+            prove(self.consortium, claim, self.digests)
+
+    def carry_out(self, withdrawal_id: int) -> None:
+        """Re-sum what remains in one of the models that it concerns, publish it, and claim it."""
+        key = f"removal/{withdrawal_id:06d}"
+        began = self.journal.get(key, {}).get("began", time.time())
         request = self.consortium.withdrawals()[withdrawal_id - 1]
-        content = self.consortium.content(self.consortium.latest_model_id())
+        source = next(
+            number
+            for number in self.consortium.models_in_use()
+            if not self.consortium.is_clean(number, request.organization)
+        )
+        content = self.consortium.content(source)
         removal = remove(content, request.organization, self.parameters.layout, self._load)
         adapter = self._publish(removal.adapter)
-        self.consortium.close_withdrawal(withdrawal_id, adapter)
-        self.journal.set(
-            f"removal/{withdrawal_id:06d}",
-            {
-                "withdrawal": withdrawal_id,
-                "organization": request.organization,
-                "adapter": adapter,
-                "arithmetic_seconds": removal.seconds,
-                "seconds": time.monotonic() - began,
-            },
-        )
+        fact = {
+            "withdrawal": withdrawal_id,
+            "organization": request.organization,
+            "adapter": adapter,
+            "began": began,
+            "arithmetic_seconds": removal.seconds,
+        }
+        self.journal.set(key, fact)
+        self.consortium.carry_out(withdrawal_id, source, self._named(adapter))
+
+    def close_withdrawal(self, withdrawal_id: int) -> None:
+        self.consortium.close_withdrawal(withdrawal_id)
+        key = f"removal/{withdrawal_id:06d}"
+        fact = self.journal.get(key)
+        if fact is not None:
+            self.journal.set(key, {**fact, "seconds": time.time() - fact["began"]})
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:
         verdicts = {}
@@ -222,8 +274,10 @@ class Aggregator:
                 who,
                 answer.artifact_id,
                 self.store,
+                self.digests,
                 self.parameters,
                 submitted=bool(self.journal.get(key, False)),
+                digest_root=answer.digest_root,
             )
             if self.consortium.member(who).status is not MemberStatus.ACTIVE:
                 verdict = Verdict(reason=RejectReason.WITHDRAWN, what="asked to be removed")
@@ -243,14 +297,36 @@ class Aggregator:
     def _load(self, artifact_id: str) -> Any:
         return decode(self.store.get(artifact_id))
 
+    def _named(self, artifact_id: str) -> DeltaId:
+        return DeltaId(artifact_id, self.digests.of(artifact_id).root)
+
     def _publish(self, data: bytes) -> str:
         artifact = self.store.put(data)
         self.journal.set(f"published/{artifact}", True)
         return artifact
 
 
+def claim_state(claim: Claim | None, now: int) -> ClaimState:
+    if claim is None:
+        return ClaimState.NONE
+    if claim.must_prove:
+        return ClaimState.UNPROVEN
+    return ClaimState.UNCHALLENGED if now > claim.deadline else ClaimState.IN_WINDOW
+
+
+def post_bond(config: AggregatorConfig) -> dict[str, object]:
+    """Pay what the aggregator's bond lacks, after it was slashed say. Raises ContractRefused."""
+    path = config.identity.password_file
+    account = Account.load(config.identity.keystore, path.read_text(encoding="utf-8").strip())
+    consortium = open_consortium(config, account)
+    lacking = consortium.required_aggregator_bond() - consortium.aggregator_bond()
+    transaction = consortium.post_aggregator_bond(lacking).tx_hash if lacking > 0 else None
+    return {"paid_wei": max(0, lacking), "transaction": transaction}
+
+
 def open_consortium(config: AggregatorConfig, account: Account | None = None) -> Consortium:
-    chain = Chain(config.chain.rpc_url, config.chain.chain_id)
+    settings = config.chain
+    chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
     consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
     consortium.check()
     return consortium
@@ -265,6 +341,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "round": round_id,
         "round_state": consortium.round(round_id).state.value if round_id else "none",
         "model": consortium.latest_model_id(),
+        "bond_wei": consortium.aggregator_bond(),
         "removals": list(journal.all("removal/").values()),
         "incidents": list(journal.all("incident/").values()),
     }

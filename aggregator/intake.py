@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from adapters import ArtifactStore, StoreMissing
 from adapters.errors import RescindError, WireError
+from aggregator.proof import Digests
 from contracts import AnswerState, Consortium, RoundState
 from protocol import (
     BadMessage,
@@ -38,9 +39,10 @@ class Intake:
         journal: Journal,
         store: ArtifactStore,
         chunks: ArtifactStore,
+        digests: Digests,
         max_artifact_bytes: int,
     ) -> None:
-        self._consortium, self._journal = consortium, journal
+        self._consortium, self._journal, self._digests = consortium, journal, digests
         self._store, self._chunks = store, chunks
         self.max_artifact_bytes = max_artifact_bytes
         self._lock = threading.Lock()
@@ -111,6 +113,12 @@ class Intake:
             if chunk_id in pieces:
                 return pieces[chunk_id]
         raise NotPublished(f"chunk {chunk_id} is of no artifact published to members")
+
+    def digest(self, organization: str, root: str) -> bytes:
+        found = self._digests.by_root(root)
+        if found is None:
+            raise self._noted(organization, NotPublished(f"no digest with root {root} is known"))
+        return found.to_bytes()
 
     def incident(self, organization: str, code: str, what: str) -> None:
         self._journal.add(

@@ -1,4 +1,4 @@
-"""The certificate: one file that says what was removed, from which models, and how to check it.
+"""The certificate: one file that says what was withdrawn, from which models, and how to check it.
 
 Its bytes are canonical (sorted keys, two spaces, one newline at the end), so a change of any byte
 shows. The issuer, the consortium's aggregator, signs EIP-712 Certificate(bytes32 body), where body
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,10 +18,12 @@ from web3.exceptions import BlockNotFound
 
 from adapters import Term
 from adapters.errors import VerificationError
-from contracts import Account, Address, Consortium, Deployment, WithdrawalState
+from contracts import Account, Address, Consortium, Deployment, Event, ModelKind, WithdrawalState
 from protocol import domain, recover_signer, sign_typed
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Root = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Method = Literal["removal", "replacement", "replay", "counter-training"]
 
 
 class CertificateUnreadable(VerificationError):
@@ -32,7 +35,11 @@ class _Part(BaseModel):
 
 
 class ConsortiumPart(_Part):
-    """`block_hash`: of the block in which the last contract was deployed; it names the chain."""
+    """`block_hash`: of the block in which the last contract was deployed; it names the chain.
+
+    `challenge_seconds` 0: the contract itself adds up every sum; otherwise a sum holds when nobody has
+    shown it wrong for so long.
+    """
 
     deployment: Deployment
     block_hash: str
@@ -40,12 +47,16 @@ class ConsortiumPart(_Part):
     base_model_id: Sha256
     coupling: Literal["isolated", "federated"]
     layout: Literal["blocks", "shared"]
+    challenge_seconds: int
 
 
 class TermPart(_Part):
+    """One delta in a model. `digest_root`: Merkle root of its linear digest. Round 0: a counter-delta."""
+
     round_id: int
     organization: Address
     artifact_id: Sha256
+    digest_root: Root
     weight: int
 
     @classmethod
@@ -54,26 +65,58 @@ class TermPart(_Part):
             round_id=term.round_id,
             organization=term.organization,
             artifact_id=term.artifact_id,
+            digest_root=term.digest_root,
             weight=term.weight,
         )
 
     def term(self) -> Term:
-        return Term(self.round_id, self.organization, self.artifact_id, self.weight)
+        return Term(
+            self.round_id, self.organization, self.artifact_id, self.weight, self.digest_root
+        )
 
 
 class ModelPart(_Part):
     model_id: int
     adapter_id: Sha256
+    digest_root: Root
     terms: tuple[TermPart, ...]
 
 
+class EquationTerm(_Part):
+    """coefficient x D(delta)."""
+
+    artifact_id: Sha256
+    digest_root: Root
+    coefficient: int
+
+
+class ReplacedPart(_Part):
+    """One model that was in use, and the one in its place: D(after) = D(before) + sum of the terms.
+
+    `proofs`: the transactions in which the contract added the digests up, the last one registering the
+    model.
+    """
+
+    before: ModelPart
+    after: ModelPart
+    equation: tuple[EquationTerm, ...]
+    claim_transaction: str
+    proofs: tuple[str, ...]
+
+
 class WithdrawalPart(_Part):
+    """`subject`: a salted commitment to one data subject; empty: everything of the organization."""
+
     withdrawal_id: int
     organization: Address
     name: str
+    subject: str
+    expelled: bool
     request_transaction: str
     close_transaction: str
     close_block: int
+    evidence: str
+    auditors: tuple[Address, ...]
 
 
 class ReplayPart(_Part):
@@ -93,18 +136,35 @@ class EvaluationPart(_Part):
 
 
 class Certificate(_Part):
-    format: Literal["rescind.certificate/1"] = "rescind.certificate/1"
+    """`replaced`: every model in use that the withdrawal concerned; none if there was none.
+
+    `latest`: the model that is served after it.
+    """
+
+    format: Literal["rescind.certificate/2"] = "rescind.certificate/2"
     consortium: ConsortiumPart
     withdrawal: WithdrawalPart
-    method: Literal["removal"] = "removal"
-    before: ModelPart
-    after: ModelPart
-    removed: tuple[TermPart, ...]
+    method: Method
+    replaced: tuple[ReplacedPart, ...]
+    latest: ModelPart
     replay: ReplayPart | None
     evaluation: EvaluationPart | None
     issued_at: int
     issuer: Address
     signature: str = ""
+
+    @property
+    def removed(self) -> list[Term]:
+        """The organization's deltas that are in a model before and not in the one after, once each."""
+        gone: dict[str, Term] = {}
+        for pair in self.replaced:
+            kept = {t.artifact_id for t in pair.after.terms}
+            for part in pair.before.terms:
+                if part.artifact_id not in kept and (
+                    part.organization == self.withdrawal.organization
+                ):
+                    gone[part.artifact_id] = part.term()
+        return list(gone.values())
 
     def canonical_bytes(self) -> bytes:
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False)
@@ -149,6 +209,20 @@ def read_certificate(path: Path) -> Certificate:
     return certificate
 
 
+def equation(before: Iterable[Term], after: Iterable[Term]) -> tuple[EquationTerm, ...]:
+    """What has to be added to the one model to get the other: a coefficient for each delta."""
+    change: dict[tuple[str, str], int] = {}
+    for terms, sign in ((before, -1), (after, 1)):
+        for term in terms:
+            key = (term.artifact_id, term.digest_root)
+            change[key] = change.get(key, 0) + sign * term.weight
+    return tuple(
+        EquationTerm(artifact_id=artifact, digest_root=root, coefficient=coefficient)
+        for (artifact, root), coefficient in sorted(change.items())
+        if coefficient
+    )
+
+
 def build_certificate(
     consortium: Consortium,
     withdrawal_id: int,
@@ -159,15 +233,17 @@ def build_certificate(
 ) -> Certificate:
     """Everything but replay and evaluation is read from the chain. Raises VerificationError unless
     the withdrawal is closed."""
-    withdrawal = consortium.withdrawals()[withdrawal_id - 1]
+    known = {w.id: w for w in consortium.withdrawals()}
+    if withdrawal_id not in known:
+        raise VerificationError(f"there is no withdrawal {withdrawal_id}")
+    withdrawal = known[withdrawal_id]
     if withdrawal.state is not WithdrawalState.CLOSED:
         raise VerificationError(
             f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed"
         )
-    requested, closed = _transactions(consortium, withdrawal_id)
-    after = consortium.model(withdrawal.closed_model)
-    before_terms = consortium.content(after.parent)
-    leaver = withdrawal.organization
+    events = list(consortium.events())
+    requested = withdrawal_event(events, "WithdrawalRequested", withdrawal_id)
+    closed = withdrawal_event(events, "WithdrawalClosed", withdrawal_id)
     draft = Certificate(
         consortium=ConsortiumPart(
             deployment=consortium.deployment,
@@ -176,18 +252,23 @@ def build_certificate(
             base_model_id=consortium.base_model_id(),
             coupling=consortium.coupling(),
             layout=consortium.layout(),
+            challenge_seconds=consortium.challenge_seconds(),
         ),
         withdrawal=WithdrawalPart(
             withdrawal_id=withdrawal_id,
-            organization=leaver,
-            name=consortium.member(leaver).name,
-            request_transaction=requested,
-            close_transaction=closed,
-            close_block=after.block,
+            organization=withdrawal.organization,
+            name=consortium.member(withdrawal.organization).name,
+            subject=withdrawal.subject,
+            expelled=withdrawal.expelled,
+            request_transaction=requested.tx_hash,
+            close_transaction=closed.tx_hash,
+            close_block=closed.block,
+            evidence=withdrawal.evidence,
+            auditors=attesting(events, withdrawal_id, withdrawal.evidence),
         ),
-        before=_model(consortium, after.parent),
-        after=_model(consortium, after.id),
-        removed=tuple(TermPart.of(t) for t in before_terms if t.organization == leaver),
+        method=withdrawal.method.value,  # type: ignore[arg-type]
+        replaced=replaced_models(consortium, events, withdrawal_id),
+        latest=model_part(consortium, withdrawal.closed_model),
         replay=replay,
         evaluation=evaluation,
         issued_at=consortium.chain.now(),
@@ -207,18 +288,87 @@ def deployment_block_hash(consortium: Consortium) -> str:
     return "0x" + bytes(block["hash"]).hex()
 
 
-def _model(consortium: Consortium, model_id: int) -> ModelPart:
+def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:
+    return next(e for e in events if e.name == name and e.args.get("id") == withdrawal_id)
+
+
+def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tuple[str, ...]:
+    """The auditors who attested the evidence, ascending."""
+    found = {
+        str(e.args["auditor"])
+        for e in events
+        if e.name == "Attested"
+        and e.args["id"] == withdrawal_id
+        and bytes(e.args["evidence"]).hex() == evidence
+    }
+    return tuple(sorted(found, key=str.lower))
+
+
+def aggregator_at(events: Sequence[Event], block: int) -> str:
+    """Who the aggregator was at a block."""
+    changes = [e for e in events if e.name == "AggregatorChanged" and e.block <= block]
+    return str(changes[-1].args["aggregator"])
+
+
+def model_part(consortium: Consortium, model_id: int) -> ModelPart:
+    model = consortium.model(model_id)
     return ModelPart(
         model_id=model_id,
-        adapter_id=consortium.model(model_id).adapter_id,
+        adapter_id=model.adapter_id,
+        digest_root=model.digest_root,
         terms=tuple(TermPart.of(term) for term in consortium.content(model_id)),
     )
 
 
-def _transactions(consortium: Consortium, withdrawal_id: int) -> tuple[str, str]:
-    found = {
-        event.name: event.tx_hash
-        for event in consortium.events()
-        if event.contract == "Withdrawals" and event.args.get("id") == withdrawal_id
-    }
-    return found["WithdrawalRequested"], found["WithdrawalClosed"]
+def replaced_models(
+    consortium: Consortium, events: Sequence[Event], withdrawal_id: int
+) -> tuple[ReplacedPart, ...]:
+    """Every model that the withdrawal replaced, and by what, in the order of the chain."""
+    numbers = [
+        number
+        for number, it in enumerate(consortium.amendments(), start=1)
+        if it.withdrawal_id == withdrawal_id
+    ]
+    found = []
+    for model_id in range(1, consortium.model_count() + 1):
+        model = consortium.model(model_id)
+        if model.kind is ModelKind.ROUND or model.amendments not in numbers:
+            continue
+        before, after = model_part(consortium, model.parent), model_part(consortium, model_id)
+        claim, proofs = _transactions(events, model_id, model.adapter_id)
+        found.append(
+            ReplacedPart(
+                before=before,
+                after=after,
+                equation=equation(
+                    (t.term() for t in before.terms), (t.term() for t in after.terms)
+                ),
+                claim_transaction=claim,
+                proofs=proofs,
+            )
+        )
+    return tuple(found)
+
+
+def _transactions(
+    events: Sequence[Event], model_id: int, adapter_id: str
+) -> tuple[str, tuple[str, ...]]:
+    """Of the claim that became the model, and of the sums that were added up since."""
+    registered = next(
+        place
+        for place, e in enumerate(events)
+        if e.name == "ModelRegistered" and e.args["model"] == model_id
+    )
+    claim, proofs = "", list[str]()
+    for event in events[: registered + 1]:
+        if event.name == "ModelClaimed" and _hex(event.args["adapterId"]) == adapter_id:
+            claim, proofs = event.tx_hash, []
+        elif event.name in ("SumCarried", "ModelProven", "ModelSettled") and (
+            _hex(event.args["adapterId"]) == adapter_id
+        ):
+            proofs.append(event.tx_hash)
+    return claim, tuple(dict.fromkeys(proofs))
+
+
+def _hex(value: Any) -> str:
+    return bytes(value).hex()

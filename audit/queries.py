@@ -98,8 +98,8 @@ def contributions(consortium: Consortium) -> list[ContributionRow]:
 
 def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRow]:
     """What each model, or one, is made of."""
-    known, removed = names(consortium), consortium.removed()
-    wanted = range(1, consortium.latest_model_id() + 1) if model_id is None else [model_id]
+    known, amendments = names(consortium), consortium.amendments()
+    wanted = range(1, consortium.model_count() + 1) if model_id is None else [model_id]
     rows = []
     for number in wanted:
         model = consortium.model(number)
@@ -107,7 +107,7 @@ def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRo
             TermRow(t.round_id, t.organization, known[t.organization], t.artifact_id, t.weight)
             for t in consortium.content(number)
         )
-        gone = tuple(known[who] for who in removed[: model.excluded])
+        gone = tuple(known[it.organization] for it in amendments[: model.amendments] if it.excludes)
         rows.append(
             ModelRow(
                 number, model.adapter_id, model.parent, model.kind.value, model.block, gone, content

@@ -1,4 +1,5 @@
-"""One EVM chain by RPC URL, and transactions that are sent exactly once."""
+"""One EVM chain by RPC URL: reads at a depth that no reorganization reaches, and transactions that
+are sent exactly once."""
 
 from __future__ import annotations
 
@@ -24,17 +25,27 @@ from contracts.types import Receipt
 
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3
-_MINED_SECONDS = 120.0
+_MINED_SECONDS = 600.0
+MOST_GAS = 2**24
+"""Most gas of one transaction (EIP-7825)."""
 
 
 class Chain:
-    """`chain_id` None accepts whatever chain answers."""
+    """`chain_id` None accepts whatever chain answers.
 
-    def __init__(self, rpc_url: str, chain_id: int | None = None) -> None:
+    `confirmations`: how many blocks must lie on top of a block before what it says is taken for
+    final. Reads are of the state at that depth, and a write returns once it lies so deep; a
+    transaction that a reorganization dropped meanwhile is sent again, the same bytes.
+    """
+
+    def __init__(
+        self, rpc_url: str, chain_id: int | None = None, *, confirmations: int = 0
+    ) -> None:
         self.rpc_url = rpc_url
         self.expected_id = chain_id
+        self.confirmations = confirmations
         provider = HTTPProvider(
-            rpc_url, request_kwargs={"timeout": 20}, exception_retry_configuration=None
+            rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
         )
         self.web3 = Web3(provider)
 
@@ -51,6 +62,20 @@ class Chain:
     def now(self) -> int:
         """The time that the next block would have, Unix seconds."""
         return self.ask(lambda: int(self.web3.eth.get_block("pending")["timestamp"]))
+
+    def final_block(self) -> Any:
+        """The newest block that is taken for final."""
+        if not self.confirmations:
+            return "latest"
+        return max(0, self.ask(lambda: int(self.web3.eth.block_number)) - self.confirmations)
+
+    def nonce(self, address: str) -> int:
+        """Of the next transaction."""
+        return self.ask(
+            lambda: int(
+                self.web3.eth.get_transaction_count(Web3.to_checksum_address(address), "pending")
+            )
+        )
 
     def code(self, address: str) -> bytes:
         return self.ask(lambda: bytes(self.web3.eth.get_code(Web3.to_checksum_address(address))))
@@ -71,11 +96,12 @@ class Chain:
             ) from error
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
-        """Sign once and see it mined. After a lost answer the same bytes are sent again, never others."""
+        """Sign once and see it final. After a lost answer or a reorganization the same bytes are
+        sent again, never others. Raises ContractRefused, ChainUnavailable."""
         prepared = self.ask(lambda: self._prepare(account, transaction))
         raw, tx_hash = account.sign_transaction(prepared)
         self.ask(lambda: self._broadcast(raw, tx_hash))
-        receipt = self.ask(lambda: self._mined(tx_hash))
+        receipt = self.ask(lambda: self._final(raw, tx_hash))
         if receipt["status"] != 1:
             raise ContractRefused(f"transaction {tx_hash} was mined and reverted")
         return Receipt(tx_hash, int(receipt["blockNumber"]), int(receipt["gasUsed"]))
@@ -87,10 +113,8 @@ class Chain:
         return {
             **transaction,
             "chainId": self.check(),
-            "nonce": self.web3.eth.get_transaction_count(
-                Web3.to_checksum_address(account.address), "pending"
-            ),
-            "gas": int(gas * _GAS_MARGIN),
+            "nonce": self.nonce(account.address),
+            "gas": max(gas, min(int(gas * _GAS_MARGIN), MOST_GAS)),
             "maxPriorityFeePerGas": tip,
             "maxFeePerGas": 2 * int(latest.get("baseFeePerGas", 0)) + tip,
             "type": 2,
@@ -109,19 +133,27 @@ class Chain:
         except TransactionNotFound:
             return None
 
-    def _mined(self, tx_hash: str) -> Any:
+    def _final(self, raw: bytes, tx_hash: str) -> Any:
+        """The receipt, once enough blocks lie on top of it."""
+
         def receipt() -> Any:
             try:
-                return self.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+                found = self.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
             except TransactionNotFound:
+                if self.confirmations and self._found(tx_hash) is None:
+                    self._broadcast(raw, tx_hash)
                 return None
+            depth = int(self.web3.eth.block_number) - int(found["blockNumber"])
+            return found if depth >= self.confirmations else None
 
         found = Retrying(
             retry=retry_if_result(lambda value: value is None),
             stop=stop_after_delay(_MINED_SECONDS),
-            wait=wait_fixed(0.05),
+            wait=wait_fixed(0.25 if self.confirmations else 0.05),
             retry_error_callback=lambda _: None,
         )(receipt)
         if found is None:
-            raise ChainUnavailable(f"transaction {tx_hash} was not mined in {_MINED_SECONDS:.0f} s")
+            raise ChainUnavailable(
+                f"transaction {tx_hash} was not final after {_MINED_SECONDS:.0f} s"
+            )
         return found

@@ -17,10 +17,20 @@ from adapters.errors import ChainError
 HERE = Path(__file__).parent
 SOURCES = HERE / "src"
 ARTIFACTS = HERE / "artifacts"
-NAMES = ("Anchors", "Members", "Rewards", "Rounds", "Withdrawals")
+NAMES = (
+    "Anchors",
+    "Governance",
+    "Lineage",
+    "Members",
+    "Referee",
+    "Rewards",
+    "Rounds",
+    "Withdrawals",
+)
 SETTINGS: dict[str, Any] = {
     "evmVersion": "cancun",
     "optimizer": {"enabled": True, "runs": 200},
+    "viaIR": True,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
     "remappings": ["@openzeppelin/=@openzeppelin/"],
     "outputSelection": {
@@ -84,7 +94,9 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
         artefacts[name] = {
             "contract": name,
             "sources_sha256": digest,
-            "settings": {key: SETTINGS[key] for key in ("evmVersion", "optimizer", "metadata")},
+            "settings": {
+                key: SETTINGS[key] for key in ("evmVersion", "optimizer", "viaIR", "metadata")
+            },
             "abi": built["abi"],
             "bytecode": built["evm"]["bytecode"]["object"],
             "deployed_bytecode": deployed["object"],

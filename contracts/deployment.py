@@ -5,13 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from web3 import Web3
+from web3.types import Nonce
+from web3.utils import get_create_address
 
 from adapters.errors import ConfigError
 from contracts.account import Account
 from contracts.artefact import load_artefact
 from contracts.chain import Chain
+from contracts.errors import ContractRefused
+
+NAMES = (
+    "Governance",
+    "Members",
+    "Rounds",
+    "Lineage",
+    "Withdrawals",
+    "Rewards",
+    "Referee",
+    "Anchors",
+)
+"""The contracts, in the order in which they are deployed."""
 
 
 def _checksummed(address: str) -> str:
@@ -30,22 +45,19 @@ class Deployment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chain_id: int
+    governance: Address
     members: Address
     rounds: Address
+    lineage: Address
     withdrawals: Address
     rewards: Address
+    referee: Address
     anchors: Address
     block: int
 
     def addresses(self) -> dict[str, str]:
         """By contract name."""
-        return {
-            "Members": self.members,
-            "Rounds": self.rounds,
-            "Withdrawals": self.withdrawals,
-            "Rewards": self.rewards,
-            "Anchors": self.anchors,
-        }
+        return {name: str(getattr(self, name.lower())) for name in NAMES}
 
     def save(self, path: Path) -> None:
         path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -63,7 +75,12 @@ class Deployment(BaseModel):
 
 
 class DeploySettings(BaseModel):
-    """What the contracts hold of the consortium's agreement. Amounts in wei, times in seconds."""
+    """What the contracts hold of the consortium's agreement. Amounts in wei, times in seconds.
+
+    `vote_threshold`: basis points of the active members that votes must exceed. `slash_share`: basis
+    points of a slashed bond that go to whom it harmed. `challenge_seconds` 0: every sum is added up
+    on chain; otherwise a sum holds when nobody has proven it wrong for so long.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,60 +88,106 @@ class DeploySettings(BaseModel):
     base_model_id: str
     coupling: Literal["isolated", "federated"]
     layout: Literal["blocks", "shared"]
-    aggregator: str
+    max_rounds: Annotated[int, Field(ge=1, lt=2**32)]
+    max_members: Annotated[int, Field(ge=1, le=256)]
+    aggregator: Address
     aggregator_fingerprint: str
+    auditors: tuple[Address, ...] = ()
+    auditor_quorum: Annotated[int, Field(ge=1, lt=2**16)] = 1
+    vote_threshold: Annotated[int, Field(ge=0, lt=10_000)] = 5_000
+    proposal_seconds: int = 7 * 86_400
     bond_wei: int = 10**18
+    aggregator_bond_wei: int = 10 * 10**18
+    unrevealed_penalty_wei: int = 10**17
+    exit_seconds: int = 86_400
+    slash_share: Annotated[int, Field(ge=0, le=10_000)] = 5_000
     commit_seconds: int = 600
     reveal_seconds: int = 300
     finalize_seconds: int = 300
+    preparation_seconds: int = 3600
     withdrawal_seconds: int = 3600
+    challenge_seconds: int = 0
+    proof_deposit_wei: int = 10**17
     reward_per_round_wei: int = 10**18
     pool_wei: int = 100 * 10**18
 
 
-def deploy(chain: Chain, governance: Account, settings: DeploySettings) -> Deployment:
-    """Deploy and wire the five contracts; `governance` pays and governs."""
-    aggregator = settings.aggregator
-    members, _ = _create(
-        chain,
-        governance,
-        "Members",
-        [aggregator, bytes.fromhex(settings.aggregator_fingerprint), settings.bond_wei],
-    )
-    rewards, _ = _create(
-        chain, governance, "Rewards", [settings.reward_per_round_wei], value=settings.pool_wei
-    )
+def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployment:
+    """Deploy the contracts and name the auditors; `founder` pays, and admits the first members.
+
+    Each contract's constructor is told where the others will be (an address follows from the
+    deployer's nonce), so that nothing has to be wired afterwards by anyone. Raises ContractRefused
+    when another transaction of the founder came in between.
+    """
+    nonce = chain.nonce(founder.address)
+    where = {
+        name: str(
+            Web3.to_checksum_address(
+                get_create_address(Web3.to_checksum_address(founder.address), Nonce(nonce + place))
+            )
+        )
+        for place, name in enumerate(NAMES)
+    }
+    block = 0
+    for name in NAMES:
+        arguments, value = _arguments(name, where, settings)
+        found, block = _create(chain, founder, name, arguments, value=value)
+        if found != where[name]:
+            raise ContractRefused(
+                f"{name} came to {found} instead of {where[name]}: the founder's key sent another "
+                "transaction meanwhile; deploy again"
+            )
+    members = chain.web3.eth.contract(address=where["Members"], abi=load_artefact("Members").abi)  # type: ignore[call-overload]
+    for auditor in settings.auditors:
+        data = members.encode_abi("nameAuditor", [auditor])
+        chain.send(founder, {"to": where["Members"], "data": data, "value": 0})
+    addresses = {name.lower(): address for name, address in where.items()}
+    return Deployment(chain_id=chain.check(), block=block, **addresses)
+
+
+def _arguments(name: str, where: dict[str, str], settings: DeploySettings) -> tuple[list[Any], int]:
+    """What a contract is constructed with, and the ether that it gets."""
+    it = settings
+    members, rounds, lineage = where["Members"], where["Rounds"], where["Lineage"]
+    withdrawals, rewards, governance = where["Withdrawals"], where["Rewards"], where["Governance"]
+    shared = it.layout == "shared"
     agreed = (
-        bytes.fromhex(settings.parameters_id),
-        bytes.fromhex(settings.base_model_id),
-        settings.coupling == "federated",
-        settings.layout == "shared",
-        settings.commit_seconds,
-        settings.reveal_seconds,
-        settings.finalize_seconds,
+        bytes.fromhex(it.parameters_id),
+        bytes.fromhex(it.base_model_id),
+        it.coupling == "federated",
+        shared,
+        it.max_rounds,
+        it.commit_seconds,
+        it.reveal_seconds,
+        it.finalize_seconds,
     )
-    rounds, _ = _create(chain, governance, "Rounds", [members, rewards, aggregator, agreed])
-    withdrawals, _ = _create(
-        chain, governance, "Withdrawals", [members, rounds, aggregator, settings.withdrawal_seconds]
+    terms = (
+        it.bond_wei,
+        it.aggregator_bond_wei,
+        it.unrevealed_penalty_wei,
+        it.exit_seconds,
+        it.slash_share,
+        it.max_members,
     )
-    anchors, block = _create(chain, governance, "Anchors", [members])
-    for name, address, target in (
-        ("Members", members, withdrawals),
-        ("Rounds", rounds, withdrawals),
-        ("Rewards", rewards, rounds),
-    ):
-        contract = chain.web3.eth.contract(address=address, abi=load_artefact(name).abi)  # type: ignore[call-overload]
-        data = contract.encode_abi("wire", [target])
-        chain.send(governance, {"to": address, "data": data, "value": 0})
-    return Deployment(
-        chain_id=chain.check(),
-        members=members,
-        rounds=rounds,
-        withdrawals=withdrawals,
-        rewards=rewards,
-        anchors=anchors,
-        block=block,
-    )
+    proving = (it.finalize_seconds, it.challenge_seconds, it.proof_deposit_wei)
+    carrying = (it.preparation_seconds, it.withdrawal_seconds, it.auditor_quorum)
+    fingerprint = bytes.fromhex(it.aggregator_fingerprint)
+    made: dict[str, list[Any]] = {
+        "Governance": [members, withdrawals, it.vote_threshold, it.proposal_seconds],
+        "Members": [
+            (governance, rounds, lineage, withdrawals, rewards),
+            it.aggregator,
+            fingerprint,
+            terms,
+        ],
+        "Rounds": [members, lineage, withdrawals, rewards, agreed],
+        "Lineage": [members, rounds, withdrawals, where["Referee"], shared, proving],
+        "Withdrawals": [members, lineage, governance, carrying],
+        "Rewards": [rounds, it.reward_per_round_wei],
+        "Referee": [],
+        "Anchors": [members],
+    }
+    return made[name], it.pool_wei if name == "Rewards" else 0
 
 
 def _create(

@@ -1,4 +1,5 @@
-"""What the public record says, as values. Addresses are EIP-55, ids lowercase hexadecimal."""
+"""What the public record says, as values. Addresses are EIP-55, ids lowercase hexadecimal, times
+Unix seconds on the chain's clock, amounts wei."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ class MemberStatus(Enum):
     NONE = "none"
     ADMITTED = "admitted"
     ACTIVE = "active"
+    LEFT = "left"
     WITHDRAWING = "withdrawing"
     WITHDRAWN = "withdrawn"
 
@@ -20,6 +22,7 @@ class RoundState(Enum):
     OPEN = "open"
     COMMITTED = "committed"
     REVEALED = "revealed"
+    AGGREGATED = "aggregated"
     FINAL = "final"
     ABANDONED = "abandoned"
 
@@ -36,12 +39,22 @@ class AnswerState(Enum):
 
 
 class ModelKind(Enum):
+    """How a model came about; but for `ROUND`, the method of the withdrawal that it carries out."""
+
     ROUND = "round"
     REMOVAL = "removal"
+    REPLACEMENT = "replacement"
+    REPLAY = "replay"
+    COUNTER_TRAINING = "counter-training"
+
+    @property
+    def number(self) -> int:
+        return list(ModelKind).index(self)
 
 
 class WithdrawalState(Enum):
     NONE = "none"
+    PREPARING = "preparing"
     REQUESTED = "requested"
     CLOSED = "closed"
 
@@ -57,6 +70,7 @@ class RejectReason(Enum):
     BAD_SIGNATURE = 8
     WITHDRAWN = 9
     ZERO = 10
+    WRONG_DIGEST = 11
 
 
 @dataclass(frozen=True)
@@ -65,13 +79,12 @@ class Member:
     name: str
     fingerprint: str
     bond: int
+    exit_at: int
     status: MemberStatus
 
 
 @dataclass(frozen=True)
 class Round:
-    """Times are Unix seconds on the chain's clock."""
-
     id: int
     state: RoundState
     opened_at: int
@@ -80,7 +93,14 @@ class Round:
     finalize_deadline: int
     parent_model: int
     model_id: int
-    aggregate_id: str
+
+
+@dataclass(frozen=True)
+class DeltaId:
+    """How integers are registered: SHA-256 of the artifact, Merkle root of the linear digest."""
+
+    artifact_id: str
+    digest_root: str
 
 
 @dataclass(frozen=True)
@@ -88,14 +108,16 @@ class Answer:
     state: AnswerState
     commitment: str
     artifact_id: str
+    digest_root: str
 
 
 @dataclass(frozen=True)
 class Contribution:
     organization: str
-    artifact_id: str
     weight: int
     score: int
+    artifact_id: str
+    digest_root: str
 
 
 @dataclass(frozen=True)
@@ -106,25 +128,87 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Model:
-    """`round_id`: the last final round in it; `excluded`: how many organizations are removed."""
+    """`round_id`: the last final round in it; `amendments`: how many withdrawals have changed it."""
 
     id: int
     adapter_id: str
+    digest_root: str
     parent: int
     round_id: int
-    excluded: int
+    amendments: int
     block: int
     kind: ModelKind
+    in_use: bool
+    released: bool
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """`excludes`: whether the organization is gone; `first_model`: the first model it made."""
+
+    kind: ModelKind
+    excludes: bool
+    organization: str
+    from_round: int
+    withdrawal_id: int
+    first_model: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A model that the aggregator has named and that is not registered yet.
+
+    `step`, `place`: how far its sum has got; `carried`: keccak-256 of the digest that the sum has
+    come to, empty before the first term.
+    """
+
+    kind: ModelKind
+    round_id: int
+    source: int
+    deadline: int
+    step: int
+    place: int
+    must_prove: bool
+    claimant: str
+    adapter_id: str
+    digest_root: str
+    carried: str
+
+
+@dataclass(frozen=True)
+class SumTerm:
+    """One term of a claim's equation: coefficient x D(delta)."""
+
+    artifact_id: str
+    digest_root: str
+    coefficient: int
 
 
 @dataclass(frozen=True)
 class Withdrawal:
+    """`subject`: a salted commitment to one data subject, or empty for the whole organization."""
+
     id: int
     organization: str
     state: WithdrawalState
+    method: ModelKind
+    expelled: bool
     requested_at: int
     deadline: int
     closed_model: int
+    subject: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    id: int
+    proposer: str
+    target: str
+    deadline: int
+    executed: bool
+    votes: int
+    call: str
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class RunAssistant:
         """The model after the run's removal, or before it. Raises ConfigError, StoreError."""
         run = RunFolder.find(path)
         facts, certificate = run.facts(), read_certificate(run.certificate)
-        adapter_id = (certificate.before if before else certificate.after).adapter_id
+        adapter_id = (certificate.replaced[-1].before if before else certificate.latest).adapter_id
         file = run.store / adapter_id[:2] / adapter_id
         try:
             data = file.read_bytes()

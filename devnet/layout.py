@@ -58,6 +58,9 @@ class RunFolder:
     def aggregator(self) -> Path:
         return self.root / "aggregator"
 
+    def auditor(self, number: int) -> Path:
+        return self.root / "auditors" / str(number)
+
     @property
     def store(self) -> Path:
         return self.aggregator / "store"

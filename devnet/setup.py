@@ -24,6 +24,7 @@ from training import Example, write_examples
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")
 _POLL = 0.2
+AUDITORS = 2
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def make_consortium(
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
     where: Endpoints,
+    challenge_seconds: int = 0,
 ) -> Consortium:
     """Identities, files, contracts and admission on a running Anvil. Identities that exist are kept."""
     chain = Chain(where.rpc_url, CHAIN_ID)
@@ -122,13 +124,15 @@ def make_consortium(
         else CertificateAuthority.create(run.authority, f"{parameters.name} authority")
     )
     aggregator = _identity(run.aggregator, "aggregator", authority, where.hosts)
-    governance = Account.create(run.root / "governance" / "keystore.json", secrets.token_hex(16))
+    founder = Account.create(run.root / "founder" / "keystore.json", secrets.token_hex(16))
+    auditors = [_auditor(run.auditor(number)) for number in range(1, AUDITORS + 1)]
     members = {name: _identity(run.organization(name), name, authority) for name in data}
-    for address in (governance.address, aggregator.address, *(m.address for m in members.values())):
+    for address in (founder.address, aggregator.address, *(m.address for m in members.values())):
         chain.web3.provider.make_request("anvil_setBalance", [address, hex(1000 * ETHER)])  # type: ignore[arg-type]
-    deployment = deploy(chain, governance, _settings(parameters, aggregator))
+    settings = _settings(parameters, aggregator, auditors, challenge_seconds)
+    deployment = deploy(chain, founder, settings)
     deployment.save(run.contracts)
-    consortium = Consortium(chain, deployment, governance)
+    consortium = Consortium(chain, deployment, founder)
     if benchmark:
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
     _write_aggregator(run, facts, where, bool(benchmark), len(data))
@@ -171,7 +175,23 @@ def _identity(
     return Identity(address, take_certificate(folder, authority.issue(request), authority.pem))
 
 
-def _settings(parameters: ConsortiumParameters, aggregator: Identity) -> DeploySettings:
+def _auditor(folder: Path) -> str:
+    """An auditor has a key to attest with, and no node."""
+    if not (folder / "keystore.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        password = secrets.token_urlsafe(24)
+        (folder / "password").touch(mode=0o600)
+        (folder / "password").write_text(f"{password}\n", encoding="utf-8")
+        Account.create(folder / "keystore.json", password)
+    return load_account(folder).address
+
+
+def _settings(
+    parameters: ConsortiumParameters,
+    aggregator: Identity,
+    auditors: Sequence[str],
+    challenge_seconds: int,
+) -> DeploySettings:
     return DeploySettings(
         parameters_id=parameters.id,
         base_model_id=parameters.base_model_id,
@@ -179,6 +199,12 @@ def _settings(parameters: ConsortiumParameters, aggregator: Identity) -> DeployS
         layout=parameters.layout,
         aggregator=aggregator.address,
         aggregator_fingerprint=aggregator.fingerprint,
+        max_rounds=parameters.max_rounds,
+        max_members=parameters.max_members,
+        auditors=tuple(auditors),
+        auditor_quorum=len(auditors),
+        challenge_seconds=challenge_seconds,
+        exit_seconds=30,
         commit_seconds=1800,
         reveal_seconds=600,
         finalize_seconds=600,

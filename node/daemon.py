@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from adapters.errors import RescindError
-from contracts import ChainUnavailable, ContractRefused, RoundState
-from node import settle, updates
+from contracts import ChainUnavailable, ContractRefused, Member, MemberStatus, RoundState
+from node import settle, updates, watch
 from node.config import NodeConfig
 from node.session import Session, load_account, open_consortium, open_session
 from node.state import Plan, Step, View, plan
@@ -43,6 +43,9 @@ class Node:
             Step.SETTLE: lambda it: settle.settle(session, it.round_id),
             Step.RECORD_WITHDRAWAL: lambda _: settle.record_withdrawal(session),
             Step.RECLAIM: lambda _: settle.reclaim(session),
+            Step.CHECK_CLAIM: lambda _: watch.check_claim(session),
+            Step.ENFORCE_WITHDRAWAL: lambda it: watch.enforce_withdrawal(session, it.withdrawal_id),
+            Step.ENFORCE_ROUND: lambda it: watch.enforce_round(session, it.round_id),
         }
 
     def run(self) -> None:
@@ -72,7 +75,10 @@ class Node:
         if chosen.step is Step.WAIT:
             return True
         log = self._log.bind(
-            step=chosen.step.value, round=chosen.round_id or None, model=chosen.model_id or None
+            step=chosen.step.value,
+            round=chosen.round_id or None,
+            model=chosen.model_id or None,
+            withdrawal=chosen.withdrawal_id or None,
         )
         log.info("step begins")
         self.steps[chosen.step](chosen)
@@ -92,9 +98,14 @@ def look(session: Session) -> View:
     member = consortium.member(session.me)
     round_id = consortium.current_round_id()
     held = {0} | {int(key.rsplit("/", 1)[1]) for key in journal.all("model/")}
+    now, claim = consortium.chain.now(), consortium.claim()
+    contestable = claim is not None and not claim.must_prove and now <= claim.deadline
     view = View(
         status=member.status,
-        bond=member.bond,
+        reclaimable=_reclaimable(session, member, now),
+        now=now,
+        overdue=watch.overdue_withdrawal(consortium, now),
+        unchecked_claim=contestable and journal.get(watch.claim_key(claim)) is None,  # type: ignore[arg-type]
         latest_model=consortium.latest_model_id(),
         held=frozenset(held),
         withdrawal_recorded=bool(journal.get("withdrawal-recorded", False)),
@@ -112,7 +123,7 @@ def look(session: Session) -> View:
             "parent_model": current.parent_model,
             "commit_deadline": current.commit_deadline,
             "reveal_deadline": current.reveal_deadline,
-            "now": consortium.chain.now(),
+            "late": watch.is_late(current, claim, now),
             "answer": consortium.answer(round_id, session.me).state,
             "decided": fact is not None,
             "takes_part": updates.action_of(fact).takes_part,
@@ -121,6 +132,13 @@ def look(session: Session) -> View:
             "unsettled": _unsettled(session, round_id, current.state),
         }
     )
+
+
+def _reclaimable(session: Session, member: Member, now: int) -> bool:
+    gone = member.status in (MemberStatus.WITHDRAWN, MemberStatus.LEFT)
+    bond = bool(member.bond) and gone and now >= member.exit_at
+    owed = session.consortium.compensation(session.me)
+    return bond or bool(owed) or (gone and bool(session.consortium.pending_reward(session.me)))
 
 
 def _unsettled(session: Session, current: int, state: RoundState) -> int:

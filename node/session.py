@@ -110,7 +110,8 @@ def load_account(config: NodeConfig) -> Account:
 
 
 def open_consortium(config: NodeConfig, account: Account | None = None) -> Consortium:
-    chain = Chain(config.chain.rpc_url, config.chain.chain_id)
+    settings = config.chain
+    chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
     consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
     consortium.check()
     return consortium

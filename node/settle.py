@@ -11,6 +11,7 @@ from agents import Observation, Outcome
 from contracts import NO_ADAPTER, MemberStatus
 from node.session import Session
 from node.updates import action_of, observe, own_totals
+from node.watch import check_adapter
 
 ETHER = 10**18
 
@@ -23,7 +24,9 @@ def adopt(session: Session, model_id: int) -> None:
         if not session.store.has(adapter_id):
             data = session.client.download(adapter_id, session.parameters.max_artifact_bytes)
             session.store.put(data)
-        _check_adapter(session, model_id, dict(decode(session.store.get(adapter_id))))
+        tensors = dict(decode(session.store.get(adapter_id)))
+        _check_adapter(session, model_id, tensors)
+        check_adapter(session.consortium, session.parameters, model_id, tensors)
     session.journal.set(f"model/{model_id:06d}", adapter_id)
 
 
@@ -78,7 +81,7 @@ def settle(session: Session, round_id: int) -> None:
         key=f"reward/{round_id}",
     )
     if consortium.pending_reward(me):
-        consortium.claim()
+        consortium.claim_reward()
     anchor(session)
     journal.set(f"round/{round_id:06d}/settled", True)
 
@@ -118,8 +121,12 @@ def record_withdrawal(session: Session) -> None:
 
 
 def reclaim(session: Session) -> None:
-    if session.consortium.pending_reward(session.me):
-        session.consortium.claim()
-    member = session.consortium.member(session.me)
-    if member.status is MemberStatus.WITHDRAWN and member.bond:
-        session.consortium.reclaim_bond()
+    consortium, me = session.consortium, session.me
+    if consortium.pending_reward(me):
+        consortium.claim_reward()
+    if consortium.compensation(me):
+        consortium.claim_compensation()
+    member = consortium.member(me)
+    over = member.status in (MemberStatus.WITHDRAWN, MemberStatus.LEFT)
+    if over and member.bond and consortium.chain.now() >= member.exit_at:
+        consortium.reclaim_bond()

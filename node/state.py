@@ -21,6 +21,9 @@ class Step(Enum):
     SETTLE = "settle"
     RECORD_WITHDRAWAL = "record-withdrawal"
     RECLAIM = "reclaim"
+    CHECK_CLAIM = "check-claim"
+    ENFORCE_WITHDRAWAL = "enforce-withdrawal"
+    ENFORCE_ROUND = "enforce-round"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Plan:
     step: Step
     round_id: int = 0
     model_id: int = 0
+    withdrawal_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,14 @@ class View:
     """`unsettled`: a round that is over and was decided on, not yet settled; 0 for none.
 
     `parent_model`: the model that the current round starts from; `held`: models whose adapters
-    were downloaded and checked (0, the base model, always is).
+    were downloaded and checked (0, the base model, always is). `reclaimable`: bond, reward or
+    compensation can be taken out. `overdue`: a withdrawal to enforce; 0 for none. `late`: the round
+    is past its deadline and the aggregator does not move it on. `unchecked_claim`: a sum was claimed
+    that the chain does not add up, and this node has not yet.
     """
 
     status: MemberStatus
-    bond: int
+    reclaimable: bool
     latest_model: int
     held: frozenset[int]
     round_id: int = 0
@@ -57,13 +64,26 @@ class View:
     submitted: bool = False
     unsettled: int = 0
     withdrawal_recorded: bool = False
+    overdue: int = 0
+    late: bool = False
+    unchecked_claim: bool = False
 
 
 def plan(view: View) -> Plan:
     if view.status is MemberStatus.ADMITTED:
         return Plan(Step.JOIN)
+    if view.status is MemberStatus.NONE:
+        return Plan(Step.WAIT)
+    if view.overdue:
+        return Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=view.overdue)
+    if view.unchecked_claim:
+        return Plan(Step.CHECK_CLAIM, view.round_id)
+    if view.late:
+        return Plan(Step.ENFORCE_ROUND, view.round_id)
     if view.status in (MemberStatus.WITHDRAWING, MemberStatus.WITHDRAWN):
         return _after_withdrawing(view)
+    if view.status is MemberStatus.LEFT and view.reclaimable:
+        return Plan(Step.RECLAIM)
     if view.status is not MemberStatus.ACTIVE:
         return Plan(Step.WAIT)
     if view.latest_model not in view.held:
@@ -98,6 +118,6 @@ def _open_commitment(view: View) -> Plan:
 def _after_withdrawing(view: View) -> Plan:
     if not view.withdrawal_recorded:
         return Plan(Step.RECORD_WITHDRAWAL)
-    if view.status is MemberStatus.WITHDRAWN and view.bond:
+    if view.reclaimable:
         return Plan(Step.RECLAIM)
     return Plan(Step.WAIT)

@@ -10,10 +10,12 @@ import structlog
 from safetensors.numpy import load_file, save_file
 
 from adapters import (
+    HIDING,
     adapter_totals,
     block,
     decode,
     encode,
+    hiding_block,
     materialize,
     owner,
     qualify,
@@ -21,6 +23,7 @@ from adapters import (
 )
 from adapters.errors import RescindError
 from agents import SIT_OUT, Action, Observation
+from contracts import DeltaId
 from ledger import manifest_root
 from node.session import Session
 from protocol import WrongPhase, sign_typed, split, update_typed_data
@@ -74,7 +77,7 @@ def train(session: Session, round_id: int) -> None:
 
 
 def _train(session: Session, round_id: int) -> None:
-    from training import choose, round_seed, train_round
+    from training import choose, digest_on, round_seed, train_round
 
     parameters, me = session.parameters, session.me
     action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))
@@ -105,7 +108,11 @@ def _train(session: Session, round_id: int) -> None:
         fraction_bits=parameters.fraction_bits,
         clip_norm=parameters.clip_norm,
     )
-    artifact = session.store.put(encode(quantized.delta))
+    delta = dict(quantized.delta)
+    if parameters.hiding:
+        delta[qualify(who, HIDING)] = hiding_block()
+    artifact = session.store.put(encode(delta))
+    digest_root = digest_on(delta, session.model.base.device).root
     residual_name = _save_residual(session, artifact, quantized.residual)
     salt = secrets.token_bytes(32)
     root = manifest_root(
@@ -116,6 +123,7 @@ def _train(session: Session, round_id: int) -> None:
         {
             "round": round_id,
             "artifact": artifact,
+            "digest_root": digest_root,
             "manifest_root": root.hex(),
             "manifest_salt": salt.hex(),
             "examples": result.examples,
@@ -136,6 +144,7 @@ def _train(session: Session, round_id: int) -> None:
         f"round/{round_id:06d}/update",
         {
             "artifact": artifact,
+            "digest_root": digest_root,
             "salt": secrets.token_hex(32),
             "nonce": nonce,
             "residual": residual_name,
@@ -145,7 +154,7 @@ def _train(session: Session, round_id: int) -> None:
 
 def commit(session: Session, round_id: int) -> None:
     update = session.journal.get(f"round/{round_id:06d}/update")
-    session.consortium.commit(round_id, update["artifact"], bytes.fromhex(update["salt"]))
+    session.consortium.commit(round_id, _named(update), bytes.fromhex(update["salt"]))
 
 
 def upload(session: Session, round_id: int) -> None:
@@ -173,7 +182,11 @@ def upload(session: Session, round_id: int) -> None:
 
 def reveal(session: Session, round_id: int) -> None:
     update = session.journal.get(f"round/{round_id:06d}/update")
-    session.consortium.reveal(round_id, update["artifact"], bytes.fromhex(update["salt"]))
+    session.consortium.reveal(round_id, _named(update), bytes.fromhex(update["salt"]))
+
+
+def _named(update: dict[str, Any]) -> DeltaId:
+    return DeltaId(update["artifact"], update["digest_root"])
 
 
 def action_of(fact: dict[str, Any] | None) -> Action:

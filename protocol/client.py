@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 import grpc
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
+from adapters import Digest
 from protocol.errors import CODE_KEY, AggregatorUnavailable, BadMessage, class_of
 from protocol.generated import rescind_pb2 as pb
 from protocol.generated import rescind_pb2_grpc as rpc
@@ -91,6 +92,15 @@ class AggregatorClient:
             check_chunk(chunk_id, chunk.data)
             chunks[chunk_id] = chunk.data
         return join(manifest, chunks)
+
+    def digest(self, root: str) -> Digest:
+        """The digest with this Merkle root, nothing else."""
+        message = pb.DigestRoot(root=bytes.fromhex(root))
+        reply: pb.DigestBytes = self._call(self._stub.GetDigest, message)
+        found = Digest.from_bytes(reply.data)
+        if found.root != root:
+            raise BadMessage(f"asked for digest {root}, was given {found.root}")
+        return found
 
     def _call(self, method: Callable[..., _T], message: Any) -> _T:
         retrying = Retrying(

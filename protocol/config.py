@@ -17,11 +17,13 @@ class Section(BaseModel):
 
 
 class ChainSettings(Section):
-    """`contracts`: the JSON file with the consortium's contract addresses."""
+    """`contracts`: the JSON file with the consortium's contract addresses. `confirmations`: how many
+    blocks must lie on top of what the chain says before it is taken for final."""
 
     rpc_url: str
     chain_id: Annotated[int, Field(ge=1)]
     contracts: Path
+    confirmations: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
 class IdentitySettings(Section):

@@ -56,6 +56,7 @@ class AggregatorHandler(Protocol):
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def manifest(self, organization: str, artifact_id: str) -> Manifest: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
+    def digest(self, organization: str, root: str) -> bytes: ...
 
 
 def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
@@ -146,6 +147,14 @@ class _Servicer(rpc.AggregatorServicer):
             return pb.Chunk(chunk_id=request.chunk_id, data=data)
 
         return self._answer(context, reply)
+
+    def GetDigest(self, request: pb.DigestRoot, context: Any) -> pb.DigestBytes:  # noqa: N802
+        return self._answer(
+            context,
+            lambda caller: pb.DigestBytes(
+                data=self._handler.digest(caller, id_from_wire(request.root))
+            ),
+        )
 
     def _manifest(self, message: pb.Manifest) -> Manifest:
         return Manifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)

@@ -136,6 +136,9 @@ def verify_command(
         list[Path] | None,
         typer.Option(help="A folder of artifacts; may be repeated. Default: the run's own."),
     ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="The adapter that is served, to compare with it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
@@ -151,7 +154,9 @@ def verify_command(
             rpc = url_of(run.facts().chain_port)
         stores = list(artifacts or (run.store, run.replay.store))
         try:
-            found = audit.verify(certificate, rpc_url=rpc, artifacts=stores)
+            found = audit.verify(
+                certificate, rpc_url=rpc, artifacts=stores, adapter=adapter
+            )
         except Exception as error:
             if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
                 hint = f"{error}; bring it back with: rescind devnet up {certificate.parent}"

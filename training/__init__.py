@@ -2,6 +2,7 @@
 
 from training.base import Base, WrongBaseModel, load_base, model_id, pick_device
 from training.data import Example, normalize, read_examples, write_examples
+from training.digest import digest_on
 from training.evaluate import Evaluation, Item, answer_loss_per_example, evaluate
 from training.export import export_peft
 from training.lora import LoraModel
@@ -21,6 +22,7 @@ __all__ = [
     "WrongBaseModel",
     "answer_loss_per_example",
     "choose",
+    "digest_on",
     "evaluate",
     "export_peft",
     "load_base",

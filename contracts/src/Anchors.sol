@@ -16,7 +16,7 @@ contract Anchors is IAnchors {
         if (members.statusOf(msg.sender) == IMembers.Status.None) revert NotMember(msg.sender);
         Anchor storage last = _latest[msg.sender];
         if (size < last.size) revert Shrunk(msg.sender, size, last.size);
-        if (size == last.size && last.root != 0) {
+        if (size == last.size && last.anchoredAt != 0) {
             if (root != last.root) revert Forked(msg.sender, size, last.root);
             return;
         }

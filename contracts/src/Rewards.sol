@@ -6,26 +6,18 @@ import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol
 import {IRewards} from "./interfaces/IRewards.sol";
 
 contract Rewards is IRewards, ReentrancyGuard {
-    address public immutable deployer;
+    address public immutable rounds;
     uint256 public immutable rewardPerRound;
-    address public rounds;
-    /// @notice What is left in the pool, not yet credited to anybody.
     uint256 public pool;
 
     mapping(address => uint256) public pending;
     mapping(uint64 => mapping(address => uint256)) public creditedIn;
 
-    constructor(uint256 rewardPerRound_) payable {
-        deployer = msg.sender;
+    constructor(address rounds_, uint256 rewardPerRound_) payable {
+        rounds = rounds_;
         rewardPerRound = rewardPerRound_;
         pool = msg.value;
         emit Funded(msg.sender, msg.value);
-    }
-
-    /// @notice Name the rounds contract, once, at deployment.
-    function wire(address rounds_) external {
-        if (msg.sender != deployer || rounds != address(0) || rounds_ == address(0)) revert AlreadyWired();
-        rounds = rounds_;
     }
 
     function fund() external payable {

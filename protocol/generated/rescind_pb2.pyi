@@ -81,3 +81,15 @@ class ChunkId(_message.Message):
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     chunk_id: bytes
     def __init__(self, chunk_id: _Optional[bytes] = ...) -> None: ...
+
+class DigestRoot(_message.Message):
+    __slots__ = ("root",)
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    def __init__(self, root: _Optional[bytes] = ...) -> None: ...
+
+class DigestBytes(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

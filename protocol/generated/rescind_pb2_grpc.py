@@ -66,6 +66,11 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ChunkId.SerializeToString,
                 response_deserializer=rescind__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.GetDigest = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetDigest',
+                request_serializer=rescind__pb2.DigestRoot.SerializeToString,
+                response_deserializer=rescind__pb2.DigestBytes.FromString,
+                _registered_method=True)
 
 
 class AggregatorServicer(object):
@@ -110,6 +115,13 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDigest(self, request, context):
+        """The 16 KiB digest with a root, for whoever checks a sum that the chain did not add up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AggregatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -142,6 +154,11 @@ def add_AggregatorServicer_to_server(servicer, server):
                     servicer.GetChunk,
                     request_deserializer=rescind__pb2.ChunkId.FromString,
                     response_serializer=rescind__pb2.Chunk.SerializeToString,
+            ),
+            'GetDigest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDigest,
+                    request_deserializer=rescind__pb2.DigestRoot.FromString,
+                    response_serializer=rescind__pb2.DigestBytes.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -308,6 +325,33 @@ class Aggregator(object):
             '/rescind.v1.Aggregator/GetChunk',
             rescind__pb2.ChunkId.SerializeToString,
             rescind__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDigest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetDigest',
+            rescind__pb2.DigestRoot.SerializeToString,
+            rescind__pb2.DigestBytes.FromString,
             options,
             channel_credentials,
             insecure,

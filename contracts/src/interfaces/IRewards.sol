@@ -5,7 +5,6 @@ pragma solidity ^0.8.28;
 interface IRewards {
     error NotRounds(address caller);
     error NothingToClaim(address organization);
-    error AlreadyWired();
 
     event Funded(address indexed from, uint256 amount);
     event Credited(uint64 indexed round, address indexed organization, uint256 amount);
@@ -19,6 +18,9 @@ interface IRewards {
 
     /// @notice Take out what one was credited.
     function claim() external;
+
+    /// @notice What is left in the pool, not yet credited to anybody.
+    function pool() external view returns (uint256);
 
     function pending(address organization) external view returns (uint256);
 

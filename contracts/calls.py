@@ -1,0 +1,149 @@
+"""Calls of a consortium's contracts, with the contracts' own words for a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from web3 import Web3
+from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCError
+from web3.logs import DISCARD
+
+from contracts.account import Account
+from contracts.artefact import load_artefact
+from contracts.chain import Chain
+from contracts.deployment import Deployment
+from contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
+from contracts.types import Event, Receipt
+
+
+class Calls:
+    """Reads need no account. A write returns once it is final, or raises ContractRefused."""
+
+    def __init__(
+        self, chain: Chain, deployment: Deployment, account: Account | None = None
+    ) -> None:
+        self.chain, self.deployment, self.account = chain, deployment, account
+        self._contracts: dict[str, Any] = {
+            name: chain.web3.eth.contract(address=address, abi=load_artefact(name).abi)  # type: ignore[call-overload]
+            for name, address in deployment.addresses().items()
+        }
+        self._errors = {
+            error["selector"]: error
+            for name in self._contracts
+            for error in _custom_errors(load_artefact(name).abi)
+        }
+
+    def check(self) -> None:
+        """Raises ChainUnavailable, WrongChain, or ContractsMissing unless these contracts are there."""
+        self.chain.check()
+        for name, address in self.deployment.addresses().items():
+            if not load_artefact(name).is_code(self.chain.code(address)):
+                raise ContractsMissing(
+                    f"{name} is not at {address} on {self.chain.rpc_url}: the chain was started "
+                    "anew, or the contracts file is another consortium's"
+                )
+
+    def events(self, from_block: int = 0) -> Iterator[Event]:
+        """Every event of the contracts, in the order of the chain."""
+        contracts = {c.address: (name, c) for name, c in self._contracts.items()}
+        last = self.chain.final_block()
+        logs = self.chain.ask(
+            lambda: self.chain.web3.eth.get_logs(
+                {"address": list(contracts), "fromBlock": from_block, "toBlock": last}
+            )
+        )
+        for log in logs:
+            name, contract = contracts[log["address"]]
+            for event in contract.events:
+                for decoded in event().process_receipt({"logs": [log]}, errors=DISCARD):
+                    yield Event(
+                        int(log["blockNumber"]),
+                        "0x" + bytes(log["transactionHash"]).hex(),
+                        name,
+                        str(decoded["event"]),
+                        dict(decoded["args"]),
+                    )
+
+    def gas_of(self, tx_hash: str) -> int:
+        receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
+        return int(receipt["gasUsed"])
+
+    def input_of(self, tx_hash: str) -> tuple[str, str, dict[str, Any]]:
+        """Contract, function and arguments of a transaction to one of the contracts."""
+        found = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
+        for name, contract in self._contracts.items():
+            if contract.address == found["to"]:
+                function, arguments = contract.decode_function_input(found["input"])
+                return name, function.fn_name, dict(arguments)
+        raise ContractsMissing(f"transaction {tx_hash} is not to one of the consortium's contracts")
+
+    def encode_call(self, contract: str, function: str, *arguments: Any) -> tuple[str, bytes]:
+        """Target and calldata, for a proposal."""
+        target = self._contracts[contract]
+        data = str(target.encode_abi(function, arguments))
+        return str(target.address), bytes.fromhex(data.removeprefix("0x"))
+
+    def decode_call(self, target: str, data: bytes) -> str:
+        """What a proposal would call, as text."""
+        for name, contract in self._contracts.items():
+            if contract.address == target:
+                function, arguments = contract.decode_function_input(data)
+                shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
+                return f"{name}.{function.fn_name}({shown})"
+        return f"{target}: {data.hex()}"
+
+    def _me(self) -> Account:
+        if self.account is None:
+            raise ContractRefused("this needs an account, and the record was opened to read only")
+        return self.account
+
+    def _read(self, contract: str, function: str, *arguments: Any) -> Any:
+        call = self._contracts[contract].functions[function](*arguments)
+        block = self.chain.final_block()
+        try:
+            return self.chain.ask(lambda: call.call(block_identifier=block))
+        except ContractCustomError as error:
+            raise self._refused(contract, function, error) from error
+        except (ContractLogicError, ValueError, Web3RPCError) as error:
+            raise ContractsMissing(
+                f"{contract} at {self.deployment.addresses()[contract]} does not answer "
+                f"{function}: {error}"
+            ) from error
+
+    def _write(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
+        target = self._contracts[contract]
+        data = target.encode_abi(function, arguments)
+        transaction = {"to": target.address, "data": data, "value": value}
+        try:
+            return self.chain.send(self._me(), transaction)
+        except ContractLogicError as error:
+            raise self._refused(contract, function, error) from error
+        except Web3RPCError as error:
+            raise ChainUnavailable(f"{contract}.{function} was not taken: {error}") from error
+
+    def _refused(self, contract: str, function: str, error: Any) -> ContractRefused:
+        data = str(getattr(error, "data", "") or "")
+        known = self._errors.get(data[:10])
+        if known is None:
+            return ContractRefused(f"{contract}.{function} was refused: {error}")
+        types = [item["type"] for item in known["inputs"]]
+        values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
+        shown = ", ".join(
+            f"{item['name']} {_shown(value)}"
+            for item, value in zip(known["inputs"], values, strict=True)
+        )
+        return ContractRefused(
+            f"{contract}.{function} was refused: {known['name']}({shown})", known["name"]
+        )
+
+
+def _shown(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _custom_errors(abi: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for item in abi:
+        if item["type"] == "error":
+            signature = f"{item['name']}({','.join(part['type'] for part in item['inputs'])})"
+            yield {**item, "selector": "0x" + bytes(Web3.keccak(text=signature))[:4].hex()}
