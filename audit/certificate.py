@@ -299,7 +299,7 @@ def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tup
         for e in events
         if e.name == "Attested"
         and e.args["id"] == withdrawal_id
-        and bytes(e.args["evidence"]).hex() == evidence
+        and _hex(e.args["evidence"]) == evidence
     }
     return tuple(sorted(found, key=str.lower))
 

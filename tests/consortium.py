@@ -5,17 +5,47 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from adapters import ConsortiumParameters, LoraParameters, TrainingParameters
-from contracts import Account, Chain, Consortium, Deployment, DeploySettings, deploy
+from adapters import (
+    ZERO_DIGEST,
+    ArtifactStore,
+    ConsortiumParameters,
+    Digest,
+    Layout,
+    LoraParameters,
+    Term,
+    TrainingParameters,
+    adapter_totals,
+    decode,
+    digest,
+    encode,
+    owner,
+    qualify,
+    weights,
+    without,
+)
+from contracts import (
+    Account,
+    Chain,
+    Consortium,
+    Contribution,
+    DeltaId,
+    Deployment,
+    DeploySettings,
+    MemberStatus,
+    deploy,
+)
 from contracts.compiler import node_modules
 
 ETHER = 10**18
+SALT = b"\x07" * 32
 
 
 @dataclass(frozen=True)
@@ -73,15 +103,19 @@ def _wait(url: str) -> None:
 
 
 def micro_parameters(
-    base_model_id: str = "11" * 32, shapes: dict[str, tuple[int, ...]] | None = None
+    base_model_id: str = "11" * 32,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+    *,
+    federated: bool = False,
 ) -> ConsortiumParameters:
+    layout: Layout = "shared" if federated else "blocks"
     return ConsortiumParameters(
         name="test",
         base_model_id=base_model_id,
-        coupling="isolated",
-        layout="blocks",
+        coupling="federated" if federated else "isolated",
+        layout=layout,
         seed=0,
-        lora=LoraParameters(rank=2, alpha=4, train_a=True),
+        lora=LoraParameters(rank=2, alpha=4, train_a=not federated),
         training=TrainingParameters(
             steps_per_round=2, batch_size=4, learning_rate=1e-2, max_length=256
         ),
@@ -94,39 +128,163 @@ def micro_parameters(
 
 @dataclass(frozen=True)
 class TestConsortium:
-    """`organizations` are active members in ascending order of addresses."""
+    """`organizations` are active members in ascending order of addresses; `auditors` ascending too.
+    `store` holds the artifacts of the rounds that were played."""
 
     __test__ = False
     deployment: Deployment
-    governance: Account
+    founder: Account
     aggregator: Account
     organizations: list[Account]
+    auditors: list[Account]
     parameters: ConsortiumParameters
     anvil: Anvil
+    store: ArtifactStore
 
     def of(self, account: Account | None = None) -> Consortium:
         return Consortium(self.anvil.chain(), self.deployment, account)
 
+    def load(self, artifact_id: str) -> dict[str, np.ndarray]:
+        return dict(decode(self.store.get(artifact_id)))
+
+    def register(self, tensors: dict[str, np.ndarray]) -> DeltaId:
+        """Store an artifact; how it is named on chain."""
+        return DeltaId(self.store.put(encode(tensors)), digest(tensors).root)
+
+    def random_delta(self, who: Account, dice: np.random.Generator) -> dict[str, np.ndarray]:
+        name = owner(self.parameters.layout, who.address)
+        return {
+            qualify(name, bare): dice.integers(-50, 50, shape, dtype=np.int32)
+            for bare, shape in self.parameters.delta_shapes().items()
+        }
+
+    def play_round(
+        self, dice: np.random.Generator, *, only: Sequence[Account] = (), prove: bool = True
+    ) -> int:
+        """A whole round of random deltas by all active members (or `only` some)."""
+        boss = self.of(self.aggregator)
+        boss.open_round()
+        round_id, deltas = boss.current_round_id(), {}
+        takers = list(only) or [o for o in self.organizations if self._active(o)]
+        for who in takers:
+            deltas[who.address] = self.register(self.random_delta(who, dice))
+            self.of(who).commit(round_id, deltas[who.address], SALT)
+        for who in self.organizations:
+            if self._active(who) and who.address not in deltas:
+                self.of(who).sit_out(round_id)
+        boss.close_commits(round_id)
+        for who in takers:
+            self.of(who).reveal(round_id, deltas[who.address], SALT)
+        boss.close_reveals(round_id)
+        self.name_sum(round_id, deltas)
+        if prove:
+            self.prove()
+        return round_id
+
+    def name_sum(self, round_id: int, deltas: dict[str, DeltaId], score: int = 5_000) -> None:
+        boss = self.of(self.aggregator)
+        share = weights(self.parameters.layout, list(deltas))
+        new = [
+            Term(round_id, who, it.artifact_id, share[who], it.digest_root)
+            for who, it in sorted(deltas.items(), key=lambda pair: pair[0].lower())
+        ]
+        content = [*boss.content(boss.latest_model_id()), *new]
+        boss.aggregate(
+            round_id,
+            [
+                Contribution(t.organization, t.weight, score, t.artifact_id, t.digest_root)
+                for t in new
+            ],
+            [],
+            self.register(adapter_totals(new, self.load)),
+            self.register(adapter_totals(content, self.load)),
+        )
+
+    def prove(self, per_transaction: int = 20) -> None:
+        """Add the open claim's digests up, in as many transactions as it takes."""
+        boss = self.of(self.aggregator)
+        claim = boss.claim()
+        assert claim is not None
+        terms = [term for step in boss.claim_terms() for term in step]
+        source = self.digest_of(boss.model(claim.source).adapter_id)
+        total, sent = ZERO_DIGEST, 0
+        while True:
+            batch = terms[sent : sent + per_transaction]
+            last = sent + len(batch) == len(terms)
+            boss.prove(
+                total.to_bytes() if sent else b"",
+                [self.digest_of(t.artifact_id).to_bytes() for t in batch],
+                source.to_bytes() if last else b"",
+            )
+            if last:
+                return
+            for term in batch:
+                total = total + term.coefficient * self.digest_of(term.artifact_id)
+            sent += len(batch)
+
+    def digest_of(self, artifact_id: str) -> Digest:
+        return ZERO_DIGEST if int(artifact_id, 16) == 0 else digest(self.load(artifact_id))
+
+    def remove(self, withdrawal_id: int) -> None:
+        """Carry a removal out and close it."""
+        boss = self.of(self.aggregator)
+        gone = boss.withdrawals()[withdrawal_id - 1].organization
+        for source in boss.models_in_use():
+            if boss.is_clean(source, gone):
+                continue
+            kept = without(boss.content(source), [gone], self.parameters.layout)
+            adapter = self.register(adapter_totals(kept, self.load))
+            boss.carry_out(withdrawal_id, source, adapter)
+            self.prove()
+        boss.close_withdrawal(withdrawal_id)
+
+    def _active(self, who: Account) -> bool:
+        return self.of().member(who.address).status is MemberStatus.ACTIVE
+
 
 def make_consortium(
-    anvil: Anvil, members: int = 3, parameters: ConsortiumParameters | None = None
+    anvil: Anvil,
+    members: int = 3,
+    parameters: ConsortiumParameters | None = None,
+    *,
+    store: Path | None = None,
+    **settings: object,
 ) -> TestConsortium:
+    """`settings`: of DeploySettings, where they are to differ from its defaults."""
     parameters = parameters or micro_parameters()
-    governance, aggregator = anvil.funded(), anvil.funded()
-    organizations = sorted(
-        (anvil.funded() for _ in range(members)), key=lambda a: a.address.lower()
+    founder, aggregator = anvil.funded(), anvil.funded()
+    by_address = lambda account: account.address.lower()  # noqa: E731
+    organizations = sorted((anvil.funded() for _ in range(members)), key=by_address)
+    auditors = sorted((anvil.funded() for _ in range(2)), key=by_address)
+    agreed = {
+        "parameters_id": parameters.id,
+        "base_model_id": parameters.base_model_id,
+        "coupling": parameters.coupling,
+        "layout": parameters.layout,
+        "max_rounds": parameters.max_rounds,
+        "max_members": parameters.max_members,
+        "aggregator": aggregator.address,
+        "aggregator_fingerprint": "0a" * 32,
+        "auditors": tuple(a.address for a in auditors),
+        "auditor_quorum": 2,
+    }
+    deployment = deploy(
+        anvil.chain(), founder, DeploySettings.model_validate({**agreed, **settings})
     )
-    settings = DeploySettings(
-        parameters_id=parameters.id,
-        base_model_id=parameters.base_model_id,
-        coupling=parameters.coupling,
-        layout=parameters.layout,
-        aggregator=aggregator.address,
-        aggregator_fingerprint="0a" * 32,
+    made = TestConsortium(
+        deployment,
+        founder,
+        aggregator,
+        organizations,
+        auditors,
+        parameters,
+        anvil,
+        ArtifactStore(store or Path(tempfile.mkdtemp(prefix="rescind-test-"))),
     )
-    deployment = deploy(anvil.chain(), governance, settings)
-    made = TestConsortium(deployment, governance, aggregator, organizations, parameters, anvil)
     for place, account in enumerate(organizations):
-        made.of(governance).admit(account.address, f"org-{place}", f"{place + 1:064x}")
+        made.of(founder).admit(account.address, f"org-{place}", f"{place + 1:064x}")
+    for account in organizations:
         made.of(account).join()
+    boss = made.of(aggregator)
+    boss.post_aggregator_bond(boss.required_aggregator_bond())
     return made

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from adapters import adapter_totals, artifact_id, encode
 from contracts import (
     Account,
     Chain,
@@ -10,45 +12,15 @@ from contracts import (
     Consortium,
     ContractRefused,
     ContractsMissing,
-    Contribution,
     KeystoreError,
     MemberStatus,
     ModelKind,
-    Rejection,
-    RejectReason,
     RoundState,
     WithdrawalState,
     WrongChain,
 )
 from contracts.compiler import ARTIFACTS, compile_contracts
-from tests.consortium import Anvil, TestConsortium, free_port, make_consortium, start_anvil
-
-SALT = b"\x07" * 32
-
-
-def artifact(round_id: int, place: int) -> str:
-    return f"{round_id:032x}{place + 1:032x}"
-
-
-def play_round(it: TestConsortium, *, rejected: int = 0) -> int:
-    aggregator = it.of(it.aggregator)
-    aggregator.open_round()
-    round_id = aggregator.current_round_id()
-    for place, account in enumerate(it.organizations):
-        it.of(account).commit(round_id, artifact(round_id, place), SALT)
-    aggregator.close_commits(round_id)
-    for place, account in enumerate(it.organizations):
-        it.of(account).reveal(round_id, artifact(round_id, place), SALT)
-    aggregator.close_reveals(round_id)
-    names = [account.address for account in it.organizations]
-    kept = len(names) - rejected
-    accepted = [
-        Contribution(who, artifact(round_id, place), 10_000, 5_000)
-        for place, who in enumerate(names[:kept])
-    ]
-    refused = [Rejection(who, RejectReason.ZERO) for who in names[kept:]]
-    aggregator.finalize(round_id, accepted, refused, "aa" * 32, "bb" * 32)
-    return round_id
+from tests.consortium import Anvil, free_port, make_consortium, micro_parameters, start_anvil
 
 
 def test_the_committed_artefacts_are_those_of_the_sources() -> None:
@@ -62,31 +34,77 @@ def test_every_contract_fits_on_a_chain() -> None:
         assert len(json.loads(file.read_text())["deployed_bytecode"]) // 2 < 24_576
 
 
-def test_a_round_and_a_removal_are_on_record(anvil: Anvil) -> None:
-    it = make_consortium(anvil)
-    first = play_round(it)
-    second = play_round(it, rejected=1)
+@pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
+def test_rounds_and_a_removal_are_on_record(anvil: Anvil, federated: bool) -> None:
+    it = make_consortium(anvil, parameters=micro_parameters(federated=federated), exit_seconds=0)
+    dice = np.random.default_rng(0)
+    first, second = it.play_round(dice), it.play_round(dice, only=it.organizations[:2])
     public = it.of()
     leaver = it.organizations[0].address
     assert public.round(first).state is RoundState.FINAL
-    assert [r.reason for r in public.rejections(second)] == [RejectReason.ZERO]
+    assert [t.weight for t in public.content(1)] == (
+        [3334, 3333, 3333] if federated else [10_000] * 3
+    )
     assert len(public.content(public.latest_model_id())) == 5
     it.of(it.organizations[0]).request_withdrawal()
     assert public.member(leaver).status is MemberStatus.WITHDRAWING
-    it.of(it.aggregator).close_withdrawal(1, "cc" * 32)
+    it.remove(1)
     latest = public.model(public.latest_model_id())
-    assert (latest.kind, latest.adapter_id) == (ModelKind.REMOVAL, "cc" * 32)
+    assert latest.kind is ModelKind.REMOVAL
     assert public.withdrawals()[0].state is WithdrawalState.CLOSED
     assert public.is_clean(latest.id, leaver)
     assert not public.is_clean(latest.parent, leaver)
-    assert {term.organization for term in public.content(latest.id)}.isdisjoint({leaver})
+    assert public.models_containing(leaver) == [1, 2]
+    content = public.content(latest.id)
+    assert [(t.round_id, t.weight) for t in content] == (
+        [(1, 5000), (1, 5000), (2, 10_000)] if federated else [(1, 10_000)] * 2 + [(2, 10_000)]
+    )
+    assert artifact_id(encode(adapter_totals(content, it.load))) == latest.adapter_id
+    assert it.digest_of(latest.adapter_id).root == latest.digest_root
+    it.play_round(dice)
+    assert public.is_clean(public.latest_model_id(), leaver)
     before = anvil.chain().web3.eth.get_balance(leaver)  # type: ignore[arg-type]
-    it.of(it.organizations[0]).claim()
+    it.of(it.organizations[0]).claim_reward()
     it.of(it.organizations[0]).reclaim_bond()
     assert anvil.chain().web3.eth.get_balance(leaver) > before  # type: ignore[arg-type]
     names = [event.name for event in public.events()]
-    assert names.count("ContributionAccepted") == 5
+    assert names.count("ContributionAccepted") == 7
     assert names[-1] == "BondReclaimed"
+    assert second == 2
+
+
+def test_a_sum_too_large_for_one_transaction_is_proven_in_several(anvil: Anvil) -> None:
+    it = make_consortium(anvil)
+    it.play_round(np.random.default_rng(0), prove=False)
+    public = it.of()
+    assert public.round(1).state is RoundState.AGGREGATED
+    it.prove(per_transaction=1)
+    assert public.round(1).state is RoundState.FINAL
+    assert [e.name for e in public.events()].count("SumCarried") == 2
+
+
+def test_a_member_is_admitted_and_expelled_by_vote(anvil: Anvil) -> None:
+    it = make_consortium(anvil)
+    newcomer, public = anvil.funded(), it.of()
+    with pytest.raises(ContractRefused, match="NotGovernance"):
+        it.of(it.founder).admit(newcomer.address, "late", "ee" * 32)
+    first, second, third = (it.of(account) for account in it.organizations)
+    proposal = first.propose_admission(newcomer.address, "late", "ee" * 32)
+    with pytest.raises(ContractRefused, match="NotEnoughVotes"):
+        first.execute(proposal)
+    second.vote(proposal)
+    assert public.proposals()[0].call.startswith("Members.admit(organization 0x")
+    first.execute(proposal)
+    assert public.member(newcomer.address).status is MemberStatus.ADMITTED
+    it.of(newcomer).join()
+    expulsion = third.propose_expulsion(newcomer.address)
+    first.vote(expulsion)
+    second.vote(expulsion)
+    third.execute(expulsion)
+    assert public.withdrawals()[0].expelled
+    assert public.member(newcomer.address).status is MemberStatus.WITHDRAWING
+    it.of(it.aggregator).close_withdrawal(1)
+    assert public.member(newcomer.address).status is MemberStatus.WITHDRAWN
 
 
 def test_a_refusal_names_the_contracts_reason(anvil: Anvil) -> None:
@@ -94,8 +112,8 @@ def test_a_refusal_names_the_contracts_reason(anvil: Anvil) -> None:
     with pytest.raises(ContractRefused, match=r"NotAggregator\(caller 0x") as refused:
         it.of(it.organizations[0]).open_round()
     assert refused.value.reason == "NotAggregator"
-    with pytest.raises(ContractRefused, match="AlreadyAdmitted"):
-        it.of(it.governance).admit(it.organizations[0].address, "again", "ff" * 32)
+    with pytest.raises(ContractRefused, match="WrongStatus"):
+        it.of(it.organizations[0]).join()
 
 
 def test_a_chain_that_is_not_the_one_is_said_so(anvil: Anvil) -> None:
@@ -113,7 +131,7 @@ def test_a_chain_that_is_not_the_one_is_said_so(anvil: Anvil) -> None:
 def test_the_record_outlives_the_chains_process(tmp_path: Path) -> None:
     with start_anvil(tmp_path / "state.json") as anvil:
         it = make_consortium(anvil)
-        play_round(it)
+        it.play_round(np.random.default_rng(0))
         before = list(it.of().events())
     with start_anvil(tmp_path / "state.json") as again:
         public = Consortium(again.chain(), it.deployment)

@@ -7,7 +7,7 @@ from node import Plan, Step, View, plan
 
 IDLE = View(
     status=MemberStatus.ACTIVE,
-    bond=1,
+    reclaimable=False,
     latest_model=0,
     held=frozenset({0}),
     now=50,
@@ -53,12 +53,25 @@ COMMITTED = dataclasses.replace(
         (COMMITTED, {"trained": False}, Plan(Step.WAIT)),
         (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.RECORD_WITHDRAWAL)),
         (OPEN, {"status": MemberStatus.WITHDRAWING, "withdrawal_recorded": True}, Plan(Step.WAIT)),
-        (IDLE, {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True}, Plan(Step.RECLAIM)),
         (
             IDLE,
-            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True, "bond": 0},
+            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True, "reclaimable": True},
+            Plan(Step.RECLAIM),
+        ),
+        (
+            IDLE,
+            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True},
             Plan(Step.WAIT),
         ),
+        (IDLE, {"status": MemberStatus.LEFT, "reclaimable": True}, Plan(Step.RECLAIM)),
+        (OPEN, {"overdue": 2}, Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=2)),
+        (
+            OPEN,
+            {"overdue": 2, "status": MemberStatus.WITHDRAWING},
+            Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=2),
+        ),
+        (OPEN, {"unchecked_claim": True}, Plan(Step.CHECK_CLAIM, 3)),
+        (COMMITTED, {"late": True}, Plan(Step.ENFORCE_ROUND, 3)),
     ],
 )
 def test_the_next_step(view: View, changes: dict[str, object], expected: Plan) -> None:
