@@ -235,9 +235,10 @@ def residues(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
     if workers == 1:
         totals = _work(jobs)
     else:
-        with ThreadPoolExecutor(workers) as pool:
-            parts = list(pool.map(_work, [jobs[n::workers] for n in range(workers)]))
-        totals = np.sum(parts, axis=0, dtype=np.uint64)
+        with ThreadPoolExecutor(workers - 1) as pool:
+            others = [pool.submit(_work, jobs[n::workers]) for n in range(1, workers)]
+            totals = _work(jobs[::workers])
+            totals += sum(other.result() for other in others)
     moduli = P[:, None]
     scale = (R * R % P)[:, None]
     return totals % moduli * scale % moduli

@@ -61,6 +61,12 @@ def _sum(terms: Sequence[SumTerm], digests: Digests) -> Digest:
 
 
 def _source(consortium: Consortium, claim: Claim, digests: Digests) -> Digest:
+    """Of the source's adapter; of the sum that it should be, where another adapter was registered."""
     if claim.source == 0:
         return ZERO_DIGEST
-    return digests.of(consortium.model(claim.source).adapter_id)
+    model = consortium.model(claim.source)
+    found = digests.of(model.adapter_id)
+    if found.root == model.digest_root:
+        return found
+    terms = consortium.content(claim.source)
+    return _sum([SumTerm(t.artifact_id, t.digest_root, t.weight) for t in terms], digests)

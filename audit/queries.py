@@ -192,20 +192,20 @@ def contributions(consortium: Consortium) -> list[ContributionRow]:
     known, rows = names(consortium), []
     for round_id in range(1, consortium.current_round_id() + 1):
         answers = consortium.answers(round_id)
-        for it in consortium.contributions(round_id):
-            rows.append(
-                ContributionRow(
-                    round_id,
-                    it.organization,
-                    known[it.organization],
-                    it.artifact_id,
-                    it.digest_root,
-                    it.weight,
-                    it.score,
-                    consortium.credited(round_id, it.organization),
-                    "accepted",
-                )
+        rows += [
+            ContributionRow(
+                round_id,
+                it.organization,
+                known[it.organization],
+                it.artifact_id,
+                it.digest_root,
+                it.weight,
+                it.score,
+                consortium.credited(round_id, it.organization),
+                "accepted",
             )
+            for it in consortium.contributions(round_id)
+        ]
         for refusal in consortium.rejections(round_id):
             who, reason = refusal.organization, refusal.reason.name.lower().replace("_", "-")
             artifact, root = answers[who].artifact_id, answers[who].digest_root
@@ -406,10 +406,8 @@ def _proposal_state(it: Proposal, needed: int, now: int) -> str:
 def _threshold(consortium: Consortium) -> int:
     """Basis points of the active members that votes must exceed."""
     chain = consortium.chain
-    contract = chain.web3.eth.contract(
-        address=consortium.deployment.governance,  # type: ignore[arg-type]
-        abi=load_artefact("Governance").abi,
-    )
+    address, abi = consortium.deployment.governance, load_artefact("Governance").abi
+    contract = chain.web3.eth.contract(address=address, abi=abi)  # type: ignore[call-overload]
     return chain.ask(lambda: int(contract.functions.threshold().call()))
 
 

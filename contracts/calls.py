@@ -88,7 +88,10 @@ class Calls:
         """What a proposal would call, as text."""
         for name, contract in self._contracts.items():
             if contract.address == target:
-                function, arguments = contract.decode_function_input(data)
+                try:
+                    function, arguments = contract.decode_function_input(data)
+                except Exception:  # a proposal's bytes are anybody's, web3 raises many types
+                    break
                 shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
                 return f"{name}.{function.fn_name}({shown})"
         return f"{target}: {data.hex()}"

@@ -98,10 +98,12 @@ def start_consortium(
     parameters: ConsortiumParameters,
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
+    challenge_seconds: int = 0,
 ) -> Consortium:
     """A chain of its own, and everything on it up to, but without, the daemons."""
     start_chain(run.chain, facts.chain_port)
-    return make_consortium(run, facts, parameters, data, benchmark, Endpoints.local(facts))
+    where = Endpoints.local(facts)
+    return make_consortium(run, facts, parameters, data, benchmark, where, challenge_seconds)
 
 
 def make_consortium(

@@ -1,52 +1,23 @@
-"""rescind audit contributions|lineage|withdrawals, rescind verify"""
+"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events"""
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters.errors import ConfigError
-from rescind.console import out, print_json, print_rows, reported_errors
+from rescind.console import out, plain, print_facts, print_json, print_rows, reported_errors
+from rescind.daemon_commands import JsonOption
+from rescind.public_record import ContractsOption, RpcOption, RunArgument, open_record
 
 if TYPE_CHECKING:
+    from audit import ModelRow
     from contracts import Consortium
 
 audit_app = typer.Typer(no_args_is_help=True, help="Ask the public chain.")
-
-RunArgument = Annotated[Path | None, typer.Argument(help="The folder of a run.")]
-RpcOption = Annotated[str | None, typer.Option("--rpc", help="URL of an Ethereum node.")]
-ContractsOption = Annotated[
-    Path | None, typer.Option("--contracts", help="The consortium's contracts.json.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def open_record(run: Path | None, rpc: str | None, contracts: Path | None) -> Consortium:
-    """The public record of a run, or of a consortium by RPC URL and contracts file."""
-    from contracts import Chain, Consortium, Deployment
-    from devnet.chain import url_of
-    from devnet.layout import RunFolder
-
-    if run is None and (rpc is None or contracts is None):
-        raise ConfigError("give the folder of a run, or --rpc URL and --contracts FILE")
-    if run is not None:
-        folder = RunFolder.find(run)
-        rpc = rpc or url_of(folder.facts().chain_port)
-        contracts = contracts or folder.contracts
-    assert rpc is not None
-    assert contracts is not None
-    deployment = Deployment.load(contracts)
-    try:
-        record = Consortium(Chain(rpc, deployment.chain_id), deployment)
-        record.check()
-    except Exception as error:
-        if run is not None and getattr(error, "code", "") == "chain-unavailable":
-            raise type(error)(f"{error}; bring it back with: rescind devnet up {run}") from error
-        raise
-    return record
 
 
 @audit_app.command("contributions")
@@ -63,6 +34,7 @@ def audit_contributions(
         ("round_id", "round"),
         ("name", "organization"),
         ("artifact_id", "delta"),
+        ("digest_root", "digest"),
         ("weight", "weight"),
         ("score", "score"),
         ("reward_wei", "reward (wei)"),
@@ -71,6 +43,67 @@ def audit_contributions(
     with reported_errors():
         rows = audit.contributions(open_record(run, rpc, contracts))
         print_rows(rows, columns, as_json=as_json)
+
+
+@audit_app.command("rounds")
+def audit_rounds(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who took part in each round, and what it cost on chain."""
+    import audit
+
+    columns = [
+        ("round_id", "round"),
+        ("state", "state"),
+        ("participants", "took part"),
+        ("sat_out", "sat out"),
+        ("transactions", "transactions"),
+        ("gas", "gas"),
+        ("model_id", "model"),
+    ]
+    with reported_errors():
+        print_rows(audit.rounds(open_record(run, rpc, contracts)), columns, as_json=as_json)
+
+
+@audit_app.command("models")
+def audit_models(
+    run: RunArgument = None,
+    organization: Annotated[
+        str | None,
+        typer.Option(help="Name or address: whether each model is clean of it."),
+    ] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every model: how it came about, whether it is in use, and what proves its sum."""
+    import audit
+
+    columns = [
+        ("model_id", "model"),
+        ("kind", "kind"),
+        ("parent", "parent"),
+        ("round_id", "last round"),
+        ("deltas", "deltas"),
+        ("in_use", "in use"),
+        ("released", "released"),
+        ("digest_root", "digest"),
+        ("settled", "sum"),
+        ("transaction", "transaction"),
+    ]
+    with reported_errors():
+        record = open_record(run, rpc, contracts)
+        who = None if organization is None else audit.organization(record, organization)
+        rows = audit.models(record, who)
+        if who is not None:
+            columns.insert(1, ("clean", "clean"))
+        print_rows(rows, columns, as_json=as_json)
+        if who is not None and not as_json:
+            held = [str(row.model_id) for row in rows if not row.clean]
+            out.print(plain(f"models that contain {organization}: {', '.join(held) or 'none'}"))
 
 
 @audit_app.command("lineage")
@@ -90,16 +123,34 @@ def audit_lineage(
             print_json([asdict(row) for row in rows])
             return
         for row in rows:
-            gone = f", without {', '.join(row.removed)}" if row.removed else ""
-            out.print(
-                f"[bold]model {row.model_id}[/bold] ({row.kind}{gone}), from model {row.parent}, "
-                f"block {row.block}, adapter {row.adapter_id[:16]}..."
+            _show_model(row)
+
+
+def _show_model(row: ModelRow) -> None:
+    gone = f", without {', '.join(row.removed)}" if row.removed else ""
+    out.print(
+        plain(
+            f"model {row.model_id} ({row.kind}{gone}), from model {row.parent}, block {row.block}, "
+            f"adapter {row.adapter_id[:16]}..., digest {row.digest_root[:16]}..."
+        ),
+        style="bold",
+    )
+    for it in row.amendments:
+        what = "out" if it.excludes else f"changed from round {it.from_round} on"
+        out.print(
+            plain(
+                f"  withdrawal {it.withdrawal_id} ({it.kind}): {it.name} {what}, "
+                f"first in model {it.first_model or '-'}"
             )
-            for term in row.content:
-                out.print(
-                    f"  round {term.round_id}  {term.name:<12} weight {term.weight:>6}  "
-                    f"delta {term.artifact_id[:16]}..."
-                )
+        )
+    for term in row.content:
+        place = f"round {term.round_id}" if term.round_id else "counter"
+        out.print(
+            plain(
+                f"  {place}  {term.name:<12} weight {term.weight:>6}  "
+                f"delta {term.artifact_id[:16]}...  digest {term.digest_root[:16]}..."
+            )
+        )
 
 
 @audit_app.command("withdrawals")
@@ -120,7 +171,9 @@ def show_withdrawals(record: Consortium, *, as_json: bool) -> None:
     columns = [
         ("withdrawal_id", "id"),
         ("name", "organization"),
+        ("method", "method"),
         ("state", "state"),
+        ("subject", "subject"),
         ("requested_at", "requested"),
         ("deadline", "deadline"),
         ("closed_model", "closed by model"),
@@ -129,48 +182,62 @@ def show_withdrawals(record: Consortium, *, as_json: bool) -> None:
     print_rows(audit.withdrawals(record), columns, as_json=as_json)
 
 
-def verify_command(
-    certificate: Annotated[Path, typer.Argument(help="certificate.json")],
+@audit_app.command("members")
+def audit_members(
+    run: RunArgument = None,
     rpc: RpcOption = None,
-    artifacts: Annotated[
-        list[Path] | None,
-        typer.Option(help="A folder of artifacts; may be repeated. Default: the run's own."),
-    ] = None,
-    adapter: Annotated[
-        Path | None, typer.Option(help="The adapter that is served, to compare with it.")
-    ] = None,
+    contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
+    """Who belongs to the consortium: members, auditors, aggregator, and their bonds."""
     import audit
-    from devnet.chain import url_of
-    from devnet.layout import RunFolder
 
+    columns = [
+        ("name", "organization"),
+        ("organization", "address"),
+        ("status", "status"),
+        ("bond_wei", "bond (wei)"),
+        ("lacking_wei", "lacking (wei)"),
+        ("exit_at", "bond free at"),
+        ("pending_reward_wei", "reward (wei)"),
+    ]
     with reported_errors():
-        run = RunFolder(certificate.resolve().parent)
-        if rpc is None:
-            if not run.facts_file.is_file():
-                raise ConfigError("--rpc URL is needed: the certificate is not in a run's folder")
-            rpc = url_of(run.facts().chain_port)
-        stores = list(artifacts or (run.store, run.replay.store))
-        try:
-            found = audit.verify(
-                certificate, rpc_url=rpc, artifacts=stores, adapter=adapter
-            )
-        except Exception as error:
-            if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
-                hint = f"{error}; bring it back with: rescind devnet up {certificate.parent}"
-                raise type(error)(hint) from error
-            raise
+        found = audit.membership(open_record(run, rpc, contracts))
         if as_json:
-            print_json(
-                {"exit_code": found.exit_code, "checks": [asdict(check) for check in found.checks]}
-            )
-        else:
-            styles = {"passed": "green", "failed": "red", "skipped": "yellow"}
-            for check in found.checks:
-                mark = f"[{styles[check.status]}]{check.status:<7}[/]"
-                out.print(f"{mark}  {check.name:<11} {check.detail}", soft_wrap=True)
-            verdict = "accepted" if not found.exit_code else "REFUSED"
-            out.print(f"certificate {verdict}", style="bold")
-        raise typer.Exit(found.exit_code)
+            print_json(asdict(found))
+            return
+        print_rows(found.members, columns, as_json=False)
+        rest = {key: value for key, value in vars(found).items() if key != "members"}
+        print_facts(rest, as_json=False)
+
+
+@audit_app.command("events")
+def audit_events(
+    run: RunArgument = None,
+    from_block: Annotated[int, typer.Option(min=0, help="The first block to read.")] = 0,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    _: JsonOption = True,
+) -> None:
+    """Everything that the contracts said, in order, one JSON object a line."""
+    with reported_errors():
+        for event in open_record(run, rpc, contracts).events(from_block):
+            line = {
+                "block": event.block,
+                "transaction": event.tx_hash,
+                "contract": event.contract,
+                "event": event.name,
+                "args": {key: _json_value(value) for key, value in event.args.items()},
+            }
+            sys.stdout.write(json.dumps(line) + "\n")
+
+
+def _json_value(value: object) -> object:
+    """Bytes as hexadecimal; integers that JSON readers round, as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    return value

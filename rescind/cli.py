@@ -8,12 +8,15 @@ import sys
 import typer
 from rich.traceback import install
 
-from rescind.audit_commands import audit_app, verify_command
+from rescind.audit_commands import audit_app
 from rescind.daemon_commands import aggregator_app, node_app
 from rescind.demo_command import demo_command
 from rescind.devnet_commands import devnet_app
+from rescind.founder_commands import admit_command, deploy_command
+from rescind.governance_commands import govern_app
 from rescind.model_commands import ask_command, chat_command, export_command
 from rescind.organization_commands import ledger_app, org_app, withdraw_app
+from rescind.verify_command import verify_command
 
 app = typer.Typer(
     name="rescind",
@@ -27,7 +30,10 @@ app.command("ask")(ask_command)
 app.command("chat")(chat_command)
 app.command("verify")(verify_command)
 app.command("export")(export_command)
+app.command("deploy")(deploy_command)
+app.command("admit")(admit_command)
 app.add_typer(audit_app, name="audit")
+app.add_typer(govern_app, name="govern")
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")

@@ -33,7 +33,8 @@ def _explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{path}: {where}: {first['msg'].lower()}"
+        what = first["msg"].removeprefix("Value error, ")
+        return f"{path}: {where}: {what[:1].lower()}{what[1:]}"
     allowed = _fields(model, first["loc"][:-1])
     return f"{path}: unknown key {where}; allowed here: {', '.join(allowed)}"
 

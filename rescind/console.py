@@ -7,21 +7,24 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adapters.errors import RescindError
 from rescind.exit_codes import INTERRUPTED, RUN_FAILED, exit_code
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+_END_OF_9999 = 253_402_300_800
 
 
 @contextmanager
@@ -52,15 +55,38 @@ def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_js
         return
     table = Table(*(heading for _, heading in columns), box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(_cell(getattr(row, attribute)) for attribute, _ in columns))
+        table.add_row(*(_cell(name, getattr(row, name)) for name, _ in columns))
     out.print(table if rows else "nothing on record")
 
 
-def _cell(value: object) -> str:
+def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
+    """One line for each, or all of them as JSON."""
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        out.print(Text(f"{name.replace('_', ' ')}: {_shown(name, value)}"), soft_wrap=True)
+
+
+def plain(text: str) -> Text:
+    """Text that others chose (a name on chain, say), shown as it is: no markup, no control codes."""
+    return Text("".join(c if c.isprintable() else "?" for c in text))
+
+
+def _cell(name: str, value: object) -> Text:
+    if isinstance(value, str) and len(value) == 64:
+        return Text(f"{value[:12]}...")
+    return plain(_shown(name, value))
+
+
+def _shown(name: str, value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value) or "-"
-    if isinstance(value, str) and len(value) == 64:
-        return f"{value[:12]}..."
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    is_time = name.endswith("_at") or name == "deadline"
+    if isinstance(value, int) and is_time and value < _END_OF_9999:
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return "-" if value is None else str(value)
 
 

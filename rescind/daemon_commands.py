@@ -1,4 +1,4 @@
-"""rescind node run|status, rescind aggregator run|status"""
+"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond"""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from rescind.config import load_config
-from rescind.console import daemon_logging, out, print_json, reported_errors, stop_on_signal
+from rescind.console import (
+    daemon_logging,
+    out,
+    print_facts,
+    print_json,
+    reported_errors,
+    stop_on_signal,
+)
 
 node_app = typer.Typer(no_args_is_help=True, help="An organization's daemon.")
 aggregator_app = typer.Typer(no_args_is_help=True, help="The daemon that runs rounds.")
@@ -38,6 +45,40 @@ def node_status(config: ConfigOption, as_json: JsonOption = False) -> None:
         _show(node.status(load_config(config, node.NodeConfig)), as_json=as_json)
 
 
+@node_app.command("topup")
+def node_topup(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Pay what the bond lacks after a penalty; until then the organization may not contribute."""
+    import node
+    from node.actions import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).top_up()
+        print_facts(done, as_json=as_json)
+
+
+@node_app.command("resign")
+def node_resign(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Take part no more, for good. What one contributed stays in the models; a withdrawal may still
+    be requested. The node reclaims the bond once the exit delay is over."""
+    import node
+    from node.actions import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).resign()
+        print_facts(done, as_json=as_json)
+
+
+@node_app.command("rotate-certificate")
+def node_rotate_certificate(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Put the fingerprint of the configured certificate on chain; then restart the node."""
+    import node
+    from node.actions import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).rotate_certificate()
+        print_facts(done, as_json=as_json)
+
+
 @aggregator_app.command("run")
 def aggregator_run(config: ConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
@@ -56,6 +97,26 @@ def aggregator_status(config: ConfigOption, as_json: JsonOption = False) -> None
 
     with reported_errors():
         _show(aggregator.status(load_config(config, aggregator.AggregatorConfig)), as_json=as_json)
+
+
+@aggregator_app.command("bond")
+def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Pay what the aggregator's bond lacks, after it was slashed say. Without it no round opens."""
+    import aggregator
+    from contracts import ContractRefused
+
+    with reported_errors():
+        try:
+            done = aggregator.post_bond(load_config(config, aggregator.AggregatorConfig))
+        except ContractRefused as error:
+            if error.reason == "NotAllowed":
+                raise ContractRefused(
+                    "the configured keystore is not that of the consortium's aggregator: see "
+                    "rescind audit members",
+                    error.reason,
+                ) from error
+            raise
+        print_facts(done, as_json=as_json)
 
 
 def _show(status: Mapping[str, object], *, as_json: bool) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rescind.audit_commands import ContractsOption, RpcOption, open_record
 from rescind.config import load_config
 from rescind.console import out, print_json, print_rows, reported_errors
 from rescind.daemon_commands import ConfigOption, JsonOption
 from rescind.exit_codes import LEDGER_UNSOUND
+from rescind.public_record import ContractsOption, RpcOption, RunArgument, open_record
 
 org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
 withdraw_app = typer.Typer(no_args_is_help=True, help="Take a contribution back.")
@@ -94,12 +94,12 @@ def withdraw_request(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 @withdraw_app.command("status")
 def withdraw_status(
-    run: Annotated[Path | None, typer.Argument(help="The folder of a run.")] = None,
+    run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which withdrawals there are, and how far each is."""
+    """Which withdrawals there are: method, state, deadline, and who or what each is about."""
     from rescind.audit_commands import show_withdrawals
 
     with reported_errors():

@@ -101,6 +101,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "load_average_before": os.getloadavg()[0],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("numba", "numpy", "cryptography")},
@@ -108,18 +109,20 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
+    about = machine()
     rows = [row for size in SIZES for row in measure(size)]
     result = {
         "command": "python benchmarks/digest/run.py",
-        "machine": machine(),
+        "machine": about,
         "repeats": REPEATS,
         "seed": SEED,
         "tensors": f"int32 LoRA pairs of rank {RANK} and width {WIDTH}, uniform over int32",
         "rows": rows,
     }
     out = sys.stdout
-    about = result["machine"]
-    out.write(f"{about['processor']}, {about['cores']} cores, Python {about['python']}, ")
+    out.write(
+        f"{about['processor']}, {about['cores']} cores (load {about['load_average_before']:.2f} before), Python {about['python']}, "
+    )
     out.write(", ".join(f"{k} {v}" for k, v in about["versions"].items()))
     out.write(f"\nmedian of n = {REPEATS} after one warm-up, seed {SEED}\n\n")
     out.write(

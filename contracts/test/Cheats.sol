@@ -8,15 +8,33 @@ interface Vm {
     function stopPrank() external;
     function deal(address who, uint256 amount) external;
     function warp(uint256 timestamp) external;
-    function assume(bool condition) external;
+    function getBlockTimestamp() external view returns (uint256);
+    function assume(bool condition) external pure;
+    function addr(uint256 key) external pure returns (address);
+    function sign(uint256 key, bytes32 hash) external pure returns (uint8 v, bytes32 r, bytes32 s);
+    function getNonce(address who) external view returns (uint64);
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
+    function expectRevert() external;
     function expectRevert(bytes calldata data) external;
     function expectRevert(bytes4 selector) external;
+    function expectPartialRevert(bytes4 selector) external;
+    function expectEmit(address emitter) external;
+    function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool);
+    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256 gasUsed);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
+    function toString(uint256 value) external pure returns (string memory);
     function assertEq(uint256 left, uint256 right) external pure;
+    function assertEq(uint256 left, uint256 right, string calldata message) external pure;
     function assertEq(address left, address right) external pure;
     function assertEq(bytes32 left, bytes32 right) external pure;
     function assertLe(uint256 left, uint256 right) external pure;
+    function assertLt(uint256 left, uint256 right) external pure;
+    function assertGt(uint256 left, uint256 right) external pure;
     function assertTrue(bool condition) external pure;
+    function assertTrue(bool condition, string calldata message) external pure;
     function assertFalse(bool condition) external pure;
+    function assertFalse(bool condition, string calldata message) external pure;
 }
 
 abstract contract Cheats {
@@ -30,5 +48,10 @@ abstract contract Cheats {
 
     function targetContracts() public view returns (address[] memory) {
         return _targets;
+    }
+
+    /// @dev With via_ir the compiler may read block.timestamp once for a whole function, so a warp would go unseen.
+    function clock() internal view returns (uint64) {
+        return uint64(vm.getBlockTimestamp());
     }
 }

@@ -1,6 +1,8 @@
-"""Runs a daemon that is killed at a step: harness.py node|aggregator CONFIG [STEP before|after]
+"""Runs a daemon that misbehaves: harness.py node|aggregator CONFIG [STEP before|after]
+or harness.py liar CONFIG LIE [LIE ...]
 
-The kill is SIGKILL to the process itself, right before or right after the step's effect.
+A STEP is killed: SIGKILL to the process itself, right before or right after the step's effect. A liar
+is an aggregator that tells the n-th lie in round n, and the truth from then on.
 """
 
 import os
@@ -13,6 +15,7 @@ import aggregator
 import node
 from rescind.config import load_config
 from rescind.console import daemon_logging, stop_on_signal
+from tests.daemons.lies import Liar
 
 
 def deadly(steps, name: str, moment: str):
@@ -27,19 +30,23 @@ def deadly(steps, name: str, moment: str):
     return {step: killed(do) if step.value == name else do for step, do in steps.items()}
 
 
-def main(kind: str, config: str, name: str = "", moment: str = "") -> None:
+def main(kind: str, config: str, *words: str) -> None:
     daemon_logging()
     stop: threading.Event = stop_on_signal()
+    name, moment = (*words, "", "")[:2]
     if kind == "node":
         with node.open_session(load_config(Path(config), node.NodeConfig), stop) as session:
             daemon = node.Node(session)
             daemon.steps = deadly(daemon.steps, name, moment)
             daemon.run()
-    else:
-        loaded = load_config(Path(config), aggregator.AggregatorConfig)
-        with aggregator.open_aggregator(loaded) as daemon:
+        return
+    loaded = load_config(Path(config), aggregator.AggregatorConfig)
+    with aggregator.open_aggregator(loaded) as daemon:
+        if kind == "liar":
+            Liar(daemon, words).corrupt()
+        else:
             daemon.steps = deadly(daemon.steps, name, moment)
-            daemon.run(stop)
+        daemon.run(stop)
 
 
 main(*sys.argv[1:])

@@ -1,0 +1,125 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import audit
+from adapters.errors import ConfigError
+from rescind.cli import app
+from tests.consortium import TestConsortium, make_consortium, start_anvil
+
+
+@pytest.fixture(scope="module")
+def played() -> Iterator[TestConsortium]:
+    """Two rounds of three, the first organization removed, one more round of two."""
+    with start_anvil() as anvil:
+        made, dice = make_consortium(anvil, 3), np.random.default_rng(0)
+        made.play_round(dice)
+        made.play_round(dice)
+        made.of(made.organizations[0]).request_withdrawal()
+        made.remove(1)
+        made.play_round(dice)
+        yield made
+
+
+def test_contributions_carry_their_digest_roots(played: TestConsortium) -> None:
+    rows = audit.contributions(played.of())
+    assert [row.round_id for row in rows] == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert all(row.digest_root == played.digest_of(row.artifact_id).root for row in rows)
+    assert {row.outcome for row in rows} == {"accepted"}
+
+
+def test_each_model_says_how_it_came_about_and_what_proves_it(played: TestConsortium) -> None:
+    record = played.of()
+    rows = audit.models(record, played.organizations[0].address)
+    assert [row.kind for row in rows] == ["round", "round", "removal", "round"]
+    assert [row.deltas for row in rows] == [3, 6, 4, 6]
+    assert [row.clean for row in rows] == [False, False, True, True]
+    assert [row.in_use for row in rows] == [False, False, False, True]
+    assert {row.settled for row in rows} == {"proven"}
+    assert [row.clean for row in audit.models(record)] == [None] * 4
+    for row in rows:
+        contract, function, _ = record.input_of(row.transaction)
+        assert (contract, function) == ("Lineage", "prove")
+        assert row.digest_root == played.digest_of(row.adapter_id).root
+    dirty = [row.model_id for row in rows if not row.clean]
+    assert dirty == record.models_containing(played.organizations[0].address)
+
+
+def test_lineage_names_digests_and_what_withdrawals_changed(played: TestConsortium) -> None:
+    before, after = audit.lineage(played.of(), 2)[0], audit.lineage(played.of(), 4)[0]
+    assert before.amendments == ()
+    (change,) = after.amendments
+    assert (change.withdrawal_id, change.kind, change.name) == (1, "removal", "org-0")
+    assert change.excludes
+    assert change.first_model == 3
+    assert after.removed == ("org-0",)
+    assert all(t.digest_root == played.digest_of(t.artifact_id).root for t in after.content)
+    with pytest.raises(ConfigError, match="no model 9: they are numbered from 1 to 4"):
+        audit.lineage(played.of(), 9)
+
+
+def test_a_round_costs_its_proof_too(played: TestConsortium) -> None:
+    rows = audit.rounds(played.of())
+    assert [row.model_id for row in rows] == [1, 2, 4]
+    # open, 3 commits, close, 3 reveals, close, aggregate, prove
+    assert [row.transactions for row in rows] == [11, 11, 9]
+    assert all(row.gas > 0 for row in rows)
+
+
+def test_a_member_is_found_by_name_or_address(played: TestConsortium) -> None:
+    record, who = played.of(), played.organizations[1].address
+    assert audit.organization(record, "org-1") == who
+    assert audit.organization(record, who.lower()) == who
+    with pytest.raises(ConfigError, match="members: org-0, org-1, org-2"):
+        audit.organization(record, "org-9")
+
+
+def test_two_members_of_one_name_are_told_apart_by_address(tmp_path: Path) -> None:
+    with start_anvil() as anvil:
+        made = make_consortium(anvil, 0)
+        who = [anvil.funded().address for _ in range(2)]
+        for place, address in enumerate(who):
+            made.of(made.founder).admit(address, "twin", f"{place + 1:064x}")
+        with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
+            audit.organization(made.of(), "twin")
+        assert audit.organization(made.of(), who[1]) == who[1]
+
+
+def test_events_are_json_lines_from_a_block_on(played: TestConsortium, tmp_path: Path) -> None:
+    played.deployment.save(tmp_path / "contracts.json")
+    words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
+
+    def events(*more: str) -> list[dict[str, object]]:
+        done = CliRunner().invoke(app, ["audit", "events", *words, *more])
+        assert done.exit_code == 0, done.output
+        return [json.loads(line) for line in done.output.splitlines()]
+
+    every = events()
+    names = [it["event"] for it in every]
+    assert names.index("WithdrawalRequested") < names.index("WithdrawalClosed")
+    last = max(int(str(it["block"])) for it in every)
+    later = events("--from-block", str(last), "--json")
+    assert later
+    assert later == [it for it in every if it["block"] == last]
+
+
+def test_the_commands_show_the_same(played: TestConsortium, tmp_path: Path) -> None:
+    played.deployment.save(tmp_path / "contracts.json")
+    words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
+
+    def run(*more: str) -> str:
+        done = CliRunner().invoke(app, ["audit", *more, *words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "models that contain org-0: 1, 2" in run("models", "--organization", "org-0")
+    assert json.loads(run("models", "--organization", "org-0", "--json"))[2]["clean"] is True
+    assert "withdrawal 1 (removal): org-0 out" in run("lineage", "--model", "4")
+    assert len(json.loads(run("rounds", "--json"))) == 3
+    assert "withdrawn" in run("members")
+    for command in ("contributions", "rounds", "withdrawals"):
+        assert run(command)

@@ -1,0 +1,131 @@
+"""A whole consortium of real daemons on this machine, small and quick, for tests."""
+
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
+
+from agents import ACTIONS
+from contracts import Consortium, RoundState
+from devnet.chain import CHAIN_ID, free_port, stop_chain
+from devnet.data import generated
+from devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from devnet.layout import RunFacts, RunFolder
+from devnet.setup import copy_identities, record_decisions, start_consortium
+from training import LoraModel, load_base
+
+HARNESS = Path(__file__).with_name("harness.py")
+
+
+@dataclass
+class Daemon:
+    kind: str
+    config: Path
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def said(self, word: str) -> bool:
+        """Whether the word is in its log."""
+        return self.log.is_file() and word in self.log.read_text()
+
+    def start_liar(self, *lies: str) -> None:
+        self.start(*lies, kind="liar")
+
+    def start(self, *words: str, kind: str = "") -> None:
+        command = [sys.executable, str(HARNESS), kind or self.kind, str(self.config), *words]
+        environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def die(self, seconds: float = 300.0) -> None:
+        """Wait until the kill has happened."""
+        assert self.process is not None
+        assert self.process.wait(seconds) == -signal.SIGKILL, self.log.read_text()[-2000:]
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(30) == 0, self.log.read_text()[-2000:]
+
+
+@contextmanager
+def consortium(
+    folder: Path,
+    rounds: int,
+    same_as: RunFolder | None = None,
+    *,
+    organizations: int = 2,
+    challenge_seconds: int = 0,
+    confirmations: int = 0,
+) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
+    run, corpus = RunFolder(folder), generated(organizations, seed=1)
+    base = load_base(BASE_MODEL)
+    model = LoraModel(base, default_lora("isolated"))
+    parameters = default_parameters("isolated", base.id, model.shapes, seed=1)
+    quick = parameters.training.model_copy(update={"steps_per_round": 2})
+    parameters = parameters.model_copy(update={"training": quick})
+    facts = RunFacts(
+        seed=1,
+        coupling="isolated",
+        model=str(BASE_MODEL),
+        rounds=rounds,
+        chain_id=CHAIN_ID,
+        chain_port=free_port(),
+        aggregator_port=free_port(),
+        organizations={},
+    )
+    if same_as is not None:
+        copy_identities(same_as, run, list(corpus.organizations))
+    for name in corpus.organizations:
+        record_decisions(run, name, dict.fromkeys(range(1, rounds + 1), ACTIONS[-1]))
+    record = start_consortium(run, facts, parameters, corpus.organizations, [], challenge_seconds)
+    folders = {name: run.organization(name) for name in corpus.organizations}
+    daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
+    toml = run.aggregator / "aggregator.toml"
+    daemons["aggregator"] = Daemon("aggregator", toml, run.aggregator / "aggregator.log")
+    for daemon in daemons.values():
+        content = tomllib.loads(daemon.config.read_text())
+        content["chain"]["confirmations"] = confirmations
+        daemon.config.write_text(tomli_w.dumps(content))
+    try:
+        yield run, record, daemons
+    finally:
+        for daemon in daemons.values():
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.process.kill()
+                daemon.process.wait()
+        stop_chain(run.chain)
+
+
+def wait_for(what: str, done, seconds: float = 300.0) -> None:
+    looking = retry(
+        retry=retry_if_result(lambda found: not found),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(0.1),
+    )
+    try:
+        looking(done)()
+    except RetryError as error:
+        raise AssertionError(f"{what} did not happen in {seconds:.0f} s") from error
+
+
+def finals(record: Consortium) -> int:
+    states = [record.round(n).state for n in range(1, record.current_round_id() + 1)]
+    return states.count(RoundState.FINAL)
+
+
+def pass_time(record: Consortium, seconds: int) -> None:
+    rpc(record, "evm_increaseTime", seconds)
+    rpc(record, "evm_mine")
+
+
+def rpc(record: Consortium, method: str, *arguments: object) -> object:
+    return record.chain.web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""An aggregator changed to lie: the daemon itself, with what it says to the chain altered."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from adapters import adapter_totals, add_totals, encode, weighted_sum
+from aggregator import Aggregator
+from contracts import Contribution, DeltaId
+from protocol import NotPublished
+
+
+class Liar:
+    """Each lie is a method: from what the daemon would say to what it says instead."""
+
+    def __init__(self, daemon: Aggregator, lies: Sequence[str]) -> None:
+        self.daemon, self.lies = daemon, list(lies)
+        self.told: set[object] = set()
+
+    def corrupt(self) -> None:
+        consortium = self.daemon.consortium
+        honest, honest_carry_out = consortium.aggregate, consortium.carry_out
+
+        def aggregate(round_id, accepted, rejected, aggregate_, adapter):
+            said = (accepted, rejected, aggregate_, adapter)
+            lie = self.lies[round_id - 1] if round_id <= len(self.lies) else "truth"
+            if lie not in ("truth", "keep_withdrawn") and round_id not in self.told:
+                self.told.add(round_id)
+                said = getattr(self, lie)(round_id, *said)
+            return honest(round_id, *said)
+
+        def carry_out(withdrawal_id, source, adapter, *rest):
+            if "keep_withdrawn" in self.lies and "withdrawal" not in self.told:
+                self.told.add("withdrawal")
+                model = consortium.model(source)
+                adapter = DeltaId(model.adapter_id, model.digest_root)
+            return honest_carry_out(withdrawal_id, source, adapter, *rest)
+
+        consortium.aggregate, consortium.carry_out = aggregate, carry_out
+
+    def drop_from_sum(self, round_id, accepted, rejected, aggregate, adapter):
+        """List a delta, and leave it out of the sum."""
+        return accepted, rejected, *self.sums(round_id, accepted[1:])
+
+    def drop_from_list(self, round_id, accepted, rejected, aggregate, adapter):
+        return accepted[1:], rejected, *self.sums(round_id, accepted[1:])
+
+    def reject_nobody(self, round_id, accepted, rejected, aggregate, adapter):
+        """Name somebody who revealed nothing."""
+        stranger = replace(accepted[0], organization="0x" + "00" * 19 + "01")
+        return [stranger, *accepted[1:]], rejected, aggregate, adapter
+
+    def add_to_sum(self, round_id, accepted, rejected, aggregate, adapter):
+        """Slip a delta of one's own in."""
+        extra = {
+            name: np.ones_like(value)
+            for name, value in self.daemon._load(accepted[0].artifact_id).items()
+        }
+        return accepted, rejected, *self.sums(round_id, accepted, weighted_sum([(extra, 1)]))
+
+    def weigh_in_list(self, round_id, accepted, rejected, aggregate, adapter):
+        return [replace(accepted[0], weight=9_999), *accepted[1:]], rejected, aggregate, adapter
+
+    def weigh_in_sum(self, round_id, accepted, rejected, aggregate, adapter):
+        heavy = [replace(accepted[0], weight=20_000), *accepted[1:]]
+        return accepted, rejected, *self.sums(round_id, heavy)
+
+    def replay_model(self, round_id, accepted, rejected, aggregate, adapter):
+        """Name the model before as the new one."""
+        consortium = self.daemon.consortium
+        model = consortium.model(consortium.latest_model_id())
+        return accepted, rejected, aggregate, DeltaId(model.adapter_id, model.digest_root)
+
+    def name_another_adapter(self, round_id, accepted, rejected, aggregate, adapter):
+        """The digest of the sum, and the id of something else, which is served too."""
+        totals = self.daemon._load(adapter.artifact_id)
+        other = {name: value + 1 for name, value in totals.items()}
+        found = self.daemon._publish(encode(other))
+        return accepted, rejected, aggregate, DeltaId(found, adapter.digest_root)
+
+    def keep_digests(self, round_id, accepted, rejected, aggregate, adapter):
+        """A wrong sum, and digests that nobody is given."""
+
+        def secret(organization, root):
+            raise NotPublished(f"no digest with root {root} is known")
+
+        self.daemon.intake.digest = secret
+        return self.drop_from_sum(round_id, accepted, rejected, aggregate, adapter)
+
+    def sums(self, round_id, contributions: Sequence[Contribution], extra=None):
+        """The named sums of these contributions, published."""
+        daemon = self.daemon
+        new = weighted_sum((daemon._load(c.artifact_id), c.weight) for c in contributions)
+        new = add_totals([new, extra]) if extra else new
+        latest = daemon.consortium.latest_model_id()
+        before = adapter_totals(daemon.consortium.content(latest), daemon._load)
+        return (
+            daemon._named(daemon._publish(encode(new))),
+            daemon._named(daemon._publish(encode(add_totals([before, new])))),
+        )

@@ -1,0 +1,74 @@
+"""The chain is reorganized under the daemons, again and again, while they play rounds."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from contracts import Consortium
+from devnet.setup import load_account
+from protocol import Journal
+from tests.daemons.consortium import consortium, finals, rpc, wait_for
+
+DEPTH = 2
+pytestmark = pytest.mark.slow
+
+
+def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -> None:
+    with consortium(tmp_path, 2, confirmations=DEPTH) as (run, record, daemons):
+        rpc(record, "evm_setAutomine", False)
+        rpc(record, "evm_setIntervalMining", 1)
+        for daemon in daemons.values():
+            daemon.start()
+        last, reorganized = 0.0, 0
+
+        def done() -> bool:
+            nonlocal last, reorganized
+            if finals(record) == 2 and settled():
+                return True
+            if time.monotonic() - last > 4 and record.current_round_id():
+                answer = rpc(record, "anvil_reorg", DEPTH, [])
+                assert "error" not in answer, answer
+                last, reorganized = time.monotonic(), reorganized + 1
+            return False
+
+        def settled() -> bool:
+            journals = [
+                Journal(run.organization(name) / "state" / "node.db")
+                for name in run.facts().organizations
+            ]
+            return all(j.get(f"round/{record.current_round_id():06d}/settled") for j in journals)
+
+        wait_for("two rounds under reorganizations", done)
+        assert reorganized > 5
+        assert record.current_round_id() == 2, "a round was lost"
+        latest = record.model(record.latest_model_id())
+        for name in run.facts().organizations:
+            journal = Journal(run.organization(name) / "state" / "node.db")
+            assert journal.get(f"model/{latest.id:06d}") == latest.adapter_id
+
+
+def test_a_transaction_that_a_reorganization_drops_is_sent_again(tmp_path: Path) -> None:
+    with consortium(tmp_path, 1) as (run, record, _):
+        rpc(record, "evm_setAutomine", False)
+        rpc(record, "evm_setIntervalMining", 1)
+        dropped: list[int] = []
+        chain = type(record.chain)(record.chain.rpc_url, confirmations=DEPTH)
+        account = load_account(run.aggregator)
+        original = chain._final
+
+        def reorganized(raw: bytes, tx_hash: str) -> object:
+            wait_for("the transaction", lambda: receipt(record, tx_hash))
+            rpc(record, "anvil_reorg", DEPTH, [])
+            assert not receipt(record, tx_hash), "the reorganization dropped nothing"
+            dropped.append(1)
+            return original(raw, tx_hash)
+
+        chain._final = reorganized  # type: ignore[method-assign]
+        Consortium(chain, record.deployment, account).post_aggregator_bond(5)
+        assert dropped
+        assert record.aggregator_bond() == 5
+
+
+def receipt(record: Consortium, tx_hash: str) -> object:
+    return rpc(record, "eth_getTransactionReceipt", tx_hash).get("result")  # type: ignore[attr-defined]
