@@ -289,7 +289,11 @@ def deployment_block_hash(consortium: Consortium) -> str:
 
 
 def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:
-    return next(e for e in events if e.name == name and e.args.get("id") == withdrawal_id)
+    """Raises VerificationError when there is none."""
+    for event in events:
+        if event.name == name and event.args.get("id") == withdrawal_id:
+            return event
+    raise VerificationError(f"there is no {name} of withdrawal {withdrawal_id} on chain")
 
 
 def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tuple[str, ...]:
@@ -307,6 +311,8 @@ def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tup
 def aggregator_at(events: Sequence[Event], block: int) -> str:
     """Who the aggregator was at a block."""
     changes = [e for e in events if e.name == "AggregatorChanged" and e.block <= block]
+    if not changes:
+        raise VerificationError(f"there was no aggregator at block {block}")
     return str(changes[-1].args["aggregator"])
 
 

@@ -243,11 +243,15 @@ class _Verifier:
 
     def proof(self) -> str:
         """The contract registers a model only when the digests add up."""
+        number = self.it.withdrawal.withdrawal_id
+        known = replaced_models(self.consortium, self._events, number)
+        by_model = {pair.after.model_id: pair for pair in known}
         for pair in self.it.replaced:
-            found = replaced_models(self.consortium, self._events, self.it.withdrawal.withdrawal_id)
-            same = next(p for p in found if p.after.model_id == pair.after.model_id)
-            _same("claim transaction", pair.claim_transaction, same.claim_transaction)
-            _same("proof transactions", pair.proofs, same.proofs)
+            found = by_model.get(pair.after.model_id)
+            if found is None or not found.proofs:
+                raise VerificationError(f"withdrawal {number} made no model {pair.after.model_id}")
+            _same("claim transaction", pair.claim_transaction, found.claim_transaction)
+            _same("proof transactions", pair.proofs, found.proofs)
             names = {e.name for e in self._events if e.tx_hash == pair.proofs[-1]}
             if "ModelRegistered" not in names:
                 raise VerificationError(f"{pair.proofs[-1]} did not register the model after")
@@ -385,6 +389,8 @@ class _Verifier:
         ):
             raise VerificationError("what remains is not everybody else's deltas, re-weighted")
         if self.it.method == "replacement":
+            if len(before) != len(after):
+                raise VerificationError("a replacement changed the number of deltas")
             changed = [b for b, a in zip(before, after, strict=True) if b != a]
             if {t.organization for t in changed} != {leaver}:
                 raise VerificationError("deltas other than the organization's own were replaced")

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adapters import artifact_id, encode, qualify
+from adapters import ZERO_DIGEST, artifact_id, decode, digest, encode, qualify
+from adapters.errors import ArtifactError
 from aggregator import Aggregator, AggregatorConfig, open_aggregator, status
-from contracts import Account, DeploySettings, RejectReason, RoundState, deploy
+from contracts import (
+    Account,
+    ContractRefused,
+    DeltaId,
+    DeploySettings,
+    RejectReason,
+    RoundState,
+    deploy,
+)
 from contracts import Consortium as Record
 from protocol import (
     AggregatorClient,
@@ -50,6 +59,16 @@ class Member:
             for name, shape in PARAMETERS.delta_shapes().items()
         }
 
+    def named(self, data: bytes) -> DeltaId:
+        """As it is registered: what is no delta gets the digest of some other one."""
+        try:
+            found = digest(decode(data))
+        except ArtifactError:
+            found = ZERO_DIGEST
+        if found == ZERO_DIGEST:
+            found = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
+        return DeltaId(artifact_id(data), found.root)
+
     def submit(
         self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
     ) -> None:
@@ -88,19 +107,18 @@ class Scene:
                 return round_id
         raise AssertionError(f"the round never became {state}")
 
-    def play(
-        self, data: bytes, upload: Callable[[int], None], revealed: bytes | None = None
-    ) -> int:
+    def play(self, data: bytes, upload: Callable[[int], None], named: DeltaId | None = None) -> int:
         """A round in which the hostile member commits to `data` and uploads as it likes."""
         round_id = self.until(RoundState.OPEN)
         good = encode(self.honest.delta(value=round_id))
-        self.honest.record.commit(round_id, artifact_id(good), SALT)
-        self.hostile.record.commit(round_id, artifact_id(data), SALT)
+        named = named or self.hostile.named(data)
+        self.honest.record.commit(round_id, self.honest.named(good), SALT)
+        self.hostile.record.commit(round_id, named, SALT)
         self.until(RoundState.COMMITTED)
         self.honest.submit(round_id, good)
         upload(round_id)
-        self.honest.record.reveal(round_id, artifact_id(good), SALT)
-        self.hostile.record.reveal(round_id, artifact_id(revealed or data), SALT)
+        self.honest.record.reveal(round_id, self.honest.named(good), SALT)
+        self.hostile.record.reveal(round_id, named, SALT)
         self.until(RoundState.FINAL)
         accepted = self.aggregator.consortium.contributions(round_id)
         assert [c.organization for c in accepted] == [self.honest.account.address]
@@ -125,19 +143,21 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("scene")
     authority = CertificateAuthority.create(folder / "ca", "authority")
     with start_anvil() as anvil:
-        governance, boss = anvil.funded(), anvil.funded()
+        founder, boss = anvil.funded(), anvil.funded()
         boss.save(folder / "keystore.json", "password")
         (folder / "password").write_text("password")
         tls = tls_of(folder / "aggregator", authority)
         (folder / "parameters.json").write_bytes(PARAMETERS.canonical_bytes())
         deployment = deploy(
             anvil.chain(),
-            governance,
+            founder,
             DeploySettings(
                 parameters_id=PARAMETERS.id,
                 base_model_id=PARAMETERS.base_model_id,
                 coupling="isolated",
                 layout="blocks",
+                max_rounds=PARAMETERS.max_rounds,
+                max_members=PARAMETERS.max_members,
                 aggregator=boss.address,
                 aggregator_fingerprint=fingerprint(tls.certificate.read_bytes()),
             ),
@@ -147,11 +167,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         members = []
         for name in ("honest", "hostile"):
             account, its = anvil.funded(), tls_of(folder / name, authority)
-            digest = fingerprint(its.certificate.read_bytes())
-            Record(anvil.chain(), deployment, governance).admit(account.address, name, digest)
+            mark = fingerprint(its.certificate.read_bytes())
+            Record(anvil.chain(), deployment, founder).admit(account.address, name, mark)
             record = Record(anvil.chain(), deployment, account)
-            record.join()
             members.append(Member(account, record, its, f"localhost:{port}"))
+        for member in members:
+            member.record.join()
         config = AggregatorConfig.model_validate(
             {
                 "aggregator": {
@@ -223,6 +244,38 @@ def test_an_artifact_other_than_the_committed_one_counts_as_missing(scene: Scene
     assert scene.reason(round_id) is RejectReason.MISSING
 
 
+def test_a_delta_with_anothers_digest_is_rejected(scene: Scene) -> None:
+    data = encode(scene.hostile.delta(value=51))
+    other = scene.hostile.named(encode(scene.hostile.delta(value=52)))
+    lie = DeltaId(artifact_id(data), other.digest_root)
+    round_id = scene.play(data, lambda n: scene.hostile.submit(n, data), lie)
+    assert scene.reason(round_id) is RejectReason.WRONG_DIGEST
+
+
+def test_nothing_and_what_was_revealed_before_are_refused_by_the_contract(scene: Scene) -> None:
+    old = scene.aggregator.consortium.contributions(1)[0]
+    repeated = DeltaId(old.artifact_id, old.digest_root)
+    again = DeltaId("ab" * 32, old.digest_root)
+    nothing = DeltaId("ac" * 32, ZERO_DIGEST.root)
+    for named, reason in (
+        (repeated, "ArtifactSeenBefore"),
+        (again, "DigestSeenBefore"),
+        (nothing, "ZeroDelta"),
+    ):
+        round_id = scene.until(RoundState.OPEN)
+        good = encode(scene.honest.delta(value=60 + round_id))
+        scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
+        scene.hostile.record.commit(round_id, named, SALT)
+        scene.until(RoundState.COMMITTED)
+        scene.honest.submit(round_id, good)
+        scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
+        with pytest.raises(ContractRefused, match=reason):
+            scene.hostile.record.reveal(round_id, named, SALT)
+        scene.anvil.pass_time(301)
+        scene.until(RoundState.FINAL)
+        scene.hostile.record.top_up(10**17)
+
+
 def test_a_reused_nonce_is_refused_and_recorded(scene: Scene) -> None:
     data = encode(scene.hostile.delta(value=0, rows=2))
 
@@ -268,13 +321,16 @@ def test_an_upload_nobody_asked_for_is_refused(scene: Scene) -> None:
 def test_who_never_reveals_does_not_stall_the_round(scene: Scene) -> None:
     round_id = scene.until(RoundState.OPEN)
     good = encode(scene.honest.delta(value=77))
-    scene.honest.record.commit(round_id, artifact_id(good), SALT)
-    scene.hostile.record.commit(round_id, "ee" * 32, SALT)
+    scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
+    scene.hostile.record.commit(round_id, DeltaId("ee" * 32, "ef" * 32), SALT)
     scene.until(RoundState.COMMITTED)
     scene.honest.submit(round_id, good)
-    scene.honest.record.reveal(round_id, artifact_id(good), SALT)
+    scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
     assert scene.aggregator.tick()
     scene.anvil.pass_time(301)
     scene.until(RoundState.FINAL)
     accepted = scene.aggregator.consortium.contributions(round_id)
     assert [c.organization for c in accepted] == [scene.honest.account.address]
+    bond = scene.hostile.record.member(scene.hostile.account.address).bond
+    assert bond == 9 * 10**17, "what is committed and not revealed is penalized"
+    scene.hostile.record.top_up(10**17)

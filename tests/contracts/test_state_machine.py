@@ -342,29 +342,41 @@ class Play:
 
     # What both say
 
-    def check(self) -> None:
+    def check(self, *, each: bool = True) -> None:
+        """`each`: also what is said of every organization, which takes most of the reads."""
         if not self.dirty:
             return
-        self.dirty = False
-        self._check_members()
-        self._check_rounds()
+        self.dirty = not each
+        if each:
+            self._check_organizations()
+        self._check_money()
+        self._check_round()
         self._check_models()
         self._check_withdrawals()
 
-    def _check_members(self) -> None:
+    def _check_organizations(self) -> None:
         model, record = self.model, self.record
         for who, it in model.organizations.items():
             found = record.member(who)
             assert (found.status, found.bond, found.exit_at) == (it.status, it.bond, it.exit_at)
             assert record.pending_reward(who) == it.reward
             assert record.compensation(who) == model.compensation[who]
+            assert record.models_containing(who) == model.containing(who)
+        rounds = len(model.rounds)
+        answers = {who: it.state for who, it in record.answers(rounds).items()}
+        given = model.rounds[rounds].answers if rounds else {}
+        missing = dict.fromkeys(self.orgs, AnswerState.NONE)
+        assert answers == missing | {who: answer.state for who, answer in given.items()}
+
+    def _check_money(self) -> None:
+        model, record = self.model, self.record
         assert record.aggregator_bond() == model.aggregator_bond
         where = self.stage.it.deployment.addresses()
         balance = {name: record.chain.web3.eth.get_balance(at) for name, at in where.items()}
         rich = {"Members": model.members_balance(), "Rewards": model.rewards_balance()}
         assert balance == {name: rich.get(name, 0) for name in where}
 
-    def _check_rounds(self) -> None:
+    def _check_round(self) -> None:
         number = self.record.current_round_id()
         assert number == len(self.model.rounds)
         if not number:
@@ -375,9 +387,6 @@ class Play:
         assert found.reveal_deadline == it.reveal_deadline
         assert found.finalize_deadline == it.finalize_deadline
         assert self.record.contributions(number) == list(it.accepted)
-        states = {who: answer.state for who, answer in self.record.answers(number).items()}
-        missing = dict.fromkeys(self.orgs, AnswerState.NONE)
-        assert states == missing | {who: answer.state for who, answer in it.answers.items()}
 
     def _check_models(self) -> None:
         model, record = self.model, self.record
@@ -387,8 +396,6 @@ class Play:
         made = [(a.kind, a.excludes, a.organization, a.from_round, a.withdrawal_id, a.first_model)
                 for a in record.amendments()]  # fmt: skip
         assert made == [tuple(vars(a).values()) for a in model.amendments]
-        for who in self.orgs:
-            assert record.models_containing(who) == model.containing(who)
         new = list(model.models)[max(self.checked, 1) :]
         self.checked = len(model.models)
         gone = {delta.digest_root for delta in model.taken_back()}
@@ -444,7 +451,7 @@ class Play:
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     parameters = micro_parameters(federated=request.param == "shared")
     with start_anvil() as anvil:
-        yield Stage(make_consortium(anvil, 4, parameters))
+        yield Stage(make_consortium(anvil, 3, parameters))
 
 
 @pytest.fixture
@@ -507,7 +514,7 @@ def test_a_counter_training_needs_both_auditors(play: Play) -> None:
         assert play.carry_out(1, 1, fault) == reason
     play.finish(1)
     play.check()
-    assert [part.round_id for part in play.model.models[2].parts] == [0, 1, 1, 1, 1]
+    assert [part.round_id for part in play.model.models[2].parts] == [0, 1, 1, 1]
     play.do(who, "request_withdrawal", ModelKind.REMOVAL)
     play.finish(2)
     play.check()
@@ -572,12 +579,11 @@ def test_a_late_withdrawal_stops_the_rounds_and_costs_the_aggregator_its_bond(pl
 
 def test_members_vote_a_member_out(play: Play) -> None:
     play.play_round()
-    first, second, third, gone = play.orgs
+    first, second, gone = play.orgs
     play.do(first, "propose_expulsion", gone)
-    play.do(second, "vote", 1)
-    assert play.do(second, "vote", 1) == "AlreadyVoted"
+    assert play.do(first, "vote", 1) == "AlreadyVoted"
     assert play.do(second, "execute", 1) == "NotEnoughVotes"
-    play.do(third, "vote", 1)
+    play.do(second, "vote", 1)
     assert play.do(gone, "execute", 1) == ""
     assert play.do(gone, "execute", 1) == "AlreadyExecuted"
     play.finish(1)
@@ -674,13 +680,14 @@ def with_withdrawal(
 class Consortiums(RuleBasedStateMachine):
     """Rules that do what comes next, and rules that do anything at all."""
 
-    who = st.integers(0, 3)
+    who = st.integers(0, 2)
     number = st.integers(1, 3)
     back = st.integers(0, 2)
 
     def __init__(self, stage: Stage) -> None:
         super().__init__()
         self.play = Play(stage)
+        self.steps = 0
 
     @initialize(rounds=st.integers(1, 2), keeps=st.booleans(), methods=st.permutations(METHODS))
     def begin(self, rounds: int, keeps: bool, methods: list[ModelKind]) -> None:
@@ -713,9 +720,9 @@ class Consortiums(RuleBasedStateMachine):
         self.play.finish(number, most=most)
 
     @in_round(FINAL, RoundState.ABANDONED)
-    @rule(who=st.integers(0, 4))
-    def open_a_round(self, who: int) -> None:
-        self.play.do([self.play.boss, *self.play.orgs][who * (who > 3)], "open_round")
+    @rule(stray=st.integers(0, 3))
+    def open_a_round(self, stray: int) -> None:
+        self.play.do(self.play.orgs[0] if stray == 3 else self.play.boss, "open_round")
 
     @in_round(RoundState.OPEN, RoundState.COMMITTED)
     @rule(who=who, kind=st.sampled_from(["fresh", "fresh", "zero", "revealed", "offered"]))
@@ -807,9 +814,9 @@ class Consortiums(RuleBasedStateMachine):
     @precondition(lambda self: self.play.model.proposals)
     def vote_and_execute(self, back: int) -> None:
         number = self._newest(back, self.play.model.proposals)
-        for who in self.play.orgs[:3]:
+        for who in self.play.orgs[:2]:
             self.play.do(who, "vote", number)
-        self.play.do(self.play.orgs[3], "execute", number)
+        self.play.do(self.play.orgs[2], "execute", number)
 
     @rule(who=who, action=st.sampled_from(OWN))
     @precondition(lambda self: len(self.play.model.rounds) > 2)
@@ -836,9 +843,11 @@ class Consortiums(RuleBasedStateMachine):
 
     @invariant()
     def both_say_the_same(self) -> None:
-        self.play.check()
+        self.steps += 1
+        self.play.check(each=self.steps % 4 == 0)
 
     def teardown(self) -> None:
+        self.play.check()
         for number in list(self.play.model.models)[1:]:
             self.play.check_model(number)
 
@@ -860,4 +869,4 @@ def test_the_record_says_what_the_reference_says_after_any_actions(stage: Stage)
     assert stage.reached["aggregate"] > 10
     assert stage.reached["carry_out"] > 5
     assert stage.reached["close_withdrawal"] > 3
-    assert sum(stage.reached.values()) > 400
+    assert sum(stage.reached.values()) > 300

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_wrong_sum_is_challenged_and_a_right_one_stands(tmp_path: Path) -> None:
-    with consortium(tmp_path, 2, challenge_seconds=WINDOW) as (run, record, daemons):
+    with consortium(tmp_path, 10, challenge_seconds=WINDOW) as (run, record, daemons):
         for name, daemon in daemons.items():
             if name != "aggregator":
                 daemon.start()
