@@ -266,7 +266,7 @@ def build_certificate(
             evidence=withdrawal.evidence,
             auditors=attesting(events, withdrawal_id, withdrawal.evidence),
         ),
-        method=withdrawal.method.value,  # type: ignore[arg-type]
+        method=withdrawal.method.value,
         replaced=replaced_models(consortium, events, withdrawal_id),
         latest=model_part(consortium, withdrawal.closed_model),
         replay=replay,

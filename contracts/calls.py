@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from web3 import Web3
-from web3.exceptions import ContractCustomError, ContractLogicError, Web3RPCError
+from web3.exceptions import (
+    ContractCustomError,
+    ContractLogicError,
+    TransactionNotFound,
+    Web3RPCError,
+)
 from web3.logs import DISCARD
 
 from contracts.account import Account
@@ -70,8 +75,14 @@ class Calls:
         return int(receipt["gasUsed"])
 
     def input_of(self, tx_hash: str) -> tuple[str, str, dict[str, Any]]:
-        """Contract, function and arguments of a transaction to one of the contracts."""
-        found = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
+        """Contract, function and arguments of a transaction to one of the contracts.
+
+        Raises ContractsMissing for any other transaction, or none.
+        """
+        try:
+            found = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
+        except (TransactionNotFound, ValueError) as error:
+            raise ContractsMissing(f"there is no transaction {tx_hash} on the chain") from error
         for name, contract in self._contracts.items():
             if contract.address == found["to"]:
                 function, arguments = contract.decode_function_input(found["input"])
