@@ -9,6 +9,17 @@ from audit.certificate import (
     read_certificate,
 )
 from audit.queries import (
+    contributions,
+    lineage,
+    membership,
+    models,
+    names,
+    organization,
+    proposals,
+    rounds,
+    withdrawals,
+)
+from audit.rows import (
     AmendmentRow,
     ContributionRow,
     MemberRow,
@@ -19,15 +30,6 @@ from audit.queries import (
     RoundRow,
     TermRow,
     WithdrawalRow,
-    contributions,
-    lineage,
-    membership,
-    models,
-    names,
-    organization,
-    proposals,
-    rounds,
-    withdrawals,
 )
 from audit.verify import CHECKS, Check, Verification, verify
 

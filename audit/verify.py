@@ -4,16 +4,13 @@ chain, and with the artifacts where they can be reached. Needs neither torch nor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from adapters import (
     MINIMUM_BITS,
-    ZERO_DIGEST,
-    Digest,
     Term,
     adapter_totals,
     artifact_id,
@@ -38,6 +35,7 @@ from audit.certificate import (
     replaced_models,
     withdrawal_event,
 )
+from audit.evidence import Evidence
 from contracts import (
     NO_ADAPTER,
     Chain,
@@ -139,9 +137,8 @@ class _Verifier:
         adapter: Path | None,
     ) -> None:
         self.it, self.consortium, self.folder = it, consortium, folder
-        self._stores = [p for p in artifacts if p.is_dir()]
+        self.evidence = Evidence(it, consortium, artifacts)
         self._adapter = adapter
-        self._digests: dict[str, Digest] = {ZERO_DIGEST.root: ZERO_DIGEST}
 
     @cached_property
     def _events(self) -> list[Event]:
@@ -206,7 +203,7 @@ class _Verifier:
             [(p.before.model_id, p.after.model_id) for p in self.it.replaced],
             [(p.before.model_id, p.after.model_id) for p in found],
         )
-        for claimed in self._model_parts():
+        for claimed in self.evidence.models():
             if claimed != model_part(self.consortium, claimed.model_id):
                 raise VerificationError(f"model {claimed.model_id} is not as on chain")
         if not found:
@@ -285,35 +282,34 @@ class _Verifier:
         return f"evidence {claimed.evidence[:16]} attested by {len(signers)} auditors"
 
     def artifacts(self) -> str:
-        wanted = {t.artifact_id for part in self._model_parts() for t in part.terms}
-        wanted |= {part.adapter_id for part in self._model_parts()} - {NO_ADAPTER}
+        wanted = {t.artifact_id for part in self.evidence.models() for t in part.terms}
+        wanted |= {part.adapter_id for part in self.evidence.models()} - {NO_ADAPTER}
         wanted.add(self.it.consortium.parameters_id)
-        found = sum(self._load(one) is not None for one in wanted)
-        checked = sum(self._check_store(store) for store in self._stores)
+        found = sum(self.evidence.load(one) is not None for one in wanted)
+        checked = self.evidence.check_stores()
         if not found:
             raise _Skipped("no artifact can be reached: give a store with --artifacts DIR")
         return f"{found} of {len(wanted)} named artifacts reached; {checked} files match their ids"
 
     def digests(self) -> str:
         """The integers themselves have the registered digests."""
-        named = {t.artifact_id: t.digest_root for p in self._model_parts() for t in p.terms}
-        named |= {part.adapter_id: part.digest_root for part in self._model_parts()}
+        named = {t.artifact_id: t.digest_root for p in self.evidence.models() for t in p.terms}
+        named |= {part.adapter_id: part.digest_root for part in self.evidence.models()}
         named.pop(NO_ADAPTER, None)
         reached = 0
         for artifact, root in sorted(named.items()):
-            data = self._load(artifact)
+            data = self.evidence.load(artifact)
             if data is None:
                 continue
             reached += 1
             found = digest(decode(data))
             _same(f"digest of {artifact[:16]}", root, found.root)
-            self._digests[root] = found
         if not reached:
             raise _Skipped("no delta or adapter can be reached")
         return f"{reached} of {len(named)} deltas and adapters have the digests that are on chain"
 
     def arithmetic(self) -> str:
-        for part in self._model_parts():
+        for part in self.evidence.models():
             self._resum(part)
         return "re-summing the deltas in integers gives every adapter, byte for byte"
 
@@ -341,7 +337,7 @@ class _Verifier:
             raise _Skipped("the certificate speaks of no replay")
         equal = claimed.adapter_id == self.it.latest.adapter_id
         _same("exact", claimed.exact, equal)
-        held = self._load(claimed.adapter_id) is not None
+        held = self.evidence.load(claimed.adapter_id) is not None
         where = (
             "its adapter is held and hashes to its id" if held else "its adapter was not reached"
         )
@@ -369,12 +365,6 @@ class _Verifier:
         if number not in known:
             raise VerificationError(f"there is no withdrawal {number} on chain")
         return known[number]
-
-    def _model_parts(self) -> Iterator[ModelPart]:
-        for pair in self.it.replaced:
-            yield pair.before
-            yield pair.after
-        yield self.it.latest
 
     def _excludes(self) -> bool:
         """Whether all of the organization is gone."""
@@ -406,76 +396,25 @@ class _Verifier:
         expected = equation((t.term() for t in before.terms), (t.term() for t in after.terms))
         if pair.equation != expected:
             raise VerificationError("the equation is not the difference of the two models")
-        self._learn_digests(pair.proofs)
+        self.evidence.learn_digests(pair.proofs)
         roots = [t.digest_root for t in pair.equation] + [before.digest_root]
-        lacking = [root for root in roots if self._digest(root) is None]
+        lacking = [root for root in roots if self.evidence.digest(root) is None]
         if lacking:
             raise _Skipped(f"{len(lacking)} digests are neither on chain nor among the artifacts")
-        total = self._known_digest(before.digest_root)
+        total = self.evidence.known_digest(before.digest_root)
         for term in pair.equation:
-            total = total + term.coefficient * self._known_digest(term.digest_root)
+            total = total + term.coefficient * self.evidence.known_digest(term.digest_root)
         _same(f"digest of model {after.model_id}", after.digest_root, total.root)
-
-    def _learn_digests(self, transactions: Sequence[str]) -> None:
-        """The digests that were given to the contract, from the transactions' own bytes."""
-        for transaction in transactions:
-            _, function, arguments = self.consortium.input_of(transaction)
-            if function != "prove":
-                continue
-            for data in [
-                *arguments["digests"],
-                *([arguments["source"]] * bool(arguments["source"])),
-            ]:
-                found = Digest.from_bytes(data)
-                self._digests[found.root] = found
-
-    def _digest(self, root: str) -> Digest | None:
-        if root in self._digests:
-            return self._digests[root]
-        named = {t.digest_root: t.artifact_id for p in self._model_parts() for t in p.terms}
-        named |= {part.digest_root: part.adapter_id for part in self._model_parts()}
-        data = self._load(named.get(root, ""))
-        if data is not None:
-            self._digests[root] = digest(decode(data))
-        return self._digests.get(root)
-
-    def _known_digest(self, root: str) -> Digest:
-        found = self._digest(root)
-        assert found is not None
-        return found
 
     def _resum(self, model: ModelPart) -> None:
         terms: list[Term] = [t.term() for t in model.terms]
-        missing = [t.artifact_id for t in terms if self._load(t.artifact_id) is None]
+        missing = [t.artifact_id for t in terms if self.evidence.load(t.artifact_id) is None]
         if missing:
             raise _Skipped(f"{len(missing)} of {len(terms)} deltas cannot be reached")
         if model.adapter_id == NO_ADAPTER:
             return
-        found = artifact_id(encode(adapter_totals(terms, self._delta)))
+        found = artifact_id(encode(adapter_totals(terms, self.evidence.delta)))
         _same(f"sum of the deltas of model {model.model_id}", model.adapter_id, found)
-
-    def _delta(self, wanted: str) -> Any:
-        data = self._load(wanted)
-        assert data is not None
-        return decode(data)
-
-    def _load(self, wanted: str) -> bytes | None:
-        for store in self._stores:
-            path = store / wanted[:2] / wanted
-            if path.is_file():
-                data = path.read_bytes()
-                if artifact_id(data) != wanted:
-                    raise VerificationError(f"{path} does not hash to its name: it was changed")
-                return data
-        return None
-
-    def _check_store(self, store: Path) -> int:
-        count = 0
-        for path in sorted(store.glob("[0-9a-f][0-9a-f]/*")):
-            if artifact_id(path.read_bytes()) != path.name:
-                raise VerificationError(f"{path} does not hash to its name: it was changed")
-            count += 1
-        return count
 
 
 def _same(what: str, claimed: object, found: object) -> None:

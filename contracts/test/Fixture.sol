@@ -389,65 +389,84 @@ abstract contract Fixture is Cheats, Reference {
 
     // The second bookkeeping
 
+    /// @dev All withdrawals, and which of them count.
+    struct Book {
+        IWithdrawals.Withdrawal[] withdrawals;
+        bool[] counts;
+        Offered[] offers;
+    }
+
     /// @dev What a model of the rounds up to `lastRound` should be with every withdrawal that was carried out so far,
     /// and `extra`: the sum of what is left of all contributions.
     function target(uint64 lastRound, uint64 extra) internal view returns (Sparse memory) {
+        Book memory book = _book(extra);
         int256[16] memory total;
         for (uint64 round = 1; round <= lastRound; ++round) {
-            if (rounds.roundOf(round).state == IRounds.State.Final) _addRound(total, round, extra);
+            if (rounds.roundOf(round).state == IRounds.State.Final) _addRound(total, round, book);
         }
-        for (uint256 i = 0; i < offered.length; ++i) {
-            Offered memory it = offered[i];
-            if (!_counts(it.withdrawal, extra) || it.round != 0) continue;
-            if (withdrawals.withdrawal(it.withdrawal).method != ILineage.Kind.CounterTraining) continue;
-            if (isGone(it.organization, extra) || !_contributedUpTo(it.organization, lastRound)) continue;
+        for (uint256 i = 0; i < book.offers.length; ++i) {
+            Offered memory it = book.offers[i];
+            if (!book.counts[it.withdrawal] || it.round != 0) continue;
+            if (book.withdrawals[it.withdrawal].method != ILineage.Kind.CounterTraining) continue;
+            if (_isGone(it.organization, book) || !_contributedUpTo(it.organization, lastRound)) continue;
             add(total, it.root, 10_000);
         }
         return reduced(total);
     }
 
+    function _book(uint64 extra) private view returns (Book memory book) {
+        uint64 count = withdrawals.count();
+        book.withdrawals = new IWithdrawals.Withdrawal[](count + 1);
+        book.counts = new bool[](count + 1);
+        book.offers = offered;
+        for (uint64 id = 1; id <= count; ++id) {
+            book.counts[id] = id == extra || applied[id];
+            book.withdrawals[id] = withdrawals.withdrawal(id);
+        }
+    }
+
     /// @dev Whether everything of an organization was withdrawn.
-    function isGone(address organization, uint64 extra) internal view returns (bool) {
-        for (uint64 id = 1; id <= withdrawals.count(); ++id) {
-            IWithdrawals.Withdrawal memory it = withdrawals.withdrawal(id);
-            if (it.organization != organization || it.subject != 0 || !_counts(id, extra)) continue;
+    function _isGone(address organization, Book memory book) private pure returns (bool) {
+        for (uint256 id = 1; id < book.counts.length; ++id) {
+            IWithdrawals.Withdrawal memory it = book.withdrawals[id];
+            if (it.organization != organization || it.subject != 0 || !book.counts[id]) continue;
             if (it.method != ILineage.Kind.CounterTraining) return true;
         }
         return false;
     }
 
-    function _addRound(int256[16] memory total, uint64 round, uint64 extra) private view {
+    function _addRound(int256[16] memory total, uint64 round, Book memory book) private view {
         ILineage.Contribution[] memory all = lineage.contributions(round);
         uint256 kept = 0;
         for (uint256 i = 0; i < all.length; ++i) {
-            if (isGone(all[i].organization, extra)) all[i].organization = address(0);
+            if (_isGone(all[i].organization, book)) all[i].organization = address(0);
             else ++kept;
         }
         uint256 place = 0;
         for (uint256 i = 0; i < all.length; ++i) {
             if (all[i].organization == address(0)) continue;
-            bytes32 root = _rootIn(round, all[i].organization, extra);
+            bytes32 root = _rootIn(round, all[i].organization, book);
             int256 weight = int256(uint256(weightOf(shared, place++, kept)));
             add(total, root == 0 ? all[i].digestRoot : root, weight);
         }
     }
 
     /// @dev The last offer in place of a contribution that counts, or 0.
-    function _rootIn(uint64 round, address organization, uint64 extra) private view returns (bytes32 root) {
-        for (uint256 i = 0; i < offered.length; ++i) {
-            Offered memory it = offered[i];
-            if (it.round != round || it.organization != organization || !_counts(it.withdrawal, extra)) continue;
-            IWithdrawals.Withdrawal memory its = withdrawals.withdrawal(it.withdrawal);
+    function _rootIn(uint64 round, address organization, Book memory book) private view returns (bytes32 root) {
+        for (uint256 i = 0; i < book.offers.length; ++i) {
+            Offered memory it = book.offers[i];
+            if (it.round != round || it.organization != organization || !book.counts[it.withdrawal]) continue;
+            IWithdrawals.Withdrawal memory its = book.withdrawals[it.withdrawal];
             bool replaces = its.method == ILineage.Kind.Replacement;
             if (its.method == ILineage.Kind.Replay) {
-                uint64 start = _replayStart(it.withdrawal, its);
+                uint64 start = replayStart(it.withdrawal, its);
                 replaces = round > start || (round == start && organization == its.organization);
             }
             if (replaces) root = it.root;
         }
     }
 
-    function _replayStart(uint64 id, IWithdrawals.Withdrawal memory its) private view returns (uint64 start) {
+    function replayStart(uint64 id, IWithdrawals.Withdrawal memory its) internal view returns (uint64 start) {
         if (its.subject == 0) return lineage.roundsOf(its.organization)[0];
         start = type(uint64).max;
         for (uint256 i = 0; i < offered.length; ++i) {
@@ -465,10 +484,6 @@ abstract contract Fixture is Cheats, Reference {
             }
         }
         return false;
-    }
-
-    function _counts(uint64 id, uint64 extra) private view returns (bool) {
-        return id == extra || applied[id];
     }
 
     function _isActive(address organization) internal view returns (bool) {

@@ -372,9 +372,9 @@ class Play:
         model, record = self.model, self.record
         assert record.aggregator_bond() == model.aggregator_bond
         where = self.stage.it.deployment.addresses()
-        balance = {name: record.chain.web3.eth.get_balance(at) for name, at in where.items()}
-        rich = {"Members": model.members_balance(), "Rewards": model.rewards_balance()}
-        assert balance == {name: rich.get(name, 0) for name in where}
+        due = {"Members": model.members_balance(), "Rewards": model.rewards_balance(), "Lineage": 0}
+        balance = {name: record.chain.web3.eth.get_balance(where[name]) for name in due}
+        assert balance == due
 
     def _check_round(self) -> None:
         number = self.record.current_round_id()
