@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
@@ -110,6 +117,17 @@ class DeploySettings(BaseModel):
     proof_deposit_wei: int = 10**17
     reward_per_round_wei: int = 10**18
     pool_wei: int = 100 * 10**18
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        """A sum that may be challenged blocks the next one until its window is over."""
+        longest = min(self.finalize_seconds, self.withdrawal_seconds // 2)
+        if self.challenge_seconds >= longest:
+            raise ValueError(
+                f"challenge_seconds {self.challenge_seconds} must be under finalize_seconds and half "
+                f"of withdrawal_seconds ({longest}): or withdrawals cannot be carried out in time"
+            )
+        return self
 
 
 def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployment:

@@ -97,7 +97,7 @@ contract Handler is Fixture {
         else _openRound();
     }
 
-    function stepAbandon(uint256 seed) public step(seed) {
+    function _tryAbandon(uint256 seed) private {
         require(seed % 4 == 0);
         uint64 round = rounds.currentRound();
         _passTo(rounds.roundOf(round).finalizeDeadline + 1);
@@ -344,13 +344,46 @@ contract Handler is Fixture {
         }
     }
 
-    function stepExpel(uint256 seed) public step(seed) {
+    /// @dev A step that need not be the next one.
+    function stepWithdrawal(uint256 seed) public step(seed) {
+        uint256 what = seed % 4;
+        if (what == 0) _tryOffer(seed >> 8);
+        else if (what == 1) _tryReady(seed >> 8);
+        else if (what == 2) _tryCarryOut(seed >> 8);
+        else _tryClose(seed >> 8);
+    }
+
+    function stepRare(uint256 seed) public step(seed) {
+        uint256 what = seed % 5;
+        if (what == 0) _tryAbandon(seed >> 8);
+        else if (what == 1) _tryExpel(seed >> 8);
+        else if (what == 2) _tryEscalate(seed >> 8);
+        else if (what == 3) _tryFallBack(seed >> 8);
+        else _trySlash(seed >> 8);
+    }
+
+    function stepModels(uint256 seed) public step(seed) {
+        if (seed % 2 == 0) _tryRelease();
+        else _tryRetire(seed >> 8);
+    }
+
+    function stepMember(uint256 seed) public step(seed) {
+        uint256 what = seed % 6;
+        if (what == 0) _tryJoin();
+        else if (what == 1) _tryResign(seed >> 8);
+        else if (what == 2) _tryTopUp(seed >> 8);
+        else if (what == 3) _tryPostBond();
+        else if (what == 4) _trySetAggregator(seed >> 8);
+        else _tryFund(seed >> 8);
+    }
+
+    function _tryExpel(uint256 seed) private {
         require(seed % 8 == 0 && withdrawals.open().length < 4);
         vm.prank(address(governance));
         withdrawals.expel(orgs[(seed >> 8) % orgs.length]);
     }
 
-    function stepOffer(uint256 seed) public step(seed) {
+    function _tryOffer(uint256 seed) private {
         uint64 id = _anOpen(seed);
         IWithdrawals.Withdrawal memory it = withdrawals.withdrawal(id);
         if (it.method == ILineage.Kind.CounterTraining) {
@@ -384,12 +417,12 @@ contract Handler is Fixture {
         return false;
     }
 
-    function stepReady(uint256 seed) public step(seed) {
+    function _tryReady(uint256 seed) private {
         uint64 id = _anOpen(seed);
         readyAs(withdrawals.withdrawal(id).organization, id);
     }
 
-    function stepCarryOut(uint256 seed) public step(seed) {
+    function _tryCarryOut(uint256 seed) private {
         _carryOut(_anOpen(seed), seed);
     }
 
@@ -408,7 +441,7 @@ contract Handler is Fixture {
         _claimIsWrong = lie;
     }
 
-    function stepClose(uint256 seed) public step(seed) {
+    function _tryClose(uint256 seed) private {
         _close(_anOpen(seed));
     }
 
@@ -439,7 +472,7 @@ contract Handler is Fixture {
         }
     }
 
-    function stepEscalate(uint256 seed) public step(seed) {
+    function _tryEscalate(uint256 seed) private {
         uint64 id = _anOpen(seed);
         require(seed % 2 == 0 && withdrawals.withdrawal(id).state == IWithdrawals.State.Preparing);
         _passTo(withdrawals.withdrawal(id).deadline + 1);
@@ -447,13 +480,14 @@ contract Handler is Fixture {
         ++_reached.escalated;
     }
 
-    function stepFallBack(uint256 seed) public step(seed) {
+    function _tryFallBack(uint256 seed) private {
         require(seed % 4 == 0);
+        uint64 id = _anOpen(seed >> 2);
         vm.prank(address(governance));
-        withdrawals.fallBack(_anOpen(seed >> 2));
+        withdrawals.fallBack(id);
     }
 
-    function stepSlash(uint256 seed) public step(seed) {
+    function _trySlash(uint256 seed) private {
         uint64 id = _anOpen(seed);
         IWithdrawals.Withdrawal memory it = withdrawals.withdrawal(id);
         require(it.state == IWithdrawals.State.Requested);
@@ -465,14 +499,14 @@ contract Handler is Fixture {
         ++_reached.slashed;
     }
 
-    function stepRelease(uint256 seed) public step(seed) {
+    function _tryRelease() private {
         require(lineage.modelsInUse().length < 3);
         uint64 head = lineage.head();
         vm.prank(aggregator);
         lineage.release(head);
     }
 
-    function stepRetire(uint256 seed) public step(seed) {
+    function _tryRetire(uint256 seed) private {
         uint64[] memory inUse = lineage.modelsInUse();
         uint64 id = inUse[seed % inUse.length];
         vm.prank(aggregator);
@@ -481,19 +515,19 @@ contract Handler is Fixture {
 
     // Members and money
 
-    function stepJoin(uint256 seed) public step(seed) {
+    function _tryJoin() private {
         require(orgs.length < MOST_MEMBERS && members.activeCount() < 4);
         join(address(uint160(0x1001 + orgs.length)));
         paidIn += BOND;
     }
 
-    function stepResign(uint256 seed) public step(seed) {
+    function _tryResign(uint256 seed) private {
         require(seed % 4 == 0);
         vm.prank(orgs[(seed >> 8) % orgs.length]);
         members.resign();
     }
 
-    function stepTopUp(uint256 seed) public step(seed) {
+    function _tryTopUp(uint256 seed) private {
         address who = orgs[seed % orgs.length];
         uint256 missing = BOND - members.member(who).bond;
         vm.deal(who, who.balance + missing);
@@ -502,7 +536,7 @@ contract Handler is Fixture {
         paidIn += missing;
     }
 
-    function stepPostBond(uint256 seed) public step(seed) {
+    function _tryPostBond() private {
         require(!members.aggregatorReady());
         _postBond();
     }
@@ -513,7 +547,7 @@ contract Handler is Fixture {
         paidIn += AGGREGATOR_BOND;
     }
 
-    function stepSetAggregator(uint256 seed) public step(seed) {
+    function _trySetAggregator(uint256 seed) private {
         require(seed % 8 == 0);
         aggregator = _aggregators[(seed >> 8) % 2];
         vm.prank(address(governance));
@@ -535,7 +569,7 @@ contract Handler is Fixture {
         paidOut += who.balance - before;
     }
 
-    function stepFund(uint256 seed) public step(seed) {
+    function _tryFund(uint256 seed) private {
         vm.prank(anyone);
         rewards.fund{value: seed % 1 ether}();
         paidIn += seed % 1 ether;

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import requests
 from eth_account import Account as EthAccount
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from web3 import HTTPProvider, Web3
 
 from adapters import ZERO_DIGEST, Digest, digest, owner, qualify
 from contracts import (
@@ -60,14 +62,19 @@ class Stage:
     reached: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.chain = self.it.anvil.chain()
+        # Looking for a proxy takes a tenth of all the time that these tests take.
+        session = requests.Session()
+        session.trust_env = False
+        self.chain.web3 = Web3(HTTPProvider(self.chain.rpc_url, session=session))
         self.rpc("anvil_setBlockTimestampInterval", 0)
         for account in [self.it.aggregator, *self.it.organizations]:
-            self.clients[account.address] = self.it.of(account)
+            self.clients[account.address] = Consortium(self.chain, self.it.deployment, account)
         self.record = self.clients[self.it.aggregator.address]
         self.snapshot = self.rpc("evm_snapshot")
 
     def rpc(self, method: str, *arguments: object) -> object:
-        answer = self.it.anvil.rpc(method, *arguments)
+        answer = self.chain.web3.provider.make_request(method, list(arguments))
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -343,16 +350,26 @@ class Play:
     # What both say
 
     def check(self, *, each: bool = True) -> None:
-        """`each`: also what is said of every organization, which takes most of the reads."""
+        """`each`: also every organization, amendment and vote: most of the reads."""
         if not self.dirty:
             return
         self.dirty = not each
         if each:
             self._check_organizations()
+            self._check_decisions()
         self._check_money()
         self._check_round()
         self._check_models()
         self._check_withdrawals()
+
+    def _check_decisions(self) -> None:
+        model, record = self.model, self.record
+        made = [(a.kind, a.excludes, a.organization, a.from_round, a.withdrawal_id, a.first_model)
+                for a in record.amendments()]  # fmt: skip
+        assert made == [tuple(vars(a).values()) for a in model.amendments]
+        assert [(p.votes, p.executed) for p in self.record.proposals()] == [
+            (self.model.votes_for(n), p.executed) for n, p in self.model.proposals.items()
+        ]
 
     def _check_organizations(self) -> None:
         model, record = self.model, self.record
@@ -393,9 +410,6 @@ class Play:
         assert record.model_count() == len(model.models) - 1
         assert record.latest_model_id() == model.head
         assert sorted(record.models_in_use()) == model.in_use()
-        made = [(a.kind, a.excludes, a.organization, a.from_round, a.withdrawal_id, a.first_model)
-                for a in record.amendments()]  # fmt: skip
-        assert made == [tuple(vars(a).values()) for a in model.amendments]
         new = list(model.models)[max(self.checked, 1) :]
         self.checked = len(model.models)
         gone = {delta.digest_root for delta in model.taken_back()}
@@ -433,9 +447,6 @@ class Play:
              w.closed_model) for w in self.model.withdrawals.values()
         ]  # fmt: skip
         assert self.record.any_overdue() == self.model.any_overdue()
-        assert [(p.votes, p.executed) for p in self.record.proposals()] == [
-            (self.model.votes_for(n), p.executed) for n, p in self.model.proposals.items()
-        ]
         claim = self.record.claim()
         assert (claim is None) == (self.model.claim is None)
         if claim:
@@ -710,7 +721,7 @@ class Consortiums(RuleBasedStateMachine):
     def _newest(self, back: int, all_of: dict[int, object]) -> int:
         return max(1, len(all_of) - back)
 
-    @precondition(lambda self: self.newest_round() < 5)
+    @precondition(lambda self: self.newest_round() < 4)
     @rule(fault=st.sampled_from(["", "", "", "sum", "rejected"]), most=st.integers(1, 4))
     def play_a_round(self, fault: str, most: int) -> None:
         self.play.play_round(fault, most=most)
@@ -846,7 +857,7 @@ class Consortiums(RuleBasedStateMachine):
     @invariant()
     def both_say_the_same(self) -> None:
         self.steps += 1
-        self.play.check(each=self.steps % 4 == 0)
+        self.play.check(each=self.steps % 5 == 0)
 
     def teardown(self) -> None:
         self.play.check()
@@ -868,7 +879,7 @@ def test_the_record_says_what_the_reference_says_after_any_actions(stage: Stage)
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert stage.reached["aggregate"] > 10
+    assert stage.reached["aggregate"] > 5
     assert stage.reached["carry_out"] > 5
     assert stage.reached["close_withdrawal"] > 3
     assert sum(stage.reached.values()) > 300

@@ -4,7 +4,6 @@ One consortium plays one round for each step and moment; a second one, with the 
 many rounds undisturbed. Both must end with the same adapter, byte for byte.
 """
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -31,22 +30,22 @@ def test_a_daemon_killed_at_any_step_finishes_the_round(tmp_path: Path) -> None:
         for name in record_names(daemons):
             daemons[name].start(*(KILLS[0] if name == VICTIM else ()))
         pending = list(AGGREGATOR_KILLS)
-        daemons["aggregator"].start(*pending.pop(0))
+        victim, boss = daemons[VICTIM], daemons["aggregator"]
+        boss.start(*pending.pop(0))
+
+        def over_with(done) -> bool:
+            """Start the aggregator again whenever it was killed, until `done`."""
+            if boss.process.poll() is not None:
+                boss.die()
+                boss.start(*(pending.pop(0) if pending else ()))
+            return done()
+
         for kill in [*KILLS[1:], ()]:
-            daemons[VICTIM].die() if not pending else None
-            while pending or daemons[VICTIM].process.poll() is None:
-                if daemons["aggregator"].process.poll() is not None:
-                    assert daemons["aggregator"].process.returncode == -signal.SIGKILL
-                    daemons["aggregator"].start(*(pending.pop(0) if pending else ()))
-                if daemons[VICTIM].process.poll() is not None:
-                    break
-                wait_for("a kill", lambda: any_dead(daemons))
-            daemons[VICTIM].die()
-            daemons[VICTIM].start(*kill)
-        while daemons["aggregator"].process.poll() is not None or pending:
-            daemons["aggregator"].die()
-            daemons["aggregator"].start(*(pending.pop(0) if pending else ()))
-        wait_for("the last round", lambda: finals(record) == rounds)
+            wait_for("a kill", lambda: over_with(lambda: victim.process.poll() is not None))
+            victim.die()
+            victim.start(*kill)
+        wait_for("the last round", lambda: over_with(lambda: finals(record) == rounds))
+        assert not pending, "the aggregator was not killed at every step"
         assert record.current_round_id() == rounds, "a round was lost"
         for number in range(1, rounds + 1):
             members = [c.organization for c in record.contributions(number)]
@@ -76,8 +75,3 @@ def test_a_daemon_killed_at_any_step_finishes_the_round(tmp_path: Path) -> None:
 
 def record_names(daemons: dict[str, Daemon]) -> list[str]:
     return [name for name in daemons if name != "aggregator"]
-
-
-def any_dead(daemons: dict[str, Daemon]) -> bool:
-    watched = (daemons[VICTIM], daemons["aggregator"])
-    return any(d.process is not None and d.process.poll() is not None for d in watched)
