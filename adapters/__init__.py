@@ -26,14 +26,6 @@ from adapters.delta import (
     quantize,
     weighted_sum,
 )
-from adapters.digest import (
-    DIGEST_BYTES,
-    ZERO_DIGEST,
-    Digest,
-    DigestMalformed,
-    digest,
-    verify_word,
-)
 from adapters.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE, hiding_block, is_hiding
 from adapters.layout import (
     SHARED,
@@ -45,6 +37,14 @@ from adapters.layout import (
     qualify,
     split_owner,
     weights,
+)
+from adapters.linear_digest import (
+    DIGEST_BYTES,
+    ZERO_DIGEST,
+    Digest,
+    DigestMalformed,
+    digest,
+    verify_word,
 )
 from adapters.parameters import (
     ConsortiumParameters,

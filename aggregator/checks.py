@@ -15,6 +15,7 @@ from adapters import (
     WrongShape,
     check_delta,
     decode,
+    is_hiding,
     owner,
     qualify,
 )
@@ -65,7 +66,7 @@ def judge(
         return Verdict(reason=reason, what=str(error))
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
-    if not any(value.any() for value in delta.values()):
+    if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
     found = digests.of(artifact_id).root
     if found != digest_root:

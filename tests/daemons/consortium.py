@@ -65,13 +65,14 @@ def consortium(
     organizations: int = 2,
     challenge_seconds: int = 0,
     confirmations: int = 0,
+    hiding: bool = False,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     base = load_base(BASE_MODEL)
     model = LoraModel(base, default_lora("isolated"))
     parameters = default_parameters("isolated", base.id, model.shapes, seed=1)
     quick = parameters.training.model_copy(update={"steps_per_round": 2})
-    parameters = parameters.model_copy(update={"training": quick})
+    parameters = parameters.model_copy(update={"training": quick, "hiding": hiding})
     facts = RunFacts(
         seed=1,
         coupling="isolated",

@@ -1,0 +1,27 @@
+"""Deltas whose digests tell nothing: noise goes along in every sum, and into no model."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters import HIDING, ArtifactStore, decode, split_owner
+from tests.daemons.consortium import consortium, finals, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_consortium_with_hiding_trains_and_adds_up(tmp_path: Path) -> None:
+    with consortium(tmp_path, 1, hiding=True) as (run, record, daemons):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the round", lambda: finals(record) == 1)
+        store = ArtifactStore(run.store)
+        adapter_id = record.model(1).adapter_id
+        for digest_of in [adapter_id, *(c.artifact_id for c in record.contributions(1))]:
+            tensors = decode(store.get(digest_of))
+            noise = [v for n, v in tensors.items() if split_owner(n)[1] == HIDING]
+            assert noise
+            assert all(abs(value).max() > 2**20 for value in noise)
+        nodes = [daemons[name] for name in run.facts().organizations]
+        wait_for("the nodes adopt it", lambda: all(n.said('"step": "settle"') for n in nodes))
+        assert not any(n.said('"level": "error"') for n in nodes)
