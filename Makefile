@@ -18,7 +18,7 @@ demo: setup ## Run the consortium of four organizations, start to certificate
 
 test: setup ## Run all tests
 	@$(NPM_BIN)/forge test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## ruff, strict types, import layers, forge fmt, slither
 	$(BIN)/ruff check .
