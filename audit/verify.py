@@ -257,11 +257,10 @@ class _Verifier:
         if not self.it.replaced:
             raise _Skipped("no model had to be replaced")
         count = sum(len(pair.proofs) for pair in self.it.replaced)
+        where = f"{count} transaction{'s' if count > 1 else ''}"
         if self.it.consortium.challenge_seconds:
-            return (
-                f"the sums went unchallenged for their window, or were proven: {count} transactions"
-            )
-        return f"the contract itself added the digests up, in {count} transactions"
+            return f"the sums went unchallenged for their window, or were proven: {where}"
+        return f"the contract itself added the digests up, in {where}"
 
     def equation(self) -> str:
         if not self.it.replaced:

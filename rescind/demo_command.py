@@ -114,6 +114,8 @@ def _next_steps(run: str, gone: str, question: str) -> None:
         f"rescind verify {run}/certificate.json",
         f"rescind audit contributions {run}",
         f"rescind audit lineage {run}",
+        f"rescind audit models {run} --organization {gone}",
+        f"rescind audit members {run}",
         f'rescind ask {run} "{question}"',
         f'rescind ask {run} "{question}" --before-withdrawal',
         f"rescind chat {run}",
