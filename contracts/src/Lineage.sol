@@ -128,7 +128,8 @@ contract Lineage is Content {
             uint64 from = _firstRound(withdrawal, kind, organization, exclude);
             _amendments.push(Amendment(kind, exclude, organization, from, withdrawal, 0));
             amendmentOf[withdrawal] = uint64(_amendments.length);
-            if (exclude) excludedBy[organization] = uint64(_amendments.length);
+            // Who is gone stays gone by the first amendment, even when the claim of a second one is dropped.
+            if (exclude && excludedBy[organization] == 0) excludedBy[organization] = uint64(_amendments.length);
         }
         // An older amendment is carried out already; a claim in its name would be checked as the newest one's.
         if (amendmentOf[withdrawal] != _amendments.length || !_isAffected(source, _amendments.length)) {

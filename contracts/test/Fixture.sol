@@ -33,8 +33,8 @@ abstract contract Fixture is Cheats, Reference {
     uint256 internal constant REWARD = 1 ether;
     uint64 internal constant PHASE = 100;
     uint64 internal constant CHALLENGE = 200;
-    uint64 internal constant PREPARATION = 500;
-    uint64 internal constant WITHDRAWAL = 1_000;
+    uint64 internal constant PREPARATION = 1_500;
+    uint64 internal constant WITHDRAWAL = 2_000;
     uint64 internal constant EXIT = 10_000;
     bytes32 internal constant SALT = bytes32(uint256(7));
     bytes32 internal constant EVIDENCE = bytes32(uint256(0xE71D));

@@ -98,7 +98,7 @@ contract Handler is Fixture {
     }
 
     function _tryAbandon(uint256 seed) private {
-        require(seed % 4 == 0);
+        require(seed % 8 == 0);
         uint64 round = rounds.currentRound();
         _passTo(rounds.roundOf(round).finalizeDeadline + 1);
         rounds.abandon(round);
@@ -301,7 +301,7 @@ contract Handler is Fixture {
 
     function stepRequest(uint256 seed) public step(seed) {
         address who = orgs[seed % orgs.length];
-        require(withdrawals.open().length < 4);
+        require(withdrawals.open().length < 3);
         uint256 what = (seed >> 8) % 8;
         if (what == 0) requestAs(who, ILineage.Kind.Removal);
         else if (what == 1 && _replayable(who)) requestAs(who, ILineage.Kind.Replay);
@@ -378,7 +378,7 @@ contract Handler is Fixture {
     }
 
     function _tryExpel(uint256 seed) private {
-        require(seed % 8 == 0 && withdrawals.open().length < 4);
+        require(seed % 8 == 0 && withdrawals.open().length < 3);
         vm.prank(address(governance));
         withdrawals.expel(orgs[(seed >> 8) % orgs.length]);
     }
@@ -474,7 +474,7 @@ contract Handler is Fixture {
 
     function _tryEscalate(uint256 seed) private {
         uint64 id = _anOpen(seed);
-        require(seed % 2 == 0 && withdrawals.withdrawal(id).state == IWithdrawals.State.Preparing);
+        require(seed % 8 == 0 && withdrawals.withdrawal(id).state == IWithdrawals.State.Preparing);
         _passTo(withdrawals.withdrawal(id).deadline + 1);
         withdrawals.escalate(id);
         ++_reached.escalated;
@@ -576,7 +576,7 @@ contract Handler is Fixture {
     }
 
     function stepPass(uint256 seed) public step(seed) {
-        _passTo(clock() + uint64(seed % 60));
+        _passTo(clock() + uint64(seed % 30));
     }
 
     // What must hold

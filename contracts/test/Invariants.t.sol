@@ -33,9 +33,9 @@ abstract contract Invariants is Cheats {
     /// @dev The invariants mean something only if the steps get anywhere.
     function test_randomStepsReachEveryState() public {
         Handler.Reached memory total;
-        for (uint256 run = 0; run < 6; ++run) {
+        for (uint256 run = 0; run < 8; ++run) {
             uint256 state = vm.snapshotState();
-            _run(run, 300);
+            _run(run, 400);
             _addUp(total, handler.reached());
             vm.revertToState(state);
         }

@@ -140,6 +140,21 @@ contract WithdrawalsTest is LineageFixture {
         vm.assertEq(uint8(members.statusOf(orgs[0])), uint8(IMembers.Status.Withdrawn));
     }
 
+    function test_whatWasRemovedIsNotRemovedAgain() public {
+        runRound();
+        uint64 subject = requestForSubjectAs(orgs[0], REPLACEMENT);
+        remove(orgs[0]);
+        vm.warp(clock() + PREPARATION + 1);
+        withdrawals.escalate(subject);
+        ILineage.Delta memory same = ILineage.Delta(SALT, lineage.model(2).digestRoot);
+        vm.prank(aggregator);
+        vm.expectRevert(abi.encodeWithSelector(ILineage.NotAffected.selector, 2, subject));
+        withdrawals.carryOut(subject, 2, same, 0, new bytes[](0));
+        withdrawals.close(subject);
+        vm.assertTrue(lineage.isClean(2, orgs[0]));
+        vm.assertEq(lineage.excludedBy(orgs[0]), 1);
+    }
+
     // Several models in use, several withdrawals
 
     function test_aWithdrawalClosesOnlyOnceEveryModelInUseIsReplaced() public {
