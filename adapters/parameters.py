@@ -65,7 +65,7 @@ class ConsortiumParameters(_Agreed):
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
     max_rounds: Annotated[int, Field(ge=1, le=2**20)] = 256
-    max_members: Annotated[int, Field(ge=1, le=256)] = 64
+    max_members: Annotated[int, Field(ge=1, le=128)] = 64
     hiding: bool = False
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 

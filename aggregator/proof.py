@@ -36,7 +36,9 @@ def prove(consortium: Consortium, claim: Claim, digests: Digests) -> None:
     """Add the next digests to the claim's sum, and conclude it with the last."""
     done, todo = _terms(consortium, claim)
     batch = todo[:DIGESTS_PER_TRANSACTION]
-    last = len(todo) < DIGESTS_PER_TRANSACTION
+    # The last transaction also registers the model, and pays every organization in it.
+    room = max(0, DIGESTS_PER_TRANSACTION - 1 - (len(done) + len(todo)) // 8)
+    last = len(todo) <= room
     consortium.prove(
         _sum(done, digests).to_bytes() if claim.carried else b"",
         [digests.of(term.artifact_id).to_bytes() for term in batch],

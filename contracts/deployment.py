@@ -96,7 +96,7 @@ class DeploySettings(BaseModel):
     coupling: Literal["isolated", "federated"]
     layout: Literal["blocks", "shared"]
     max_rounds: Annotated[int, Field(ge=1, lt=2**32)]
-    max_members: Annotated[int, Field(ge=1, le=256)]
+    max_members: Annotated[int, Field(ge=1, le=128)]
     aggregator: Address
     aggregator_fingerprint: str
     auditors: tuple[Address, ...] = ()

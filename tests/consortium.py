@@ -232,11 +232,16 @@ class TestConsortium:
         for source in boss.models_in_use():
             if boss.is_clean(source, gone):
                 continue
-            kept = without(boss.content(source), [gone], self.parameters.layout)
-            adapter = self.register(adapter_totals(kept, self.load))
+            adapter = self.register(self.sum_without(source, gone))
             boss.carry_out(withdrawal_id, source, adapter)
             self.prove()
         boss.close_withdrawal(withdrawal_id)
+
+    def sum_without(self, model_id: int, organization: str) -> dict[str, np.ndarray]:
+        """A model's adapter, re-summed without one organization."""
+        terms = self.of().content(model_id)
+        kept = without(terms, [organization], self.parameters.layout)
+        return dict(adapter_totals(kept, self.load))
 
     def _active(self, who: Account) -> bool:
         return self.of().member(who.address).status is MemberStatus.ACTIVE

@@ -117,11 +117,11 @@ abstract contract Content is ILineage {
         uint256 place = 0;
         while (place < all.length && all[place].withdrawal != withdrawal) ++place;
         if (place == all.length) {
-            all.push();
+            _substitutes[round][organization].push(Substitute(withdrawal, delta));
             if (kind == Kind.Replacement) _offeredRounds[withdrawal].push(round);
-        } else if (place + 1 == all.length) {
-            revert OfferedBefore(round, organization);
+            return;
         }
+        if (place + 1 == all.length) revert OfferedBefore(round, organization);
         for (; place + 1 < all.length; ++place) {
             all[place] = all[place + 1];
         }

@@ -45,6 +45,8 @@ contract Governance is IGovernance {
         if (votes * 10_000 <= active * threshold) revert NotEnoughVotes(id, votes, active);
         it.executed = true;
         emit Executed(id, it.target, it.data);
+        // What a governed function returns is nobody's concern here; a refusal is passed on.
+        // slither-disable-next-line unused-return
         Address.functionCall(it.target, it.data);
     }
 

@@ -228,10 +228,8 @@ contract Lineage is Content {
 
     function claim() external view returns (Claim memory it) {
         it = _claim;
-        if (it.kind == Kind.Round) {
-            Delta storage aggregate = _aggregates[it.round];
-            (it.aggregateId, it.aggregateRoot) = (aggregate.artifactId, aggregate.digestRoot);
-        }
+        Delta storage aggregate = _aggregates[it.round];
+        (it.aggregateId, it.aggregateRoot) = (aggregate.artifactId, aggregate.digestRoot);
     }
 
     function stepCount() external view returns (uint256) {
@@ -316,7 +314,7 @@ contract Lineage is Content {
         if (used != digests.length) revert TooManyDigests(digests.length, used);
         it.step = uint32(step);
         it.place = uint32(place);
-        return step == steps;
+        return step >= steps;
     }
 
     function _stepCount(Claim storage it) private view returns (uint256) {
@@ -464,10 +462,9 @@ contract Lineage is Content {
     }
 
     function _dropRoundToo() private {
-        bool isRound = _claim.kind == Kind.Round;
         uint64 round = _claim.round;
         _drop();
-        if (isRound) rounds.reject(round);
+        if (round != 0) rounds.reject(round);
     }
 
     function _drop() private {
@@ -479,7 +476,7 @@ contract Lineage is Content {
         } else {
             Amendment storage by = _amendments[_amendments.length - 1];
             if (by.firstModel == 0) {
-                if (by.excludes) delete excludedBy[by.organization];
+                if (excludedBy[by.organization] == _amendments.length) delete excludedBy[by.organization];
                 delete amendmentOf[by.withdrawal];
                 _amendments.pop();
             }

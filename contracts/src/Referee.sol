@@ -20,10 +20,7 @@ contract Referee is IReferee {
         bytes32[9][] calldata siblings
     ) external pure returns (bool) {
         Reading memory reading = Reading(wordIndex, Digests.modulus(wordIndex), 0, false);
-        uint256[8] memory sum;
-        for (uint256 i = 0; i < equation.roots.length; ++i) {
-            _addScaled(sum, _read(reading, equation.roots[i], words, siblings), equation.coefficients[i], reading.q);
-        }
+        uint256[8] memory sum = _sumOfTerms(reading, equation, words, siblings);
         if (equation.aggregate != 0 && _differ(sum, _read(reading, equation.aggregate, words, siblings))) {
             reading.failed = true;
         }
@@ -31,6 +28,17 @@ contract Referee is IReferee {
         if (_differ(sum, _read(reading, equation.claimed, words, siblings))) reading.failed = true;
         if (reading.used != words.length) revert WrongWordCount(words.length, reading.used);
         return reading.failed;
+    }
+
+    function _sumOfTerms(
+        Reading memory reading,
+        Equation calldata equation,
+        bytes32[] calldata words,
+        bytes32[9][] calldata siblings
+    ) private pure returns (uint256[8] memory sum) {
+        for (uint256 i = 0; i < equation.roots.length; ++i) {
+            _addScaled(sum, _read(reading, equation.roots[i], words, siblings), equation.coefficients[i], reading.q);
+        }
     }
 
     /// @dev The residues of the next word, which must be that of the digest with this root.

@@ -196,7 +196,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         it.deadline = uint64(block.timestamp) + terms.withdrawalSeconds;
         emit WithdrawalEscalated(id, it.deadline);
         IMembers.Status status = members.statusOf(it.organization);
-        if (status == IMembers.Status.Active || status == IMembers.Status.Left) {
+        if (status != IMembers.Status.Withdrawing && status != IMembers.Status.Withdrawn) {
             members.markWithdrawing(it.organization);
         }
     }

@@ -82,9 +82,7 @@ abstract contract Fixture is Cheats, Reference {
             Lineage(will[2]),
             Withdrawals(will[3]),
             Rewards(will[5]),
-            IRounds.Settings(
-                bytes32(uint256(1)), bytes32(uint256(2)), shared_, shared_, maxRounds, PHASE, PHASE, PHASE
-            )
+            IRounds.Settings(bytes32(uint256(1)), bytes32(uint256(2)), shared_, shared_, maxRounds, PHASE, PHASE, PHASE)
         );
         lineage = new Lineage(
             Members(will[0]),
@@ -122,7 +120,7 @@ abstract contract Fixture is Cheats, Reference {
     // Rounds
 
     /// @dev The delta that an organization trains in a round.
-    function deltaOf(uint64 round, address organization) internal returns (ILineage.Delta memory) {
+    function deltaOf(uint64 round, address organization) internal virtual returns (ILineage.Delta memory) {
         bytes32 seed = keccak256(abi.encode("delta", round, organization));
         return ILineage.Delta(keccak256(abi.encode(seed)), learn(sparse(seed)));
     }
@@ -217,6 +215,7 @@ abstract contract Fixture is Cheats, Reference {
     /// @dev The sum of contributions and the model that it makes of the head.
     function sumOf(ILineage.Contribution[] memory list)
         internal
+        virtual
         returns (ILineage.Delta memory sum, ILineage.Delta memory adapter)
     {
         int256[16] memory total;
@@ -341,7 +340,7 @@ abstract contract Fixture is Cheats, Reference {
     }
 
     /// @dev The right successor of a model under a withdrawal.
-    function successor(uint64 id, uint64 source) internal returns (ILineage.Delta memory) {
+    function successor(uint64 id, uint64 source) internal virtual returns (ILineage.Delta memory) {
         bytes32 root = learn(target(lineage.model(source).lastRound, id));
         return ILineage.Delta(keccak256(abi.encode("successor", ++salts)), root);
     }

@@ -338,7 +338,9 @@ contract Handler is Fixture {
             withdrawals.escalate(id);
             ++_reached.escalated;
         } else if (seed % 2 == 0) {
-            offerAs(it.organization, id, it.method == ILineage.Kind.CounterTraining ? 0 : its[(seed >> 16) % its.length]);
+            offerAs(
+                it.organization, id, it.method == ILineage.Kind.CounterTraining ? 0 : its[(seed >> 16) % its.length]
+            );
         } else {
             readyAs(it.organization, id);
         }

@@ -6,6 +6,7 @@ import {IMembers} from "../src/interfaces/IMembers.sol";
 import {IRounds} from "../src/interfaces/IRounds.sol";
 import {IWithdrawals} from "../src/interfaces/IWithdrawals.sol";
 import {Digests} from "../src/libraries/Digests.sol";
+import {Vm} from "./Cheats.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @dev Steps that both ways to prove share.
@@ -629,6 +630,39 @@ contract LargeClaimTest is LineageFixture {
         applied[1] = true;
         withdrawals.close(1);
         assertModelAddsUp(lineage.head());
+    }
+
+    /// forge-config: default.isolate = true
+    function test_theChallengeThatReadsMostFitsIntoATransaction() public {
+        deployAll(false, CHALLENGE, 88);
+        _challengeAfterRounds(9);
+    }
+
+    /// forge-config: default.isolate = true
+    function test_theChallengeOfMostTermsFitsIntoATransaction() public {
+        deployAll(true, CHALLENGE, 22);
+        _challengeAfterRounds(9);
+    }
+
+    function _challengeAfterRounds(uint256 count) private {
+        for (uint256 i = 0; i < count; ++i) {
+            runRound();
+        }
+        requestAs(orgs[0], ILineage.Kind.Removal);
+        uint64 head = lineage.head();
+        claimSuccessor(1, head, ILineage.Delta(SALT, lineage.model(head).digestRoot));
+        _assertFits();
+        vm.assertFalse(lineage.claim().mustProve);
+        (bytes32[] memory words, bytes32[9][] memory siblings) = challengeOf(LOW_WORD);
+        vm.prank(anyone);
+        lineage.challenge(LOW_WORD, words, siblings);
+        _assertFits();
+    }
+
+    /// @dev EIP-7825: no transaction may use more than 2^24 gas.
+    function _assertFits() private view {
+        Vm.Gas memory gas = vm.lastCallGas();
+        vm.assertLt(gas.gasTotalUsed + uint64(gas.gasRefunded), 2 ** 24);
     }
 
     function test_moreContributionsThanCanBeReadMustBeProven() public {

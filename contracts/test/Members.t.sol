@@ -127,9 +127,7 @@ contract MembersTest is Fixture {
         members.topUp{value: PENALTY}();
         vm.stopPrank();
         vm.assertTrue(members.mayContribute(orgs[0]));
-        vm.expectRevert(
-            abi.encodeWithSelector(IMembers.WrongStatus.selector, address(this), IMembers.Status.None)
-        );
+        vm.expectRevert(abi.encodeWithSelector(IMembers.WrongStatus.selector, address(this), IMembers.Status.None));
         members.topUp{value: 1}();
     }
 

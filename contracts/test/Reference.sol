@@ -33,7 +33,7 @@ abstract contract Reference {
         return keccak256(abi.encode(_half(digest.low, LOW_WORD), _half(digest.high, HIGH_WORD - 256)));
     }
 
-    function bytesOf(bytes32 root) internal view returns (bytes memory data) {
+    function bytesOf(bytes32 root) internal view virtual returns (bytes memory data) {
         Sparse memory digest = known[root];
         data = new bytes(16_384);
         (uint256 low, uint256 high) = (digest.low, digest.high);
@@ -43,7 +43,7 @@ abstract contract Reference {
         }
     }
 
-    function wordOf(bytes32 root, uint256 index) internal view returns (bytes32) {
+    function wordOf(bytes32 root, uint256 index) internal view virtual returns (bytes32) {
         if (index == LOW_WORD) return bytes32(known[root].low);
         return index == HIGH_WORD ? bytes32(known[root].high) : bytes32(0);
     }
@@ -77,14 +77,7 @@ abstract contract Reference {
     }
 
     function root512(bytes memory data) internal pure returns (bytes32) {
-        bytes32[] memory nodes = new bytes32[](512);
-        for (uint256 i = 0; i < 512; ++i) {
-            bytes32 word;
-            assembly ("memory-safe") {
-                word := mload(add(data, mul(32, add(i, 1))))
-            }
-            nodes[i] = word;
-        }
+        bytes32[] memory nodes = leaves(data);
         for (uint256 count = 256; count > 0; count /= 2) {
             for (uint256 i = 0; i < count; ++i) {
                 nodes[i] = keccak256(abi.encodePacked(nodes[2 * i], nodes[2 * i + 1]));
@@ -93,8 +86,30 @@ abstract contract Reference {
         return nodes[0];
     }
 
+    /// @dev Merkle path of a word in any digest.
+    function path512(bytes memory data, uint256 index) internal pure returns (bytes32[9] memory siblings) {
+        bytes32[] memory nodes = leaves(data);
+        for (uint256 level = 0; level < 9; ++level) {
+            siblings[level] = nodes[(index >> level) ^ 1];
+            for (uint256 i = 0; i < 256 >> level; ++i) {
+                nodes[i] = keccak256(abi.encodePacked(nodes[2 * i], nodes[2 * i + 1]));
+            }
+        }
+    }
+
+    function leaves(bytes memory data) internal pure returns (bytes32[] memory nodes) {
+        nodes = new bytes32[](512);
+        for (uint256 i = 0; i < 512; ++i) {
+            bytes32 word;
+            assembly ("memory-safe") {
+                word := mload(add(data, mul(32, add(i, 1))))
+            }
+            nodes[i] = word;
+        }
+    }
+
     /// @dev Merkle path of a word in a digest of two words that are not zero.
-    function pathOf(bytes32 root, uint256 index) internal view returns (bytes32[9] memory siblings) {
+    function pathOf(bytes32 root, uint256 index) internal view virtual returns (bytes32[9] memory siblings) {
         Sparse memory digest = known[root];
         for (uint256 level = 0; level < 9; ++level) {
             siblings[level] = _nodeOf(digest, level, (index >> level) ^ 1);
@@ -108,9 +123,7 @@ abstract contract Reference {
             return index == HIGH_WORD ? bytes32(digest.high) : bytes32(0);
         }
         if (LOW_WORD >> level != index && HIGH_WORD >> level != index) return _zeroNode(level);
-        return keccak256(
-            abi.encode(_nodeOf(digest, level - 1, 2 * index), _nodeOf(digest, level - 1, 2 * index + 1))
-        );
+        return keccak256(abi.encode(_nodeOf(digest, level - 1, 2 * index), _nodeOf(digest, level - 1, 2 * index + 1)));
     }
 
     function _zeroNode(uint256 level) private pure returns (bytes32 node) {

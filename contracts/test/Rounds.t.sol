@@ -250,9 +250,7 @@ contract RoundsTest is Fixture {
         uint64 round = toRevealed();
         uint64 deadline = rounds.roundOf(round).finalizeDeadline;
         vm.warp(deadline + 1);
-        _refused(
-            round, acceptable(round), abi.encodeWithSelector(IRounds.DeadlinePassed.selector, round, deadline)
-        );
+        _refused(round, acceptable(round), abi.encodeWithSelector(IRounds.DeadlinePassed.selector, round, deadline));
     }
 
     function test_nobodyWhoRevealedCanBeLeftOut() public {

@@ -248,8 +248,7 @@ contract WithdrawalsTest is LineageFixture {
             uint64 counter = requestForSubjectAs(orgs[2], COUNTER);
             offerAs(orgs[2], counter, 0);
             readyAs(orgs[2], counter);
-            uint64[3] memory ids =
-                order == 0 ? [removal, replacement, counter] : [counter, replacement, removal];
+            uint64[3] memory ids = order == 0 ? [removal, replacement, counter] : [counter, replacement, removal];
             for (uint256 i = 0; i < 3; ++i) {
                 carryOut(ids[i], lineage.head());
                 assertModelAddsUp(lineage.head());
@@ -706,8 +705,7 @@ contract WithdrawalsTest is LineageFixture {
         withdrawals.ready(id);
         offerAs(orgs[0], id, 1);
         readyAs(orgs[0], id);
-        bytes memory reason =
-            abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Requested);
+        bytes memory reason = abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Requested);
         vm.startPrank(orgs[0]);
         vm.expectRevert(reason);
         withdrawals.ready(id);
@@ -782,8 +780,7 @@ contract WithdrawalsTest is LineageFixture {
     function test_onlyWhatIsRequestedIsCarriedOutClosedOrSlashed() public {
         runRound();
         uint64 id = requestForSubjectAs(orgs[0], REPLACEMENT);
-        bytes memory reason =
-            abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Preparing);
+        bytes memory reason = abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Preparing);
         vm.prank(aggregator);
         vm.expectRevert(reason);
         withdrawals.carryOut(id, 1, ILineage.Delta(SALT, SALT), 0, new bytes[](0));

@@ -160,7 +160,7 @@ interface ILineage {
     /// Not while a replay is carried out in some models in use only. Only the rounds contract.
     function claimRound(
         uint64 round,
-        Contribution[] calldata contributions,
+        Contribution[] calldata accepted,
         Delta calldata aggregate,
         Delta calldata adapter,
         uint64 deadline
@@ -198,11 +198,11 @@ interface ILineage {
     function dropUnproven() external;
 
     /// @notice Keep the newest model in use when later ones are registered. Only the aggregator.
-    function release(uint64 model) external;
+    function release(uint64 id) external;
 
     /// @notice Say that a model is not in use any more. Only the aggregator; not the head, nor one whose successor is
     /// claimed.
-    function retire(uint64 model) external;
+    function retire(uint64 id) external;
 
     /// @notice Id of the model that rounds build on; 0 is the base model alone.
     function head() external view returns (uint64);
@@ -244,13 +244,10 @@ interface ILineage {
 
     /// @notice What a model is made of: whole rounds from `start` on (0: counter-deltas), until `limit` parts are
     /// reached; `next` is where to go on, 0 at the end.
-    function contentOf(uint64 model, uint64 start, uint64 limit)
-        external
-        view
-        returns (Part[] memory parts, uint64 next);
+    function contentOf(uint64 id, uint64 start, uint64 limit) external view returns (Part[] memory parts, uint64 next);
 
     /// @notice Whether no delta of the organization is in the model.
-    function isClean(uint64 model, address organization) external view returns (bool);
+    function isClean(uint64 id, address organization) external view returns (bool);
 
     /// @notice Whether every model in use that the withdrawal concerns has been replaced.
     function carriedOut(uint64 withdrawal, address organization) external view returns (bool);

@@ -78,7 +78,7 @@ interface IMembers {
     function dismissAuditor(address auditor) external;
 
     /// @notice Put another aggregator in place. The old one may reclaim its bond after the exit delay. Only governance.
-    function setAggregator(address aggregator, bytes32 fingerprint) external;
+    function setAggregator(address next, bytes32 fingerprint) external;
 
     /// @notice Become active by paying exactly the bond. Only an admitted organization.
     function join() external payable;
@@ -123,7 +123,7 @@ interface IMembers {
 
     function aggregatorFingerprint() external view returns (bytes32);
 
-    function aggregatorBondOf(address aggregator) external view returns (uint256);
+    function aggregatorBondOf(address who) external view returns (uint256);
 
     /// @notice Whether the aggregator's bond is whole.
     function aggregatorReady() external view returns (bool);
