@@ -6,7 +6,7 @@ PACKAGES := adapters agents aggregator audit contracts devnet ledger node protoc
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto contracts clean
+.PHONY: help setup demo test lint format proto contracts gas clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -26,6 +26,7 @@ lint: setup ## ruff, strict types, import layers, forge fmt, slither
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(NPM_BIN)/forge fmt --check
+	$(BIN)/python scripts/gas_table.py --check
 	PATH="$(CURDIR)/$(NPM_BIN):$(CURDIR)/$(BIN):$$PATH" $(BIN)/slither . --config-file slither.config.json
 
 format: setup ## Rewrite the code in the house format
@@ -38,6 +39,10 @@ proto: setup ## Regenerate protocol/generated from protocol/rescind.proto
 
 contracts: setup ## Recompile contracts/artifacts from contracts/src
 	$(BIN)/python -m contracts.compiler
+
+gas: setup ## Measure the contracts' gas anew and write docs/gas.md
+	@FORGE_SNAPSHOT_CHECK=false $(NPM_BIN)/forge test --match-contract Gas
+	@$(BIN)/python scripts/gas_table.py
 
 clean: ## Remove runs and build products, keep the installed tools
 	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

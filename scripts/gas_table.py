@@ -52,11 +52,16 @@ class Transaction:
 def read() -> list[Transaction]:
     """All measured calls, by scenario in order of size, then in the order of their steps."""
     execution, nonzero, zero = (
-        {name: int(value) for name, value in json.loads((SNAPSHOTS / f"{group}.json").read_text()).items()}
+        {
+            name: int(value)
+            for name, value in json.loads((SNAPSHOTS / f"{group}.json").read_text()).items()
+        }
         for group in ("Execution", "CalldataNonzero", "CalldataZero")
     )
     if not execution.keys() == nonzero.keys() == zero.keys():
-        raise SystemExit(f"{SNAPSHOTS}: the three files do not name the same calls; run forge test again")
+        raise SystemExit(
+            f"{SNAPSHOTS}: the three files do not name the same calls; run forge test again"
+        )
     found = []
     for name, used in execution.items():
         scenario, step = name.split(": ")
@@ -99,7 +104,9 @@ def table(transactions: list[Transaction]) -> str:
         gas = f"{it.gas:,}"
         if it.scenario == READ_ONLY:
             gas, charged = "none", "a call, not a transaction"
-        lines.append(f"| {it.scenario}: {it.step} | {it.execution:,} | {it.calldata:,} | {gas} | {charged} |")
+        lines.append(
+            f"| {it.scenario}: {it.step} | {it.execution:,} | {it.calldata:,} | {gas} | {charged} |"
+        )
     return "\n".join(lines)
 
 
@@ -108,7 +115,9 @@ def main(arguments: list[str]) -> int:
     transactions = read()
     for it in transactions:
         if it.gas > MOST_GAS and it.scenario != READ_ONLY:
-            sys.stderr.write(f"{it.scenario}: {it.step} takes {it.gas:,} gas, more than {MOST_GAS:,}\n")
+            sys.stderr.write(
+                f"{it.scenario}: {it.step} takes {it.gas:,} gas, more than {MOST_GAS:,}\n"
+            )
             return 1
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
