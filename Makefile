@@ -17,7 +17,7 @@ demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
 
 test: setup ## Run all tests
-	@$(NPM_BIN)/forge test
+	@scripts/forge test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## ruff, strict types, import layers, forge fmt, slither
@@ -25,14 +25,14 @@ lint: setup ## ruff, strict types, import layers, forge fmt, slither
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(NPM_BIN)/forge fmt --check
+	scripts/forge fmt --check
 	$(BIN)/python scripts/gas_table.py --check
 	PATH="$(CURDIR)/$(NPM_BIN):$(CURDIR)/$(BIN):$$PATH" $(BIN)/slither . --config-file slither.config.json
 
 format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(NPM_BIN)/forge fmt
+	scripts/forge fmt
 
 proto: setup ## Regenerate protocol/generated from protocol/rescind.proto
 	$(BIN)/python -m protocol.generate
@@ -41,7 +41,7 @@ contracts: setup ## Recompile contracts/artifacts from contracts/src
 	$(BIN)/python -m contracts.compiler
 
 gas: setup ## Measure the contracts' gas anew and write docs/gas.md
-	@FORGE_SNAPSHOT_CHECK=false $(NPM_BIN)/forge test --match-contract Gas
+	@FORGE_SNAPSHOT_CHECK=false scripts/forge test --match-contract Gas
 	@$(BIN)/python scripts/gas_table.py
 
 clean: ## Remove runs and build products, keep the installed tools

@@ -70,8 +70,8 @@ def read() -> list[Transaction]:
 
 
 STEPS = (
-    "propose", "vote", "commit", "reveal", "request", "aggregate", "carryOut", "prove 1", "prove 2", "prove 3",
-    "settle", "challenge", "demandProof", "dropUnproven", "execute", "close", "slash",
+    "propose", "vote", "commit", "reveal", "closeReveals", "request", "aggregate", "carryOut", "prove 1", "prove 2",
+    "prove 3", "settle", "challenge", "demandProof", "dropUnproven", "execute", "close", "slash",
     "isClean", "modelsContaining (3 models)", "contentOf (48 deltas)",
 )  # fmt: skip
 

@@ -16,10 +16,9 @@ contract Lineage is Content {
         uint256 proofDeposit;
     }
 
-    /// @notice More terms than this cannot be challenged in one transaction, so their sum must be proven.
+    /// @notice More terms than this, or more recorded contributions to find them among, cannot be challenged in one
+    /// transaction, so their sum must be proven.
     uint256 public constant MOST_CHALLENGEABLE = 200;
-    /// @notice Nor can a sum that takes more recorded contributions than this to find its terms.
-    uint256 public constant MOST_READ = 800;
     uint256 public constant MOST_IN_USE = 16;
 
     IMembers public immutable members;
@@ -407,7 +406,7 @@ contract Lineage is Content {
         uint256 terms = 0;
         for (uint256 step = 0; step < steps; ++step) {
             read += _contributions[_roundAt(it, step)].length;
-            if (read > MOST_READ) return false;
+            if (read > MOST_CHALLENGEABLE) return false;
             terms += _termsAt(it, step).length;
             if (terms > MOST_CHALLENGEABLE) return false;
         }

@@ -227,6 +227,7 @@ contract GasTest is Gas {
     }
 
     function test_gasOfAnOptimisticRemoval() public {
+        _measureRemoval("blocks", false, CHALLENGE, 4);
         _measureRemoval("blocks", false, CHALLENGE, 16);
         _measureRemoval("shared", true, CHALLENGE, 16);
     }
@@ -276,6 +277,19 @@ contract GasTest is Gas {
         aggregate(round);
     }
 
+    function _toRevealed(string memory name) private returns (uint64 round) {
+        round = open();
+        for (uint256 i = 0; i < orgs.length; ++i) {
+            commitAs(round, orgs[i]);
+        }
+        rounds.closeCommits(round);
+        for (uint256 i = 0; i < orgs.length; ++i) {
+            revealAs(round, orgs[i]);
+        }
+        bytes memory data = abi.encodeCall(rounds.closeReveals, (round));
+        measure(string.concat(name, "closeReveals"), anyone, address(rounds), data);
+    }
+
     function _measureSum(string memory name, uint64 round) private {
         ILineage.Contribution[] memory list = acceptable(round);
         (ILineage.Delta memory sum, ILineage.Delta memory adapter) = sumOf(list);
@@ -287,7 +301,7 @@ contract GasTest is Gas {
     function _measureChecked(uint256 count) private {
         _deploy(false, 0, count);
         string memory name = string.concat("round of ", vm.toString(count), ", checked: ");
-        uint64 round = toRevealed();
+        uint64 round = _toRevealed(name);
         _measureSum(name, round);
         measureProof(name);
         assertRound(round, IRounds.State.Final);
@@ -296,7 +310,7 @@ contract GasTest is Gas {
     function _measureOptimistic(uint256 count) private {
         _deploy(false, CHALLENGE, count);
         string memory name = string.concat("round of ", vm.toString(count), ", optimistic: ");
-        uint64 round = toRevealed();
+        uint64 round = _toRevealed(name);
         _measureSum(name, round);
         vm.warp(lineage.claim().deadline + 1);
         measure(string.concat(name, "settle"), anyone, address(lineage), abi.encodeCall(lineage.settle, ()));

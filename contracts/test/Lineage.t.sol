@@ -634,7 +634,7 @@ contract LargeClaimTest is LineageFixture {
 
     /// forge-config: default.isolate = true
     function test_theChallengeThatReadsMostFitsIntoATransaction() public {
-        deployAll(false, CHALLENGE, 88);
+        deployAll(false, CHALLENGE, 22);
         _challengeAfterRounds(9);
     }
 
@@ -666,14 +666,14 @@ contract LargeClaimTest is LineageFixture {
     }
 
     function test_moreContributionsThanCanBeReadMustBeProven() public {
-        deployAll(false, CHALLENGE, 90);
-        for (uint256 i = 0; i < 9; ++i) {
+        deployAll(false, CHALLENGE, 30);
+        for (uint256 i = 0; i < 7; ++i) {
             runRound();
         }
         requestAs(orgs[0], ILineage.Kind.Removal);
         claimSuccessor(1, lineage.head());
         vm.assertTrue(lineage.claim().mustProve);
-        vm.assertEq(termBytes().length, 9);
+        vm.assertEq(termBytes().length, 7);
         finish();
         withdrawals.close(1);
     }

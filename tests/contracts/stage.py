@@ -1,0 +1,79 @@
+"""A consortium on a chain that starts over for every play."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.types import RPCEndpoint
+
+from adapters import ZERO_DIGEST, Digest, digest
+from contracts import Consortium, DeltaId
+from tests.consortium import TestConsortium, make_consortium, micro_parameters, start_anvil
+from tests.contracts.reference import Reference, Tensors
+
+
+@dataclass
+class Stage:
+    """One consortium on one chain, wound back to its start for every play. `reached`: how often
+    each action was taken, or refused for which reason, in all plays."""
+
+    it: TestConsortium
+    snapshot: object = None
+    clients: dict[str, Consortium] = field(default_factory=dict)
+    named: dict[str, tuple[DeltaId, Digest]] = field(default_factory=dict)
+    reached: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.chain = self.it.anvil.chain()
+        # Looking for a proxy, and for the chain's number before every call, takes a third of all
+        # the time that these tests take.
+        session = requests.Session()
+        session.trust_env = False
+        provider = HTTPProvider(
+            self.chain.rpc_url,
+            session=session,
+            cache_allowed_requests=True,
+            cacheable_requests={RPCEndpoint("eth_chainId")},
+        )
+        self.chain.web3 = Web3(provider)
+        self.rpc("anvil_setBlockTimestampInterval", 0)
+        for account in [self.it.aggregator, *self.it.organizations]:
+            self.clients[account.address] = Consortium(self.chain, self.it.deployment, account)
+        self.record = self.clients[self.it.aggregator.address]
+        self.snapshot = self.rpc("evm_snapshot")
+
+    def rpc(self, method: str, *arguments: object) -> object:
+        answer = self.chain.web3.provider.make_request(method, list(arguments))
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def rewind(self) -> Reference:
+        self.rpc("evm_revert", self.snapshot)
+        self.snapshot = self.rpc("evm_snapshot")
+        now = int(self.record.chain.web3.eth.get_block("latest")["timestamp"])
+        names = [account.address for account in self.it.organizations]
+        shared = self.it.parameters.layout == "shared"
+        reference = Reference(self.it.aggregator.address, names, now, shared=shared)
+        reference.zero_root = ZERO_DIGEST.root
+        return reference
+
+    def name(self, key: str, tensors: Tensors) -> DeltaId:
+        if key not in self.named:
+            delta = self.it.register(dict(tensors))
+            self.named[key] = self.named[delta.artifact_id] = (delta, digest(dict(tensors)))
+        return self.named[key][0]
+
+    def digest_of(self, artifact_id: str) -> Digest:
+        return ZERO_DIGEST if int(artifact_id, 16) == 0 else self.named[artifact_id][1]
+
+
+@contextlib.contextmanager
+def open_stage(layout: str) -> Iterator[Stage]:
+    parameters = micro_parameters(federated=layout == "shared")
+    with start_anvil() as anvil:
+        yield Stage(make_consortium(anvil, 3, parameters))
