@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 
 from adapters.ring import DEGREE, PRIMES, ROOTS, WORDS, Matrix, blocks_of
 
+Words = NDArray[np.uint64]
+Integers = NDArray[np.int32] | NDArray[np.int64]
+
 ROW_BITS, COLUMN_BITS = 7, 4
 ROWS, COLUMNS = 1 << ROW_BITS, 1 << COLUMN_BITS
 CHUNK = 16
@@ -60,25 +63,25 @@ def _compiled(signatures: Any = None) -> Callable[[Callable[..., Any]], Any]:
 
 
 @_compiled()
-def _shrink(x, p):  # type: ignore[no-untyped-def]
+def _shrink(x: np.uint64, p: np.uint64) -> np.uint64:
     """[0, 4p) to [0, 2p): the subtraction wraps to a larger number where it would be negative."""
     return min(x, x - np.uint64(2) * p)
 
 
 @_compiled()
-def _product(x, factor, shoup, p):  # type: ignore[no-untyped-def]
+def _product(x: np.uint64, factor: np.uint64, shoup: np.uint64, p: np.uint64) -> np.uint64:
     """x factor mod p in [0, 2p), of x < 2^32, factor < p and shoup = floor(2^32 factor / p)."""
     return x * factor - ((x * shoup) >> HALF) * p
 
 
 @_compiled()
-def _montgomery(x, p, inverse):  # type: ignore[no-untyped-def]
+def _montgomery(x: np.uint64, p: np.uint64, inverse: np.uint64) -> np.uint64:
     """x / 2^32 mod p, at most x / 2^32 + p."""
     return (x >> HALF) + p - ((((x & LOW) * inverse & LOW) * p) >> HALF)
 
 
 @_compiled()
-def _load(values, out, i):  # type: ignore[no-untyped-def]
+def _load(values: Integers, out: Words, i: int) -> None:
     """Any signed 64-bit values to [0, 2p): low half + 2^32 high half."""
     p, r, shoup = P[i], R[i], R_SHOUP[i]
     for j in range(out.size):
@@ -89,7 +92,7 @@ def _load(values, out, i):  # type: ignore[no-untyped-def]
 
 
 @_compiled()
-def _butterflies(x, y, factor, shoup, p):  # type: ignore[no-untyped-def]
+def _butterflies(x: Words, y: Words, factor: np.uint64, shoup: np.uint64, p: np.uint64) -> None:
     for j in range(x.size):
         t = _product(y[j], factor, shoup, p)
         y[j] = _shrink(x[j] + np.uint64(2) * p - t, p)
@@ -97,7 +100,7 @@ def _butterflies(x, y, factor, shoup, p):  # type: ignore[no-untyped-def]
 
 
 @_compiled()
-def _butterflies_by_row(x, y, factors, shoups, p):  # type: ignore[no-untyped-def]
+def _butterflies_by_row(x: Words, y: Words, factors: Words, shoups: Words, p: np.uint64) -> None:
     for j in range(x.size):
         t = _product(y[j], factors[j], shoups[j], p)
         y[j] = _shrink(x[j] + np.uint64(2) * p - t, p)
@@ -105,7 +108,7 @@ def _butterflies_by_row(x, y, factors, shoups, p):  # type: ignore[no-untyped-de
 
 
 @_compiled()
-def _transform(line, columns, i, by_group, by_row):  # type: ignore[no-untyped-def]
+def _transform(line: Words, columns: Words, i: int, by_group: Words, by_row: Words) -> None:
     """`line` (2048,) is used up; value 128c + j of the transform lands in columns[c', j], c' being
     c with its four bits reversed."""
     p = P[i]
@@ -131,7 +134,7 @@ def _transform(line, columns, i, by_group, by_row):  # type: ignore[no-untyped-d
 
 
 @_compiled()
-def _multiply_add(words, values, total, i):  # type: ignore[no-untyped-def]
+def _multiply_add(words: Words, values: Words, total: Words, i: int) -> None:
     """total += words values / 2^64 mod p. A term is below 2^32, so 2^32 terms fit."""
     p, inverse = P[i], P_INVERSE[i]
     for j in range(total.size):
@@ -153,7 +156,9 @@ def _signature(integer: Any) -> Any:
 
 
 @_compiled([_signature(types.int32), _signature(types.int64)])
-def accumulate(values, words, totals, by_group, by_row):  # type: ignore[no-untyped-def]
+def accumulate(
+    values: Integers, words: Words, totals: Words, by_group: Words, by_row: Words
+) -> None:
     """totals[i] += sum over k of words[k] transform(values[k]) / 2^64 mod prime i, lazily.
 
     Shapes: values (k, 2048), words (k, 4096), totals (2, 2048).

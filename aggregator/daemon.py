@@ -58,13 +58,11 @@ def run(config: AggregatorConfig, stop: threading.Event) -> None:
 
 @contextmanager
 def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
-    path = config.identity.password_file
+    account = _load_account(config)
     try:
-        password = path.read_text(encoding="utf-8").strip()
         document = config.aggregator.parameters.read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
-    account = Account.load(config.identity.keystore, password)
     consortium = open_consortium(config, account)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
@@ -316,8 +314,7 @@ def claim_state(claim: Claim | None, now: int) -> ClaimState:
 
 def post_bond(config: AggregatorConfig) -> dict[str, object]:
     """Pay what the aggregator's bond lacks, after it was slashed say. Raises ContractRefused."""
-    path = config.identity.password_file
-    account = Account.load(config.identity.keystore, path.read_text(encoding="utf-8").strip())
+    account = _load_account(config)
     consortium = open_consortium(config, account)
     lacking = consortium.required_aggregator_bond() - consortium.aggregator_bond()
     transaction = consortium.post_aggregator_bond(lacking).tx_hash if lacking > 0 else None
@@ -345,6 +342,15 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "removals": list(journal.all("removal/").values()),
         "incidents": list(journal.all("incident/").values()),
     }
+
+
+def _load_account(config: AggregatorConfig) -> Account:
+    path = config.identity.password_file
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"password file {path} cannot be read: {error.strerror}") from error
+    return Account.load(config.identity.keystore, password)
 
 
 def _check_identity(

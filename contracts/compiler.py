@@ -47,6 +47,18 @@ def node_modules() -> Path:
     return chosen
 
 
+def foundry(name: str) -> Path:
+    """The program itself, of the npm package @foundry-rs/NAME for this platform.
+
+    The package's own launcher is a parent that loses exit statuses, and leaves the program running
+    when it is killed.
+    """
+    found = sorted(node_modules().glob(f"@foundry-rs/{name}-*/bin/{name}"))
+    if not found:
+        raise ChainError(f"{name} is not in {node_modules()}: run make setup, or npm ci")
+    return found[0]
+
+
 def _sources() -> dict[str, dict[str, str]]:
     libraries = node_modules()
     pending = [

@@ -12,7 +12,7 @@ import psutil
 
 from adapters.errors import ChainError
 from contracts import Chain, ChainUnavailable
-from contracts.compiler import node_modules
+from contracts.compiler import foundry
 
 CHAIN_ID = 31337
 _START_SECONDS = 30.0
@@ -36,11 +36,8 @@ def port_is_free(port: int) -> bool:
 
 def start_chain(folder: Path, port: int) -> int:
     """Start Anvil detached, on the state that the folder holds; returns its process id."""
-    anvil = node_modules() / ".bin" / "anvil"
-    if not anvil.exists():
-        raise ChainError(f"{anvil} is missing: run make setup, or npm ci")
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(anvil), "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(foundry("anvil")), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--chain-id", str(CHAIN_ID), "--silent"]
     command += ["--state", str(folder / "anvil-state.json"), "--state-interval", "5"]
     pid = _spawn(command, folder / "anvil.log")

@@ -289,15 +289,21 @@ def _follow_rounds(
         if round_id and not opened:
             opened = time.monotonic()
         if (round_id, state) != told and round_id:
+            if told[0] and round_id > told[0] and not told[1].over:
+                _tell(consortium, told[0], consortium.round(told[0]).state, say)
             told = (round_id, state)
             deadline = time.monotonic() + _ROUND_SECONDS
-            say(f"round {round_id}: {state.value}{_who(consortium, round_id, state)}")
+            _tell(consortium, round_id, state, say)
         states = [consortium.round(n).state for n in range(1, round_id + 1)]
         finished = states.count(RoundState.FINAL) >= target
         if finished or (last_round is not None and round_id >= last_round and state.over):
             return time.monotonic() - opened
         time.sleep(_LOOK_SECONDS)
     raise RescindError(f"no round moved for {_ROUND_SECONDS:.0f} s: see the logs in the run folder")
+
+
+def _tell(consortium: Consortium, round_id: int, state: RoundState, say: Say) -> None:
+    say(f"round {round_id}: {state.value}{_who(consortium, round_id, state)}")
 
 
 def _who(consortium: Consortium, round_id: int, state: RoundState) -> str:

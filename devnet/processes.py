@@ -61,13 +61,20 @@ class Daemons:
                 )
 
     def stop(self) -> None:
-        for process, _ in self.started.values():
-            if process.poll() is None:
-                process.terminate()
-        for process, _ in self.started.values():
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        """The first that was started serves the others, who would wait for it: it is stopped last."""
+        processes = [process for process, _ in self.started.values()]
+        _stop(processes[1:])
+        _stop(processes[:1])
         self.started.clear()
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    for process in processes:
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

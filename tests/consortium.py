@@ -42,7 +42,7 @@ from contracts import (
     MemberStatus,
     deploy,
 )
-from contracts.compiler import node_modules
+from contracts.compiler import foundry
 
 ETHER = 10**18
 SALT = b"\x07" * 32
@@ -85,7 +85,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def start_anvil(state: Path | None = None) -> Iterator[Anvil]:
     port = free_port()
-    command = [str(node_modules() / ".bin" / "anvil"), "--port", str(port), "--silent"]
+    command = [str(foundry("anvil")), "--port", str(port), "--silent"]
     command += ["--state", str(state)] if state else []
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
@@ -247,6 +247,11 @@ class TestConsortium:
         return self.of().member(who.address).status is MemberStatus.ACTIVE
 
 
+def _accounts(anvil: Anvil, count: int) -> list[Account]:
+    """In ascending order of addresses."""
+    return sorted((anvil.funded() for _ in range(count)), key=lambda it: it.address.lower())
+
+
 def make_consortium(
     anvil: Anvil,
     members: int = 3,
@@ -258,9 +263,8 @@ def make_consortium(
     """`settings`: of DeploySettings, where they are to differ from its defaults."""
     parameters = parameters or micro_parameters()
     founder, aggregator = anvil.funded(), anvil.funded()
-    by_address = lambda account: account.address.lower()  # noqa: E731
-    organizations = sorted((anvil.funded() for _ in range(members)), key=by_address)
-    auditors = sorted((anvil.funded() for _ in range(2)), key=by_address)
+    organizations = _accounts(anvil, members)
+    auditors = _accounts(anvil, 2)
     agreed = {
         "parameters_id": parameters.id,
         "base_model_id": parameters.base_model_id,
