@@ -8,8 +8,9 @@ leaves nothing behind. It costs one forward pass of the question for each block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,21 @@ class Assistant:
                 block(totals or {}, name), model.shapes, parameters=parameters, owner=name
             )
             model.put(adapter_name(name), tensors)
+
+    @property
+    def base(self) -> Base:
+        return self.model.base
+
+    @property
+    def max_length(self) -> int:
+        return self.parameters.training.max_length
+
+    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+        """The networks that the router sends the questions to (training.respond.Respondent)."""
+        routes, _ = self.route(questions)
+        for chosen in dict.fromkeys(routes):
+            places = [place for place, route in enumerate(routes) if route == chosen]
+            yield self.model.use(adapter_name(chosen) if chosen else None), places
 
     def ask(self, question: str) -> Answer:
         return self.ask_many([question])[0]
