@@ -70,6 +70,15 @@ class Calls:
                         dict(decoded["args"]),
                     )
 
+    def _logged(self, contract: str, name: str) -> list[dict[str, Any]]:
+        """The arguments of every event of one name, in the order of the chain."""
+        event = self._contracts[contract].events[name]
+        last = self.chain.final_block()
+        logs = self.chain.ask(
+            lambda: event().get_logs(from_block=self.deployment.block, to_block=last)
+        )
+        return [dict(log["args"]) for log in logs]
+
     def gas_of(self, tx_hash: str) -> int:
         receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
         return int(receipt["gasUsed"])

@@ -20,6 +20,7 @@ from contracts.types import (
     MemberStatus,
     Model,
     ModelKind,
+    Offer,
     Proposal,
     Rejection,
     RejectReason,
@@ -217,6 +218,10 @@ class Record(Calls):
             if not start:
                 return terms
 
+    def rounds_of(self, organization: str) -> list[int]:
+        """Final rounds that the organization contributed to."""
+        return [int(number) for number in self._read("Lineage", "roundsOf", organization)]
+
     def models_containing(self, organization: str) -> list[int]:
         found: list[int] = []
         start = 1
@@ -295,6 +300,23 @@ class Record(Calls):
         """Whether every model in use that the withdrawal concerns was replaced."""
         organization = self._read("Withdrawals", "withdrawal", withdrawal_id)[0]
         return bool(self._read("Lineage", "carriedOut", withdrawal_id, organization))
+
+    def offers(self) -> list[Offer]:
+        """Every delta that was registered for a withdrawal, in the order of the chain."""
+        return [
+            Offer(
+                int(it["withdrawal"]),
+                int(it["round"]),
+                str(it["organization"]),
+                bytes(it["artifactId"]).hex(),
+                bytes(it["digestRoot"]).hex(),
+            )
+            for it in self._logged("Lineage", "DeltaOffered")
+        ]
+
+    def auditor_quorum(self) -> int:
+        """How many auditors must attest a replay or a counter-training."""
+        return int(self._read("Withdrawals", "terms")[2])
 
     def any_overdue(self) -> bool:
         return bool(self._read("Withdrawals", "anyOverdue"))

@@ -201,6 +201,18 @@ class Withdrawal:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A delta registered for a withdrawal. `round_id` 0: one that counteracts; otherwise in place of
+    the organization's own of that round."""
+
+    withdrawal_id: int
+    round_id: int
+    organization: str
+    artifact_id: str
+    digest_root: str
+
+
+@dataclass(frozen=True)
 class Proposal:
     id: int
     proposer: str

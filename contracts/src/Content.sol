@@ -218,7 +218,9 @@ abstract contract Content is ILineage {
             Part memory was = old[i];
             bool stays = j < now_.length && now_[j].organization == was.organization;
             if (stays && now_[j].digestRoot == was.digestRoot) {
-                if (replaced) revert ReplayIncomplete(round, was.organization);
+                // Where each has a block of its own nobody else's start changes, and so nobody else's delta.
+                bool concerned = sharedLayout || was.organization == it.organization;
+                if (replaced && concerned) revert ReplayIncomplete(round, was.organization);
                 int256 change = int256(uint256(now_[j].weight)) - int256(uint256(was.weight));
                 if (change != 0) terms[count++] = Term(was.artifactId, was.digestRoot, change);
                 ++j;

@@ -8,8 +8,8 @@ pragma solidity ^0.8.28;
 interface ILineage {
     /// @notice Round: its parent and a round's deltas. Removal: an organization's deltas are gone and the others are
     /// re-weighted. Replacement: deltas of one organization are replaced by others of its own. Replay: an organization
-    /// is gone, or its deltas replaced, and every later delta is replaced too. CounterTraining: a delta that
-    /// counteracts is added.
+    /// is gone, or its deltas replaced, and in a shared layout every later delta is replaced too. CounterTraining: a
+    /// delta that counteracts is added.
     enum Kind {
         Round,
         Removal,

@@ -87,7 +87,12 @@ class Lineage(Deltas):
         return replace(part, order=offer[0], delta=offer[1]) if offer[0] > part.order else part
 
     def _complete(self, source: int, it: Amendment, parts: Sequence[Part]) -> bool:
-        old = {part.delta for part in self.models[source].parts if part.round_id > it.first_round}
+        old = {
+            part.delta
+            for part in self.models[source].parts
+            if part.round_id > it.first_round
+            and (self.shared or part.organization == it.organization)
+        }
         kept = any(part.delta in old for part in parts)
         return it.kind is not ModelKind.REPLAY or not kept
 
