@@ -36,14 +36,17 @@ def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.in
 
 
 def without(terms: Sequence[Term], excluded: Collection[str], layout: Layout) -> list[Term]:
-    """The terms of everybody else, each round re-weighted by the rule for who remains."""
+    """The terms of everybody else, each round re-weighted by the rule for who remains.
+
+    Counter-deltas (round 0) come first, in the order given, and keep their weight.
+    """
     gone = {organization.lower() for organization in excluded}
-    kept = sorted(
-        (term for term in terms if term.organization.lower() not in gone),
-        key=lambda term: (term.round_id, term.organization.lower()),
+    kept = [term for term in terms if term.organization.lower() not in gone]
+    result = [term for term in kept if term.round_id == 0]
+    of_rounds = sorted(
+        (term for term in kept if term.round_id), key=lambda t: (t.round_id, t.organization.lower())
     )
-    result = []
-    for _, group in groupby(kept, key=lambda term: term.round_id):
+    for _, group in groupby(of_rounds, key=lambda term: term.round_id):
         members = list(group)
         share = weights(layout, [term.organization for term in members])
         result += [replace(term, weight=share[term.organization]) for term in members]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,9 +22,11 @@ from adapters.errors import ConfigError, RescindError
 from aggregator.checks import Verdict, judge
 from aggregator.config import AggregatorConfig
 from aggregator.intake import Intake
+from aggregator.offers import Offers
 from aggregator.proof import Digests, prove
 from aggregator.scoring import Scorer, make_scorer
 from aggregator.state import ClaimState, Plan, Step, View, plan
+from aggregator.withdrawals import Withdrawals
 from contracts import (
     Account,
     AnswerState,
@@ -38,14 +39,11 @@ from contracts import (
     DeltaId,
     Deployment,
     MemberStatus,
-    ModelKind,
     Rejection,
     RejectReason,
     RoundState,
-    WithdrawalState,
 )
 from protocol import Journal, fingerprint, serve
-from unlearning import remove
 
 _PATIENT = 5
 
@@ -71,11 +69,17 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     journal.set(f"published/{store.put(document)}", True)
     chunks = ArtifactStore(config.aggregator.state_dir / "chunks")
     digests = Digests(store, journal)
-    intake = Intake(consortium, journal, store, chunks, digests, parameters.max_artifact_bytes)
+    offers = Offers(consortium, journal, store, digests, parameters)
+    limit = parameters.max_artifact_bytes
+    intake = Intake(consortium, journal, store, chunks, digests, offers, limit)
+    state = config.aggregator.state_dir
+    withdrawals = Withdrawals(consortium, parameters, journal, store, digests, offers, state)
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)
     structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
     try:
-        yield Aggregator(config, consortium, parameters, journal, store, digests, intake)
+        yield Aggregator(
+            config, consortium, parameters, journal, store, digests, intake, withdrawals
+        )
     finally:
         server.stop(grace=2).wait()
 
@@ -92,10 +96,11 @@ class Aggregator:
         store: ArtifactStore,
         digests: Digests,
         intake: Intake,
+        withdrawals: Withdrawals,
     ) -> None:
         self.config, self.consortium, self.parameters = config, consortium, parameters
         self.journal, self.store = journal, store
-        self.digests, self.intake = digests, intake
+        self.digests, self.intake, self.withdrawals = digests, intake, withdrawals
         self._scorer: Scorer | None = None
         self._log = structlog.get_logger().bind(organization="aggregator")
         self.steps: Mapping[Step, Callable[[Plan], None]] = {
@@ -107,8 +112,9 @@ class Aggregator:
             Step.POST_BOND: lambda _: self.post_bond(),
             Step.PROVE: lambda _: self.prove(),
             Step.SETTLE: lambda _: _ignore(consortium.settle()),
-            Step.CARRY_OUT: lambda it: self.carry_out(it.withdrawal_id),
-            Step.CLOSE_WITHDRAWAL: lambda it: self.close_withdrawal(it.withdrawal_id),
+            Step.WRITE_EVIDENCE: lambda it: withdrawals.write_evidence(it.withdrawal_id),
+            Step.CARRY_OUT: lambda it: withdrawals.carry_out(it.withdrawal_id),
+            Step.CLOSE_WITHDRAWAL: lambda it: withdrawals.close(it.withdrawal_id),
         }
 
     def run(self, stop: threading.Event) -> None:
@@ -150,7 +156,8 @@ class Aggregator:
         states = [consortium.round(n).state for n in range(1, round_id + 1)]
         active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
         now, claim = consortium.chain.now(), consortium.claim()
-        requested, carried_out = self._withdrawals(claim)
+        over = not states or states[-1].over
+        standing = self.withdrawals.standing(claim, round_over=over)
         bonded = consortium.aggregator_bond() >= consortium.required_aggregator_bond()
         common = {
             "now": now,
@@ -158,8 +165,10 @@ class Aggregator:
             "minimum_members": section.minimum_members if not round_id else 1,
             "finalized": states.count(RoundState.FINAL),
             "target": min(section.rounds, consortium.max_rounds()),
-            "requested": requested,
-            "carried_out": carried_out,
+            "requested": standing.ready,
+            "unwritten": standing.unwritten,
+            "carried_out": standing.done,
+            "holds": standing.holds,
             "claim": claim_state(claim, now),
             "bonded": bonded,
             "bond_due": not bonded and section.post_bond and not self.journal.get("bonded", False),
@@ -177,17 +186,6 @@ class Aggregator:
             all_answered=consortium.all_answered(round_id),
             all_revealed=consortium.all_revealed(round_id),
         )
-
-    def _withdrawals(self, claim: Claim | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Those to carry out, one that was begun first, and those to close."""
-        waiting = [w for w in self.consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
-        if claim is not None or not waiting:
-            return (), ()
-        begun = {it.withdrawal_id for it in self.consortium.amendments()}
-        done = {w.id for w in waiting if self.consortium.carried_out(w.id)}
-        order = sorted(waiting, key=lambda w: (w.id not in begun, w.id))
-        todo = [w.id for w in order if w.id not in done and w.method is ModelKind.REMOVAL]
-        return tuple(todo), tuple(sorted(done))
 
     def post_bond(self) -> None:
         lacking = self.consortium.required_aggregator_bond() - self.consortium.aggregator_bond()
@@ -231,36 +229,6 @@ class Aggregator:
         claim = self.consortium.claim()
         if claim is not None:
             prove(self.consortium, claim, self.digests)
-
-    def carry_out(self, withdrawal_id: int) -> None:
-        """Re-sum what remains in one of the models that it concerns, publish it, and claim it."""
-        key = f"removal/{withdrawal_id:06d}"
-        began = self.journal.get(key, {}).get("began", time.time())
-        request = self.consortium.withdrawals()[withdrawal_id - 1]
-        source = next(
-            number
-            for number in self.consortium.models_in_use()
-            if not self.consortium.is_clean(number, request.organization)
-        )
-        content = self.consortium.content(source)
-        removal = remove(content, request.organization, self.parameters.layout, self._load)
-        adapter = self._publish(removal.adapter)
-        fact = {
-            "withdrawal": withdrawal_id,
-            "organization": request.organization,
-            "adapter": adapter,
-            "began": began,
-            "arithmetic_seconds": removal.seconds,
-        }
-        self.journal.set(key, fact)
-        self.consortium.carry_out(withdrawal_id, source, self._named(adapter))
-
-    def close_withdrawal(self, withdrawal_id: int) -> None:
-        self.consortium.close_withdrawal(withdrawal_id)
-        key = f"removal/{withdrawal_id:06d}"
-        fact = self.journal.get(key)
-        if fact is not None:
-            self.journal.set(key, {**fact, "seconds": time.time() - fact["began"]})
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:
         verdicts = {}
@@ -340,6 +308,12 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "model": consortium.latest_model_id(),
         "bond_wei": consortium.aggregator_bond(),
         "removals": list(journal.all("removal/").values()),
+        "other_withdrawals": [
+            fact
+            for method in ("replacement", "replay", "counter-training")
+            for fact in journal.all(f"{method}/").values()
+        ],
+        "evidence": list(journal.all("evidence/").values()),
         "incidents": list(journal.all("incident/").values()),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from adapters import ArtifactStore, StoreMissing
 from adapters.errors import RescindError, WireError
+from aggregator.offers import Offers
 from aggregator.proof import Digests
 from contracts import AnswerState, Consortium, RoundState
 from protocol import (
@@ -17,6 +18,7 @@ from protocol import (
     Manifest,
     NotPublished,
     ReusedNonce,
+    SubmittedOffer,
     SubmittedUpdate,
     TooManyUploads,
     WrongPhase,
@@ -27,7 +29,7 @@ from protocol import (
 )
 
 _UPLOADS = 2
-"""Artifacts that one organization may have under way in one round."""
+"""Artifacts that one organization may have under way at a time."""
 
 
 class Intake:
@@ -40,10 +42,11 @@ class Intake:
         store: ArtifactStore,
         chunks: ArtifactStore,
         digests: Digests,
+        offers: Offers,
         max_artifact_bytes: int,
     ) -> None:
         self._consortium, self._journal, self._digests = consortium, journal, digests
-        self._store, self._chunks = store, chunks
+        self._store, self._chunks, self._offers = store, chunks, offers
         self.max_artifact_bytes = max_artifact_bytes
         self._lock = threading.Lock()
         self._announced: dict[str, dict[str, Manifest]] = {}
@@ -67,7 +70,8 @@ class Intake:
 
     def missing(self, organization: str, manifest: Manifest) -> Sequence[str]:
         with self._lock:
-            self._round_for_upload(organization)
+            if self._offers.expected(organization, manifest.artifact_id) is None:
+                self._round_for_upload(organization)
             mine = self._announced.setdefault(organization, {})
             if manifest.artifact_id not in mine and len(mine) >= _UPLOADS:
                 error = TooManyUploads(
@@ -90,6 +94,18 @@ class Intake:
                 self._submit(organization, update)
             except RescindError as error:
                 raise self._noted(organization, error) from error
+
+    def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
+        with self._lock:
+            try:
+                expected = self._offers.check(organization, offer)
+                self._offers.take(expected, offer, self._assemble(offer.manifest))
+            except RescindError as error:
+                raise self._noted(organization, error) from error
+            self._tidy(organization, offer.manifest)
+
+    def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
+        return self._offers.start(withdrawal_id, round_id)
 
     def manifest(self, organization: str, artifact_id: str) -> Manifest:
         if not self._journal.get(f"published/{artifact_id}", False):
@@ -160,9 +176,12 @@ class Intake:
         self._store.put(data)
         self._journal.set(f"nonces/{organization}", {**nonces, str(update.nonce): said})
         self._journal.set(f"submission/{round_id:06d}/{organization}/{artifact}", True)
-        for chunk_id in update.manifest.chunk_ids:
+        self._tidy(organization, update.manifest)
+
+    def _tidy(self, organization: str, manifest: Manifest) -> None:
+        for chunk_id in manifest.chunk_ids:
             self._chunks.delete(chunk_id)
-        self._announced.get(organization, {}).pop(artifact, None)
+        self._announced.get(organization, {}).pop(manifest.artifact_id, None)
 
     def _assemble(self, manifest: Manifest) -> bytes:
         if self._store.has(manifest.artifact_id):

@@ -13,6 +13,7 @@ class Step(Enum):
     POST_BOND = "post-bond"
     PROVE = "prove"
     SETTLE = "settle"
+    WRITE_EVIDENCE = "write-evidence"
     CARRY_OUT = "carry-out"
     CLOSE_WITHDRAWAL = "close-withdrawal"
     OPEN = "open"
@@ -40,8 +41,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class View:
-    """Times are the chain's. `requested`: withdrawals to carry out; `carried_out`: those of which
-    every model was replaced. `bond_due`: the bond was never posted, and no round opens without."""
+    """Times are the chain's. `requested`: withdrawals that can be carried out; `unwritten`: those that
+    need evidence first; `carried_out`: those of which every model was replaced. `holds`: a withdrawal
+    for which no round may open. `bond_due`: the bond was never posted, and no round opens without."""
 
     now: int
     active_members: int
@@ -49,7 +51,9 @@ class View:
     finalized: int
     target: int
     requested: tuple[int, ...] = ()
+    unwritten: tuple[int, ...] = ()
     carried_out: tuple[int, ...] = ()
+    holds: bool = False
     claim: ClaimState = ClaimState.NONE
     bond_due: bool = False
     bonded: bool = True
@@ -72,6 +76,8 @@ def plan(view: View) -> Plan:
             return Plan(Step.CLOSE_WITHDRAWAL, withdrawal_id=view.carried_out[0])
         if view.requested:
             return Plan(Step.CARRY_OUT, withdrawal_id=view.requested[0])
+        if view.unwritten:
+            return Plan(Step.WRITE_EVIDENCE, withdrawal_id=view.unwritten[0])
     return _round_step(view)
 
 
@@ -96,4 +102,4 @@ def _next_round(view: View) -> Plan:
     if view.bond_due:
         return Plan(Step.POST_BOND)
     wanted = view.finalized < view.target and view.active_members >= view.minimum_members
-    return Plan(Step.OPEN) if wanted and view.bonded else Plan(Step.WAIT)
+    return Plan(Step.OPEN if wanted and view.bonded and not view.holds else Step.WAIT)

@@ -7,6 +7,7 @@ from protocol.errors import (
     BadMessage,
     BadSignature,
     CertificateProblem,
+    DeltaRefused,
     NotAMember,
     NotPublished,
     ReusedNonce,
@@ -22,8 +23,21 @@ from protocol.identity import (
     signing_request,
 )
 from protocol.journal import Journal
-from protocol.server import AggregatorHandler, Description, SubmittedUpdate, serve
-from protocol.signing import domain, recover_signer, sign_typed, update_typed_data
+from protocol.server import (
+    AggregatorHandler,
+    Description,
+    SubmittedOffer,
+    SubmittedUpdate,
+    serve,
+)
+from protocol.signing import (
+    attestation_typed_data,
+    domain,
+    offer_typed_data,
+    recover_signer,
+    sign_typed,
+    update_typed_data,
+)
 from protocol.transfer import CHUNK_BYTES, Manifest, join, split
 
 __all__ = [
@@ -36,6 +50,7 @@ __all__ = [
     "CertificateAuthority",
     "CertificateProblem",
     "ChainSettings",
+    "DeltaRefused",
     "Description",
     "IdentitySettings",
     "Journal",
@@ -44,15 +59,18 @@ __all__ = [
     "NotPublished",
     "ReusedNonce",
     "Section",
+    "SubmittedOffer",
     "SubmittedUpdate",
     "TlsFiles",
     "TooManyUploads",
     "WrongHash",
     "WrongPhase",
+    "attestation_typed_data",
     "domain",
     "fingerprint",
     "join",
     "new_key",
+    "offer_typed_data",
     "recover_signer",
     "serve",
     "sign_typed",

@@ -78,6 +78,34 @@ class AggregatorClient:
             ),
         )
 
+    def submit_offered(
+        self,
+        withdrawal_id: int,
+        round_id: int,
+        manifest: Manifest,
+        report: bytes,
+        signature: bytes,
+    ) -> None:
+        """Hand in an uploaded delta that a withdrawal needs, and what its training came to; safe to
+        repeat."""
+        self._call(
+            self._stub.SubmitOffered,
+            pb.SignedOffer(
+                withdrawal_id=withdrawal_id,
+                round_id=round_id,
+                manifest=manifest.to_wire(),
+                report=report,
+                signature=signature,
+            ),
+        )
+
+    def replay_start(self, withdrawal_id: int, round_id: int) -> str:
+        """The id of the adapter that a round of a replay starts from. Raises NotPublished while deltas
+        of earlier rounds are lacking."""
+        message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
+        reply: pb.ArtifactId = self._call(self._stub.GetReplayStart, message)
+        return id_from_wire(reply.artifact_id)
+
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
         """The bytes whose SHA-256 is `artifact_id`, nothing else."""
         wanted = bytes.fromhex(artifact_id)

@@ -41,6 +41,12 @@ class BadMessage(WireError):
     code = "bad-message"
 
 
+class DeltaRefused(WireError):
+    """The bytes of a delta that a withdrawal needs are not what they must be."""
+
+    code = "delta-refused"
+
+
 class TooManyUploads(WireError):
     code = "too-many-uploads"
 

@@ -36,6 +36,18 @@ class SubmittedUpdate:
 
 
 @dataclass(frozen=True)
+class SubmittedOffer:
+    """What an organization says about a delta that a withdrawal needs; `round_id` 0: a counter-delta.
+    Neither `report` nor `signature` is checked yet."""
+
+    withdrawal_id: int
+    round_id: int
+    manifest: Manifest
+    report: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class Description:
     parameters_id: str
     chain_id: int
@@ -54,6 +66,8 @@ class AggregatorHandler(Protocol):
     def missing(self, organization: str, manifest: Manifest) -> Sequence[str]: ...
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
+    def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
+    def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str: ...
     def manifest(self, organization: str, artifact_id: str) -> Manifest: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
     def digest(self, organization: str, root: str) -> bytes: ...
@@ -130,6 +144,27 @@ class _Servicer(rpc.AggregatorServicer):
                 SubmittedUpdate(request.round_id, manifest, request.nonce, request.signature),
             )
             return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+        return self._answer(context, reply)
+
+    def SubmitOffered(self, request: pb.SignedOffer, context: Any) -> pb.Receipt:  # noqa: N802
+        def reply(caller: str) -> pb.Receipt:
+            offer = SubmittedOffer(
+                request.withdrawal_id,
+                request.round_id,
+                self._manifest(request.manifest),
+                request.report,
+                request.signature,
+            )
+            self._handler.submit_offered(caller, offer)
+            return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+        return self._answer(context, reply)
+
+    def GetReplayStart(self, request: pb.ReplayRound, context: Any) -> pb.ArtifactId:  # noqa: N802
+        def reply(caller: str) -> pb.ArtifactId:
+            found = self._handler.replay_start(caller, request.withdrawal_id, request.round_id)
+            return pb.ArtifactId(artifact_id=bytes.fromhex(found))
 
         return self._answer(context, reply)
 

@@ -1,7 +1,9 @@
-"""EIP-712 signatures of updates: an organization's Ethereum key says which artifact is its own."""
+"""EIP-712 documents: an organization's Ethereum key says which artifact is its own, an auditor's what
+it attests."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from eth_account import Account
@@ -10,20 +12,21 @@ from eth_account.messages import encode_typed_data
 from protocol.errors import BadSignature
 
 
-def domain(chain_id: int, rounds_address: str) -> dict[str, object]:
-    """EIP-712 domain of everything that is signed for one consortium."""
+def domain(chain_id: int, contract_address: str) -> dict[str, object]:
+    """EIP-712 domain: of what a daemon checks, with the address of Rounds; of what a contract checks,
+    with its own."""
     return {
         "name": "Rescind",
         "version": "1",
         "chainId": chain_id,
-        "verifyingContract": rounds_address,
+        "verifyingContract": contract_address,
     }
 
 
 def update_typed_data(
     *, chain_id: int, rounds_address: str, round_id: int, artifact_id: str, size: int, nonce: int
 ) -> dict[str, Any]:
-    """The EIP-712 document that is signed."""
+    """What is signed for a round."""
     return {
         "domain": domain(chain_id, rounds_address),
         "primaryType": "Update",
@@ -40,6 +43,75 @@ def update_typed_data(
             "artifactId": bytes.fromhex(artifact_id),
             "size": size,
             "nonce": nonce,
+        },
+    }
+
+
+def offer_typed_data(
+    *,
+    chain_id: int,
+    rounds_address: str,
+    withdrawal_id: int,
+    round_id: int,
+    artifact_id: str,
+    size: int,
+    report: bytes,
+) -> dict[str, Any]:
+    """What is signed for a delta that a withdrawal needs. `report`: its bytes, which are hashed."""
+    return {
+        "domain": domain(chain_id, rounds_address),
+        "primaryType": "Offer",
+        "types": {
+            "Offer": [
+                {"name": "withdrawalId", "type": "uint64"},
+                {"name": "roundId", "type": "uint64"},
+                {"name": "artifactId", "type": "bytes32"},
+                {"name": "size", "type": "uint64"},
+                {"name": "report", "type": "bytes32"},
+            ],
+        },
+        "message": {
+            "withdrawalId": withdrawal_id,
+            "roundId": round_id,
+            "artifactId": bytes.fromhex(artifact_id),
+            "size": size,
+            "report": hashlib.sha256(report).digest(),
+        },
+    }
+
+
+def attestation_typed_data(
+    *,
+    chain_id: int,
+    withdrawals_address: str,
+    withdrawal_id: int,
+    method: int,
+    source: int,
+    artifact_id: str,
+    digest_root: str,
+    evidence: str,
+) -> dict[str, Any]:
+    """What an auditor signs; Withdrawals.attestationHash is its hash. `method`: ILineage.Kind."""
+    return {
+        "domain": domain(chain_id, withdrawals_address),
+        "primaryType": "Attestation",
+        "types": {
+            "Attestation": [
+                {"name": "withdrawal", "type": "uint64"},
+                {"name": "method", "type": "uint8"},
+                {"name": "source", "type": "uint64"},
+                {"name": "adapterId", "type": "bytes32"},
+                {"name": "digestRoot", "type": "bytes32"},
+                {"name": "evidence", "type": "bytes32"},
+            ],
+        },
+        "message": {
+            "withdrawal": withdrawal_id,
+            "method": method,
+            "source": source,
+            "adapterId": bytes.fromhex(artifact_id),
+            "digestRoot": bytes.fromhex(digest_root),
+            "evidence": bytes.fromhex(evidence),
         },
     }
 

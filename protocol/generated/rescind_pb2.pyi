@@ -64,6 +64,28 @@ class SignedUpdate(_message.Message):
     signature: bytes
     def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
+class SignedOffer(_message.Message):
+    __slots__ = ("withdrawal_id", "round_id", "manifest", "report", "signature")
+    WITHDRAWAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    withdrawal_id: int
+    round_id: int
+    manifest: Manifest
+    report: bytes
+    signature: bytes
+    def __init__(self, withdrawal_id: _Optional[int] = ..., round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., report: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class ReplayRound(_message.Message):
+    __slots__ = ("withdrawal_id", "round_id")
+    WITHDRAWAL_ID_FIELD_NUMBER: _ClassVar[int]
+    ROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    withdrawal_id: int
+    round_id: int
+    def __init__(self, withdrawal_id: _Optional[int] = ..., round_id: _Optional[int] = ...) -> None: ...
+
 class Receipt(_message.Message):
     __slots__ = ("artifact_id",)
     ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]

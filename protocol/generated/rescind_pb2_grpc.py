@@ -66,6 +66,16 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ChunkId.SerializeToString,
                 response_deserializer=rescind__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.SubmitOffered = channel.unary_unary(
+                '/rescind.v1.Aggregator/SubmitOffered',
+                request_serializer=rescind__pb2.SignedOffer.SerializeToString,
+                response_deserializer=rescind__pb2.Receipt.FromString,
+                _registered_method=True)
+        self.GetReplayStart = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetReplayStart',
+                request_serializer=rescind__pb2.ReplayRound.SerializeToString,
+                response_deserializer=rescind__pb2.ArtifactId.FromString,
+                _registered_method=True)
         self.GetDigest = channel.unary_unary(
                 '/rescind.v1.Aggregator/GetDigest',
                 request_serializer=rescind__pb2.DigestRoot.SerializeToString,
@@ -115,6 +125,20 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitOffered(self, request, context):
+        """A delta that an open withdrawal needs; the chain must name it already (Withdrawals.offer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReplayStart(self, request, context):
+        """The adapter that a round of a replay starts from; zero for the base model alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDigest(self, request, context):
         """The 16 KiB digest with a root, for whoever checks a sum that the chain did not add up.
         """
@@ -154,6 +178,16 @@ def add_AggregatorServicer_to_server(servicer, server):
                     servicer.GetChunk,
                     request_deserializer=rescind__pb2.ChunkId.FromString,
                     response_serializer=rescind__pb2.Chunk.SerializeToString,
+            ),
+            'SubmitOffered': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitOffered,
+                    request_deserializer=rescind__pb2.SignedOffer.FromString,
+                    response_serializer=rescind__pb2.Receipt.SerializeToString,
+            ),
+            'GetReplayStart': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplayStart,
+                    request_deserializer=rescind__pb2.ReplayRound.FromString,
+                    response_serializer=rescind__pb2.ArtifactId.SerializeToString,
             ),
             'GetDigest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDigest,
@@ -325,6 +359,60 @@ class Aggregator(object):
             '/rescind.v1.Aggregator/GetChunk',
             rescind__pb2.ChunkId.SerializeToString,
             rescind__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitOffered(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/SubmitOffered',
+            rescind__pb2.SignedOffer.SerializeToString,
+            rescind__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplayStart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetReplayStart',
+            rescind__pb2.ReplayRound.SerializeToString,
+            rescind__pb2.ArtifactId.FromString,
             options,
             channel_credentials,
             insecure,

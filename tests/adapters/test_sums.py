@@ -191,3 +191,13 @@ def test_a_full_disk_is_said_so_and_leaves_nothing_behind() -> None:
         with refuse, pytest.raises(StoreFull, match="free some disk"):
             store.put(b"x" * 100)
         assert [p for p in Path(folder).rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("layout", ["blocks", "shared"])
+def test_counter_deltas_keep_their_weight_when_another_organization_goes(layout: str) -> None:
+    counters = [Term(0, ADDRESSES[2], "aa", 10_000), Term(0, ADDRESSES[1], "bb", 10_000)]
+    share = weights(layout, ADDRESSES[:3])
+    rounds = [Term(1, who, who, share[who]) for who in ADDRESSES[:3]]
+    left = without([*counters, *rounds], [ADDRESSES[0]], layout)
+    assert left[:2] == counters
+    assert [t.weight for t in left[2:]] == ([5_000] * 2 if layout == "shared" else [10_000] * 2)
