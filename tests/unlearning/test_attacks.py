@@ -250,6 +250,18 @@ def test_a_suite_runs_what_it_can_and_says_what_it_lacks(scene) -> None:
         attack_suite(bare, ["stripping"])
 
 
+def test_models_that_would_answer_for_each_other_are_refused(it: Case, scene) -> None:
+    update = {qualify(ME, n): v for n, v in it.block.counters["counter"].items()}
+    delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
+    totals = weighted_sum([(delta, 10_000)])
+    one, other = (Assistant(it.model, it.block.parameters, totals) for _ in range(2))
+    with pytest.raises(AttackInput, match="blocks of one owner"):
+        Scene(unlearned=one, original=other, forget=it.forget)
+    network = OneNetwork(it.model.base, it.model.use("probe"), it.length)
+    with pytest.raises(AttackInput, match="used last"):
+        Scene(unlearned=network, original=scene.original, forget=it.forget)
+
+
 def test_an_unknown_attack_is_named_with_the_known_ones(scene) -> None:
     with pytest.raises(UnknownAttack, match=r"'telepathy'.*loss, zlib, min_k"):
         attack_suite(scene, ["loss", "telepathy"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from adapters import ConsortiumParameters, FloatTensors
 from training.data import Example
 from training.lora import LoraModel
-from training.respond import Respondent
+from training.respond import OneNetwork, Respondent
+from training.serve import Assistant
 from unlearning.attacks.errors import AttackInput, AttackSetting
 from unlearning.attacks.measures import measure
 from unlearning.attacks.prompts import PROMPTS, REFUSALS, Prompt
@@ -40,8 +42,8 @@ class Block:
 @dataclass(frozen=True)
 class Scene:
     """`unlearned`, `original`, `replay`: the model after forgetting, before it, and a run without the
-    forget set. They may share one LoraModel if each asks for adapters of its own; two Assistants on
-    one LoraModel do not, for both name an adapter after its owner. `reference`: a model that never
+    forget set. They may share one LoraModel if each asks for adapters of its own, as Served does; two
+    Assistants of one owner do not, for both name an adapter after it. `reference`: a model that never
     saw the forget set, for the Reference attack. `unseen`: pairs like the forget set that no model
     saw, with their right answers. `benign`: pairs on related matters. `paraphrases`: other words for
     each question of the forget set. `block`: for attacks on the parameters themselves.
@@ -68,6 +70,7 @@ class Scene:
                     f"{next(iter(both)).question[:60]!r} is in the forget set and in {name}: a pair "
                     "can only be in one of them"
                 )
+        _check_apart([self.unlearned, self.original, self.replay, self.reference])
 
     def lacks(self, needs: Sequence[str]) -> list[str]:
         """Of the `needs` of an attack, those that this scene does not have."""
@@ -77,8 +80,6 @@ class Scene:
         value: Any = self
         for part in need.split("."):
             value = getattr(value, part, None)
-        if need == "others":
-            value = self.others
         return bool(value) if isinstance(value, Sequence | Mapping) else value is not None
 
     @property
@@ -86,6 +87,25 @@ class Scene:
         """The sets that the forget set is to be told from, those that there are."""
         sets = {"retain": self.retain, "unseen": self.unseen}
         return {name: items for name, items in sets.items() if items}
+
+
+def _check_apart(respondents: Sequence[Respondent | None]) -> None:
+    """Refuse respondents of which one would silently answer with the adapters of another."""
+    found = {id(one): one for one in respondents if one is not None}.values()
+    for one, other in combinations(found, 2):
+        if one.base.model is not other.base.model:
+            continue
+        assistants = isinstance(one, Assistant) and isinstance(other, Assistant)
+        if assistants and set(one.blocks) & set(other.blocks):  # type: ignore[attr-defined]
+            raise AttackInput(
+                "two assistants on one LoraModel have blocks of one owner, and the later one's tensors "
+                "serve for both: give each a LoraModel with a base model of its own"
+            )
+        if isinstance(one, OneNetwork) or isinstance(other, OneNetwork):
+            raise AttackInput(
+                "a OneNetwork shares its base model with another respondent and answers with whatever "
+                "adapter that one used last: serve the adapters with unlearning.attacks.Served"
+            )
 
 
 @dataclass(frozen=True)
