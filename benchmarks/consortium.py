@@ -1,0 +1,124 @@
+"""A consortium in one process: the same training, integers, weights and sums as the daemons', without
+network and chain."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from adapters import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Coupling,
+    Layout,
+    LoraParameters,
+    TrainingParameters,
+)
+from training import Base, Example, LoraModel
+from training.contribution import contribute
+from unlearning.history import Entry, History, Made, Task
+
+
+class Recipe(BaseModel):
+    """How a consortium of a benchmark trains. `steps`: of one organization in one round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coupling: Coupling
+    layout: Layout
+    rank: int
+    alpha: int
+    train_a: bool
+    rounds: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    max_length: int = 256
+    extra: dict[str, Any] = {}
+
+    def parameters(self, base: Base, seed: int) -> tuple[ConsortiumParameters, LoraModel]:
+        lora = LoraParameters(rank=self.rank, alpha=self.alpha, train_a=self.train_a)
+        model = LoraModel(base, lora)
+        agreed = ConsortiumParameters(
+            name="benchmark",
+            base_model_id=base.id,
+            coupling=self.coupling,
+            layout=self.layout,
+            seed=seed,
+            lora=lora,
+            training=TrainingParameters(
+                steps_per_round=self.steps,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                max_length=self.max_length,
+            ),
+            fraction_bits=20,
+            clip_norm=256.0,
+            max_artifact_bytes=2**30,
+            shapes=model.shapes,
+            **self.extra,
+        )
+        return agreed, model
+
+
+def address(name: str) -> str:
+    """A stand-in for an organization's address: 20 bytes of the SHA-256 of its name."""
+    return f"0x{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+
+
+@dataclass
+class Trainer:
+    """Trains the tasks of a history on each organization's data, by address; counts what it took."""
+
+    model: LoraModel
+    parameters: ConsortiumParameters
+    data: Mapping[str, Sequence[Example]]
+    say: Callable[[str], None] = lambda _: None
+    engine: Mapping[str, Any] | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __call__(self, task: Task) -> Made:
+        entry = task.entry
+        began = time.monotonic()
+        done = contribute(
+            self.model,
+            self.parameters,
+            entry.organization,
+            entry.round_id,
+            task.adapter,
+            self.data[entry.organization],
+            task.residual,
+            steps=entry.steps,
+            data_fraction=entry.data_fraction,
+            **(self.engine or {}),
+        )
+        took = time.monotonic() - began
+        self.tokens += done.result.tokens
+        self.seconds += took
+        self.say(
+            f"round {entry.round_id} {entry.organization[:8]} loss {done.result.first_loss:.3f} -> "
+            f"{done.result.last_loss:.3f}, {done.result.tokens / took:.0f} tokens/s"
+        )
+        quantized = done.quantized
+        return Made(quantized.delta, quantized.residual, done.result.tokens, took)
+
+
+def schedule(organizations: Sequence[str], rounds: int, steps: int) -> list[Entry]:
+    """Everybody takes part in every round, as much as it can."""
+    return [Entry(number, who, steps) for number in range(1, rounds + 1) for who in organizations]
+
+
+def history(parameters: ConsortiumParameters, folder: Path) -> History:
+    return History(parameters, ArtifactStore(folder))
+
+
+def set_threads(count: int) -> None:
+    torch.set_num_threads(count)

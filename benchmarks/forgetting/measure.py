@@ -1,0 +1,170 @@
+"""The columns of the table, of one model beside the model before and a replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from adapters import SHARED, Totals, dequantize, split_owner
+from benchmarks.forgetting.rows import Made
+from benchmarks.forgetting.scene import Scene, evenly
+from unlearning.attacks import Block, attack_suite, scene_of_block
+from unlearning.metrics import (
+    Measured,
+    TofuRecord,
+    gap_to_replay,
+    selectivity,
+    shared_knowledge,
+    tofu_forget_quality,
+    tofu_scores,
+    tofu_utility,
+)
+from unlearning.metrics.live import evaluate_tofu, measure, measure_privleak
+
+_PER_ITEM = ("probability", "extraction_strength", "exact_memorization")
+
+
+class Measurer:
+    """Measures the models of one scene; what of the full model and of the replay is needed for the
+    others is measured once."""
+
+    def __init__(self, scene: Scene, full: Totals, replayed: Totals) -> None:
+        self.scene, self.full, self.replayed = scene, full, replayed
+        self._records: dict[str, tuple[TofuRecord, dict[str, Measured]]] = {}
+        self._auc: float | None = None
+
+    def figures(self, row: str, made: Made) -> dict[str, Any]:
+        """Everything that is reported of a row, as JSON."""
+        record, others = self.ask(row, made.totals)
+        before, before_others = self.ask("full", self.full)
+        reference, reference_others = self.ask("replay", self.replayed)
+        now, then = (tofu_scores(it, "forget") for it in (record, before))
+        kept, held = (tofu_scores(it, "retain") for it in (record, before))
+        chosen = selectivity(
+            then["probability"].items,
+            now["probability"].items,
+            held["probability"].items,
+            kept["probability"].items,
+        )
+        quality = tofu_forget_quality(record, reference)
+        return {
+            "row": row,
+            "cost": {
+                "seconds": made.seconds,
+                "tokens": made.tokens,
+                "bytes_moved": made.moved,
+            },
+            "report": _brief(made.report),
+            "forget_quality": {"p": quality.value, **dict(quality.details)},
+            "utility": tofu_utility(record).value,
+            "utility_before": tofu_utility(before).value,
+            "selectivity": {"value": chosen.value, **dict(chosen.details)},
+            "shared": _plain(
+                shared_knowledge(
+                    before_others["shared probability"].items,
+                    others["shared probability"].items,
+                )
+            )
+            if self.scene.shared
+            else None,
+            "scores": {
+                name: {metric: score.value for metric, score in tofu_scores(record, name).items()}
+                for name in record.sets
+            },
+            "forget": {name: others[f"forget {name}"].value for name in _PER_ITEM},
+            "gaps": {
+                name: _gap(others[f"forget {name}"], reference_others[f"forget {name}"])
+                for name in _PER_ITEM
+            }
+            | {
+                "rouge_l_recall": _gap(
+                    now["rouge_l_recall"], tofu_scores(reference, "forget")["rouge_l_recall"]
+                )
+            },
+            "privleak": self.privleak(made.totals),
+            "attacks": self.attacks(row, made),
+        }
+
+    def ask(self, name: str, totals: Totals) -> tuple[TofuRecord, dict[str, Measured]]:
+        if name not in self._records:
+            scene = self.scene
+            assistant = scene.assistant(totals)
+            record = evaluate_tofu(
+                assistant, scene.probes, max_new_tokens=scene.config.measuring.max_new_tokens
+            )
+            others = {
+                f"forget {metric}": measure(metric, assistant, scene.probes["forget"])
+                for metric in _PER_ITEM
+            }
+            if scene.shared:
+                shared = evenly(scene.shared, scene.config.measuring.shared)
+                others["shared probability"] = measure("probability", assistant, shared)
+            self._records[name] = record, others
+        return self._records[name]
+
+    def privleak(self, totals: Totals) -> dict[str, Any]:
+        scene = self.scene
+        forget = evenly(scene.forget, len(scene.unseen))
+        if self._auc is None:
+            found = measure_privleak(scene.assistant(self.replayed), forget, scene.unseen)
+            self._auc = float(found.details["auc"])
+        found = measure_privleak(
+            scene.assistant(totals), forget, scene.unseen, reference_auc=self._auc
+        )
+        return {"value": found.value, **dict(found.details)}
+
+    def attacks(self, row: str, made: Made) -> dict[str, Any] | None:
+        """Of a model in one block; blocks behind a router are attacked by what they answer alone."""
+        scene, measuring = self.scene, self.scene.config.measuring
+        if scene.owner != SHARED or measuring.attacks == ():
+            return None
+        counters = {}
+        if made.counter is not None:
+            bits = scene.parameters.fraction_bits
+            values = dequantize(made.counter, fraction_bits=bits)
+            counters = {row: {split_owner(name)[1]: value for name, value in values.items()}}
+        block = Block(
+            model=scene.model,
+            parameters=scene.parameters,
+            unlearned=scene.tensors(made.totals),
+            original=scene.tensors(self.full),
+            replay=scene.tensors(self.replayed),
+            counters=counters,
+        )
+        n = measuring.attacked
+        with scene_of_block(
+            block,
+            evenly(scene.forget, n),
+            unseen=evenly(scene.unseen, n),
+            retain=evenly(scene.retain, n),
+            benign=evenly(scene.retain, n),
+        ) as attacked:
+            report = attack_suite(attacked, measuring.attacks, seeds=(scene.seed,))
+        return {
+            name: {key: it[key] for key in ("value", "replay_value", "gap", "seconds")}
+            for name, it in report["attacks"].items()
+        }
+
+
+def _gap(found: Measured, reference: Measured) -> dict[str, Any]:
+    gap = gap_to_replay(found, reference)
+    return {"value": gap.value, "low": gap.details["low"], "high": gap.details["high"]}
+
+
+def _plain(found: Measured) -> dict[str, Any]:
+    return {key: value for key, value in asdict(found).items() if key != "items"}
+
+
+def _brief(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a method's report fits a table: no curves, nothing that is not a plain value."""
+    found = {}
+    for key, value in report.items():
+        if isinstance(value, bool | int | str) or value is None:
+            found[key] = value
+        elif isinstance(value, float | np.floating):
+            found[key] = float(value) if math.isfinite(value) else None
+    return found

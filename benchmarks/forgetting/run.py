@@ -1,0 +1,127 @@
+"""Runs a benchmark of forgetting: python -m benchmarks.forgetting.run CONFIG
+
+For every coupling, seed and row one JSON file. What is there already is not run again, so a run that
+was cut off goes on where it was; runs for different seeds may go side by side (--seed).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters.errors import RescindError
+from benchmarks.forgetting.config import load
+from benchmarks.forgetting.measure import Measurer
+from benchmarks.forgetting.rows import make
+from benchmarks.forgetting.scene import Scene
+from training import load_base
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument(
+        "--model", help="base model folder or hub id, in place of the configured one"
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("runs/forgetting"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--seed", type=int, action="append", help="only this one; may be repeated")
+    parser.add_argument("--coupling", action="append")
+    parser.add_argument("--row", action="append")
+    arguments = parser.parse_args()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        run(arguments)
+    except RescindError as error:
+        sys.exit(f"{error.code}: {error}")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    config = load(arguments.config)
+    torch.set_num_threads(config.threads)
+    base = load_base(arguments.model or config.base)
+    name = config.name if arguments.model is None else f"{config.name}-{base.id[:8]}"
+    for coupling in arguments.coupling or config.couplings:
+        for seed in arguments.seed or config.seeds:
+            folder = arguments.results / name / coupling / f"seed-{seed}"
+            rows = list(arguments.row or config.rows[coupling])
+            todo = [row for row in rows if not (folder / f"{row}.json").exists()]
+            if not todo:
+                continue
+            say = Sayer(f"{coupling} seed {seed}")
+            work = arguments.work / name / base.id[:16] / coupling / f"seed-{seed}"
+            scene = Scene(config, coupling, seed, base, arguments.data, work, say)
+            _rows(scene, todo, folder, say)
+
+
+def _rows(scene: Scene, todo: list[str], folder: Path, say: Sayer) -> None:
+    full = make(scene, "full")
+    replayed = make(scene, "replay")
+    measurer = Measurer(scene, full.totals, replayed.totals)
+    known = {"full": full, "replay": replayed}
+    for row in todo:
+        say(f"{row} begins")
+        began = time.monotonic()
+        try:
+            made = known.get(row) or make(scene, row)
+            figures = measurer.figures(row, made)
+        except RescindError as error:
+            # A method that cannot be carried out is a result too.
+            figures = {"row": row, "failed": f"{error.code}: {error}"}
+        figures |= {
+            "replay_seconds": replayed.seconds,
+            "measured_in_seconds": time.monotonic() - began,
+            "conditions": conditions(scene),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{row}.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n")
+        temporary.replace(path)
+        say(f"{row} done in {time.monotonic() - began:.0f} s")
+
+
+def conditions(scene: Scene) -> dict[str, Any]:
+    """Machine, versions, n and seed."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_accelerator()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "base": scene.base.id,
+        "base_parameters": sum(p.numel() for p in scene.base.model.parameters()),
+        "seed": scene.seed,
+        "n": {name: len(probes) for name, probes in scene.probes.items()}
+        | {"unseen": len(scene.unseen)},
+        "config": scene.config.model_dump(mode="json"),
+    }
+
+
+def _accelerator() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+class Sayer:
+    """Progress on standard error, with the time since the beginning."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.began = what, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        sys.stderr.write(f"[{time.monotonic() - self.began:7.1f} s] {self.what}: {text}\n")
+
+
+if __name__ == "__main__":
+    main()
