@@ -56,7 +56,7 @@ def run(config: AggregatorConfig, stop: threading.Event) -> None:
 
 @contextmanager
 def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
-    account = _load_account(config)
+    account = load_account(config)
     try:
         document = config.aggregator.parameters.read_bytes()
     except OSError as error:
@@ -282,7 +282,7 @@ def claim_state(claim: Claim | None, now: int) -> ClaimState:
 
 def post_bond(config: AggregatorConfig) -> dict[str, object]:
     """Pay what the aggregator's bond lacks, after it was slashed say. Raises ContractRefused."""
-    account = _load_account(config)
+    account = load_account(config)
     consortium = open_consortium(config, account)
     lacking = consortium.required_aggregator_bond() - consortium.aggregator_bond()
     transaction = consortium.post_aggregator_bond(lacking).tx_hash if lacking > 0 else None
@@ -318,7 +318,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
     }
 
 
-def _load_account(config: AggregatorConfig) -> Account:
+def load_account(config: AggregatorConfig) -> Account:
     path = config.identity.password_file
     try:
         password = path.read_text(encoding="utf-8").strip()

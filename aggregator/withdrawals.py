@@ -178,7 +178,7 @@ class Withdrawals:
             chain_id=self._consortium.deployment.chain_id,
             withdrawals=self._consortium.deployment.withdrawals,
             withdrawal_id=it.id,
-            method=it.method.value,  # type: ignore[arg-type]
+            method=it.method.value,
             organization=it.organization,
             subject=it.subject,
             coupling=self._parameters.coupling,

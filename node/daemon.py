@@ -9,7 +9,7 @@ import structlog
 
 from adapters.errors import RescindError
 from contracts import ChainUnavailable, ContractRefused, Member, MemberStatus, RoundState
-from node import settle, updates, watch
+from node import settle, tasks, updates, watch, withdrawals
 from node.config import NodeConfig
 from node.session import Session, load_account, open_consortium, open_session
 from node.state import Plan, Step, View, plan
@@ -41,7 +41,13 @@ class Node:
             Step.UPLOAD: lambda it: updates.upload(session, it.round_id),
             Step.REVEAL: lambda it: updates.reveal(session, it.round_id),
             Step.SETTLE: lambda it: settle.settle(session, it.round_id),
-            Step.RECORD_WITHDRAWAL: lambda _: settle.record_withdrawal(session),
+            Step.RECORD_WITHDRAWAL: lambda it: withdrawals.record(session, it.withdrawal_id),
+            Step.RETRAIN: lambda it: withdrawals.retrain(session, it.withdrawal_id, it.round_id),
+            Step.COUNTER_TRAIN: lambda it: withdrawals.counter_train(session, it.withdrawal_id),
+            Step.OFFER: lambda it: withdrawals.offer(session, it.withdrawal_id, it.round_id),
+            Step.DEPOSIT: lambda it: withdrawals.deposit(session, it.withdrawal_id, it.round_id),
+            Step.READY: lambda it: withdrawals.ready(session, it.withdrawal_id),
+            Step.RECORD_CLOSED: lambda it: withdrawals.record_closed(session, it.withdrawal_id),
             Step.RECLAIM: lambda _: settle.reclaim(session),
             Step.CHECK_CLAIM: lambda _: watch.check_claim(session),
             Step.ENFORCE_WITHDRAWAL: lambda it: watch.enforce_withdrawal(session, it.withdrawal_id),
@@ -108,7 +114,8 @@ def look(session: Session) -> View:
         unchecked_claim=contestable and journal.get(watch.claim_key(claim)) is None,  # type: ignore[arg-type]
         latest_model=consortium.latest_model_id(),
         held=frozenset(held),
-        withdrawal_recorded=bool(journal.get("withdrawal-recorded", False)),
+        task=tasks.next_task(session),
+        holds_out=tasks.holds_out(session),
     )
     if not round_id:
         return view
@@ -179,16 +186,12 @@ def status(config: NodeConfig) -> dict[str, object]:
         "quality": journal.get("quality", 0.0),
         "decisions": decisions,
         "anchored_size": anchored.size,
+        "withdrawals": [
+            f"{w.id}: {w.method.value}, {w.state.value}"
+            for w in consortium.withdrawals()
+            if w.organization == account.address
+        ],
     }
-
-
-def request_withdrawal(config: NodeConfig) -> dict[str, object]:
-    """Put the request for one's removal on chain. Raises ContractRefused when it is there already."""
-    account = load_account(config)
-    consortium = open_consortium(config, account)
-    receipt = consortium.request_withdrawal()
-    mine = [w for w in consortium.withdrawals() if w.organization == account.address][-1]
-    return {"withdrawal": mine.id, "deadline": mine.deadline, "transaction": receipt.tx_hash}
 
 
 def _ignore(_: object) -> None:

@@ -14,6 +14,7 @@ from adapters.errors import ConfigError
 from contracts import Account, Chain, Consortium, Deployment, Member, MemberStatus
 from ledger import Ledger, load_key
 from node.config import NodeConfig
+from node.subjects import withdrawn_subjects
 from protocol import AggregatorClient, Journal, fingerprint
 
 if TYPE_CHECKING:
@@ -57,6 +58,12 @@ class Session:
 
     @property
     def examples(self) -> list[Example]:
+        """What one trains on: without the data subjects who were withdrawn."""
+        gone = withdrawn_subjects(self.journal)
+        return [example for example in self.all_examples if example.subject not in gone]
+
+    @property
+    def all_examples(self) -> list[Example]:
         if "examples" not in self._cache:
             from training import read_examples
 

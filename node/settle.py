@@ -52,8 +52,6 @@ def settle(session: Session, round_id: int) -> None:
     fact = journal.get(f"round/{round_id:06d}/decision")
     action, before = action_of(fact), Observation(**fact["observation"])
     contributed = me in {c.organization for c in consortium.contributions(round_id)}
-    if contributed:
-        journal.set("residual", journal.get(f"round/{round_id:06d}/update")["residual"])
     paid = consortium.credited(round_id, me)
     quality = journal.get(f"round/{round_id:06d}/quality")
     if quality is None:
@@ -106,18 +104,6 @@ def anchor(session: Session) -> None:
     if size and (known.size, known.root) != (size, root):
         session.consortium.write_anchor(size, root)
     session.ledger.write_seal()
-
-
-def record_withdrawal(session: Session) -> None:
-    """The ledger says that everything was asked back; the request itself is on chain."""
-    mine = [w for w in session.consortium.withdrawals() if w.organization == session.me]
-    session.ledger.append(
-        "withdrawal",
-        {"withdrawal": mine[-1].id, "requested_at": mine[-1].requested_at, "scope": "organization"},
-        key=f"withdrawal/{mine[-1].id}",
-    )
-    anchor(session)
-    session.journal.set("withdrawal-recorded", True)
 
 
 def reclaim(session: Session) -> None:

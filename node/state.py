@@ -20,6 +20,12 @@ class Step(Enum):
     REVEAL = "reveal"
     SETTLE = "settle"
     RECORD_WITHDRAWAL = "record-withdrawal"
+    RETRAIN = "retrain"
+    COUNTER_TRAIN = "counter-train"
+    OFFER = "offer"
+    DEPOSIT = "deposit"
+    READY = "ready"
+    RECORD_CLOSED = "record-closed"
     RECLAIM = "reclaim"
     CHECK_CLAIM = "check-claim"
     ENFORCE_WITHDRAWAL = "enforce-withdrawal"
@@ -37,6 +43,21 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a withdrawal asks of the node next: to record that it was asked for or `closed`, to bring
+    the delta of a round (0: a counter-delta) further, or to say that it is `complete`."""
+
+    withdrawal_id: int
+    round_id: int = 0
+    recorded: bool = True
+    closed: bool = False
+    complete: bool = False
+    counter: bool = False
+    made: bool = False
+    offered: bool = False
+
+
+@dataclass(frozen=True)
 class View:
     """`unsettled`: a round that is over and was decided on, not yet settled; 0 for none.
 
@@ -44,7 +65,8 @@ class View:
     were downloaded and checked (0, the base model, always is). `reclaimable`: bond, reward or
     compensation can be taken out. `overdue`: a withdrawal to enforce; 0 for none. `late`: the round
     is past its deadline and the aggregator does not move it on. `unchecked_claim`: a sum was claimed
-    that the chain does not add up, and this node has not yet.
+    that the chain does not add up, and this node has not yet. `task`: what a withdrawal asks next.
+    `holds_out`: one takes part in no round, because a data subject's withdrawal is open.
     """
 
     status: MemberStatus
@@ -63,7 +85,8 @@ class View:
     trained: bool = False
     submitted: bool = False
     unsettled: int = 0
-    withdrawal_recorded: bool = False
+    task: Task | None = None
+    holds_out: bool = False
     overdue: int = 0
     late: bool = False
     unchecked_claim: bool = False
@@ -80,26 +103,26 @@ def plan(view: View) -> Plan:
         return Plan(Step.CHECK_CLAIM, view.round_id)
     if view.late:
         return Plan(Step.ENFORCE_ROUND, view.round_id)
-    if view.status in (MemberStatus.WITHDRAWING, MemberStatus.WITHDRAWN):
-        return _after_withdrawing(view)
-    if view.status is MemberStatus.LEFT and view.reclaimable:
-        return Plan(Step.RECLAIM)
     if view.status is not MemberStatus.ACTIVE:
-        return Plan(Step.WAIT)
+        return _without_rounds(view)
     if view.latest_model not in view.held:
         return Plan(Step.ADOPT, model_id=view.latest_model)
     if view.unsettled:
         return Plan(Step.SETTLE, view.unsettled)
     if view.round_state is RoundState.OPEN and view.answer is AnswerState.NONE:
-        return _answer(view)
-    if view.round_state is RoundState.COMMITTED and view.answer is AnswerState.COMMITTED:
-        return _open_commitment(view)
-    return Plan(Step.WAIT)
+        step = _answer(view)
+    elif view.round_state is RoundState.COMMITTED and view.answer is AnswerState.COMMITTED:
+        step = _open_commitment(view)
+    else:
+        step = Plan(Step.WAIT)
+    return _on_withdrawal(view.task) if step.step is Step.WAIT and view.task else step
 
 
 def _answer(view: View) -> Plan:
     if view.now > view.commit_deadline:
         return Plan(Step.WAIT)
+    if view.holds_out:
+        return Plan(Step.SIT_OUT, view.round_id)
     if not view.decided:
         return Plan(Step.DECIDE, view.round_id)
     if not view.takes_part:
@@ -115,9 +138,21 @@ def _open_commitment(view: View) -> Plan:
     return Plan(Step.REVEAL if view.submitted else Step.UPLOAD, view.round_id)
 
 
-def _after_withdrawing(view: View) -> Plan:
-    if not view.withdrawal_recorded:
-        return Plan(Step.RECORD_WITHDRAWAL)
-    if view.reclaimable:
-        return Plan(Step.RECLAIM)
-    return Plan(Step.WAIT)
+def _without_rounds(view: View) -> Plan:
+    if view.task:
+        return _on_withdrawal(view.task)
+    return Plan(Step.RECLAIM if view.reclaimable else Step.WAIT)
+
+
+def _on_withdrawal(task: Task) -> Plan:
+    if not task.recorded:
+        return Plan(Step.RECORD_WITHDRAWAL, withdrawal_id=task.withdrawal_id)
+    if task.closed:
+        return Plan(Step.RECORD_CLOSED, withdrawal_id=task.withdrawal_id)
+    if task.complete:
+        return Plan(Step.READY, withdrawal_id=task.withdrawal_id)
+    if not task.made:
+        step = Step.COUNTER_TRAIN if task.counter else Step.RETRAIN
+    else:
+        step = Step.DEPOSIT if task.offered else Step.OFFER
+    return Plan(step, task.round_id, withdrawal_id=task.withdrawal_id)

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import structlog
 from safetensors.numpy import load_file, save_file
 
 from adapters import (
     HIDING,
+    StoreMissing,
+    Term,
+    Totals,
     adapter_totals,
-    block,
     decode,
     encode,
     hiding_block,
-    materialize,
     owner,
     qualify,
-    quantize,
 )
-from adapters.errors import RescindError
+from adapters.errors import DataError, RescindError
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
 from ledger import manifest_root
 from node.session import Session
+from node.subjects import withdrawn_subjects
 from protocol import WrongPhase, sign_typed, split, update_typed_data
+
+if TYPE_CHECKING:
+    from training import Example
 
 
 def decide(session: Session, round_id: int) -> None:
@@ -77,79 +83,110 @@ def train(session: Session, round_id: int) -> None:
 
 
 def _train(session: Session, round_id: int) -> None:
-    from training import choose, digest_on, round_seed, train_round
-
-    parameters, me = session.parameters, session.me
-    action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))
-    who = owner(parameters.layout, me)
     parent = session.consortium.round(round_id).parent_model
-    start = materialize(
-        block(_adapter(session, parent), who), parameters.shapes, parameters=parameters, owner=who
-    )
-    seed = round_seed(parameters.seed, me, round_id)
-    examples = choose(session.examples, action.data_fraction, seed)
-    steps = max(1, round(parameters.training.steps_per_round * action.effort))
-    result = train_round(
-        session.model,
-        parameters,
-        start,
-        examples,
-        steps=steps,
-        seed=seed,
-        progress=lambda _: session.halt_if_stopped(),
-    )
-    update = {
-        qualify(who, name): value.astype(np.float64) - start[name]
-        for name, value in result.tensors.items()
-    }
-    quantized = quantize(
-        update,
-        _residual(session),
-        fraction_bits=parameters.fraction_bits,
-        clip_norm=parameters.clip_norm,
-    )
-    delta = dict(quantized.delta)
-    if parameters.hiding:
-        delta[qualify(who, HIDING)] = hiding_block()
-    artifact = session.store.put(encode(delta))
-    digest_root = digest_on(delta, session.model.base.device).root
-    residual_name = _save_residual(session, artifact, quantized.residual)
-    salt = secrets.token_bytes(32)
-    root = manifest_root(
-        (f"{e.subject}\0{e.question}\0{e.answer}".encode() for e in examples), salt
-    )
+    content = session.consortium.content(parent)
+    made = make_delta(session, round_id, _adapter(session, parent), residual_of(session, content))
     session.ledger.append(
-        "training-run",
-        {
-            "round": round_id,
-            "artifact": artifact,
-            "digest_root": digest_root,
-            "manifest_root": root.hex(),
-            "manifest_salt": salt.hex(),
-            "examples": result.examples,
-            "steps": result.steps,
-            "tokens": result.tokens,
-            "first_loss": result.first_loss,
-            "last_loss": result.last_loss,
-            "seconds": round(result.seconds, 3),
-            "device": str(session.model.base.device),
-            "norm": quantized.norm,
-            "clipped": quantized.clipped,
-        },
-        key=f"training-run/{round_id}",
+        "training-run", {"round": round_id, **made.run}, key=f"training-run/{round_id}"
     )
     nonce = int(session.journal.get("nonce", 0)) + 1
     session.journal.set("nonce", nonce)
     session.journal.set(
         f"round/{round_id:06d}/update",
-        {
-            "artifact": artifact,
-            "digest_root": digest_root,
-            "salt": secrets.token_hex(32),
-            "nonce": nonce,
-            "residual": residual_name,
-        },
+        {**made.fact, "salt": secrets.token_hex(32), "nonce": nonce},
     )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A delta in one's own store. `fact`: what the journal keeps of it; `run`: what the ledger says of
+    its training."""
+
+    fact: dict[str, Any]
+    run: dict[str, Any]
+
+
+def make_delta(
+    session: Session, round_id: int, adapter: Totals, residual: dict[str, Any] | None
+) -> Made:
+    """Train one's part in a round from `adapter`, as it was decided then, and store it."""
+    from training import digest_on
+    from training.contribution import contribute
+
+    parameters, me = session.parameters, session.me
+    action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))
+    examples = session.examples
+    found = contribute(
+        session.model,
+        parameters,
+        me,
+        round_id,
+        adapter,
+        examples,
+        residual,
+        steps=max(1, round(parameters.training.steps_per_round * action.effort)),
+        data_fraction=action.data_fraction,
+        progress=lambda _: session.halt_if_stopped(),
+    )
+    delta = dict(found.quantized.delta)
+    if parameters.hiding:
+        delta[qualify(owner(parameters.layout, me), HIDING)] = hiding_block()
+    artifact = session.store.put(encode(delta))
+    salt = secrets.token_bytes(32)
+    fact = {
+        "artifact": artifact,
+        "digest_root": digest_on(delta, session.model.base.device).root,
+        "residual": save_residual(session, artifact, found.quantized.residual),
+        "manifest_root": _manifest(found.examples, salt),
+        "manifest_salt": salt.hex(),
+        "data_hash": _data_hash(examples, salt),
+        "without": sorted(withdrawn_subjects(session.journal)),
+    }
+    result = found.result
+    run = {
+        **{k: v for k, v in fact.items() if k not in ("residual", "data_hash", "without")},
+        "examples": result.examples,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "first_loss": result.first_loss,
+        "last_loss": result.last_loss,
+        "seconds": round(result.seconds, 3),
+        "device": str(session.model.base.device),
+        "norm": found.quantized.norm,
+        "clipped": found.quantized.clipped,
+    }
+    return Made(fact, run)
+
+
+def check_data(session: Session, round_id: int) -> None:
+    """Raises DataError when one's data is not what a round was trained on, as far as it can be told:
+    nothing is compared where a data subject was withdrawn since."""
+    gone = sorted(withdrawn_subjects(session.journal))
+    facts = {
+        **session.journal.all(f"round/{round_id:06d}/update"),
+        **session.journal.all("retrained/"),
+    }
+    for key, fact in facts.items():
+        about = key.startswith("round/") or key.endswith(f"/{round_id:06d}")
+        if not about or fact.get("without") != gone:
+            continue
+        found = _data_hash(session.examples, bytes.fromhex(fact["manifest_salt"]))
+        if found != fact["data_hash"]:
+            raise DataError(
+                f"{session.config.node.data} is not what round {round_id} was trained on: put back "
+                "the rows that it had then, in their order"
+            )
+
+
+def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
+    """Of all that could be chosen from, in its order, which the choice depends on."""
+    rows = "\0".join(f"{e.subject}\0{e.question}\0{e.answer}" for e in examples)
+    return hashlib.sha256(salt + rows.encode()).hexdigest()
+
+
+def _manifest(examples: Iterable[Example], salt: bytes) -> str:
+    rows = (f"{e.subject}\0{e.question}\0{e.answer}".encode() for e in examples)
+    return manifest_root(rows, salt).hex()
 
 
 def commit(session: Session, round_id: int) -> None:
@@ -205,14 +242,24 @@ def _adapter(session: Session, model_id: int) -> dict[str, Any]:
     return dict(decode(session.store.get(session.consortium.model(model_id).adapter_id)))
 
 
-def _residual(session: Session) -> dict[str, Any] | None:
-    """What rounding lost in the last round that this organization contributed to."""
-    name = session.journal.get("residual")
-    return load_file(session.config.node.state_dir / name) if name else None
+def residual_of(session: Session, content: Iterable[Term]) -> dict[str, Any] | None:
+    """What rounding lost in the last of one's own deltas in a model, None without any."""
+    mine = [t for t in content if t.round_id and t.organization == session.me]
+    if not mine:
+        return None
+    last = max(mine, key=lambda term: term.round_id)
+    path = session.config.node.state_dir / _residual_name(last.artifact_id)
+    if not path.is_file():
+        raise StoreMissing(f"{path} is not there: it belongs to the delta of round {last.round_id}")
+    return load_file(path)
 
 
-def _save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> str:
-    name = f"residual-{artifact}.safetensors"
+def _residual_name(artifact: str) -> str:
+    return f"residual-{artifact}.safetensors"
+
+
+def save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> str:
+    name = _residual_name(artifact)
     path = session.config.node.state_dir / name
     temporary = path.with_suffix(".new")
     save_file(residual, temporary)

@@ -1,17 +1,26 @@
-"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events"""
+"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events|attest"""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rescind.console import out, plain, print_facts, print_json, print_rows, reported_errors
 from rescind.daemon_commands import JsonOption
-from rescind.public_record import ContractsOption, RpcOption, RunArgument, open_record
+from rescind.public_record import (
+    ContractsOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+    RunArgument,
+    open_account,
+    open_record,
+)
 
 if TYPE_CHECKING:
     from audit import ModelRow
@@ -230,6 +239,49 @@ def audit_events(
                 "args": {key: _json_value(value) for key, value in event.args.items()},
             }
             sys.stdout.write(json.dumps(line) + "\n")
+
+
+@audit_app.command("attest")
+def audit_attest(
+    evidence: Annotated[Path, typer.Argument(help="The evidence that the aggregator wrote.")],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    file: Annotated[
+        Path, typer.Option("--out", help="Where to write the attestation, or a folder for it.")
+    ] = Path(),
+    artifacts: Annotated[
+        list[Path] | None, typer.Option(help="A folder of artifacts; may be repeated.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="The new adapter's file.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """As an auditor: check the evidence of a replay or a counter-training, and sign it."""
+    from audit.attest import attest
+    from devnet.layout import RunFolder
+    from unlearning.evidence import EvidenceDocument
+
+    with reported_errors():
+        record = open_record(run, rpc, contracts)
+        stores = artifacts or ([RunFolder(run).store] if run is not None else [])
+        document = EvidenceDocument.read(evidence)
+        account = open_account(keystore, password_file)
+        made, findings = attest(record, document, account, artifacts=stores, adapter=adapter)
+        name = f"withdrawal-{made.withdrawal_id}-model-{made.source}-{made.auditor}.json"
+        path = file / name if file.is_dir() else file
+        made.save(path)
+        if as_json:
+            print_json(
+                {"attestation": str(path), **made.model_dump(mode="json")}
+                | {"findings": [asdict(it) for it in findings]}
+            )
+            return
+        for it in findings:
+            status = "passed " if it.made else "skipped"
+            out.print(plain(f"{status}  {it.name:<11} {it.detail}"), soft_wrap=True)
+        out.print(plain(f"attested by {made.auditor}: {path}"), soft_wrap=True)
 
 
 def _json_value(value: object) -> object:

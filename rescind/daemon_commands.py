@@ -1,4 +1,4 @@
-"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond"""
+"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond|certify"""
 
 from __future__ import annotations
 
@@ -117,6 +117,27 @@ def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
                 ) from error
             raise
         print_facts(done, as_json=as_json)
+
+
+@aggregator_app.command("certify")
+def aggregator_certify(
+    config: ConfigOption,
+    withdrawal: Annotated[int, typer.Option(help="Its number; it must be closed.")],
+    file: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the certificate of a closed withdrawal, signed by the aggregator."""
+    import aggregator
+    from aggregator.daemon import load_account, open_consortium
+    from audit import build_certificate
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        account = load_account(loaded)
+        made = build_certificate(open_consortium(loaded, account), withdrawal, issuer=account)
+        made.save(file)
+        facts = {"certificate": str(file), "withdrawal": withdrawal, "method": made.method}
+        print_facts({**facts, "issuer": made.issuer}, as_json=as_json)
 
 
 def _show(status: Mapping[str, object], *, as_json: bool) -> None:

@@ -80,16 +80,42 @@ def org_sign(
 
 
 @withdraw_app.command("request")
-def withdraw_request(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Ask on chain for everything that one contributed to be removed. It cannot be taken back."""
+def withdraw_request(
+    config: ConfigOption,
+    method: Annotated[
+        str, typer.Option(help="removal, replacement, replay or counter-training.")
+    ] = "removal",
+    subject: Annotated[
+        str | None, typer.Option(help="Whose data, as in the data file; all of it by default.")
+    ] = None,
+    counter_method: Annotated[
+        str | None, typer.Option("--with", help="How to counter-train: npo, grad_diff, ...")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of that method, NAME=VALUE; may be repeated."),
+    ] = None,
+    retain: Annotated[
+        Path | None, typer.Option(help="More pairs that counter-training is to keep, JSONL.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask on chain for what one contributed to be taken back. It cannot be undone. The node carries
+    its part out; leave it running."""
     import node
+    from rescind.values import assignments
 
     with reported_errors():
-        made = node.request_withdrawal(load_config(config, node.NodeConfig))
+        request = node.Request(method, subject, counter_method, assignments(settings or ()), retain)
+        made = node.request_withdrawal(load_config(config, node.NodeConfig), request)
         if as_json:
             print_json(made)
         else:
-            out.print(f"withdrawal {made['withdrawal']} is on chain: {made['transaction']}")
+            out.print(
+                f"withdrawal {made['withdrawal']} ({made['method']}, {made['state']}) is on chain: "
+                f"{made['transaction']}",
+                soft_wrap=True,
+            )
 
 
 @withdraw_app.command("status")

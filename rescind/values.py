@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from adapters.errors import ConfigError
 
@@ -28,4 +29,15 @@ def fingerprint(text: str) -> str:
         raise ConfigError(
             f"{text!r} is not a fingerprint: 64 hexadecimal digits, as rescind org sign prints them"
         )
+    return found
+
+
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE each. Raises ConfigError."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            raise ConfigError(f"{text!r} is no setting: write NAME=VALUE")
+        found[name.strip()] = value.strip()
     return found

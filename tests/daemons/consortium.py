@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 import tomli_w
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
+from adapters import Coupling
 from agents import ACTIONS
 from contracts import Consortium, RoundState
 from devnet.chain import CHAIN_ID, free_port, stop_chain
@@ -66,16 +67,25 @@ def consortium(
     challenge_seconds: int = 0,
     confirmations: int = 0,
     hiding: bool = False,
+    coupling: Coupling = "isolated",
+    absent: str = "",
+    without: Sequence[str] = (),
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
+    """`absent`: an organization that never joins; `without`: data subjects whom nobody has."""
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
+    data = {
+        name: [e for e in rows if e.subject not in without]
+        for name, rows in corpus.organizations.items()
+        if name != absent
+    }
     base = load_base(BASE_MODEL)
-    model = LoraModel(base, default_lora("isolated"))
-    parameters = default_parameters("isolated", base.id, model.shapes, seed=1)
+    model = LoraModel(base, default_lora(coupling))
+    parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
     quick = parameters.training.model_copy(update={"steps_per_round": 2})
     parameters = parameters.model_copy(update={"training": quick, "hiding": hiding})
     facts = RunFacts(
         seed=1,
-        coupling="isolated",
+        coupling=coupling,
         model=str(BASE_MODEL),
         rounds=rounds,
         chain_id=CHAIN_ID,
@@ -84,11 +94,11 @@ def consortium(
         organizations={},
     )
     if same_as is not None:
-        copy_identities(same_as, run, list(corpus.organizations))
-    for name in corpus.organizations:
+        copy_identities(same_as, run, list(data))
+    for name in data:
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 1), ACTIONS[-1]))
-    record = start_consortium(run, facts, parameters, corpus.organizations, [], challenge_seconds)
-    folders = {name: run.organization(name) for name in corpus.organizations}
+    record = start_consortium(run, facts, parameters, data, [], challenge_seconds)
+    folders = {name: run.organization(name) for name in data}
     daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
     toml = run.aggregator / "aggregator.toml"
     daemons["aggregator"] = Daemon("aggregator", toml, run.aggregator / "aggregator.log")

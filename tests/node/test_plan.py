@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from contracts import AnswerState, MemberStatus, RoundState
-from node import Plan, Step, View, plan
+from node import Plan, Step, Task, View, plan
 
 IDLE = View(
     status=MemberStatus.ACTIVE,
@@ -51,18 +51,29 @@ COMMITTED = dataclasses.replace(
         (COMMITTED, {"submitted": True, "answer": AnswerState.REVEALED}, Plan(Step.WAIT)),
         (COMMITTED, {"now": 201}, Plan(Step.WAIT)),
         (COMMITTED, {"trained": False}, Plan(Step.WAIT)),
-        (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.RECORD_WITHDRAWAL)),
-        (OPEN, {"status": MemberStatus.WITHDRAWING, "withdrawal_recorded": True}, Plan(Step.WAIT)),
+        (
+            OPEN,
+            {"status": MemberStatus.WITHDRAWING, "task": Task(4, recorded=False)},
+            Plan(Step.RECORD_WITHDRAWAL, withdrawal_id=4),
+        ),
+        (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.WAIT)),
+        (IDLE, {"status": MemberStatus.WITHDRAWN, "reclaimable": True}, Plan(Step.RECLAIM)),
+        (IDLE, {"status": MemberStatus.WITHDRAWN}, Plan(Step.WAIT)),
         (
             IDLE,
-            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True, "reclaimable": True},
-            Plan(Step.RECLAIM),
+            {"status": MemberStatus.WITHDRAWN, "task": Task(4, closed=True), "reclaimable": True},
+            Plan(Step.RECORD_CLOSED, withdrawal_id=4),
         ),
-        (
-            IDLE,
-            {"status": MemberStatus.WITHDRAWN, "withdrawal_recorded": True},
-            Plan(Step.WAIT),
-        ),
+        (IDLE, {"task": Task(4, 2)}, Plan(Step.RETRAIN, 2, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, 0, counter=True)}, Plan(Step.COUNTER_TRAIN, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, 2, made=True)}, Plan(Step.OFFER, 2, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, 2, made=True, offered=True)}, Plan(Step.DEPOSIT, 2, 0, 4)),
+        (IDLE, {"task": Task(4, complete=True)}, Plan(Step.READY, withdrawal_id=4)),
+        (OPEN, {"task": Task(4, 2)}, Plan(Step.DECIDE, 3)),
+        (OPEN, {"task": Task(4, 2), "holds_out": True}, Plan(Step.SIT_OUT, 3)),
+        (OPEN, {"holds_out": True, "decided": True, "trained": True}, Plan(Step.SIT_OUT, 3)),
+        (COMMITTED, {"task": Task(4, 2), "holds_out": True}, Plan(Step.UPLOAD, 3)),
+        (IDLE, {"task": Task(4, 2), "latest_model": 2}, Plan(Step.ADOPT, model_id=2)),
         (IDLE, {"status": MemberStatus.LEFT, "reclaimable": True}, Plan(Step.RECLAIM)),
         (OPEN, {"overdue": 2}, Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=2)),
         (

@@ -1,0 +1,296 @@
+"""A node's part in withdrawals: records, deltas made again or to counteract, offers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from adapters import (
+    ZERO_DIGEST,
+    ArtifactWrongDigest,
+    OutOfBounds,
+    Term,
+    Totals,
+    adapter_totals,
+    artifact_id,
+    block,
+    decode,
+    digest,
+    encode,
+    l2_norm,
+    materialize,
+    owner,
+)
+from contracts import NO_ADAPTER, DeltaId, ModelKind, Withdrawal
+from node import settle
+from node.requests import forget_and_retain, read_settings
+from node.session import Session
+from node.subjects import request_key
+from node.tasks import delta_key, flag_key
+from node.updates import check_data, make_delta, residual_of, save_residual
+from protocol import NotPublished, offer_typed_data, sign_typed, split
+from unlearning.amended import Amended, amended_model, start_of
+from unlearning.evidence import canonical_json
+
+
+def record(session: Session, withdrawal_id: int) -> None:
+    """The ledger says what was asked for, and of whom; on chain is a hash."""
+    it = _withdrawal(session, withdrawal_id)
+    note = session.journal.get(request_key(it.subject))
+    if note is not None:
+        session.journal.set(request_key(it.subject), {**note, "withdrawal": it.id})
+    payload = {
+        "withdrawal": it.id,
+        "event": "requested",
+        "requested_at": it.requested_at,
+        "method": it.method.value,
+        "scope": "subject" if it.subject else "organization",
+        "expelled": it.expelled,
+    }
+    if it.subject:
+        known = note or {"subject": None, "salt": None}
+        payload |= {"commitment": it.subject, "subject": known["subject"], "salt": known["salt"]}
+    subject = note["subject"] if note else None
+    session.ledger.append("withdrawal", payload, subject=subject, key=f"withdrawal/{it.id}")
+    settle.anchor(session)
+    session.journal.set(flag_key(it.id, "recorded"), True)
+    if it.subject and note is None:
+        why = "the node's journal does not know whom the withdrawal is for"
+        _give_up(session, it, why)
+
+
+def record_closed(session: Session, withdrawal_id: int) -> None:
+    it = _withdrawal(session, withdrawal_id)
+    payload = {
+        "withdrawal": it.id,
+        "event": "closed",
+        "method": it.method.value,
+        "model": it.closed_model,
+        "evidence": it.evidence,
+    }
+    session.ledger.append("withdrawal", payload, key=f"withdrawal/{it.id}/closed")
+    settle.anchor(session)
+    session.journal.set(flag_key(it.id, "closed"), True)
+
+
+def retrain(session: Session, withdrawal_id: int, round_id: int) -> None:
+    """Train one's delta of a round again, without who was withdrawn, and keep it."""
+    it = _withdrawal(session, withdrawal_id)
+    consortium = session.consortium
+    check_data(session, round_id)
+    amended = amended_model(consortium, it, consortium.latest_model_id())
+    start_id, adapter = _start(session, it, amended, round_id)
+    before = [t for t in amended.terms if 0 < t.round_id < round_id]
+    made = make_delta(session, round_id, adapter, residual_of(session, before))
+    registered = {
+        c.artifact_id for c in consortium.contributions(round_id) if c.organization == session.me
+    }
+    seed = _round_seed(session, round_id)
+    report = {"start": start_id, "seed": seed, **_said(made.run)}
+    fact = {**made.fact, "report": report, "unchanged": made.fact["artifact"] in registered}
+    session.ledger.append(
+        "training-run",
+        {"withdrawal": it.id, "round": round_id, "start": start_id, "seed": seed, **made.run},
+        key=f"withdrawal/{it.id}/training-run/{round_id}",
+    )
+    session.journal.set(delta_key(it.id, round_id), fact)
+
+
+def counter_train(session: Session, withdrawal_id: int) -> None:
+    """Train a delta that counteracts, on the head. What the guard does not find right is not offered."""
+    it = _withdrawal(session, withdrawal_id)
+    note = session.journal.get(request_key(it.subject)) or {}
+    head = session.consortium.latest_model_id()
+    settle.adopt(session, head)
+    start_id = session.consortium.model(head).adapter_id
+    problem = _problem(session, it, note, start_id)
+    from unlearning.problem import counter_delta
+    from unlearning.registry import METHODS
+
+    method = METHODS[note["counter_method"]]
+    outcome = method.run(problem, read_settings(method.settings, note["settings"]))
+    report = {
+        **_plain(outcome.report),
+        "start": start_id,
+        "model": head,
+        "seed": problem.seed,
+        "method": method.name,
+        "source": method.source,
+        "settings": note["settings"],
+        "forget": len(problem.forget),
+        "retain": len(problem.retain),
+    }
+    report.setdefault("verdict", "ok")
+    subject = note["subject"]
+    payload = {"withdrawal": it.id, "event": "counter-trained", "report": report}
+    session.ledger.append("withdrawal", payload, subject=subject, key=f"withdrawal/{it.id}/counter")
+    if _state(report["verdict"]) != "ok":
+        _give_up(session, it, f"the guard finds: {report['verdict']}")
+        return
+    found = counter_delta(problem, outcome)
+    artifact = session.store.put(encode(found.delta))
+    fact = {
+        "artifact": artifact,
+        "digest_root": digest(found.delta).root,
+        "residual": save_residual(session, artifact, found.residual),
+        "report": report,
+    }
+    session.journal.set(delta_key(it.id, 0), fact)
+
+
+def offer(session: Session, withdrawal_id: int, round_id: int) -> None:
+    fact = session.journal.get(delta_key(withdrawal_id, round_id))
+    delta = DeltaId(fact["artifact"], fact["digest_root"])
+    session.consortium.offer(withdrawal_id, round_id, delta)
+
+
+def deposit(session: Session, withdrawal_id: int, round_id: int) -> None:
+    """Send what was offered, with a signed report of its training."""
+    fact = session.journal.get(delta_key(withdrawal_id, round_id))
+    data, report = session.store.get(fact["artifact"]), canonical_json(fact["report"])
+    document = offer_typed_data(
+        chain_id=session.consortium.deployment.chain_id,
+        rounds_address=session.consortium.deployment.rounds,
+        withdrawal_id=withdrawal_id,
+        round_id=round_id,
+        artifact_id=fact["artifact"],
+        size=len(data),
+        report=report,
+    )
+    manifest, _ = split(data)
+    session.client.upload(data)
+    signature = sign_typed(document, session.account.key)
+    session.client.submit_offered(withdrawal_id, round_id, manifest, report, signature)
+    payload = {
+        "withdrawal": withdrawal_id,
+        "event": "offered",
+        "round": round_id,
+        "artifact": fact["artifact"],
+        "digest_root": fact["digest_root"],
+    }
+    key = f"withdrawal/{withdrawal_id}/offered/{round_id}"
+    session.ledger.append("withdrawal", payload, key=key)
+    settle.anchor(session)
+    session.journal.set(flag_key(withdrawal_id, f"deposited/{round_id:06d}"), True)
+
+
+def ready(session: Session, withdrawal_id: int) -> None:
+    session.consortium.ready(withdrawal_id)
+
+
+def _start(session: Session, it: Withdrawal, amended: Amended, round_id: int) -> tuple[str, Totals]:
+    """Id and integers of what a round is trained from again."""
+    consortium = session.consortium
+    parent = consortium.round(round_id).parent_model
+    terms = start_of(amended, consortium.content(parent), round_id)
+    if session.parameters.layout == "blocks":
+        own = [t for t in terms or () if t.organization == session.me]
+        totals = adapter_totals(own, lambda artifact: decode(session.store.get(artifact)))  # type: ignore[arg-type, return-value]
+        return artifact_id(encode(totals)) if totals else NO_ADAPTER, totals
+    if it.method is ModelKind.REPLACEMENT:
+        recorded = consortium.model(parent).adapter_id
+        return recorded, _fetch(session, recorded)
+    if terms is None:
+        raise NotPublished(f"replay {it.id}: deltas before round {round_id} are lacking")
+    named = session.client.replay_start(it.id, round_id)
+    totals = _fetch(session, named)
+    _check_start(session, named, totals, terms)
+    return named, totals
+
+
+def _check_start(session: Session, named: str, totals: Totals, terms: list[Term]) -> None:
+    """Raises unless the adapter is the sum that the chain's deltas come to: digests tell."""
+    expected = ZERO_DIGEST
+    for term in terms:
+        expected = expected + term.weight * session.client.digest(term.digest_root)
+    found = digest(totals) if totals else ZERO_DIGEST
+    if found.root != expected.root:
+        raise ArtifactWrongDigest(
+            f"adapter {named} has digest {found.root}, the deltas on chain come to {expected.root}"
+        )
+    norm, bound = l2_norm(totals), session.parameters.adapter_norm_bound
+    if norm > bound:
+        raise OutOfBounds(f"adapter {named}: norm {norm:.4g} is over the bound {bound:.4g}")
+
+
+def _fetch(session: Session, adapter_id: str) -> dict[str, Any]:
+    if adapter_id == NO_ADAPTER:
+        return {}
+    if not session.store.has(adapter_id):
+        limit = session.parameters.max_artifact_bytes
+        session.store.put(session.client.download(adapter_id, limit))
+    return dict(decode(session.store.get(adapter_id)))
+
+
+def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id: str) -> Any:
+    from unlearning.problem import Problem
+
+    parameters = session.parameters
+    who = owner(parameters.layout, session.me)
+    held = {e.subject for e in session.examples}
+    own = [e for e in session.all_examples if e.subject in held or e.subject == note["subject"]]
+    retain = Path(note["retain"]) if note["retain"] else None
+    forget, kept = forget_and_retain(own, note["subject"], retain)
+    text = f"rescind.counter/1|{parameters.seed}|{session.me.lower()}|{it.id}"
+    return Problem(
+        model=session.model,
+        parameters=parameters,
+        owner=who,
+        start=materialize(
+            block(_fetch(session, start_id), who),
+            parameters.shapes,
+            parameters=parameters,
+            owner=who,
+        ),
+        forget=forget,
+        retain=kept,
+        seed=int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1,
+        own=own,
+        progress=lambda _: session.halt_if_stopped(),
+    )
+
+
+def _give_up(session: Session, it: Withdrawal, why: str) -> None:
+    """Nothing is offered: at its deadline the withdrawal becomes a removal of the organization."""
+    log = structlog.get_logger()
+    log.error("nothing is offered", withdrawal=it.id, reason=why, deadline=it.deadline)
+    payload = {"withdrawal": it.id, "event": "nothing-offered", "why": why}
+    session.ledger.append("withdrawal", payload, key=f"withdrawal/{it.id}/given-up")
+    settle.anchor(session)
+    session.journal.set(flag_key(it.id, "given-up"), True)
+
+
+def _state(verdict: Any) -> str:
+    return str(verdict.get("state") if isinstance(verdict, Mapping) else verdict)
+
+
+def _said(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What auditors are told of a training run."""
+    told = ("steps", "examples", "tokens", "first_loss", "last_loss", "manifest_root", "norm")
+    return {name: run[name] for name in told}
+
+
+def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of numpy as JSON has them."""
+    import json
+
+    found: dict[str, Any] = json.loads(json.dumps(report, default=_number, allow_nan=False))
+    return found
+
+
+def _number(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _round_seed(session: Session, round_id: int) -> int:
+    from training import round_seed
+
+    return round_seed(session.parameters.seed, session.me, round_id)
+
+
+def _withdrawal(session: Session, withdrawal_id: int) -> Withdrawal:
+    return session.consortium.withdrawals()[withdrawal_id - 1]

@@ -1,0 +1,71 @@
+"""Replays in a federated consortium, by real daemons that are killed in the middle: the same bytes as a
+run that the organization never joined, or that never had the data subject."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts import MemberStatus
+from devnet.data import generated
+from tests.daemons.consortium import consortium, finals, wait_for
+from tests.daemons.withdrawals import accepted, adapter, ask, attest, closed
+
+ROUNDS = 3
+pytestmark = pytest.mark.slow
+
+
+def undisturbed(folder: Path, same_as, **changes) -> str:
+    """The adapter of a run of the same organizations, with something left out from the start."""
+    with consortium(folder, ROUNDS, same_as, organizations=3, coupling="federated", **changes) as (
+        _,
+        record,
+        daemons,
+    ):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the rounds", lambda: finals(record) == ROUNDS)
+        return adapter(record)
+
+
+def test_a_replay_is_the_run_that_was_never_joined(tmp_path: Path) -> None:
+    subject = generated(3, seed=1).organizations["borealis"][0].subject
+    with consortium(tmp_path / "run", ROUNDS, organizations=3, coupling="federated") as (
+        run,
+        record,
+        daemons,
+    ):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the rounds", lambda: finals(record) == ROUNDS)
+        before = adapter(record)
+
+        for name, kill in (("borealis", ("retrain", "after")), ("cirrus", ("offer", "after"))):
+            daemons[name].stop()
+            daemons[name].start(*kill)
+        daemons["aggregator"].stop()
+        daemons["aggregator"].start("carry-out", "after")
+        whole = ask(run, "aurora", "--method", "replay")
+        for name in ("borealis", "cirrus"):
+            daemons[name].die()
+            daemons[name].start()
+        assert {"starts", "arithmetic", "adapter"} <= set(attest(run, record, whole, 1, 2))
+        daemons["aggregator"].die()
+        daemons["aggregator"].start()
+        wait_for("the replay", lambda: closed(record, whole))
+        assert accepted(run, record, whole)["attested"] == "passed"
+        leaver = run.facts().organizations["aurora"]
+        assert record.is_clean(record.latest_model_id(), leaver)
+        assert record.member(leaver).status is MemberStatus.WITHDRAWN
+        replayed = adapter(record)
+        assert replayed != before
+
+        one = ask(run, "borealis", "--method", "replay", "--subject", subject)
+        attest(run, record, one, 1, 2)
+        wait_for("the replay for one subject", lambda: closed(record, one))
+        accepted(run, record, one)
+        without_both = adapter(record)
+        for daemon in daemons.values():
+            daemon.stop()
+    assert undisturbed(tmp_path / "absent", run, absent="aurora") == replayed
+    changes = {"absent": "aurora", "without": [subject]}
+    assert undisturbed(tmp_path / "without", run, **changes) == without_both
