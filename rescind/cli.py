@@ -12,6 +12,7 @@ from rescind.audit_commands import audit_app
 from rescind.daemon_commands import aggregator_app, node_app
 from rescind.demo_command import demo_command
 from rescind.devnet_commands import devnet_app
+from rescind.evaluate_command import evaluate_app
 from rescind.founder_commands import admit_command, deploy_command
 from rescind.governance_commands import govern_app
 from rescind.model_commands import ask_command, chat_command, export_command
@@ -34,6 +35,7 @@ app.command("deploy")(deploy_command)
 app.command("admit")(admit_command)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
