@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from adapters.errors import ConfigError
 from adapters.hiding import HIDING, HIDING_SHAPE
+from adapters.optimizers import FedAvg, ServerOptimizer
 from adapters.security import DigestBudgetExceeded, adapter_norm_bound, check_budget
 
 Coupling = Literal["isolated", "federated"]
@@ -50,7 +59,8 @@ class ConsortiumParameters(_Agreed):
     fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
     model, so that a delta can be checked without it. `max_rounds` and `max_members` bound what an
     adapter may sum, and so what its digest binds (adapters.security); `hiding` adds noise to every
-    delta so that its digest tells nothing (adapters.hiding).
+    delta so that its digest tells nothing (adapters.hiding). `server` makes the served adapter of the
+    round aggregates (adapters.optimizers); the document does not name it when it is plain FedAvg.
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -67,6 +77,7 @@ class ConsortiumParameters(_Agreed):
     max_rounds: Annotated[int, Field(ge=1, le=2**20)] = 256
     max_members: Annotated[int, Field(ge=1, le=128)] = 64
     hiding: bool = False
+    server: ServerOptimizer = FedAvg()
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -85,6 +96,13 @@ class ConsortiumParameters(_Agreed):
         except DigestBudgetExceeded as error:
             raise ValueError(str(error)) from error
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain_server_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.server == FedAvg():
+            document.pop("server", None)
+        return document
 
     def canonical_bytes(self) -> bytes:
         """The one encoding that is hashed: JSON, keys sorted, no spaces, ASCII."""

@@ -17,7 +17,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class MultiKrum(WeightRule):
     kept: int | None = None
 
     def select(self, deltas: Deltas) -> Selection:
-        who, bad = sorted(deltas, key=str.lower), self.byzantine
+        who, bad = _alike(deltas), self.byzantine
         if bad < 0 or len(who) < 2 * bad + 3:
             raise TooFewUpdates(
                 f"{self.name} against {bad} bad updates needs at least {2 * bad + 3}, the round has "
@@ -109,7 +109,7 @@ class Krum(MultiKrum):
     """The one update with the lowest score."""
 
     name = "krum"
-    kept: int | None = 1
+    kept: int | None = field(default=1, init=False)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class NormClipping(WeightRule):
     bound: float | None = None
 
     def select(self, deltas: Deltas) -> Selection:
-        who = sorted(deltas, key=str.lower)
+        who = _alike(deltas)
         if not who:
             raise TooFewUpdates("norm clipping of a round without updates")
         squares = {it: _square(deltas[it]) for it in who}
@@ -205,13 +205,27 @@ def _krum_scores(who: Sequence[str], deltas: Deltas, *, nearest: int) -> dict[st
     }
 
 
+def _alike(deltas: Deltas) -> list[str]:
+    """The organizations, ascending, if their deltas are of the same tensors."""
+    who = sorted(deltas, key=str.lower)
+    shapes = {it: {name: value.shape for name, value in _values(deltas[it])} for it in who}
+    for it in who:
+        odd = sorted(set(shapes[it].items()) ^ set(shapes[who[0]].items()))
+        if odd:
+            raise WrongShape(
+                f"tensor {odd[0][0]!r} of {it} or {who[0]} is not in both, or has two shapes: updates "
+                "are compared in a shared layout only, where all are of the same tensors"
+            )
+    return who
+
+
 def _square(one: IntTensors, other: IntTensors | None = None) -> int:
     """Squared L2 norm of `one`, or of its difference to `other`: an exact integer."""
     total = 0
     for name, value in _values(one):
         difference = value.astype(np.int64)
         if other is not None:
-            difference = difference - _same(name, value, other)
+            difference = difference - other[name].astype(np.int64)
         high, low = (difference >> 16).ravel(), (difference & 0xFFFF).ravel()
         total += (int(high @ high) << 32) + (int(high @ low) << 17) + int(low @ low)
     return total
@@ -221,19 +235,10 @@ def _values(delta: IntTensors) -> Iterator[tuple[str, NDArray[np.int32]]]:
     return ((name, delta[name]) for name in sorted(delta) if not is_hiding(name))
 
 
-def _same(name: str, value: NDArray[Any], other: IntTensors) -> NDArray[np.int64]:
-    if name not in other or other[name].shape != value.shape:
-        raise WrongShape(
-            f"tensor {name!r} is not of one shape in all deltas: updates are compared in a shared "
-            "layout only, where all are of the same tensors"
-        )
-    return other[name].astype(np.int64)
-
-
 def _sorted_rows(deltas: Deltas) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    first = next(iter(deltas.values()))
-    for name, value in _values(first):
-        rows = np.stack([_same(name, value, delta) for delta in deltas.values()])
+    who = _alike(deltas)
+    for name, _ in _values(deltas[who[0]]):
+        rows = np.stack([deltas[it][name].astype(np.int64) for it in who])
         yield name, np.sort(rows, axis=0)
 
 

@@ -1,0 +1,47 @@
+"""The algebra of LoRA layouts over integer factors: what is served, and what removal leaves of it."""
+
+from adapters.layouts.algebra import (
+    FFA,
+    LAYOUTS,
+    Blocks,
+    Change,
+    FactorLayout,
+    FedExLoRA,
+    FedIT,
+    FLoRA,
+    FrozenFactor,
+    RoLoRA,
+    Round,
+    Split,
+    State,
+    equal_shares,
+    stack_owner,
+)
+from adapters.layouts.exactness import EXACTNESS, Exactness
+from adapters.layouts.factors import Factors, LowRank, dense, numerators, rank, stacked
+
+__all__ = [
+    "EXACTNESS",
+    "FFA",
+    "LAYOUTS",
+    "Blocks",
+    "Change",
+    "Exactness",
+    "FLoRA",
+    "FactorLayout",
+    "Factors",
+    "FedExLoRA",
+    "FedIT",
+    "FrozenFactor",
+    "LowRank",
+    "RoLoRA",
+    "Round",
+    "Split",
+    "State",
+    "dense",
+    "equal_shares",
+    "numerators",
+    "rank",
+    "stack_owner",
+    "stacked",
+]
