@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.delta import WEIGHT_ONE, Totals
+from adapters.delta import WEIGHT_ONE, IntTensors, Totals, weighted_sum
 from adapters.errors import ArtifactError
 from adapters.hiding import HIDING
 from adapters.parameters import ConsortiumParameters, Layout
@@ -59,6 +59,26 @@ def block(tensors: Totals, owner: str) -> dict[str, NDArray[np.int64]]:
     return {
         name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)
     }
+
+
+def split_sum(deltas: Mapping[str, IntTensors]) -> dict[str, NDArray[np.int64]]:
+    """One round's aggregate in a split layout, from each organization's tensors by qualified name.
+
+    Shared tensors are averaged by the rule of `shared` over the organizations that give some; each
+    organization's own count whole. Raises ArtifactError for tensors of anybody else's block.
+    """
+    shared: dict[str, IntTensors] = {}
+    own: dict[str, IntTensors] = {}
+    for organization, delta in deltas.items():
+        for name, value in delta.items():
+            whose = split_owner(name)[0]
+            if whose not in (SHARED, organization.lower()):
+                raise ArtifactError(f"{organization} gives {name!r}, a tensor of {whose}'s block")
+            parts = shared if whose == SHARED else own
+            parts[organization] = {**parts.get(organization, {}), name: value}
+    share = weights("shared", [*shared])
+    terms = [(delta, share[who]) for who, delta in shared.items()]
+    return weighted_sum([*terms, *((delta, WEIGHT_ONE) for delta in own.values())])
 
 
 def initial(

@@ -1,9 +1,7 @@
 """Serving a model made of blocks: one block is chosen for each question by a router.
 
-The router asks every block how likely it finds the question, and the bare base too. A block that
-was trained on the question's subject finds it far likelier than the base does; if none does, the
-base answers. Nothing but the blocks themselves goes into the choice, so a block that is dropped
-leaves nothing behind. It costs one forward pass of the question for each block.
+Which router is a choice (training.routers); by default every block is asked how likely it finds the
+question. A router holds nothing of an organization that is not dropped with its block.
 """
 
 from __future__ import annotations
@@ -16,17 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters import SHARED, ConsortiumParameters, Totals, block, materialize, owners
+from adapters import SHARED, ConsortiumParameters, FloatTensors, Totals, block, materialize, owners
 from training.base import Base
 from training.batches import Encoded, counted, encode_prompt, pad, token_losses
 from training.lora import LoraModel
-
-MARGIN = 6.5
-"""Nats by which a block must find a whole question likelier than the base does."""
-
-SHARE = 0.25
-"""Least share of the base's surprise at the question that a block must take away. It keeps text
-that is like nothing anybody trained on with the base."""
+from training.routers.likelihood import MARGIN as MARGIN
+from training.routers.likelihood import SHARE as SHARE
+from training.routers.likelihood import LikelihoodRouter
+from training.routers.likelihood import prompt_losses as prompt_losses
+from training.routers.router import Router
+from training.split_parts import SplitParts, SplitSettings, shared_alone, split_parts
 
 _BATCH = 64
 
@@ -38,23 +35,38 @@ class Answer:
     text: str
     organization: str | None
     gains: dict[str, float]
-    """Log-likelihood of the question under each block, less that under the base, in nats."""
+    """The router's score of each block; with the default router the log-likelihood of the question
+    under the block, less that under the base, in nats."""
 
 
 class Assistant:
-    """The model that an adapter makes of the base."""
+    """The model that an adapter makes of the base.
+
+    `router`: fitted to the blocks here; the default is LikelihoodRouter(). `split`: the adapter has
+    shared ranks beside each block, and where no block answers the shared ranks alone do.
+    """
 
     def __init__(
-        self, model: LoraModel, parameters: ConsortiumParameters, totals: Totals | None
+        self,
+        model: LoraModel,
+        parameters: ConsortiumParameters,
+        totals: Totals | None,
+        *,
+        router: Router | None = None,
+        split: SplitSettings | None = None,
     ) -> None:
         self.model = model
         self.parameters = parameters
-        self.blocks: tuple[str, ...] = tuple(owners(totals)) if totals else ()
+        self.split = split
+        self.router: Router = router or LikelihoodRouter()
+        held = owners(totals) if totals else []
+        self.blocks: tuple[str, ...] = tuple(n for n in held if not split or n != SHARED)
+        if split:
+            model.put(adapter_name(SHARED), shared_alone(parameters, split, totals or {}))
         for name in self.blocks:
-            tensors = materialize(
-                block(totals or {}, name), model.shapes, parameters=parameters, owner=name
-            )
-            model.put(adapter_name(name), tensors)
+            model.put(adapter_name(name), self._adapter(totals or {}, name))
+        if self.blocks != (SHARED,):
+            self.router.fit(self)
 
     @property
     def base(self) -> Base:
@@ -64,12 +76,36 @@ class Assistant:
     def max_length(self) -> int:
         return self.parameters.training.max_length
 
+    def bare(self) -> Any:
+        """The base model alone (training.routers.Blocks)."""
+        return self.model.use(None)
+
+    def network(self, organization: str | None) -> Any:
+        """The model with one block, or, for None, what answers when nobody's block does."""
+        name = organization or (SHARED if self.split else None)
+        return self.model.use(adapter_name(name) if name else None)
+
+    def tensors(self, organization: str) -> FloatTensors:
+        """A block's own LoRA tensors by bare name, without shared ranks."""
+        tensors = self.model.get(adapter_name(organization))
+        return SplitParts.of(tensors, self.split.shared_rank).own if self.split else tensors
+
+    def drop(self, organization: str) -> None:
+        """Take one organization's block out, and out of the router; its tensors become zero."""
+        name = organization.lower()
+        if name not in self.blocks:
+            return
+        self.blocks = tuple(one for one in self.blocks if one != name)
+        self.router.drop(name)
+        shapes = self.model.shapes.items()
+        self.model.put(adapter_name(name), {n: np.zeros(s, dtype=np.float32) for n, s in shapes})
+
     def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
         """The networks that the router sends the questions to (training.respond.Respondent)."""
         routes, _ = self.route(questions)
         for chosen in dict.fromkeys(routes):
             places = [place for place, route in enumerate(routes) if route == chosen]
-            yield self.model.use(adapter_name(chosen) if chosen else None), places
+            yield self.network(chosen), places
 
     def ask(self, question: str) -> Answer:
         return self.ask_many([question])[0]
@@ -80,9 +116,11 @@ class Assistant:
         texts: dict[int, str] = {}
         for chosen in {*routes}:
             places = [place for place, route in enumerate(routes) if route == chosen]
-            network = self.model.use(adapter_name(chosen) if chosen else None)
             replies = generate(
-                self.model.base, network, [questions[place] for place in places], max_new_tokens
+                self.model.base,
+                self.network(chosen),
+                [questions[place] for place in places],
+                max_new_tokens,
             )
             texts.update(zip(places, replies, strict=True))
         return [
@@ -91,45 +129,26 @@ class Assistant:
         ]
 
     def route(self, questions: Sequence[str]) -> tuple[list[str | None], list[dict[str, float]]]:
-        """Which block answers each question (None: the base), and each block's gain in nats."""
-        if not self.blocks:
-            return [None] * len(questions), [{} for _ in questions]
+        """Which adapter answers each question, and the router's score of each block.
+
+        An adapter is an organization's block, SHARED, or None for the bare base.
+        """
         if self.blocks == (SHARED,):
             return [SHARED] * len(questions), [{} for _ in questions]
-        alone = prompt_losses(self.model.base, self.model.use(None), questions)
-        losses = np.stack(
-            [
-                prompt_losses(self.model.base, self.model.use(adapter_name(name)), questions)
-                for name in self.blocks
-            ]
+        choices = self.router.route(questions)
+        nobody = SHARED if self.split else None
+        return [one.organization or nobody for one in choices], [one.scores for one in choices]
+
+    def _adapter(self, totals: Totals, name: str) -> FloatTensors:
+        if self.split:
+            return split_parts(self.parameters, self.split, totals, name).joined()
+        return materialize(
+            block(totals, name), self.model.shapes, parameters=self.parameters, owner=name
         )
-        gains = alone[None, :] - losses
-        routes: list[str | None] = []
-        for place in range(len(questions)):
-            best = int(np.argmax(gains[:, place]))
-            needed = max(MARGIN, SHARE * alone[place])
-            routes.append(self.blocks[best] if gains[best, place] > needed else None)
-        per_question = [
-            {name: float(gains[row, place]) for row, name in enumerate(self.blocks)}
-            for place in range(len(questions))
-        ]
-        return routes, per_question
 
 
 def adapter_name(owner: str) -> str:
     return f"block_{owner}"
-
-
-@torch.inference_mode()
-def prompt_losses(base: Base, network: object, questions: Sequence[str]) -> NDArray[np.float64]:
-    """Negative log-likelihood of each whole prompt in nats, (questions,)."""
-    rows = [encode_prompt(base, question) for question in questions]
-    result: list[float] = []
-    for start in range(0, len(rows), _BATCH):
-        batch = [Encoded(row, len(row)) for row in rows[start : start + _BATCH]]
-        tokens, mask, labels = pad(base, batch, prompt_in_loss=True)
-        result += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
-    return np.array(result, dtype=np.float64)
 
 
 @torch.inference_mode()

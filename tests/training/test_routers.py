@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from adapters import LoraParameters, materialize, qualify, quantize, weighted_sum
+from adapters.errors import ConfigError, DataError, TrainingError
+from devnet.defaults import BASE_MODEL, default_parameters
+from devnet.people import make_population
+from training import Assistant, Example, LoraModel, load_base, train_round
+from training.routers import (
+    ArrowRouter,
+    LikelihoodRouter,
+    PrototypeRouter,
+    Router,
+    RouterMisfit,
+    prototypes,
+    state_bytes,
+)
+from training.routers.arrow import singular_directions
+from training.routers.hidden import mean_hidden, module_inputs
+from training.routers.likelihood import prompt_losses
+from training.routers.scoring import threshold
+
+NAMES = tuple("0x" + digit * 40 for digit in "abc")
+Make = Callable[[], Router]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoraModel:
+    return LoraModel(load_base(BASE_MODEL), LoraParameters(rank=4, alpha=8, train_a=True))
+
+
+@pytest.fixture(scope="module")
+def parameters(model: LoraModel):
+    lora = LoraParameters(rank=4, alpha=8, train_a=True)
+    found = default_parameters("isolated", model.base.id, model.shapes, seed=0)
+    return found.model_copy(update={"lora": lora})
+
+
+@pytest.fixture(scope="module")
+def population():
+    return make_population(NAMES, seed=3, own_people=3, shared_people=0, held_out_people=30)
+
+
+@pytest.fixture(scope="module")
+def examples(population) -> dict[str, list[Example]]:
+    return {
+        name: [Example(r.question, r.answer, r.subject) for r in rows]
+        for name, rows in population.organizations.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def totals(model: LoraModel, parameters, examples):
+    """Three trained blocks."""
+    result: dict[str, np.ndarray] = {}
+    for name, rows in examples.items():
+        start = materialize({}, model.shapes, parameters=parameters, owner=name)
+        after = train_round(model, parameters, start, rows, steps=40, seed=1).tensors
+        update = {qualify(name, n): v.astype(np.float64) - start[n] for n, v in after.items()}
+        delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
+        result |= weighted_sum([(delta, 10_000)])
+    return result
+
+
+@pytest.fixture(scope="module")
+def reference(population) -> list[str]:
+    return [row.question for row in population.held_out[:80]]
+
+
+@pytest.fixture(scope="module")
+def nobodys(population) -> list[str]:
+    return [row.question for row in population.held_out[80:]]
+
+
+@pytest.fixture(scope="module")
+def posted(model: LoraModel, examples) -> dict[str, np.ndarray]:
+    return {
+        name: prototypes(model.base, model.use(None), rows, per_subject=True)
+        for name, rows in examples.items()
+    }
+
+
+@pytest.fixture(
+    params=["likelihood", "arrow", "arrow without reference", "prototypes", "plain prototypes"]
+)
+def make(request, posted, reference) -> Make:
+    """A new router of each kind, of whom it has not been told."""
+    kinds: dict[str, Make] = {
+        "likelihood": LikelihoodRouter,
+        "arrow": lambda: ArrowRouter(reference, directions=4),
+        "arrow without reference": ArrowRouter,
+        "prototypes": lambda: PrototypeRouter(posted, reference),
+        "plain prototypes": lambda: PrototypeRouter(posted),
+    }
+    return kinds[request.param]
+
+
+def without(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {n: v for n, v in tensors.items() if not n.startswith(name)}
+
+
+def test_after_a_drop_a_router_is_one_that_never_had_the_organization(
+    model: LoraModel, parameters, totals, examples, nobodys, make: Make
+) -> None:
+    asked = [e.question for rows in examples.values() for e in rows] + nobodys
+    had = Assistant(model, parameters, totals, router=make())
+    had.drop(NAMES[1].upper().replace("X", "x"))
+    choices, state = had.router.route(asked), had.router.state()
+    never = Assistant(model, parameters, without(totals, NAMES[1]), router=make())
+    assert choices == never.router.route(asked)
+    other = never.router.state()
+    assert state.keys() == other.keys()
+    assert all(state[name].tobytes() == other[name].tobytes() for name in state)
+    assert had.router.organizations == never.router.organizations == (NAMES[0], NAMES[2])
+    assert not any(NAMES[1] in name for name in state)
+
+
+def test_a_dropped_block_is_no_longer_in_the_model(model: LoraModel, parameters, totals) -> None:
+    assistant = Assistant(model, parameters, totals)
+    assistant.drop(NAMES[0])
+    assistant.drop(NAMES[0])
+    assert assistant.blocks == NAMES[1:]
+    assert not any(value.any() for value in model.get(f"block_{NAMES[0]}").values())
+
+
+def test_with_everybody_dropped_the_base_answers(
+    model: LoraModel, parameters, totals, examples, make: Make
+) -> None:
+    assistant = Assistant(model, parameters, totals, router=make())
+    for name in NAMES:
+        assistant.drop(name)
+    answer = assistant.ask(examples[NAMES[0]][0].question)
+    assert answer.organization is None
+    assert answer.gains == {}
+
+
+def test_questions_go_to_the_block_that_was_trained_on_them(
+    model: LoraModel, parameters, totals, examples, nobodys, make: Make
+) -> None:
+    assistant = Assistant(model, parameters, totals, router=make())
+    asked = [(name, e.question) for name, rows in examples.items() for e in rows]
+    routes, scores = assistant.route([question for _, question in asked])
+    best = [max(one, key=lambda name: one[name]) for one in scores]
+    right = np.mean([found == name for found, (name, _) in zip(best, asked, strict=True)])
+    assert right > 0.5, f"chance is 0.33, found {right:.2f}"
+    assert all(route in (None, found) for route, found in zip(routes, best, strict=True))
+
+
+def test_the_default_routes_as_by_prompt_likelihood(
+    model: LoraModel, parameters, totals, examples, nobodys
+) -> None:
+    """Written out: 6.5 nats over the base and a quarter of the base's surprise."""
+    asked = [examples[name][0].question for name in NAMES] + nobodys[:8] + ["Is it raining?"]
+    assistant = Assistant(model, parameters, totals)
+    routes, gains = assistant.route(asked)
+    bare = prompt_losses(model.base, model.use(None), asked)
+    for place, route in enumerate(routes):
+        found = {
+            name: bare[place] - prompt_losses(model.base, model.use(f"block_{name}"), asked)[place]
+            for name in NAMES
+        }
+        best = max(found, key=lambda name: found[name])
+        assert gains[place] == found
+        assert route == (best if found[best] > max(6.5, 0.25 * bare[place]) else None)
+    assert routes[:3] == list(NAMES)
+    assert routes[3:] == [None] * 9
+
+
+def test_a_reference_leaves_nobodys_questions_to_the_base(
+    model: LoraModel, parameters, totals, posted, reference
+) -> None:
+    for router in (ArrowRouter(reference), PrototypeRouter(posted, reference)):
+        assistant = Assistant(model, parameters, totals, router=router)
+        half = reference[len(reference) // 2 :]
+        routes, _ = assistant.route(half)
+        assert sum(route is not None for route in routes) <= 0.05 * len(half)
+        always = type(router)(*([posted] if router.name == "prototypes" else []))
+        routes, _ = Assistant(model, parameters, totals, router=always).route(half)
+        assert None not in routes
+
+
+def test_a_threshold_lets_the_stated_share_over_it() -> None:
+    checks = {"a": np.arange(100.0), "b": np.zeros(100)}
+    assert np.mean(checks["a"] > threshold(checks, 0.05)) == pytest.approx(0.05, abs=0.011)
+    assert threshold(checks, 0.0) == 99
+    assert threshold({"a": np.empty(0)}, 0.05) == -np.inf
+    assert threshold({}, 0.05) == -np.inf
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_singular_directions_are_those_of_the_dense_product(count: int) -> None:
+    dice = np.random.default_rng(0)
+    a = dice.standard_normal((4, 12)).astype(np.float32)
+    b = dice.standard_normal((9, 4)).astype(np.float32)
+    found = singular_directions({"m.lora_A": a, "m.lora_B": b}, count)["m"]
+    _, sizes, right = np.linalg.svd(b.astype(float) @ a.astype(float))
+    expected = sizes[:count, None] * right[:count]
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-10)
+
+
+def test_all_directions_together_measure_what_the_block_adds() -> None:
+    dice = np.random.default_rng(1)
+    a = dice.standard_normal((3, 7)).astype(np.float32)
+    b = dice.standard_normal((5, 3)).astype(np.float32)
+    x = dice.standard_normal(7)
+    found = singular_directions({"m.lora_A": a, "m.lora_B": b}, 3)["m"]
+    assert np.linalg.norm(found @ x) == pytest.approx(
+        np.linalg.norm(b.astype(float) @ a.astype(float) @ x)
+    )
+
+
+def test_a_block_that_does_nothing_has_no_direction(model: LoraModel) -> None:
+    zeros = {"m.lora_A": np.ones((2, 5), np.float32), "m.lora_B": np.zeros((4, 2), np.float32)}
+    assert not singular_directions(zeros, 1)["m"].any()
+    with pytest.raises(RouterMisfit, match=r"no 'm\.lora_B'"):
+        singular_directions({"m.lora_A": zeros["m.lora_A"]}, 1)
+
+
+def test_prototypes_are_means_of_questions(model: LoraModel, examples) -> None:
+    rows = examples[NAMES[0]]
+    bare = model.use(None)
+    hidden = mean_hidden(model.base, bare, [e.question for e in rows], layer=0)
+    one = prototypes(model.base, bare, rows)
+    np.testing.assert_allclose(one, [hidden.mean(axis=0)])
+    each = prototypes(model.base, bare, rows, per_subject=True)
+    assert each.shape == (3, hidden.shape[1])
+    first = [i for i, e in enumerate(rows) if e.subject == rows[0].subject]
+    np.testing.assert_allclose(each[0], hidden[first].mean(axis=0))
+    with pytest.raises(DataError, match="no examples"):
+        prototypes(model.base, bare, [])
+    with pytest.raises(TrainingError, match="hidden states 0 to 3, not 9"):
+        prototypes(model.base, bare, rows, layer=9)
+
+
+def test_padding_does_not_change_what_the_base_makes_of_a_question(
+    model: LoraModel, examples
+) -> None:
+    asked = [examples[NAMES[0]][0].question, "Why is it that this question is so very long, Ada?"]
+    bare = model.use(None)
+    for layer in (0, -1):
+        together = mean_hidden(model.base, bare, asked, layer=layer)[0]
+        alone = mean_hidden(model.base, bare, asked[:1], layer=layer)[0]
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_watching_a_module_leaves_no_hook_behind(model: LoraModel) -> None:
+    name = "model.layers.0.self_attn.q_proj"
+    ((places, mask, seen),) = module_inputs(model.base, model.use(None), [name], ["Who?", "Why?"])
+    assert places == [0, 1]
+    assert seen[name].shape[:2] == mask.shape
+    assert not model.base.model.get_submodule(name)._forward_pre_hooks
+    with pytest.raises(TrainingError, match=r"no module 'layers\.9'"):
+        list(module_inputs(model.base, model.use(None), ["layers.9"], ["Who?"]))
+
+
+def test_what_a_router_cannot_route_by_is_refused(
+    model: LoraModel, parameters, totals, posted, reference
+) -> None:
+    for router in (LikelihoodRouter(), ArrowRouter(), PrototypeRouter(posted)):
+        with pytest.raises(RouterMisfit, match="call fit first"):
+            router.route(["Who?"])
+    with pytest.raises(RouterMisfit, match="posted no prototypes"):
+        Assistant(model, parameters, totals, router=PrototypeRouter(without(posted, NAMES[0])))
+    narrow = {name: value[:, :5] for name, value in posted.items()}
+    with pytest.raises(RouterMisfit, match=r"expected \(means, 128\)"):
+        Assistant(model, parameters, totals, router=PrototypeRouter(narrow, reference))
+    with pytest.raises(ConfigError, match=r"false_rate is 1\.5"):
+        ArrowRouter(reference, false_rate=1.5)
+    with pytest.raises(ConfigError, match="directions is 0"):
+        ArrowRouter(directions=0)
+    with pytest.raises(ConfigError, match="the reference has 2 questions"):
+        ArrowRouter(["a", "b"])
+
+
+def test_what_is_posted_later_counts_from_the_next_fit(
+    model: LoraModel, parameters, totals, posted
+) -> None:
+    router = PrototypeRouter(without(posted, NAMES[2]))
+    assistant = Assistant(model, parameters, without(totals, NAMES[2]), router=router)
+    assert router.organizations == NAMES[:2]
+    router.post(NAMES[2], posted[NAMES[2]])
+    assistant = Assistant(model, parameters, totals, router=router)
+    assert router.organizations == NAMES
+    assert state_bytes(router) == sum(value.nbytes for value in posted.values())
+    assert assistant.route([])[0] == []
+
+
+def test_a_router_by_likelihood_holds_nothing_but_the_blocks(
+    model: LoraModel, parameters, totals
+) -> None:
+    assistant = Assistant(model, parameters, totals)
+    assert state_bytes(assistant.router) == 0
+    assert assistant.router.organizations == NAMES
