@@ -1,0 +1,58 @@
+"""Unlearning without training: closed forms on LoRA factors. Importing it does not import torch."""
+
+from unlearning.closed_form.factors import (
+    Factors,
+    compress,
+    concatenate,
+    difference,
+    relative_error,
+    truncate,
+)
+from unlearning.closed_form.partial import PartialSettings, partial, posted_moments
+from unlearning.closed_form.posted import Posted, PostedMismatch, combine, decode, point_id
+from unlearning.closed_form.redirect import RedirectSettings, redirect
+from unlearning.closed_form.ridge import ridge_edit, ridge_edit_within
+from unlearning.closed_form.settings import FisherMeasure
+from unlearning.closed_form.ssd import NothingSelected, SsdSettings, posted_fisher, ssd
+from unlearning.problem import Method
+
+METHODS: tuple[Method, ...] = (
+    Method("ssd", ssd, SsdSettings, "arXiv 2308.07707", needs_retain=False, trains=False),
+    Method("partial", partial, PartialSettings, "CARVE", needs_retain=True, trains=False),
+    Method(
+        "redirect",
+        redirect,
+        RedirectSettings,
+        "arXiv 2502.07218, arXiv 2604.12820",
+        needs_retain=True,
+        trains=False,
+    ),
+)
+
+__all__ = [
+    "METHODS",
+    "Factors",
+    "FisherMeasure",
+    "Method",
+    "NothingSelected",
+    "PartialSettings",
+    "Posted",
+    "PostedMismatch",
+    "RedirectSettings",
+    "SsdSettings",
+    "combine",
+    "compress",
+    "concatenate",
+    "decode",
+    "difference",
+    "partial",
+    "point_id",
+    "posted_fisher",
+    "posted_moments",
+    "redirect",
+    "relative_error",
+    "ridge_edit",
+    "ridge_edit_within",
+    "ssd",
+    "truncate",
+]
