@@ -51,6 +51,7 @@ from adapters.parameters import (
     Coupling,
     Layout,
     LoraParameters,
+    PrivacyParameters,
     TrainingParameters,
 )
 from adapters.security import (
@@ -88,6 +89,7 @@ __all__ = [
     "LoraParameters",
     "NotFinite",
     "OutOfBounds",
+    "PrivacyParameters",
     "Quantized",
     "StoreCorrupt",
     "StoreFull",

@@ -43,13 +43,54 @@ class LoraParameters(_Agreed):
     train_a: bool
 
 
+class PrivacyParameters(_Agreed):
+    """Differentially private training of a round (DP-SGD, Abadi et al. 2016, arXiv 1607.00133).
+
+    The gradient of each question-answer pair is clipped to the L2 norm `max_grad_norm`; Gaussian noise
+    of standard deviation `noise_multiplier` x `max_grad_norm` is added to their sum. In place of a
+    noise multiplier, `target_epsilon` with the number of `rounds` that it must last for at full
+    effort: each organization then finds its own multiplier and refuses a round that would exceed the
+    target. `delta` is the probability that the guarantee fails; it belongs below one over the number
+    of pairs. `on_chain`: whether an organization publishes its epsilon and delta.
+    """
+
+    max_grad_norm: Annotated[float, Field(gt=0, le=2**20)]
+    noise_multiplier: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    target_epsilon: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    accountant: Literal["prv", "rdp"] = "prv"
+    on_chain: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_say_how_much(self) -> Self:
+        if (self.noise_multiplier is None) == (self.target_epsilon is None):
+            raise ValueError("privacy needs noise_multiplier or target_epsilon, and not both")
+        if (self.target_epsilon is None) != (self.rounds is None):
+            raise ValueError(
+                "privacy.rounds says how many rounds target_epsilon is for: set both or neither"
+            )
+        return self
+
+
 class TrainingParameters(_Agreed):
-    """Local training of one round at full effort. `max_length` is in tokens."""
+    """Local training of one round at full effort. `max_length` is in tokens.
+
+    The document does not name `privacy` when there is none.
+    """
 
     steps_per_round: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     max_length: Annotated[int, Field(ge=8)]
+    privacy: PrivacyParameters | None = None
+
+    @model_serializer(mode="wrap")
+    def _no_privacy_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.privacy is None:
+            document.pop("privacy", None)
+        return document
 
 
 class ConsortiumParameters(_Agreed):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub import snapshot_download
@@ -25,13 +26,17 @@ _PINNED = (
 )
 
 
+Dtype = Literal["float32", "bfloat16"]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 class WrongBaseModel(TrainingError):
     code = "wrong-base-model"
 
 
 @dataclass(frozen=True)
 class Base:
-    """A frozen causal language model with its tokenizer, on one device, in float32."""
+    """A frozen causal language model with its tokenizer, on one device."""
 
     model: Any
     tokenizer: Any
@@ -79,8 +84,15 @@ def model_id(reference: str | Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def load_base(reference: str | Path, expected_id: str | None = None, device: str = "auto") -> Base:
-    """Load and freeze. Raises WrongBaseModel when the files are not those of `expected_id`."""
+def load_base(
+    reference: str | Path,
+    expected_id: str | None = None,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+) -> Base:
+    """Load and freeze. `dtype`: of the frozen weights in memory; "bfloat16" halves them, and LoRA
+    tensors stay float32. Raises WrongBaseModel when the files are not those of `expected_id`.
+    """
     folder = model_folder(reference)
     found = model_id(folder)
     if expected_id is not None and found != expected_id:
@@ -89,10 +101,12 @@ def load_base(reference: str | Path, expected_id: str | None = None, device: str
             "use the consortium's model files, unchanged"
         )
     target = pick_device(device)
+    if target.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32
+            folder, local_files_only=True, dtype=_DTYPES[dtype]
         )
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{folder} does not hold a causal language model: {error}") from error

@@ -71,6 +71,35 @@ def token_losses(
     )
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Rows of tokens on the device, all (rows, longest) but the mask of a packed batch.
+
+    `positions`, `segments`: of a packed batch (training.packing), None for one pair a row.
+    """
+
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    labels: torch.Tensor
+    positions: torch.Tensor | None = None
+    segments: torch.Tensor | None = None
+
+
+def batch_losses(model: Any, batch: Batch, *, flat: bool) -> torch.Tensor:
+    """As token_losses. `flat`: the faster way, with other last bits."""
+    if not flat and batch.positions is None:
+        return token_losses(model, batch.tokens, batch.mask, batch.labels)
+    places = {} if batch.positions is None else {"position_ids": batch.positions}
+    logits = model(
+        input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False, **places
+    ).logits
+    targets = functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    )
+    return losses.view(targets.shape)[:, :-1]
+
+
 def counted(labels: torch.Tensor) -> torch.Tensor:
     """How many tokens of each row the loss counts, (rows,)."""
     return (labels[:, 1:] != IGNORED).sum(dim=1)

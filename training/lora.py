@@ -53,9 +53,9 @@ class LoraModel:
         except ValueError as error:
             raise TrainingError(f"LoRA does not fit this base model: {error}") from error
         self._peft.eval()
-        self.shapes: Shapes = {
-            name: tuple(parameter.shape) for name, parameter in self._named(_PROBE).items()
-        }
+        found = self._named(_PROBE)
+        self._only_plain_factors(found)
+        self.shapes: Shapes = {name: tuple(parameter.shape) for name, parameter in found.items()}
 
     @property
     def trainable(self) -> list[str]:
@@ -98,6 +98,16 @@ class LoraModel:
             self._peft.base_model.enable_adapter_layers()
             self._peft.set_adapter(adapter)
         return self._peft
+
+    def _only_plain_factors(self, found: dict[str, torch.nn.Parameter]) -> None:
+        """Raises TrainingError for a target whose LoRA is not a pair of matrices (an embedding)."""
+        known = {id(parameter) for parameter in found.values()}
+        for name, parameter in self._peft.named_parameters():
+            if parameter.requires_grad and id(parameter) not in known:
+                raise TrainingError(
+                    f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B: name "
+                    "linear layers as target_modules, or 'all-linear'"
+                )
 
     def _named(self, adapter: str) -> dict[str, torch.nn.Parameter]:
         found: dict[str, torch.nn.Parameter] = {}
