@@ -24,7 +24,8 @@ class Problem:
     `owner`: the block that is changed (`adapters.SHARED` in a shared layout). `start`: all of the
     block's LoRA tensors by bare name, float32, as served. `forget`, `retain`: disjoint; a method that
     needs no retain set is given whatever there is. `own`: when given, what the organization holds;
-    the forget set must come from it.
+    the forget set must come from it. `unseen`: pairs of the same kind that nobody ever trained on,
+    against which over-unlearning shows.
     """
 
     model: LoraModel
@@ -36,6 +37,7 @@ class Problem:
     seed: int
     own: Sequence[Example] | None = None
     progress: Callable[[Progress], None] | None = None
+    unseen: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
         if not self.forget:
@@ -54,6 +56,12 @@ class Problem:
                     f"{len(foreign)} pairs of the forget set are not the organization's own, "
                     f"{foreign[0].question[:60]!r} for one: only one's own data can be withdrawn"
                 )
+        known = set(self.unseen) & (set(self.forget) | set(self.retain))
+        if known:
+            raise DataError(
+                f"{len(known)} pairs given as unseen are in the forget or the retain set, "
+                f"{next(iter(known)).question[:60]!r} for one: leave them out of unseen"
+            )
 
 
 @dataclass(frozen=True)
