@@ -64,10 +64,11 @@ class FedAvg(_Optimizer):
 
 
 class FedAvgM(_Optimizer):
-    """Momentum without dampening: a delta that repeats counts 1 / (1 - momentum) times in the end."""
+    """Momentum without dampening: a delta that repeats counts 1 / (1 - momentum) times in the end, so
+    the default learning rate makes it one."""
 
     name: Literal["fedavgm"] = "fedavgm"
-    learning_rate: LearningRate = 1.0
+    learning_rate: LearningRate = 0.1
     momentum: Decay = 0.9
 
     def step(self, delta: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats, Floats]:
