@@ -104,7 +104,9 @@ def test_plain_fedavg_serves_the_integer_sum_itself(rows) -> None:
 
 def test_momentum_zero_is_plain_fedavg() -> None:
     aggregates = rounds_of(2, 5)
-    assert np.array_equal(served(FedAvgM(learning_rate=1.0, momentum=0.0), aggregates), served(FedAvg(), aggregates))
+    assert np.array_equal(
+        served(FedAvgM(learning_rate=1.0, momentum=0.0), aggregates), served(FedAvg(), aggregates)
+    )
 
 
 def test_momentum_makes_a_repeated_delta_count_once_in_the_end_by_default() -> None:
