@@ -102,7 +102,8 @@ class Intake:
                 self._offers.take(expected, offer, self._assemble(offer.manifest))
             except RescindError as error:
                 raise self._noted(organization, error) from error
-            self._tidy(organization, offer.manifest)
+            finally:
+                self._tidy(organization, offer.manifest)
 
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
         return self._offers.start(withdrawal_id, round_id)

@@ -147,9 +147,8 @@ class _Examiner:
                     f"{', '.join(lacking)}"
                 )
             verdict = it.report.get("verdict", "ok")
-            state = verdict.get("state") if isinstance(verdict, dict) else verdict
-            if state != "ok":
-                raise NotAttested(f"the guard's verdict on {it.artifact_id} is {state!r}, not ok")
+            if verdict != "ok":
+                raise NotAttested(f"the guard's verdict on {it.artifact_id} is {verdict!r}, not ok")
         return Finding("figures", True, f"{len(self._it.offered)} reports say what they must")
 
     def starts(self) -> Finding:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from adapters.errors import ConfigError, DataError
 from contracts import (
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from training import Example
 
 METHODS = tuple(kind.value for kind in ModelKind if kind is not ModelKind.ROUND)
-DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "npo"}
-"""By what is to be forgotten; any other method of unlearning.registry by --with."""
+DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "undial"}
+"""By what is to be forgotten: an organization has nothing of its own left to keep, and UNDIAL needs
+nothing. Any other method of unlearning.registry by --with."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +119,53 @@ def forget_and_retain(
 
 
 def read_settings(kind: type, given: Mapping[str, str]) -> Any:
-    """A method's settings with some of their defaults changed. Raises ConfigError."""
-    known = {it.name: it for it in fields(kind)}
-    values = {}
-    for name, text in given.items():
-        if name not in known:
-            raise ConfigError(f"unknown setting {name!r}; there is {', '.join(sorted(known))}")
-        default = known[name].default
-        if default is MISSING:
-            raise ConfigError(f"setting {name!r} cannot be given on the command line")
-        values[name] = _value(name, text, default)
+    """A method's settings with some of their defaults changed; "guard.every" is a setting within one.
+
+    Raises ConfigError.
+    """
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name in {full.partition(".")[0] for full in given}:
+        if name not in hints:
+            raise ConfigError(f"unknown setting {name!r}; there is {', '.join(sorted(hints))}")
+        inner = {k.partition(".")[2]: v for k, v in given.items() if k.partition(".")[0] == name}
+        nested = is_dataclass(hints[name])
+        if nested != all(inner):
+            raise ConfigError(
+                f"setting {name!r} has parts: write {name}.PART=VALUE"
+                if nested
+                else f"setting {name!r} has no parts"
+            )
+        values[name] = (
+            read_settings(hints[name], inner) if nested else _value(name, inner[""], hints[name])
+        )
     return kind(**values)
 
 
-def _value(name: str, text: str, default: Any) -> Any:
-    if text.lower() == "none":
-        return None
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise ConfigError(f"setting {name} is {text!r}: true or false")
-        return text.lower() == "true"
-    if isinstance(default, str):
-        return text
+def _value(name: str, text: str, hint: Any) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(hint)
     try:
-        return int(text) if isinstance(default, int) else float(text)
-    except ValueError as error:
-        wanted = "a whole number" if isinstance(default, int) else "a number"
-        raise ConfigError(f"setting {name} is {text!r}: {wanted}") from error
+        return adapter.validate_python(None) if text == "none" else adapter.validate_strings(text)
+    except ValidationError as error:
+        raise ConfigError(f"setting {name} is {text!r}: {error.errors()[0]['msg']}") from error
+
+
+def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject: bool) -> Any:
+    """A method of counter-training with its settings. Raises ConfigError when it does not go with what
+    is to be forgotten and kept."""
+    from unlearning.registry import find
+
+    method = find(name)
+    settings = read_settings(method.settings, given)
+    if method.needs_retain and getattr(settings, "alpha", 1.0) > 0 and not retain:
+        raise ConfigError(
+            f"method {name} needs pairs that are to be kept: give a file of them with --retain"
+        )
+    if not method.trains and subject:
+        raise ConfigError(
+            f"method {name} takes back everything of the organization, not one subject's part"
+        )
+    return method, settings
 
 
 def _checked(it: Request) -> ModelKind:
@@ -192,18 +215,8 @@ def _check_data(config: NodeConfig, journal: Journal, it: Request) -> None:
     _, retain = forget_and_retain(left, it.subject, it.retain)
     if it.method != ModelKind.COUNTER_TRAINING.value:
         return
-    from unlearning.registry import METHODS as KNOWN
-
-    name = counter_method(it)
-    if name not in KNOWN:
-        raise ConfigError(
-            f"unknown counter-training method {name!r}: one of {', '.join(sorted(KNOWN))}"
-        )
-    read_settings(KNOWN[name].settings, it.settings)
-    if KNOWN[name].needs_retain and not retain:
-        raise ConfigError(
-            f"method {name} needs pairs that are to be kept: give a file of them with --retain"
-        )
+    subject = it.subject is not None
+    chosen_method(counter_method(it), it.settings, retain=bool(retain), subject=subject)
 
 
 def _ask(consortium: Consortium, commitment: str, kind: ModelKind) -> Receipt:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -19,22 +21,27 @@ from adapters import (
     artifact_id,
     block,
     decode,
+    dequantize,
     digest,
     encode,
+    is_hiding,
     l2_norm,
     materialize,
     owner,
 )
 from contracts import NO_ADAPTER, DeltaId, ModelKind, Withdrawal
 from node import settle
-from node.requests import forget_and_retain, read_settings
+from node.requests import chosen_method, forget_and_retain
 from node.session import Session
 from node.subjects import request_key
 from node.tasks import delta_key, flag_key
-from node.updates import check_data, make_delta, residual_of, save_residual
+from node.updates import check_data, make_delta, own_totals, residual_of, save_residual
 from protocol import NotPublished, offer_typed_data, sign_typed, split
 from unlearning.amended import Amended, amended_model, start_of
 from unlearning.evidence import canonical_json
+
+if TYPE_CHECKING:
+    from unlearning.problem import Outcome, Problem
 
 
 def record(session: Session, withdrawal_id: int) -> None:
@@ -109,10 +116,16 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
     start_id = session.consortium.model(head).adapter_id
     problem = _problem(session, it, note, start_id)
     from unlearning.problem import counter_delta
-    from unlearning.registry import METHODS
 
-    method = METHODS[note["counter_method"]]
-    outcome = method.run(problem, read_settings(method.settings, note["settings"]))
+    method, settings = chosen_method(
+        note["counter_method"],
+        note["settings"],
+        retain=bool(problem.retain),
+        subject=bool(it.subject),
+    )
+    if not method.trains and settings.delta is None and session.parameters.layout == "shared":
+        settings = replace(settings, delta=_registered(session, head))
+    outcome = method.run(problem, settings)
     report = {
         **_plain(outcome.report),
         "start": start_id,
@@ -120,16 +133,16 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
         "seed": problem.seed,
         "method": method.name,
         "source": method.source,
-        "settings": note["settings"],
         "forget": len(problem.forget),
         "retain": len(problem.retain),
     }
-    report.setdefault("verdict", "ok")
+    if "verdict" not in report:
+        report |= _judged(problem, outcome)
     subject = note["subject"]
     payload = {"withdrawal": it.id, "event": "counter-trained", "report": report}
     session.ledger.append("withdrawal", payload, subject=subject, key=f"withdrawal/{it.id}/counter")
-    if _state(report["verdict"]) != "ok":
-        _give_up(session, it, f"the guard finds: {report['verdict']}")
+    if report["verdict"] != "ok":
+        _give_up(session, it, f"the guard finds it {report['verdict']}: {report.get('why', '')}")
         return
     found = counter_delta(problem, outcome)
     artifact = session.store.put(encode(found.delta))
@@ -226,7 +239,7 @@ def _fetch(session: Session, adapter_id: str) -> dict[str, Any]:
     return dict(decode(session.store.get(adapter_id)))
 
 
-def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id: str) -> Any:
+def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id: str) -> Problem:
     from unlearning.problem import Problem
 
     parameters = session.parameters
@@ -254,6 +267,14 @@ def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id
     )
 
 
+def _registered(session: Session, model_id: int) -> dict[str, Any]:
+    """What one has registered in a model, in parameter units, by bare name."""
+    who = owner(session.parameters.layout, session.me)
+    totals = block(own_totals(session, model_id), who)
+    kept = {name: value for name, value in totals.items() if not is_hiding(name)}
+    return dequantize(kept, fraction_bits=session.parameters.fraction_bits)
+
+
 def _give_up(session: Session, it: Withdrawal, why: str) -> None:
     """Nothing is offered: at its deadline the withdrawal becomes a removal of the organization."""
     log = structlog.get_logger()
@@ -264,8 +285,18 @@ def _give_up(session: Session, it: Withdrawal, why: str) -> None:
     session.journal.set(flag_key(it.id, "given-up"), True)
 
 
-def _state(verdict: Any) -> str:
-    return str(verdict.get("state") if isinstance(verdict, Mapping) else verdict)
+def _judged(problem: Problem, outcome: Outcome) -> dict[str, Any]:
+    """The guard's verdict on a method that does not look itself."""
+    from unlearning.guard import Guard, Limits
+
+    model = problem.model
+    model.put("reference", problem.start)
+    guard = Guard(problem, model.use("reference"), Limits())
+    after = {**problem.start, **outcome.tensors}
+    change = {name: after[name] - problem.start[name] for name in outcome.tensors}
+    model.put("counter", after)
+    found = guard.look(model.use("counter"), change_norm=l2_norm(change))
+    return _plain(found.to_dict())
 
 
 def _said(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,8 +307,6 @@ def _said(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers of numpy as JSON has them."""
-    import json
-
     found: dict[str, Any] = json.loads(json.dumps(report, default=_number, allow_nan=False))
     return found
 

@@ -34,16 +34,12 @@ def test_a_replay_is_the_run_that_was_never_joined(tmp_path: Path) -> None:
         record,
         daemons,
     ):
-        for daemon in daemons.values():
-            daemon.start()
+        kills = {"borealis": "retrain", "cirrus": "offer", "aggregator": "carry-out"}
+        for name, daemon in daemons.items():
+            daemon.start(*((kills[name], "after") if name in kills else ()))
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
         before = adapter(record)
 
-        for name, kill in (("borealis", ("retrain", "after")), ("cirrus", ("offer", "after"))):
-            daemons[name].stop()
-            daemons[name].start(*kill)
-        daemons["aggregator"].stop()
-        daemons["aggregator"].start("carry-out", "after")
         whole = ask(run, "aurora", "--method", "replay")
         for name in ("borealis", "cirrus"):
             daemons[name].die()

@@ -1,0 +1,193 @@
+"""A real aggregator, a real chain and mutual TLS; one member is honest, the other is not."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adapters import ZERO_DIGEST, artifact_id, decode, digest, encode, qualify
+from adapters.errors import ArtifactError
+from aggregator import Aggregator, AggregatorConfig, open_aggregator, status
+from contracts import (
+    Account,
+    DeltaId,
+    DeploySettings,
+    RejectReason,
+    RoundState,
+    deploy,
+)
+from contracts import Consortium as Record
+from protocol import (
+    AggregatorClient,
+    CertificateAuthority,
+    TlsFiles,
+    fingerprint,
+    new_key,
+    sign_typed,
+    signing_request,
+    split,
+    update_typed_data,
+)
+from tests.consortium import Anvil, free_port, micro_parameters, start_anvil
+
+SALT = b"\x09" * 32
+PARAMETERS = micro_parameters()
+
+
+@dataclass
+class Member:
+    account: Account
+    record: Record
+    tls: TlsFiles
+    address: str
+    nonce: int = 0
+
+    def delta(
+        self, *, value: int = 3, dtype: type = np.int32, rows: int = 0
+    ) -> dict[str, np.ndarray]:
+        who = self.account.address.lower()
+        return {
+            qualify(who, name): np.full((shape[0] + rows, shape[1]), value, dtype=dtype)
+            for name, shape in PARAMETERS.delta_shapes().items()
+        }
+
+    def named(self, data: bytes) -> DeltaId:
+        """As it is registered: what is no delta gets the digest of some other one."""
+        try:
+            found = digest(decode(data))
+        except ArtifactError:
+            found = ZERO_DIGEST
+        if found == ZERO_DIGEST:
+            found = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
+        return DeltaId(artifact_id(data), found.root)
+
+    def submit(
+        self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
+    ) -> None:
+        if nonce is None:
+            self.nonce += 1
+            nonce = self.nonce
+        manifest, _ = split(data)
+        document = update_typed_data(
+            chain_id=31337,
+            rounds_address=self.record.deployment.rounds,
+            round_id=round_id,
+            artifact_id=manifest.artifact_id,
+            size=len(data),
+            nonce=nonce,
+        )
+        signature = sign_typed(document, (signer or self.account).key)
+        with AggregatorClient(self.address, self.tls) as client:
+            client.upload(data)
+            client.submit(round_id, manifest, nonce, signature)
+
+
+@dataclass
+class Scene:
+    anvil: Anvil
+    aggregator: Aggregator
+    config: AggregatorConfig
+    honest: Member
+    hostile: Member
+
+    def until(self, state: RoundState) -> int:
+        record = self.aggregator.consortium
+        for _ in range(50):
+            self.aggregator.tick()
+            round_id = record.current_round_id()
+            if record.round(round_id).state is state:
+                return round_id
+        raise AssertionError(f"the round never became {state}")
+
+    def play(self, data: bytes, upload: Callable[[int], None], named: DeltaId | None = None) -> int:
+        """A round in which the hostile member commits to `data` and uploads as it likes."""
+        round_id = self.until(RoundState.OPEN)
+        good = encode(self.honest.delta(value=round_id))
+        named = named or self.hostile.named(data)
+        self.honest.record.commit(round_id, self.honest.named(good), SALT)
+        self.hostile.record.commit(round_id, named, SALT)
+        self.until(RoundState.COMMITTED)
+        self.honest.submit(round_id, good)
+        upload(round_id)
+        self.honest.record.reveal(round_id, self.honest.named(good), SALT)
+        self.hostile.record.reveal(round_id, named, SALT)
+        self.until(RoundState.FINAL)
+        accepted = self.aggregator.consortium.contributions(round_id)
+        assert [c.organization for c in accepted] == [self.honest.account.address]
+        return round_id
+
+    def reason(self, round_id: int) -> RejectReason:
+        return self.aggregator.consortium.rejections(round_id)[0].reason
+
+    def incidents(self) -> list[str]:
+        return [incident["code"] for incident in status(self.config)["incidents"]]  # type: ignore[union-attr, index]
+
+
+def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
+    request = signing_request(new_key(folder / "key.pem"), folder.name)
+    (folder / "certificate.pem").write_bytes(authority.issue(request))
+    (folder / "authority.pem").write_bytes(authority.pem)
+    return TlsFiles(folder / "key.pem", folder / "certificate.pem", folder / "authority.pem")
+
+
+@contextmanager
+def open_scene(folder: Path) -> Iterator[Scene]:
+    authority = CertificateAuthority.create(folder / "ca", "authority")
+    with start_anvil() as anvil:
+        founder, boss = anvil.funded(), anvil.funded()
+        boss.save(folder / "keystore.json", "password")
+        (folder / "password").write_text("password")
+        tls = tls_of(folder / "aggregator", authority)
+        (folder / "parameters.json").write_bytes(PARAMETERS.canonical_bytes())
+        deployment = deploy(
+            anvil.chain(),
+            founder,
+            DeploySettings(
+                parameters_id=PARAMETERS.id,
+                base_model_id=PARAMETERS.base_model_id,
+                coupling="isolated",
+                layout="blocks",
+                max_rounds=PARAMETERS.max_rounds,
+                max_members=PARAMETERS.max_members,
+                aggregator=boss.address,
+                aggregator_fingerprint=fingerprint(tls.certificate.read_bytes()),
+            ),
+        )
+        deployment.save(folder / "contracts.json")
+        port = free_port()
+        members = []
+        for name in ("honest", "hostile"):
+            account, its = anvil.funded(), tls_of(folder / name, authority)
+            mark = fingerprint(its.certificate.read_bytes())
+            Record(anvil.chain(), deployment, founder).admit(account.address, name, mark)
+            record = Record(anvil.chain(), deployment, account)
+            members.append(Member(account, record, its, f"localhost:{port}"))
+        for member in members:
+            member.record.join()
+        config = AggregatorConfig.model_validate(
+            {
+                "aggregator": {
+                    "listen": f"127.0.0.1:{port}",
+                    "state_dir": folder / "state",
+                    "store": str(folder / "store"),
+                    "parameters": folder / "parameters.json",
+                    "rounds": 100,
+                },
+                "chain": {
+                    "rpc_url": anvil.url,
+                    "chain_id": 31337,
+                    "contracts": folder / "contracts.json",
+                },
+                "identity": {
+                    "keystore": folder / "keystore.json",
+                    "password_file": folder / "password",
+                    "tls_key": tls.key,
+                    "tls_certificate": tls.certificate,
+                    "ca_certificate": tls.authority,
+                },
+            }
+        )
+        with open_aggregator(config) as aggregator:
+            yield Scene(anvil, aggregator, config, members[0], members[1])

@@ -1,0 +1,151 @@
+"""Deltas for withdrawals, sent to a real aggregator by who may and who may not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from adapters import artifact_id, encode
+from contracts import ContractRefused, DeltaId, ModelKind, RoundState, WithdrawalState
+from protocol import (
+    AggregatorClient,
+    BadSignature,
+    DeltaRefused,
+    WrongPhase,
+    offer_typed_data,
+    sign_typed,
+    split,
+)
+from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from unlearning.evidence import canonical_json
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A withdrawal of a data subject by the honest member, for which nothing is offered yet."""
+
+    scene: Scene
+    number: int
+
+    def offer(self, data: bytes, named: DeltaId | None = None, round_id: int = 1) -> None:
+        owner = self.scene.honest
+        owner.record.offer(self.number, round_id, named or owner.named(data))
+
+    def send(
+        self, who: Member, data: bytes, *, round_id: int = 1, signer: Member | None = None,
+        report: bytes = b"{}",
+    ) -> None:  # fmt: skip
+        manifest, _ = split(data)
+        document = offer_typed_data(
+            chain_id=31337,
+            rounds_address=who.record.deployment.rounds,
+            withdrawal_id=self.number,
+            round_id=round_id,
+            artifact_id=manifest.artifact_id,
+            size=len(data),
+            report=report,
+        )
+        signature = sign_typed(document, (signer or who).account.key)
+        with AggregatorClient(who.address, who.tls) as client:
+            client.upload(data)
+            client.submit_offered(self.number, round_id, manifest, report, signature)
+
+    def state(self) -> WithdrawalState:
+        return self.scene.aggregator.consortium.withdrawals()[self.number - 1].state
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with open_scene(tmp_path_factory.mktemp("offers")) as opened:
+        round_id = opened.until(RoundState.OPEN)
+        for member in (opened.honest, opened.hostile):
+            member.record.commit(round_id, member.named(encode(member.delta())), SALT)
+        opened.until(RoundState.COMMITTED)
+        for member in (opened.honest, opened.hostile):
+            member.submit(round_id, encode(member.delta()))
+            member.record.reveal(round_id, member.named(encode(member.delta())), SALT)
+        opened.until(RoundState.FINAL)
+        yield opened
+
+
+def ask(scene: Scene, kind: ModelKind) -> Asked:
+    number = len(scene.aggregator.consortium.withdrawals()) + 1
+    scene.honest.record.request_subject_withdrawal(f"{number:064x}", kind)
+    return Asked(scene, number)
+
+
+def test_only_who_offered_a_delta_on_chain_may_hand_it_in(scene: Scene) -> None:
+    it = ask(scene, ModelKind.REPLACEMENT)
+    data = encode(scene.honest.delta(value=5))
+    with pytest.raises(WrongPhase, match="no update of"):
+        it.send(scene.honest, data)
+    it.offer(data)
+    with pytest.raises(WrongPhase):
+        it.send(scene.hostile, data)
+    with pytest.raises(BadSignature, match="is signed by"):
+        it.send(scene.honest, data, signer=scene.hostile)
+    with pytest.raises(WrongPhase, match="offer it on chain first"):
+        it.send(scene.honest, data, round_id=2)
+    with pytest.raises(DeltaRefused, match="not JSON"):
+        it.send(scene.honest, data, report=b"{")
+    scene.honest.record.ready(it.number)
+    assert scene.aggregator.tick() or it.state() is WithdrawalState.REQUESTED
+    it.send(scene.honest, data)
+    it.send(scene.honest, data)
+    for _ in range(10):
+        scene.aggregator.tick()
+    assert it.state() is WithdrawalState.CLOSED
+    head = scene.aggregator.consortium.latest_model_id()
+    held = {t.artifact_id for t in scene.aggregator.consortium.content(head)}
+    assert artifact_id(data) in held
+    with pytest.raises(WrongPhase):
+        it.send(scene.honest, encode(scene.honest.delta(value=6)))
+    assert {"bad-signature", "delta-refused"} <= set(scene.incidents())
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("digest", "digest has root"), ("shape", "shape"), ("bounds", "norm"), ("zero", "zero")],
+)
+def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why: str) -> None:
+    it, honest = ask(scene, ModelKind.REPLACEMENT), scene.honest
+    salt = 20 + len(why)
+    faulty = {
+        "digest": honest.delta(value=salt),
+        "shape": honest.delta(value=salt, rows=1),
+        "bounds": honest.delta(value=2**30 + salt),
+        "zero": honest.delta(value=0),
+    }[kind]
+    data = encode(faulty)
+    wrong = honest.named(encode(honest.delta(value=100 + salt))).digest_root
+    named = DeltaId(artifact_id(data), wrong) if kind in ("digest", "zero") else None
+    it.offer(data, named)
+    with pytest.raises(DeltaRefused, match=why):
+        it.send(honest, data)
+    honest.record.ready(it.number)
+    for _ in range(3):
+        scene.aggregator.tick()
+    assert it.state() is WithdrawalState.REQUESTED, "it waits, for a vote that makes it a removal"
+    assert not scene.aggregator.store.has(artifact_id(data))
+
+
+def test_a_counter_delta_needs_to_be_on_chain_and_a_report(scene: Scene) -> None:
+    it = ask(scene, ModelKind.COUNTER_TRAINING)
+    data = encode(scene.honest.delta(value=200))
+    with pytest.raises(WrongPhase):
+        it.send(scene.honest, data, round_id=0)
+    with pytest.raises(ContractRefused, match="NothingOffered"):
+        scene.honest.record.ready(it.number)
+    it.offer(data, round_id=0)
+    with pytest.raises(DeltaRefused, match="does not say method, seed, start, verdict"):
+        it.send(scene.honest, data, round_id=0)
+    report = canonical_json({"method": "npo", "seed": 1, "start": "00" * 32, "verdict": "ok"})
+    it.send(scene.honest, data, round_id=0, report=report)
+
+
+def test_there_is_no_replay_start_where_blocks_are_apart(scene: Scene) -> None:
+    with (
+        AggregatorClient(scene.honest.address, scene.honest.tls) as client,
+        pytest.raises(WrongPhase, match="no open replay"),
+    ):
+        client.replay_start(1, 1)

@@ -1,0 +1,123 @@
+"""A replacement, a replay and a counter-training in an isolated consortium, by real daemons."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from contracts import WithdrawalState
+from devnet.data import generated
+from devnet.layout import RunFolder
+from devnet.setup import load_account
+from ledger import Ledger, load_key
+from tests.daemons.consortium import consortium, finals, wait_for
+from tests.daemons.withdrawals import (
+    accepted,
+    adapter,
+    ask,
+    attest,
+    attestations,
+    closed,
+    evidence_of,
+    rescind,
+)
+from unlearning.attestation import Attestation
+from unlearning.evidence import EvidenceDocument
+
+ROUNDS = 3
+pytestmark = pytest.mark.slow
+
+
+def undisturbed(folder: Path, same_as: RunFolder, **changes) -> str:
+    with consortium(folder, ROUNDS, same_as, **changes) as (_, record, daemons):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the rounds", lambda: finals(record) == ROUNDS)
+        return adapter(record)
+
+
+def play_until(run: RunFolder, rounds: int) -> None:
+    """How many rounds the aggregator is to run, from its next start on."""
+    path = run.aggregator / "aggregator.toml"
+    content = tomllib.loads(path.read_text())
+    content["aggregator"]["rounds"] = rounds
+    path.write_text(tomli_w.dumps(content))
+
+
+def ledger_of(run: RunFolder, name: str) -> list[dict[str, object]]:
+    folder = run.organization(name)
+    with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
+        return [it.payload for it in ledger.records() if it.type == "withdrawal"]
+
+
+def test_four_ways_to_take_back_and_each_is_certified(tmp_path: Path) -> None:
+    corpus = generated(2, seed=1)
+    gone = corpus.organizations["aurora"][0].subject
+    other = corpus.organizations["borealis"][0].subject
+    with consortium(tmp_path / "run", ROUNDS) as (run, record, daemons):
+        boss, aurora = daemons["aggregator"], daemons["aurora"]
+        play_until(run, 2)
+        boss.start("carry-out", "before")
+        aurora.start("retrain", "after")
+        daemons["borealis"].start()
+        wait_for("two rounds", lambda: finals(record) == 2)
+
+        first = ask(run, "aurora", "--method", "replacement", "--subject", gone)
+        aurora.die()
+        aurora.start()
+        boss.die()
+        play_until(run, ROUNDS)
+        boss.start()
+        wait_for("the replacement", lambda: closed(record, first))
+        certificate = accepted(run, record, first)
+        assert certificate["removed"] == certificate["arithmetic"] == "passed"
+        wait_for("a round after it", lambda: finals(record) == ROUNDS)
+        replaced = adapter(record)
+
+        second = ask(run, "aurora", "--method", "replay")
+        attest(run, record, second, 1, 2)
+        wait_for("the replay", lambda: closed(record, second))
+        accepted(run, record, second)
+        left = adapter(record)
+        events = ["requested", "offered", "offered", "closed", "requested", "closed"]
+        events_of = lambda: [it["event"] for it in ledger_of(run, "aurora")]  # noqa: E731
+        wait_for("the node's record", lambda: events_of() == events, 60)
+        assert ledger_of(run, "aurora")[0]["subject"] == gone
+
+        third = ask(
+            run, "borealis", "--method", "counter-training", "--subject", other,
+            "--with", "grad_diff", "--set", "steps=3", "--set", "enough=none",
+        )  # fmt: skip
+        wait_for("the evidence", lambda: evidence_of(run, third))
+        sign_as_stranger(run, third)
+        attest(run, record, third, 1)
+        wait_for("the refusal", lambda: boss.said("is not an auditor"))
+        assert record.withdrawals()[third - 1].state is WithdrawalState.REQUESTED
+        attest(run, record, third, 2)
+        wait_for("the counter-training", lambda: closed(record, third))
+        accepted(run, record, third)
+
+        fourth = ask(run, "borealis")
+        wait_for("the removal", lambda: closed(record, fourth))
+        accepted(run, record, fourth)
+        assert record.is_clean(record.latest_model_id(), run.facts().organizations["borealis"])
+        for daemon in daemons.values():
+            daemon.stop()
+        status = rescind("aggregator", "status", "-c", run.aggregator / "aggregator.toml", "--json")
+        told = json.loads(status.stdout)
+        assert {it["method"] for it in told["other_withdrawals"]} == {
+            "replacement",
+            "replay",
+            "counter-training",
+        }
+        assert [it["code"] for it in told["incidents"]] == ["attestation"]
+    assert undisturbed(tmp_path / "without", run, without=[gone]) == replaced
+    assert undisturbed(tmp_path / "absent", run, absent="aurora") == left
+
+
+def sign_as_stranger(run: RunFolder, withdrawal: int) -> None:
+    document = EvidenceDocument.read(evidence_of(run, withdrawal)[-1])
+    stranger = load_account(run.organization("aurora"))
+    Attestation.sign(document, stranger).save(attestations(run) / "stranger.json")
