@@ -6,6 +6,7 @@ them: one process and several give the same sum.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,7 +201,10 @@ class PrivateGradient:
     def _check(self, few: Sequence[Encoded]) -> None:
         """The hooks must see one row a pair. Where a model mixes rows (experts that take tokens out of
         them), pairs go through it one by one, or their clipping would promise nothing."""
+        assert self._hooks is not None
+        self._hooks.disable_hooks()
         expected, _ = self._one_by_one(few)
+        self._hooks.enable_hooks()
         try:
             found, _ = self._hooked(few)
             tolerance = 0.05 if self._engine.settings.in_bf16(self._engine.base.device) else 1e-3
@@ -210,7 +214,7 @@ class PrivateGradient:
             )
         except (RuntimeError, ValueError):
             close = False
-        if not close and self._hooks:
+        if not close:
             self._hooks.remove_hooks()
             self._hooks = None
         self._trusted = True
@@ -247,7 +251,9 @@ def _opacus_hooks(engine: Engine) -> Iterator[GradSampleHooks]:
     for module in factors:
         module.train()
     try:
-        yield hooks
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Full backward hook is firing")
+            yield hooks
     finally:
         for module in factors:
             module.eval()
@@ -274,16 +280,16 @@ def recomputing(network: Any, wanted: bool) -> Iterator[None]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [m for m in network.modules() if isinstance(m, GradientCheckpointingLayer)]
-    try:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
-    except (ValueError, AttributeError) as error:
-        raise TrainingError(f"this base model has no gradient checkpointing: {error}") from error
     if not layers:
-        network.gradient_checkpointing_disable()
         raise TrainingError(
             "this base model has no layer that can be computed again: leave gradient_checkpointing "
             "off"
         )
+    name = "activation" if hasattr(network, "activation_checkpointing_enable") else "gradient"
+    try:
+        getattr(network, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    except ValueError as error:
+        raise TrainingError(f"this base model has no gradient checkpointing: {error}") from error
     for layer in layers:
         layer.training = True
     try:
@@ -291,4 +297,4 @@ def recomputing(network: Any, wanted: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
-        network.gradient_checkpointing_disable()
+        getattr(network, f"{name}_checkpointing_disable")()

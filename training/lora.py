@@ -70,6 +70,7 @@ class LoraModel:
         if adapter not in self._peft.peft_config:
             with _quiet():
                 self._peft.add_adapter(adapter, peft_config(self.lora))
+            self._peft.eval()
         parameters = self._named(adapter)
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -103,7 +104,7 @@ class LoraModel:
         """Raises TrainingError for a target whose LoRA is not a pair of matrices (an embedding)."""
         known = {id(parameter) for parameter in found.values()}
         for name, parameter in self._peft.named_parameters():
-            if parameter.requires_grad and id(parameter) not in known:
+            if _PROBE in name.split(".") and id(parameter) not in known:
                 raise TrainingError(
                     f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B: name "
                     "linear layers as target_modules, or 'all-linear'"

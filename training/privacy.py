@@ -115,8 +115,13 @@ class PrivacySpent:
 
 
 def epsilon_of(history: Sequence[Mechanism], delta: float, accountant: Accountant) -> float:
-    """Epsilon at `delta` of the composition, an upper bound; for "rdp" the best order's."""
-    steps = [(m.noise_multiplier, m.sample_rate, m.steps) for m in history if m.steps]
+    """Epsilon at `delta` of the composition, an upper bound; for "rdp" the best order's. The order of
+    the mechanisms does not matter, so equal ones are counted together."""
+    counts: dict[tuple[float, float], int] = {}
+    for mechanism in history:
+        pair = (mechanism.noise_multiplier, mechanism.sample_rate)
+        counts[pair] = counts.get(pair, 0) + mechanism.steps
+    steps = [(noise, rate, count) for (noise, rate), count in sorted(counts.items()) if count]
     if not steps:
         return 0.0
     if any(noise == 0 for noise, _, _ in steps):
