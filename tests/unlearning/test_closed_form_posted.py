@@ -132,7 +132,7 @@ def test_statistics_of_other_shapes_are_refused(parameters: ConsortiumParameters
     name = sorted(one.tensors)[0]
     with pytest.raises(WrongShape, match=r"has shape \(1, 1\), expected"):
         check(replace(one, tensors={**one.tensors, name: np.ones((1, 1))}), parameters)
-    with pytest.raises(WrongShape, match="'more' has shape .* expected None"):
+    with pytest.raises(WrongShape, match=r"'more' has shape .* expected None"):
         check(replace(one, tensors={**one.tensors, "more": np.ones((1, 1))}), parameters)
     less = {n: v for n, v in one.tensors.items() if n != name}
     with pytest.raises(WrongShape, match="has shape None"):

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 class PartialSettings:
     """`threshold`: a direction is dropped when forget features are more than so many times as large
     as retain ones, in energy a token. `ridge`: mu in units of the mean eigenvalue of S_f + S_r.
-    `positions`: of which tokens. `posted`: moments of the data to keep; none: the retain set is
+    `positions`, `keep_positions`: of which tokens to forget and to keep. `posted`: moments of the data to keep; none: the retain set is
     measured."""
 
     threshold: float = 2.0
     ridge: float = 1e-3
     positions: Positions = "answer"
+    keep_positions: Positions = "answer"
     posted: tuple[Posted, ...] = ()
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class PartialSettings:
         if not (np.isfinite(self.ridge) and self.ridge > 0):
             raise ConfigError(f"ridge is {self.ridge}: it is above 0")
         check_positions(self.positions)
+        check_positions(self.keep_positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,7 @@ def keep_moments(problem: Problem, posted: Sequence[Posted], positions: Position
 
 def partial(problem: Problem, settings: PartialSettings) -> Outcome:
     """Raises NothingSelected when no direction passes, and as `keep_moments`."""
-    keep = keep_moments(problem, settings.posted, settings.positions)
+    keep = keep_moments(problem, settings.posted, settings.keep_positions)
     forget = posted_moments(problem, problem.forget, settings.positions)
     tensors = {name: problem.start[name].astype(np.float32) for name in problem.model.trainable}
     dropped: dict[str, list[int]] = {}
@@ -170,6 +172,7 @@ def _report(
         "threshold": settings.threshold,
         "ridge": settings.ridge,
         "measure": forget.measure,
+        "keep_measure": keep.measure,
         "posted": sorted(part.id for part in settings.posted),
         "forget_tokens": forget.count,
         "keep_tokens": keep.count,

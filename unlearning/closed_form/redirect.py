@@ -49,9 +49,10 @@ class RedirectSettings:
     mean output on refused questions. "base": h + c (h0 - h), h0 what the bare base has at that token.
     `refusals`: questions that the model refuses; none: the forget questions as the bare base, which
     never knew, sees them. `layers`: decoder layers from 0, edited in rising order; None: the one where
-    forget and refused questions differ most. `eta`: weight of a token to keep against one to forget.
+    forget and refused questions differ most. `positions`, `keep_positions`: the tokens to forget on and
+    those to keep. `eta`: weight of a token to keep against one to forget.
     `ridge`: mu in units of the mean eigenvalue of what it is added to. `fixed_a`: change B alone even
-    where A is trained. `posted`: moments of the data to keep, at the same positions, which are of A x
+    where A is trained. `posted`: moments of the data to keep, at `keep_positions`, which are of A x
     and so only allow a change of B; none: the retain set is measured.
     """
 
@@ -60,7 +61,8 @@ class RedirectSettings:
     eta: float = 1.0
     ridge: float = 1e-3
     layers: tuple[int, ...] | None = None
-    positions: Positions = "answer"
+    positions: Positions = "last-prompt"
+    keep_positions: Positions = "all"
     refusals: tuple[str, ...] = ()
     projection: str = "mlp.down_proj"
     fixed_a: bool = False
@@ -78,6 +80,7 @@ class RedirectSettings:
         if self.layers is not None and not self.layers:
             raise ConfigError("layers is empty: name at least one, or None to have it chosen")
         check_positions(self.positions)
+        check_positions(self.keep_positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,7 @@ def redirect(problem: Problem, settings: RedirectSettings) -> Outcome:
     layers, separation = _layers(problem, settings, names)
     keep = None
     if settings.posted:
-        keep = keep_moments(problem, settings.posted, settings.positions)
+        keep = keep_moments(problem, settings.posted, settings.keep_positions)
     elif settings.eta > 0 and not problem.retain:
         raise DataError(
             "nothing says what to keep: give a retain set or posted moments, or set eta to 0"
@@ -152,7 +155,8 @@ def _edit(
     )
     keep = np.zeros((seen.inputs.shape[0], 0))
     if posted is None and settings.eta > 0:
-        keep = _seen(problem, settings, tensors, problem.retain, module).inputs
+        where = settings.keep_positions
+        keep = _seen(problem, settings, tensors, problem.retain, module, where).inputs
     free = None if posted is not None else _free(settings, wanted, seen.inputs, keep)
     scale = problem.parameters.lora.alpha / problem.parameters.lora.rank
     if free is not None and _moves_a(problem, settings):
@@ -301,6 +305,7 @@ def _report(
         "eta": settings.eta,
         "ridge": settings.ridge,
         "positions": settings.positions,
+        "keep_positions": settings.keep_positions,
         "refusals": len(settings.refusals),
         "changes_a": changes_a,
         "posted": sorted(part.id for part in settings.posted),
