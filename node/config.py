@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,11 +22,31 @@ class AggregatorLink(Section):
 
 
 class ModelSection(Section):
-    """`path`: a folder, or a hub id. `threads`: of torch, on a CPU."""
+    """`path`: a folder, or a hub id. `threads`: of torch, on a CPU. `dtype`: of the frozen weights."""
 
     path: str
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=1)] = 1
+
+
+class EngineSection(Section):
+    """How this machine trains (docs/training.md). `processes`: on this machine, a GPU each.
+    `checkpoint_steps`: 0 keeps no checkpoint."""
+
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
+    batching: Literal["plain", "bucketed", "packed"] = "plain"
+    pack_length: Annotated[int, Field(ge=1)] | None = None
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
+    compile: Literal["auto", "on", "off"] = "auto"
+    deterministic: bool = False
+    processes: Annotated[int, Field(ge=1)] = 1
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 25
+
+    def settings(self) -> dict[str, Any]:
+        """What training.settings.EngineSettings is made of."""
+        return self.model_dump(exclude={"processes", "checkpoint_steps"})
 
 
 class LedgerSection(Section):
@@ -54,6 +74,7 @@ class NodeConfig(Section):
     identity: IdentitySettings
     aggregator: AggregatorLink
     model: ModelSection
+    engine: EngineSection = EngineSection()
     ledger: LedgerSection
     agent: AgentSection = AgentSection()
     costs: CostSection = CostSection()

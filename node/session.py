@@ -160,7 +160,9 @@ def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraMod
     except ImportError as error:
         raise ConfigError(f"training needs {error.name}: pip install 'rescind[train]'") from error
     torch.set_num_threads(config.model.threads)
-    base = load_base(config.model.path, parameters.base_model_id, config.model.device)
+    base = load_base(
+        config.model.path, parameters.base_model_id, config.model.device, config.model.dtype
+    )
     model = LoraModel(base, parameters.lora)
     if model.shapes != parameters.shapes:
         raise ConfigError(

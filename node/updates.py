@@ -27,6 +27,7 @@ from adapters.errors import DataError, RescindError
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
 from ledger import manifest_root
+from node.engine import account, run_key, trainer
 from node.session import Session
 from node.subjects import withdrawn_subjects
 from protocol import WrongPhase, sign_typed, split, update_typed_data
@@ -116,6 +117,7 @@ def make_delta(
     parameters, me = session.parameters, session.me
     action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))
     examples = session.examples
+    key = run_key(session, round_id, adapter, examples)
     found = contribute(
         session.model,
         parameters,
@@ -126,8 +128,10 @@ def make_delta(
         residual,
         steps=max(1, round(parameters.training.steps_per_round * action.effort)),
         data_fraction=action.data_fraction,
+        trainer=trainer(session, round_id, key),
         progress=lambda _: session.halt_if_stopped(),
     )
+    privacy = account(session, key, found.result)
     delta = dict(found.quantized.delta)
     if parameters.hiding:
         delta[qualify(owner(parameters.layout, me), HIDING)] = hiding_block()
@@ -154,6 +158,8 @@ def make_delta(
         "device": str(session.model.base.device),
         "norm": found.quantized.norm,
         "clipped": found.quantized.clipped,
+        "engine": session.journal.get(f"round/{round_id:06d}/engine"),
+        **privacy,
     }
     return Made(fact, run)
 

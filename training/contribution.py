@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +44,16 @@ def contribute(
     *,
     steps: int,
     data_fraction: float = 1.0,
+    trainer: Callable[..., TrainResult] = train_round,
     **engine: Any,
 ) -> Contribution:
     """Train from `adapter` and quantize what changed, `residual` added: the same integers for the same
-    arguments on one machine. `engine`: further arguments of train_round."""
+    arguments on one machine. `engine`: further arguments of `trainer`, which is called as train_round."""
     who = owner(parameters.layout, organization)
     start = materialize(block(adapter, who), parameters.shapes, parameters=parameters, owner=who)
     seed = round_seed(parameters.seed, organization, round_id)
     chosen = choose(examples, data_fraction, seed)
-    result = train_round(model, parameters, start, chosen, steps=steps, seed=seed, **engine)
+    result = trainer(model, parameters, start, chosen, steps=steps, seed=seed, **engine)
     update = {
         qualify(who, name): value.astype(np.float64) - start[name]
         for name, value in result.tensors.items()

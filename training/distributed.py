@@ -9,6 +9,7 @@ the micro-batches whoever computed them, so with a `micro_batch` set the sum is 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from adapters import ConsortiumParameters, FloatTensors
-from adapters.errors import ConfigError, TrainingError
+from adapters.errors import ConfigError, RescindError, TrainingError
 from training.base import Base, Dtype, load_base
 from training.checkpoint import Checkpoint, fingerprint
 from training.data import Example, read_examples, write_examples
@@ -32,6 +33,7 @@ from training.settings import EngineSettings
 from training.train import Progress, TrainResult, train_round
 from training.workers import Alone, Workers
 
+_FAILED = "round failed: "
 _RESULT, _TENSORS = "result.json", "tensors.safetensors"
 
 
@@ -114,7 +116,7 @@ class Team:
 
 
 def _unflatten(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    pieces = row.split([tensor.numel() for tensor in like])
+    pieces = torch.split(row, [tensor.numel() for tensor in like])
     return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
 
 
@@ -253,11 +255,16 @@ def _launch(folder: Path, processes: int, progress: Callable[[Progress], None] |
             raise
         if child.wait() != 0:
             words.seek(0)
-            last = [line.strip() for line in words if "Error" in line] or ["no error was told"]
             raise WorkerFailed(
                 f"training in {processes} processes ended with status {child.returncode}: "
-                f"{last[0][:500]}"
+                f"{_reason(words.read().splitlines())}"
             )
+
+
+def _reason(lines: Sequence[str]) -> str:
+    ours = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
+    others = [line.strip() for line in lines if re.match(r"\w*(\.\w+)*Error: ", line)]
+    return (ours or others or ["no reason was told"])[0][:1000]
 
 
 def _progress_of(line: str) -> Progress | None:
@@ -286,6 +293,9 @@ def main(arguments: Sequence[str]) -> int:
         result = run_job(job, workers, device, _tell if team.rank == 0 else None)
         if team.rank == 0:
             write_result(job.out, result)
+    except RescindError as error:
+        sys.stderr.write(f"{_FAILED}{error.code}: {error}\n")
+        return 1
     finally:
         team.close()
     return 0

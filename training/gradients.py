@@ -80,7 +80,8 @@ def _sum_in_order(
     engine: Engine, parts: Sequence[list[Encoded]], gradient_of: Any
 ) -> list[torch.Tensor]:
     """Sum of `gradient_of` over the parts, each computed by one worker, added in their order."""
-    workers, total = engine.workers, None
+    workers = engine.workers
+    total: list[torch.Tensor] = []
     for first in range(0, len(parts), workers.size):
         wave = parts[first : first + workers.size]
         if workers.rank < len(wave):
@@ -89,9 +90,8 @@ def _sum_in_order(
             mine = [torch.zeros_like(p, dtype=torch.float32) for p in engine.parameters]
             mine.append(torch.zeros((), device=engine.base.device))
         for found in workers.gather(mine)[: len(wave)]:
-            total = found if total is None else torch._foreach_add(total, found)
-    assert total is not None
-    return list(total)
+            total = list(torch._foreach_add(total, found)) if total else found
+    return total
 
 
 class PlainGradient:

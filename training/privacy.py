@@ -257,7 +257,8 @@ def _gaussians(secret: bytes, step: int, count: int) -> np.ndarray[Any, np.dtype
     words = np.frombuffer(stream.update(bytes(8 * _DRAWS * count)), dtype="<u8")
     uniform = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     draws: np.ndarray[Any, np.dtype[np.float64]] = ndtri(uniform).reshape(_DRAWS, count)
-    return draws.sum(axis=0) / math.sqrt(_DRAWS)
+    summed: np.ndarray[Any, np.dtype[np.float64]] = draws.sum(axis=0) / math.sqrt(_DRAWS)
+    return summed
 
 
 def fingerprint(secret: bytes) -> str:

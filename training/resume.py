@@ -113,7 +113,7 @@ class Keeper:
         if step % self._checkpoint.every and not last:
             return
         extra = {"cpu": torch.get_rng_state(), **self._rule_states()}
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
+        if any(tensor.is_cuda for tensor in self._tensors.values()):
             extra["cuda"] = torch.cuda.get_rng_state()
         state = State(step, tokens, dict(self._tensors), self._moments(), losses, extra)
         files.write(self._checkpoint, self._facts, state)

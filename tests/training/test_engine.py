@@ -450,6 +450,7 @@ def train_with_checkpoint(folder: Path, *, tell: bool = False) -> str:
     return f"{digest(found)} resumed at {found.resumed_at}"
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", _RUN, str(tmp_path / "killed")]

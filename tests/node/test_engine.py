@@ -1,0 +1,192 @@
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from adapters import PrivacyParameters
+from devnet.defaults import BASE_MODEL, default_lora
+from node.config import EngineSection
+from node.engine import account, run_key, spent, trainer
+from protocol import Journal
+from tests.training.small import ME, digest, examples, parameters_of
+from training import LoraModel, load_base
+from training.contribution import contribute
+from training.privacy import BudgetSpent, PrivacySpent
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoraModel:
+    return LoraModel(load_base(BASE_MODEL), default_lora("isolated"))
+
+
+def session_of(model: LoraModel, folder: Path, privacy=None, **engine):
+    journal = Journal(folder / "node.db")
+    for number in (1, 2, 3, 4):
+        journal.set(f"round/{number:06d}/decision", {"effort": 1.0, "data_fraction": 1.0})
+    return SimpleNamespace(
+        model=model,
+        parameters=parameters_of(model, privacy=privacy),
+        journal=journal,
+        config=SimpleNamespace(
+            node=SimpleNamespace(state_dir=folder),
+            engine=EngineSection(**{"checkpoint_steps": 1, **engine}),
+            model=SimpleNamespace(dtype="float32"),
+        ),
+    )
+
+
+def train(session, round_id: int, rows=None, adapter=None, **engine):
+    rows = examples() if rows is None else rows
+    key = run_key(session, round_id, adapter or {}, rows)
+    found = contribute(
+        session.model,
+        session.parameters,
+        ME,
+        round_id,
+        adapter or {},
+        rows,
+        None,
+        steps=5,
+        trainer=trainer(session, round_id, key),
+        **engine,
+    )
+    return found.result, account(session, key, found.result)
+
+
+PRIVACY = PrivacyParameters(max_grad_norm=1.0, noise_multiplier=1.0, delta=1e-5, accountant="rdp")
+
+
+def test_a_node_trains_as_its_file_says_and_a_round_keeps_its_settings(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    session = session_of(model, tmp_path, batching="bucketed")
+    first, told = train(session, 1)
+    assert told == {}
+    assert session.journal.get("round/000001/engine")["batching"] == "bucketed"
+    session.config.engine = EngineSection(batching="plain")
+    again, _ = train(session, 1)
+    assert digest(again) == digest(first)
+    assert spent(session) is None
+
+
+def test_rounds_add_up_in_the_journal_and_go_to_the_ledger(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    session = session_of(model, tmp_path, PRIVACY)
+    epsilons = []
+    for number in (1, 2, 3):
+        _, told = train(session, number)
+        epsilons.append(told["privacy"]["epsilon"])
+        assert told["privacy"]["delta"] == 1e-5
+        assert told["privacy"]["this_round"] == [1.0, 0.4, 5]
+    assert epsilons == sorted(set(epsilons))
+    known = spent(session)
+    assert known is not None
+    assert known.steps == 15
+    assert known.epsilon == pytest.approx(epsilons[-1])
+    reopened = Journal(tmp_path / "node.db")
+    assert len(reopened.all("privacy/run/")) == 3
+    assert not any("secret" in key for key in told["privacy"])
+
+
+def test_a_round_that_is_done_again_after_a_kill_costs_nothing_more(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(progress) -> None:
+        if progress.step == 3:
+            raise Killed
+
+    session = session_of(model, tmp_path, PRIVACY)
+    with pytest.raises(Killed):
+        train(session, 1, progress=kill)
+    assert spent(session) == PrivacySpent(1e-5, "rdp")
+    resumed, _ = train(session, 1)
+    assert resumed.resumed_at == 3
+    again, told = train(session, 1)
+    assert digest(again) == digest(resumed)
+    assert told["privacy"]["steps"] == 5
+    known = spent(session)
+    assert known is not None
+    assert known.steps == 5
+
+
+def test_a_round_trained_again_on_other_data_has_new_noise_and_costs_again(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    session = session_of(model, tmp_path, PRIVACY)
+    first, _ = train(session, 1)
+    other, told = train(session, 1, rows=examples()[:-1])
+    secrets = {entry["secret"] for entry in session.journal.all("privacy/run/").values()}
+    assert len(secrets) == 2
+    assert told["privacy"]["steps"] == 10
+    assert digest(first) != digest(other)
+
+
+def test_a_target_is_kept_over_rounds(model: LoraModel, tmp_path: Path) -> None:
+    privacy = PRIVACY.model_copy(
+        update={"noise_multiplier": None, "target_epsilon": 4.0, "rounds": 2}
+    )
+    session = session_of(model, tmp_path, privacy)
+    for number in (1, 2):
+        _, told = train(session, number)
+    assert 3.5 < told["privacy"]["epsilon"] <= 4.0
+    with pytest.raises(BudgetSpent):
+        train(session, 3)
+
+
+def test_a_useless_checkpoint_is_put_aside_and_the_round_trained_anew(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(progress) -> None:
+        raise Killed
+
+    session = session_of(model, tmp_path)
+    with pytest.raises(Killed):
+        train(session, 1, progress=kill)
+    [file] = (tmp_path / "checkpoints").rglob("*.safetensors")
+    file.write_bytes(b"torn")
+    anew, _ = train(session, 1)
+    assert anew.resumed_at == 0
+    with pytest.raises(Killed):
+        train(session, 2, progress=kill)
+    train(session, 3)
+    assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
+
+
+def test_no_noise_is_told_as_no_bound(model: LoraModel, tmp_path: Path) -> None:
+    session = session_of(
+        model, tmp_path, PRIVACY.model_copy(update={"noise_multiplier": 0.0}), checkpoint_steps=0
+    )
+    _, told = train(session, 1)
+    assert told["privacy"]["epsilon"] is None
+    known = spent(session)
+    assert known is not None
+    assert math.isinf(known.epsilon)
+
+
+def test_the_start_names_the_run_too(model: LoraModel, tmp_path: Path) -> None:
+    session = session_of(model, tmp_path)
+    name = next(n for n in sorted(model.shapes) if n.endswith("lora_B"))
+    adapter = {f"{ME}/{name}": np.ones(model.shapes[name], dtype=np.int64)}
+    keys = {
+        run_key(session, 1, {}, examples()),
+        run_key(session, 1, adapter, examples()),
+        run_key(session, 2, {}, examples()),
+        run_key(session, 1, {}, examples(9)),
+    }
+    assert len(keys) == 4
+    assert run_key(session, 1, {}, examples()) in keys

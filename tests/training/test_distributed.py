@@ -1,0 +1,170 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from adapters import PrivacyParameters
+from adapters.errors import ConfigError
+from devnet.defaults import BASE_MODEL, default_lora
+from tests.training.small import digest, examples, parameters_of, start_of
+from training import Base, LoraModel, Progress, load_base, train_round, write_examples
+from training.batches import encode_example
+from training.distributed import Job, WorkerFailed, main, read_result, train_in_processes
+from training.gradients import Engine, PlainGradient
+from training.settings import EngineSettings
+from training.workers import Alone
+
+SECRET = bytes(range(32))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return load_base(BASE_MODEL)
+
+
+@pytest.fixture(scope="module")
+def model(base: Base) -> LoraModel:
+    return LoraModel(base, default_lora("isolated"))
+
+
+def write_job(model: LoraModel, folder: Path, **changes) -> Path:
+    parameters = parameters_of(model)
+    (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
+    save_file(dict(start_of(model, parameters)), folder / "start.safetensors")
+    write_examples(folder / "examples.jsonl", examples())
+    values = {
+        "base": BASE_MODEL.resolve(),
+        "parameters": Path("parameters.json"),
+        "start": Path("start.safetensors"),
+        "examples": Path("examples.jsonl"),
+        "out": Path("out"),
+        "steps": 3,
+        "seed": 5,
+        "device": "cpu",
+        **changes,
+    }
+    path = folder / "job.json"
+    path.write_text(Job(**values).model_dump_json())
+    return path
+
+
+def torchrun(path: Path, processes: int) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "training.distributed", str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one(model: LoraModel, tmp_path: Path) -> None:
+    settings = EngineSettings(micro_batch=3).to_dict()
+    path = write_job(model, tmp_path, settings=settings)
+    torchrun(path, 2)
+    together = read_result(tmp_path / "out")
+    assert main([str(path)]) == 0
+    alone = read_result(tmp_path / "out")
+    assert digest(together) == digest(alone)
+    assert together.losses == alone.losses
+    assert together.tokens == alone.tokens
+
+
+@pytest.mark.slow
+def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: LoraModel) -> None:
+    privacy = PrivacyParameters(max_grad_norm=0.5, noise_multiplier=1.0, delta=1e-5)
+    parameters = parameters_of(model, privacy=privacy)
+    start, rows = start_of(model, parameters), examples()
+    told: list[Progress] = []
+    options = {
+        "steps": 3,
+        "seed": 5,
+        "settings": EngineSettings(micro_batch=1),
+        "secret": SECRET,
+    }
+    together = train_in_processes(
+        model.base, parameters, start, rows, processes=2, progress=told.append, **options
+    )
+    alone = train_round(model, parameters, start, rows, **options)
+    assert digest(together) == digest(alone)
+    assert together.privacy == alone.privacy
+    assert [p.step for p in told] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_an_error_in_the_processes_is_told(model: LoraModel) -> None:
+    parameters = parameters_of(model).model_copy(update={"base_model_id": "00" * 32})
+    with pytest.raises(WorkerFailed, match="wrong-base-model: base model in"):
+        train_in_processes(
+            model.base,
+            parameters,
+            start_of(model, parameters),
+            examples(),
+            processes=1,
+            steps=1,
+            seed=0,
+        )
+
+
+class Split:
+    """One of two workers whose partner's part is known already."""
+
+    size = 2
+
+    def __init__(self, rank: int, other: list[list[torch.Tensor]]) -> None:
+        self.rank = rank
+        self.given: list[list[torch.Tensor]] = []
+        self._other = iter(other)
+
+    def gather(self, tensors):
+        mine = [tensor.clone() for tensor in tensors]
+        self.given.append(mine)
+        other = next(self._other, [torch.zeros_like(t) for t in mine])
+        return [mine, other] if self.rank == 0 else [other, mine]
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 3, 5])
+def test_a_gradient_does_not_depend_on_who_computed_it(model: LoraModel, pairs: int) -> None:
+    parameters = parameters_of(model)
+    model.put("w", start_of(model, parameters))
+    network = model.use("w")
+    tensors = dict(sorted(model.parameters("w").items()))
+    rows = [encode_example(model.base, e, 512) for e in examples(pairs)]
+
+    def gradients(workers) -> list[np.ndarray]:
+        settings = EngineSettings(micro_batch=1)
+        PlainGradient(Engine(model.base, network, network, settings, workers, tensors, 512))(
+            0, rows
+        )
+        return [t.grad.numpy().copy() for t in tensors.values()]
+
+    second = Split(1, [])
+    gradients(second)
+    found = gradients(Split(0, second.given))
+    for one, other in zip(found, gradients(Alone()), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{}", "base: Field required"), ("nonsense", "Invalid JSON"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_job_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "job.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Job.read(path)
+
+
+def test_the_command_wants_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().err
