@@ -33,7 +33,6 @@ __all__ = [
     "METHODS",
     "Factors",
     "FisherMeasure",
-    "Method",
     "NothingSelected",
     "PartialSettings",
     "Posted",
