@@ -34,13 +34,30 @@ class LoraParameters(_Agreed):
     """Shape of the low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
 
     `train_a` False freezes A at its shared random start (FFA-LoRA, Sun et al. 2024, arXiv
-    2403.12313), so that averages of B are averages of the products.
+    2403.12313), so that averages of B are averages of the products. In a shared layout with `train_a`
+    both factors are averaged, each by itself (FedIT, Zhang et al. 2023, arXiv 2305.05644); with
+    `alternate` odd rounds train B and even rounds A, so that averages are exact again (RoLoRA, Chen et
+    al. 2025, arXiv 2502.01755). The document does not name `alternate` when it is false.
     """
 
     rank: Annotated[int, Field(ge=1, le=1024)]
     alpha: Annotated[int, Field(ge=1, le=4096)]
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     train_a: bool
+    alternate: bool = False
+
+    @model_validator(mode="after")
+    def _alternates_both(self) -> Self:
+        if self.alternate and not self.train_a:
+            raise ValueError("lora.alternate trains A in even rounds: set lora.train_a true")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _no_alternation_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if not self.alternate:
+            document.pop("alternate", None)
+        return document
 
 
 class PrivacyParameters(_Agreed):
@@ -126,8 +143,8 @@ class ConsortiumParameters(_Agreed):
         wanted = {"isolated": "blocks", "federated": "shared"}[self.coupling]
         if self.layout != wanted:
             raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
-        if self.layout == "shared" and self.lora.train_a:
-            raise ValueError("layout 'shared' averages B over a frozen A: set lora.train_a false")
+        if self.lora.alternate and self.layout != "shared":
+            raise ValueError("lora.alternate is for layout 'shared': in blocks nothing is averaged")
         return self
 
     @model_validator(mode="after")
@@ -180,6 +197,13 @@ class ConsortiumParameters(_Agreed):
         if self.hiding:
             shapes[HIDING] = HIDING_SHAPE
         return dict(sorted(shapes.items()))
+
+    def frozen_in(self, round_id: int) -> frozenset[str]:
+        """Bare names of the tensors of a delta that must be zero in a round."""
+        if not self.lora.alternate:
+            return frozenset()
+        still = ".lora_A" if round_id % 2 else ".lora_B"
+        return frozenset(name for name in self.shapes if name.endswith(still))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

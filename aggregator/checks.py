@@ -49,7 +49,9 @@ def judge(
     *,
     submitted: bool,
     digest_root: str,
+    round_id: int = 0,
 ) -> Verdict:
+    """`round_id`: 0 for a counter-delta, which may change everything that is trained."""
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
     who = owner(parameters.layout, organization)
@@ -66,6 +68,11 @@ def judge(
         return Verdict(reason=reason, what=str(error))
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
+    still = parameters.frozen_in(round_id) if round_id else ()
+    moved = [name for name in still if delta[qualify(who, name)].any()]
+    if moved:
+        what = f"{sorted(moved)[0]!r} changes in round {round_id}, where it is frozen"
+        return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
     if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
     found = digests.of(artifact_id).root

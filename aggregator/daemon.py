@@ -244,6 +244,7 @@ class Aggregator:
                 self.parameters,
                 submitted=bool(self.journal.get(key, False)),
                 digest_root=answer.digest_root,
+                round_id=round_id,
             )
             if self.consortium.member(who).status is not MemberStatus.ACTIVE:
                 verdict = Verdict(reason=RejectReason.WITHDRAWN, what="asked to be removed")

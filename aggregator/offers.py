@@ -102,6 +102,7 @@ class Offers:
             self._parameters,
             submitted=True,
             digest_root=it.digest_root,
+            round_id=it.round_id,
         )
         if verdict.delta is None:
             if not known:

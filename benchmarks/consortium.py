@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from adapters import (
@@ -23,6 +22,7 @@ from adapters import (
 )
 from training import Base, Example, LoraModel
 from training.contribution import contribute
+from training.settings import EngineSettings
 from unlearning.history import Entry, History, Made, Task
 
 
@@ -81,7 +81,7 @@ class Trainer:
     parameters: ConsortiumParameters
     data: Mapping[str, Sequence[Example]]
     say: Callable[[str], None] = lambda _: None
-    engine: Mapping[str, Any] | None = None
+    engine: EngineSettings | None = None
     tokens: int = 0
     seconds: float = 0.0
 
@@ -98,7 +98,7 @@ class Trainer:
             task.residual,
             steps=entry.steps,
             data_fraction=entry.data_fraction,
-            **(self.engine or {}),
+            settings=self.engine,
         )
         took = time.monotonic() - began
         self.tokens += done.result.tokens
@@ -118,7 +118,3 @@ def schedule(organizations: Sequence[str], rounds: int, steps: int) -> list[Entr
 
 def history(parameters: ConsortiumParameters, folder: Path) -> History:
     return History(parameters, ArtifactStore(folder))
-
-
-def set_threads(count: int) -> None:
-    torch.set_num_threads(count)

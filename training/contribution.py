@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from adapters import (
     quantize,
 )
 from training.data import Example
+from training.freezing import Freeze
 from training.lora import LoraModel
 from training.train import TrainResult, choose, round_seed, train_round
 
@@ -48,15 +49,22 @@ def contribute(
     **engine: Any,
 ) -> Contribution:
     """Train from `adapter` and quantize what changed, `residual` added: the same integers for the same
-    arguments on one machine. `engine`: further arguments of `trainer`, which is called as train_round."""
+    arguments on one machine. `engine`: further arguments of `trainer`, which is called as train_round.
+
+    Tensors that are frozen in this round do not change, and their residual is kept for the next.
+    """
     who = owner(parameters.layout, organization)
     start = materialize(block(adapter, who), parameters.shapes, parameters=parameters, owner=who)
     seed = round_seed(parameters.seed, organization, round_id)
     chosen = choose(examples, data_fraction, seed)
+    frozen = parameters.frozen_in(round_id)
+    if frozen:
+        engine["rules"] = (*engine.get("rules", ()), Freeze(frozen))
     result = trainer(model, parameters, start, chosen, steps=steps, seed=seed, **engine)
     update = {
         qualify(who, name): value.astype(np.float64) - start[name]
         for name, value in result.tensors.items()
+        if name not in frozen
     }
     quantized = quantize(
         update,
@@ -64,4 +72,15 @@ def contribute(
         fraction_bits=parameters.fraction_bits,
         clip_norm=parameters.clip_norm,
     )
-    return Contribution(quantized, result, tuple(chosen))
+    still = {qualify(who, name): parameters.shapes[name] for name in frozen}
+    return Contribution(_with_still(quantized, still, residual or {}), result, tuple(chosen))
+
+
+def _with_still(
+    quantized: Quantized,
+    shapes: Mapping[str, tuple[int, ...]],
+    residual: Mapping[str, NDArray[Any]],
+) -> Quantized:
+    delta = quantized.delta | {name: np.zeros(it, np.int32) for name, it in shapes.items()}
+    kept = {name: residual[name] for name in shapes if name in residual}
+    return replace(quantized, delta=dict(sorted(delta.items())), residual=quantized.residual | kept)

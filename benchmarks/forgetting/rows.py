@@ -11,7 +11,7 @@ from typing import Any
 from adapters import Totals, adapter_totals, encode
 from adapters.errors import ConfigError
 from benchmarks.forgetting.scene import Scene
-from unlearning.closed_form import CLOSED_FORM
+from unlearning.closed_form import METHODS as CLOSED_FORM
 from unlearning.history import History
 from unlearning.problem import Method
 from unlearning.registry import COUNTER_TRAINING, TASK_VECTOR
@@ -20,7 +20,7 @@ from unlearning.replay import calibrated_replay, recovery, replay
 METHODS: Mapping[str, Method] = {
     **COUNTER_TRAINING,
     TASK_VECTOR.name: TASK_VECTOR,
-    **CLOSED_FORM,
+    **{method.name: method for method in CLOSED_FORM},
 }
 
 

@@ -26,6 +26,7 @@ from benchmarks.consortium import Trainer, address, history, schedule
 from benchmarks.forgetting.config import Config
 from protocol import Journal
 from training import Assistant, Base, Example, LoraModel
+from training.settings import EngineSettings
 from unlearning.history import History, extend
 from unlearning.metrics import Probe, read_probes
 from unlearning.problem import Outcome, Problem, counter_delta
@@ -64,7 +65,11 @@ class Scene:
             address(it.name): tofu.authors(folder, it.numbers) for it in self.config.organizations
         }
         self.trainer = Trainer(
-            self.model, self.parameters, self.holdings, self.say, self.config.engine
+            self.model,
+            self.parameters,
+            self.holdings,
+            self.say,
+            EngineSettings(**self.config.engine),
         )
 
     @property
@@ -135,9 +140,10 @@ class Scene:
     def probes(self) -> dict[str, list[Probe]]:
         folder, measuring = self.data / "tofu", self.config.measuring
         held = {example.question for example in self.retain}
+        gone = {example.question for example in self.forget}
         sets = {
             "forget": (
-                read_probes(folder / "forget10_perturbed.jsonl"),
+                [p for p in read_probes(folder / "forget10_perturbed.jsonl") if p.question in gone],
                 measuring.forget,
             ),
             "retain": (

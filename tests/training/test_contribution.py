@@ -1,0 +1,128 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adapters import (
+    ArtifactStore,
+    ConsortiumParameters,
+    LoraParameters,
+    encode,
+    split_owner,
+)
+from adapters.errors import ConfigError
+from devnet.defaults import BASE_MODEL, default_parameters
+from devnet.people import make_population
+from training import Base, Example, LoraModel, load_base
+from training.contribution import contribute
+from unlearning.history import Entry, History, Made, Task, extend
+from unlearning.replay import replay
+
+A, B, C = (f"0x{letter * 40}" for letter in "abc")
+ENTRIES = [Entry(number, who, 4) for number in (1, 2, 3) for who in (A, B, C)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return load_base(BASE_MODEL)
+
+
+@pytest.fixture(scope="module")
+def data() -> Mapping[str, list[Example]]:
+    population = make_population(["a", "b", "c"], seed=3)
+    held = population.organizations
+    return {
+        who: [Example(r.question, r.answer, r.subject) for r in held[name][:16]]
+        for who, name in ((A, "a"), (B, "b"), (C, "c"))
+    }
+
+
+def agreed(model: LoraModel, coupling: Any) -> ConsortiumParameters:
+    made = default_parameters(coupling, model.base.id, model.shapes, seed=7)
+    document = made.model_dump(mode="json") | {"lora": model.lora.model_dump(mode="json")}
+    return ConsortiumParameters.model_validate(document)
+
+
+class Trainer:
+    def __init__(
+        self, model: LoraModel, parameters: ConsortiumParameters, data: Mapping[str, list[Example]]
+    ) -> None:
+        self.model, self.parameters, self.data = model, parameters, data
+
+    def __call__(self, task: Task) -> Made:
+        it = task.entry
+        found = contribute(
+            self.model,
+            self.parameters,
+            it.organization,
+            it.round_id,
+            task.adapter,
+            self.data[it.organization],
+            task.residual,
+            steps=it.steps,
+        )
+        return Made(found.quantized.delta, found.quantized.residual)
+
+
+@pytest.mark.parametrize(
+    ("coupling", "lora"),
+    [
+        ("isolated", LoraParameters(rank=4, alpha=8, train_a=True)),
+        ("federated", LoraParameters(rank=4, alpha=8, train_a=False)),
+        ("federated", LoraParameters(rank=4, alpha=8, train_a=True)),
+        ("federated", LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)),
+    ],
+    ids=["blocks", "ffa", "fedit", "rolora"],
+)
+def test_a_replay_by_real_training_is_the_run_that_the_organization_never_joined(
+    base: Base,
+    data: Mapping[str, list[Example]],
+    tmp_path: Path,
+    coupling: str,
+    lora: LoraParameters,
+) -> None:
+    model = LoraModel(base, lora)
+    trainer = Trainer(model, agreed(model, coupling), data)
+    empty = History(trainer.parameters, ArtifactStore(tmp_path))
+    history = extend(empty, ENTRIES, trainer)
+
+    replayed = replay(history, A, trainer)
+
+    never = extend(empty, [e for e in ENTRIES if e.organization != A], trainer)
+    assert encode(replayed.adapter()) == encode(never.adapter())
+    assert encode(replayed.adapter()) != encode(history.adapter())
+
+
+def test_factors_take_turns_and_what_rounding_lost_waits_for_the_next(
+    base: Base, data: Mapping[str, list[Example]], tmp_path: Path
+) -> None:
+    model = LoraModel(base, LoraParameters(rank=4, alpha=8, train_a=True, alternate=True))
+    trainer = Trainer(model, agreed(model, "federated"), data)
+    history = History(trainer.parameters, ArtifactStore(tmp_path))
+
+    history = extend(history, ENTRIES, trainer)
+
+    for entry in history.of(A):
+        delta = history.load(entry.artifact_id)
+        still = trainer.parameters.frozen_in(entry.round_id)
+        for name, value in delta.items():
+            assert (split_owner(name)[1] in still) == (not np.any(value)), (entry.round_id, name)
+    third = history.task(Entry(4, A, 4)).residual
+    assert third is not None
+    assert {split_owner(name)[1] for name in third} == set(model.shapes)
+
+
+def test_alternation_needs_both_factors_and_one_shared_adapter(base: Base) -> None:
+    with pytest.raises(ValueError, match=r"set lora\.train_a true"):
+        LoraParameters(rank=4, alpha=8, train_a=False, alternate=True)
+    model = LoraModel(base, LoraParameters(rank=4, alpha=8, train_a=True, alternate=True))
+    with pytest.raises((ConfigError, ValueError), match="in blocks nothing is averaged"):
+        agreed(model, "isolated")
