@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -44,10 +44,10 @@ class Settings:
     """What every method has.
 
     `steps`: optimizer steps at most. `learning_rate`: None for a share of the consortium's, a tenth
-    unless the method says otherwise.
-    `batch_size`: pairs of the forget set in a step, and as many of the retain set. `gamma`, `alpha`:
-    weights of the forget and the retain term. `retain_loss`: "nll", or "kl" to the reference.
-    `prompt_in_loss`: whether the tokens of questions count too; published methods count answers only.
+    unless the method says otherwise. `batch_size`: pairs of the forget set in a step, and as many of
+    the retain set. `gamma`, `alpha`: weights of the forget and the retain term. `retain_loss`: "nll",
+    or "kl" to the reference. `prompt_in_loss`: whether the tokens of questions count too; published
+    methods count answers only, but then a router by likelihood still sends the questions to the block.
     `enough`: stop once the guard finds the forget answers at this many nats a token; "never-taught" is
     what a model that never saw them gives, None goes through all steps. `guard`: when to stop because
     it forgets too much.
@@ -345,14 +345,14 @@ def _thinned(entries: Sequence[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings as JSON has them: tensors are left to the artifacts that they came from."""
-    return {
-        name: value
-        for name, value in asdict(settings).items()
-        if isinstance(value, (bool, int, float, str, list, tuple, dict, type(None)))
-        and not _has_arrays(value)
-    }
+    """Settings as a report may show them: without tensors, and without questions and answers."""
+    limits = asdict(settings.guard)
+    shown = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    kept = {name: value for name, value in shown.items() if _may_be_shown(value)}
+    return {**kept, "guard": limits}
 
 
-def _has_arrays(value: Any) -> bool:
-    return isinstance(value, dict) and any(isinstance(each, np.ndarray) for each in value.values())
+def _may_be_shown(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(isinstance(each, str) for each in value)
+    return value is None or isinstance(value, (bool, int, float, str))

@@ -218,7 +218,7 @@ class Guard:
         method trains towards, if it does."""
         self._problem = problem
         self._limits = limits
-        self._forget = list(problem.forget[: limits.sample])
+        self._forget = _spread(problem.forget, limits.sample)
         self._retain = _spread(problem.retain, limits.sample)
         self._unseen = _spread(problem.unseen, limits.sample)
         start = self._respondent(reference)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -424,6 +425,15 @@ def test_a_method_that_keeps_needs_something_to_keep(problem: Problem) -> None:
         short("npo", bare)
     outcome = short("npo", bare, steps=2, alpha=0.0)
     assert outcome.report["figures"]["utility"] is None
+
+
+def test_a_report_is_json_and_has_no_question_or_answer_in_it(problem: Problem) -> None:
+    text = json.dumps(short("dpo", problem, steps=1).report, allow_nan=False)
+    pairs = [*problem.forget, *problem.retain]
+    assert not any(e.question in text or e.answer in text for e in pairs)
+    assert json.loads(text)["settings"]["beta"] == 0.1
+    text = json.dumps(short("halimi", problem, steps=1).report, allow_nan=False)
+    assert json.loads(text)["settings"]["radius"] == 6.0
 
 
 def test_dpo_without_another_answer_is_refused(problem: Problem) -> None:
