@@ -5,9 +5,9 @@ from audit.certificate import (
     CertificateUnreadable,
     EvaluationPart,
     ReplayPart,
-    build_certificate,
     read_certificate,
 )
+from audit.issue import build_certificate
 from audit.queries import (
     contributions,
     lineage,

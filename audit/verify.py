@@ -22,20 +22,24 @@ from adapters import (
     without,
 )
 from adapters.errors import RescindError, VerificationError
+from audit.attested import check_evidence, check_ledger
 from audit.certificate import (
     Certificate,
     ModelPart,
     ReplacedPart,
+    equation,
+    read_certificate,
+)
+from audit.evidence import Evidence
+from audit.issue import (
     aggregator_at,
     attesting,
     deployment_block_hash,
-    equation,
     model_part,
-    read_certificate,
+    offered_for,
     replaced_models,
     withdrawal_event,
 )
-from audit.evidence import Evidence
 from contracts import (
     NO_ADAPTER,
     Chain,
@@ -191,6 +195,8 @@ class _Verifier:
         _same("request transaction", claimed.request_transaction, request.tx_hash)
         _same("close transaction", claimed.close_transaction, close.tx_hash)
         _same("close block", claimed.close_block, close.block)
+        _same("offered deltas", claimed.offered, offered_for(self.consortium, found.id))
+        check_ledger(self.it, self._events)
         whose = f"a data subject of {claimed.name}" if claimed.subject else claimed.name
         return (
             f"withdrawal {found.id} of {whose} by {self.it.method}, closed in block {close.block}"
@@ -278,7 +284,8 @@ class _Verifier:
             raise _Skipped(f"a {self.it.method} needs no attestation")
         signers = attesting(self._events, found.id, found.evidence)
         _same("auditors", claimed.auditors, signers)
-        return f"evidence {claimed.evidence[:16]} attested by {len(signers)} auditors"
+        held = check_evidence(self.it, self.evidence)
+        return f"evidence {claimed.evidence[:16]} attested by {len(signers)} auditors{held}"
 
     def artifacts(self) -> str:
         wanted = {t.artifact_id for part in self.evidence.models() for t in part.terms}
