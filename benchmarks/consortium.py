@@ -41,10 +41,13 @@ class Recipe(BaseModel):
     batch_size: int
     learning_rate: float
     max_length: int = 256
+    alternate: bool = False
     extra: dict[str, Any] = {}
 
     def parameters(self, base: Base, seed: int) -> tuple[ConsortiumParameters, LoraModel]:
-        lora = LoraParameters(rank=self.rank, alpha=self.alpha, train_a=self.train_a)
+        lora = LoraParameters(
+            rank=self.rank, alpha=self.alpha, train_a=self.train_a, alternate=self.alternate
+        )
         model = LoraModel(base, lora)
         agreed = ConsortiumParameters(
             name="benchmark",

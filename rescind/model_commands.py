@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +19,17 @@ RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 BeforeOption = Annotated[
     bool, typer.Option("--before-withdrawal", help="Ask the model before the removal.")
 ]
+SuppressOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suppress",
+        help="An organization, or a data subject's name: a guard refuses questions about it, at once. "
+        "The model itself is as it was. May be repeated.",
+    ),
+]
 
 
-def _assistant(run: Path, *, before: bool) -> RunAssistant:
+def _assistant(run: Path, *, before: bool, suppress: Sequence[str] = ()) -> RunAssistant:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         from transformers.utils import logging as transformers_logging
@@ -29,31 +38,37 @@ def _assistant(run: Path, *, before: bool) -> RunAssistant:
     except ImportError as error:
         raise ConfigError(f"asking needs {error.name}: pip install 'rescind[train]'") from error
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    return RunAssistant.load(run, before=before)
+    return RunAssistant.load(run, before=before, suppress=suppress)
 
 
 def ask_command(
     run: RunArgument,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     before: BeforeOption = False,
+    suppress: SuppressOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer from the run's model, and say which organization's block answered."""
     with reported_errors():
         if not question.strip():
             raise ConfigError("the question is empty")
-        answer, by = _assistant(run, before=before).ask(question)
+        assistant = _assistant(run, before=before, suppress=suppress or ())
+        answer, by = assistant.ask(question)
         if as_json:
-            print_json({"question": question, "answer": answer, "answered_by": by})
+            made = {"question": question, "answer": answer, "answered_by": by}
+            print_json(made | ({"stage": assistant.stage} if assistant.stage else {}))
         else:
             out.print(answer, markup=False)
-            out.print(f"(answered by {by})", style="dim")
+            stage = f"; {assistant.stage}" if assistant.stage else ""
+            out.print(f"(answered by {by}{stage})", style="dim")
 
 
-def chat_command(run: RunArgument, before: BeforeOption = False) -> None:
+def chat_command(
+    run: RunArgument, before: BeforeOption = False, suppress: SuppressOption = None
+) -> None:
     """Ask in a loop; an empty line ends it."""
     with reported_errors():
-        assistant = _assistant(run, before=before)
+        assistant = _assistant(run, before=before, suppress=suppress or ())
         out.print("Ask about the people of the run; an empty line ends it.")
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Every method of counter-training by its name."""
+"""Every method whose outcome is registered as a counter-delta, by its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters.errors import ConfigError
-from unlearning import methods
+from unlearning import closed_form, methods
 from unlearning.counter import Settings
 from unlearning.group_lasso import GsLoraSettings, gs_lora
 from unlearning.negation import TaskVectorSettings, task_vector
@@ -89,14 +89,23 @@ TASK_VECTOR = Method(
     needs_retain=False,
     trains=False,
 )
+"""Takes back all of an organization's part; every other method can forget one data subject."""
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        **COUNTER_TRAINING,
+        TASK_VECTOR.name: TASK_VECTOR,
+        **{method.name: method for method in closed_form.METHODS},
+    }
+)
 
 
 def find(name: str, known: Mapping[str, Method] | None = None) -> Method:
-    """The method of that name, of `known` or else of this module.
+    """The method of that name, of `known` or else of METHODS.
 
     Raises UnknownMethod, which names those there are.
     """
-    table = {**COUNTER_TRAINING, TASK_VECTOR.name: TASK_VECTOR} if known is None else known
+    table = METHODS if known is None else known
     if name not in table:
         raise UnknownMethod(f"no method is called {name!r}; there are {', '.join(sorted(table))}")
     return table[name]

@@ -11,17 +11,10 @@ from typing import Any
 from adapters import Totals, adapter_totals, encode
 from adapters.errors import ConfigError
 from benchmarks.forgetting.scene import Scene
-from unlearning.closed_form import METHODS as CLOSED_FORM
 from unlearning.history import History
 from unlearning.problem import Method
-from unlearning.registry import COUNTER_TRAINING, TASK_VECTOR
+from unlearning.registry import METHODS
 from unlearning.replay import calibrated_replay, recovery, replay
-
-METHODS: Mapping[str, Method] = {
-    **COUNTER_TRAINING,
-    TASK_VECTOR.name: TASK_VECTOR,
-    **{method.name: method for method in CLOSED_FORM},
-}
 
 
 @dataclass(frozen=True)
