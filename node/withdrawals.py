@@ -123,7 +123,7 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
         retain=bool(problem.retain),
         subject=bool(it.subject),
     )
-    if not method.trains and settings.delta is None and session.parameters.layout == "shared":
+    if method.name == "task_vector" and session.parameters.layout == "shared":
         settings = replace(settings, delta=_registered(session, head))
     outcome = method.run(problem, settings)
     report = {
