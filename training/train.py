@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,31 +18,18 @@ from adapters.errors import ConfigError, DataError, TrainingError
 from training.batches import Encoded, encode_example
 from training.checkpoint import Checkpoint
 from training.data import Example
-from training.gradients import Engine, GradientSource, counted_tokens, gradient, gradient_source
-from training.gradients import recomputing as recomputing_layers
+from training.gradients import Engine
+from training.loop import Loop, Progress, optimizer_of
 from training.lora import LoraModel
 from training.privacy import PrivacySpent, PrivateRun, plan_private
 from training.resume import Keeper
 from training.rules import Rule
 from training.sampling import bucketed, poisson, shuffled
 from training.settings import EngineSettings, numerics
-from training.speed import Speed
 from training.workers import Alone, Workers
 
 _ADAPTER = "round"
-_WARM_UP = 10
 _PACKED_ROW = 512
-
-
-@dataclass(frozen=True)
-class Progress:
-    """After `step` of `steps`. `loss`: of the step's batch, nats a token; of the last batch that was
-    not empty. `tokens_per_second`: tokens that the loss counts, smoothed over about ten steps."""
-
-    step: int
-    steps: int
-    loss: float
-    tokens_per_second: float
 
 
 @dataclass(frozen=True)
@@ -74,15 +61,6 @@ def choose(examples: Sequence[Example], fraction: float, seed: int) -> list[Exam
     count = max(1, round(len(examples) * fraction))
     places = np.random.default_rng(seed).permutation(len(examples))[:count]
     return [examples[place] for place in sorted(places)]
-
-
-@dataclass
-class _Loop:
-    """What changes from step to step."""
-
-    step: int
-    tokens: int
-    losses: list[float]
 
 
 def train_round(
@@ -117,50 +95,19 @@ def train_round(
     """
     began = time.monotonic()
     settings, workers = settings or EngineSettings(), workers or Alone()
-    device = model.base.device
     if steps < 1 or not examples:
         raise DataError(f"a round of {steps} steps on {len(examples)} pairs trains nothing")
-    rows = [encode_example(model.base, e, parameters.training.max_length) for e in examples]
+    training = parameters.training
+    rows = [encode_example(model.base, e, training.max_length) for e in examples]
     private = _private(parameters, len(rows), steps, spent, secret, checkpoint, workers)
-    with numerics(settings, device):
+    with numerics(settings, model.base.device):
         torch.manual_seed(seed)
-        tensors = _placed(model, start)
-        optimizer = _optimizer(tensors, parameters.training.learning_rate, device)
-        keeper = Keeper(checkpoint, tensors, optimizer, rules, rank=workers.rank)
+        engine = _engine(model, start, rows, steps, settings, workers, private)
+        optimizer = optimizer_of(engine.tensors, training.learning_rate, model.base.device)
+        keeper = Keeper(checkpoint, engine.tensors, optimizer, rules, rank=workers.rank)
         keeper.bind(model, parameters, start, examples, steps, seed, settings, private)
-        raw = model.use(_ADAPTER)
-        engine = Engine(
-            base=model.base,
-            network=_compiled(raw, settings, device, steps, private),
-            raw=raw,
-            settings=settings,
-            workers=workers,
-            tensors=tensors,
-            capacity=settings.pack_length or max(_PACKED_ROW, *(len(row.tokens) for row in rows)),
-        )
-        loop = _Loop(*keeper.resume())
-        resumed_at = loop.step
-        order = _order(rows, parameters.training.batch_size, seed, settings, private)
-        for _ in range(loop.step):
-            next(order)
-        speed = Speed()
-        with (
-            recomputing_layers(raw, settings.gradient_checkpointing),
-            gradient_source(engine, private) as source,
-        ):
-            while loop.step < steps:
-                batch = next(order)
-                rate = parameters.training.learning_rate * _rate(loop.step, steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                pairs = [rows[place] for place in batch]
-                _step(loop, batch, pairs, source, optimizer, tensors, rules, private is None)
-                speed.add(counted_tokens(pairs))
-                keeper.keep(loop.step, loop.tokens, loop.losses, last=loop.step == steps)
-                if progress and loop.losses:
-                    progress(Progress(loop.step, steps, loop.losses[-1], speed.rate))
-    if not loop.losses:
-        raise TrainingError("not one batch had a pair in it: train for more steps or on more data")
+        loop = Loop(engine, optimizer, training.learning_rate, steps, rules, private, keeper)
+        loop.run(_order(rows, training.batch_size, seed, settings, private), rows, progress)
     after = model.get(_ADAPTER)
     keeper.done()
     return TrainResult(
@@ -172,63 +119,42 @@ def train_round(
         tokens=loop.tokens,
         seconds=time.monotonic() - began,
         losses=tuple(loop.losses),
-        resumed_at=resumed_at,
+        resumed_at=loop.resumed_at,
         privacy=private.after if private else None,
     )
 
 
-def _step(
-    loop: _Loop,
-    batch: Sequence[int],
-    pairs: Sequence[Encoded],
-    source: GradientSource,
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, torch.nn.Parameter],
-    rules: Sequence[Rule],
-    clip: bool,
-) -> None:
-    for rule in rules:
-        rule.before_forward(loop.step, batch, tensors)
-    loss = source(loop.step, pairs)
-    if loss is not None:
-        if not np.isfinite(loss):
-            raise TrainingError(f"loss is {loss} at step {loop.step + 1}: lower the learning rate")
-        loop.losses.append(loss)
-    for rule in rules:
-        term = rule.penalty(tensors)
-        if term is not None:
-            parameters = list(tensors.values())
-            for parameter, extra in zip(parameters, gradient(term, parameters), strict=True):
-                parameter.grad = extra if parameter.grad is None else parameter.grad + extra
-    for rule in rules:
-        rule.after_backward(loop.step, batch, tensors)
-    if clip:
-        torch.nn.utils.clip_grad_norm_(list(tensors.values()), 1.0)
-    optimizer.step()
-    for rule in rules:
-        rule.after_step(loop.step, batch, tensors)
-    loop.step += 1
-    loop.tokens += counted_tokens(pairs)
+def _engine(
+    model: LoraModel,
+    start: FloatTensors,
+    rows: Sequence[Encoded],
+    steps: int,
+    settings: EngineSettings,
+    workers: Workers,
+    private: PrivateRun | None,
+) -> Engine:
+    tensors = _placed(model, start)
+    network = model.use(_ADAPTER)
+    for name, tensor in model.parameters(_ADAPTER).items():
+        tensor.requires_grad_(name in tensors)
+    return Engine(
+        base=model.base,
+        network=_compiled(network, settings, model.base.device, steps, private),
+        raw=network,
+        settings=settings,
+        workers=workers,
+        tensors=tensors,
+        capacity=settings.pack_length or max(_PACKED_ROW, *(len(row.tokens) for row in rows)),
+    )
 
 
 def _placed(model: LoraModel, start: FloatTensors) -> dict[str, torch.nn.Parameter]:
-    """Load the start and let its trainable tensors be changed."""
+    """The trainable tensors in memory, at the start, without what an earlier round left."""
     model.put(_ADAPTER, start)
-    model.use(_ADAPTER)
-    tensors = model.parameters(_ADAPTER)
-    wanted = set(model.trainable)
-    for name, tensor in tensors.items():
-        tensor.requires_grad_(name in wanted)
+    found = model.parameters(_ADAPTER)
+    for tensor in found.values():
         tensor.grad = None
-    return {name: tensors[name] for name in sorted(wanted)}
-
-
-def _optimizer(
-    tensors: Mapping[str, torch.nn.Parameter], rate: float, device: torch.device
-) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        list(tensors.values()), lr=rate, weight_decay=0.0, fused=device.type == "cuda" or None
-    )
+    return {name: found[name] for name in sorted(model.trainable)}
 
 
 def _compiled(
@@ -287,8 +213,3 @@ def _order(
     if settings.batching == "bucketed":
         return bucketed([len(row.tokens) for row in rows], size, seed)
     return shuffled(len(rows), size, seed)
-
-
-def _rate(step: int, steps: int) -> float:
-    warm = min(1.0, (step + 1) / min(_WARM_UP, max(1, steps)))
-    return warm * (1.0 - 0.9 * step / max(1, steps))
