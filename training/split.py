@@ -27,6 +27,7 @@ from adapters import ConsortiumParameters, Quantized, Totals, quantize
 from adapters.errors import TrainingError
 from training.batches import counted, encode_example, pad, token_losses
 from training.data import Example
+from training.loop import Progress
 from training.lora import LoraModel
 from training.rules import Rule
 from training.split_parts import (
@@ -39,7 +40,6 @@ from training.split_parts import (
     split_parts,
 )
 from training.split_plan import Label, Step, labels_of, plan
-from training.train import Progress
 
 _ADAPTER = "split"
 _WARM_UP = 10
