@@ -105,17 +105,18 @@ def look(session: Session) -> View:
     round_id = consortium.current_round_id()
     held = {0} | {int(key.rsplit("/", 1)[1]) for key in journal.all("model/")}
     now, claim = consortium.chain.now(), consortium.claim()
+    withdrawn = consortium.withdrawals()
     contestable = claim is not None and not claim.must_prove and now <= claim.deadline
     view = View(
         status=member.status,
         reclaimable=_reclaimable(session, member, now),
         now=now,
-        overdue=watch.overdue_withdrawal(consortium, now),
+        overdue=watch.overdue_withdrawal(consortium, withdrawn, now),
         unchecked_claim=contestable and journal.get(watch.claim_key(claim)) is None,  # type: ignore[arg-type]
         latest_model=consortium.latest_model_id(),
         held=frozenset(held),
-        task=tasks.next_task(session),
-        holds_out=tasks.holds_out(session),
+        task=tasks.next_task(session, withdrawn),
+        holds_out=tasks.holds_out(session, withdrawn),
     )
     if not round_id:
         return view

@@ -18,20 +18,16 @@ from unlearning.amended import Amended, amended_model, start_of
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 
 
-def next_task(session: Session) -> Task | None:
+def next_task(session: Session, known: Sequence[Withdrawal]) -> Task | None:
     """One's own withdrawals first, then others' replays, each in their order; None for nothing."""
-    known = session.consortium.withdrawals()
     mine = [w for w in known if w.organization == session.me]
     tasks = [*_records(session, mine), *_preparation(session, mine), *_replays(session, known)]
     return next(iter(tasks), None)
 
 
-def holds_out(session: Session) -> bool:
+def holds_out(session: Session, known: Sequence[Withdrawal]) -> bool:
     """Whether one takes part in no round: a data subject's withdrawal of one's own is open."""
-    return any(
-        w.organization == session.me and w.subject and w.state in _OPEN
-        for w in session.consortium.withdrawals()
-    )
+    return any(w.organization == session.me and w.subject and w.state in _OPEN for w in known)
 
 
 def delta_key(withdrawal_id: int, round_id: int) -> str:
@@ -76,7 +72,7 @@ def _preparation(session: Session, mine: Sequence[Withdrawal]) -> Iterator[Task]
             if task is not None:
                 yield task
                 return
-        if any((o.withdrawal_id, o.organization) == (it.id, session.me) for o in offers):
+        if rounds:
             yield Task(it.id, complete=True)
 
 

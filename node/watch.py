@@ -18,7 +18,15 @@ from adapters import (
     digest,
     l2_norm,
 )
-from contracts import Claim, Consortium, ModelKind, Round, RoundState, WithdrawalState
+from contracts import (
+    Claim,
+    Consortium,
+    ModelKind,
+    Round,
+    RoundState,
+    Withdrawal,
+    WithdrawalState,
+)
 from node.session import Session
 from protocol import AggregatorUnavailable, NotPublished
 
@@ -116,9 +124,9 @@ def _wrong_word(parts: Sequence[tuple[Digest, int]], is_round: bool) -> int | No
     return None
 
 
-def overdue_withdrawal(consortium: Consortium, now: int) -> int:
+def overdue_withdrawal(consortium: Consortium, known: Sequence[Withdrawal], now: int) -> int:
     """A withdrawal for which the aggregator can be slashed, or which can be escalated; 0 for none."""
-    for it in consortium.withdrawals():
+    for it in known:
         if now <= it.deadline:
             continue
         if it.state is WithdrawalState.PREPARING:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from contracts import WithdrawalState
+from audit.attest import NotAttested, examine
+from contracts import Consortium, ModelKind, WithdrawalState
 from devnet.data import generated
 from devnet.layout import RunFolder
 from devnet.setup import load_account
 from ledger import Ledger, load_key
-from tests.daemons.consortium import consortium, finals, wait_for
+from tests.daemons.consortium import consortium, finals, pass_time, wait_for
 from tests.daemons.withdrawals import (
     accepted,
     adapter,
@@ -91,6 +92,7 @@ def test_four_ways_to_take_back_and_each_is_certified(tmp_path: Path) -> None:
             "--with", "grad_diff", "--set", "steps=3", "--set", "enough=none",
         )  # fmt: skip
         wait_for("the evidence", lambda: evidence_of(run, third))
+        refuse_what_is_wrong(run, record, third)
         sign_as_stranger(run, third)
         attest(run, record, third, 1)
         wait_for("the refusal", lambda: boss.said("is not an auditor"))
@@ -99,8 +101,14 @@ def test_four_ways_to_take_back_and_each_is_certified(tmp_path: Path) -> None:
         wait_for("the counter-training", lambda: closed(record, third))
         accepted(run, record, third)
 
-        fourth = ask(run, "borealis")
-        wait_for("the removal", lambda: closed(record, fourth))
+        fourth = ask(
+            run, "borealis", "--method", "counter-training",
+            "--with", "grad_ascent", "--set", "guard.excess=-50",
+        )  # fmt: skip
+        wait_for("the guard's word", lambda: daemons["borealis"].said("nothing is offered"))
+        pass_time(record, 3601)
+        wait_for("the removal instead", lambda: closed(record, fourth))
+        assert record.withdrawals()[fourth - 1].method is ModelKind.REMOVAL
         accepted(run, record, fourth)
         assert record.is_clean(record.latest_model_id(), run.facts().organizations["borealis"])
         for daemon in daemons.values():
@@ -115,6 +123,26 @@ def test_four_ways_to_take_back_and_each_is_certified(tmp_path: Path) -> None:
         assert [it["code"] for it in told["incidents"]] == ["attestation"]
     assert undisturbed(tmp_path / "without", run, without=[gone]) == replaced
     assert undisturbed(tmp_path / "absent", run, absent="aurora") == left
+
+
+def refuse_what_is_wrong(run: RunFolder, record: Consortium, withdrawal: int) -> None:
+    """No auditor's command signs evidence that the chain or the artifacts contradict."""
+    document = EvidenceDocument.read(evidence_of(run, withdrawal)[-1])
+    given = document.offered[0]
+    lies = {
+        "sum of the deltas": {"adapter_id": document.source.adapter_id},
+        "the new model is made of": {"terms": document.terms[:-1]},
+        "is not one that withdrawal": {
+            "source": document.source.model_copy(update={"model_id": 1})
+        },
+        "signer of the report": {
+            "offered": (given.model_copy(update={"report": {**given.report, "seed": 1}}),)
+        },
+        "the evidence has": {"subject": ""},
+    }
+    for what, lie in lies.items():
+        with pytest.raises(NotAttested, match=what):
+            examine(record, document.model_copy(update=lie), artifacts=[run.store])
 
 
 def sign_as_stranger(run: RunFolder, withdrawal: int) -> None:
