@@ -28,6 +28,8 @@ from training.sampling import bucketed, poisson, shuffled
 from training.settings import EngineSettings, numerics
 from training.workers import Alone, Workers
 
+__all__ = ["Progress", "TrainResult", "choose", "round_seed", "train_round"]
+
 _ADAPTER = "round"
 _PACKED_ROW = 512
 
