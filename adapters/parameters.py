@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from adapters.agreed import ClientRule, ScaffoldRule, Selection
 from adapters.errors import ConfigError
 from adapters.hiding import HIDING, HIDING_SHAPE
 from adapters.optimizers import FedAvg, ServerOptimizer
@@ -93,7 +94,8 @@ class PrivacyParameters(_Agreed):
 class TrainingParameters(_Agreed):
     """Local training of one round at full effort. `max_length` is in tokens.
 
-    The document does not name `privacy` when there is none.
+    `rule`: what a node adds to its steps (adapters.agreed). The document names neither `privacy` nor
+    `rule` when there is none.
     """
 
     steps_per_round: Annotated[int, Field(ge=1)]
@@ -101,12 +103,14 @@ class TrainingParameters(_Agreed):
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     max_length: Annotated[int, Field(ge=8)]
     privacy: PrivacyParameters | None = None
+    rule: ClientRule | None = None
 
     @model_serializer(mode="wrap")
-    def _no_privacy_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _nothing_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
-        if self.privacy is None:
-            document.pop("privacy", None)
+        for name in ("privacy", "rule"):
+            if getattr(self, name) is None:
+                document.pop(name, None)
         return document
 
 
@@ -119,6 +123,8 @@ class ConsortiumParameters(_Agreed):
     adapter may sum, and so what its digest binds (adapters.security); `hiding` adds noise to every
     delta so that its digest tells nothing (adapters.hiding). `server` makes the served adapter of the
     round aggregates (adapters.optimizers); the document does not name it when it is plain FedAvg.
+    `selection`: which of a round's updates the aggregator sums (adapters.agreed); all that are right
+    when the document does not name it.
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -136,6 +142,7 @@ class ConsortiumParameters(_Agreed):
     max_members: Annotated[int, Field(ge=1, le=128)] = 64
     hiding: bool = False
     server: ServerOptimizer = FedAvg()
+    selection: Selection | None = None
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -145,6 +152,12 @@ class ConsortiumParameters(_Agreed):
             raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
         if self.lora.alternate and self.layout != "shared":
             raise ValueError("lora.alternate is for layout 'shared': in blocks nothing is averaged")
+        if isinstance(self.training.rule, ScaffoldRule) and self.layout != "shared":
+            raise ValueError(
+                "training.rule scaffold is for layout 'shared': in blocks nobody drifts from anybody"
+            )
+        if self.selection is not None and self.layout != "shared":
+            raise ValueError("selection is for layout 'shared': in blocks updates are not compared")
         return self
 
     @model_validator(mode="after")
@@ -156,10 +169,12 @@ class ConsortiumParameters(_Agreed):
         return self
 
     @model_serializer(mode="wrap")
-    def _plain_server_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _plain_choices_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
         if self.server == FedAvg():
             document.pop("server", None)
+        if self.selection is None:
+            document.pop("selection", None)
         return document
 
     def canonical_bytes(self) -> bytes:

@@ -21,12 +21,12 @@ from adapters import (
     Term,
     Totals,
     adapter_totals,
-    add_totals,
     decode,
     encode,
     weights,
 )
 from adapters.errors import DataError
+from adapters.rounds import Past, round_sums, served, uses_controls
 from protocol import Journal
 
 Residual = Mapping[str, NDArray[Any]]
@@ -56,17 +56,24 @@ class Entry:
 class Task:
     """What one organization is to do in one round.
 
-    `aggregates`: the sums of the rounds before it, in order; their sum is the adapter that the round
-    starts from (a server optimizer makes its own of them). `residual`: carried from its last delta.
+    `past`: the rounds before it, and its own deltas in them where control variates are made of them.
+    `residual`: carried from its last delta.
     """
 
     entry: Entry
-    aggregates: tuple[Totals, ...]
+    parameters: ConsortiumParameters
+    past: Past
     residual: Residual | None
 
     @property
+    def aggregates(self) -> tuple[Totals, ...]:
+        """The sums of the rounds before it, in order."""
+        return tuple(it.aggregate for it in self.past.rounds)
+
+    @property
     def adapter(self) -> Totals:
-        return add_totals(self.aggregates)
+        """What the round starts from: what the server optimizer makes of the rounds before it."""
+        return served(self.parameters, self.past.rounds)
 
 
 @dataclass(frozen=True)
@@ -141,13 +148,15 @@ class History:
 
     def aggregates(self) -> tuple[Totals, ...]:
         """The sum of each round, in order."""
-        return tuple(
-            adapter_totals(list(group), self.load)
-            for _, group in groupby(self.terms(), key=lambda term: term.round_id)
-        )
+        return tuple(it.aggregate for it in round_sums(self.terms(), self.load))
 
     def adapter(self) -> Totals:
+        """The sum of all, which the chain has."""
         return adapter_totals(self.terms(), self.load)
+
+    def served(self) -> Totals:
+        """What is served: the same, unless a server optimizer is agreed on."""
+        return served(self.parameters, round_sums(self.terms(), self.load))
 
     def load(self, artifact_id: str) -> IntTensors:
         return decode(self.store.get(artifact_id))  # type: ignore[return-value]
@@ -159,7 +168,10 @@ class History:
         residual = None
         if own and own[-1].residual_id:
             residual = safetensors.numpy.load(self.store.get(own[-1].residual_id))
-        return Task(entry, earlier.aggregates(), residual)
+        wanted = own if uses_controls(self.parameters) else []
+        deltas = {e.round_id: self.load(e.artifact_id) for e in wanted}
+        past = Past(round_sums(earlier.terms(), self.load), deltas)
+        return Task(entry, self.parameters, past, residual)
 
     def made(self, entry: Entry, made: Made) -> Entry:
         """The entry with what was made stored under its id."""
@@ -186,7 +198,7 @@ def extend(
     """
     for round_id, group in groupby(sorted(plan, key=lambda it: it.key), lambda it: it.round_id):
         tasks = [history.task(entry) for entry in group]
-        start = encode(history.before(round_id).adapter())
+        start = encode(history.before(round_id).served())
         start_id = history.store.put(start)
         done = {task.entry.key: _known(journal, task, start_id, history.store) for task in tasks}
         todo = [task for task in tasks if done[task.entry.key] is None]

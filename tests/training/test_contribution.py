@@ -13,7 +13,8 @@ from adapters import (
     encode,
     split_owner,
 )
-from adapters.errors import ConfigError
+from adapters.errors import ConfigError, TrainingError
+from adapters.rounds import Past, RoundSum
 from devnet.defaults import BASE_MODEL, default_parameters
 from devnet.people import make_population
 from training import Base, Example, LoraModel, load_base
@@ -22,7 +23,8 @@ from unlearning.history import Entry, History, Made, Task, extend
 from unlearning.replay import replay
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
-ENTRIES = [Entry(number, who, 4) for number in (1, 2, 3) for who in (A, B, C)]
+STEPS = 4
+ENTRIES = [Entry(number, who, STEPS) for number in (1, 2, 3) for who in (A, B, C)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +47,15 @@ def data() -> Mapping[str, list[Example]]:
     }
 
 
-def agreed(model: LoraModel, coupling: Any) -> ConsortiumParameters:
+def agreed(
+    model: LoraModel, coupling: Any, *, rule: Any = None, server: Any = None
+) -> ConsortiumParameters:
     made = default_parameters(coupling, model.base.id, model.shapes, seed=7)
     document = made.model_dump(mode="json") | {"lora": model.lora.model_dump(mode="json")}
+    if rule:
+        document["training"] |= {"rule": rule, "steps_per_round": STEPS}
+    if server:
+        document["server"] = server
     return ConsortiumParameters.model_validate(document)
 
 
@@ -68,6 +76,7 @@ class Trainer:
             self.data[it.organization],
             task.residual,
             steps=it.steps,
+            past=task.past,
         )
         return Made(found.quantized.delta, found.quantized.residual)
 
@@ -99,6 +108,88 @@ def test_a_replay_by_real_training_is_the_run_that_the_organization_never_joined
     never = extend(empty, [e for e in ENTRIES if e.organization != A], trainer)
     assert encode(replayed.adapter()) == encode(never.adapter())
     assert encode(replayed.adapter()) != encode(history.adapter())
+
+
+FFA = LoraParameters(rank=4, alpha=8, train_a=False)
+ROLORA = LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)
+
+
+@pytest.mark.parametrize(
+    ("lora", "choice"),
+    [
+        (FFA, {"rule": {"name": "proximal", "mu": 10.0}}),
+        (FFA, {"rule": {"name": "scaffold"}}),
+        (ROLORA, {"rule": {"name": "scaffold"}, "server": {"name": "fedavgm"}}),
+        (FFA, {"server": {"name": "fedadam"}}),
+        (ROLORA, {"server": {"name": "fedadam"}}),
+        (FFA, {"server": {"name": "fedavgm"}}),
+    ],
+    ids=["proximal", "scaffold", "rolora-scaffold-fedavgm", "fedadam", "rolora-fedadam", "fedavgm"],
+)
+def test_a_replay_by_agreed_algorithms_is_the_run_that_the_organization_never_joined(
+    base: Base,
+    data: Mapping[str, list[Example]],
+    tmp_path: Path,
+    lora: LoraParameters,
+    choice: dict[str, Any],
+) -> None:
+    model = LoraModel(base, lora)
+    trainer = Trainer(model, agreed(model, "federated", **choice), data)
+    empty = History(trainer.parameters, ArtifactStore(tmp_path))
+    history = extend(empty, ENTRIES, trainer)
+
+    replayed = replay(history, A, trainer)
+
+    never = extend(empty, [e for e in ENTRIES if e.organization != A], trainer)
+    assert encode(replayed.served()) == encode(never.served())
+    assert encode(replayed.served()) != encode(history.served())
+    plain = Trainer(model, agreed(model, "federated"), data)
+    without_it = extend(History(plain.parameters, empty.store), ENTRIES, plain)
+    assert encode(history.served()) != encode(without_it.served())
+
+
+def test_a_proximal_term_keeps_a_round_near_its_start(
+    base: Base, data: Mapping[str, list[Example]], tmp_path: Path
+) -> None:
+    model, empty = LoraModel(base, FFA), {}
+    norms = []
+    for mu in (0.0, 1e4):
+        rule = {"name": "proximal", "mu": mu}
+        found = contribute(
+            model, agreed(model, "federated", rule=rule), A, 1, empty, data[A], None, steps=12
+        )
+        norms.append(found.quantized.norm)
+    assert norms[1] < 0.5 * norms[0]
+
+
+def test_scaffold_steps_towards_what_all_do_and_away_from_what_one_did_alone(
+    base: Base, data: Mapping[str, list[Example]]
+) -> None:
+    model = LoraModel(base, FFA)
+    parameters = agreed(model, "federated", rule={"name": "scaffold"})
+    name = next(n for n in parameters.delta_shapes())
+    shape = parameters.shapes[name]
+
+    def first_step(past: Past) -> np.ndarray:
+        found = contribute(model, parameters, A, 2, {}, data[A], None, steps=STEPS, past=past)
+        return found.quantized.delta[f"shared/{name}"].astype(float)
+
+    mine = {f"shared/{name}": np.full(shape, 1000, dtype=np.int32)}
+    nobody = {f"shared/{name}": np.zeros(shape, dtype=np.int64)}
+    plain = first_step(Past())
+    drifted = first_step(Past((RoundSum(1, (A, B), nobody),), {1: mine}))
+    assert np.mean(drifted - plain) == pytest.approx(-1000, rel=0.2)
+
+
+def test_scaffold_without_what_it_is_made_of_is_refused(
+    base: Base, data: Mapping[str, list[Example]]
+) -> None:
+    model = LoraModel(base, FFA)
+    parameters = agreed(model, "federated", rule={"name": "scaffold"})
+    with pytest.raises(TrainingError, match="give `past`"):
+        contribute(model, parameters, A, 1, {}, data[A], None, steps=STEPS)
+    with pytest.raises(TrainingError, match="train all 4 steps"):
+        contribute(model, parameters, A, 1, {}, data[A], None, steps=2, past=Past())
 
 
 def test_factors_take_turns_and_what_rounding_lost_waits_for_the_next(
