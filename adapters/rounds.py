@@ -6,6 +6,7 @@ that. What is served, and what a round starts from, is a function of the same ro
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -42,13 +43,17 @@ class Past:
 
 
 def by_round(terms: Iterable[Term]) -> dict[int, tuple[Term, ...]]:
-    """Without counter-deltas, ascending."""
-    of_rounds = sorted(
-        (it for it in terms if it.round_id), key=lambda it: (it.round_id, it.organization.lower())
-    )
+    """Ascending; 0: counter-deltas."""
+    ordered = sorted(terms, key=lambda it: (it.round_id, it.organization.lower(), it.artifact_id))
     return {
-        round_id: tuple(group) for round_id, group in groupby(of_rounds, key=lambda it: it.round_id)
+        round_id: tuple(group) for round_id, group in groupby(ordered, key=lambda it: it.round_id)
     }
+
+
+def sum_key(terms: Sequence[Term]) -> str:
+    """One name for the sum of one round: SHA-256 of what is summed with which weight."""
+    text = "\n".join(sorted(f"{it.artifact_id} {it.weight}" for it in terms))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def round_sum(round_id: int, terms: Sequence[Term], load: Load) -> RoundSum:
@@ -56,7 +61,9 @@ def round_sum(round_id: int, terms: Sequence[Term], load: Load) -> RoundSum:
 
 
 def round_sums(terms: Iterable[Term], load: Load) -> tuple[RoundSum, ...]:
-    return tuple(round_sum(number, its, load) for number, its in by_round(terms).items())
+    """Counter-deltas left out."""
+    groups = by_round(terms).items()
+    return tuple(round_sum(number, its, load) for number, its in groups if number)
 
 
 def uses_controls(parameters: ConsortiumParameters) -> bool:

@@ -19,13 +19,16 @@ from adapters import (
     weights,
 )
 from adapters.errors import ConfigError, RescindError
+from adapters.rounds import served_of
 from aggregator.checks import Verdict, judge
 from aggregator.config import AggregatorConfig
 from aggregator.intake import Intake
 from aggregator.offers import Offers
 from aggregator.proof import Digests, prove
 from aggregator.scoring import Scorer, make_scorer
+from aggregator.selection import check_members, select
 from aggregator.state import ClaimState, Plan, Step, View, plan
+from aggregator.sums import RoundSums
 from aggregator.withdrawals import Withdrawals
 from contracts import (
     Account,
@@ -64,14 +67,16 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     consortium = open_consortium(config, account)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
+    check_members(parameters, config.aggregator.minimum_members)
     journal = Journal(config.aggregator.state_dir / "aggregator.db")
     store = ArtifactStore(config.aggregator.store)
     journal.set(f"published/{store.put(document)}", True)
     chunks = ArtifactStore(config.aggregator.state_dir / "chunks")
     digests = Digests(store, journal)
     offers = Offers(consortium, journal, store, digests, parameters)
+    sums = RoundSums(consortium, parameters, journal, store)
     limit = parameters.max_artifact_bytes
-    intake = Intake(consortium, journal, store, chunks, digests, offers, limit)
+    intake = Intake(consortium, journal, store, chunks, digests, offers, sums, limit)
     state = config.aggregator.state_dir
     withdrawals = Withdrawals(consortium, parameters, journal, store, digests, offers, state)
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)
@@ -201,7 +206,7 @@ class Aggregator:
         share = weights(self.parameters.layout, accepted)
         answers = self.consortium.answers(round_id)
         latest = self.consortium.latest_model_id()
-        parent = adapter_totals(self.consortium.content(latest), self._load)
+        parent = served_of(self.parameters, self.consortium.content(latest), self._load)
         contributions = [
             Contribution(
                 who,
@@ -248,12 +253,14 @@ class Aggregator:
             )
             if self.consortium.member(who).status is not MemberStatus.ACTIVE:
                 verdict = Verdict(reason=RejectReason.WITHDRAWN, what="asked to be removed")
+            verdicts[who] = verdict
+        verdicts = select(self.parameters, verdicts)
+        for who, verdict in verdicts.items():
             if verdict.reason is not None:
                 self.intake.incident(who, verdict.reason.name.lower(), verdict.what)
                 self._log.warning(
                     "update rejected", round=round_id, organization=who, reason=verdict.what
                 )
-            verdicts[who] = verdict
         return verdicts
 
     def _score(self, who: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from adapters import ArtifactStore, StoreMissing
 from adapters.errors import RescindError, WireError
 from aggregator.offers import Offers
 from aggregator.proof import Digests
+from aggregator.sums import RoundSums
 from contracts import AnswerState, Consortium, RoundState
 from protocol import (
     BadMessage,
@@ -43,10 +44,12 @@ class Intake:
         chunks: ArtifactStore,
         digests: Digests,
         offers: Offers,
+        sums: RoundSums,
         max_artifact_bytes: int,
     ) -> None:
         self._consortium, self._journal, self._digests = consortium, journal, digests
         self._store, self._chunks, self._offers = store, chunks, offers
+        self._sums = sums
         self.max_artifact_bytes = max_artifact_bytes
         self._lock = threading.Lock()
         self._announced: dict[str, dict[str, Manifest]] = {}
@@ -107,6 +110,12 @@ class Intake:
 
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
         return self._offers.start(withdrawal_id, round_id)
+
+    def round_sums(self, organization: str, model_id: int) -> Sequence[str]:  # noqa: ARG002
+        return self._sums.of_model(model_id)
+
+    def replay_sums(self, organization: str, withdrawal_id: int, round_id: int) -> Sequence[str]:  # noqa: ARG002
+        return self._offers.sums(withdrawal_id, round_id)
 
     def manifest(self, organization: str, artifact_id: str) -> Manifest:
         if not self._journal.get(f"published/{artifact_id}", False):

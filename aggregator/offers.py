@@ -8,6 +8,7 @@ from typing import Any
 from adapters import ArtifactStore, ConsortiumParameters, Term, adapter_totals, decode, encode
 from aggregator.checks import judge
 from aggregator.proof import Digests
+from aggregator.sums import RoundSums
 from contracts import NO_ADAPTER, Consortium, ModelKind, Offer, Withdrawal, WithdrawalState
 from protocol import (
     BadSignature,
@@ -45,6 +46,7 @@ class Offers:
     ) -> None:
         self._consortium, self._journal, self._store = consortium, journal, store
         self._digests, self._parameters = digests, parameters
+        self._sums = RoundSums(consortium, parameters, journal, store)
 
     def expected(self, organization: str, artifact_id: str) -> Offer | None:
         """What the chain says that this organization registered for an open withdrawal."""
@@ -127,6 +129,10 @@ class Offers:
         self._journal.set(f"start/{withdrawal_id:06d}/{round_id:06d}/{artifact}", True)
         self._journal.set(f"published/{artifact}", True)
         return artifact
+
+    def sums(self, withdrawal_id: int, round_id: int) -> list[str]:
+        """Publish the sum of each round that a round of a replay comes after. Raises as `start`."""
+        return self._sums.of(self._start_terms(withdrawal_id, round_id))
 
     def _start_terms(self, withdrawal_id: int, round_id: int) -> list[Term]:
         it = self._replay(withdrawal_id)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from adapters import SHARED, ConsortiumParameters, artifact_id, decode, owners
-from adapters.errors import ConfigError, StoreError
+from adapters import SHARED, ConsortiumParameters, owners
+from adapters.errors import ConfigError
 from audit import read_certificate
 from devnet.layout import RunFacts, RunFolder
+from devnet.outcome import served_model
 from training import Assistant, LoraModel, export_peft, load_base
 from unlearning.suppression import (
     Names,
@@ -40,17 +41,11 @@ class RunAssistant:
         """
         run = RunFolder.find(path)
         facts, certificate = run.facts(), read_certificate(run.certificate)
-        adapter_id = (certificate.replaced[-1].before if before else certificate.latest).adapter_id
-        file = run.store / adapter_id[:2] / adapter_id
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise StoreError(f"{file} cannot be read: {error.strerror}") from error
-        if artifact_id(data) != adapter_id:
-            raise StoreError(f"{file} does not hash to its name: it was changed")
+        part = certificate.replaced[-1].before if before else certificate.latest
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         base = load_base(facts.model, parameters.base_model_id)
-        totals: dict[str, Any] = dict(decode(data))
+        terms = [it.term() for it in part.terms]
+        totals = served_model(run, parameters, part.adapter_id, terms)
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 
-from adapters import ConsortiumParameters, artifact_id, decode
-from adapters.errors import RescindError
+from adapters import ConsortiumParameters, Term, artifact_id, decode
+from adapters.errors import StoreError
+from adapters.optimizers import FedAvg
+from adapters.rounds import served_of
 from audit import EvaluationPart, ReplayPart, build_certificate, rounds
 from contracts import Consortium
 from devnet.data import Corpus
@@ -57,14 +59,29 @@ class Replay:
     seconds: float
 
 
-def load_totals(run: RunFolder, adapter_id: str) -> dict[str, Any]:
-    """An adapter from the run's store; empty for the base model alone."""
+def served_model(
+    run: RunFolder, parameters: ConsortiumParameters, adapter_id: str, terms: Sequence[Term]
+) -> dict[str, Any]:
+    """What is served as the model with this adapter on chain: the adapter itself, or what the server
+    optimizer makes of the model's `terms`. Empty for the base model alone.
+
+    Raises StoreError when something of it is lacking in the run's store, or was changed.
+    """
+
+    def load(artifact: str) -> dict[str, Any]:
+        file = run.store / artifact[:2] / artifact
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+        if artifact_id(data) != artifact:
+            raise StoreError(f"{file} does not hash to its name: it was changed")
+        return dict(decode(data))
+
     if int(adapter_id, 16) == 0:
         return {}
-    data = (run.store / adapter_id[:2] / adapter_id).read_bytes()
-    if artifact_id(data) != adapter_id:
-        raise RescindError(f"adapter {adapter_id} in {run.store} was changed")
-    return dict(decode(data))
+    plain = load(adapter_id)
+    return plain if parameters.server == FedAvg() else served_of(parameters, terms, load)
 
 
 Evaluations = dict[str, dict[str, Evaluation | None]]
@@ -79,13 +96,16 @@ def evaluate_run(
     replay: Replay,
 ) -> Evaluations:
     facts = run.facts()
-    before = consortium.model(facts.before_model or 0).adapter_id
-    after = consortium.model(facts.after_model or 0).adapter_id
+
+    def served(model_id: int) -> dict[str, Any]:
+        adapter_id = consortium.model(model_id).adapter_id
+        return served_model(run, parameters, adapter_id, consortium.content(model_id))
+
     sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
     sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
     totals = {
-        "before": load_totals(run, before),
-        "after": load_totals(run, after),
+        "before": served(facts.before_model or 0),
+        "after": served(facts.after_model or 0),
         "replay": replay.totals,
     }
     run.evaluation.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from adapters.errors import RescindError
 from contracts import ChainUnavailable, ContractRefused, Member, MemberStatus, RoundState
 from node import settle, tasks, updates, watch, withdrawals
 from node.config import NodeConfig
-from node.session import Session, load_account, open_consortium, open_session
+from node.session import NotCarriedOut, Session, load_account, open_consortium, open_session
 from node.state import Plan, Step, View, plan
 from protocol import AggregatorUnavailable, Journal
 
@@ -63,6 +63,8 @@ class Node:
             try:
                 waited = self.tick()
                 complaint = ""
+            except NotCarriedOut:
+                raise
             except (ChainUnavailable, AggregatorUnavailable) as error:
                 complaint = self._complain(complaint, error)
                 stop.wait(poll)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from training import Example, LoraModel
 
 
+class NotCarriedOut(ConfigError):
+    """What was agreed on is nothing that this node, as it is configured, can do: it must not start."""
+
+    code = "config-not-carried-out"
+
+
 @dataclass
 class Session:
     """`me` is the organization's address. The model is loaded when it is first needed."""
@@ -47,12 +53,14 @@ class Session:
 
     @property
     def parameters(self) -> ConsortiumParameters:
-        """The agreed document, fetched by the id that the chain holds."""
+        """The agreed document, fetched by the id that the chain holds. Raises NotCarriedOut."""
         if "parameters" not in self._cache:
             wanted = self.consortium.parameters_id()
             if not self.store.has(wanted):
                 self.store.put(self.client.download(wanted, 2**24))
-            self._cache["parameters"] = ConsortiumParameters.parse(self.store.get(wanted))
+            agreed = ConsortiumParameters.parse(self.store.get(wanted))
+            check_carried_out(agreed, self.config.engine.processes)
+            self._cache["parameters"] = agreed
         parameters: ConsortiumParameters = self._cache["parameters"]
         return parameters
 
@@ -94,7 +102,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         client = stack.enter_context(
             AggregatorClient(config.aggregator.address, config.identity.tls)
         )
-        yield Session(
+        session = Session(
             config=config,
             account=account,
             consortium=consortium,
@@ -104,6 +112,20 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             ledger=ledger,
             agent=_agent(config),
             stop=stop,
+        )
+        if session.store.has(consortium.parameters_id()):
+            check_carried_out(session.parameters, config.engine.processes)
+        yield session
+
+
+def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
+    """Raises NotCarriedOut for what several processes would not do."""
+    rule = parameters.training.rule
+    if processes > 1 and (rule is not None or parameters.lora.alternate):
+        what = f"training.rule {rule.name}" if rule else "lora.alternate"
+        raise NotCarriedOut(
+            f"engine.processes is {processes}, and the consortium agreed on {what}, which is carried "
+            "out in one process only: set engine.processes to 1"
         )
 
 

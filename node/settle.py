@@ -9,6 +9,7 @@ import numpy as np
 from adapters import ArtifactMalformed, block, decode, owner, split_owner
 from agents import Observation, Outcome
 from contracts import NO_ADAPTER, MemberStatus
+from node.rounds import start_from
 from node.session import Session
 from node.updates import action_of, observe, own_totals
 from node.watch import check_adapter
@@ -89,11 +90,11 @@ def own_quality(session: Session) -> float:
     from training import Assistant, evaluate
 
     parameters = session.parameters
-    latest = session.consortium.model(session.consortium.latest_model_id())
-    tensors = dict(decode(session.store.get(latest.adapter_id)))
+    latest = session.consortium.latest_model_id()
+    tensors = start_from(session, latest).adapter
     who = owner(parameters.layout, session.me)
     mine = {name: value for name, value in tensors.items() if split_owner(name)[0] == who}
-    assistant = Assistant(session.model, parameters, mine)  # type: ignore[arg-type]
+    assistant = Assistant(session.model, parameters, mine)
     return evaluate(assistant, session.examples).score
 
 

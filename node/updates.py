@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,19 +15,18 @@ from adapters import (
     HIDING,
     StoreMissing,
     Term,
-    Totals,
-    adapter_totals,
-    decode,
     encode,
     hiding_block,
     owner,
     qualify,
 )
 from adapters.errors import DataError, RescindError
+from adapters.rounds import uses_controls
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
 from ledger import manifest_root
 from node.engine import account, run_key, trainer
+from node.rounds import Start, own_sum, start_from
 from node.session import Session
 from node.subjects import withdrawn_subjects
 from protocol import WrongPhase, sign_typed, split, update_typed_data
@@ -38,12 +37,16 @@ if TYPE_CHECKING:
 
 def decide(session: Session, round_id: int) -> None:
     """Ask the agent, and keep what it said before acting on it."""
-    observation = observe(session, round_id)
+    agreed, observation = session.parameters, observe(session, round_id)
     decision = session.agent.decide(observation, round_id)
+    action, why = decision.action, decision.why
+    if action.takes_part and action.effort < 1 and uses_controls(agreed):
+        action = replace(action, effort=1.0)
+        why = f"{why}; with scaffold all train every step"
     fact = {
-        "effort": decision.action.effort,
-        "data_fraction": decision.action.data_fraction,
-        "why": decision.why,
+        "effort": action.effort,
+        "data_fraction": action.data_fraction,
+        "why": why,
         "explored": decision.explored,
         "observation": observation.to_dict(),
     }
@@ -86,7 +89,8 @@ def train(session: Session, round_id: int) -> None:
 def _train(session: Session, round_id: int) -> None:
     parent = session.consortium.round(round_id).parent_model
     content = session.consortium.content(parent)
-    made = make_delta(session, round_id, _adapter(session, parent), residual_of(session, content))
+    start = start_from(session, parent)
+    made = make_delta(session, round_id, start, residual_of(session, content))
     session.ledger.append(
         "training-run", {"round": round_id, **made.run}, key=f"training-run/{round_id}"
     )
@@ -108,25 +112,26 @@ class Made:
 
 
 def make_delta(
-    session: Session, round_id: int, adapter: Totals, residual: dict[str, Any] | None
+    session: Session, round_id: int, start: Start, residual: dict[str, Any] | None
 ) -> Made:
-    """Train one's part in a round from `adapter`, as it was decided then, and store it."""
+    """Train one's part in a round from `start`, as it was decided then, and store it."""
     from training import digest_on
     from training.contribution import contribute
 
     parameters, me = session.parameters, session.me
     action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))
     examples = session.examples
-    key = run_key(session, round_id, adapter, examples)
+    key = run_key(session, round_id, start.adapter, examples)
     found = contribute(
         session.model,
         parameters,
         me,
         round_id,
-        adapter,
+        start.adapter,
         examples,
         residual,
         steps=max(1, round(parameters.training.steps_per_round * action.effort)),
+        past=start.past,
         data_fraction=action.data_fraction,
         trainer=trainer(session, round_id, key),
         progress=lambda _: session.halt_if_stopped(),
@@ -238,14 +243,7 @@ def action_of(fact: dict[str, Any] | None) -> Action:
 
 def own_totals(session: Session, model_id: int) -> dict[str, Any]:
     """The sum of one's own deltas in a model, from one's own store."""
-    terms = [t for t in session.consortium.content(model_id) if t.organization == session.me]
-    return adapter_totals(terms, lambda artifact: decode(session.store.get(artifact)))  # type: ignore[arg-type, return-value]
-
-
-def _adapter(session: Session, model_id: int) -> dict[str, Any]:
-    if model_id == 0:
-        return {}
-    return dict(decode(session.store.get(session.consortium.model(model_id).adapter_id)))
+    return own_sum(session, session.consortium.content(model_id))
 
 
 def residual_of(session: Session, content: Iterable[Term]) -> dict[str, Any] | None:

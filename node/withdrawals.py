@@ -6,21 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from adapters import (
-    ZERO_DIGEST,
-    ArtifactWrongDigest,
-    OutOfBounds,
-    Term,
-    Totals,
-    adapter_totals,
     artifact_id,
     block,
-    decode,
     dequantize,
     digest,
     encode,
@@ -29,9 +23,11 @@ from adapters import (
     materialize,
     owner,
 )
+from adapters.rounds import needs_rounds
 from contracts import NO_ADAPTER, DeltaId, ModelKind, Withdrawal
 from node import settle
 from node.requests import chosen_method, forget_and_retain
+from node.rounds import Start, check_sum, fetch, own_sum, start_from, start_of_terms
 from node.session import Session
 from node.subjects import request_key
 from node.tasks import delta_key, flag_key
@@ -90,9 +86,9 @@ def retrain(session: Session, withdrawal_id: int, round_id: int) -> None:
     consortium = session.consortium
     check_data(session, round_id)
     amended = amended_model(consortium, it, consortium.latest_model_id())
-    start_id, adapter = _start(session, it, amended, round_id)
+    start_id, start = _start(session, it, amended, round_id)
     before = [t for t in amended.terms if 0 < t.round_id < round_id]
-    made = make_delta(session, round_id, adapter, residual_of(session, before))
+    made = make_delta(session, round_id, start, residual_of(session, before))
     registered = {
         c.artifact_id for c in consortium.contributions(round_id) if c.organization == session.me
     }
@@ -114,7 +110,7 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
     head = session.consortium.latest_model_id()
     settle.adopt(session, head)
     start_id = session.consortium.model(head).adapter_id
-    problem = _problem(session, it, note, start_id)
+    problem = _problem(session, it, note, head)
     from unlearning.problem import counter_delta
 
     method, settings = chosen_method(
@@ -195,51 +191,29 @@ def ready(session: Session, withdrawal_id: int) -> None:
     session.consortium.ready(withdrawal_id)
 
 
-def _start(session: Session, it: Withdrawal, amended: Amended, round_id: int) -> tuple[str, Totals]:
-    """Id and integers of what a round is trained from again."""
-    consortium = session.consortium
+def _start(session: Session, it: Withdrawal, amended: Amended, round_id: int) -> tuple[str, Start]:
+    """What a round is trained from again, and its name on record: the id of the plain sum."""
+    consortium, plain = session.consortium, not needs_rounds(session.parameters)
     parent = consortium.round(round_id).parent_model
     terms = start_of(amended, consortium.content(parent), round_id)
     if session.parameters.layout == "blocks":
-        own = [t for t in terms or () if t.organization == session.me]
-        totals = adapter_totals(own, lambda artifact: decode(session.store.get(artifact)))  # type: ignore[arg-type, return-value]
-        return artifact_id(encode(totals)) if totals else NO_ADAPTER, totals
+        totals = own_sum(session, terms or [])
+        named = artifact_id(encode(totals)) if totals else NO_ADAPTER
+        return named, Start(totals) if plain else start_of_terms(session, terms or [], list)
     if it.method is ModelKind.REPLACEMENT:
-        recorded = consortium.model(parent).adapter_id
-        return recorded, _fetch(session, recorded)
+        return consortium.model(parent).adapter_id, start_from(session, parent)
     if terms is None:
         raise NotPublished(f"replay {it.id}: deltas before round {round_id} are lacking")
     named = session.client.replay_start(it.id, round_id)
-    totals = _fetch(session, named)
-    _check_start(session, named, totals, terms)
-    return named, totals
+    if not plain:
+        listed = partial(session.client.replay_sums, it.id, round_id)
+        return named, start_of_terms(session, terms, listed)
+    totals = fetch(session, named)
+    check_sum(session, named, totals, terms)
+    return named, Start(totals)
 
 
-def _check_start(session: Session, named: str, totals: Totals, terms: list[Term]) -> None:
-    """Raises unless the adapter is the sum that the chain's deltas come to: digests tell."""
-    expected = ZERO_DIGEST
-    for term in terms:
-        expected = expected + term.weight * session.client.digest(term.digest_root)
-    found = digest(totals) if totals else ZERO_DIGEST
-    if found.root != expected.root:
-        raise ArtifactWrongDigest(
-            f"adapter {named} has digest {found.root}, the deltas on chain come to {expected.root}"
-        )
-    norm, bound = l2_norm(totals), session.parameters.adapter_norm_bound
-    if norm > bound:
-        raise OutOfBounds(f"adapter {named}: norm {norm:.4g} is over the bound {bound:.4g}")
-
-
-def _fetch(session: Session, adapter_id: str) -> dict[str, Any]:
-    if adapter_id == NO_ADAPTER:
-        return {}
-    if not session.store.has(adapter_id):
-        limit = session.parameters.max_artifact_bytes
-        session.store.put(session.client.download(adapter_id, limit))
-    return dict(decode(session.store.get(adapter_id)))
-
-
-def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id: str) -> Problem:
+def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], head: int) -> Problem:
     from unlearning.problem import Problem
 
     parameters = session.parameters
@@ -254,7 +228,7 @@ def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], start_id
         parameters=parameters,
         owner=who,
         start=materialize(
-            block(_fetch(session, start_id), who),
+            block(start_from(session, head).adapter, who),
             parameters.shapes,
             parameters=parameters,
             owner=who,

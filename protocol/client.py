@@ -106,6 +106,18 @@ class AggregatorClient:
         reply: pb.ArtifactId = self._call(self._stub.GetReplayStart, message)
         return id_from_wire(reply.artifact_id)
 
+    def round_sums(self, model_id: int) -> list[str]:
+        """Ids of the sum of each round in a model, ascending; round 0, the counter-deltas, first."""
+        reply: pb.ArtifactIds = self._call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
+        return [id_from_wire(one) for one in reply.artifact_ids]
+
+    def replay_sums(self, withdrawal_id: int, round_id: int) -> list[str]:
+        """The same of what a round of a replay comes after. Raises NotPublished while deltas of earlier
+        rounds are lacking."""
+        message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
+        reply: pb.ArtifactIds = self._call(self._stub.GetReplaySums, message)
+        return [id_from_wire(one) for one in reply.artifact_ids]
+
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
         """The bytes whose SHA-256 is `artifact_id`, nothing else."""
         wanted = bytes.fromhex(artifact_id)

@@ -68,6 +68,10 @@ class AggregatorHandler(Protocol):
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str: ...
+    def round_sums(self, organization: str, model_id: int) -> Sequence[str]: ...
+    def replay_sums(
+        self, organization: str, withdrawal_id: int, round_id: int
+    ) -> Sequence[str]: ...
     def manifest(self, organization: str, artifact_id: str) -> Manifest: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
     def digest(self, organization: str, root: str) -> bytes: ...
@@ -168,6 +172,19 @@ class _Servicer(rpc.AggregatorServicer):
 
         return self._answer(context, reply)
 
+    def GetRoundSums(self, request: pb.ModelId, context: Any) -> pb.ArtifactIds:  # noqa: N802
+        return self._answer(
+            context, lambda caller: _ids(self._handler.round_sums(caller, request.model_id))
+        )
+
+    def GetReplaySums(self, request: pb.ReplayRound, context: Any) -> pb.ArtifactIds:  # noqa: N802
+        return self._answer(
+            context,
+            lambda caller: _ids(
+                self._handler.replay_sums(caller, request.withdrawal_id, request.round_id)
+            ),
+        )
+
     def GetManifest(self, request: pb.ArtifactId, context: Any) -> pb.Manifest:  # noqa: N802
         return self._answer(
             context,
@@ -217,3 +234,7 @@ class _Servicer(rpc.AggregatorServicer):
                 f"the certificate with fingerprint {digest} is not that of a member on chain"
             )
         return organization
+
+
+def _ids(artifacts: Sequence[str]) -> pb.ArtifactIds:
+    return pb.ArtifactIds(artifact_ids=[bytes.fromhex(one) for one in artifacts])

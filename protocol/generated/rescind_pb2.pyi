@@ -98,6 +98,18 @@ class ArtifactId(_message.Message):
     artifact_id: bytes
     def __init__(self, artifact_id: _Optional[bytes] = ...) -> None: ...
 
+class ArtifactIds(_message.Message):
+    __slots__ = ("artifact_ids",)
+    ARTIFACT_IDS_FIELD_NUMBER: _ClassVar[int]
+    artifact_ids: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, artifact_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ModelId(_message.Message):
+    __slots__ = ("model_id",)
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    model_id: int
+    def __init__(self, model_id: _Optional[int] = ...) -> None: ...
+
 class ChunkId(_message.Message):
     __slots__ = ("chunk_id",)
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]

@@ -76,6 +76,16 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ReplayRound.SerializeToString,
                 response_deserializer=rescind__pb2.ArtifactId.FromString,
                 _registered_method=True)
+        self.GetRoundSums = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetRoundSums',
+                request_serializer=rescind__pb2.ModelId.SerializeToString,
+                response_deserializer=rescind__pb2.ArtifactIds.FromString,
+                _registered_method=True)
+        self.GetReplaySums = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetReplaySums',
+                request_serializer=rescind__pb2.ReplayRound.SerializeToString,
+                response_deserializer=rescind__pb2.ArtifactIds.FromString,
+                _registered_method=True)
         self.GetDigest = channel.unary_unary(
                 '/rescind.v1.Aggregator/GetDigest',
                 request_serializer=rescind__pb2.DigestRoot.SerializeToString,
@@ -139,6 +149,21 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRoundSums(self, request, context):
+        """The sum of each round in a model, by ascending round, that of the counter-deltas (round 0) first.
+        Given out in a shared layout only, where a server optimizer or control variates need them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReplaySums(self, request, context):
+        """The same of what a round of a replay comes after.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDigest(self, request, context):
         """The 16 KiB digest with a root, for whoever checks a sum that the chain did not add up.
         """
@@ -188,6 +213,16 @@ def add_AggregatorServicer_to_server(servicer, server):
                     servicer.GetReplayStart,
                     request_deserializer=rescind__pb2.ReplayRound.FromString,
                     response_serializer=rescind__pb2.ArtifactId.SerializeToString,
+            ),
+            'GetRoundSums': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoundSums,
+                    request_deserializer=rescind__pb2.ModelId.FromString,
+                    response_serializer=rescind__pb2.ArtifactIds.SerializeToString,
+            ),
+            'GetReplaySums': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReplaySums,
+                    request_deserializer=rescind__pb2.ReplayRound.FromString,
+                    response_serializer=rescind__pb2.ArtifactIds.SerializeToString,
             ),
             'GetDigest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDigest,
@@ -413,6 +448,60 @@ class Aggregator(object):
             '/rescind.v1.Aggregator/GetReplayStart',
             rescind__pb2.ReplayRound.SerializeToString,
             rescind__pb2.ArtifactId.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoundSums(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetRoundSums',
+            rescind__pb2.ModelId.SerializeToString,
+            rescind__pb2.ArtifactIds.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReplaySums(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetReplaySums',
+            rescind__pb2.ReplayRound.SerializeToString,
+            rescind__pb2.ArtifactIds.FromString,
             options,
             channel_credentials,
             insecure,

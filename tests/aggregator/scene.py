@@ -1,13 +1,22 @@
 """A real aggregator, a real chain and mutual TLS; one member is honest, the other is not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from adapters import ZERO_DIGEST, artifact_id, decode, digest, encode, qualify
+from adapters import (
+    ZERO_DIGEST,
+    ConsortiumParameters,
+    artifact_id,
+    decode,
+    digest,
+    encode,
+    owner,
+    qualify,
+)
 from adapters.errors import ArtifactError
 from aggregator import Aggregator, AggregatorConfig, open_aggregator, status
 from contracts import (
@@ -43,14 +52,15 @@ class Member:
     tls: TlsFiles
     address: str
     nonce: int = 0
+    parameters: ConsortiumParameters = PARAMETERS
 
     def delta(
         self, *, value: int = 3, dtype: type = np.int32, rows: int = 0
     ) -> dict[str, np.ndarray]:
-        who = self.account.address.lower()
+        who = owner(self.parameters.layout, self.account.address)
         return {
             qualify(who, name): np.full((shape[0] + rows, shape[1]), value, dtype=dtype)
-            for name, shape in PARAMETERS.delta_shapes().items()
+            for name, shape in self.parameters.delta_shapes().items()
         }
 
     def named(self, data: bytes) -> DeltaId:
@@ -91,6 +101,7 @@ class Scene:
     config: AggregatorConfig
     honest: Member
     hostile: Member
+    members: list[Member]
 
     def until(self, state: RoundState) -> int:
         record = self.aggregator.consortium
@@ -133,24 +144,28 @@ def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
 
 
 @contextmanager
-def open_scene(folder: Path) -> Iterator[Scene]:
+def open_scene(
+    folder: Path,
+    parameters: ConsortiumParameters = PARAMETERS,
+    names: Sequence[str] = ("honest", "hostile"),
+) -> Iterator[Scene]:
     authority = CertificateAuthority.create(folder / "ca", "authority")
     with start_anvil() as anvil:
         founder, boss = anvil.funded(), anvil.funded()
         boss.save(folder / "keystore.json", "password")
         (folder / "password").write_text("password")
         tls = tls_of(folder / "aggregator", authority)
-        (folder / "parameters.json").write_bytes(PARAMETERS.canonical_bytes())
+        (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
         deployment = deploy(
             anvil.chain(),
             founder,
             DeploySettings(
-                parameters_id=PARAMETERS.id,
-                base_model_id=PARAMETERS.base_model_id,
-                coupling="isolated",
-                layout="blocks",
-                max_rounds=PARAMETERS.max_rounds,
-                max_members=PARAMETERS.max_members,
+                parameters_id=parameters.id,
+                base_model_id=parameters.base_model_id,
+                coupling=parameters.coupling,
+                layout=parameters.layout,
+                max_rounds=parameters.max_rounds,
+                max_members=parameters.max_members,
                 aggregator=boss.address,
                 aggregator_fingerprint=fingerprint(tls.certificate.read_bytes()),
             ),
@@ -158,12 +173,13 @@ def open_scene(folder: Path) -> Iterator[Scene]:
         deployment.save(folder / "contracts.json")
         port = free_port()
         members = []
-        for name in ("honest", "hostile"):
+        for name in names:
             account, its = anvil.funded(), tls_of(folder / name, authority)
             mark = fingerprint(its.certificate.read_bytes())
             Record(anvil.chain(), deployment, founder).admit(account.address, name, mark)
             record = Record(anvil.chain(), deployment, account)
-            members.append(Member(account, record, its, f"localhost:{port}"))
+            address = f"localhost:{port}"
+            members.append(Member(account, record, its, address, parameters=parameters))
         for member in members:
             member.record.join()
         config = AggregatorConfig.model_validate(
@@ -174,6 +190,7 @@ def open_scene(folder: Path) -> Iterator[Scene]:
                     "store": str(folder / "store"),
                     "parameters": folder / "parameters.json",
                     "rounds": 100,
+                    "minimum_members": len(names),
                 },
                 "chain": {
                     "rpc_url": anvil.url,
@@ -190,4 +207,4 @@ def open_scene(folder: Path) -> Iterator[Scene]:
             }
         )
         with open_aggregator(config) as aggregator:
-            yield Scene(anvil, aggregator, config, members[0], members[1])
+            yield Scene(anvil, aggregator, config, members[0], members[-1], members)

@@ -1,0 +1,118 @@
+"""A rule that chooses updates, in a real aggregator on a real chain; and the sums of its rounds."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from adapters import ConsortiumParameters, adapter_totals, decode, encode, weights
+from adapters.errors import ConfigError
+from adapters.rounds import served_of
+from aggregator.checks import Verdict
+from aggregator.selection import check_members, select
+from contracts import RejectReason, RoundState
+from protocol import AggregatorClient, WrongPhase
+from tests.aggregator.scene import SALT, Scene, open_scene
+from tests.consortium import micro_parameters
+
+NAMES = ("one", "two", "three", "hostile")
+
+
+def agreed(**choices: object) -> ConsortiumParameters:
+    document = micro_parameters(federated=True).model_dump(mode="json") | choices
+    return ConsortiumParameters.model_validate(document)
+
+
+KRUM = {"name": "multi-krum", "byzantine": 0, "kept": 3}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    parameters = agreed(selection=KRUM, server={"name": "fedadam"})
+    with open_scene(tmp_path_factory.mktemp("scene"), parameters, NAMES) as opened:
+        yield opened
+
+
+def play(scene: Scene, values: list[int], state: RoundState) -> int:
+    """A round in which a member's delta is its value everywhere; the others sit out."""
+    round_id = scene.until(RoundState.OPEN)
+    taking_part = scene.members[: len(values)]
+    data = [encode(it.delta(value=v)) for it, v in zip(taking_part, values, strict=True)]
+    for member, its in zip(taking_part, data, strict=True):
+        member.record.commit(round_id, member.named(its), SALT)
+    for member in scene.members[len(values) :]:
+        member.record.sit_out(round_id)
+    scene.until(RoundState.COMMITTED)
+    for member, its in zip(taking_part, data, strict=True):
+        member.submit(round_id, its)
+        member.record.reveal(round_id, member.named(its), SALT)
+    scene.until(state)
+    return round_id
+
+
+def test_the_odd_update_is_rejected_and_the_others_have_equal_shares(scene: Scene) -> None:
+    round_id = play(scene, [3, 4, 5, 900], RoundState.FINAL)
+    record = scene.aggregator.consortium
+    good = [it.account.address for it in scene.members[:3]]
+    accepted = {c.organization: c.weight for c in record.contributions(round_id)}
+    assert accepted == weights("shared", good)
+    [rejected] = record.rejections(round_id)
+    assert rejected.organization == scene.hostile.account.address
+    assert rejected.reason is RejectReason.OUT_OF_BOUNDS
+    assert "out_of_bounds" in scene.incidents()
+
+
+def test_a_round_with_too_few_for_the_rule_is_abandoned_at_once(scene: Scene) -> None:
+    round_id = play(scene, [6, 7], RoundState.ABANDONED)
+    rejected = scene.aggregator.consortium.rejections(round_id)
+    assert {it.reason for it in rejected} == {RejectReason.OUT_OF_BOUNDS}
+    assert len(rejected) == 2
+
+
+def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
+    scene: Scene,
+) -> None:
+    play(scene, [8, 9, 10, -700], RoundState.FINAL)
+    record, parameters = scene.aggregator.consortium, scene.members[0].parameters
+    latest = record.latest_model_id()
+    terms = record.content(latest)
+    with AggregatorClient(scene.honest.address, scene.honest.tls) as client:
+        named = client.round_sums(latest)
+        sums = [dict(decode(client.download(it, 2**20))) for it in named]
+        with pytest.raises(WrongPhase, match="there is no model"):
+            client.round_sums(latest + 1)
+    rounds = sorted({t.round_id for t in terms})
+    assert [record.aggregate_of(n).artifact_id for n in rounds] == named
+    load = scene.aggregator._load
+    assert encode(adapter_totals([t for t in terms if t.round_id == rounds[-1]], load)) == encode(
+        sums[-1]
+    )
+    found = served_of(parameters, terms, load)
+    assert encode(found) != encode(adapter_totals(terms, load))
+
+
+def test_sums_of_rounds_are_not_given_out_where_nobody_needs_them(tmp_path) -> None:
+    with open_scene(tmp_path, agreed(), ("one",)) as scene:
+        play(scene, [3], RoundState.FINAL)
+        with (
+            AggregatorClient(scene.honest.address, scene.honest.tls) as client,
+            pytest.raises(WrongPhase, match="nobody needs them"),
+        ):
+            client.round_sums(1)
+
+
+def test_an_aggregator_that_would_open_rounds_too_small_for_the_rule_does_not_start() -> None:
+    parameters = agreed(selection={"name": "krum", "byzantine": 2})
+    check_members(parameters, 7)
+    with pytest.raises(ConfigError, match="set it to 7 or more"):
+        check_members(parameters, 6)
+    with pytest.raises(ConfigError, match="max_members is 6"):
+        check_members(parameters.model_copy(update={"max_members": 6}), 7)
+
+
+def test_without_a_rule_every_right_update_stays() -> None:
+    verdicts = {
+        "0x01": Verdict({"shared/w": np.ones(2, dtype=np.int32)}),
+        "0x02": Verdict(reason=RejectReason.ZERO, what="zero"),
+    }
+    assert select(agreed(), verdicts) == verdicts
