@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters import Totals, adapter_totals, encode
+from adapters import SHARED, Totals, adapter_totals, dequantize, encode, split_owner
 from adapters.errors import ConfigError
 from benchmarks.forgetting.scene import Scene
 from unlearning.history import History
 from unlearning.problem import Method
-from unlearning.registry import METHODS
+from unlearning.registry import METHODS, TASK_VECTOR
 from unlearning.replay import calibrated_replay, recovery, replay
 
 
@@ -135,6 +135,7 @@ def _countered(scene: Scene, method: Method) -> Made:
     settings = {
         **(given.common if method.trains else {}),
         **given.methods.get(method.name, {}),
+        **_derived(scene, method.name),
     }
     problem = scene.problem()
     began = time.monotonic()
@@ -144,3 +145,19 @@ def _countered(scene: Scene, method: Method) -> Made:
     moved = len(encode(counter)) + _adapter_moves(scene, totals)
     tokens = int(outcome.report.get("tokens", 0))
     return Made(totals, seconds, tokens, moved, counter, outcome.report)
+
+
+def _derived(scene: Scene, name: str) -> dict[str, Any]:
+    """Settings that come from the consortium's record: the others' average, one's own part."""
+    if scene.owner != SHARED:
+        return {}
+    history = scene.full
+    if name == "halimi":
+        kept = history.without(scene.leaver)
+        return {"reference": scene.tensors(adapter_totals(kept.terms(), kept.load))}
+    if name == TASK_VECTOR.name:
+        own = [t for t in history.terms() if t.organization == scene.leaver]
+        bits = scene.parameters.fraction_bits
+        part = dequantize(adapter_totals(own, history.load), fraction_bits=bits)
+        return {"delta": {split_owner(name)[1]: value for name, value in part.items()}}
+    return {}

@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=list(TASKS))
     parser.add_argument("--arrangement", action="append", choices=list(ARRANGEMENTS))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="of all organizations together")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="bf16")
     arguments = parser.parse_args()
@@ -83,7 +84,7 @@ def _run(arguments: argparse.Namespace, base: Any, cell: Mapping[str, Any]) -> N
         private=plan["private"],
         seed=seed,
         rounds=arguments.rounds,
-        steps=max(1, plan["total_steps"] // count // arguments.rounds),
+        steps=max(1, (arguments.steps or plan["total_steps"]) // count // arguments.rounds),
         batch_size=16,
         learning_rate=5e-3,
         rank=16,

@@ -457,6 +457,21 @@ contract WithdrawalsTest is LineageFixture {
         vm.assertEq(withdrawals.withdrawal(id).evidence, EVIDENCE);
     }
 
+    function test_aReplayInBlocksLeavesOthersDeltasAlone() public {
+        _deploy(false, 3);
+        runRound();
+        runRound();
+        uint64 id = requestAs(orgs[0], REPLAY);
+        carryOut(id, 2);
+        withdrawals.close(id);
+        assertModelAddsUp(3);
+        vm.assertTrue(lineage.isClean(3, orgs[0]));
+        (ILineage.Part[] memory before,) = lineage.contentOf(2, 1, 10);
+        (ILineage.Part[] memory parts,) = lineage.contentOf(3, 1, 10);
+        vm.assertEq(parts.length, 4);
+        vm.assertEq(parts[3].digestRoot, before[5].digestRoot);
+    }
+
     function test_aReplayOfADataSubjectKeepsItsOrganization() public {
         for (uint256 i = 0; i < 3; ++i) {
             runRound();

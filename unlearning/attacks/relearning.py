@@ -180,7 +180,7 @@ def _curve(run: _Run, start: FloatTensors, level: NDArray[np.float64] | None) ->
 
         train_round(
             run.model,
-            _with_rate(run),
+            _attackers(run),
             start,
             run.taught,
             steps=run.settings.steps,
@@ -204,9 +204,10 @@ def _trained_copy(run: _Run) -> Iterator[Served]:
         yield Served(run.model, _TRAINED, length)
 
 
-def _with_rate(run: _Run) -> ConsortiumParameters:
-    rate = run.settings.learning_rate
-    if rate is None:
-        return run.parameters
-    training = run.parameters.training.model_copy(update={"learning_rate": rate})
+def _attackers(run: _Run) -> ConsortiumParameters:
+    """The consortium's training at the attacker's rate. Nobody makes an attacker train privately."""
+    changes: dict[str, object] = {"privacy": None}
+    if run.settings.learning_rate is not None:
+        changes["learning_rate"] = run.settings.learning_rate
+    training = run.parameters.training.model_copy(update=changes)
     return run.parameters.model_copy(update={"training": training})
