@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import tomli_w
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from adapters import Coupling
+from adapters import ConsortiumParameters, Coupling
 from agents import ACTIONS
 from contracts import Consortium, RoundState
 from devnet.chain import CHAIN_ID, free_port, stop_chain
@@ -70,8 +70,10 @@ def consortium(
     coupling: Coupling = "isolated",
     absent: str = "",
     without: Sequence[str] = (),
+    agreed: Mapping[str, object] | None = None,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
-    """`absent`: an organization that never joins; `without`: data subjects whom nobody has."""
+    """`absent`: an organization that never joins; `without`: data subjects whom nobody has; `agreed`:
+    further parameters, those of training by their own names."""
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = {
         name: [e for e in rows if e.subject not in without]
@@ -83,6 +85,10 @@ def consortium(
     parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
     quick = parameters.training.model_copy(update={"steps_per_round": 2})
     parameters = parameters.model_copy(update={"training": quick, "hiding": hiding})
+    document = parameters.model_dump(mode="json")
+    for name, value in (agreed or {}).items():
+        (document["training"] if name == "rule" else document)[name] = value
+    parameters = ConsortiumParameters.model_validate(document)
     facts = RunFacts(
         seed=1,
         coupling=coupling,

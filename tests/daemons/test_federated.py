@@ -1,0 +1,63 @@
+"""A server optimizer and control variates by real daemons, through a replay and a counter-training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import ConsortiumParameters, artifact_id, encode
+from adapters.rounds import by_round, sum_key
+from devnet.layout import RunFolder
+from devnet.outcome import served_model
+from protocol import Journal
+from tests.daemons.consortium import consortium, finals, wait_for
+from tests.daemons.withdrawals import accepted, adapter, ask, attest, closed, settled
+
+ROUNDS = 3
+AGREED = {"server": {"name": "fedadam"}, "rule": {"name": "scaffold"}}
+pytestmark = pytest.mark.slow
+
+
+def served(run: RunFolder, record: Any) -> dict[str, Any]:
+    """What is served as the head, from the chain and the run's store."""
+    parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
+    latest = record.latest_model_id()
+    return served_model(run, parameters, record.model(latest).adapter_id, record.content(latest))
+
+
+def journal_of(run: RunFolder, name: str) -> Journal:
+    return Journal(run.organization(name) / "state" / "node.db")
+
+
+def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
+    tmp_path: Path,
+) -> None:
+    common: dict[str, Any] = {"organizations": 3, "coupling": "federated", "agreed": AGREED}
+    with consortium(tmp_path / "run", ROUNDS, **common) as (run, record, daemons):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the rounds", lambda: finals(record) == ROUNDS)
+        wait_for("the last round", lambda: settled(run, "borealis", ROUNDS))
+        whole = served(run, record)
+        assert artifact_id(encode(whole)) != adapter(record)
+        content = record.content(record.latest_model_id())
+        checked = journal_of(run, "borealis").all("round-sum/")
+        assert {f"round-sum/{sum_key(it)}" for it in by_round(content).values()} <= set(checked)
+
+        number = ask(run, "aurora", "--method", "replay")
+        assert {"starts", "arithmetic", "adapter"} <= set(attest(run, record, number, 1, 2))
+        wait_for("the replay", lambda: closed(record, number))
+        assert accepted(run, record, number)["attested"] == "passed"
+        replayed, on_chain = served(run, record), adapter(record)
+        for daemon in daemons.values():
+            daemon.stop()
+    with consortium(tmp_path / "never", ROUNDS, run, absent="aurora", **common) as (
+        other,
+        record,
+        daemons,
+    ):
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("the rounds", lambda: finals(record) == ROUNDS)
+        assert adapter(record) == on_chain
+        assert encode(served(other, record)) == encode(replayed)
