@@ -1,0 +1,143 @@
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters import (
+    ArtifactMalformed,
+    ArtifactStore,
+    ArtifactWrongDigest,
+    ConsortiumParameters,
+    OutOfBounds,
+    Term,
+    Totals,
+    adapter_totals,
+    decode,
+    digest,
+    encode,
+    owner,
+    qualify,
+    weights,
+)
+from adapters.rounds import by_round, served_of
+from node.rounds import start_of_terms
+from protocol import Journal
+from tests.consortium import micro_parameters
+
+A, B, C = (f"0x{letter * 40}" for letter in "abc")
+
+
+class World:
+    """What is registered on chain, and what an aggregator makes of it. `given`: how it names sums."""
+
+    def __init__(self, folder: Path, parameters: ConsortiumParameters) -> None:
+        self.parameters = parameters
+        self.store = ArtifactStore(folder / "aggregator")
+        self.roots: dict[str, Any] = {}
+        self.asked = 0
+        self.change: Callable[[Totals], Totals] = lambda totals: totals
+        dice, self.terms = np.random.default_rng(4), []
+        for number, who in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
+            share = weights("shared" if number else "blocks", who)
+            for one in who:
+                prefix = owner(parameters.layout, one)
+                delta = {
+                    qualify(prefix, name): dice.integers(-900, 900, shape, dtype=np.int32)
+                    for name, shape in parameters.delta_shapes().items()
+                }
+                found = digest(delta)
+                self.roots[found.root] = found
+                weight = share[one] if parameters.layout == "shared" else 10_000
+                name = self.store.put(encode(delta))
+                self.terms.append(Term(number, one, name, weight, found.root))
+        self.session: Any = SimpleNamespace(
+            me=A,
+            parameters=parameters,
+            journal=Journal(folder / "node.db"),
+            store=ArtifactStore(folder / "node"),
+            client=SimpleNamespace(digest=self.roots.get, download=self.download),
+        )
+        for term in self.terms:
+            if term.organization == A:
+                self.session.store.put(self.store.get(term.artifact_id))
+
+    def load(self, artifact: str) -> Any:
+        return decode(self.store.get(artifact))
+
+    def download(self, artifact: str, limit: int) -> bytes:
+        return self.store.get(artifact)
+
+    def listed(self) -> list[str]:
+        self.asked += 1
+        sums = [adapter_totals(it, self.load) for it in by_round(self.terms).values()]
+        return [self.store.put(encode(self.change(it))) for it in sums]
+
+
+def agreed(*, federated: bool = True, **choices: object) -> ConsortiumParameters:
+    document = micro_parameters(federated=federated).model_dump(mode="json")
+    training = {**document["training"], **({"rule": {"name": "scaffold"}} if federated else {})}
+    return ConsortiumParameters.model_validate(
+        document | {"server": {"name": "fedadam"}, "training": training} | choices
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, agreed())
+
+
+def test_a_node_starts_from_what_the_server_optimizer_makes_of_sums_that_it_checked(
+    world: World,
+) -> None:
+    start = start_of_terms(world.session, world.terms, world.listed)
+    expected = served_of(world.parameters, world.terms, world.load)
+    assert encode(start.adapter) == encode(expected)
+    assert start.past is not None
+    assert [it.organizations for it in start.past.rounds] == [(A, B, C), (A, B)]
+    assert set(start.past.own) == {1, 2}
+
+
+def test_a_sum_is_asked_for_and_checked_once(world: World) -> None:
+    first = start_of_terms(world.session, world.terms, world.listed)
+    world.session.client.digest = None
+    again = start_of_terms(world.session, world.terms, world.listed)
+    assert world.asked == 1
+    assert encode(first.adapter) == encode(again.adapter)
+
+
+def test_a_sum_that_is_not_the_one_on_chain_is_not_taken(world: World) -> None:
+    def nudged(totals: Totals) -> Totals:
+        return {n: value + (place == 0) for place, (n, value) in enumerate(totals.items())}
+
+    world.change = nudged
+    with pytest.raises(ArtifactWrongDigest, match="the deltas on chain come to"):
+        start_of_terms(world.session, world.terms, world.listed)
+    assert not world.session.journal.all("round-sum/")
+
+
+def test_sums_too_few_or_of_other_tensors_are_not_taken(world: World) -> None:
+    with pytest.raises(ArtifactMalformed, match="names 2 sums, the model has 3 rounds"):
+        start_of_terms(world.session, world.terms, lambda: world.listed()[:2])
+    world.change = lambda totals: {f"{name}x": value for name, value in totals.items()}
+    with pytest.raises(ArtifactMalformed, match="is not agreed on"):
+        start_of_terms(world.session, world.terms, world.listed)
+
+
+def test_a_sum_too_long_for_its_digest_to_bind_is_not_taken(world: World) -> None:
+    short = world.parameters.model_copy(update={"clip_norm": 1e-9, "max_rounds": 1})
+    world.session.parameters = short
+    with pytest.raises(OutOfBounds, match="over the bound"):
+        start_of_terms(world.session, world.terms, world.listed)
+
+
+def test_in_blocks_a_node_starts_from_its_own_deltas_and_asks_nobody(tmp_path: Path) -> None:
+    world = World(tmp_path, agreed(federated=False))
+    start = start_of_terms(world.session, world.terms, world.listed)
+    mine = [it for it in world.terms if it.organization == A]
+    assert encode(start.adapter) == encode(served_of(world.parameters, mine, world.load))
+    everything = served_of(world.parameters, world.terms, world.load)
+    assert all(np.array_equal(value, everything[name]) for name, value in start.adapter.items())
+    assert world.asked == 0
