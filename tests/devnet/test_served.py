@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters import ArtifactStore, ConsortiumParameters, Term, adapter_totals, decode, encode
+from adapters.errors import StoreError
+from adapters.rounds import served_of
+from contracts import NO_ADAPTER
+from devnet.layout import RunFolder
+from devnet.outcome import served_model
+from tests.consortium import micro_parameters
+
+A = "0x" + "a" * 40
+
+
+def agreed(server: str) -> ConsortiumParameters:
+    document = micro_parameters(federated=True).model_dump(mode="json")
+    return ConsortiumParameters.model_validate(document | {"server": {"name": server}})
+
+
+def model_in(run: RunFolder) -> tuple[str, list[Term]]:
+    store, terms = ArtifactStore(run.store), []
+    for number in (1, 2):
+        delta = {
+            f"shared/{name}": np.full(shape, 40 * number, dtype=np.int32)
+            for name, shape in micro_parameters(federated=True).delta_shapes().items()
+        }
+        terms.append(Term(number, A, store.put(encode(delta)), 10_000))
+    return store.put(encode(adapter_totals(terms, lambda it: decode(store.get(it))))), terms
+
+
+@pytest.mark.parametrize("server", ["fedavg", "fedadam"])
+def test_a_run_serves_what_its_server_optimizer_makes_of_the_rounds(
+    tmp_path: Path, server: str
+) -> None:
+    run, parameters = RunFolder(tmp_path), agreed(server)
+    adapter_id, terms = model_in(run)
+    store = ArtifactStore(run.store)
+    found = encode(served_model(run, parameters, adapter_id, terms))
+    assert found == encode(served_of(parameters, terms, lambda it: decode(store.get(it))))
+    assert (found == store.get(adapter_id)) == (server == "fedavg")
+    assert served_model(run, parameters, NO_ADAPTER, []) == {}
+
+
+def test_a_changed_or_lost_delta_is_not_served(tmp_path: Path) -> None:
+    run, parameters = RunFolder(tmp_path), agreed("fedadam")
+    adapter_id, terms = model_in(run)
+    file = run.store / terms[0].artifact_id[:2] / terms[0].artifact_id
+    file.chmod(0o600)
+    file.write_bytes(b"other")
+    with pytest.raises(StoreError, match="was changed"):
+        served_model(run, parameters, adapter_id, terms)
+    file.unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        served_model(run, parameters, adapter_id, terms)

@@ -1,0 +1,47 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters import ConsortiumParameters
+from agents import ACTIONS, SIT_OUT, Action, Decision
+from node.updates import action_of, decide
+from protocol import Journal
+from tests.consortium import micro_parameters
+
+
+def session_of(folder: Path, action: Action, rule: str | None) -> Any:
+    document = micro_parameters(federated=True).model_dump(mode="json")
+    if rule:
+        document["training"]["rule"] = {"name": rule}
+    return SimpleNamespace(
+        parameters=ConsortiumParameters.model_validate(document),
+        consortium=SimpleNamespace(members=list),
+        journal=Journal(folder / "node.db"),
+        ledger=SimpleNamespace(append=lambda *_, **__: None),
+        config=SimpleNamespace(costs=SimpleNamespace(compute_price=0.02)),
+        agent=SimpleNamespace(
+            decide=lambda *_: Decision(action, "drawn", explored=False),
+        ),
+    )
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_with_scaffold_whoever_takes_part_trains_every_step(tmp_path: Path, action: Action) -> None:
+    session = session_of(tmp_path, action, "scaffold")
+    decide(session, 1)
+    fact = session.journal.get("round/000001/decision")
+    found = action_of(fact)
+    assert found in ACTIONS
+    assert (found == SIT_OUT) == (action == SIT_OUT)
+    assert found.effort in (0.0, 1.0)
+    assert found.data_fraction == action.data_fraction
+    assert ("all train every step" in fact["why"]) == (0 < action.effort < 1)
+
+
+@pytest.mark.parametrize("rule", [None, "proximal"])
+def test_without_scaffold_the_agent_is_followed(tmp_path: Path, rule: str | None) -> None:
+    session = session_of(tmp_path, Action(0.5, 0.5), rule)
+    decide(session, 1)
+    assert action_of(session.journal.get("round/000001/decision")) == Action(0.5, 0.5)
