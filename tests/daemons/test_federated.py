@@ -1,9 +1,11 @@
 """A server optimizer and control variates by real daemons, through a replay and a counter-training."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from adapters import ConsortiumParameters, artifact_id, encode
 from adapters.rounds import by_round, sum_key
@@ -23,6 +25,14 @@ def served(run: RunFolder, record: Any) -> dict[str, Any]:
     parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
     latest = record.latest_model_id()
     return served_model(run, parameters, record.model(latest).adapter_id, record.content(latest))
+
+
+def play_until(run: RunFolder, rounds: int) -> None:
+    """How many rounds the aggregator is to run, from its next start on."""
+    path = run.aggregator / "aggregator.toml"
+    content = tomllib.loads(path.read_text())
+    content["aggregator"]["rounds"] = rounds
+    path.write_text(tomli_w.dumps(content))
 
 
 def journal_of(run: RunFolder, name: str) -> Journal:
@@ -61,3 +71,35 @@ def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
         assert adapter(record) == on_chain
         assert encode(served(other, record)) == encode(replayed)
+
+
+def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path: Path) -> None:
+    agreed = {"server": {"name": "fedavgm"}, "rule": {"name": "proximal", "mu": 0.1}}
+    with consortium(
+        tmp_path / "run", ROUNDS, organizations=3, coupling="federated", agreed=agreed
+    ) as (
+        run,
+        record,
+        daemons,
+    ):
+        boss = daemons["aggregator"]
+        play_until(run, 2)
+        for daemon in daemons.values():
+            daemon.start()
+        wait_for("two rounds", lambda: finals(record) == 2)
+        number = ask(run, "aurora")
+        wait_for("the removal", lambda: closed(record, number))
+        parent = record.latest_model_id()
+        boss.stop()
+        play_until(run, ROUNDS)
+        boss.start()
+        wait_for("a third round", lambda: finals(record) == ROUNDS)
+        assert record.round(record.current_round_id()).parent_model == parent
+        groups = by_round(record.content(parent)).values()
+        leaver = run.facts().organizations["aurora"]
+        assert leaver not in {term.organization for group in groups for term in group}
+        for name in ("borealis", "cirrus"):
+            checked = set(journal_of(run, name).all("round-sum/"))
+            assert {f"round-sum/{sum_key(it)}" for it in groups} <= checked
+        for daemon in daemons.values():
+            daemon.stop()
