@@ -6,10 +6,10 @@ PACKAGES := adapters agents aggregator audit contracts devnet ledger node protoc
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto contracts gas clean
+.PHONY: help setup demo test lint format proto contracts gas bench-forgetting bench-learning clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 setup: $(VENV)/.installed node_modules/.installed ## Install what is missing (leaves .venv/bin/rescind)
 
@@ -43,6 +43,19 @@ contracts: setup ## Recompile contracts/artifacts from contracts/src
 gas: setup ## Measure the contracts' gas anew and write docs/gas.md
 	@FORGE_SNAPSHOT_CHECK=false scripts/forge test --match-contract Gas
 	@$(BIN)/python scripts/gas_table.py
+
+CONFIG ?= benchmarks/forgetting/configs/tofu-cpu.toml
+
+runs/benchmarks/base/made.json: | setup
+	@$(BIN)/python -m benchmarks.base_model.make runs/benchmarks/base
+
+bench-forgetting: setup runs/benchmarks/base/made.json ## Run the benchmark of forgetting (CONFIG=FILE), or what is left of it
+	@$(BIN)/python -m benchmarks.forgetting.run $(CONFIG) $(ARGS)
+	@$(BIN)/python -m benchmarks.forgetting.table $(basename $(notdir $(CONFIG)))
+
+bench-learning: setup runs/benchmarks/base/made.json ## Compare couplings and layouts, or what is left of it
+	@$(BIN)/python -m benchmarks.learning.run --seed 0 --seed 1 --seed 2 $(ARGS)
+	@$(BIN)/python -m benchmarks.learning.table
 
 clean: ## Remove runs and build products, keep the installed tools
 	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

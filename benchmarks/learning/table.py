@@ -1,0 +1,68 @@
+"""From results to one table: python -m benchmarks.learning.table
+
+Means over seeds, with the half width of a 95 % interval by Student's t where there are several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.forgetting.table import spread
+from benchmarks.learning.arrangements import ARRANGEMENTS
+from benchmarks.learning.run import PLAN, RESULTS
+
+Line = Mapping[str, Any]
+
+
+def page(lines: Sequence[Line]) -> str:
+    found: dict[tuple[str, int], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        found[line["task"], line["organizations"]][line["arrangement"]].append(line)
+    columns = [
+        (task, n) for task in PLAN for n in PLAN[task]["organizations"] if (task, n) in found
+    ]
+    head = ["arrangement", *(f"{task}, {n}" for task, n in columns), "MB moved", "time"]
+    rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for name in ARRANGEMENTS:
+        cells = [_cell(found[column][name]) for column in columns]
+        mine = [line for column in columns for line in found[column][name] if line["cost"]]
+        cells += [_share(mine, "bytes_moved", 1e6), _share(mine, "seconds", 1)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(lines: Sequence[Line]) -> str:
+    """Whole answers right, and tokens right in brackets."""
+    known = [line for line in lines if "right" in line]
+    if not known:
+        return next((str(line["failed"]) for line in lines), "-")
+    mean, half = spread([line["right"] for line in known])
+    tokens, _ = spread([line["tokens_right"] for line in known])
+    around = "" if half is None else f" ± {half:.2f}"
+    return f"{mean:.2f}{around} ({tokens:.2f})"
+
+
+def _share(lines: Sequence[Line], key: str, unit: float) -> str:
+    """Mean over the cells of a row."""
+    values = [line["cost"][key] / unit for line in lines]
+    return f"{spread(values)[0]:.1f}" if values else "-"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if not arguments.results.exists():
+        sys.exit(f"{arguments.results} is not there: run benchmarks.learning.run first")
+    lines = [json.loads(it) for it in arguments.results.read_text(encoding="utf-8").splitlines()]
+    sys.stdout.write(page(lines))
+
+
+if __name__ == "__main__":
+    main()
