@@ -7,8 +7,9 @@ it is. Median and trimmed mean choose by coordinate, no digest equation covers t
 
 Distances and norms are exact integers over the deltas as registered (noise that hides digests left
 out), ties go to the lowest address: whoever has the deltas gets the same weights on any machine. The
-weights are a function of the deltas that are in, so a removal applies the rule again to those that
-remain, including any that were left out before.
+weights are a function of the deltas that are in. The daemon chooses once, when a round is aggregated
+(aggregator.selection); a removal that is to be a run without the organization would apply the rule again
+to all that remain, including any that were left out before.
 """
 
 from __future__ import annotations
