@@ -1,9 +1,16 @@
+import threading
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from adapters import ConsortiumParameters
 from adapters.errors import ConfigError
-from node.session import check_carried_out
+from node import Node
+from node.session import NotCarriedOut, check_carried_out
 from tests.consortium import micro_parameters
+
+ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
 
 
 def agreed(**changes: object) -> ConsortiumParameters:
@@ -24,7 +31,7 @@ def agreed(**changes: object) -> ConsortiumParameters:
             "training.rule proximal",
         ),
         (
-            {"lora": {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}},
+            {"lora": ALTERNATING},
             "lora.alternate",
         ),
     ],
@@ -34,3 +41,18 @@ def test_what_several_processes_would_leave_out_is_refused(changes, what: str) -
     check_carried_out(agreed(), 2)
     with pytest.raises(ConfigError, match=f"agreed on {what}.*set engine.processes to 1"):
         check_carried_out(agreed(**changes), 2)
+
+
+class Refusing(Node):
+    def tick(self) -> bool:
+        check_carried_out(agreed(lora=ALTERNATING), 2)
+        return True
+
+
+def test_a_node_that_cannot_do_what_was_agreed_on_ends_and_says_why() -> None:
+    node = SimpleNamespace(name="aurora", poll_seconds=0.1)
+    session: Any = SimpleNamespace(
+        me="0xaa", stop=threading.Event(), config=SimpleNamespace(node=node)
+    )
+    with pytest.raises(NotCarriedOut, match="set engine.processes to 1"):
+        Refusing(session).run()
