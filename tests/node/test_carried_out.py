@@ -54,5 +54,5 @@ def test_a_node_that_cannot_do_what_was_agreed_on_ends_and_says_why() -> None:
     session: Any = SimpleNamespace(
         me="0xaa", stop=threading.Event(), config=SimpleNamespace(node=node)
     )
-    with pytest.raises(NotCarriedOut, match="set engine.processes to 1"):
+    with pytest.raises(NotCarriedOut, match=r"set engine\.processes to 1"):
         Refusing(session).run()
