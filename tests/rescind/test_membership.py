@@ -76,7 +76,7 @@ def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
 
 def test_a_withdrawal_is_requested_and_its_state_shown(files: Files) -> None:
     done = rescind("withdraw", "request", "-c", files.nodes[0])
-    assert "withdrawal 1 is on chain" in done.output
+    assert "withdrawal 1 (removal, requested) is on chain" in done.output
     shown = rescind("withdraw", "status", *files.chain)
     assert "removal" in shown.output
     again = rescind("withdraw", "request", "-c", files.nodes[0])
