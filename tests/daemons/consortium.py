@@ -102,7 +102,8 @@ def consortium(
     if same_as is not None:
         copy_identities(same_as, run, list(data))
     for name in data:
-        record_decisions(run, name, dict.fromkeys(range(1, rounds + 1), ACTIONS[-1]))
+        # More than are to be final: one that is abandoned is made up for.
+        record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
     record = start_consortium(run, facts, parameters, data, [], challenge_seconds)
     folders = {name: run.organization(name) for name in data}
     daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
