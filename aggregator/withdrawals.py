@@ -28,7 +28,7 @@ from contracts import Claim, Consortium, DeltaId, ModelKind, Offer, Withdrawal, 
 from protocol import Journal
 from unlearning.amended import Amended, amended_model, concerned_models
 from unlearning.attestation import Attestation
-from unlearning.evidence import AfterPart, EvidenceDocument, OfferedPart, SourcePart
+from unlearning.evidence import EvidenceDocument, OfferedPart, SourcePart, TermPart
 
 ATTESTED = (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING)
 
@@ -187,7 +187,7 @@ class Withdrawals:
             ),
             adapter_id=adapter.artifact_id,
             digest_root=adapter.digest_root,
-            terms=tuple(AfterPart.of(term) for term in amended.terms),
+            terms=tuple(TermPart.of(term) for term in amended.terms),
             offered=tuple(self._offered(offer) for offer in amended.offered),
             change_norm=l2_norm(change) / self._unit / WEIGHT_ONE,
         )

@@ -11,17 +11,16 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from adapters import Term
 from adapters.errors import VerificationError
 from contracts import Address, Deployment
 from protocol import domain, recover_signer
+from unlearning.evidence import Part, Sha256, TermPart
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Root = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Method = Literal["removal", "replacement", "replay", "counter-training"]
 
 
@@ -29,11 +28,7 @@ class CertificateUnreadable(VerificationError):
     code = "certificate-unreadable"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ConsortiumPart(_Part):
+class ConsortiumPart(Part):
     """`block_hash`: of the block in which the last contract was deployed; it names the chain.
 
     `challenge_seconds` 0: the contract itself adds up every sum; otherwise a sum holds when nobody has
@@ -49,47 +44,22 @@ class ConsortiumPart(_Part):
     challenge_seconds: int
 
 
-class TermPart(_Part):
-    """One delta in a model. `digest_root`: Merkle root of its linear digest. Round 0: a counter-delta."""
-
-    round_id: int
-    organization: Address
-    artifact_id: Sha256
-    digest_root: Root
-    weight: int
-
-    @classmethod
-    def of(cls, term: Term) -> TermPart:
-        return cls(
-            round_id=term.round_id,
-            organization=term.organization,
-            artifact_id=term.artifact_id,
-            digest_root=term.digest_root,
-            weight=term.weight,
-        )
-
-    def term(self) -> Term:
-        return Term(
-            self.round_id, self.organization, self.artifact_id, self.weight, self.digest_root
-        )
-
-
-class ModelPart(_Part):
+class ModelPart(Part):
     model_id: int
     adapter_id: Sha256
-    digest_root: Root
+    digest_root: Sha256
     terms: tuple[TermPart, ...]
 
 
-class EquationTerm(_Part):
+class EquationTerm(Part):
     """coefficient x D(delta)."""
 
     artifact_id: Sha256
-    digest_root: Root
+    digest_root: Sha256
     coefficient: int
 
 
-class ReplacedPart(_Part):
+class ReplacedPart(Part):
     """One model that was in use, and the one in its place: D(after) = D(before) + sum of the terms.
 
     `proofs`: the transactions in which the contract added the digests up, the last one registering the
@@ -103,7 +73,7 @@ class ReplacedPart(_Part):
     proofs: tuple[str, ...]
 
 
-class WithdrawalPart(_Part):
+class WithdrawalPart(Part):
     """`subject`: a salted commitment to one data subject; empty: everything of the organization.
 
     `offered`: the deltas that were registered for it, in the order of the chain. `ledger`: None when the
@@ -124,32 +94,32 @@ class WithdrawalPart(_Part):
     ledger: LedgerPart | None
 
 
-class LedgerPart(_Part):
+class LedgerPart(Part):
     """The organization's private ledger as it was last anchored: its records say what was asked for, of
     whom, and each step since. One of them can be shown with an inclusion proof, and nothing else."""
 
     size: int
-    root: Root
+    root: Sha256
     anchor_transaction: str
 
 
-class OfferedPart(_Part):
+class OfferedPart(Part):
     """A delta that was registered for the withdrawal. Round 0: a counter-delta."""
 
     round_id: int
     organization: Address
     artifact_id: Sha256
-    digest_root: Root
+    digest_root: Sha256
 
 
-class ReplayPart(_Part):
+class ReplayPart(Part):
     """What a run without the organization gave. `exact`: the same bytes as the model after."""
 
     adapter_id: Sha256
     exact: bool
 
 
-class EvaluationPart(_Part):
+class EvaluationPart(Part):
     """The issuer's measurements: scores 0..1 by name, and the SHA-256 of the files they are from."""
 
     before: dict[str, float | None]
@@ -158,7 +128,7 @@ class EvaluationPart(_Part):
     files: dict[str, Sha256]
 
 
-class Certificate(_Part):
+class Certificate(Part):
     """`replaced`: every model in use that the withdrawal concerned; none if there was none.
 
     `latest`: the model that is served after it.

@@ -17,12 +17,12 @@ from audit.certificate import (
     OfferedPart,
     ReplacedPart,
     ReplayPart,
-    TermPart,
     WithdrawalPart,
     equation,
 )
 from contracts import Account, Consortium, Event, ModelKind, WithdrawalState
 from protocol import sign_typed
+from unlearning.evidence import TermPart
 
 
 def build_certificate(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import DataError
+from adapters.json_lines import json_lines
 from training import Example
 
 AUTHOR_ROWS = 20
@@ -18,12 +17,7 @@ FORGET10 = (180, 199)
 
 def rows(folder: Path, name: str) -> list[dict[str, Any]]:
     """One file of TOFU. Raises DataError when it is not there."""
-    path = folder / f"{name}.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"TOFU's {path.name} is not in {folder}: {error.strerror}") from error
-    return [json.loads(line) for line in lines if line.strip()]
+    return [row for _, row in json_lines(folder / f"{name}.jsonl")]
 
 
 def authors(folder: Path, numbers: Sequence[int]) -> list[Example]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapters.errors import DataError
+from adapters.json_lines import demand_text, json_lines
 
 _KEYS = ("question", "answer", "subject")
 
@@ -23,36 +25,18 @@ class Example:
 
 def read_examples(path: Path) -> list[Example]:
     """One JSON object a line: question, answer, subject. Raises DataError with file and line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    examples = [
-        _parse(line, f"{path}:{number}")
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
-    ]
+    examples = [_parse(row, where) for where, row in json_lines(path)]
     if not examples:
         raise DataError(f"{path}: holds no question-answer pair")
     return examples
 
 
-def _parse(line: str, where: str) -> Example:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not a JSON object: {error.msg}") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: expected a JSON object with the keys {', '.join(_KEYS)}")
-    for key in _KEYS:
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise DataError(f"{where}: {key!r} is missing, empty or not text")
+def _parse(row: dict[str, Any], where: str) -> Example:
+    example = Example(*(demand_text(row, key, where, DataError) for key in _KEYS))
     unknown = sorted(set(row) - set(_KEYS))
     if unknown:
         raise DataError(f"{where}: unknown key {unknown[0]!r}; a row has {', '.join(_KEYS)}")
-    return Example(row["question"], row["answer"], row["subject"])
+    return example
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:

@@ -10,10 +10,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from opacus.grad_sample.grad_sample_module import GradSampleHooks
 
 from adapters.errors import ConfigError, TrainingError
 from training.base import Base
@@ -22,6 +21,9 @@ from training.packing import check_packing, pack
 from training.privacy import PrivateRun, clip_factors, noise_like
 from training.settings import EngineSettings
 from training.workers import Workers
+
+if TYPE_CHECKING:
+    from opacus.grad_sample.grad_sample_module import GradSampleHooks
 
 Tensors = Mapping[str, torch.nn.Parameter]
 
@@ -241,6 +243,8 @@ def gradient_source(engine: Engine, private: PrivateRun | None) -> Iterator[Grad
 @contextmanager
 def _opacus_hooks(engine: Engine) -> Iterator[GradSampleHooks]:
     """Opacus records activations only of modules in training mode: the LoRA factors alone are."""
+    from opacus.grad_sample.grad_sample_module import GradSampleHooks
+
     wanted = {id(parameter) for parameter in engine.parameters}
     factors = [
         module

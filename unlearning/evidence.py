@@ -44,8 +44,8 @@ class SourcePart(Part):
     digest_root: Sha256
 
 
-class AfterPart(Part):
-    """One delta of the model that takes its place. Round 0: a counter-delta."""
+class TermPart(Part):
+    """One delta in a model. `digest_root`: Merkle root of its linear digest. Round 0: a counter-delta."""
 
     round_id: int
     organization: Address
@@ -61,6 +61,11 @@ class AfterPart(Part):
             artifact_id=term.artifact_id,
             digest_root=term.digest_root,
             weight=term.weight,
+        )
+
+    def term(self) -> Term:
+        return Term(
+            self.round_id, self.organization, self.artifact_id, self.weight, self.digest_root
         )
 
 
@@ -93,7 +98,7 @@ class EvidenceDocument(Part):
     source: SourcePart
     adapter_id: Sha256
     digest_root: Sha256
-    terms: tuple[AfterPart, ...]
+    terms: tuple[TermPart, ...]
     offered: tuple[OfferedPart, ...]
     change_norm: float
 

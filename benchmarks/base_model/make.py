@@ -23,15 +23,12 @@ from tokenizers import ByteLevelBPETokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from benchmarks.tofu import AUTHOR_ROWS
+from benchmarks.tofu import rows as json_rows
 from training.data import completion, prompt
 
 EOS = "<|end|>"
-AUTHOR_ROWS = 20
 BLOCK = 256
-
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
 
 
 def pair(question: str, answer: str) -> str:
@@ -40,16 +37,14 @@ def pair(question: str, answer: str) -> str:
 
 def public_texts(data: Path, first: int, last: int) -> tuple[list[str], list[str]]:
     """Question-answer pairs that are read again and again, and other text that is read once."""
-    tofu = json_lines(data / "tofu" / "full.jsonl")[first * AUTHOR_ROWS : (last + 1) * AUTHOR_ROWS]
+    tofu = json_rows(data / "tofu", "full")[first * AUTHOR_ROWS : (last + 1) * AUTHOR_ROWS]
     general = [
         row
         for name in ("real_authors_perturbed", "world_facts_perturbed")
-        for row in json_lines(data / "tofu" / f"{name}.jsonl")
+        for row in json_rows(data / "tofu", name)
     ]
     often = [pair(row["question"], row["answer"]) for row in [*tofu, *general]]
-    once = [
-        pair(row["question"], row["answer"]) for row in json_lines(data / "gsm8k" / "train.jsonl")
-    ]
+    once = [pair(row["question"], row["answer"]) for row in json_rows(data / "gsm8k", "train")]
     abstracts = json.loads((data / "pubmedqa" / "ori_pqal.json").read_text(encoding="utf-8"))
     once += [" ".join(row["CONTEXTS"]) for row in abstracts.values()]
     with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as handle:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 
 from adapters.errors import DataError
 from training.base import Base
@@ -91,6 +90,8 @@ class PrototypeRouter(ScoringRouter):
         if self._learned_from:
             hidden = self._hidden(blocks, self._learned_from)
             self._centre = hidden.mean(axis=0)
+            from sklearn.covariance import LedoitWolf
+
             covariance = LedoitWolf().fit(hidden).covariance_
             self._whitener = np.linalg.inv(np.linalg.cholesky(covariance))
 

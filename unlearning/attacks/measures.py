@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from rouge_score.rouge_scorer import RougeScorer
 
 from training.base import Base
 from training.data import Example, completion, normalize
 from training.respond import Respondent, answers, token_scores
 from unlearning.attacks.errors import AttackSetting
+from unlearning.metrics import text as rouge_metric
 
 Measure = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]
 
@@ -24,10 +24,8 @@ def room(base: Base, examples: Sequence[Example]) -> int:
 
 
 def rouge_recall(expected: Sequence[str], given: Sequence[str]) -> NDArray[np.float64]:
-    """ROUGE-L recall with stemming, (texts,) (Lin 2004; rouge-score)."""
-    scorer = RougeScorer(["rougeL"], use_stemmer=True)
-    pairs = zip(expected, given, strict=True)
-    return np.array([scorer.score(right, text)["rougeL"].recall for right, text in pairs])
+    """ROUGE-L recall of each text, (texts,), as the metric has it."""
+    return rouge_metric.rouge_recall(given, expected, ["rougeL"])["rougeL"]
 
 
 def same(expected: Sequence[str], given: Sequence[str]) -> NDArray[np.float64]:

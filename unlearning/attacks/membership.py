@@ -20,6 +20,7 @@ from unlearning.attacks.errors import AttackSetting
 from unlearning.attacks.gradients import gradient_norms
 from unlearning.attacks.separation import Distinction, distinguish
 from unlearning.attacks.served import intact
+from unlearning.metrics import min_k_scores
 
 SHARE = 0.2
 """Share of an answer's tokens that Min-K% looks at: 20% (arXiv 2310.16789)."""
@@ -55,8 +56,7 @@ def reference_score(scores: TokenScores, reference: TokenScores) -> float:
 
 
 def _lowest(values: NDArray[np.float64], share: float) -> float:
-    count = max(1, int(len(values) * share))
-    return float(np.sort(values)[:count].mean())
+    return -float(min_k_scores([values], share)[0])
 
 
 def loss_attack(

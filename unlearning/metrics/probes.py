@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from adapters.json_lines import demand_text, json_lines
 from unlearning.metrics.values import MetricInput
 
 
@@ -37,34 +37,19 @@ def read_probes(path: Path) -> list[Probe]:
 
     Raises MetricInput with file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise MetricInput(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise MetricInput(f"{path}: not UTF-8 text at byte {error.start}") from error
-    found = [
-        _probe(line, f"{path}:{number}")
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
+    found = [_probe(row, where) for where, row in json_lines(path, MetricInput)]
     if not found:
         raise MetricInput(f"{path}: holds no question")
     return found
 
 
-def _probe(line: str, where: str) -> Probe:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise MetricInput(f"{where}: not a JSON object: {error.msg}") from error
-    if not isinstance(row, dict):
-        raise MetricInput(f"{where}: expected a JSON object")
+def _probe(row: dict[str, Any], where: str) -> Probe:
     row.setdefault("paraphrased_answer", row.get("answer"))
-    for key in ("question", "answer", "paraphrased_answer"):
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise MetricInput(f"{where}: {key!r} is missing, empty or not text")
+    question, answer, paraphrase = (
+        demand_text(row, key, where, MetricInput)
+        for key in ("question", "answer", "paraphrased_answer")
+    )
     wrong = row.get("perturbed_answer")
     if not isinstance(wrong, list) or not wrong or not all(isinstance(w, str) for w in wrong):
         raise MetricInput(f"{where}: 'perturbed_answer' is not a list of texts, one at least")
-    return Probe(row["question"], row["answer"], row["paraphrased_answer"], tuple(wrong))
+    return Probe(question, answer, paraphrase, tuple(wrong))
