@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from adapters.errors import ConfigError
@@ -25,6 +26,7 @@ from contracts import (
     ModelKind,
     Proposal,
     RoundState,
+    StatedPrivacy,
     Withdrawal,
     WithdrawalState,
     load_artefact,
@@ -138,6 +140,12 @@ def models(consortium: Consortium, who: str | None = None) -> list[ModelSummaryR
     return rows
 
 
+def _privacy(stated: StatedPrivacy | None) -> tuple[float | str | None, float | None]:
+    if stated is None:
+        return None, None
+    return "unbounded" if math.isinf(stated.epsilon) else stated.epsilon, stated.delta
+
+
 def membership(consortium: Consortium) -> Membership:
     """Who belongs to the consortium, with which bonds."""
     required, required_of_aggregator = consortium.bond(), consortium.required_aggregator_bond()
@@ -153,6 +161,7 @@ def membership(consortium: Consortium) -> Membership:
             it.exit_at or None,
             consortium.pending_reward(it.address),
             it.fingerprint,
+            *_privacy(consortium.privacy_spent(it.address)),
         )
         for it in members
     )

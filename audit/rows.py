@@ -83,7 +83,8 @@ class ModelSummaryRow:
 @dataclass(frozen=True)
 class MemberRow:
     """`lacking_wei`: what an active member must pay before it may contribute again. `exit_at`: from
-    when the bond can be reclaimed, once it has left."""
+    when the bond can be reclaimed, once it has left. `epsilon`, `delta`: the privacy that it says it has
+    spent, "unbounded" for no bound, None where it states none."""
 
     organization: str
     name: str
@@ -93,6 +94,8 @@ class MemberRow:
     exit_at: int | None
     pending_reward_wei: int
     fingerprint: str
+    epsilon: float | str | None
+    delta: float | None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ network and chain."""
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from adapters import (
     LoraParameters,
     TrainingParameters,
 )
+from benchmarks.conditions import clock
 from training import Base, Example, LoraModel
 from training.contribution import contribute
 from training.settings import EngineSettings
@@ -90,7 +90,7 @@ class Trainer:
 
     def __call__(self, task: Task) -> Made:
         entry = task.entry
-        began = time.monotonic()
+        began = clock()
         done = contribute(
             self.model,
             self.parameters,
@@ -103,7 +103,7 @@ class Trainer:
             data_fraction=entry.data_fraction,
             settings=self.engine,
         )
-        took = time.monotonic() - began
+        took = clock() - began
         self.tokens += done.result.tokens
         self.seconds += took
         self.say(

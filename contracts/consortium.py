@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from eth_abi.abi import encode
 from web3 import Web3
 
-from contracts.record import Record, _delta_pair
+from contracts.record import UNBOUNDED, Record, _delta_pair
 from contracts.types import Contribution, DeltaId, ModelKind, Receipt, Rejection
 
 DIGESTS_PER_TRANSACTION = 20
@@ -217,6 +218,11 @@ class Consortium(Record):
 
     def write_anchor(self, size: int, root: str) -> Receipt:
         return self._write("Anchors", "anchor", size, bytes.fromhex(root))
+
+    def state_privacy(self, epsilon: float, delta: float) -> Receipt:
+        """What one has spent in all rounds together, both rounded up."""
+        micro = UNBOUNDED if math.isinf(epsilon) else min(UNBOUNDED, math.ceil(epsilon * 1e6))
+        return self._write("Anchors", "stateSpent", micro, math.ceil(delta * 1e12))
 
     def _propose(self, contract: str, function: str, *arguments: object) -> int:
         target, data = self.encode_call(contract, function, *arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from web3 import Web3
@@ -26,6 +27,7 @@ from contracts.types import (
     RejectReason,
     Round,
     RoundState,
+    StatedPrivacy,
     SumTerm,
     Withdrawal,
     WithdrawalState,
@@ -33,6 +35,9 @@ from contracts.types import (
 
 NO_ADAPTER = "00" * 32
 """The adapter id of model 0, the base model alone."""
+
+UNBOUNDED = 2**64 - 1
+"""The epsilon, in millionths, that stands for no bound."""
 
 _PAGE = 256
 _KINDS = list(ModelKind)
@@ -346,6 +351,14 @@ class Record(Calls):
     def anchor(self, organization: str) -> Anchor:
         size, block, root = self._read("Anchors", "latest", organization)
         return Anchor(size, block, bytes(root).hex())
+
+    def privacy_spent(self, organization: str) -> StatedPrivacy | None:
+        epsilon, delta, block = self._read("Anchors", "spentBy", organization)
+        if not block:
+            return None
+        return StatedPrivacy(
+            math.inf if epsilon == UNBOUNDED else epsilon / 1e6, delta / 1e12, block
+        )
 
     def _settings(self) -> Any:
         return self._read("Rounds", "settings")

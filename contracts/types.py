@@ -231,6 +231,15 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class StatedPrivacy:
+    """(epsilon, delta) that an organization says it has spent; `epsilon` is infinite for no bound."""
+
+    epsilon: float
+    delta: float
+    block: int
+
+
+@dataclass(frozen=True)
 class Receipt:
     tx_hash: str
     block: int

@@ -9,6 +9,7 @@ import numpy as np
 from adapters import ArtifactMalformed, block, decode, owner, split_owner
 from agents import Observation, Outcome
 from contracts import NO_ADAPTER, MemberStatus
+from node.engine import spent
 from node.rounds import start_from
 from node.session import Session
 from node.updates import action_of, observe, own_totals
@@ -105,6 +106,20 @@ def anchor(session: Session) -> None:
     if size and (known.size, known.root) != (size, root):
         session.consortium.write_anchor(size, root)
     session.ledger.write_seal()
+    publish_privacy(session)
+
+
+def publish_privacy(session: Session) -> None:
+    """Where the consortium asks for it, put the epsilon and delta spent so far on chain."""
+    privacy = session.parameters.training.privacy
+    if privacy is None or not privacy.on_chain:
+        return
+    now = spent(session)
+    if now is None or not now.history:
+        return
+    known = session.consortium.privacy_spent(session.me)
+    if known is None or known.epsilon < now.epsilon:
+        session.consortium.state_privacy(now.epsilon, now.delta)
 
 
 def reclaim(session: Session) -> None:

@@ -212,6 +212,8 @@ def audit_members(
     ]
     with reported_errors():
         found = audit.membership(open_record(run, rpc, contracts))
+        if any(row.epsilon is not None for row in found.members):
+            columns += [("epsilon", "epsilon spent"), ("delta", "delta")]
         if as_json:
             print_json(asdict(found))
             return

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters import SHARED, Totals, adapter_totals, dequantize, encode, split_owner
 from adapters.errors import ConfigError
+from benchmarks.conditions import clock
 from benchmarks.forgetting.scene import Scene
 from unlearning.history import History
 from unlearning.problem import Method
@@ -42,10 +42,10 @@ def full(scene: Scene) -> Made:
 def removal(scene: Scene) -> Made:
     """The sum of what remains."""
     history = scene.full
-    began = time.monotonic()
+    began = clock()
     kept = history.without(scene.leaver)
     totals = adapter_totals(kept.terms(), kept.load)
-    return Made(totals, time.monotonic() - began, moved=_adapter_moves(scene, totals))
+    return Made(totals, clock() - began, moved=_adapter_moves(scene, totals))
 
 
 def _replay(scene: Scene) -> Made:
@@ -101,11 +101,11 @@ def _again(scene: Scene, name: str, run: Callable[..., History]) -> Made:
     history = scene.full
     spent = scene.folder / f"{name}.json"
     before = json.loads(spent.read_text()) if spent.exists() else {"seconds": 0.0, "tokens": 0}
-    had, began = scene.trainer.tokens, time.monotonic()
+    had, began = scene.trainer.tokens, clock()
     made = run(history, train=scene.trainer, journal=scene.journal(name))
     # What an earlier run that was cut off spent is part of the cost.
-    cost = {
-        "seconds": before["seconds"] + (time.monotonic() - began),
+    cost: dict[str, Any] = {
+        "seconds": before["seconds"] + (clock() - began),
         "tokens": before["tokens"] + (scene.trainer.tokens - had),
     }
     if scene.trainer.tokens > had:
@@ -138,10 +138,10 @@ def _countered(scene: Scene, method: Method) -> Made:
         **_derived(scene, method.name),
     }
     problem = scene.problem()
-    began = time.monotonic()
+    began = clock()
     outcome = method.run(problem, method.settings(**settings))
     totals, counter = scene.countered(problem, outcome)
-    seconds = time.monotonic() - began
+    seconds = clock() - began
     moved = len(encode(counter)) + _adapter_moves(scene, totals)
     tokens = int(outcome.report.get("tokens", 0))
     return Made(totals, seconds, tokens, moved, counter, outcome.report)

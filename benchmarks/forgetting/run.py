@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adapters.errors import RescindError
+from benchmarks import conditions as machine
 from benchmarks.forgetting.config import load
 from benchmarks.forgetting.measure import Measurer
 from benchmarks.forgetting.rows import make
@@ -97,9 +96,7 @@ def _rows(scene: Scene, todo: list[str], folder: Path, say: Sayer) -> None:
 def conditions(scene: Scene) -> dict[str, Any]:
     """Machine, versions, n and seed."""
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_accelerator()}",
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        **machine.conditions(_PACKAGES),
         "base": scene.base.id,
         "base_parameters": sum(p.numel() for p in scene.base.model.parameters()),
         "seed": scene.seed,
@@ -107,10 +104,6 @@ def conditions(scene: Scene) -> dict[str, Any]:
         | {"unseen": len(scene.unseen)},
         "config": scene.config.model_dump(mode="json"),
     }
-
-
-def _accelerator() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 class Sayer:

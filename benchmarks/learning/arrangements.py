@@ -5,7 +5,6 @@ All get the same steps of each organization. Centralized training gets as many a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from adapters import (
     weighted_sum,
     weights,
 )
+from benchmarks.conditions import clock
 from benchmarks.consortium import Recipe, Trainer, address, history, schedule
 from training import Assistant, Base, Example, round_seed, train_round
 from training.respond import OneNetwork, Respondent
@@ -214,7 +214,7 @@ class _Merging:
     def _train(
         self, who: str, number: int, start: Tensors, examples: Sequence[Example]
     ) -> dict[str, Any]:
-        it, began = self.it, time.monotonic()
+        it, began = self.it, clock()
         result = train_round(
             self.model,
             self.parameters,
@@ -224,7 +224,7 @@ class _Merging:
             seed=round_seed(it.seed, who, number),
             settings=it.engine,
         )
-        self.seconds += time.monotonic() - began
+        self.seconds += clock() - began
         self.tokens += result.tokens
         it.say(f"round {number} {who[:8]} loss {result.first_loss:.3f} -> {result.last_loss:.3f}")
         update = {n: v.astype(np.float64) - start[n] for n, v in result.tensors.items()}

@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 
 from adapters.errors import RescindError
+from benchmarks.conditions import conditions
 from benchmarks.learning.arrangements import ARRANGEMENTS, Learned, Setting, learned
 from benchmarks.learning.tasks import TASKS, TaskSet
 from training import load_base, normalize
@@ -29,7 +28,6 @@ from training.respond import answers, token_scores
 from training.settings import EngineSettings
 
 RESULTS = Path(__file__).parent / "results.jsonl"
-_PACKAGES = ("torch", "transformers", "peft", "numpy")
 
 PLAN: Mapping[str, Mapping[str, Any]] = {
     "facts": {"organizations": (2, 4, 16), "total_steps": 1600, "private": True},
@@ -108,8 +106,7 @@ def _run(arguments: argparse.Namespace, base: Any, cell: Mapping[str, Any]) -> N
         "rounds": setting.rounds,
         "precision": arguments.precision,
         "base": base.id,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in _PACKAGES},
+        "conditions": conditions(),
     }
     with arguments.results.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")

@@ -26,6 +26,7 @@ from devnet.people import make_population
 from training import Assistant, Example, LoraModel, evaluate, load_base, round_seed
 from training.split import contribute_split
 from training.split_parts import SplitSettings
+from training.split_plan import Label
 
 SEED, ORGANIZATIONS, OWN_PEOPLE, PUBLIC_PEOPLE = 0, 4, 6, 6
 ROUNDS, OPEN_STEPS, REVOCABLE_STEPS = 3, 40, 40
@@ -68,6 +69,8 @@ def train(model: LoraModel, parameters: Any, how: SplitSettings, data: Data, abs
         deltas = {}
         for name, private in own.items():
             revocable = [] if name == absent else private
+            labels: list[Label] = ["revocable"] * len(revocable)
+            labels += ["public"] * len(public)
             given = contribute_split(
                 model,
                 parameters,
@@ -75,7 +78,7 @@ def train(model: LoraModel, parameters: Any, how: SplitSettings, data: Data, abs
                 name,
                 totals,
                 revocable + public,
-                ["revocable"] * len(revocable) + ["public"] * len(public),
+                labels,
                 residuals[name],
                 open_steps=OPEN_STEPS,
                 revocable_steps=REVOCABLE_STEPS if revocable else 0,

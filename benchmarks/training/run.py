@@ -71,7 +71,8 @@ def peer(
 ) -> Case:
     """The bare loop. Its model is loaded here, once."""
     base = load_base(folder, device=str(device))
-    bare: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
+    bare: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    bare.to(device)
     config = LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
     )

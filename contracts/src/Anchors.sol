@@ -7,13 +7,18 @@ import {IMembers} from "./interfaces/IMembers.sol";
 contract Anchors is IAnchors {
     IMembers public immutable members;
     mapping(address => Anchor) private _latest;
+    mapping(address => Spent) private _spent;
+
+    modifier onlyMembers() {
+        if (members.statusOf(msg.sender) == IMembers.Status.None) revert NotMember(msg.sender);
+        _;
+    }
 
     constructor(IMembers members_) {
         members = members_;
     }
 
-    function anchor(uint64 size, bytes32 root) external {
-        if (members.statusOf(msg.sender) == IMembers.Status.None) revert NotMember(msg.sender);
+    function anchor(uint64 size, bytes32 root) external onlyMembers {
         Anchor storage last = _latest[msg.sender];
         if (size < last.size) revert Shrunk(msg.sender, size, last.size);
         if (size == last.size && last.anchoredAt != 0) {
@@ -22,6 +27,17 @@ contract Anchors is IAnchors {
         }
         _latest[msg.sender] = Anchor(size, uint64(block.number), root);
         emit Anchored(msg.sender, size, root);
+    }
+
+    function stateSpent(uint64 epsilonMicro, uint64 deltaPico) external onlyMembers {
+        uint64 stated = _spent[msg.sender].epsilonMicro;
+        if (epsilonMicro < stated) revert BudgetShrunk(msg.sender, epsilonMicro, stated);
+        _spent[msg.sender] = Spent(epsilonMicro, deltaPico, uint64(block.number));
+        emit PrivacySpent(msg.sender, epsilonMicro, deltaPico);
+    }
+
+    function spentBy(address organization) external view returns (Spent memory) {
+        return _spent[organization];
     }
 
     function latest(address organization) external view returns (Anchor memory) {

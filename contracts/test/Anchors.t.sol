@@ -42,4 +42,22 @@ contract AnchorsTest is Fixture {
         anchors.anchor(size, other);
         vm.stopPrank();
     }
+
+    function testFuzz_whatWasSpentStaysSpent(uint64 epsilon, uint64 less) public {
+        vm.assume(less < epsilon);
+        vm.startPrank(orgs[0]);
+        anchors.stateSpent(epsilon, 10);
+        vm.expectRevert(abi.encodeWithSelector(IAnchors.BudgetShrunk.selector, orgs[0], less, epsilon));
+        anchors.stateSpent(less, 10);
+        vm.stopPrank();
+        vm.assertEq(anchors.spentBy(orgs[0]).epsilonMicro, epsilon);
+        vm.assertEq(anchors.spentBy(orgs[0]).deltaPico, 10);
+        vm.assertEq(anchors.spentBy(orgs[0]).statedAt, block.number);
+    }
+
+    function test_onlyMembersStateWhatTheySpent() public {
+        vm.prank(anyone);
+        vm.expectRevert(abi.encodeWithSelector(IAnchors.NotMember.selector, anyone));
+        anchors.stateSpent(1, 1);
+    }
 }

@@ -1,10 +1,12 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adapters import adapter_totals, artifact_id, encode
+from audit import membership
 from contracts import (
     Account,
     Chain,
@@ -149,3 +151,25 @@ def test_a_keystore_opens_with_its_password_only(tmp_path: Path) -> None:
         Account.load(path, "wrong")
     with pytest.raises(KeystoreError, match="never overwritten"):
         Account.create(path, "other")
+
+
+def test_privacy_that_was_spent_is_stated_and_never_less(anvil: Anvil) -> None:
+    made = make_consortium(anvil, 2)
+    who = made.organizations[0]
+    mine = made.of(who)
+    assert mine.privacy_spent(who.address) is None
+
+    mine.state_privacy(1.2345678, 1e-5)
+    stated = mine.privacy_spent(who.address)
+    assert stated is not None
+    assert stated.epsilon == pytest.approx(1.234568)
+    assert stated.epsilon >= 1.2345678
+    assert stated.delta == pytest.approx(1e-5)
+    with pytest.raises(ContractRefused, match="BudgetShrunk"):
+        mine.state_privacy(1.0, 1e-5)
+    mine.state_privacy(math.inf, 1e-5)
+    again = mine.privacy_spent(who.address)
+    assert again is not None
+    assert math.isinf(again.epsilon)
+    row = membership(mine).members[0]
+    assert (row.epsilon, row.delta) == ("unbounded", pytest.approx(1e-5))

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from adapters import PrivacyParameters
+from contracts import StatedPrivacy
 from devnet.defaults import BASE_MODEL, default_lora
 from node.config import EngineSection
 from node.engine import account, run_key, spent, trainer
+from node.settle import publish_privacy
 from protocol import Journal
 from tests.training.small import ME, digest, examples, parameters_of
 from training import LoraModel, load_base
@@ -190,3 +192,37 @@ def test_the_start_names_the_run_too(model: LoraModel, tmp_path: Path) -> None:
     }
     assert len(keys) == 4
     assert run_key(session, 1, {}, examples()) in keys
+
+
+class Record:
+    """What of the public record the node asks and tells of privacy."""
+
+    def __init__(self) -> None:
+        self.stated: list[tuple[float, float]] = []
+
+    def privacy_spent(self, organization: str):
+        if not self.stated:
+            return None
+        epsilon, delta = self.stated[-1]
+        return StatedPrivacy(epsilon, delta, 1)
+
+    def state_privacy(self, epsilon: float, delta: float) -> None:
+        self.stated.append((epsilon, delta))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_was_spent_goes_on_chain_once_a_round_if_the_consortium_asks(
+    model: LoraModel, tmp_path: Path, asked: bool
+) -> None:
+    session = session_of(model, tmp_path, PRIVACY.model_copy(update={"on_chain": asked}))
+    session.me, session.consortium = ME, Record()
+    publish_privacy(session)
+    for number in (1, 2):
+        train(session, number)
+        publish_privacy(session)
+        publish_privacy(session)
+
+    stated = session.consortium.stated
+    assert len(stated) == (2 if asked else 0)
+    if asked:
+        assert 0 < stated[0][0] < stated[1][0] == spent(session).epsilon

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from adapters import materialize, qualify, quantize, weighted_sum
-from tests.unlearning.attacks_case import ME, Case, case
+from benchmarks.attacks.scene import ME, Case, case
 from training import Assistant, load_base
 from training.respond import OneNetwork, token_scores
 from unlearning.attacks import (

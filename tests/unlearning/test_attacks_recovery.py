@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.attacks.scene import Case, case
 from devnet.people import UNKNOWN
-from tests.unlearning.attacks_case import Case, case
 from training import Example
 from training.respond import answers
 from unlearning.attacks import (
