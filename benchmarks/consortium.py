@@ -101,6 +101,7 @@ class Trainer:
             task.residual,
             steps=entry.steps,
             data_fraction=entry.data_fraction,
+            past=task.past,
             settings=self.engine,
         )
         took = clock() - began

@@ -93,23 +93,23 @@ def _score(
     base: Base, network: Any, rows: Sequence[Encoded], prompt_too: bool
 ) -> list[TokenScores]:
     tokens, mask, labels = pad(base, rows, prompt_in_loss=prompt_too)
-    logits = network(input_ids=tokens, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-    wanted = labels[:, 1:]
+    logits = network(input_ids=tokens, attention_mask=mask, use_cache=False).logits[:, :-1]
+    kept = labels[:, 1:] != IGNORED
+    logits, wanted = logits[kept].float(), labels[:, 1:][kept]
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     mean = (probs * log_probs).sum(-1)
     deviation = ((probs * log_probs.square()).sum(-1) - mean.square()).clamp_min(0).sqrt()
-    own = log_probs.gather(-1, wanted.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+    own = log_probs.gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
     right = logits.argmax(-1) == wanted
-    kept = wanted != IGNORED
+    cuts = kept.sum(-1).cumsum(0)[:-1].tolist()
     return [
-        TokenScores(
-            own[row][kept[row]].double().cpu().numpy(),
-            mean[row][kept[row]].double().cpu().numpy(),
-            deviation[row][kept[row]].double().cpu().numpy(),
-            right[row][kept[row]].cpu().numpy(),
+        TokenScores(*parts)
+        for parts in zip(
+            *(np.split(it.double().cpu().numpy(), cuts) for it in (own, mean, deviation)),
+            np.split(right.cpu().numpy(), cuts),
+            strict=True,
         )
-        for row in range(len(rows))
     ]
 
 

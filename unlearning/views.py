@@ -46,10 +46,12 @@ class View:
 def view(network: Any, batch: Batch, layer: int | None = None) -> View:
     """`layer` counts decoder layers from 0; its output is `hidden`.
 
-    On a CUDA device the forward pass runs in bfloat16, as in training; on a CPU in float32.
+    On a CUDA device the forward pass runs in bfloat16, as in training; on a CPU in float32, unless the
+    caller is under torch.autocast.
     """
     device = batch.tokens.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    bf16 = device == "cuda" or torch.is_autocast_enabled(device)
+    with torch.autocast(device, torch.bfloat16, enabled=bf16):
         output = network(
             input_ids=batch.tokens,
             attention_mask=batch.mask,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,7 +28,9 @@ class Organization(_Section):
 
 
 class Measuring(_Section):
-    """Questions of each set (0: all), evenly spaced; `attacks`: names, or all that can run."""
+    """Questions of each set (0: all), evenly spaced; `attacks`: names, or all that can run, on so many
+    (`attacked`) questions and by the measure `by`, with so many of the
+    attack's `prompts`. `precision`: of the forward passes that measure."""
 
     forget: int = 0
     retain: int = 0
@@ -38,6 +40,9 @@ class Measuring(_Section):
     max_new_tokens: int = 80
     attacks: tuple[str, ...] | None = None
     attacked: int = 100
+    by: str = "rouge"
+    prompts: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Counter(_Section):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from adapters import SHARED, Totals, dequantize, split_owner
 from benchmarks.forgetting.rows import Made
 from benchmarks.forgetting.scene import Scene, evenly
-from unlearning.attacks import Block, attack_suite, scene_of_block
+from benchmarks.merged import merged
+from training.respond import Respondent
+from unlearning.attacks import PROMPTS, Block, SuiteSettings, attack_suite, scene_of_block
 from unlearning.metrics import (
     Measured,
     TofuRecord,
@@ -36,9 +40,16 @@ class Measurer:
         self.scene, self.full, self.replayed = scene, full, replayed
         self._records: dict[str, tuple[TofuRecord, dict[str, Measured]]] = {}
         self._auc: float | None = None
+        self._replay_attacked: dict[str, dict[str, Any]] | None = None
 
     def figures(self, row: str, made: Made) -> dict[str, Any]:
         """Everything that is reported of a row, as JSON."""
+        device = self.scene.base.device
+        bf16 = self.scene.config.measuring.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return self._figures(row, made)
+
+    def _figures(self, row: str, made: Made) -> dict[str, Any]:
         record, others = self.ask(row, made.totals)
         before, before_others = self.ask("full", self.full)
         reference, reference_others = self.ask("replay", self.replayed)
@@ -86,53 +97,82 @@ class Measurer:
                 )
             },
             "privleak": self.privleak(made.totals),
-            "attacks": self.attacks(row, made),
+            "attacks": self.attacks(made),
         }
 
     def ask(self, name: str, totals: Totals) -> tuple[TofuRecord, dict[str, Measured]]:
         if name not in self._records:
-            scene = self.scene
-            assistant = scene.assistant(totals)
-            record = evaluate_tofu(
-                assistant, scene.probes, max_new_tokens=scene.config.measuring.max_new_tokens
-            )
-            others = {
-                f"forget {metric}": measure(metric, assistant, scene.probes["forget"])
-                for metric in _PER_ITEM
-            }
-            if scene.shared:
-                shared = evenly(scene.shared, scene.config.measuring.shared)
-                others["shared probability"] = measure("probability", assistant, shared)
-            self._records[name] = record, others
+            with self._served(totals) as respondent:
+                self._records[name] = self._ask(respondent)
         return self._records[name]
+
+    def _ask(self, respondent: Respondent) -> tuple[TofuRecord, dict[str, Measured]]:
+        scene = self.scene
+        record = evaluate_tofu(
+            respondent, scene.probes, max_new_tokens=scene.config.measuring.max_new_tokens
+        )
+        others = {
+            f"forget {metric}": measure(metric, respondent, scene.probes["forget"])
+            for metric in _PER_ITEM
+        }
+        if scene.shared:
+            shared = evenly(scene.shared, scene.config.measuring.shared)
+            others["shared probability"] = measure("probability", respondent, shared)
+        return record, others
+
+    @contextmanager
+    def _served(self, totals: Totals) -> Iterator[Respondent]:
+        """Merged into the base where one block is served, behind the router otherwise."""
+        scene = self.scene
+        if scene.owner != SHARED:
+            yield scene.assistant(totals)
+            return
+        lora, training = scene.parameters.lora, scene.parameters.training
+        with merged(
+            scene.model,
+            scene.tensors(totals),
+            scaling=lora.alpha / lora.rank,
+            max_length=training.max_length,
+        ) as respondent:
+            yield respondent
 
     def privleak(self, totals: Totals) -> dict[str, Any]:
         scene = self.scene
         forget = evenly(scene.forget, len(scene.unseen))
         if self._auc is None:
-            found = measure_privleak(scene.assistant(self.replayed), forget, scene.unseen)
+            with self._served(self.replayed) as respondent:
+                found = measure_privleak(respondent, forget, scene.unseen)
             self._auc = float(found.details["auc"])
-        found = measure_privleak(
-            scene.assistant(totals), forget, scene.unseen, reference_auc=self._auc
-        )
+        with self._served(totals) as respondent:
+            found = measure_privleak(respondent, forget, scene.unseen, reference_auc=self._auc)
         return {"value": found.value, **dict(found.details)}
 
-    def attacks(self, row: str, made: Made) -> dict[str, Any] | None:
+    def attacks(self, made: Made) -> dict[str, Any] | None:
         """Of a model in one block; blocks behind a router are attacked by what they answer alone."""
         scene, measuring = self.scene, self.scene.config.measuring
         if scene.owner != SHARED or measuring.attacks == ():
             return None
+        if self._replay_attacked is None:
+            self._replay_attacked = self._attacked(Made(self.replayed, 0.0))
+        found = {}
+        for name, one in self._attacked(made).items():
+            value, reference = one["value"], self._replay_attacked[name]["value"]
+            gap = None if value is None or reference is None else value - reference
+            found[name] = one | {"replay_value": reference, "gap": gap}
+        return found
+
+    def _attacked(self, made: Made) -> dict[str, dict[str, Any]]:
+        scene, measuring = self.scene, self.scene.config.measuring
         counters = {}
         if made.counter is not None:
             bits = scene.parameters.fraction_bits
             values = dequantize(made.counter, fraction_bits=bits)
-            counters = {row: {split_owner(name)[1]: value for name, value in values.items()}}
+            counters = {"counter": {split_owner(name)[1]: value for name, value in values.items()}}
         block = Block(
             model=scene.model,
             parameters=scene.parameters,
             unlearned=scene.tensors(made.totals),
             original=scene.tensors(self.full),
-            replay=scene.tensors(self.replayed),
             counters=counters,
         )
         n = measuring.attacked
@@ -143,9 +183,16 @@ class Measurer:
             retain=evenly(scene.retain, n),
             benign=evenly(scene.retain, n),
         ) as attacked:
-            report = attack_suite(attacked, measuring.attacks, seeds=(scene.seed,))
+            report = attack_suite(
+                attacked,
+                measuring.attacks,
+                seeds=(scene.seed,),
+                settings=SuiteSettings(
+                    by=measuring.by, prompts=tuple(evenly(PROMPTS, measuring.prompts))
+                ),
+            )
         return {
-            name: {key: it[key] for key in ("value", "replay_value", "gap", "seconds")}
+            name: {key: it[key] for key in ("value", "seconds")}
             for name, it in report["attacks"].items()
         }
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from adapters import SHARED, Totals, adapter_totals, dequantize, encode, split_owner
 from adapters.errors import ConfigError
 from benchmarks.conditions import clock
@@ -139,7 +141,9 @@ def _countered(scene: Scene, method: Method) -> Made:
     }
     problem = scene.problem()
     began = clock()
-    outcome = method.run(problem, method.settings(**settings))
+    bf16 = method.trains and scene.config.engine.get("precision") == "bf16"
+    with torch.autocast(scene.base.device.type, torch.bfloat16, enabled=bf16):
+        outcome = method.run(problem, method.settings(**settings))
     totals, counter = scene.countered(problem, outcome)
     seconds = clock() - began
     moved = len(encode(counter)) + _adapter_moves(scene, totals)
