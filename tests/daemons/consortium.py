@@ -2,12 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import context, forkserver, get_context
 from pathlib import Path
 
 import tomli_w
@@ -21,9 +21,25 @@ from devnet.data import generated
 from devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from devnet.layout import RunFacts, RunFolder
 from devnet.setup import copy_identities, record_decisions, start_consortium
+from tests.daemons import harness
 from training import LoraModel, load_base
 
-HARNESS = Path(__file__).with_name("harness.py")
+
+@cache
+def processes() -> context.ForkServerContext:
+    """Starts daemons from a process that has imported what they import, which takes seconds each."""
+    found = get_context("forkserver")
+    found.set_forkserver_preload([harness.__name__])
+    threads = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        forkserver.ensure_running()
+    finally:
+        if threads is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = threads
+    return found
 
 
 @dataclass
@@ -31,7 +47,7 @@ class Daemon:
     kind: str
     config: Path
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: context.ForkServerProcess | None = None
 
     def said(self, word: str) -> bool:
         """Whether the word is in its log."""
@@ -41,20 +57,25 @@ class Daemon:
         self.start(*lies, kind="liar")
 
     def start(self, *words: str, kind: str = "") -> None:
-        command = [sys.executable, str(HARNESS), kind or self.kind, str(self.config), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        given = (self.log, kind or self.kind, self.config, *words)
+        self.process = processes().Process(target=harness.run, args=given)
+        self.process.start()
 
     def die(self, seconds: float = 300.0) -> None:
         """Wait until the kill has happened."""
         assert self.process is not None
-        assert self.process.wait(seconds) == -signal.SIGKILL, self.log.read_text()[-2000:]
+        self.process.join(seconds)
+        assert self.process.exitcode == -signal.SIGKILL, self.log.read_text()[-2000:]
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.is_alive()
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is not None and self.process.is_alive():
             self.process.terminate()
-            assert self.process.wait(30) == 0, self.log.read_text()[-2000:]
+            self.process.join(30)
+            assert self.process.exitcode == 0, self.log.read_text()[-2000:]
 
 
 @contextmanager
@@ -117,9 +138,9 @@ def consortium(
         yield run, record, daemons
     finally:
         for daemon in daemons.values():
-            if daemon.process is not None and daemon.process.poll() is None:
+            if daemon.process is not None:
                 daemon.process.kill()
-                daemon.process.wait()
+                daemon.process.join()
         stop_chain(run.chain)
 
 

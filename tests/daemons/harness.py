@@ -1,13 +1,7 @@
-"""Runs a daemon that misbehaves: harness.py node|aggregator CONFIG [STEP before|after]
-or harness.py liar CONFIG LIE [LIE ...]
-
-A STEP is killed: SIGKILL to the process itself, right before or right after the step's effect. A liar
-is an aggregator that tells the n-th lie in round n, and the truth from then on.
-"""
+"""Runs a daemon, as it is or misbehaving, in a process of its own."""
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -30,23 +24,26 @@ def deadly(steps, name: str, moment: str):
     return {step: killed(do) if step.value == name else do for step, do in steps.items()}
 
 
-def main(kind: str, config: str, *words: str) -> None:
+def run(log: Path, kind: str, config: Path, *words: str) -> None:
+    """`kind` is node or aggregator, and `words` may be STEP before|after: SIGKILL to the process itself,
+    right before or right after the step's effect. Of kind liar, an aggregator that tells the n-th of
+    the lies `words` in round n, and the truth from then on."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     daemon_logging()
     stop: threading.Event = stop_on_signal()
     name, moment = (*words, "", "")[:2]
     if kind == "node":
-        with node.open_session(load_config(Path(config), node.NodeConfig), stop) as session:
+        with node.open_session(load_config(config, node.NodeConfig), stop) as session:
             daemon = node.Node(session)
             daemon.steps = deadly(daemon.steps, name, moment)
             daemon.run()
         return
-    loaded = load_config(Path(config), aggregator.AggregatorConfig)
+    loaded = load_config(config, aggregator.AggregatorConfig)
     with aggregator.open_aggregator(loaded) as daemon:
         if kind == "liar":
             Liar(daemon, words).corrupt()
         else:
             daemon.steps = deadly(daemon.steps, name, moment)
         daemon.run(stop)
-
-
-main(*sys.argv[1:])

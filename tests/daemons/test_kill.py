@@ -35,13 +35,13 @@ def test_a_daemon_killed_at_any_step_finishes_the_round(tmp_path: Path) -> None:
 
         def over_with(done) -> bool:
             """Start the aggregator again whenever it was killed, until `done`."""
-            if boss.process.poll() is not None:
+            if not boss.runs:
                 boss.die()
                 boss.start(*(pending.pop(0) if pending else ()))
             return done()
 
         for kill in [*KILLS[1:], ()]:
-            wait_for("a kill", lambda: over_with(lambda: victim.process.poll() is not None))
+            wait_for("a kill", lambda: over_with(lambda: not victim.runs))
             victim.die()
             victim.start(*kill)
         wait_for("the last round", lambda: over_with(lambda: finals(record) == rounds))
