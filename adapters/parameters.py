@@ -124,7 +124,8 @@ class ConsortiumParameters(_Agreed):
     delta so that its digest tells nothing (adapters.hiding). `server` makes the served adapter of the
     round aggregates (adapters.optimizers); the document does not name it when it is plain FedAvg.
     `selection`: which of a round's updates the aggregator sums (adapters.agreed); all that are right
-    when the document does not name it.
+    when the document does not name it. `post_fisher`: whether each organization posts the diagonal
+    Fisher of its data with its update, in a shared layout; not named when it is false.
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -143,6 +144,7 @@ class ConsortiumParameters(_Agreed):
     hiding: bool = False
     server: ServerOptimizer = FedAvg()
     selection: Selection | None = None
+    post_fisher: bool = False
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -158,6 +160,14 @@ class ConsortiumParameters(_Agreed):
             )
         if self.selection is not None and self.layout != "shared":
             raise ValueError("selection is for layout 'shared': in blocks updates are not compared")
+        if self.post_fisher and self.layout != "shared":
+            raise ValueError(
+                "post_fisher is for layout 'shared': a block is trained on one's own data"
+            )
+        if self.post_fisher and self.training.privacy is not None:
+            raise ValueError(
+                "post_fisher with training.privacy: a Fisher is not differentially private"
+            )
         return self
 
     @model_validator(mode="after")
@@ -175,6 +185,8 @@ class ConsortiumParameters(_Agreed):
             document.pop("server", None)
         if self.selection is None:
             document.pop("selection", None)
+        if not self.post_fisher:
+            document.pop("post_fisher", None)
         return document
 
     def canonical_bytes(self) -> bytes:

@@ -22,6 +22,7 @@ from adapters.errors import ConfigError, RescindError
 from adapters.rounds import served_of
 from aggregator.checks import Verdict, judge
 from aggregator.config import AggregatorConfig
+from aggregator.fishers import Fishers
 from aggregator.intake import Intake
 from aggregator.offers import Offers
 from aggregator.proof import Digests, prove
@@ -75,8 +76,9 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     digests = Digests(store, journal)
     offers = Offers(consortium, journal, store, digests, parameters)
     sums = RoundSums(consortium, parameters, journal, store)
+    fishers = Fishers(consortium, parameters, journal, store)
     limit = parameters.max_artifact_bytes
-    intake = Intake(consortium, journal, store, chunks, digests, offers, sums, limit)
+    intake = Intake(consortium, journal, store, chunks, digests, offers, sums, fishers, limit)
     state = config.aggregator.state_dir
     withdrawals = Withdrawals(consortium, parameters, journal, store, digests, offers, state)
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from adapters import ArtifactStore, StoreMissing
 from adapters.errors import RescindError, WireError
+from aggregator.fishers import Fishers
 from aggregator.offers import Offers
 from aggregator.proof import Digests
 from aggregator.sums import RoundSums
@@ -19,10 +20,12 @@ from protocol import (
     Manifest,
     NotPublished,
     ReusedNonce,
+    SubmittedFisher,
     SubmittedOffer,
     SubmittedUpdate,
     TooManyUploads,
     WrongPhase,
+    fisher_typed_data,
     join,
     recover_signer,
     split,
@@ -45,11 +48,12 @@ class Intake:
         digests: Digests,
         offers: Offers,
         sums: RoundSums,
+        fishers: Fishers,
         max_artifact_bytes: int,
     ) -> None:
         self._consortium, self._journal, self._digests = consortium, journal, digests
         self._store, self._chunks, self._offers = store, chunks, offers
-        self._sums = sums
+        self._sums, self._fishers = sums, fishers
         self.max_artifact_bytes = max_artifact_bytes
         self._lock = threading.Lock()
         self._announced: dict[str, dict[str, Manifest]] = {}
@@ -107,6 +111,20 @@ class Intake:
                 raise self._noted(organization, error) from error
             finally:
                 self._tidy(organization, offer.manifest)
+
+    def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
+        with self._lock:
+            try:
+                self._check_fisher(organization, fisher)
+                data = self._assemble(fisher.manifest)
+                self._fishers.take(organization, fisher.round_id, data)
+            except RescindError as error:
+                raise self._noted(organization, error) from error
+            finally:
+                self._tidy(organization, fisher.manifest)
+
+    def fisher(self, organization: str, model_id: int) -> str:  # noqa: ARG002
+        return self._fishers.of_model(model_id)
 
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
         return self._offers.start(withdrawal_id, round_id)
@@ -187,6 +205,22 @@ class Intake:
         self._journal.set(f"nonces/{organization}", {**nonces, str(update.nonce): said})
         self._journal.set(f"submission/{round_id:06d}/{organization}/{artifact}", True)
         self._tidy(organization, update.manifest)
+
+    def _check_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
+        self._fishers.check_wanted()
+        round_id = self._round_for_upload(organization)
+        if fisher.round_id != round_id:
+            raise WrongPhase(f"the Fisher is for round {fisher.round_id}, this is round {round_id}")
+        document = fisher_typed_data(
+            chain_id=self._consortium.deployment.chain_id,
+            rounds_address=self._consortium.deployment.rounds,
+            round_id=round_id,
+            artifact_id=fisher.manifest.artifact_id,
+            size=fisher.manifest.size,
+        )
+        signer = recover_signer(document, fisher.signature)
+        if signer != organization:
+            raise BadSignature(f"the Fisher of {organization} is signed by {signer}")
 
     def _tidy(self, organization: str, manifest: Manifest) -> None:
         for chunk_id in manifest.chunk_ids:

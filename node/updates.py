@@ -13,10 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from adapters import (
     HIDING,
+    FloatTensors,
     StoreMissing,
     Term,
+    block,
     encode,
     hiding_block,
+    materialize,
     owner,
     qualify,
 )
@@ -25,6 +28,7 @@ from adapters.rounds import uses_controls
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
 from ledger import manifest_root
+from node import fisher
 from node.engine import account, run_key, trainer
 from node.rounds import Start, own_sum, start_from
 from node.session import Session
@@ -91,24 +95,38 @@ def _train(session: Session, round_id: int) -> None:
     content = session.consortium.content(parent)
     start = start_from(session, parent)
     made = make_delta(session, round_id, start, residual_of(session, content))
+    posted = _fisher(session, start, made)
     session.ledger.append(
-        "training-run", {"round": round_id, **made.run}, key=f"training-run/{round_id}"
+        "training-run", {"round": round_id, **made.run, **posted}, key=f"training-run/{round_id}"
     )
     nonce = int(session.journal.get("nonce", 0)) + 1
     session.journal.set("nonce", nonce)
     session.journal.set(
         f"round/{round_id:06d}/update",
-        {**made.fact, "salt": secrets.token_hex(32), "nonce": nonce},
+        {**made.fact, **posted, "salt": secrets.token_hex(32), "nonce": nonce},
     )
+
+
+def _fisher(session: Session, start: Start, made: Made) -> dict[str, str]:
+    """Where the consortium asks for it: the id of the Fisher of what was trained on."""
+    parameters = session.parameters
+    if not parameters.post_fisher:
+        return {}
+    who = owner(parameters.layout, session.me)
+    totals = block(start.adapter, who)
+    before = materialize(totals, parameters.shapes, parameters=parameters, owner=who)
+    return {"fisher": fisher.measure(session, before | dict(made.tensors), made.examples)}
 
 
 @dataclass(frozen=True)
 class Made:
     """A delta in one's own store. `fact`: what the journal keeps of it; `run`: what the ledger says of
-    its training."""
+    its training; `tensors`: as they were trained, on `examples`."""
 
     fact: dict[str, Any]
     run: dict[str, Any]
+    tensors: FloatTensors
+    examples: tuple[Example, ...]
 
 
 def make_delta(
@@ -166,7 +184,7 @@ def make_delta(
         "engine": session.journal.get(f"round/{round_id:06d}/engine"),
         **privacy,
     }
-    return Made(fact, run)
+    return Made(fact, run, result.tensors, found.examples)
 
 
 def check_data(session: Session, round_id: int) -> None:
@@ -222,6 +240,8 @@ def upload(session: Session, round_id: int) -> None:
     try:
         session.client.upload(data)
         session.client.submit(round_id, manifest, update["nonce"], signature)
+        if "fisher" in update:
+            fisher.post(session, round_id, update["fisher"])
     except WrongPhase as error:
         structlog.get_logger().warning("upload not taken", round=round_id, reason=str(error))
         return

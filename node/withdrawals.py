@@ -25,7 +25,7 @@ from adapters import (
 )
 from adapters.rounds import needs_rounds
 from contracts import NO_ADAPTER, DeltaId, ModelKind, Withdrawal
-from node import settle
+from node import fisher, settle
 from node.requests import chosen_method, forget_and_retain
 from node.rounds import Start, check_sum, fetch, own_sum, start_from, start_of_terms
 from node.session import Session
@@ -121,6 +121,8 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
     )
     if method.name == "task_vector" and session.parameters.layout == "shared":
         settings = replace(settings, delta=_registered(session, head))
+    if method.name == "ssd" and session.parameters.post_fisher:
+        settings = replace(settings, posted=(fisher.of_all(session, head),))
     outcome = method.run(problem, settings)
     report = {
         **_plain(outcome.report),

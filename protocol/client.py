@@ -99,6 +99,19 @@ class AggregatorClient:
             ),
         )
 
+    def post_fisher(self, round_id: int, manifest: Manifest, signature: bytes) -> None:
+        """Say that an uploaded artifact is the Fisher of one's data; safe to repeat."""
+        message = pb.SignedFisher(
+            round_id=round_id, manifest=manifest.to_wire(), signature=signature
+        )
+        self._call(self._stub.PostFisher, message)
+
+    def fisher(self, model_id: int) -> str:
+        """The id of the mean Fisher over the data of everybody in a model. Raises NotPublished while
+        fewer than two organizations have posted theirs."""
+        reply: pb.ArtifactId = self._call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
+        return id_from_wire(reply.artifact_id)
+
     def replay_start(self, withdrawal_id: int, round_id: int) -> str:
         """The id of the adapter that a round of a replay starts from. Raises NotPublished while deltas
         of earlier rounds are lacking."""

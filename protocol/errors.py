@@ -47,6 +47,12 @@ class DeltaRefused(WireError):
     code = "delta-refused"
 
 
+class StatisticsRefused(WireError):
+    """Statistics of an organization's data are not what the consortium agreed to post."""
+
+    code = "statistics-refused"
+
+
 class TooManyUploads(WireError):
     code = "too-many-uploads"
 

@@ -48,6 +48,15 @@ class SubmittedOffer:
 
 
 @dataclass(frozen=True)
+class SubmittedFisher:
+    """Statistics of an organization's data; neither they nor `signature` are checked yet."""
+
+    round_id: int
+    manifest: Manifest
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class Description:
     parameters_id: str
     chain_id: int
@@ -67,6 +76,8 @@ class AggregatorHandler(Protocol):
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
+    def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None: ...
+    def fisher(self, organization: str, model_id: int) -> str: ...
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str: ...
     def round_sums(self, organization: str, model_id: int) -> Sequence[str]: ...
     def replay_sums(
@@ -162,6 +173,22 @@ class _Servicer(rpc.AggregatorServicer):
             )
             self._handler.submit_offered(caller, offer)
             return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+        return self._answer(context, reply)
+
+    def PostFisher(self, request: pb.SignedFisher, context: Any) -> pb.Receipt:  # noqa: N802
+        def reply(caller: str) -> pb.Receipt:
+            manifest = self._manifest(request.manifest)
+            fisher = SubmittedFisher(request.round_id, manifest, request.signature)
+            self._handler.post_fisher(caller, fisher)
+            return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+        return self._answer(context, reply)
+
+    def GetFisher(self, request: pb.ModelId, context: Any) -> pb.ArtifactId:  # noqa: N802
+        def reply(caller: str) -> pb.ArtifactId:
+            found = self._handler.fisher(caller, request.model_id)
+            return pb.ArtifactId(artifact_id=bytes.fromhex(found))
 
         return self._answer(context, reply)
 

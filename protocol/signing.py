@@ -47,6 +47,28 @@ def update_typed_data(
     }
 
 
+def fisher_typed_data(
+    *, chain_id: int, rounds_address: str, round_id: int, artifact_id: str, size: int
+) -> dict[str, Any]:
+    """What is signed for statistics that are posted with an update."""
+    return {
+        "domain": domain(chain_id, rounds_address),
+        "primaryType": "Fisher",
+        "types": {
+            "Fisher": [
+                {"name": "roundId", "type": "uint64"},
+                {"name": "artifactId", "type": "bytes32"},
+                {"name": "size", "type": "uint64"},
+            ],
+        },
+        "message": {
+            "roundId": round_id,
+            "artifactId": bytes.fromhex(artifact_id),
+            "size": size,
+        },
+    }
+
+
 def offer_typed_data(
     *,
     chain_id: int,

@@ -98,7 +98,11 @@ def conditions(scene: Scene) -> dict[str, Any]:
     return {
         **machine.conditions(_PACKAGES),
         "base": scene.base.id,
-        "base_parameters": sum(p.numel() for p in scene.base.model.parameters()),
+        "base_parameters": sum(
+            value.numel()
+            for name, value in scene.base.model.named_parameters()
+            if ".lora_" not in name
+        ),
         "seed": scene.seed,
         "n": {name: len(probes) for name, probes in scene.probes.items()}
         | {"unseen": len(scene.unseen)},

@@ -67,6 +67,7 @@ def _worst_prompt(result: Result) -> float | None:
 MAIN = (
     Column("forget prob.", _path("scores", "forget", "probability")),
     Column("forget ROUGE-L", _path("scores", "forget", "rouge_l_recall")),
+    Column("retain prob.", _path("scores", "retain", "probability")),
     Column("KS to replay", _path("forget_quality", "statistic")),
     Column("log10 p", _log_p, 1),
     Column("utility", _path("utility"), 3),
@@ -174,7 +175,10 @@ def plot(found: Mapping[str, Mapping[str, Sequence[Result]]], path: Path) -> Non
     figure = Figure(figsize=(12, 4.2 * len(found)), layout="constrained")
     for line, (coupling, rows) in enumerate(found.items()):
         for place, (title, pick) in enumerate(
-            (("model utility", _path("utility")), ("time, share of the replay's", _time_share))
+            (
+                ("probability of the retain answers", _path("scores", "retain", "probability")),
+                ("time, share of the replay's", _time_share),
+            )
         ):
             axes = figure.add_subplot(len(found), 2, 2 * line + place + 1)
             for row, results in rows.items():

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rrescind.proto\x12\nrescind.v1\"\x11\n\x0f\x44\x65scribeRequest\"{\n\x0b\x44\x65scription\x12\x15\n\rparameters_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\x04\x12\x16\n\x0erounds_address\x18\x03 \x01(\t\x12\x17\n\x0flatest_model_id\x18\x04 \x01(\x04\x12\x12\n\nadapter_id\x18\x05 \x01(\x0c\"@\n\x08Manifest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x11\n\tchunk_ids\x18\x03 \x03(\x0c\"\x1d\n\x08\x43hunkIds\x12\x11\n\tchunk_ids\x18\x01 \x03(\x0c\"\'\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x08\n\x06Stored\"j\n\x0cSignedUpdate\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12&\n\x08manifest\x18\x02 \x01(\x0b\x32\x14.rescind.v1.Manifest\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"\x81\x01\n\x0bSignedOffer\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\x12&\n\x08manifest\x18\x03 \x01(\x0b\x32\x14.rescind.v1.Manifest\x12\x0e\n\x06report\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"6\n\x0bReplayRound\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\"\x1e\n\x07Receipt\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"!\n\nArtifactId\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"#\n\x0b\x41rtifactIds\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x0c\"\x1b\n\x07ModelId\x12\x10\n\x08model_id\x18\x01 \x01(\x04\"\x1b\n\x07\x43hunkId\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x0c\"\x1a\n\nDigestRoot\x12\x0c\n\x04root\x18\x01 \x01(\x0c\"\x1b\n\x0b\x44igestBytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xaf\x05\n\nAggregator\x12@\n\x08\x44\x65scribe\x12\x1b.rescind.v1.DescribeRequest\x1a\x17.rescind.v1.Description\x12;\n\rMissingChunks\x12\x14.rescind.v1.Manifest\x1a\x14.rescind.v1.ChunkIds\x12\x31\n\x08PutChunk\x12\x11.rescind.v1.Chunk\x1a\x12.rescind.v1.Stored\x12=\n\x0cSubmitUpdate\x12\x18.rescind.v1.SignedUpdate\x1a\x13.rescind.v1.Receipt\x12;\n\x0bGetManifest\x12\x16.rescind.v1.ArtifactId\x1a\x14.rescind.v1.Manifest\x12\x32\n\x08GetChunk\x12\x13.rescind.v1.ChunkId\x1a\x11.rescind.v1.Chunk\x12=\n\rSubmitOffered\x12\x17.rescind.v1.SignedOffer\x1a\x13.rescind.v1.Receipt\x12\x41\n\x0eGetReplayStart\x12\x17.rescind.v1.ReplayRound\x1a\x16.rescind.v1.ArtifactId\x12<\n\x0cGetRoundSums\x12\x13.rescind.v1.ModelId\x1a\x17.rescind.v1.ArtifactIds\x12\x41\n\rGetReplaySums\x12\x17.rescind.v1.ReplayRound\x1a\x17.rescind.v1.ArtifactIds\x12<\n\tGetDigest\x12\x16.rescind.v1.DigestRoot\x1a\x17.rescind.v1.DigestBytesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rrescind.proto\x12\nrescind.v1\"\x11\n\x0f\x44\x65scribeRequest\"{\n\x0b\x44\x65scription\x12\x15\n\rparameters_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\x04\x12\x16\n\x0erounds_address\x18\x03 \x01(\t\x12\x17\n\x0flatest_model_id\x18\x04 \x01(\x04\x12\x12\n\nadapter_id\x18\x05 \x01(\x0c\"@\n\x08Manifest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x11\n\tchunk_ids\x18\x03 \x03(\x0c\"\x1d\n\x08\x43hunkIds\x12\x11\n\tchunk_ids\x18\x01 \x03(\x0c\"\'\n\x05\x43hunk\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x08\n\x06Stored\"j\n\x0cSignedUpdate\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12&\n\x08manifest\x18\x02 \x01(\x0b\x32\x14.rescind.v1.Manifest\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x11\n\tsignature\x18\x04 \x01(\x0c\"[\n\x0cSignedFisher\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12&\n\x08manifest\x18\x02 \x01(\x0b\x32\x14.rescind.v1.Manifest\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x81\x01\n\x0bSignedOffer\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\x12&\n\x08manifest\x18\x03 \x01(\x0b\x32\x14.rescind.v1.Manifest\x12\x0e\n\x06report\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"6\n\x0bReplayRound\x12\x15\n\rwithdrawal_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\"\x1e\n\x07Receipt\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"!\n\nArtifactId\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"#\n\x0b\x41rtifactIds\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x0c\"\x1b\n\x07ModelId\x12\x10\n\x08model_id\x18\x01 \x01(\x04\"\x1b\n\x07\x43hunkId\x12\x10\n\x08\x63hunk_id\x18\x01 \x01(\x0c\"\x1a\n\nDigestRoot\x12\x0c\n\x04root\x18\x01 \x01(\x0c\"\x1b\n\x0b\x44igestBytes\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xa6\x06\n\nAggregator\x12@\n\x08\x44\x65scribe\x12\x1b.rescind.v1.DescribeRequest\x1a\x17.rescind.v1.Description\x12;\n\rMissingChunks\x12\x14.rescind.v1.Manifest\x1a\x14.rescind.v1.ChunkIds\x12\x31\n\x08PutChunk\x12\x11.rescind.v1.Chunk\x1a\x12.rescind.v1.Stored\x12=\n\x0cSubmitUpdate\x12\x18.rescind.v1.SignedUpdate\x1a\x13.rescind.v1.Receipt\x12;\n\x0bGetManifest\x12\x16.rescind.v1.ArtifactId\x1a\x14.rescind.v1.Manifest\x12\x32\n\x08GetChunk\x12\x13.rescind.v1.ChunkId\x1a\x11.rescind.v1.Chunk\x12;\n\nPostFisher\x12\x18.rescind.v1.SignedFisher\x1a\x13.rescind.v1.Receipt\x12\x38\n\tGetFisher\x12\x13.rescind.v1.ModelId\x1a\x16.rescind.v1.ArtifactId\x12=\n\rSubmitOffered\x12\x17.rescind.v1.SignedOffer\x1a\x13.rescind.v1.Receipt\x12\x41\n\x0eGetReplayStart\x12\x17.rescind.v1.ReplayRound\x1a\x16.rescind.v1.ArtifactId\x12<\n\x0cGetRoundSums\x12\x13.rescind.v1.ModelId\x1a\x17.rescind.v1.ArtifactIds\x12\x41\n\rGetReplaySums\x12\x17.rescind.v1.ReplayRound\x1a\x17.rescind.v1.ArtifactIds\x12<\n\tGetDigest\x12\x16.rescind.v1.DigestRoot\x1a\x17.rescind.v1.DigestBytesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,24 +45,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORED']._serialized_end=319
   _globals['_SIGNEDUPDATE']._serialized_start=321
   _globals['_SIGNEDUPDATE']._serialized_end=427
-  _globals['_SIGNEDOFFER']._serialized_start=430
-  _globals['_SIGNEDOFFER']._serialized_end=559
-  _globals['_REPLAYROUND']._serialized_start=561
-  _globals['_REPLAYROUND']._serialized_end=615
-  _globals['_RECEIPT']._serialized_start=617
-  _globals['_RECEIPT']._serialized_end=647
-  _globals['_ARTIFACTID']._serialized_start=649
-  _globals['_ARTIFACTID']._serialized_end=682
-  _globals['_ARTIFACTIDS']._serialized_start=684
-  _globals['_ARTIFACTIDS']._serialized_end=719
-  _globals['_MODELID']._serialized_start=721
-  _globals['_MODELID']._serialized_end=748
-  _globals['_CHUNKID']._serialized_start=750
-  _globals['_CHUNKID']._serialized_end=777
-  _globals['_DIGESTROOT']._serialized_start=779
-  _globals['_DIGESTROOT']._serialized_end=805
-  _globals['_DIGESTBYTES']._serialized_start=807
-  _globals['_DIGESTBYTES']._serialized_end=834
-  _globals['_AGGREGATOR']._serialized_start=837
-  _globals['_AGGREGATOR']._serialized_end=1524
+  _globals['_SIGNEDFISHER']._serialized_start=429
+  _globals['_SIGNEDFISHER']._serialized_end=520
+  _globals['_SIGNEDOFFER']._serialized_start=523
+  _globals['_SIGNEDOFFER']._serialized_end=652
+  _globals['_REPLAYROUND']._serialized_start=654
+  _globals['_REPLAYROUND']._serialized_end=708
+  _globals['_RECEIPT']._serialized_start=710
+  _globals['_RECEIPT']._serialized_end=740
+  _globals['_ARTIFACTID']._serialized_start=742
+  _globals['_ARTIFACTID']._serialized_end=775
+  _globals['_ARTIFACTIDS']._serialized_start=777
+  _globals['_ARTIFACTIDS']._serialized_end=812
+  _globals['_MODELID']._serialized_start=814
+  _globals['_MODELID']._serialized_end=841
+  _globals['_CHUNKID']._serialized_start=843
+  _globals['_CHUNKID']._serialized_end=870
+  _globals['_DIGESTROOT']._serialized_start=872
+  _globals['_DIGESTROOT']._serialized_end=898
+  _globals['_DIGESTBYTES']._serialized_start=900
+  _globals['_DIGESTBYTES']._serialized_end=927
+  _globals['_AGGREGATOR']._serialized_start=930
+  _globals['_AGGREGATOR']._serialized_end=1736
 # @@protoc_insertion_point(module_scope)

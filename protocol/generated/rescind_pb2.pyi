@@ -64,6 +64,16 @@ class SignedUpdate(_message.Message):
     signature: bytes
     def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
+class SignedFisher(_message.Message):
+    __slots__ = ("round_id", "manifest", "signature")
+    ROUND_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    round_id: int
+    manifest: Manifest
+    signature: bytes
+    def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
 class SignedOffer(_message.Message):
     __slots__ = ("withdrawal_id", "round_id", "manifest", "report", "signature")
     WITHDRAWAL_ID_FIELD_NUMBER: _ClassVar[int]

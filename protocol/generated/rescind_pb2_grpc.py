@@ -66,6 +66,16 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ChunkId.SerializeToString,
                 response_deserializer=rescind__pb2.Chunk.FromString,
                 _registered_method=True)
+        self.PostFisher = channel.unary_unary(
+                '/rescind.v1.Aggregator/PostFisher',
+                request_serializer=rescind__pb2.SignedFisher.SerializeToString,
+                response_deserializer=rescind__pb2.Receipt.FromString,
+                _registered_method=True)
+        self.GetFisher = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetFisher',
+                request_serializer=rescind__pb2.ModelId.SerializeToString,
+                response_deserializer=rescind__pb2.ArtifactId.FromString,
+                _registered_method=True)
         self.SubmitOffered = channel.unary_unary(
                 '/rescind.v1.Aggregator/SubmitOffered',
                 request_serializer=rescind__pb2.SignedOffer.SerializeToString,
@@ -131,6 +141,20 @@ class AggregatorServicer(object):
 
     def GetChunk(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostFisher(self, request, context):
+        """The diagonal Fisher of one's data, with an update, where the consortium agreed on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFisher(self, request, context):
+        """The mean Fisher over the data of everybody in a model; a single organization's is given to nobody.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -203,6 +227,16 @@ def add_AggregatorServicer_to_server(servicer, server):
                     servicer.GetChunk,
                     request_deserializer=rescind__pb2.ChunkId.FromString,
                     response_serializer=rescind__pb2.Chunk.SerializeToString,
+            ),
+            'PostFisher': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostFisher,
+                    request_deserializer=rescind__pb2.SignedFisher.FromString,
+                    response_serializer=rescind__pb2.Receipt.SerializeToString,
+            ),
+            'GetFisher': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFisher,
+                    request_deserializer=rescind__pb2.ModelId.FromString,
+                    response_serializer=rescind__pb2.ArtifactId.SerializeToString,
             ),
             'SubmitOffered': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitOffered,
@@ -394,6 +428,60 @@ class Aggregator(object):
             '/rescind.v1.Aggregator/GetChunk',
             rescind__pb2.ChunkId.SerializeToString,
             rescind__pb2.Chunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostFisher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/PostFisher',
+            rescind__pb2.SignedFisher.SerializeToString,
+            rescind__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFisher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetFisher',
+            rescind__pb2.ModelId.SerializeToString,
+            rescind__pb2.ArtifactId.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,14 +9,16 @@ import tomli_w
 
 from adapters import ConsortiumParameters, artifact_id, encode
 from adapters.rounds import by_round, sum_key
+from devnet.data import generated
 from devnet.layout import RunFolder
 from devnet.outcome import served_model
+from ledger import Ledger, load_key
 from protocol import Journal
 from tests.daemons.consortium import consortium, finals, wait_for
 from tests.daemons.withdrawals import accepted, adapter, ask, attest, closed, settled
 
 ROUNDS = 3
-AGREED = {"server": {"name": "fedadam"}, "rule": {"name": "scaffold"}}
+AGREED = {"server": {"name": "fedadam"}, "rule": {"name": "scaffold"}, "post_fisher": True}
 pytestmark = pytest.mark.slow
 
 
@@ -39,6 +41,20 @@ def journal_of(run: RunFolder, name: str) -> Journal:
     return Journal(run.organization(name) / "state" / "node.db")
 
 
+def dampened_with_what_the_others_posted(run: RunFolder, record: Any) -> None:
+    own = generated(3, seed=1).organizations["borealis"]
+    words = ("--method", "counter-training", "--subject", own[0].subject, "--with", "ssd")
+    number = ask(run, "borealis", *words, "--set", "selection=1.5")
+    attest(run, record, number, 1, 2)
+    wait_for("the counter-training", lambda: closed(record, number))
+    assert accepted(run, record, number)["attested"] == "passed"
+    folder = run.organization("borealis")
+    with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
+        [report] = [r.payload["report"] for r in ledger.records() if r.payload.get("report")]
+    assert len(report["posted"]) == 1
+    assert report["compared_with"] > len(own), "the mean is over others' data too"
+
+
 def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
     tmp_path: Path,
 ) -> None:
@@ -59,6 +75,7 @@ def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
         wait_for("the replay", lambda: closed(record, number))
         assert accepted(run, record, number)["attested"] == "passed"
         replayed, on_chain = served(run, record), adapter(record)
+        dampened_with_what_the_others_posted(run, record)
         for daemon in daemons.values():
             daemon.stop()
     with consortium(tmp_path / "never", ROUNDS, run, absent="aurora", **common) as (

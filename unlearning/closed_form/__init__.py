@@ -13,7 +13,13 @@ from unlearning.closed_form.posted import Posted, PostedMismatch, combine, decod
 from unlearning.closed_form.redirect import RedirectSettings, redirect
 from unlearning.closed_form.ridge import ridge_edit, ridge_edit_within
 from unlearning.closed_form.settings import FisherMeasure
-from unlearning.closed_form.ssd import NothingSelected, SsdSettings, posted_fisher, ssd
+from unlearning.closed_form.ssd import (
+    NothingSelected,
+    SsdSettings,
+    fisher_of_block,
+    posted_fisher,
+    ssd,
+)
 from unlearning.problem import Method
 
 METHODS: tuple[Method, ...] = (
@@ -44,6 +50,7 @@ __all__ = [
     "concatenate",
     "decode",
     "difference",
+    "fisher_of_block",
     "partial",
     "point_id",
     "posted_fisher",

@@ -6,18 +6,22 @@ so the result is again a pair of factors of the same rank, and nothing but Fishe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters import ConsortiumParameters, FloatTensors
 from adapters.delta import NotFinite, WrongShape
 from adapters.errors import ConfigError, DataError, TrainingError
 from unlearning.closed_form.posted import Posted, check_posted, combine, point_id
 from unlearning.closed_form.settings import FisherMeasure
 from unlearning.problem import Outcome, Problem
+
+if TYPE_CHECKING:
+    from training import Example, LoraModel
 
 
 class NothingSelected(TrainingError):
@@ -75,26 +79,37 @@ def factors_of(
     return beta
 
 
-def posted_fisher(problem: Problem, examples: Any, measure: FisherMeasure | None = None) -> Posted:
-    """What an organization posts about `examples` under the problem's block, at its start."""
+def fisher_of_block(
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    owner: str,
+    tensors: FloatTensors,
+    examples: Sequence[Example],
+    measure: FisherMeasure | None = None,
+) -> Posted:
+    """What an organization posts about `examples` under a block, at `tensors`."""
     from unlearning.closed_form.measure import fisher
 
     wanted = measure or FisherMeasure()
-    found = fisher(
-        problem.model,
-        problem.start,
-        examples,
-        max_length=problem.parameters.training.max_length,
-        measure=wanted,
-    )
+    length = parameters.training.max_length
+    found = fisher(model, tensors, examples, max_length=length, measure=wanted)
     return Posted(
         "fisher",
-        problem.parameters.base_model_id,
-        problem.owner,
-        point_id(problem.start),
+        parameters.base_model_id,
+        owner,
+        point_id(tensors),
         str(wanted),
         len(examples),
         found,
+    )
+
+
+def posted_fisher(
+    problem: Problem, examples: Sequence[Example], measure: FisherMeasure | None = None
+) -> Posted:
+    """The same under the problem's block, at its start."""
+    return fisher_of_block(
+        problem.model, problem.parameters, problem.owner, problem.start, examples, measure
     )
 
 

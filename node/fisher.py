@@ -1,0 +1,48 @@
+"""The Fisher of one's data that is posted with an update, and the mean over everybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adapters import FloatTensors, owner
+from adapters.errors import ArtifactError
+from node.session import Session
+from protocol import BadMessage, fisher_typed_data, sign_typed
+from unlearning.closed_form.posted import Posted, decode
+
+if TYPE_CHECKING:
+    from training import Example
+
+
+def measure(session: Session, tensors: FloatTensors, examples: Sequence[Example]) -> str:
+    """Measure at the block that was just trained, and store it; its id."""
+    from unlearning.closed_form import fisher_of_block
+
+    parameters = session.parameters
+    who = owner(parameters.layout, session.me)
+    posted = fisher_of_block(session.model, parameters, who, tensors, examples)
+    return session.store.put(posted.encode())
+
+
+def post(session: Session, round_id: int, artifact: str) -> None:
+    data = session.store.get(artifact)
+    document = fisher_typed_data(
+        chain_id=session.consortium.deployment.chain_id,
+        rounds_address=session.consortium.deployment.rounds,
+        round_id=round_id,
+        artifact_id=artifact,
+        size=len(data),
+    )
+    manifest = session.client.upload(data)
+    session.client.post_fisher(round_id, manifest, sign_typed(document, session.account.key))
+
+
+def of_all(session: Session, model_id: int) -> Posted:
+    """The mean over the data of everybody in a model. Raises BadMessage when it is no Fisher."""
+    artifact = session.client.fisher(model_id)
+    limit = session.parameters.max_artifact_bytes
+    try:
+        return decode(session.client.download(artifact, limit), max_bytes=limit)
+    except ArtifactError as error:
+        raise BadMessage(f"the aggregator gave {artifact} for a Fisher: {error}") from error

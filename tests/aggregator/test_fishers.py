@@ -1,0 +1,145 @@
+"""Fishers that are posted with updates, in a real aggregator on a real chain."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from adapters import SHARED, ConsortiumParameters, encode
+from contracts import RoundState
+from protocol import (
+    AggregatorClient,
+    BadSignature,
+    NotPublished,
+    StatisticsRefused,
+    WrongPhase,
+    fisher_typed_data,
+    sign_typed,
+)
+from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from tests.consortium import micro_parameters
+from unlearning.closed_form import FisherMeasure, Posted, combine, decode
+
+
+def agreed(**choices: object) -> ConsortiumParameters:
+    document = micro_parameters(federated=True).model_dump(mode="json") | choices
+    return ConsortiumParameters.model_validate(document)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    parameters = agreed(post_fisher=True)
+    with open_scene(tmp_path_factory.mktemp("scene"), parameters) as opened:
+        yield opened
+
+
+def fisher(member: Member, value: float, count: int = 5) -> Posted:
+    shapes = member.parameters.delta_shapes()
+    tensors = {name: np.full(shape, value, dtype=np.float32) for name, shape in shapes.items()}
+    base, measure = member.parameters.base_model_id, str(FisherMeasure())
+    return Posted("fisher", base, SHARED, "ab" * 32, measure, count, tensors)
+
+
+def post(member: Member, round_id: int, data: bytes, signer: Member | None = None) -> None:
+    with AggregatorClient(member.address, member.tls) as client:
+        manifest = client.upload(data)
+        document = fisher_typed_data(
+            chain_id=31337,
+            rounds_address=member.record.deployment.rounds,
+            round_id=round_id,
+            artifact_id=manifest.artifact_id,
+            size=len(data),
+        )
+        client.post_fisher(round_id, manifest, sign_typed(document, (signer or member).account.key))
+
+
+def begin(scene: Scene, value: int) -> int:
+    """A round that both have committed to and uploaded for."""
+    round_id = scene.until(RoundState.OPEN)
+    both = {
+        it.account.address: encode(it.delta(value=value + k)) for k, it in enumerate(scene.members)
+    }
+    for member in scene.members:
+        member.record.commit(round_id, member.named(both[member.account.address]), SALT)
+    scene.until(RoundState.COMMITTED)
+    for member in scene.members:
+        data = both[member.account.address]
+        member.submit(round_id, data)
+        member.record.reveal(round_id, member.named(data), SALT)
+    return round_id
+
+
+def mean_of(member: Member, model: int) -> Posted:
+    with AggregatorClient(member.address, member.tls) as client:
+        return decode(client.download(client.fisher(model), 2**20))
+
+
+def test_members_get_the_mean_and_nobody_anothers(scene: Scene) -> None:
+    first, second = scene.members
+    round_id = begin(scene, 3)
+    one, two = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
+    post(first, round_id, one.encode())
+    post(first, round_id, one.encode())
+    scene.until(RoundState.FINAL)
+    latest = scene.aggregator.consortium.latest_model_id()
+    with pytest.raises(NotPublished, match="would show one's own"):
+        mean_of(first, latest)
+
+    round_id = begin(scene, 7)
+    post(second, round_id, two.encode())
+    scene.until(RoundState.FINAL)
+    latest = scene.aggregator.consortium.latest_model_id()
+    found = mean_of(first, latest)
+    assert found.encode() == combine([one, two]).encode()
+    assert found.count == 4
+    assert {float(value.mean()) for value in found.tensors.values()} == {2.0}
+    with AggregatorClient(first.address, first.tls) as client:
+        with pytest.raises(NotPublished):
+            client.download(two.id, 2**20)
+        with pytest.raises(WrongPhase, match="there is no model"):
+            client.fisher(latest + 1)
+
+
+def test_what_is_not_a_fisher_of_the_shared_adapter_is_refused(scene: Scene) -> None:
+    member, other = scene.members
+    round_id = begin(scene, 11)
+    good = fisher(member, 1.0)
+    with pytest.raises(BadSignature, match="is signed by"):
+        post(member, round_id, good.encode(), signer=other)
+    with pytest.raises(WrongPhase, match="this is round"):
+        post(member, round_id + 1, good.encode())
+    for data, why in (
+        (b"no statistics", "not rescind.statistics/1"),
+        (replace(good, measure="another").encode(), "measure"),
+        (replace(good, base_model_id="00" * 32).encode(), "base_model_id"),
+        (replace(good, tensors=dict(list(good.tensors.items())[1:])).encode(), "shape"),
+    ):
+        with pytest.raises(StatisticsRefused, match=why):
+            post(member, round_id, data)
+    scene.until(RoundState.FINAL)
+    with pytest.raises(WrongPhase):
+        post(member, round_id, good.encode())
+    assert {"bad-signature", "statistics-refused"} <= set(scene.incidents())
+
+
+def test_nothing_is_posted_where_it_was_not_agreed_on(tmp_path) -> None:
+    with open_scene(tmp_path, agreed()) as scene:
+        round_id = begin(scene, 3)
+        with pytest.raises(WrongPhase, match="not agreed on"):
+            post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())
+        scene.until(RoundState.FINAL)
+        with pytest.raises(WrongPhase, match="not agreed on"):
+            mean_of(scene.honest, 1)
+
+
+def test_it_is_for_shared_layouts_without_differential_privacy() -> None:
+    assert b"post_fisher" not in agreed().canonical_bytes()
+    isolated = micro_parameters().model_dump(mode="json") | {"post_fisher": True}
+    with pytest.raises(ValidationError, match="for layout 'shared'"):
+        ConsortiumParameters.model_validate(isolated)
+    private = agreed().model_dump(mode="json") | {"post_fisher": True}
+    private["training"]["privacy"] = {"max_grad_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}
+    with pytest.raises(ValidationError, match="not differentially private"):
+        ConsortiumParameters.model_validate(private)
