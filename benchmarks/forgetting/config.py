@@ -46,10 +46,12 @@ class Measuring(_Section):
 
 
 class Counter(_Section):
-    """Settings of the methods: those of every one under `common`, others by method."""
+    """Settings of the methods: those of every one under `common`, others by method. `variants`: further
+    rows by their names, each a `method` with settings of its own."""
 
     common: dict[str, Any] = {}
     methods: dict[str, dict[str, Any]] = {}
+    variants: dict[str, dict[str, Any]] = {}
 
 
 class Config(_Section):

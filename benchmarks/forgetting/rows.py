@@ -15,7 +15,7 @@ from benchmarks.conditions import clock
 from benchmarks.forgetting.scene import Scene
 from unlearning.history import History
 from unlearning.problem import Method
-from unlearning.registry import METHODS, TASK_VECTOR
+from unlearning.registry import METHODS, TASK_VECTOR, find
 from unlearning.replay import calibrated_replay, recovery, replay
 
 
@@ -93,7 +93,10 @@ def make(scene: Scene, row: str) -> Made:
     if row in HISTORIES:
         return HISTORIES[row](scene)
     if row in METHODS:
-        return _countered(scene, METHODS[row])
+        return _countered(scene, METHODS[row], scene.config.counter.methods.get(row, {}))
+    if row in scene.config.counter.variants:
+        given = dict(scene.config.counter.variants[row])
+        return _countered(scene, find(given.pop("method")), given)
     raise ConfigError(
         f"no row is called {row!r}; there are {', '.join([*HISTORIES, *sorted(METHODS)])}"
     )
@@ -132,13 +135,9 @@ def _adapter_moves(scene: Scene, totals: Totals) -> int:
     return len(encode(totals)) * len(scene.config.others)
 
 
-def _countered(scene: Scene, method: Method) -> Made:
-    given = scene.config.counter
-    settings = {
-        **(given.common if method.trains else {}),
-        **given.methods.get(method.name, {}),
-        **_derived(scene, method.name),
-    }
+def _countered(scene: Scene, method: Method, given: Mapping[str, Any]) -> Made:
+    common = scene.config.counter.common if method.trains else {}
+    settings = {**common, **given, **_derived(scene, method.name)}
     problem = scene.problem()
     began = clock()
     bf16 = method.trains and scene.config.engine.get("precision") == "bf16"

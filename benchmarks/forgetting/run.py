@@ -81,7 +81,6 @@ def _rows(scene: Scene, todo: list[str], folder: Path, say: Sayer) -> None:
             # A method that cannot be carried out is a result too.
             figures = {"row": row, "failed": f"{error.code}: {error}"}
         figures |= {
-            "replay_seconds": replayed.seconds,
             "measured_in_seconds": time.monotonic() - began,
             "conditions": conditions(scene),
         }
