@@ -189,6 +189,8 @@ def plot(found: Mapping[str, Mapping[str, Sequence[Result]]], path: Path) -> Non
             axes.set_title(coupling)
             if place:
                 axes.set_xscale("symlog", linthresh=1.0)
+            else:
+                axes.set_xlim(-0.05, 1.05)
             axes.invert_yaxis()
             axes.grid(alpha=0.3)
     figure.savefig(path)

@@ -30,7 +30,7 @@ from training.settings import EngineSettings
 RESULTS = Path(__file__).parent / "results.jsonl"
 
 PLAN: Mapping[str, Mapping[str, Any]] = {
-    "facts": {"organizations": (2, 4, 16), "total_steps": 640, "private": True},
+    "facts": {"organizations": (2, 4, 16), "total_steps": 960, "private": True},
     "banking77 Dirichlet 0.1": {"organizations": (4,), "total_steps": 480, "private": False},
     "banking77 Dirichlet 0.5": {"organizations": (4,), "total_steps": 480, "private": False},
     "pubmedqa": {"organizations": (4,), "total_steps": 160, "private": False},
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--task", action="append", choices=list(TASKS))
     parser.add_argument("--arrangement", action="append", choices=list(ARRANGEMENTS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, help="of all organizations together")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="bf16")
