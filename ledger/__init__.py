@@ -2,7 +2,7 @@
 
 from ledger.keys import LedgerKeyError, create_key, load_key
 from ledger.log import RECORD_TYPES, Entry, Ledger, LedgerDamaged, Problem, Report
-from ledger.manifest import manifest_root
+from ledger.manifest import Manifest, ManifestProof
 from ledger.sealed import Record, RecordUnreadable
 
 __all__ = [
@@ -11,11 +11,12 @@ __all__ = [
     "Ledger",
     "LedgerDamaged",
     "LedgerKeyError",
+    "Manifest",
+    "ManifestProof",
     "Problem",
     "Record",
     "RecordUnreadable",
     "Report",
     "create_key",
     "load_key",
-    "manifest_root",
 ]

@@ -27,7 +27,7 @@ from adapters.errors import DataError, RescindError
 from adapters.rounds import uses_controls
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
-from ledger import manifest_root
+from ledger import Manifest
 from node import fisher
 from node.engine import account, run_key, trainer
 from node.rounds import Start, own_sum, start_from
@@ -214,8 +214,8 @@ def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
 
 
 def _manifest(examples: Iterable[Example], salt: bytes) -> str:
-    rows = (f"{e.subject}\0{e.question}\0{e.answer}".encode() for e in examples)
-    return manifest_root(rows, salt).hex()
+    rows = ((e.subject, f"{e.question}\0{e.answer}".encode()) for e in examples)
+    return Manifest(rows, salt).commitment.hex()
 
 
 def commit(session: Session, round_id: int) -> None:

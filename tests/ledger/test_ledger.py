@@ -19,7 +19,6 @@ from ledger import (
     LedgerKeyError,
     create_key,
     load_key,
-    manifest_root,
     merkle,
 )
 
@@ -175,9 +174,3 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, key: bytes) -> No
         assert ledger.size > acknowledged
         assert ledger.verify().sound
         assert [r.payload["round"] for r in ledger.records()] == list(range(ledger.size))
-
-
-def test_a_manifest_does_not_depend_on_order() -> None:
-    rows = [b"a", b"b", b"c"]
-    assert manifest_root(rows, b"s") == manifest_root(rows[::-1], b"s")
-    assert manifest_root(rows, b"s") != manifest_root(rows, b"t")

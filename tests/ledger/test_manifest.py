@@ -1,0 +1,93 @@
+"""Who and what was in a round's data, and who was not, without showing the rest."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger import merkle
+from ledger.manifest import Manifest, ManifestProof, check
+from ledger.vrf import ProofInvalid, VrfKey, output
+
+SECRET = b"\x07" * 32
+ROWS = [(f"person {n // 3}", f"question {n}".encode()) for n in range(12)]
+names = st.sampled_from(["ada", "bela", "carlo", "dina"])
+rows = st.lists(st.tuples(names, st.binary(max_size=3)), max_size=12)
+
+
+@settings(max_examples=40)
+@given(rows, names, st.binary(max_size=3))
+def test_a_proof_says_what_is_so(held: list[tuple[str, bytes]], who: str, what: bytes) -> None:
+    manifest = Manifest(held, SECRET)
+    there = check(manifest.commitment, manifest.prove(who), who)
+    assert there == any(subject == who for subject, _ in held)
+    proof = ManifestProof.from_json(json.loads(json.dumps(manifest.prove(who, what).to_json())))
+    assert check(manifest.commitment, proof, who, what) == ((who, what) in held)
+
+
+def test_order_and_repetition_do_not_matter() -> None:
+    again = Manifest([*reversed(ROWS), ROWS[0]], SECRET)
+    assert again.commitment == Manifest(ROWS, SECRET).commitment
+    assert again.commitment != Manifest(ROWS, b"\x08" * 32).commitment
+    assert again.commitment != Manifest(ROWS[1:], SECRET).commitment
+
+
+def test_presence_cannot_be_denied_nor_absence_made_up() -> None:
+    manifest = Manifest(ROWS, SECRET)
+    gone, there = manifest.prove("nobody"), manifest.prove("person 1")
+    # Whoever holds the secret can prove any leaf; no choice of leaves denies who is there.
+    every = [Manifest(ROWS, SECRET).prove(*row).leaves[0] for row in ROWS]
+    ordered = sorted(every, key=lambda it: it.index)
+    assert [it.index for it in ordered] == list(range(12))
+    choices = [(), *((it,) for it in ordered), *pairwise(ordered)]
+    choices += [(a, b) for a in ordered for b in ordered if b.index > a.index + 1]
+    for leaves in choices:
+        try:
+            assert check(manifest.commitment, replace(there, leaves=leaves), "person 1")
+        except ProofInvalid:
+            continue
+    for leaves in choices:
+        try:
+            assert not check(manifest.commitment, replace(gone, leaves=leaves), "nobody")
+        except ProofInvalid:
+            continue
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"public": VrfKey(b"\x01" * 32).public},
+        {"size": 11},
+        {"root": merkle.EMPTY_ROOT},
+        {"vrf": VrfKey(b"\x01" * 32).prove(b"nobody")},
+        {"leaves": ()},
+    ],
+)
+def test_a_changed_proof_is_refused(change: dict[str, object]) -> None:
+    manifest = Manifest(ROWS, SECRET)
+    with pytest.raises(ProofInvalid):
+        check(manifest.commitment, replace(manifest.prove("nobody"), **change), "nobody")
+
+
+def test_a_proof_about_one_subject_does_not_let_another_be_found() -> None:
+    proof = Manifest(ROWS, SECRET).prove("nobody")
+    shown = json.dumps(proof.to_json())
+    for number in range(4):
+        known = output(VrfKey(SECRET).prove(f"person {number}".encode()))
+        assert known[32:].hex() not in shown
+    assert SECRET.hex() not in shown
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5),
+        lambda it: st.lists(it) | st.dictionaries(st.text(max_size=6), it),
+        max_leaves=8,
+    )
+)
+def test_rubbish_is_no_proof(document: object) -> None:
+    with pytest.raises(ProofInvalid):
+        ManifestProof.from_json(document)  # type: ignore[arg-type]
