@@ -57,6 +57,7 @@ class Daemon:
         self.start(*lies, kind="liar")
 
     def start(self, *words: str, kind: str = "") -> None:
+        self.log.touch()
         given = (self.log, kind or self.kind, self.config, *words)
         self.process = processes().Process(target=harness.run, args=given)
         self.process.start()
