@@ -3,7 +3,7 @@
 from contracts.account import Account
 from contracts.artefact import Artefact, load_artefact
 from contracts.chain import Chain
-from contracts.consortium import DIGESTS_PER_TRANSACTION, Consortium, commitment
+from contracts.consortium import DIGESTS_PER_TRANSACTION, NO_MANIFEST, Consortium, commitment
 from contracts.deployment import Address, Deployment, DeploySettings, deploy
 from contracts.errors import (
     ChainUnavailable,
@@ -42,6 +42,7 @@ from contracts.types import (
 __all__ = [
     "DIGESTS_PER_TRANSACTION",
     "NO_ADAPTER",
+    "NO_MANIFEST",
     "Account",
     "Address",
     "Amendment",

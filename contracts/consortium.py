@@ -11,18 +11,23 @@ from web3 import Web3
 from contracts.record import UNBOUNDED, Record, _delta_pair
 from contracts.types import Contribution, DeltaId, ModelKind, Receipt, Rejection
 
+NO_MANIFEST = "00" * 32
+"""Of a delta whose data its organization does not commit to."""
+
 DIGESTS_PER_TRANSACTION = 20
 """How many 16 KiB digests go into one transaction: under EIP-7825's 2^24 gas at EIP-7623's floor."""
 
 
-def commitment(round_id: int, organization: str, delta: DeltaId, salt: bytes) -> bytes:
-    """keccak256(abi.encode(round, organization, artifact id, digest root, salt)), as Rounds.reveal
+def commitment(
+    round_id: int, organization: str, delta: DeltaId, salt: bytes, manifest: str = NO_MANIFEST
+) -> bytes:
+    """keccak256(abi.encode(round, organization, artifact id, digest root, manifest, salt)), as Rounds.reveal
     checks it."""
     return bytes(
         Web3.keccak(
             encode(
-                ["uint64", "address", "bytes32", "bytes32", "bytes32"],
-                [round_id, organization, *_delta_pair(delta), salt],
+                ["uint64", "address", "bytes32", "bytes32", "bytes32", "bytes32"],
+                [round_id, organization, *_delta_pair(delta), bytes.fromhex(manifest), salt],
             )
         )
     )
@@ -90,8 +95,11 @@ class Consortium(Record):
     def open_round(self) -> Receipt:
         return self._write("Rounds", "openRound")
 
-    def commit(self, round_id: int, delta: DeltaId, salt: bytes) -> Receipt:
-        value = commitment(round_id, self._me().address, delta, salt)
+    def commit(
+        self, round_id: int, delta: DeltaId, salt: bytes, manifest: str = NO_MANIFEST
+    ) -> Receipt:
+        """`manifest`: 32 bytes, hexadecimal, that commit to the data that was trained on."""
+        value = commitment(round_id, self._me().address, delta, salt, manifest)
         return self._write("Rounds", "commit", round_id, value)
 
     def sit_out(self, round_id: int) -> Receipt:
@@ -100,8 +108,11 @@ class Consortium(Record):
     def close_commits(self, round_id: int) -> Receipt:
         return self._write("Rounds", "closeCommits", round_id)
 
-    def reveal(self, round_id: int, delta: DeltaId, salt: bytes) -> Receipt:
-        return self._write("Rounds", "reveal", round_id, *_delta_pair(delta), salt)
+    def reveal(
+        self, round_id: int, delta: DeltaId, salt: bytes, manifest: str = NO_MANIFEST
+    ) -> Receipt:
+        pair = (*_delta_pair(delta), bytes.fromhex(manifest))
+        return self._write("Rounds", "reveal", round_id, *pair, salt)
 
     def close_reveals(self, round_id: int) -> Receipt:
         return self._write("Rounds", "closeReveals", round_id)
@@ -174,8 +185,11 @@ class Consortium(Record):
         commitment_ = bytes.fromhex(subject)
         return self._write("Withdrawals", "requestForSubject", commitment_, method.number)
 
-    def offer(self, withdrawal_id: int, round_id: int, delta: DeltaId) -> Receipt:
-        return self._write("Withdrawals", "offer", withdrawal_id, round_id, _delta_pair(delta))
+    def offer(
+        self, withdrawal_id: int, round_id: int, delta: DeltaId, manifest: str = NO_MANIFEST
+    ) -> Receipt:
+        pair = (_delta_pair(delta), bytes.fromhex(manifest))
+        return self._write("Withdrawals", "offer", withdrawal_id, round_id, *pair)
 
     def ready(self, withdrawal_id: int) -> Receipt:
         return self._write("Withdrawals", "ready", withdrawal_id)

@@ -319,6 +319,24 @@ class Record(Calls):
             for it in self._logged("Lineage", "DeltaOffered")
         ]
 
+    def manifests(self, round_id: int, organization: str) -> list[str]:
+        """What an organization committed to having trained on for its deltas of a round: that which it
+        revealed, then those that it offered for withdrawals."""
+        revealed = [
+            it["manifest"] for it in self._of("Rounds", "UpdateRevealed", round_id, organization)
+        ]
+        given = [
+            it["manifest"]
+            for it in self._of("Withdrawals", "ManifestGiven", round_id, organization)
+        ]
+        return [bytes(it).hex() for it in (*revealed, *given) if any(it)]
+
+    def _of(self, contract: str, event: str, round_id: int, organization: str) -> list[Any]:
+        found = self._logged(contract, event)
+        return [
+            it for it in found if it["round"] == round_id and it["organization"] == organization
+        ]
+
     def auditor_quorum(self) -> int:
         """How many auditors must attest a replay or a counter-training."""
         return int(self._read("Withdrawals", "terms")[2])

@@ -97,19 +97,19 @@ contract Rounds is IRounds {
         it.finalizeDeadline = it.revealDeadline + settings.finalizeSeconds;
     }
 
-    function reveal(uint64 round, bytes32 artifactId, bytes32 digestRoot, bytes32 salt) external {
+    function reveal(uint64 round, bytes32 artifactId, bytes32 digestRoot, bytes32 manifest, bytes32 salt) external {
         Round storage it = _inState(round, State.Committed);
         if (block.timestamp > it.revealDeadline) revert DeadlinePassed(round, it.revealDeadline);
         Entry storage mine = _entries[round][msg.sender];
         if (mine.answer != Answer.Committed) revert NothingCommitted(round, msg.sender);
-        if (mine.commitment != keccak256(abi.encode(round, msg.sender, artifactId, digestRoot, salt))) {
+        if (mine.commitment != keccak256(abi.encode(round, msg.sender, artifactId, digestRoot, manifest, salt))) {
             revert CommitmentMismatch(round, msg.sender);
         }
         mine.answer = Answer.Revealed;
         mine.artifactId = artifactId;
         mine.digestRoot = digestRoot;
         ++_reveals[round];
-        emit UpdateRevealed(round, msg.sender, artifactId, digestRoot);
+        emit UpdateRevealed(round, msg.sender, artifactId, digestRoot, manifest);
         lineage.registerDelta(msg.sender, artifactId, digestRoot);
     }
 

@@ -60,7 +60,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         members.markWithdrawing(organization);
     }
 
-    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta) external {
+    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta, bytes32 manifest) external {
         Withdrawal storage it = _withdrawals[id];
         if (it.state != State.Preparing && it.state != State.Requested) revert WrongState(id, it.state);
         if (it.method == ILineage.Kind.Removal) revert WrongMethod(it.method);
@@ -69,6 +69,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
             if (it.state != State.Preparing) revert WrongState(id, it.state);
         }
         if (msg.sender == it.organization) ++_offers[id];
+        emit ManifestGiven(id, round, msg.sender, manifest);
         lineage.offer(id, it.method, round, msg.sender, delta);
     }
 

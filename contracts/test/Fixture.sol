@@ -37,6 +37,7 @@ abstract contract Fixture is Cheats, Reference {
     uint64 internal constant WITHDRAWAL = 2_000;
     uint64 internal constant EXIT = 10_000;
     bytes32 internal constant SALT = bytes32(uint256(7));
+    bytes32 internal constant MANIFEST = keccak256("manifest");
     bytes32 internal constant EVIDENCE = bytes32(uint256(0xE71D));
 
     Members internal members;
@@ -140,7 +141,7 @@ abstract contract Fixture is Cheats, Reference {
         pure
         returns (bytes32)
     {
-        return keccak256(abi.encode(round, organization, delta.artifactId, delta.digestRoot, SALT));
+        return keccak256(abi.encode(round, organization, delta.artifactId, delta.digestRoot, MANIFEST, SALT));
     }
 
     function commitAs(uint64 round, address organization) internal {
@@ -152,7 +153,7 @@ abstract contract Fixture is Cheats, Reference {
     function revealAs(uint64 round, address organization) internal {
         ILineage.Delta memory delta = deltaOf(round, organization);
         vm.prank(organization);
-        rounds.reveal(round, delta.artifactId, delta.digestRoot, SALT);
+        rounds.reveal(round, delta.artifactId, delta.digestRoot, MANIFEST, SALT);
     }
 
     function mayContribute() internal view returns (address[] memory list) {
@@ -330,7 +331,7 @@ abstract contract Fixture is Cheats, Reference {
     function offerAs(address organization, uint64 id, uint64 round) internal returns (ILineage.Delta memory delta) {
         delta = freshDelta();
         vm.prank(organization);
-        withdrawals.offer(id, round, delta);
+        withdrawals.offer(id, round, delta, MANIFEST);
         offered.push(Offered(id, round, organization, delta.digestRoot));
     }
 

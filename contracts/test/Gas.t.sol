@@ -270,7 +270,8 @@ contract GasTest is Gas {
         rounds.closeCommits(round);
         for (uint256 i = 0; i < orgs.length; ++i) {
             ILineage.Delta memory delta = deltaOf(round, orgs[i]);
-            bytes memory data = abi.encodeCall(rounds.reveal, (round, delta.artifactId, delta.digestRoot, SALT));
+            bytes memory data =
+                abi.encodeCall(rounds.reveal, (round, delta.artifactId, delta.digestRoot, MANIFEST, SALT));
             measure("contribution: reveal", orgs[i], address(rounds), data);
         }
         rounds.closeReveals(round);

@@ -116,7 +116,7 @@ contract LineageTest is LineageFixture {
         vm.warp(clock() + PHASE + 1);
         rounds.closeCommits(round);
         vm.prank(orgs[0]);
-        rounds.reveal(round, delta.artifactId, delta.digestRoot, SALT);
+        rounds.reveal(round, delta.artifactId, delta.digestRoot, MANIFEST, SALT);
         rounds.closeReveals(round);
         aggregate(round);
         _proofRefused(abi.encodeWithSelector(Digests.NotCanonical.selector));
@@ -344,7 +344,7 @@ contract LineageTest is LineageFixture {
         rounds.closeCommits(round);
         ILineage.Delta memory stolen = deltaOf(round, orgs[1]);
         vm.prank(orgs[0]);
-        withdrawals.offer(id, 0, stolen);
+        withdrawals.offer(id, 0, stolen, MANIFEST);
         revealAs(round, orgs[1]);
         vm.assertEq(members.member(orgs[1]).bond, BOND);
     }
@@ -361,7 +361,7 @@ contract LineageTest is LineageFixture {
         rounds.closeCommits(round);
         vm.prank(orgs[1]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.ArtifactSeenBefore.selector, old.artifactId));
-        rounds.reveal(round, old.artifactId, old.digestRoot, SALT);
+        rounds.reveal(round, old.artifactId, old.digestRoot, MANIFEST, SALT);
     }
 
     function _proofRefused(bytes memory reason) private {

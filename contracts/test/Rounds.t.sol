@@ -134,19 +134,19 @@ contract RoundsTest is Fixture {
         rounds.closeCommits(round);
         vm.prank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(IRounds.CommitmentMismatch.selector, round, orgs[0]));
-        rounds.reveal(round, bytes32(uint256(99)), SALT, SALT);
+        rounds.reveal(round, bytes32(uint256(99)), SALT, MANIFEST, SALT);
     }
 
     function test_whoCommittedNothingRevealsNothing() public {
         uint64 round = open();
         vm.expectRevert(abi.encodeWithSelector(IRounds.WrongState.selector, round, IRounds.State.Open));
-        rounds.reveal(round, SALT, SALT, SALT);
+        rounds.reveal(round, SALT, SALT, MANIFEST, SALT);
         commitAs(round, orgs[0]);
         vm.warp(clock() + PHASE + 1);
         rounds.closeCommits(round);
         vm.prank(orgs[1]);
         vm.expectRevert(abi.encodeWithSelector(IRounds.NothingCommitted.selector, round, orgs[1]));
-        rounds.reveal(round, SALT, SALT, SALT);
+        rounds.reveal(round, SALT, SALT, MANIFEST, SALT);
     }
 
     function test_nobodyRevealsAfterTheDeadline() public {
@@ -157,7 +157,7 @@ contract RoundsTest is Fixture {
         uint64 deadline = rounds.roundOf(round).revealDeadline;
         vm.warp(deadline + 1);
         vm.expectRevert(abi.encodeWithSelector(IRounds.DeadlinePassed.selector, round, deadline));
-        rounds.reveal(round, SALT, SALT, SALT);
+        rounds.reveal(round, SALT, SALT, MANIFEST, SALT);
     }
 
     function test_aDeltaIsNeverTakenAgain() public {
@@ -165,7 +165,7 @@ contract RoundsTest is Fixture {
         _commitToOne(ILineage.Delta(old.artifactId, freshDelta().digestRoot));
         vm.expectRevert(abi.encodeWithSelector(ILineage.ArtifactSeenBefore.selector, old.artifactId));
         vm.prank(orgs[1]);
-        rounds.reveal(2, old.artifactId, _committedRoot, SALT);
+        rounds.reveal(2, old.artifactId, _committedRoot, MANIFEST, SALT);
     }
 
     function test_aDigestIsNeverTakenAgain() public {
@@ -173,7 +173,7 @@ contract RoundsTest is Fixture {
         _commitToOne(ILineage.Delta(SALT, old.digestRoot));
         vm.expectRevert(abi.encodeWithSelector(ILineage.DigestSeenBefore.selector, old.digestRoot));
         vm.prank(orgs[1]);
-        rounds.reveal(2, SALT, old.digestRoot, SALT);
+        rounds.reveal(2, SALT, old.digestRoot, MANIFEST, SALT);
     }
 
     function test_aDeltaOfNothingIsRefused() public {
@@ -182,7 +182,7 @@ contract RoundsTest is Fixture {
         _commitToOne(ILineage.Delta(SALT, zero));
         vm.expectRevert(ILineage.ZeroDelta.selector);
         vm.prank(orgs[1]);
-        rounds.reveal(2, SALT, zero, SALT);
+        rounds.reveal(2, SALT, zero, MANIFEST, SALT);
     }
 
     function test_aDeltaWithoutDigestIsRefused() public {
@@ -190,7 +190,7 @@ contract RoundsTest is Fixture {
         _commitToOne(ILineage.Delta(SALT, 0));
         vm.expectRevert(ILineage.EmptyValue.selector);
         vm.prank(orgs[1]);
-        rounds.reveal(2, SALT, 0, SALT);
+        rounds.reveal(2, SALT, 0, MANIFEST, SALT);
     }
 
     function test_whoDoesNotRevealIsPenalizedAndStallsNothing() public {

@@ -315,15 +315,15 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory delta = freshDelta();
         vm.startPrank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 1, orgs[0]));
-        withdrawals.offer(id, 1, delta);
+        withdrawals.offer(id, 1, delta, MANIFEST);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 3, orgs[0]));
-        withdrawals.offer(id, 3, delta);
+        withdrawals.offer(id, 3, delta, MANIFEST);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 0, orgs[0]));
-        withdrawals.offer(id, 0, delta);
+        withdrawals.offer(id, 0, delta, MANIFEST);
         vm.stopPrank();
         vm.prank(orgs[1]);
         vm.expectRevert(abi.encodeWithSelector(IWithdrawals.NotOrganization.selector, orgs[1]));
-        withdrawals.offer(id, 2, delta);
+        withdrawals.offer(id, 2, delta, MANIFEST);
     }
 
     function test_aRoundThatIsOnlyClaimedIsNotReplaced() public {
@@ -333,7 +333,7 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory delta = freshDelta();
         vm.prank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 2, orgs[0]));
-        withdrawals.offer(id, 2, delta);
+        withdrawals.offer(id, 2, delta, MANIFEST);
     }
 
     function test_aReplacementMayNotBeAnOldDelta() public {
@@ -341,22 +341,22 @@ contract WithdrawalsTest is LineageFixture {
         uint64 id = requestForSubjectAs(orgs[0], REPLACEMENT);
         vm.startPrank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.ArtifactSeenBefore.selector, old.artifactId));
-        withdrawals.offer(id, 1, old);
+        withdrawals.offer(id, 1, old, MANIFEST);
         vm.expectRevert(abi.encodeWithSelector(ILineage.DigestSeenBefore.selector, old.digestRoot));
-        withdrawals.offer(id, 1, ILineage.Delta(SALT, old.digestRoot));
+        withdrawals.offer(id, 1, ILineage.Delta(SALT, old.digestRoot), MANIFEST);
         bytes32 zero = rootOf(Sparse(0, 0));
         vm.expectRevert(ILineage.ZeroDelta.selector);
-        withdrawals.offer(id, 1, ILineage.Delta(SALT, zero));
+        withdrawals.offer(id, 1, ILineage.Delta(SALT, zero), MANIFEST);
         vm.expectRevert(ILineage.EmptyValue.selector);
-        withdrawals.offer(id, 1, ILineage.Delta(0, SALT));
+        withdrawals.offer(id, 1, ILineage.Delta(0, SALT), MANIFEST);
         vm.stopPrank();
         ILineage.Delta memory new_ = offerAs(orgs[0], id, 1);
         uint64 other = requestForSubjectAs(orgs[0], REPLACEMENT);
         vm.startPrank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.ArtifactSeenBefore.selector, new_.artifactId));
-        withdrawals.offer(other, 1, new_);
+        withdrawals.offer(other, 1, new_, MANIFEST);
         vm.expectRevert(abi.encodeWithSelector(ILineage.DigestSeenBefore.selector, new_.digestRoot));
-        withdrawals.offer(other, 1, ILineage.Delta(SALT, new_.digestRoot));
+        withdrawals.offer(other, 1, ILineage.Delta(SALT, new_.digestRoot), MANIFEST);
         vm.stopPrank();
     }
 
@@ -366,9 +366,9 @@ contract WithdrawalsTest is LineageFixture {
         uint64 theirs = requestForSubjectAs(orgs[1], COUNTER);
         ILineage.Delta memory delta = freshDelta();
         vm.prank(orgs[1]);
-        withdrawals.offer(theirs, 0, delta);
+        withdrawals.offer(theirs, 0, delta, MANIFEST);
         vm.prank(orgs[0]);
-        withdrawals.offer(mine, 1, delta);
+        withdrawals.offer(mine, 1, delta, MANIFEST);
     }
 
     function test_aRoundIsOfferedOnceInAWithdrawal() public {
@@ -378,7 +378,7 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory delta = freshDelta();
         vm.prank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.OfferedBefore.selector, 1, orgs[0]));
-        withdrawals.offer(id, 1, delta);
+        withdrawals.offer(id, 1, delta, MANIFEST);
     }
 
     function test_ofTwoReplacementsTheLastOfferedHoldsInEitherOrder() public {
@@ -446,7 +446,7 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory late = freshDelta();
         vm.prank(orgs[2]);
         vm.expectRevert(ILineage.ClaimPending.selector);
-        withdrawals.offer(id, 2, late);
+        withdrawals.offer(id, 2, late, MANIFEST);
         vm.warp(lineage.claim().deadline + 1);
         lineage.dropUnproven();
         offerAs(orgs[2], id, 2);
@@ -642,9 +642,9 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory delta = freshDelta();
         vm.startPrank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.OfferedBefore.selector, 0, orgs[0]));
-        withdrawals.offer(id, 0, delta);
+        withdrawals.offer(id, 0, delta, MANIFEST);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 1, orgs[0]));
-        withdrawals.offer(id, 1, delta);
+        withdrawals.offer(id, 1, delta, MANIFEST);
         vm.stopPrank();
     }
 
@@ -653,7 +653,7 @@ contract WithdrawalsTest is LineageFixture {
         ILineage.Delta memory delta = freshDelta();
         vm.prank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(ILineage.NotContributed.selector, 0, orgs[0]));
-        withdrawals.offer(id, 0, delta);
+        withdrawals.offer(id, 0, delta, MANIFEST);
     }
 
     // Requests
@@ -670,7 +670,7 @@ contract WithdrawalsTest is LineageFixture {
         withdrawals.requestForSubject(0, REPLAY);
         uint64 id = withdrawals.request(REMOVAL);
         vm.expectRevert(abi.encodeWithSelector(IWithdrawals.WrongMethod.selector, REMOVAL));
-        withdrawals.offer(id, 1, ILineage.Delta(SALT, SALT));
+        withdrawals.offer(id, 1, ILineage.Delta(SALT, SALT), MANIFEST);
         vm.stopPrank();
     }
 
@@ -725,7 +725,7 @@ contract WithdrawalsTest is LineageFixture {
         vm.expectRevert(reason);
         withdrawals.ready(id);
         vm.expectRevert(reason);
-        withdrawals.offer(id, 1, ILineage.Delta(SALT, SALT));
+        withdrawals.offer(id, 1, ILineage.Delta(SALT, SALT), MANIFEST);
         vm.stopPrank();
         vm.expectRevert(reason);
         withdrawals.escalate(id);

@@ -93,7 +93,11 @@ interface IRounds {
     event SatOut(uint64 indexed round, address indexed organization);
     event CommitsClosed(uint64 indexed round, uint256 commits);
     event UpdateRevealed(
-        uint64 indexed round, address indexed organization, bytes32 indexed artifactId, bytes32 digestRoot
+        uint64 indexed round,
+        address indexed organization,
+        bytes32 indexed artifactId,
+        bytes32 digestRoot,
+        bytes32 manifest
     );
     event RevealsClosed(uint64 indexed round, uint256 reveals);
     event ContributionAccepted(
@@ -107,7 +111,7 @@ interface IRounds {
     /// @notice Open the next round. Only the aggregator, with its bond whole; not while a withdrawal is overdue.
     function openRound() external returns (uint64 round);
 
-    /// @notice Commit to keccak256(abi.encode(round, sender, artifactId, digestRoot, salt)). Members, once.
+    /// @notice Commit to keccak256(abi.encode(round, sender, artifactId, digestRoot, manifest, salt)). Members, once.
     function commit(uint64 round, bytes32 commitment) external;
 
     /// @notice Say that one does not take part, so that nobody waits.
@@ -117,7 +121,8 @@ interface IRounds {
     function closeCommits(uint64 round) external;
 
     /// @notice Open one's commitment. An artifact or digest that was ever revealed before, or is zero, is refused.
-    function reveal(uint64 round, bytes32 artifactId, bytes32 digestRoot, bytes32 salt) external;
+    /// `manifest` commits to the data that was trained on; it is kept as an event.
+    function reveal(uint64 round, bytes32 artifactId, bytes32 digestRoot, bytes32 manifest, bytes32 salt) external;
 
     /// @notice End the reveal phase once all commitments are open or the deadline passed, and penalize those that did
     /// not reveal. Anyone.

@@ -61,6 +61,7 @@ interface IWithdrawals {
     );
     event WithdrawalReady(uint64 indexed id, uint64 deadline);
     event WithdrawalEscalated(uint64 indexed id, uint64 deadline);
+    event ManifestGiven(uint64 indexed id, uint64 indexed round, address indexed organization, bytes32 manifest);
     event WithdrawalCarriedOut(
         uint64 indexed id, uint64 indexed source, bytes32 indexed adapterId, bytes32 digestRoot, bytes32 evidence
     );
@@ -77,8 +78,9 @@ interface IWithdrawals {
     function expel(address organization) external returns (uint64 id);
 
     /// @notice Register a delta for a withdrawal: by the organization in place of its own of `round`, or to counteract
-    /// with round 0; in a replay by every later contributor in place of its own.
-    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta) external;
+    /// with round 0; in a replay by every later contributor in place of its own. `manifest` commits to the data that it was trained on,
+    /// and is kept as an event.
+    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta, bytes32 manifest) external;
 
     /// @notice Say that all is offered; now the aggregator must carry it out. Only the organization.
     function ready(uint64 id) external;
