@@ -66,7 +66,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up the Python environment in $(VENV) (once)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,contracts,dev]'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,contracts,postgres,dev]'
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

@@ -7,6 +7,8 @@ from audit.certificate import (
     ReplayPart,
     read_certificate,
 )
+from audit.checks import Check, Verification
+from audit.disclosure import DISCLOSURE_CHECKS, Shown, anchored_at, check_disclosure
 from audit.issue import build_certificate
 from audit.queries import (
     contributions,
@@ -31,10 +33,11 @@ from audit.rows import (
     TermRow,
     WithdrawalRow,
 )
-from audit.verify import CHECKS, Check, Verification, verify
+from audit.verify import CHECKS, verify
 
 __all__ = [
     "CHECKS",
+    "DISCLOSURE_CHECKS",
     "AmendmentRow",
     "Certificate",
     "CertificateUnreadable",
@@ -48,10 +51,13 @@ __all__ = [
     "ProposalRow",
     "ReplayPart",
     "RoundRow",
+    "Shown",
     "TermRow",
     "Verification",
     "WithdrawalRow",
+    "anchored_at",
     "build_certificate",
+    "check_disclosure",
     "contributions",
     "lineage",
     "membership",

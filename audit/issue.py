@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from web3.exceptions import BlockNotFound
-
 from adapters.errors import VerificationError
 from audit.certificate import (
     Certificate,
@@ -20,6 +18,7 @@ from audit.certificate import (
     WithdrawalPart,
     equation,
 )
+from audit.checks import deployment_block_hash
 from contracts import Account, Consortium, Event, ModelKind, WithdrawalState
 from protocol import sign_typed
 from unlearning.evidence import TermPart
@@ -80,16 +79,6 @@ def build_certificate(
     )
     signature = sign_typed(draft.document(), issuer.key)
     return draft.model_copy(update={"signature": "0x" + signature.hex()})
-
-
-def deployment_block_hash(consortium: Consortium) -> str:
-    """Raises VerificationError when the chain has no such block."""
-    number = consortium.deployment.block
-    try:
-        block = consortium.chain.ask(lambda: consortium.chain.web3.eth.get_block(number))
-    except BlockNotFound as error:
-        raise VerificationError(f"the chain has no block {number}") from error
-    return "0x" + bytes(block["hash"]).hex()
 
 
 def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:

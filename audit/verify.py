@@ -4,8 +4,7 @@ chain, and with the artifacts where they can be reached. Needs neither torch nor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from adapters import (
     l2_norm,
     without,
 )
-from adapters.errors import RescindError, VerificationError
+from adapters.errors import VerificationError
 from audit.attested import check_evidence, check_ledger
 from audit.certificate import (
     Certificate,
@@ -30,11 +29,19 @@ from audit.certificate import (
     equation,
     read_certificate,
 )
+from audit.checks import (
+    Check,
+    Skipped,
+    Verification,
+    check_chain,
+    check_contracts,
+    make,
+    same,
+)
 from audit.evidence import Evidence
 from audit.issue import (
     aggregator_at,
     attesting,
-    deployment_block_hash,
     model_part,
     offered_for,
     replaced_models,
@@ -43,11 +50,9 @@ from audit.issue import (
 from contracts import (
     NO_ADAPTER,
     Chain,
-    ChainUnavailable,
     Consortium,
     Event,
     Withdrawal,
-    load_artefact,
 )
 
 CHECKS: dict[str, int] = {
@@ -73,29 +78,6 @@ CHECKS: dict[str, int] = {
 """Every check, in the order in which it is made, with the exit code of its failure."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """`status`: passed, failed or skipped."""
-
-    name: str
-    status: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    checks: tuple[Check, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0, or the code of the first check that failed."""
-        return next((CHECKS[c.name] for c in self.checks if c.status == "failed"), 0)
-
-
-class _Skipped(Exception):
-    """Why a check could not be made; it is reported, and is no failure."""
-
-
 def verify(
     path: Path, *, rpc_url: str, artifacts: Sequence[Path] = (), adapter: Path | None = None
 ) -> Verification:
@@ -106,27 +88,16 @@ def verify(
     try:
         certificate = read_certificate(path)
     except VerificationError as error:
-        return Verification((Check("file", "failed", str(error)),))
+        return Verification((Check("file", "failed", str(error)),), CHECKS)
     done = [Check("file", "passed", "canonical bytes of a certificate")]
     consortium = Consortium(Chain(rpc_url), certificate.consortium.deployment)
     verifier = _Verifier(certificate, consortium, path.parent, artifacts, adapter)
     for name in list(CHECKS)[1:]:
-        made = _make(name, getattr(verifier, name))
+        made = make(name, getattr(verifier, name))
         done.append(made)
         if made.status == "failed" and name in ("chain", "contracts"):
             break
-    return Verification(tuple(done))
-
-
-def _make(name: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(name, "passed", check())
-    except _Skipped as reason:
-        return Check(name, "skipped", str(reason))
-    except ChainUnavailable:
-        raise
-    except RescindError as error:
-        return Check(name, "failed", str(error))
+    return Verification(tuple(done), CHECKS)
 
 
 class _Verifier:
@@ -149,53 +120,43 @@ class _Verifier:
         return list(self.consortium.events())
 
     def chain(self) -> str:
-        found, claimed = self.consortium.chain.check(), self.it.consortium.deployment.chain_id
-        _same("chain id", claimed, found)
-        number, claimed_hash = self.it.consortium.deployment.block, self.it.consortium.block_hash
-        _same(f"block {number}", claimed_hash, deployment_block_hash(self.consortium))
-        return f"chain {found}, block {number} is {claimed_hash[:18]}..."
+        return check_chain(self.consortium, self.it.consortium.block_hash)
 
     def contracts(self) -> str:
-        deployment = self.it.consortium.deployment
-        for name, address in deployment.addresses().items():
-            if not load_artefact(name).is_code(self.consortium.chain.code(address)):
-                raise VerificationError(f"the code at {address} is not Rescind's {name}")
-        for wire, target in self.consortium.wiring().items():
-            _same(wire, deployment.addresses()[wire.split(".")[1].capitalize()], target)
-        return f"{len(deployment.addresses())} contracts, code as published, each naming the others"
+        return check_contracts(self.consortium)
 
     def issuer(self) -> str:
         aggregator = aggregator_at(self._events, self.it.withdrawal.close_block)
-        _same("issuer", self.it.issuer, aggregator)
-        _same("signer", self.it.signer(), aggregator)
+        same("issuer", self.it.issuer, aggregator)
+        same("signer", self.it.signer(), aggregator)
         return f"signed by {aggregator}, the consortium's aggregator then"
 
     def agreement(self) -> str:
         claimed = self.it.consortium
-        _same("parameters", claimed.parameters_id, self.consortium.parameters_id())
-        _same("base model", claimed.base_model_id, self.consortium.base_model_id())
-        _same("coupling", claimed.coupling, self.consortium.coupling())
-        _same("layout", claimed.layout, self.consortium.layout())
+        same("parameters", claimed.parameters_id, self.consortium.parameters_id())
+        same("base model", claimed.base_model_id, self.consortium.base_model_id())
+        same("coupling", claimed.coupling, self.consortium.coupling())
+        same("layout", claimed.layout, self.consortium.layout())
         found = self.consortium.challenge_seconds()
-        _same("challenge window", claimed.challenge_seconds, found)
+        same("challenge window", claimed.challenge_seconds, found)
         how = f"sums may be challenged for {found} s" if found else "sums are added up on chain"
         return f"{claimed.coupling} coupling, parameters {claimed.parameters_id[:16]}, {how}"
 
     def withdrawal(self) -> str:
         claimed, found = self.it.withdrawal, self._withdrawal()
-        _same("organization", claimed.organization, found.organization)
-        _same("name", claimed.name, self.consortium.member(found.organization).name)
-        _same("subject", claimed.subject, found.subject)
-        _same("expelled", claimed.expelled, found.expelled)
-        _same("state", "closed", found.state.value)
-        _same("method", self.it.method, found.method.value)
-        _same("latest model", self.it.latest.model_id, found.closed_model)
+        same("organization", claimed.organization, found.organization)
+        same("name", claimed.name, self.consortium.member(found.organization).name)
+        same("subject", claimed.subject, found.subject)
+        same("expelled", claimed.expelled, found.expelled)
+        same("state", "closed", found.state.value)
+        same("method", self.it.method, found.method.value)
+        same("latest model", self.it.latest.model_id, found.closed_model)
         request = withdrawal_event(self._events, "WithdrawalRequested", found.id)
         close = withdrawal_event(self._events, "WithdrawalClosed", found.id)
-        _same("request transaction", claimed.request_transaction, request.tx_hash)
-        _same("close transaction", claimed.close_transaction, close.tx_hash)
-        _same("close block", claimed.close_block, close.block)
-        _same("offered deltas", claimed.offered, offered_for(self.consortium, found.id))
+        same("request transaction", claimed.request_transaction, request.tx_hash)
+        same("close transaction", claimed.close_transaction, close.tx_hash)
+        same("close block", claimed.close_block, close.block)
+        same("offered deltas", claimed.offered, offered_for(self.consortium, found.id))
         check_ledger(self.it, self._events)
         whose = f"a data subject of {claimed.name}" if claimed.subject else claimed.name
         return (
@@ -204,7 +165,7 @@ class _Verifier:
 
     def models(self) -> str:
         found = replaced_models(self.consortium, self._events, self.it.withdrawal.withdrawal_id)
-        _same(
+        same(
             "models that were replaced",
             [(p.before.model_id, p.after.model_id) for p in self.it.replaced],
             [(p.before.model_id, p.after.model_id) for p in found],
@@ -253,15 +214,15 @@ class _Verifier:
             found = by_model.get(pair.after.model_id)
             if found is None or not found.proofs:
                 raise VerificationError(f"withdrawal {number} made no model {pair.after.model_id}")
-            _same("claim transaction", pair.claim_transaction, found.claim_transaction)
-            _same("proof transactions", pair.proofs, found.proofs)
+            same("claim transaction", pair.claim_transaction, found.claim_transaction)
+            same("proof transactions", pair.proofs, found.proofs)
             names = {e.name for e in self._events if e.tx_hash == pair.proofs[-1]}
             if "ModelRegistered" not in names:
                 raise VerificationError(f"{pair.proofs[-1]} did not register the model after")
             if not names & {"ModelProven", "ModelSettled"}:
                 raise VerificationError(f"{pair.proofs[-1]} proved nothing")
         if not self.it.replaced:
-            raise _Skipped("no model had to be replaced")
+            raise Skipped("no model had to be replaced")
         count = sum(len(pair.proofs) for pair in self.it.replaced)
         where = f"{count} transaction{'s' if count > 1 else ''}"
         if self.it.consortium.challenge_seconds:
@@ -270,7 +231,7 @@ class _Verifier:
 
     def equation(self) -> str:
         if not self.it.replaced:
-            raise _Skipped("no model had to be replaced")
+            raise Skipped("no model had to be replaced")
         terms = 0
         for pair in self.it.replaced:
             terms += len(pair.equation)
@@ -279,11 +240,11 @@ class _Verifier:
 
     def attested(self) -> str:
         claimed, found = self.it.withdrawal, self._withdrawal()
-        _same("evidence", claimed.evidence, found.evidence)
+        same("evidence", claimed.evidence, found.evidence)
         if not claimed.evidence:
-            raise _Skipped(f"a {self.it.method} needs no attestation")
+            raise Skipped(f"a {self.it.method} needs no attestation")
         signers = attesting(self._events, found.id, found.evidence)
-        _same("auditors", claimed.auditors, signers)
+        same("auditors", claimed.auditors, signers)
         held = check_evidence(self.it, self.evidence)
         return f"evidence {claimed.evidence[:16]} attested by {len(signers)} auditors{held}"
 
@@ -294,7 +255,7 @@ class _Verifier:
         found = sum(self.evidence.load(one) is not None for one in wanted)
         checked = self.evidence.check_stores()
         if not found:
-            raise _Skipped("no artifact can be reached: give a store with --artifacts DIR")
+            raise Skipped("no artifact can be reached: give a store with --artifacts DIR")
         return f"{found} of {len(wanted)} named artifacts reached; {checked} files match their ids"
 
     def digests(self) -> str:
@@ -309,9 +270,9 @@ class _Verifier:
                 continue
             reached += 1
             found = digest(decode(data))
-            _same(f"digest of {artifact[:16]}", root, found.root)
+            same(f"digest of {artifact[:16]}", root, found.root)
         if not reached:
-            raise _Skipped("no delta or adapter can be reached")
+            raise Skipped("no delta or adapter can be reached")
         return f"{reached} of {len(named)} deltas and adapters have the digests that are on chain"
 
     def arithmetic(self) -> str:
@@ -321,15 +282,15 @@ class _Verifier:
 
     def adapter(self) -> str:
         if self._adapter is None:
-            raise _Skipped("no adapter to compare: give the one that is served with --adapter FILE")
+            raise Skipped("no adapter to compare: give the one that is served with --adapter FILE")
         try:
             data = self._adapter.read_bytes()
         except OSError as error:
             raise VerificationError(f"{self._adapter}: {error.strerror}") from error
         latest = self.it.latest
-        _same(f"id of {self._adapter.name}", latest.adapter_id, artifact_id(data))
+        same(f"id of {self._adapter.name}", latest.adapter_id, artifact_id(data))
         tensors = decode(data)
-        _same("its digest", latest.digest_root, digest(tensors).root)
+        same("its digest", latest.digest_root, digest(tensors).root)
         bits = core_svp_bits(l2_norm(tensors))
         if bits < MINIMUM_BITS:
             raise VerificationError(
@@ -340,9 +301,9 @@ class _Verifier:
     def replay(self) -> str:
         claimed = self.it.replay
         if claimed is None:
-            raise _Skipped("the certificate speaks of no replay")
+            raise Skipped("the certificate speaks of no replay")
         equal = claimed.adapter_id == self.it.latest.adapter_id
-        _same("exact", claimed.exact, equal)
+        same("exact", claimed.exact, equal)
         held = self.evidence.load(claimed.adapter_id) is not None
         where = (
             "its adapter is held and hashes to its id" if held else "its adapter was not reached"
@@ -353,16 +314,16 @@ class _Verifier:
     def evaluation(self) -> str:
         claimed = self.it.evaluation
         if claimed is None:
-            raise _Skipped("the certificate holds no evaluation")
+            raise Skipped("the certificate holds no evaluation")
         reached = 0
         for name, expected in sorted(claimed.files.items()):
             path = self.folder / name
             if not path.resolve().is_relative_to(self.folder.resolve()) or not path.is_file():
                 continue
             reached += 1
-            _same(f"hash of {name}", expected, hashlib.sha256(path.read_bytes()).hexdigest())
+            same(f"hash of {name}", expected, hashlib.sha256(path.read_bytes()).hexdigest())
         if not reached:
-            raise _Skipped("the evaluation's files cannot be reached; its figures are the issuer's")
+            raise Skipped("the evaluation's files cannot be reached; its figures are the issuer's")
         return f"{reached} files as the issuer measured them (the figures are the issuer's claim)"
 
     def _withdrawal(self) -> Withdrawal:
@@ -406,23 +367,18 @@ class _Verifier:
         roots = [t.digest_root for t in pair.equation] + [before.digest_root]
         lacking = [root for root in roots if self.evidence.digest(root) is None]
         if lacking:
-            raise _Skipped(f"{len(lacking)} digests are neither on chain nor among the artifacts")
+            raise Skipped(f"{len(lacking)} digests are neither on chain nor among the artifacts")
         total = self.evidence.known_digest(before.digest_root)
         for term in pair.equation:
             total = total + term.coefficient * self.evidence.known_digest(term.digest_root)
-        _same(f"digest of model {after.model_id}", after.digest_root, total.root)
+        same(f"digest of model {after.model_id}", after.digest_root, total.root)
 
     def _resum(self, model: ModelPart) -> None:
         terms: list[Term] = [t.term() for t in model.terms]
         missing = [t.artifact_id for t in terms if self.evidence.load(t.artifact_id) is None]
         if missing:
-            raise _Skipped(f"{len(missing)} of {len(terms)} deltas cannot be reached")
+            raise Skipped(f"{len(missing)} of {len(terms)} deltas cannot be reached")
         if model.adapter_id == NO_ADAPTER:
             return
         found = artifact_id(encode(adapter_totals(terms, self.evidence.delta)))
-        _same(f"sum of the deltas of model {model.model_id}", model.adapter_id, found)
-
-
-def _same(what: str, claimed: object, found: object) -> None:
-    if claimed != found:
-        raise VerificationError(f"{what}: the certificate has {claimed}, it is {found}")
+        same(f"sum of the deltas of model {model.model_id}", model.adapter_id, found)

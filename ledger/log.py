@@ -1,59 +1,60 @@
-"""An organization's private ledger: an append-only, encrypted RFC 9162 log in one SQLite file."""
+"""An organization's private ledger: an append-only, encrypted RFC 9162 log in a database."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from adapters.errors import LedgerError
-from ledger import merkle
-from ledger.sealed import Record, RecordUnreadable, Sealed, seal, unseal
-
-RECORD_TYPES: Mapping[str, int] = {
-    "consent": 1,
-    "decision": 1,
-    "disclosure": 1,
-    "manifest": 1,
-    "privacy-budget": 1,
-    "reward": 1,
-    "training-run": 1,
-    "withdrawal": 1,
-}
-"""Types this version writes, with their schema number. Others are kept and shown as they are."""
-
-_DATABASE, _SEAL = "ledger.db", "ledger.seal"
-_metadata = sql.MetaData()
-_log = sql.Table("log", _metadata, sql.Column("id", sql.String, primary_key=True))
-_entries = sql.Table(
-    "entries",
-    _metadata,
-    sql.Column("position", sql.Integer, primary_key=True, autoincrement=False),
-    sql.Column("key", sql.String, unique=True),
-    sql.Column("leaf", sql.LargeBinary, nullable=False),
-    sql.Column("wrapped_key", sql.LargeBinary, nullable=False),
-    sql.Column("box", sql.LargeBinary, nullable=False),
+from ledger import merkle, schema, tree
+from ledger.database import Database, LedgerDamaged, reason
+from ledger.fsck import Problem, Report, check
+from ledger.head import Head, read_head, write_head
+from ledger.keyring import Keyring, Secrets, SubjectKey
+from ledger.keys import LedgerKeyError, MasterKey
+from ledger.notes import Checkpoint, LogKey
+from ledger.records import (
+    RECORD_TYPES,
+    Record,
+    Shredded,
+    check_payload,
+    head_of,
+    seal,
+    unseal,
 )
-_nodes = sql.Table(
-    "nodes",
-    _metadata,
-    sql.Column("level", sql.Integer, primary_key=True, autoincrement=False),
-    sql.Column("place", sql.Integer, primary_key=True, autoincrement=False),
-    sql.Column("hash", sql.LargeBinary, nullable=False),
-)
+from ledger.seal import Seal
+
+_PATIENCE = 60
+"""Seconds that a clock may step back."""
+_AT_ONCE = 500
+
+_entries, _keys = schema.entries, schema.keys
 
 
-class LedgerDamaged(LedgerError):
-    code = "ledger-damaged"
+class RecordShredded(LedgerError):
+    code = "ledger-record-shredded"
+
+
+class ClockWentBack(LedgerError):
+    code = "ledger-clock"
+
+
+@dataclass(frozen=True)
+class NewRecord:
+    """`key`: idempotency key; the same one again is the record that is there."""
+
+    type: str
+    payload: Mapping[str, Any]
+    subject: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,58 +67,55 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """`index` is the entry, or None when it is the log as a whole."""
+class Proven:
+    """A record with what shows that it is in the log of `checkpoint`: its salt and inclusion proof."""
 
-    index: int | None
-    what: str
-
-
-@dataclass(frozen=True)
-class Report:
-    size: int
-    root: str
-    problems: tuple[Problem, ...]
-
-    @property
-    def sound(self) -> bool:
-        return not self.problems
+    record: Record
+    salt: bytes
+    path: tuple[bytes, ...]
+    checkpoint: Checkpoint
 
 
 class Ledger:
-    """Open with `Ledger.open`; use as a context manager so that it is sealed when it closes."""
+    """`where`: a folder, or the URL of a PostgreSQL database. Open with `Ledger.open`; use as a context
+    manager so that it is sealed when it closes."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self._folder, self._key = folder, key
-        self._engine = _engine(folder / _DATABASE)
+    def __init__(
+        self, database: Database, master: MasterKey, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.database, self._clock = database, clock
+        with database.reading() as connection:
+            head = read_head(connection)
         try:
-            with self._engine.connect() as connection:
-                self._id = connection.execute(sql.select(_log.c.id)).scalar_one()
-        except SQLAlchemyError as error:
-            self._engine.dispose()
-            raise LedgerDamaged(
-                f"{folder / _DATABASE} is not a readable ledger: {_reason(error)}"
-            ) from error
+            self.keyring = Keyring(head.id, Secrets.unwrap(head.secrets, master, head.id))
+        except LedgerKeyError as error:
+            raise LedgerKeyError(f"{database.name}: {error}") from error
 
     @classmethod
-    def create(cls, folder: Path, key: bytes) -> Self:
-        """A new, empty ledger. Raises LedgerError when the folder holds one already."""
-        if (folder / _DATABASE).exists():
-            raise LedgerError(f"{folder} holds a ledger already")
-        folder.mkdir(parents=True, exist_ok=True)
-        engine = _engine(folder / _DATABASE)
-        _metadata.create_all(engine)
-        with engine.begin() as connection:
-            connection.execute(_log.insert().values(id=secrets.token_hex(16)))
-        engine.dispose()
-        return cls(folder, key)
+    def create(
+        cls,
+        where: Path | str,
+        master: MasterKey,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """A new, empty ledger. Raises LedgerError when there is one already."""
+        identifier, made = secrets.token_hex(16), Secrets.new()
+        with _closed_on_error(Database(where)) as database:
+            database.create()
+            with database.writing() as connection:
+                head = Head(identifier, 0, 0, 0, made.wrap(master, identifier))
+                connection.execute(schema.log.insert().values(**head.row(made)))
+            return cls(database, master, clock)
 
     @classmethod
-    def open(cls, folder: Path, key: bytes) -> Self:
-        """Raises LedgerError when there is none, LedgerDamaged when it cannot be read."""
-        if not (folder / _DATABASE).is_file():
-            raise LedgerError(f"no ledger in {folder}: create one with rescind org init")
-        return cls(folder, key)
+    def open(
+        cls, where: Path | str, master: MasterKey, clock: Callable[[], float] = time.time
+    ) -> Self:
+        """Raises LedgerError when there is none, LedgerDamaged when it cannot be read, LedgerKeyError
+        when the key is not its own."""
+        with _closed_on_error(Database(where)) as database:
+            database.check()
+            return cls(database, master, clock)
 
     def __enter__(self) -> Self:
         return self
@@ -127,240 +125,252 @@ class Ledger:
 
     @property
     def id(self) -> str:
-        return str(self._id)
+        return self.keyring.log_id
 
     @property
     def size(self) -> int:
-        with self._engine.connect() as connection:
-            return _size(connection)
+        with self.database.reading() as connection:
+            return read_head(connection).size
+
+    @property
+    def key(self) -> LogKey:
+        """What signs its checkpoints."""
+        return LogKey.of(self.id, self.keyring.secrets.signing)
 
     def append(
         self,
         type_: str,
-        payload: Mapping[str, object],
+        payload: Mapping[str, Any],
         *,
         subject: str | None = None,
         key: str | None = None,
     ) -> Entry:
         """Durable when it returns. The same idempotency `key` again returns the first entry."""
-        if type_ not in RECORD_TYPES:
-            raise LedgerError(f"unknown record type {type_!r}: one of {', '.join(RECORD_TYPES)}")
-        try:
-            return self._append(type_, payload, subject, key)
-        except SQLAlchemyError as error:
-            raise LedgerError(f"cannot write to {self._folder}: {_reason(error)}") from error
+        return self.append_all([NewRecord(type_, payload, subject, key)])[0]
 
-    def _append(
-        self, type_: str, payload: Mapping[str, object], subject: str | None, key: str | None
-    ) -> Entry:
-        with self._engine.execution_options(writes=True).begin() as connection:
-            if key is not None:
-                known = connection.execute(
-                    sql.select(_entries.c.position, _entries.c.leaf).where(_entries.c.key == key)
-                ).one_or_none()
-                if known is not None:
-                    return Entry(known.position, merkle.leaf_hash(known.leaf), new=False)
-            index = _size(connection)
-            record = Record(
-                index, type_, RECORD_TYPES[type_], int(time.time()), subject, dict(payload)
+    def append_all(self, records: Sequence[NewRecord]) -> list[Entry]:
+        """All of them or none, in one transaction."""
+        for it in records:
+            check_payload(it.type, it.payload)
+        with self.database.writing() as connection:
+            return self.add(connection, records)
+
+    def add(self, connection: sql.Connection, records: Sequence[NewRecord]) -> list[Entry]:
+        """Within a transaction of `database.writing`."""
+        head = read_head(connection, for_update=True)
+        writer = _Writer(connection, head, self.keyring, self._time(head))
+        entries = [writer.write(it) for it in records]
+        new = [it.leaf_hash for it in entries if it.new]
+        if new:
+            connection.execute(_entries.insert(), writer.rows)
+            tree.grow(connection, head.size, new)
+            after = head.grown(len(new), writer.time)
+            write_head(connection, after, self.keyring.secrets)
+        return entries
+
+    def _time(self, head: Head) -> int:
+        now = int(self._clock())
+        if now < head.time - _PATIENCE:
+            raise ClockWentBack(
+                f"the clock says {_utc(now)}, the last record was made at {_utc(head.time)}: set the "
+                "clock of this machine; nothing was written"
             )
-            sealed = seal(record, log_id=self.id, master_key=self._key)
-            connection.execute(
-                _entries.insert().values(
-                    position=index,
-                    key=key,
-                    leaf=sealed.leaf,
-                    wrapped_key=sealed.wrapped_key,
-                    box=sealed.box,
-                )
-            )
-            _add_leaf(connection, index, merkle.leaf_hash(sealed.leaf))
-        return Entry(index, merkle.leaf_hash(sealed.leaf), new=True)
+        return max(now, head.time)
 
     def record(self, index: int) -> Record:
-        """Decrypted. Raises LedgerError for an index that is not there, RecordUnreadable."""
-        with self._engine.connect() as connection:
-            row = connection.execute(
-                sql.select(_entries).where(_entries.c.position == index)
-            ).one_or_none()
-        if row is None:
-            raise LedgerError(f"the ledger in {self._folder} has no record {index}")
-        return unseal(_sealed(row), index, log_id=self.id, master_key=self._key)
+        """Decrypted. Raises LedgerError for an index that is not there, RecordShredded,
+        RecordUnreadable."""
+        with self.database.reading() as connection:
+            found, _ = self._read(connection, index)
+        if isinstance(found, Shredded):
+            raise RecordShredded(f"record {index} was shredded: its key is destroyed")
+        return found
 
-    def records(self) -> Iterator[Record]:
-        for index in range(self.size):
-            yield self.record(index)
+    def _read(self, connection: sql.Connection, index: int) -> tuple[Record | Shredded, bytes]:
+        row = connection.execute(
+            sql.select(_entries).where(_entries.c.position == index)
+        ).one_or_none()
+        if row is None:
+            raise LedgerError(f"the ledger in {self.database.name} has no record {index}")
+        key = connection.execute(sql.select(_keys).where(_keys.c.id == row.key)).one_or_none()
+        if key is None:
+            return head_of(index, bytes(row.leaf)), b""
+        return unseal(index, bytes(row.leaf), self.keyring.unlock(self.keyring.open(key), row))
+
+    def records(
+        self, type_: str | None = None, subject: str | None = None, start: int = 0
+    ) -> Iterator[Record | Shredded]:
+        """From index `start`, by ascending index; of one type or about one subject if given."""
+        keys: dict[str, SubjectKey] = {}
+        while True:
+            with self.database.reading() as connection:
+                for row in connection.execute(self._chosen(type_, subject)).all():
+                    keys.setdefault(row.id, self.keyring.open(row))
+                query = sql.select(_entries).where(_entries.c.position >= start)
+                if subject is not None:
+                    query = query.where(_entries.c.key.in_(list(keys)))
+                query = query.order_by(_entries.c.position).limit(_AT_ONCE)
+                rows = connection.execute(query).all()
+            for row in rows:
+                key = keys.get(row.key)
+                if key is not None:
+                    inside = self.keyring.unlock(key, row)
+                    yield unseal(row.position, bytes(row.leaf), inside)[0]
+                    continue
+                found = head_of(row.position, bytes(row.leaf))
+                if row.box is None and type_ in (None, found.type):
+                    yield found
+            if len(rows) < _AT_ONCE:
+                return
+            start = rows[-1].position + 1
+
+    def _chosen(self, type_: str | None, subject: str | None) -> sql.Select[Any]:
+        query = sql.select(_keys)
+        if type_ is not None:
+            query = query.where(_keys.c.category == type_)
+        if subject is not None:
+            query = query.where(_keys.c.subject == self.keyring.secrets.subject(subject))
+        return query
 
     def root(self, size: int | None = None) -> bytes:
         """Root of the first `size` entries, of all by default."""
-        with self._engine.connect() as connection:
-            return merkle.root(_size(connection) if size is None else size, _stored(connection))
+        with self.database.reading() as connection:
+            known = read_head(connection).size
+            wanted = self._within(known, size)
+            return merkle.root(wanted, tree.stored(connection))
+
+    def _within(self, known: int, size: int | None) -> int:
+        if size is not None and not 0 <= size <= known:
+            raise LedgerError(f"the ledger has {known} records, not {size}")
+        return known if size is None else size
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
-        with self._engine.connect() as connection:
-            return merkle.inclusion_proof(index, size, _stored(connection))
+        with self.database.reading() as connection:
+            return merkle.inclusion_proof(index, size, tree.stored(connection))
 
     def consistency_proof(self, first: int, second: int) -> list[bytes]:
-        with self._engine.connect() as connection:
-            return merkle.consistency_proof(first, second, _stored(connection))
+        with self.database.reading() as connection:
+            return merkle.consistency_proof(first, second, tree.stored(connection))
+
+    def checkpoint(self, size: int | None = None) -> Checkpoint:
+        """Size and root, signed."""
+        with self.database.reading() as connection:
+            wanted = self._within(read_head(connection).size, size)
+            root = merkle.root(wanted, tree.stored(connection))
+        return self.key.checkpoint(wanted, root)
+
+    def prove(self, index: int, size: int | None = None) -> Proven:
+        """Of a record in the log as it was at `size`, at its newest by default. Raises LedgerError."""
+        checkpoint = self.checkpoint(size)
+        with self.database.reading() as connection:
+            if index >= checkpoint.size:
+                raise LedgerError(f"record {index} is not among the first {checkpoint.size}")
+            found, salt = self._read(connection, index)
+            path = merkle.inclusion_proof(index, checkpoint.size, tree.stored(connection))
+        if isinstance(found, Shredded):
+            raise RecordShredded(f"record {index} was shredded: nobody can prove what it said")
+        return Proven(found, salt, tuple(path), checkpoint)
+
+    def rotate(self, master: MasterKey) -> None:
+        """Wrap every key anew, under another master key; no record is rewritten. With the old master key
+        destroyed, every copy of a key that was made before is dead, wherever it lies."""
+        made = self.keyring.secrets.rewrapped()
+        with self.database.writing() as connection:
+            head = read_head(connection, for_update=True)
+            self.keyring.rewrap(connection, made)
+            write_head(connection, head.changed(made.wrap(master, head.id)), made)
+        self.keyring = Keyring(self.id, made)
+        self.database.wipe()
+        self.write_seal()
 
     def write_seal(self) -> None:
-        """Fold the write-ahead log into the file and note a keyed MAC of all its bytes.
-
-        SQLite ignores some bytes of its files; with the seal, `verify` finds a change even there.
-        """
-        raw = self._engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            raw.close()
-        content = self._seal(self.size, self._mac())
-        temporary = self._folder / f".{_SEAL}.{os.getpid()}"
-        temporary.write_text(content, encoding="ascii")
-        temporary.replace(self._folder / _SEAL)
+        """Note keyed MACs of all bytes of its SQLite file, since SQLite ignores some of them; with them
+        `verify` finds a change even there. In PostgreSQL there is nothing to do."""
+        if self.database.folder is not None:
+            Seal(self.database, self.keyring.secrets).write()
 
     def close(self) -> None:
-        self.write_seal()
-        self._engine.dispose()
+        try:
+            self.write_seal()
+        finally:
+            self.database.engine.dispose()
 
     def verify(self, anchors: Sequence[tuple[int, str]] = ()) -> Report:
         """Recompute everything from the entries; `anchors` are (size, root) from the chain."""
-        problems: list[Problem] = []
-        leaves: list[bytes] = []
         try:
-            with self._engine.connect() as connection:
-                integrity = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-                problems += [Problem(None, f"SQLite: {line}") for line in integrity if line != "ok"]
-                rows = connection.execute(sql.select(_entries).order_by(_entries.c.position))
-                for place, row in enumerate(rows):
-                    problems += self._check_entry(place, row)
-                    leaves.append(merkle.leaf_hash(row.leaf))
-                problems += _check_nodes(connection, leaves)
-                problems += self._check_seal(len(leaves))
-        except (DatabaseError, OverflowError, ValueError, TypeError) as error:
-            problems.append(Problem(None, f"the file cannot be read through: {_reason(error)}"))
-            return Report(len(leaves), "", tuple(problems))
-        subtree = merkle.subtrees_of(leaves)
-        for size, expected in anchors:
-            if size > len(leaves):
-                problems.append(
-                    Problem(None, f"the chain anchors {size} entries, the ledger has {len(leaves)}")
-                )
-            elif merkle.root(size, subtree).hex() != expected:
-                problems.append(Problem(None, f"the first {size} entries are not those anchored"))
-        return Report(len(leaves), merkle.root(len(leaves), subtree).hex(), tuple(problems))
-
-    def _check_entry(self, place: int, row: sql.Row[Any]) -> list[Problem]:
-        if row.position != place:
-            return [Problem(place, f"entry {place} is missing, {row.position} stands in its place")]
-        try:
-            unseal(_sealed(row), place, log_id=self.id, master_key=self._key)
-        except (RecordUnreadable, KeyError, TypeError) as error:
-            return [Problem(place, str(error))]
-        return []
-
-    def _check_seal(self, size: int) -> list[Problem]:
-        path = self._folder / _SEAL
-        wal = self._folder / f"{_DATABASE}-wal"
-        if wal.exists() and wal.stat().st_size:
-            return []
-        try:
-            content = path.read_text(encoding="ascii")
-            sealed_size, mac, _ = content.split(" ")
-            sealed_entries = int(sealed_size)
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError):
-            return [Problem(None, f"{path} is damaged")]
-        if not hmac.compare_digest(content, self._seal(sealed_entries, mac)):
-            return [Problem(None, f"{path} is damaged, or the key is another ledger's")]
-        if sealed_entries < size:
-            return []
-        if sealed_entries > size or not hmac.compare_digest(mac, self._mac()):
-            return [Problem(None, f"the bytes of {_DATABASE} are not those that were sealed")]
-        return []
-
-    def _seal(self, size: int, mac: str) -> str:
-        head = f"{size} {mac}"
-        return f"{head} {hmac.new(self._key, head.encode('ascii', 'replace'), hashlib.sha256).hexdigest()}\n"
-
-    def _mac(self) -> str:
-        mac = hmac.new(self._key, b"rescind.ledger.seal/1|", hashlib.sha256)
-        with (self._folder / _DATABASE).open("rb") as file:
-            while piece := file.read(1 << 20):
-                mac.update(piece)
-        return mac.hexdigest()
+            return check(self.database, self.keyring, anchors)
+        except (LedgerDamaged, SQLAlchemyError, OverflowError, ValueError, TypeError) as error:
+            what = f"the database cannot be read through: {reason(error)}"
+            return Report(0, "", (Problem(None, what),))
 
 
-def _engine(path: Path) -> sql.Engine:
-    engine = sql.create_engine(f"sqlite:///{path}", poolclass=sql.pool.NullPool)
-
-    @sql.event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sql.event.listens_for(engine, "begin")
-    def _on_begin(connection: sql.Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
+@contextmanager
+def _closed_on_error(database: Database) -> Iterator[Database]:
+    try:
+        yield database
+    except BaseException:
+        database.engine.dispose()
+        raise
 
 
-def _size(connection: sql.Connection) -> int:
-    last = connection.execute(sql.select(sql.func.max(_entries.c.position))).scalar_one()
-    return 0 if last is None else int(last) + 1
+class _Writer:
+    """Records of one transaction, as rows."""
+
+    def __init__(self, connection: sql.Connection, head: Head, keyring: Keyring, now: int) -> None:
+        self._connection, self._keyring, self.time = connection, keyring, now
+        self._next = head.size
+        self._keys: dict[tuple[str, str], SubjectKey] = {}
+        self._known: dict[str, Entry] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, it: NewRecord) -> Entry:
+        once = None if it.key is None else self._keyring.secrets.hash("once", it.key)
+        if once is not None:
+            found = self._known.get(once) or self._stored(once)
+            if found is not None:
+                return Entry(found.index, found.leaf_hash, new=False)
+        type_ = RECORD_TYPES[it.type]
+        record = Record(self._next, it.type, type_.schema, self.time, it.subject, dict(it.payload))
+        key, sealed = self._key(it.type, it.subject), seal(record)
+        wrapped, box = self._keyring.lock(key, record.index, once, sealed.inside)
+        self.rows.append(
+            {
+                "position": record.index,
+                "key": key.id,
+                "once": once,
+                "leaf": sealed.leaf,
+                "wrapped": wrapped,
+                "box": box,
+            }
+        )
+        entry = Entry(record.index, merkle.leaf_hash(sealed.leaf), new=True)
+        if once is not None:
+            self._known[once] = entry
+        self._next += 1
+        return entry
+
+    def _stored(self, once: str) -> Entry | None:
+        row = self._connection.execute(
+            sql.select(_entries.c.position, _entries.c.leaf).where(_entries.c.once == once)
+        ).one_or_none()
+        return row and Entry(row.position, merkle.leaf_hash(bytes(row.leaf)), new=False)
+
+    def _key(self, category: str, name: str | None) -> SubjectKey:
+        subject = self._keyring.secrets.subject(name)
+        known = self._keys.get((category, subject))
+        if known is None:
+            row = self._connection.execute(
+                sql.select(_keys).where(_keys.c.category == category, _keys.c.subject == subject)
+            ).one_or_none()
+            known = self._make(category, subject) if row is None else self._keyring.open(row)
+            self._keys[category, subject] = known
+        return known
+
+    def _make(self, category: str, subject: str) -> SubjectKey:
+        made, row = self._keyring.make(category, subject, secrets.token_hex(16))
+        self._connection.execute(_keys.insert().values(**row))
+        return made
 
 
-def _stored(connection: sql.Connection) -> merkle.Subtree:
-    def subtree(level: int, place: int) -> bytes:
-        found = connection.execute(
-            sql.select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.place == place)
-        ).scalar_one_or_none()
-        if found is None:
-            raise LedgerDamaged(f"the tree lacks node {level}/{place}: run rescind ledger verify")
-        return bytes(found)
-
-    return subtree
-
-
-def _add_leaf(connection: sql.Connection, index: int, digest: bytes) -> None:
-    stored = _stored(connection)
-    level, place = 0, index
-    connection.execute(_nodes.insert().values(level=0, place=index, hash=digest))
-    while place & 1:
-        digest = merkle.node_hash(stored(level, place - 1), digest)
-        level, place = level + 1, place >> 1
-        connection.execute(_nodes.insert().values(level=level, place=place, hash=digest))
-
-
-def _check_nodes(connection: sql.Connection, leaves: Sequence[bytes]) -> list[Problem]:
-    expected: dict[tuple[int, int], bytes] = {}
-    level, row = 0, list(leaves)
-    while row:
-        expected.update({(level, place): digest for place, digest in enumerate(row)})
-        pairs = zip(row[::2], row[1::2], strict=False)
-        row = [merkle.node_hash(left, right) for left, right in pairs]
-        level += 1
-    problems = []
-    stored = {
-        (node.level, node.place): bytes(node.hash)
-        for node in connection.execute(sql.select(_nodes))
-    }
-    for level, place in sorted(set(expected) ^ set(stored)):
-        problems.append(Problem(None, f"tree node {level}/{place} is missing or does not belong"))
-    for where in sorted(set(expected) & set(stored)):
-        if expected[where] != stored[where]:
-            first = where[1] << where[0]
-            problems.append(Problem(first, f"tree node {where[0]}/{where[1]} is not its entries'"))
-    return problems
-
-
-def _sealed(row: sql.Row[Any]) -> Sealed:
-    return Sealed(bytes(row.leaf), bytes(row.wrapped_key), bytes(row.box))
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))

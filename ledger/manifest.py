@@ -12,13 +12,14 @@ both.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from ledger import merkle
 from ledger.vrf import ProofInvalid, VrfKey, output, verify
@@ -81,19 +82,44 @@ class ManifestProof:
 
 
 class Manifest:
-    """`samples`: pairs of subject and bytes; the same one twice counts once. `secret`: 32 bytes, kept in
-    the ledger; with it the same samples give the same manifest."""
+    """`leaves`: ascending, 64 bytes each. `secret`: 32 bytes; with it the same samples give the same
+    manifest."""
 
-    def __init__(self, samples: Iterable[tuple[str, bytes]], secret: bytes) -> None:
-        self._key = VrfKey(secret)
-        outputs: dict[str, bytes] = {}
-        leaves = set()
+    def __init__(self, leaves: Sequence[bytes], secret: bytes) -> None:
+        self._secret, self._key = secret, VrfKey(secret)
+        self._leaves = list(leaves)
+        self._subtree = merkle.subtrees_of([merkle.leaf_hash(leaf) for leaf in self._leaves])
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, bytes]], secret: bytes) -> Self:
+        """Of pairs of subject and bytes; the same one twice counts once."""
+        key, outputs, leaves = VrfKey(secret), dict[str, bytes](), set[bytes]()
         for subject, sample in samples:
             if subject not in outputs:
-                outputs[subject] = output(self._key.prove(subject.encode()))
+                outputs[subject] = output(key.prove(subject.encode()))
             leaves.add(_leaf(outputs[subject], sample))
-        self._leaves = sorted(leaves)
-        self._subtree = merkle.subtrees_of([merkle.leaf_hash(leaf) for leaf in self._leaves])
+        return cls(sorted(leaves), secret)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a ledger keeps, to prove from later."""
+        leaves = base64.b64encode(b"".join(self._leaves)).decode()
+        told = {"commitment": self.commitment.hex(), "size": self.size}
+        return {**told, "secret": self._secret.hex(), "leaves": leaves}
+
+    @classmethod
+    def from_json(cls, payload: Mapping[str, Any]) -> Self:
+        """Raises ProofInvalid for a payload that is not of a manifest."""
+        try:
+            raw = base64.b64decode(payload["leaves"], validate=True)
+            size = 2 * _TAG
+            leaves = [raw[at : at + size] for at in range(0, len(raw), size)]
+            found = cls(leaves, bytes.fromhex(payload["secret"]))
+            commitment = bytes.fromhex(payload["commitment"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ProofInvalid(f"not a manifest: {error}") from error
+        if found.commitment != commitment:
+            raise ProofInvalid("the leaves of the manifest are not what it commits to")
+        return found
 
     @property
     def size(self) -> int:
@@ -146,6 +172,11 @@ def check(
     if not _surround(proof, wanted):
         raise ProofInvalid("the leaves are not the ones between which it would stand")
     return False
+
+
+def sample_bytes(question: str, answer: str) -> bytes:
+    """How a question and its answer are a sample."""
+    return f"{question}\0{answer}".encode()
 
 
 def _surround(proof: ManifestProof, wanted: bytes) -> bool:

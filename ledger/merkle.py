@@ -7,7 +7,7 @@ the leaves place * 2^level up to (place + 1) * 2^level. So a root or a proof rea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 Subtree = Callable[[int, int], bytes]
 
@@ -31,6 +31,37 @@ def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
         return node_hash(subtree(level - 1, 2 * place), subtree(level - 1, 2 * place + 1))
 
     return subtree
+
+
+class Frontier:
+    """A tree that grows at its right edge: the roots of its complete subtrees, by level."""
+
+    def __init__(self, size: int = 0) -> None:
+        self.size, self.peaks = size, dict[int, bytes]()
+
+    def wanted(self) -> Iterator[tuple[int, int]]:
+        """Level and place of each peak."""
+        for level in range(self.size.bit_length()):
+            if self.size >> level & 1:
+                yield level, (self.size >> level) - 1
+
+    def add(self, leaf: bytes) -> list[tuple[int, int, bytes]]:
+        """Level, place and hash of every subtree that this leaf completes, itself first."""
+        level, place, digest = 0, self.size, leaf
+        made = [(level, place, digest)]
+        while place & 1:
+            digest = node_hash(self.peaks.pop(level), digest)
+            level, place = level + 1, place >> 1
+            made.append((level, place, digest))
+        self.peaks[level] = digest
+        self.size += 1
+        return made
+
+    def root(self) -> bytes:
+        found = b""
+        for level in sorted(self.peaks):
+            found = node_hash(self.peaks[level], found) if found else self.peaks[level]
+        return found or EMPTY_ROOT
 
 
 def root(size: int, subtree: Subtree) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocol import ChainSettings, IdentitySettings, Section
 
@@ -50,8 +50,26 @@ class EngineSection(Section):
 
 
 class LedgerSection(Section):
-    dir: Path
+    """`dir`, or `url` of a PostgreSQL database. `key_program`: asks a key management service
+    (docs/ledger.md). `anchor_seconds`: between anchors when no round writes one."""
+
+    dir: Path | None = None
+    url: str | None = None
     key_file: Path | None = None
+    key_program: tuple[str, ...] = ()
+    anchor_seconds: Annotated[float, Field(ge=1)] = 3600.0
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.dir is None) == (self.url is None):
+            raise ValueError("give either dir or url")
+        return self
+
+    @property
+    def where(self) -> Path | str:
+        found = self.dir or self.url
+        assert found is not None
+        return found
 
 
 class AgentSection(Section):

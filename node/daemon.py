@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -30,6 +31,7 @@ class Node:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self._anchored = time.monotonic()
         self._log = structlog.get_logger().bind(organization=session.config.node.name)
         self.steps: Mapping[Step, Callable[[Plan], None]] = {
             Step.JOIN: lambda _: _ignore(session.consortium.join()),
@@ -74,6 +76,7 @@ class Node:
                 stop.wait(poll if isinstance(error, ContractRefused) else _PATIENT * poll)
                 continue
             if waited:
+                self._anchor_when_due()
                 stop.wait(poll)
         self._log.info("node stopped")
 
@@ -92,6 +95,17 @@ class Node:
         self.steps[chosen.step](chosen)
         log.info("step done")
         return False
+
+    def _anchor_when_due(self) -> None:
+        """What was written to the ledger since the last round, by other commands say, is anchored too."""
+        now = time.monotonic()
+        if now - self._anchored < self.session.config.ledger.anchor_seconds:
+            return
+        self._anchored = now
+        try:
+            settle.anchor(self.session)
+        except (RescindError, OSError) as error:
+            self._complain("", error)
 
     def _complain(self, last: str, error: RescindError | OSError) -> str:
         code = error.code if isinstance(error, RescindError) else "system"

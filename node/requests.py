@@ -21,7 +21,7 @@ from contracts import (
 )
 from node.config import NodeConfig
 from node.session import load_account, open_consortium
-from node.subjects import commit_subject, request_key, withdrawn_subjects
+from node.subjects import Withdrawn, commit_subject, request_key
 from protocol import Journal
 
 if TYPE_CHECKING:
@@ -210,8 +210,9 @@ def _check_data(config: NodeConfig, journal: Journal, it: Request) -> None:
     from training import read_examples
 
     own = read_examples(config.node.data)
-    gone = withdrawn_subjects(journal)
-    left = [e for e in own if e.subject not in gone or e.subject == it.subject]
+    known, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
+    gone = {subject for subject in known if subject in withdrawn} - {it.subject}
+    left = [e for e in own if e.subject not in gone]
     _, retain = forget_and_retain(left, it.subject, it.retain)
     if it.method != ModelKind.COUNTER_TRAINING.value:
         return

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters import ArtifactStore, ConsortiumParameters
-from adapters.errors import ConfigError
-from contracts import Account, Chain, Consortium, Deployment, Member, MemberStatus
+from adapters.errors import ConfigError, LedgerError
+from contracts import Account, Anchor, Chain, Consortium, Deployment, Member, MemberStatus
 from ledger import Ledger, load_key
 from node.config import NodeConfig
-from node.subjects import withdrawn_subjects
+from node.subjects import Withdrawn
 from protocol import AggregatorClient, Journal, fingerprint
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ class NotCarriedOut(ConfigError):
     """What was agreed on is nothing that this node, as it is configured, can do: it must not start."""
 
     code = "config-not-carried-out"
+
+
+class LedgerBehind(LedgerError):
+    """The ledger is not the one that was anchored, or is older."""
+
+    code = "ledger-behind"
 
 
 @dataclass
@@ -67,8 +73,10 @@ class Session:
     @property
     def examples(self) -> list[Example]:
         """What one trains on: without the data subjects who were withdrawn."""
-        gone = withdrawn_subjects(self.journal)
-        return [example for example in self.all_examples if example.subject not in gone]
+        gone = Withdrawn.of(self.journal)
+        known = {it.subject for it in self.all_examples}
+        kept = {subject for subject in known if subject not in gone}
+        return [example for example in self.all_examples if example.subject in kept]
 
     @property
     def all_examples(self) -> list[Example]:
@@ -97,8 +105,11 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     config.node.state_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         ledger = stack.enter_context(
-            Ledger.open(config.ledger.dir, load_key(config.ledger.key_file))
+            Ledger.open(
+                config.ledger.where, load_key(config.ledger.key_file, config.ledger.key_program)
+            )
         )
+        check_anchor(ledger, consortium.anchor(account.address))
         client = stack.enter_context(
             AggregatorClient(config.aggregator.address, config.identity.tls)
         )
@@ -116,6 +127,20 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         if session.store.has(consortium.parameters_id()):
             check_carried_out(session.parameters, config.engine.processes)
         yield session
+
+
+def check_anchor(ledger: Ledger, known: Anchor) -> None:
+    """Raises LedgerBehind unless the ledger continues what its organization anchored on chain."""
+    if known.size > ledger.size:
+        raise LedgerBehind(
+            f"the ledger {ledger.database.name} has {ledger.size} records and the chain anchors "
+            f"{known.size}: it is an older state. Bring back a newer one with rescind ledger restore"
+        )
+    if known.size and ledger.root(known.size).hex() != known.root:
+        raise LedgerBehind(
+            f"the first {known.size} records of {ledger.database.name} are not those that are anchored "
+            "on chain: it is another ledger, or was rewritten; rescind ledger fsck says where"
+        )
 
 
 def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:

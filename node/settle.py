@@ -101,7 +101,8 @@ def own_quality(session: Session) -> float:
 
 def anchor(session: Session) -> None:
     """Put the ledger's size and root on chain, unless they are there."""
-    size, root = session.ledger.size, session.ledger.root().hex()
+    checkpoint = session.ledger.checkpoint()
+    size, root = checkpoint.size, checkpoint.root.hex()
     known = session.consortium.anchor(session.me)
     if size and (known.size, known.root) != (size, root):
         session.consortium.write_anchor(size, root)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from protocol import Journal
 
@@ -20,7 +23,33 @@ def request_key(commitment: str) -> str:
     return f"request/{commitment or ORGANIZATION}"
 
 
-def withdrawn_subjects(journal: Journal) -> set[str]:
-    """Whose withdrawal is on chain: nothing is trained on their data any more."""
-    requests = journal.all("request/").values()
-    return {it["subject"] for it in requests if it["subject"] and it["withdrawal"]}
+@dataclass(frozen=True)
+class Withdrawn:
+    """Whose withdrawal is on chain, as salted hashes: nothing is trained on their data any more."""
+
+    salts: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, journal: Journal) -> Self:
+        notes = journal.all("request/").items()
+        return cls(
+            {
+                key.removeprefix("request/"): bytes.fromhex(it["salt"])
+                for key, it in notes
+                if it["salt"] and it["withdrawal"]
+            }
+        )
+
+    def __contains__(self, subject: str) -> bool:
+        return any(commit_subject(subject, salt) == it for it, salt in self.salts.items())
+
+    @property
+    def commitments(self) -> list[str]:
+        return sorted(self.salts)
+
+
+def forget_name(journal: Journal, commitment: str) -> None:
+    """Once a withdrawal is over the salted hash is enough to know the subject by."""
+    note = journal.get(request_key(commitment))
+    if note is not None:
+        journal.set(request_key(commitment), {**note, "subject": None})

@@ -27,12 +27,12 @@ from adapters.errors import DataError, RescindError
 from adapters.rounds import uses_controls
 from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
-from ledger import Manifest
+from ledger import Manifest, sample_bytes
 from node import fisher
 from node.engine import account, run_key, trainer
 from node.rounds import Start, own_sum, start_from
 from node.session import Session
-from node.subjects import withdrawn_subjects
+from node.subjects import Withdrawn
 from protocol import WrongPhase, sign_typed, split, update_typed_data
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _train(session: Session, round_id: int) -> None:
     start = start_from(session, parent)
     made = make_delta(session, round_id, start, residual_of(session, content))
     posted = _fisher(session, start, made)
+    made.record_manifest(session, round_id)
     session.ledger.append(
         "training-run", {"round": round_id, **made.run, **posted}, key=f"training-run/{round_id}"
     )
@@ -121,12 +122,25 @@ def _fisher(session: Session, start: Start, made: Made) -> dict[str, str]:
 @dataclass(frozen=True)
 class Made:
     """A delta in one's own store. `fact`: what the journal keeps of it; `run`: what the ledger says of
-    its training; `tensors`: as they were trained, on `examples`."""
+    its training; `tensors`: as they were trained, on `examples`, which `manifest` commits to."""
 
     fact: dict[str, Any]
     run: dict[str, Any]
     tensors: FloatTensors
     examples: tuple[Example, ...]
+    manifest: Manifest
+
+    def record_manifest(
+        self, session: Session, round_id: int, withdrawal_id: int | None = None
+    ) -> None:
+        """With what proves later who was in it, and who was not."""
+        about = {
+            "round": round_id,
+            **({} if withdrawal_id is None else {"withdrawal": withdrawal_id}),
+        }
+        payload = {**about, "artifact": self.fact["artifact"], **self.manifest.to_json()}
+        place = "" if withdrawal_id is None else f"withdrawal/{withdrawal_id}/"
+        session.ledger.append("manifest", payload, key=f"{place}manifest/{round_id}")
 
 
 def make_delta(
@@ -160,18 +174,19 @@ def make_delta(
         delta[qualify(owner(parameters.layout, me), HIDING)] = hiding_block()
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
+    manifest = _manifest(found.examples, salt)
     fact = {
         "artifact": artifact,
         "digest_root": digest_on(delta, session.model.base.device).root,
         "residual": save_residual(session, artifact, found.quantized.residual),
-        "manifest_root": _manifest(found.examples, salt),
+        "manifest_root": manifest.commitment.hex(),
         "manifest_salt": salt.hex(),
         "data_hash": _data_hash(examples, salt),
-        "without": sorted(withdrawn_subjects(session.journal)),
+        "without": Withdrawn.of(session.journal).commitments,
     }
     result = found.result
     run = {
-        **{k: v for k, v in fact.items() if k not in ("residual", "data_hash", "without")},
+        **{k: fact[k] for k in ("artifact", "digest_root", "manifest_root")},
         "examples": result.examples,
         "steps": result.steps,
         "tokens": result.tokens,
@@ -184,13 +199,13 @@ def make_delta(
         "engine": session.journal.get(f"round/{round_id:06d}/engine"),
         **privacy,
     }
-    return Made(fact, run, result.tensors, found.examples)
+    return Made(fact, run, result.tensors, found.examples, manifest)
 
 
 def check_data(session: Session, round_id: int) -> None:
     """Raises DataError when one's data is not what a round was trained on, as far as it can be told:
     nothing is compared where a data subject was withdrawn since."""
-    gone = sorted(withdrawn_subjects(session.journal))
+    gone = Withdrawn.of(session.journal).commitments
     facts = {
         **session.journal.all(f"round/{round_id:06d}/update"),
         **session.journal.all("retrained/"),
@@ -213,14 +228,14 @@ def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 
-def _manifest(examples: Iterable[Example], salt: bytes) -> str:
-    rows = ((e.subject, f"{e.question}\0{e.answer}".encode()) for e in examples)
-    return Manifest(rows, salt).commitment.hex()
+def _manifest(examples: Iterable[Example], secret: bytes) -> Manifest:
+    return Manifest.of(((e.subject, sample_bytes(e.question, e.answer)) for e in examples), secret)
 
 
 def commit(session: Session, round_id: int) -> None:
     update = session.journal.get(f"round/{round_id:06d}/update")
-    session.consortium.commit(round_id, _named(update), bytes.fromhex(update["salt"]))
+    salt = bytes.fromhex(update["salt"])
+    session.consortium.commit(round_id, _named(update), salt, update["manifest_root"])
 
 
 def upload(session: Session, round_id: int) -> None:
@@ -250,7 +265,8 @@ def upload(session: Session, round_id: int) -> None:
 
 def reveal(session: Session, round_id: int) -> None:
     update = session.journal.get(f"round/{round_id:06d}/update")
-    session.consortium.reveal(round_id, _named(update), bytes.fromhex(update["salt"]))
+    salt = bytes.fromhex(update["salt"])
+    session.consortium.reveal(round_id, _named(update), salt, update["manifest_root"])
 
 
 def _named(update: dict[str, Any]) -> DeltaId:

@@ -24,12 +24,12 @@ from adapters import (
     owner,
 )
 from adapters.rounds import needs_rounds
-from contracts import NO_ADAPTER, DeltaId, ModelKind, Withdrawal
+from contracts import NO_ADAPTER, NO_MANIFEST, DeltaId, ModelKind, Withdrawal
 from node import fisher, settle
 from node.requests import chosen_method, forget_and_retain
 from node.rounds import Start, check_sum, fetch, own_sum, start_from, start_of_terms
 from node.session import Session
-from node.subjects import request_key
+from node.subjects import forget_name, request_key
 from node.tasks import delta_key, flag_key
 from node.updates import check_data, make_delta, own_totals, residual_of, save_residual
 from protocol import NotPublished, offer_typed_data, sign_typed, split
@@ -77,6 +77,8 @@ def record_closed(session: Session, withdrawal_id: int) -> None:
     }
     session.ledger.append("withdrawal", payload, key=f"withdrawal/{it.id}/closed")
     settle.anchor(session)
+    if it.subject:
+        forget_name(session.journal, it.subject)
     session.journal.set(flag_key(it.id, "closed"), True)
 
 
@@ -94,6 +96,7 @@ def retrain(session: Session, withdrawal_id: int, round_id: int) -> None:
     }
     seed = _round_seed(session, round_id)
     report = {"start": start_id, "seed": seed, **_said(made.run)}
+    made.record_manifest(session, round_id, it.id)
     fact = {**made.fact, "report": report, "unchanged": made.fact["artifact"] in registered}
     session.ledger.append(
         "training-run",
@@ -156,7 +159,8 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
 def offer(session: Session, withdrawal_id: int, round_id: int) -> None:
     fact = session.journal.get(delta_key(withdrawal_id, round_id))
     delta = DeltaId(fact["artifact"], fact["digest_root"])
-    session.consortium.offer(withdrawal_id, round_id, delta)
+    manifest = fact.get("manifest_root", NO_MANIFEST)
+    session.consortium.offer(withdrawal_id, round_id, delta, manifest)
 
 
 def deposit(session: Session, withdrawal_id: int, round_id: int) -> None:

@@ -15,8 +15,10 @@ from rescind.devnet_commands import devnet_app
 from rescind.evaluate_command import evaluate_app
 from rescind.founder_commands import admit_command, deploy_command
 from rescind.governance_commands import govern_app
+from rescind.ledger_commands import ledger_app
+from rescind.ledger_upkeep import upkeep_app
 from rescind.model_commands import ask_command, chat_command, export_command
-from rescind.organization_commands import ledger_app, org_app, withdraw_app
+from rescind.organization_commands import org_app, withdraw_app
 from rescind.verify_command import verify_command
 
 app = typer.Typer(
@@ -40,6 +42,7 @@ app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")
+ledger_app.add_typer(upkeep_app)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(devnet_app, name="devnet")
 

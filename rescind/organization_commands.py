@@ -1,4 +1,4 @@
-"""rescind org init, rescind withdraw request|status, rescind ledger show|verify"""
+"""rescind org init|sign, rescind withdraw request|status"""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from rescind.config import load_config
-from rescind.console import out, print_json, print_rows, reported_errors
+from rescind.console import out, print_json, reported_errors
 from rescind.daemon_commands import ConfigOption, JsonOption
-from rescind.exit_codes import LEDGER_UNSOUND
 from rescind.public_record import ContractsOption, RpcOption, RunArgument, open_record
 
 org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
 withdraw_app = typer.Typer(no_args_is_help=True, help="Take a contribution back.")
-ledger_app = typer.Typer(no_args_is_help=True, help="An organization's private ledger.")
 
 
 @org_app.command("init")
@@ -130,74 +128,3 @@ def withdraw_status(
 
     with reported_errors():
         show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)
-
-
-LedgerArgument = Annotated[Path, typer.Argument(help="The ledger's folder.")]
-KeyOption = Annotated[
-    Path | None, typer.Option("--key-file", help="Its key; else RESCIND_LEDGER_KEY.")
-]
-
-
-def _key_file(folder: Path, given: Path | None) -> Path | None:
-    beside = folder.parent / "ledger.key"
-    return given or (beside if beside.is_file() else None)
-
-
-@ledger_app.command("show")
-def ledger_show(
-    folder: LedgerArgument, key_file: KeyOption = None, as_json: JsonOption = False
-) -> None:
-    """Every record, decrypted."""
-    from ledger import Ledger, load_key
-
-    with reported_errors():
-        ledger = Ledger.open(folder, load_key(_key_file(folder, key_file)))
-        records = list(ledger.records())
-        columns = [("index", "index"), ("type", "type"), ("time", "time"), ("payload", "what")]
-        print_rows(records, columns, as_json=as_json)
-
-
-@ledger_app.command("verify")
-def ledger_verify(
-    folder: LedgerArgument,
-    key_file: KeyOption = None,
-    organization: Annotated[
-        str | None, typer.Option(help="Address whose anchor on chain to compare with.")
-    ] = None,
-    run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
-    rpc: RpcOption = None,
-    contracts: ContractsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Recompute everything from the entries; exit 30 and say where if anything was changed."""
-    from ledger import Ledger, LedgerDamaged, load_key
-
-    with reported_errors():
-        anchors: list[tuple[int, str]] = []
-        if organization is not None:
-            anchor = open_record(run, rpc, contracts).anchor(organization)
-            anchors = [(anchor.size, anchor.root)] if anchor.size else []
-        try:
-            report = Ledger.open(folder, load_key(_key_file(folder, key_file))).verify(anchors)
-            problems = [(p.index, p.what) for p in report.problems]
-            size, root = report.size, report.root
-        except LedgerDamaged as error:
-            problems, size, root = [(None, str(error))], 0, ""
-        if as_json:
-            print_json(
-                {
-                    "sound": not problems,
-                    "size": size,
-                    "root": root,
-                    "anchors_compared": len(anchors),
-                    "problems": [{"index": i, "what": what} for i, what in problems],
-                }
-            )
-        elif problems:
-            for index, what in problems:
-                place = "log" if index is None else f"record {index}"
-                out.print(f"{place}: {what}", markup=False)
-        else:
-            out.print(f"sound: {size} records, root {root}")
-        if problems:
-            raise typer.Exit(LEDGER_UNSOUND)

@@ -1,136 +1,308 @@
+"""What a ledger does, on both databases."""
+
+import multiprocessing
 import os
+import random
 import signal
-import subprocess
 import sys
-import warnings
+import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import sqlalchemy as sql
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from pymerkle import InmemoryTree
-
+from adapters.errors import LedgerError
 from ledger import (
+    KeyProgram,
     Ledger,
     LedgerDamaged,
     LedgerKeyError,
+    LocalKey,
+    NewRecord,
+    Record,
+    RecordShredded,
+    Shredded,
     create_key,
     load_key,
     merkle,
+    schema,
 )
+from ledger.log import ClockWentBack
+from ledger.shredding import shred
 
 
-def brute_root(leaves: list[bytes]) -> bytes:
-    if len(leaves) == 1:
-        return leaves[0]
-    split = 1
-    while split * 2 < len(leaves):
-        split *= 2
-    return merkle.node_hash(brute_root(leaves[:split]), brute_root(leaves[split:]))
-
-
-@given(st.lists(st.binary(max_size=8), min_size=1, max_size=40), st.data())
-def test_roots_and_proofs_agree_with_brute_force(data: list[bytes], draw: st.DataObject) -> None:
-    leaves = [merkle.leaf_hash(item) for item in data]
-    subtree, size = merkle.subtrees_of(leaves), len(leaves)
-    root = merkle.root(size, subtree)
-    assert root == brute_root(leaves)
-    index = draw.draw(st.integers(0, size - 1))
-    proof = merkle.inclusion_proof(index, size, subtree)
-    assert merkle.verify_inclusion(leaves[index], index, size, proof, root)
-    assert not merkle.verify_inclusion(merkle.leaf_hash(b"other"), index, size, proof, root)
-    assert not merkle.verify_inclusion(leaves[index], index, size, [*proof, root], root)
-    first = draw.draw(st.integers(1, size))
-    path = merkle.consistency_proof(first, size, subtree)
-    assert merkle.verify_consistency(first, size, path, brute_root(leaves[:first]), root)
-    assert not merkle.verify_consistency(first, size, path, merkle.leaf_hash(b"other"), root)
-
-
-@given(st.lists(st.binary(min_size=1, max_size=8), min_size=1, max_size=30))
-def test_roots_agree_with_pymerkle(data: list[bytes]) -> None:
-    oracle = InmemoryTree(algorithm="sha256")
-    for item in data:
-        oracle.append_entry(item)
-    leaves = [merkle.leaf_hash(item) for item in data]
-    assert merkle.root(len(data), merkle.subtrees_of(leaves)) == oracle.get_root()
-
-
-def test_a_duplicated_last_leaf_is_another_tree() -> None:
-    leaves = [merkle.leaf_hash(bytes([n])) for n in range(3)]
-    doubled = [*leaves, leaves[-1]]
-    assert merkle.root(3, merkle.subtrees_of(leaves)) != merkle.root(4, merkle.subtrees_of(doubled))
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> bytes:
-    return create_key(tmp_path / "ledger.key")
-
-
-@pytest.fixture
-def filled(tmp_path: Path, key: bytes) -> Path:
-    with Ledger.create(tmp_path / "ledger", key) as ledger:
-        for number in range(7):
+def fill(where: Path | str, key: LocalKey, count: int = 7) -> Path | str:
+    with Ledger.create(where, key) as ledger:
+        for number in range(count):
             ledger.append("decision", {"round": number, "why": "secret reason"}, key=f"d/{number}")
-    return tmp_path / "ledger"
+    return where
 
 
-def test_an_idempotency_key_is_appended_once(filled: Path, key: bytes) -> None:
+@pytest.fixture
+def filled(where: Path | str, key: LocalKey) -> Path | str:
+    return fill(where, key)
+
+
+def test_an_idempotency_key_is_appended_once(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         again = ledger.append("decision", {"round": 99}, key="d/3")
         assert (again.index, again.new, ledger.size) == (3, False, 7)
         assert ledger.record(3).payload["round"] == 3
 
 
-def test_proofs_from_the_stored_tree_verify(filled: Path, key: bytes) -> None:
+def test_many_records_are_appended_at_once_or_not_at_all(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
-        extra = ledger.append("manifest", {"root": "00"})
+        new = [NewRecord("reward", {"round": n}, key=f"r/{n % 4}") for n in range(6)]
+        entries = ledger.append_all(new)
+        assert [it.index for it in entries] == [7, 8, 9, 10, 7, 8]
+        assert [it.new for it in entries] == [True] * 4 + [False] * 2
+        with pytest.raises(LedgerError, match="must say round"):
+            ledger.append_all([NewRecord("reward", {"round": 9}), NewRecord("reward", {})])
+        assert ledger.size == 11
+        assert ledger.verify().sound
+
+
+def test_records_are_found_by_type_and_subject(filled: Path | str, key: LocalKey) -> None:
+    with Ledger.open(filled, key) as ledger:
+        for number in range(600):
+            who = f"person {number % 3}"
+            ledger.append("consent", {"event": "given", "n": number}, subject=who)
+        of_one = list(ledger.records(subject="person 1"))
+        assert [it.payload["n"] for it in of_one if isinstance(it, Record)] == list(
+            range(1, 600, 3)
+        )
+        assert len(list(ledger.records("decision"))) == 7
+        assert len(list(ledger.records("reward"))) == 0
+        assert len(list(ledger.records(subject="nobody known"))) == 0
+        assert len(list(ledger.records(start=605))) == 2
+
+
+def test_proofs_from_the_stored_tree_verify(filled: Path | str, key: LocalKey) -> None:
+    with Ledger.open(filled, key) as ledger:
+        extra = ledger.append("reward", {"round": 0})
         proof = ledger.inclusion_proof(extra.index, 8)
         assert merkle.verify_inclusion(extra.leaf_hash, extra.index, 8, proof, ledger.root())
         path = ledger.consistency_proof(7, 8)
         assert merkle.verify_consistency(7, 8, path, ledger.root(7), ledger.root())
 
 
-def test_nothing_is_readable_without_the_key(filled: Path, tmp_path: Path) -> None:
-    assert b"secret reason" not in (filled / "ledger.db").read_bytes()
-    other = create_key(tmp_path / "other.key")
-    with Ledger.open(filled, other) as ledger:
-        report = ledger.verify()
-    assert {problem.index for problem in report.problems} >= set(range(7))
+def test_another_key_does_not_open_it(filled: Path | str, key: LocalKey, tmp_path: Path) -> None:
+    with pytest.raises(LedgerKeyError, match="another ledger's"):
+        Ledger.open(filled, create_key(tmp_path / "other.key"))
 
 
-def test_a_sound_ledger_matches_its_anchors(filled: Path, key: bytes) -> None:
+def test_a_record_nobody_could_read_is_not_taken(filled: Path | str, key: LocalKey) -> None:
+    with Ledger.open(filled, key) as ledger:
+        with pytest.raises(LedgerError, match="one of backup, consent"):
+            ledger.append("gossip", {})
+        with pytest.raises(LedgerError, match="no JSON"):
+            ledger.append("reward", {"round": float("nan")})
+        with pytest.raises(LedgerError, match="no JSON"):
+            ledger.append("reward", {"round": object()})
+        assert ledger.size == 7
+
+
+def test_a_sound_ledger_matches_its_anchors(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         anchors = [(size, ledger.root(size).hex()) for size in (1, 5, 7)]
         assert ledger.verify(anchors).sound
-        assert not ledger.verify([(9, "00" * 32)]).sound
-        assert not ledger.verify([(5, "00" * 32)]).sound
+        [short] = ledger.verify([*anchors, (9, "00" * 32)]).problems
+        assert (short.what, short.since) == ("the chain anchors 9 entries, the ledger has 7", 7)
+        [forked] = ledger.verify([anchors[0], (5, "00" * 32)]).problems
+        assert (forked.what, forked.since) == ("the first 5 entries are not those anchored", 1)
 
 
-def test_every_flipped_byte_is_found(filled: Path, key: bytes) -> None:
+def test_a_clock_that_goes_back_is_refused_and_nothing_is_lost(
+    where: Path | str, key: LocalKey
+) -> None:
+    now = [1_800_000_000.0]
+    with Ledger.create(where, key, clock=lambda: now[0]) as ledger:
+        ledger.append("reward", {"round": 1})
+        now[0] -= 30
+        ledger.append("reward", {"round": 2})
+        assert ledger.record(1).time == 1_800_000_000
+        now[0] -= 86_400
+        with pytest.raises(ClockWentBack, match="set the clock"):
+            ledger.append("reward", {"round": 3})
+        assert ledger.size == 2
+        assert ledger.verify().sound
+
+
+def test_types_of_a_later_version_are_kept(filled: Path | str, key: LocalKey, monkeypatch) -> None:
+    from ledger import records
+
+    more = {**records.RECORD_TYPES, "of-the-future": records.RecordType(9)}
+    with Ledger.open(filled, key) as ledger:
+        for module in (records, sys.modules["ledger.log"]):
+            monkeypatch.setattr(module, "RECORD_TYPES", more)
+        ledger.append("of-the-future", {"what": "nobody knows"})
+        monkeypatch.undo()
+        found = ledger.record(7)
+        assert (found.type, found.schema, found.payload) == (
+            "of-the-future",
+            9,
+            {"what": "nobody knows"},
+        )
+        assert ledger.verify().sound
+
+
+def test_the_master_key_is_rotated_and_no_record_is_rewritten(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    new = create_key(tmp_path / "new.key")
+    with Ledger.open(filled, key) as ledger:
+        rows = entries_of(ledger)
+        key_rows = [bytes(it.wrapped) for it in table(ledger, schema.keys)]
+        root, signer = ledger.root(), str(ledger.key.verifier())
+        ledger.rotate(new)
+        assert entries_of(ledger) == rows
+        assert not {bytes(it.wrapped) for it in table(ledger, schema.keys)} & set(key_rows)
+        ledger.append("reward", {"round": 1})
+    with pytest.raises(LedgerKeyError):
+        Ledger.open(filled, key)
+    with Ledger.open(filled, new) as ledger:
+        assert (ledger.root(7), str(ledger.key.verifier())) == (root, signer)
+        assert ledger.record(3).payload["round"] == 3
+        assert ledger.verify().sound
+
+
+def test_a_key_can_stay_in_a_service(where: Path | str, tmp_path: Path) -> None:
+    program = tmp_path / "service"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import base64, hashlib, sys\n"
+        "data, context = base64.b64decode(sys.stdin.read()), sys.argv[2].encode()\n"
+        "pad = hashlib.shake_256(b'not a real cipher' + context).digest(len(data))\n"
+        "sys.stdout.write(base64.b64encode(bytes(a ^ b for a, b in zip(data, pad))).decode())\n"
+    )
+    program.chmod(0o700)
+    fill(where, load_key(None, [str(program)]), 3)  # type: ignore[arg-type]
+    with Ledger.open(where, KeyProgram((str(program),))) as ledger:
+        assert ledger.verify().sound
+    program.write_text("#!/bin/sh\necho the service is away >&2\nexit 7\n")
+    with pytest.raises(LedgerKeyError, match="failed with 7: the service is away"):
+        Ledger.open(where, KeyProgram((str(program),)))
+    with pytest.raises(LedgerKeyError, match="cannot be run"):
+        Ledger.open(where, KeyProgram((str(tmp_path / "none"),)))
+
+
+def test_the_tables_are_those_that_the_code_knows(where: Path | str, key: LocalKey) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    from ledger.database import _MIGRATIONS
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.REVISION
+    with Ledger.create(where, key) as ledger, ledger.database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+
+
+def test_a_database_of_another_version_is_refused(filled: Path | str, key: LocalKey) -> None:
+    with Ledger.open(filled, key) as ledger, ledger.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(LedgerError, match="has schema 9999"):
+        Ledger.open(filled, key)
+
+
+def test_no_ledger_and_two_ledgers_are_clear_errors(where: Path | str, key: LocalKey) -> None:
+    with pytest.raises(LedgerError, match="rescind ledger init"):
+        Ledger.open(where, key)
+    Ledger.create(where, key).close()
+    with pytest.raises(LedgerError, match="holds a ledger already"):
+        Ledger.create(where, key)
+
+
+CHANGES = {
+    "a payload": ("UPDATE entries SET box = :junk WHERE position = 3", 3),
+    "a leaf": ("UPDATE entries SET leaf = :junk WHERE position = 3", 3),
+    "a data key": ("UPDATE entries SET wrapped = :junk WHERE position = 3", 3),
+    "an idempotency key": ("UPDATE entries SET once = 'other' WHERE position = 3", 3),
+    "the key of an entry": ("UPDATE entries SET key = 'other' WHERE position = 3", 3),
+    "a deleted entry": ("DELETE FROM entries WHERE position = 3", 3),
+    "a deleted last entry": ("DELETE FROM entries WHERE position = 6", None),
+    "a node": ("UPDATE nodes SET hash = :junk WHERE level = 1 AND place = 1", 2),
+    "a leaf's node": ("UPDATE nodes SET hash = :junk WHERE level = 0 AND place = 3", 3),
+    "a lacking node": ("DELETE FROM nodes WHERE level = 1 AND place = 1", 2),
+    "a node too many": ("INSERT INTO nodes VALUES (1, 3, :junk)", None),
+    "a wrapped key": ("UPDATE keys SET wrapped = :junk", None),
+    "the category of a key": ("UPDATE keys SET category = 'reward'", None),
+    "the subject of a key": ("UPDATE keys SET subject = 'other'", None),
+    "a destroyed key": ("DELETE FROM keys", 0),
+    "the size": ("UPDATE log SET size = 6", None),
+    "the time": ("UPDATE log SET time = 0", None),
+    "the number of changes": ("UPDATE log SET changes = changes + 1", None),
+    "the mac": ("UPDATE log SET mac = :junk", None),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_whatever_is_changed_in_the_tables_is_found_and_located(
+    filled: Path | str, key: LocalKey, what: str
+) -> None:
+    statement, index = CHANGES[what]
+    with Ledger.open(filled, key) as ledger:
+        assert ledger.verify().sound
+        with ledger.database.writing() as connection:
+            values = {"junk": b"j" * 32} if ":junk" in statement else {}
+            connection.execute(sql.text(statement), values)
+        problems = ledger.verify().problems
+        assert index in [it.index for it in problems], [it.what for it in problems]
+
+
+def test_secrets_that_were_changed_do_not_open(filled: Path | str, key: LocalKey) -> None:
+    with Ledger.open(filled, key) as ledger, ledger.database.writing() as connection:
+        connection.execute(schema.log.update().values(secrets=b"j" * 80))
+    with pytest.raises(LedgerKeyError):
+        Ledger.open(filled, key)
+
+
+def test_every_flipped_byte_of_the_file_is_found(tmp_path: Path, key: LocalKey) -> None:
+    folder = tmp_path / "ledger"
+    fill(folder, key)
     for name in ("ledger.db", "ledger.seal"):
-        path = filled / name
+        path = folder / name
         original = path.read_bytes()
         step = max(1, len(original) // 150)
-        places = range(0, len(original), step)
-        for place in places:
+        for place in range(0, len(original), step):
             path.write_bytes(
                 original[:place] + bytes([original[place] ^ 0x01]) + original[place + 1 :]
             )
-            assert not _sound(filled, key), f"{name}: byte {place} was changed unnoticed"
-            (filled / "ledger.db-wal").unlink(missing_ok=True)
-            (filled / "ledger.db-shm").unlink(missing_ok=True)
+            assert not _sound(folder, key), f"{name}: byte {place} was changed unnoticed"
+            (folder / "ledger.db-wal").unlink(missing_ok=True)
+            (folder / "ledger.db-shm").unlink(missing_ok=True)
         path.write_bytes(original)
-    assert _sound(filled, key)
+    assert _sound(folder, key)
 
 
-def _sound(folder: Path, key: bytes) -> bool:
+def test_a_flipped_byte_that_sqlite_does_not_read_is_located(tmp_path: Path, key: LocalKey) -> None:
+    folder = tmp_path / "ledger"
+    fill(folder, key, 200)
+    path = folder / "ledger.db"
+    content = bytearray(path.read_bytes())
+    place = content.index(bytes(64), 2**16)
+    content[place + 8] ^= 1
+    path.write_bytes(content)
+    with Ledger.open(folder, key) as ledger:
+        whats = [it.what for it in ledger.verify().problems]
+    first = place // 2**16 * 2**16
+    assert (
+        f"bytes {first} to {first + 2**16 - 1} of ledger.db are not those that were sealed" in whats
+    )
+
+
+def _sound(folder: Path, key: LocalKey) -> bool:
     try:
-        return Ledger.open(folder, key).verify().sound
-    except LedgerDamaged:
+        ledger = Ledger.open(folder, key)
+    except (LedgerDamaged, LedgerError):
         return False
+    try:
+        return ledger.verify().sound
+    finally:
+        ledger.database.engine.dispose()
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -140,37 +312,105 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerKeyError, match="chmod 600"):
         load_key(path)
     path.chmod(0o600)
-    assert len(load_key(path)) == 32
+    assert load_key(path) == load_key(path)
 
 
-_APPENDER = """
-import sys
-import warnings
-from pathlib import Path
-from ledger import Ledger, load_key
-ledger = Ledger.open(Path(sys.argv[1]), load_key(Path(sys.argv[2])))
-number = 0
-while True:
-    ledger.append("decision", {"round": number}, key=f"k/{number}")
-    print(number, flush=True)
-    number += 1
-"""
+def append_for_ever(where: str, key_file: str, writer: str, acknowledged) -> None:
+    with Ledger.open(where, load_key(Path(key_file))) as ledger:
+        number = 0
+        while True:
+            fact = {"round": number, "writer": writer}
+            ledger.append("decision", fact, key=f"{writer}/{number}")
+            acknowledged.send(number)
+            number += 1
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, key: bytes) -> None:
-    Ledger.create(tmp_path / "l", key).close()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _APPENDER, str(tmp_path / "l"), str(tmp_path / "ledger.key")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-    )
-    assert process.stdout is not None
-    acknowledged = [int(process.stdout.readline()) for _ in range(25)][-1]
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    with Ledger.open(tmp_path / "l", key) as ledger:
-        assert ledger.size > acknowledged
+@pytest.mark.parametrize("seconds", [0.3, 0.45])
+def test_concurrent_writers_lose_nothing_when_one_is_killed(
+    where: Path | str, key: LocalKey, tmp_path: Path, seconds: float
+) -> None:
+    Ledger.create(where, key).close()
+    context = multiprocessing.get_context("forkserver")
+    writers = {}
+    for name in ("a", "b", "c"):
+        ours, theirs = context.Pipe(duplex=False)
+        arguments = (str(where), str(tmp_path / "ledger.key"), name, theirs)
+        process = context.Process(target=append_for_ever, args=arguments)
+        process.start()
+        writers[name] = (process, ours)
+    for _, ours in writers.values():
+        assert ours.poll(60)
+    time.sleep(seconds)
+    heard = {}
+    for name, (process, ours) in writers.items():
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        heard[name] = 0
+        while ours.poll():
+            try:
+                heard[name] = ours.recv()
+            except EOFError:
+                break
+    with Ledger.open(where, key) as ledger:
         assert ledger.verify().sound
-        assert [r.payload["round"] for r in ledger.records()] == list(range(ledger.size))
+        found: dict[str, list[int]] = {name: [] for name in writers}
+        for record in ledger.records():
+            assert isinstance(record, Record)
+            found[record.payload["writer"]].append(record.payload["round"])
+        for name, numbers in found.items():
+            assert numbers == list(range(len(numbers)))
+            assert len(numbers) > heard[name]
+
+
+def table(ledger: Ledger, one: sql.Table) -> list:
+    with ledger.database.reading() as connection:
+        return list(connection.execute(sql.select(one)).all())
+
+
+def entries_of(ledger: Ledger) -> list:
+    return [tuple(it) for it in sorted(table(ledger, schema.entries), key=lambda it: it.position)]
+
+
+def test_a_shredded_subject_is_gone_and_every_proof_is_valid(
+    where: Path | str, key: LocalKey
+) -> None:
+    dice = random.Random(0)
+    with Ledger.create(where, key) as ledger:
+        for number in range(30):
+            who = dice.choice(["Ada", "Bela", None])
+            ledger.append("consent", {"event": "given", "n": number}, subject=who)
+            ledger.append("decision", {"round": number}, subject=who)
+        size, root, note = ledger.size, ledger.root(), str(ledger.checkpoint())
+        mine = [it.index for it in ledger.records(subject="Ada")]
+        done = shred(ledger, "Ada", "she asked for it")
+        assert (done.records, done.keys, done.tombstone) == (len(mine), 2, size)
+        assert (ledger.root(size), str(ledger.checkpoint(size))) == (root, note)
+        assert ledger.verify([(size, root.hex())]).sound
+        assert list(ledger.records(subject="Ada")) == []
+        gone = [it.index for it in ledger.records() if isinstance(it, Shredded)]
+        assert gone == mine
+        with pytest.raises(RecordShredded, match="its key is destroyed"):
+            ledger.record(mine[0])
+        with pytest.raises(RecordShredded, match="nobody can prove"):
+            ledger.prove(mine[0])
+        tombstone = ledger.record(size).payload
+        assert tombstone["records"] == len(mine)
+        assert "Ada" not in str(tombstone)
+        again = shred(ledger, "Ada")
+        assert (again.records, again.tombstone) == (0, None)
+        ledger.append("consent", {"event": "withdrawn"}, subject="Ada")
+        assert shred(ledger, "Ada").records == 1
+        assert ledger.verify().sound
+
+
+def test_keys_that_vanish_without_a_tombstone_are_noticed(where: Path | str, key: LocalKey) -> None:
+    with Ledger.create(where, key) as ledger:
+        ledger.append("consent", {"event": "given"}, subject="Ada")
+        ledger.append("consent", {"event": "given"}, subject="Bela")
+        with ledger.database.writing() as connection:
+            mine = schema.keys.c.subject == ledger.keyring.secrets.subject("Ada")
+            connection.execute(schema.keys.delete().where(mine))
+            connection.execute(schema.entries.update().values(box=None, wrapped=None))
+        found = [it.what for it in ledger.verify().problems if it.index == 0]
+        assert found == ["its key is gone, and no tombstone says so (1 records under it)"]

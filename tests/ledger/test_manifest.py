@@ -21,7 +21,7 @@ rows = st.lists(st.tuples(names, st.binary(max_size=3)), max_size=12)
 @settings(max_examples=40)
 @given(rows, names, st.binary(max_size=3))
 def test_a_proof_says_what_is_so(held: list[tuple[str, bytes]], who: str, what: bytes) -> None:
-    manifest = Manifest(held, SECRET)
+    manifest = Manifest.of(held, SECRET)
     there = check(manifest.commitment, manifest.prove(who), who)
     assert there == any(subject == who for subject, _ in held)
     proof = ManifestProof.from_json(json.loads(json.dumps(manifest.prove(who, what).to_json())))
@@ -29,17 +29,17 @@ def test_a_proof_says_what_is_so(held: list[tuple[str, bytes]], who: str, what: 
 
 
 def test_order_and_repetition_do_not_matter() -> None:
-    again = Manifest([*reversed(ROWS), ROWS[0]], SECRET)
-    assert again.commitment == Manifest(ROWS, SECRET).commitment
-    assert again.commitment != Manifest(ROWS, b"\x08" * 32).commitment
-    assert again.commitment != Manifest(ROWS[1:], SECRET).commitment
+    again = Manifest.of([*reversed(ROWS), ROWS[0]], SECRET)
+    assert again.commitment == Manifest.of(ROWS, SECRET).commitment
+    assert again.commitment != Manifest.of(ROWS, b"\x08" * 32).commitment
+    assert again.commitment != Manifest.of(ROWS[1:], SECRET).commitment
 
 
 def test_presence_cannot_be_denied_nor_absence_made_up() -> None:
-    manifest = Manifest(ROWS, SECRET)
+    manifest = Manifest.of(ROWS, SECRET)
     gone, there = manifest.prove("nobody"), manifest.prove("person 1")
     # Whoever holds the secret can prove any leaf; no choice of leaves denies who is there.
-    every = [Manifest(ROWS, SECRET).prove(*row).leaves[0] for row in ROWS]
+    every = [Manifest.of(ROWS, SECRET).prove(*row).leaves[0] for row in ROWS]
     ordered = sorted(every, key=lambda it: it.index)
     assert [it.index for it in ordered] == list(range(12))
     choices = [(), *((it,) for it in ordered), *pairwise(ordered)]
@@ -67,13 +67,13 @@ def test_presence_cannot_be_denied_nor_absence_made_up() -> None:
     ],
 )
 def test_a_changed_proof_is_refused(change: dict[str, object]) -> None:
-    manifest = Manifest(ROWS, SECRET)
+    manifest = Manifest.of(ROWS, SECRET)
     with pytest.raises(ProofInvalid):
         check(manifest.commitment, replace(manifest.prove("nobody"), **change), "nobody")
 
 
 def test_a_proof_about_one_subject_does_not_let_another_be_found() -> None:
-    proof = Manifest(ROWS, SECRET).prove("nobody")
+    proof = Manifest.of(ROWS, SECRET).prove("nobody")
     shown = json.dumps(proof.to_json())
     for number in range(4):
         known = output(VrfKey(SECRET).prove(f"person {number}".encode()))

@@ -1,0 +1,28 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import LocalKey, create_key
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed: its half of the ledger's tests is left out")
+    with postgres.running() as found:
+        yield found
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a ledger may be made: every test that takes it runs on both databases."""
+    if request.param == "sqlite":
+        return tmp_path / "ledger"
+    return str(request.getfixturevalue("cluster").new())
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> LocalKey:
+    return create_key(tmp_path / "ledger.key")

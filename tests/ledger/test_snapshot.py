@@ -1,0 +1,129 @@
+"""Exports, backups and what is brought back from them, between both databases."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import LedgerError
+from ledger import Ledger, LedgerKeyError, LocalKey, Shredded, create_key, snapshot
+from ledger.shredding import backups, shred
+
+
+@pytest.fixture
+def filled(where: Path | str, key: LocalKey) -> Path | str:
+    with Ledger.create(where, key) as ledger:
+        for number in range(40):
+            who = ("Ada", "Bela", None)[number % 3]
+            ledger.append(
+                "consent", {"event": "given", "n": number}, subject=who, key=f"k/{number}"
+            )
+        shred(ledger, "Bela")
+    return where
+
+
+def test_what_is_brought_back_is_the_same_log(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        kept = snapshot.write(ledger, tmp_path / "kept")
+        facts = (ledger.id, ledger.size, ledger.root(), str(ledger.checkpoint()))
+        records = list(ledger.records())
+    assert (kept.size, kept.root) == (41, facts[2].hex())
+    report = snapshot.load(tmp_path / "kept", tmp_path / "again", key, [(41, kept.root)])
+    assert (report.sound, report.size, report.root) == (True, 41, kept.root)
+    with Ledger.open(tmp_path / "again", key) as ledger:
+        assert (ledger.id, ledger.size, ledger.root(), str(ledger.checkpoint())) == facts
+        assert list(ledger.records()) == records
+        again = ledger.append("consent", {"event": "given"}, key="k/3")
+        assert (again.index, again.new) == (3, False)
+        ledger.append("consent", {"event": "given"}, subject="Ada")
+        assert ledger.verify().sound
+
+
+def test_a_ledger_moves_to_the_other_database(
+    filled: Path | str, key: LocalKey, tmp_path: Path, cluster
+) -> None:
+    other = tmp_path / "file" if isinstance(filled, str) else cluster.new()
+    with Ledger.open(filled, key) as ledger:
+        snapshot.write(ledger, tmp_path / "kept")
+        records = list(ledger.records())
+    snapshot.load(tmp_path / "kept", other, key)
+    with Ledger.open(other, key) as ledger:
+        assert list(ledger.records()) == records
+
+
+def test_a_state_older_than_the_anchor_is_refused_and_leaves_nothing(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        snapshot.write(ledger, tmp_path / "old")
+        ledger.append("reward", {"round": 9})
+        anchor = (ledger.size, ledger.root().hex())
+    with pytest.raises(snapshot.SnapshotOld, match=r"holds 41 records and the chain anchors 42"):
+        snapshot.load(tmp_path / "old", tmp_path / "again", key, [anchor])
+    with pytest.raises(snapshot.SnapshotInvalid, match="not those anchored"):
+        snapshot.load(tmp_path / "old", tmp_path / "again", key, [(40, "00" * 32)])
+    with pytest.raises(LedgerError, match="no ledger"):
+        Ledger.open(tmp_path / "again", key)
+
+
+def test_a_backup_does_not_bring_back_who_was_shredded_since(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        near, far = tmp_path / "near", tmp_path / "far"
+        for folder in (near, far):
+            made = snapshot.write(ledger, folder)
+            told = {"path": str(folder), "size": made.size, "root": made.root}
+            ledger.append("backup", told)
+        assert backups(ledger) == [near, far]
+        far.rename(tmp_path / "taken away")
+        before = (near / "entries.jsonl").read_bytes()
+        done = shred(ledger, "Ada")
+        assert (done.cleaned, done.out_of_reach) == ((str(near),), (str(far),))
+        assert (near / "entries.jsonl").read_bytes() == before
+        again = shred(ledger, "Ada")
+        assert again.cleaned == (str(near),)
+    snapshot.load(near, tmp_path / "again", key)
+    with Ledger.open(tmp_path / "again", key) as ledger:
+        gone = [it.index for it in ledger.records() if isinstance(it, Shredded)]
+        assert set(range(0, 40, 3)) < set(gone)
+        assert ledger.record(41).type == "tombstone"
+        assert ledger.verify().sound
+
+
+def test_whatever_is_damaged_in_a_snapshot_is_an_error(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        snapshot.write(ledger, tmp_path / "kept")
+    for number, path in enumerate(sorted((tmp_path / "kept").iterdir())):
+        original = path.read_bytes()
+        for cut in (0, len(original) // 2, len(original) - 1):
+            path.write_bytes(original[:cut])
+            with pytest.raises(LedgerError):
+                snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{cut}", key)
+        step = max(1, len(original) // 25)
+        for place in range(0, len(original), step):
+            path.write_bytes(
+                original[:place] + bytes([original[place] ^ 1]) + original[place + 1 :]
+            )
+            with pytest.raises(LedgerError):
+                snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{place}", key)
+        path.write_bytes(original)
+    with pytest.raises(LedgerKeyError):
+        snapshot.load(tmp_path / "kept", tmp_path / "x", create_key(tmp_path / "other.key"))
+    with pytest.raises(snapshot.SnapshotInvalid, match="no snapshot in"):
+        snapshot.load(tmp_path, tmp_path / "x", key)
+    document = json.loads((tmp_path / "kept" / "log.json").read_bytes())
+    (tmp_path / "kept" / "log.json").write_text(json.dumps(document | {"format": "other/9"}))
+    with pytest.raises(snapshot.SnapshotInvalid, match="'other/9' is not"):
+        snapshot.load(tmp_path / "kept", tmp_path / "x", key)
+
+
+def test_a_folder_that_is_not_empty_is_not_written_to(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger, pytest.raises(LedgerError, match="is not empty"):
+        snapshot.write(ledger, tmp_path)

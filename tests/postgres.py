@@ -1,0 +1,85 @@
+"""A PostgreSQL of one's own for tests, on a free port of loopback; run by `postgres` where one is root."""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.consortium import free_port
+
+
+def binaries() -> Path | None:
+    """The newest that is installed, on the PATH or where Debian has them."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    found = shutil.which("initdb")
+    folders = [*([Path(found).resolve().parent] if found else []), *reversed(debian)]
+    return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    folder: Path
+    port: int
+
+    def new(self) -> str:
+        """URL of a new, empty database."""
+        name = f"ledger_{secrets.token_hex(6)}"
+        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "rescind", name)
+        return f"postgresql://rescind@127.0.0.1:{self.port}/{name}"
+
+    def run(self, program: str, *words: str) -> None:
+        tools = binaries()
+        assert tools is not None
+        done = subprocess.run(
+            [tools / program, *words],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **_user(),
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def running() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="rescind-postgres-"))
+    cluster = Cluster(folder / "data", free_port())
+    try:
+        if user := _user():
+            shutil.chown(folder, user["user"])
+        cluster.run(
+            "initdb",
+            "-D",
+            str(cluster.folder),
+            "-U",
+            "rescind",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        )
+        options = f"-p {cluster.port} -h 127.0.0.1 -k {folder}"
+        log = str(folder / "log")
+        cluster.run("pg_ctl", "-D", str(cluster.folder), "-o", options, "-l", log, "-w", "start")
+        try:
+            yield cluster
+        finally:
+            cluster.run("pg_ctl", "-D", str(cluster.folder), "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user() -> dict[str, str]:
+    """PostgreSQL does not run as root."""
+    if os.geteuid():
+        return {}
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return {"user": "postgres" if "postgres" in known else "nobody"}
