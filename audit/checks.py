@@ -58,10 +58,9 @@ def deployment_block_hash(consortium: Consortium) -> str:
     """Raises VerificationError when the chain has no such block."""
     number = consortium.deployment.block
     try:
-        block = consortium.chain.ask(lambda: consortium.chain.web3.eth.get_block(number))
+        return consortium.chain.block_hash(number)
     except BlockNotFound as error:
         raise VerificationError(f"the chain has no block {number}") from error
-    return "0x" + bytes(block["hash"]).hex()
 
 
 def check_chain(consortium: Consortium, block_hash: str) -> str:

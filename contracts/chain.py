@@ -69,6 +69,11 @@ class Chain:
             return "latest"
         return max(0, self.ask(lambda: int(self.web3.eth.block_number)) - self.confirmations)
 
+    def block_hash(self, number: int) -> str:
+        """Hexadecimal, 0x in front. Raises web3's BlockNotFound."""
+        block = self.ask(lambda: self.web3.eth.get_block(number))
+        return "0x" + bytes(block["hash"]).hex()
+
     def nonce(self, address: str) -> int:
         """Of the next transaction."""
         return self.ask(

@@ -127,7 +127,10 @@ def make_consortium(
     )
     aggregator = _identity(run.aggregator, "aggregator", authority, where.hosts)
     founder = Account.create(run.root / "founder" / "keystore.json", secrets.token_hex(16))
-    auditors = [_auditor(run.auditor(number)) for number in range(1, AUDITORS + 1)]
+    auditors = [
+        _identity(run.auditor(number), f"auditor {number}", authority).address
+        for number in range(1, AUDITORS + 1)
+    ]
     members = {name: _identity(run.organization(name), name, authority) for name in data}
     for address in (founder.address, aggregator.address, *(m.address for m in members.values())):
         chain.web3.provider.make_request("anvil_setBalance", [address, hex(1000 * ETHER)])  # type: ignore[arg-type]
@@ -175,17 +178,6 @@ def _identity(
         return Identity(load_account(folder).address, fingerprint(pem))
     address, request = make_identity(folder, name, hosts)
     return Identity(address, take_certificate(folder, authority.issue(request), authority.pem))
-
-
-def _auditor(folder: Path) -> str:
-    """An auditor has a key to attest with, and no node."""
-    if not (folder / "keystore.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        password = secrets.token_urlsafe(24)
-        (folder / "password").touch(mode=0o600)
-        (folder / "password").write_text(f"{password}\n", encoding="utf-8")
-        Account.create(folder / "keystore.json", password)
-    return load_account(folder).address
 
 
 def _settings(

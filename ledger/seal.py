@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ledger.blocks import BLOCK, macs_of
 from ledger.database import FILE, SEAL, Database
 from ledger.head import read_head
 from ledger.keyring import Secrets
 from ledger.records import canonical
-
-_BLOCK = 2**16
 
 
 class Seal:
@@ -32,7 +31,7 @@ class Seal:
         if not self._database.fold():
             return
         changes = self._changes()
-        text = {"changes": changes, "blocks": list(self._blocks(changes))}
+        text = {"changes": changes, "blocks": self._blocks(changes)}
         sealed = canonical({**text, "mac": self._secrets.mac(text).hex()})
         replace_file(self._path, sealed)
 
@@ -58,13 +57,13 @@ class Seal:
         if known["changes"] > changes:
             yield f"{FILE} has seen {changes} changes, {SEAL} is of {known['changes']}: it is an older state"
             return
-        found = list(self._blocks(changes))
+        found = self._blocks(changes)
         if len(found) != len(known["blocks"]):
             yield f"{FILE} has {len(found)} blocks of 64 KiB, {len(known['blocks'])} were sealed"
         for place, (now, before) in enumerate(zip(found, known["blocks"], strict=False)):
             if now != before:
-                first = place * _BLOCK
-                yield f"bytes {first} to {first + _BLOCK - 1} of {FILE} are not those that were sealed"
+                first = place * BLOCK
+                yield f"bytes {first} to {first + BLOCK - 1} of {FILE} are not those that were sealed"
 
     def _parse(self, content: bytes) -> dict[str, Any] | None:
         try:
@@ -79,15 +78,8 @@ class Seal:
         with self._database.reading() as connection:
             return read_head(connection).changes
 
-    def _blocks(self, changes: int) -> Iterator[str]:
-        with self._database.file.open("rb") as file:
-            place = 0
-            while block := file.read(_BLOCK):
-                head = f"seal|{changes}|{place}|".encode()
-                mac = hmac.new(self._secrets.hashing, head, "sha256")
-                mac.update(block)
-                yield mac.hexdigest()[:32]
-                place += 1
+    def _blocks(self, changes: int) -> list[str]:
+        return macs_of(self._database.file, self._secrets.hashing, f"seal|{changes}")
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -49,15 +49,35 @@ class EngineSection(Section):
         return self.model_dump(exclude={"processes", "checkpoint_steps"})
 
 
+class ServeSection(Section):
+    """`listen`: HOST:PORT, mutual TLS. `disclose`: types of records that auditors are shown; a manifest
+    holds the secret with which names can be tried, a backup the paths of this machine."""
+
+    listen: str
+    disclose: tuple[str, ...] = (
+        "consent",
+        "decision",
+        "disclosure",
+        "privacy-budget",
+        "reward",
+        "tombstone",
+        "training-run",
+        "withdrawal",
+    )
+
+
 class LedgerSection(Section):
     """`dir`, or `url` of a PostgreSQL database. `key_program`: asks a key management service
-    (docs/ledger.md). `anchor_seconds`: between anchors when no round writes one."""
+    (docs/ledger.md). `anchor_seconds`: between anchors when no round writes one. `serve`: answer auditors and other
+    organizations. `witnesses`: HOST:PORT of nodes that are to cosign each anchored checkpoint."""
 
     dir: Path | None = None
     url: str | None = None
     key_file: Path | None = None
     key_program: tuple[str, ...] = ()
     anchor_seconds: Annotated[float, Field(ge=1)] = 3600.0
+    serve: ServeSection | None = None
+    witnesses: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

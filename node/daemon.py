@@ -12,6 +12,7 @@ from adapters.errors import RescindError
 from contracts import ChainUnavailable, ContractRefused, Member, MemberStatus, RoundState
 from node import settle, tasks, updates, watch, withdrawals
 from node.config import NodeConfig
+from node.disclosing import served
 from node.session import NotCarriedOut, Session, load_account, open_consortium, open_session
 from node.state import Plan, Step, View, plan
 from protocol import AggregatorUnavailable, Journal
@@ -22,7 +23,9 @@ _PATIENT = 5
 
 def run(config: NodeConfig, stop: threading.Event) -> None:
     """Until `stop` is set. Raises RescindError for what is wrong at the start."""
-    with open_session(config, stop) as session:
+    with open_session(config, stop) as session, served(session) as port:
+        if port is not None:
+            structlog.get_logger().info("ledger served", port=port)
         Node(session).run()
 
 

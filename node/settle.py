@@ -9,6 +9,7 @@ import numpy as np
 from adapters import ArtifactMalformed, block, decode, owner, split_owner
 from agents import Observation, Outcome
 from contracts import NO_ADAPTER, MemberStatus
+from node.disclosing import have_cosigned
 from node.engine import spent
 from node.rounds import start_from
 from node.session import Session
@@ -106,6 +107,7 @@ def anchor(session: Session) -> None:
     known = session.consortium.anchor(session.me)
     if size and (known.size, known.root) != (size, root):
         session.consortium.write_anchor(size, root)
+        have_cosigned(session)
     session.ledger.write_seal()
     publish_privacy(session)
 

@@ -8,7 +8,10 @@ from protocol.errors import (
     BadSignature,
     CertificateProblem,
     DeltaRefused,
+    NodeUnavailable,
     NotAMember,
+    NotAnAuditor,
+    NotDisclosed,
     NotPublished,
     ReusedNonce,
     StatisticsRefused,
@@ -24,6 +27,7 @@ from protocol.identity import (
     signing_request,
 )
 from protocol.journal import Journal
+from protocol.ledgers import LedgerClient, LedgerHandler, Question, ToCosign, serve_ledger
 from protocol.server import (
     AggregatorHandler,
     Description,
@@ -34,6 +38,7 @@ from protocol.server import (
 )
 from protocol.signing import (
     attestation_typed_data,
+    disclosure_typed_data,
     domain,
     fisher_typed_data,
     offer_typed_data,
@@ -57,9 +62,15 @@ __all__ = [
     "Description",
     "IdentitySettings",
     "Journal",
+    "LedgerClient",
+    "LedgerHandler",
     "Manifest",
+    "NodeUnavailable",
     "NotAMember",
+    "NotAnAuditor",
+    "NotDisclosed",
     "NotPublished",
+    "Question",
     "ReusedNonce",
     "Section",
     "StatisticsRefused",
@@ -67,10 +78,12 @@ __all__ = [
     "SubmittedOffer",
     "SubmittedUpdate",
     "TlsFiles",
+    "ToCosign",
     "TooManyUploads",
     "WrongHash",
     "WrongPhase",
     "attestation_typed_data",
+    "disclosure_typed_data",
     "domain",
     "fingerprint",
     "fisher_typed_data",
@@ -79,6 +92,7 @@ __all__ = [
     "offer_typed_data",
     "recover_signer",
     "serve",
+    "serve_ledger",
     "sign_typed",
     "signing_request",
     "split",

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
-
-import grpc
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
-
 from adapters import Digest
-from protocol.errors import CODE_KEY, AggregatorUnavailable, BadMessage, class_of
+from protocol.calling import Caller
+from protocol.errors import AggregatorUnavailable, BadMessage
 from protocol.generated import rescind_pb2 as pb
 from protocol.generated import rescind_pb2_grpc as rpc
 from protocol.identity import TlsFiles
-from protocol.server import MESSAGE_BYTES, Description
+from protocol.server import Description
 from protocol.transfer import Manifest, check_chunk, id_from_wire, join, split
 
-_T = TypeVar("_T")
-CALL_SECONDS = 30.0
-"""Deadline of one call."""
 
-
-class AggregatorClient:
+class AggregatorClient(Caller):
     """Calls are tried again while the aggregator is away, for `patience` seconds in all."""
 
+    who, unavailable = "the aggregator", AggregatorUnavailable
+
     def __init__(self, address: str, tls: TlsFiles, *, patience: float = 20.0) -> None:
-        key, certificate, authority = tls.read()
-        self._address, self._patience = address, patience
-        self._channel = grpc.secure_channel(
-            address,
-            grpc.ssl_channel_credentials(authority, key, certificate),
-            options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES),
-            ],
-        )
-        self._stub = rpc.AggregatorStub(self._channel)  # type: ignore[no-untyped-call]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._channel.close()
+        super().__init__(address, tls, patience)
+        self._stub = rpc.AggregatorStub(self.channel)  # type: ignore[no-untyped-call]
 
     def describe(self) -> Description:
-        found: pb.Description = self._call(self._stub.Describe, pb.DescribeRequest())
+        found: pb.Description = self.call(self._stub.Describe, pb.DescribeRequest())
         return Description(
             id_from_wire(found.parameters_id),
             found.chain_id,
@@ -59,19 +34,19 @@ class AggregatorClient:
     def upload(self, data: bytes) -> Manifest:
         """Send what the aggregator lacks of an artifact; safe to repeat."""
         manifest, chunks = split(data)
-        lacking: pb.ChunkIds = self._call(self._stub.MissingChunks, manifest.to_wire())
+        lacking: pb.ChunkIds = self.call(self._stub.MissingChunks, manifest.to_wire())
         for chunk_id in lacking.chunk_ids:
             piece = chunks.get(chunk_id.hex())
             if piece is None:
                 raise BadMessage(
                     f"the aggregator asks for chunk {chunk_id.hex()}, not in the upload"
                 )
-            self._call(self._stub.PutChunk, pb.Chunk(chunk_id=chunk_id, data=piece))
+            self.call(self._stub.PutChunk, pb.Chunk(chunk_id=chunk_id, data=piece))
         return manifest
 
     def submit(self, round_id: int, manifest: Manifest, nonce: int, signature: bytes) -> None:
         """Say that an uploaded artifact is this organization's update; safe to repeat."""
-        self._call(
+        self.call(
             self._stub.SubmitUpdate,
             pb.SignedUpdate(
                 round_id=round_id, manifest=manifest.to_wire(), nonce=nonce, signature=signature
@@ -88,7 +63,7 @@ class AggregatorClient:
     ) -> None:
         """Hand in an uploaded delta that a withdrawal needs, and what its training came to; safe to
         repeat."""
-        self._call(
+        self.call(
             self._stub.SubmitOffered,
             pb.SignedOffer(
                 withdrawal_id=withdrawal_id,
@@ -104,44 +79,44 @@ class AggregatorClient:
         message = pb.SignedFisher(
             round_id=round_id, manifest=manifest.to_wire(), signature=signature
         )
-        self._call(self._stub.PostFisher, message)
+        self.call(self._stub.PostFisher, message)
 
     def fisher(self, model_id: int) -> str:
         """The id of the mean Fisher over the data of everybody in a model. Raises NotPublished while
         fewer than two organizations have posted theirs."""
-        reply: pb.ArtifactId = self._call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactId = self.call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
         return id_from_wire(reply.artifact_id)
 
     def replay_start(self, withdrawal_id: int, round_id: int) -> str:
         """The id of the adapter that a round of a replay starts from. Raises NotPublished while deltas
         of earlier rounds are lacking."""
         message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
-        reply: pb.ArtifactId = self._call(self._stub.GetReplayStart, message)
+        reply: pb.ArtifactId = self.call(self._stub.GetReplayStart, message)
         return id_from_wire(reply.artifact_id)
 
     def round_sums(self, model_id: int) -> list[str]:
         """Ids of the sum of each round in a model, ascending; round 0, the counter-deltas, first."""
-        reply: pb.ArtifactIds = self._call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactIds = self.call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
         return [id_from_wire(one) for one in reply.artifact_ids]
 
     def replay_sums(self, withdrawal_id: int, round_id: int) -> list[str]:
         """The same of what a round of a replay comes after. Raises NotPublished while deltas of earlier
         rounds are lacking."""
         message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
-        reply: pb.ArtifactIds = self._call(self._stub.GetReplaySums, message)
+        reply: pb.ArtifactIds = self.call(self._stub.GetReplaySums, message)
         return [id_from_wire(one) for one in reply.artifact_ids]
 
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
         """The bytes whose SHA-256 is `artifact_id`, nothing else."""
         wanted = bytes.fromhex(artifact_id)
-        reply = self._call(self._stub.GetManifest, pb.ArtifactId(artifact_id=wanted))
+        reply = self.call(self._stub.GetManifest, pb.ArtifactId(artifact_id=wanted))
         manifest = Manifest.from_wire(reply, max_bytes=max_bytes)
         if manifest.artifact_id != artifact_id:
             raise BadMessage(f"asked for {artifact_id}, was offered {manifest.artifact_id}")
         chunks: dict[str, bytes] = {}
         for chunk_id in manifest.chunk_ids:
             message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
-            chunk: pb.Chunk = self._call(self._stub.GetChunk, message)
+            chunk: pb.Chunk = self.call(self._stub.GetChunk, message)
             check_chunk(chunk_id, chunk.data)
             chunks[chunk_id] = chunk.data
         return join(manifest, chunks)
@@ -149,34 +124,8 @@ class AggregatorClient:
     def digest(self, root: str) -> Digest:
         """The digest with this Merkle root, nothing else."""
         message = pb.DigestRoot(root=bytes.fromhex(root))
-        reply: pb.DigestBytes = self._call(self._stub.GetDigest, message)
+        reply: pb.DigestBytes = self.call(self._stub.GetDigest, message)
         found = Digest.from_bytes(reply.data)
         if found.root != root:
             raise BadMessage(f"asked for digest {root}, was given {found.root}")
         return found
-
-    def _call(self, method: Callable[..., _T], message: Any) -> _T:
-        retrying = Retrying(
-            retry=retry_if_exception(_is_unavailable),
-            stop=stop_after_delay(self._patience),
-            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-            reraise=True,
-        )
-        try:
-            return retrying(method, message, timeout=CALL_SECONDS)
-        except grpc.RpcError as error:
-            raise self._translate(error) from error
-
-    def _translate(self, error: Any) -> Exception:
-        codes = dict(error.trailing_metadata() or ())
-        if CODE_KEY in codes:
-            return class_of(str(codes[CODE_KEY]))(error.details())
-        if _is_unavailable(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return AggregatorUnavailable(
-                f"the aggregator at {self._address} does not answer: {error.details()}"
-            )
-        return BadMessage(f"the aggregator at {self._address} failed: {error.details()}")
-
-
-def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE

@@ -17,6 +17,20 @@ class AggregatorUnavailable(WireError):
     code = "aggregator-unavailable"
 
 
+class NodeUnavailable(WireError):
+    code = "node-unavailable"
+
+
+class NotAnAuditor(WireError):
+    code = "not-an-auditor"
+
+
+class NotDisclosed(WireError):
+    """A record of a ledger that its organization does not show, or not yet."""
+
+    code = "not-disclosed"
+
+
 class NotAMember(WireError):
     code = "not-a-member"
 
@@ -67,6 +81,8 @@ class CertificateProblem(WireError):
 
 STATUS: dict[type[RescindError], grpc.StatusCode] = {
     NotAMember: grpc.StatusCode.PERMISSION_DENIED,
+    NotAnAuditor: grpc.StatusCode.PERMISSION_DENIED,
+    NotDisclosed: grpc.StatusCode.FAILED_PRECONDITION,
     BadSignature: grpc.StatusCode.PERMISSION_DENIED,
     WrongPhase: grpc.StatusCode.FAILED_PRECONDITION,
     NotPublished: grpc.StatusCode.NOT_FOUND,

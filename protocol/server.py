@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent import futures
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import grpc
-import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from adapters.errors import RescindError, WireError
-from protocol.errors import CODE_KEY, NotAMember, status_of
+from protocol.errors import NotAMember
 from protocol.generated import rescind_pb2 as pb
 from protocol.generated import rescind_pb2_grpc as rpc
-from protocol.identity import TlsFiles, fingerprint
-from protocol.transfer import CHUNK_BYTES, Manifest, check_chunk, id_from_wire
+from protocol.identity import TlsFiles
+from protocol.serving import answer, caller_fingerprint, start_server
+from protocol.transfer import Manifest, check_chunk, id_from_wire
 
-MESSAGE_BYTES = CHUNK_BYTES + 2**16
 _SERVICE = "rescind.v1.Aggregator"
 
 _Reply = TypeVar("_Reply")
@@ -90,32 +85,11 @@ class AggregatorHandler(Protocol):
 
 def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
     """A started server and its port. Raises WireError when the address cannot be bound."""
-    key, certificate, authority = tls.read()
-    server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=16),
-        options=[
-            ("grpc.max_receive_message_length", MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MESSAGE_BYTES),
-            ("grpc.so_reuseport", 0),
-        ],
-    )
-    rpc.add_AggregatorServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
-    checks = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    checks.set(_SERVICE, health_pb2.HealthCheckResponse.SERVING)
-    reflection.enable_server_reflection((_SERVICE, reflection.SERVICE_NAME), server)
-    credentials = grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=authority, require_client_auth=True
-    )
-    try:
-        port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise WireError(
-            f"cannot listen on {address}: is another process using it, or is it not an address of "
-            "this machine?"
-        ) from error
-    server.start()
-    return server, port
+
+    def add(server: grpc.Server) -> None:
+        rpc.add_AggregatorServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
+
+    return start_server(add, _SERVICE, address, tls)
 
 
 class _Servicer(rpc.AggregatorServicer):
@@ -239,22 +213,10 @@ class _Servicer(rpc.AggregatorServicer):
         return Manifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
 
     def _answer(self, context: Any, reply: Callable[[str], _Reply]) -> _Reply:
-        try:
-            return reply(self._caller(context))
-        except RescindError as error:
-            structlog.get_logger().warning("refused", code=error.code, reason=str(error))
-            context.set_trailing_metadata(((CODE_KEY, error.code),))
-            context.abort(status_of(error), str(error))
-        except Exception:
-            structlog.get_logger().exception("internal error")
-            context.abort(grpc.StatusCode.INTERNAL, "internal error, see the aggregator's log")
-        raise AssertionError("abort always raises")
+        return answer(context, lambda: reply(self._caller(context)))
 
     def _caller(self, context: Any) -> str:
-        presented = context.auth_context().get("x509_pem_cert", [])
-        if not presented:
-            raise NotAMember("no client certificate was presented")
-        digest = fingerprint(presented[0])
+        digest = caller_fingerprint(context)
         organization = self._handler.organization_of(digest)
         if organization is None:
             raise NotAMember(

@@ -102,6 +102,37 @@ def offer_typed_data(
     }
 
 
+def disclosure_typed_data(
+    *,
+    chain_id: int,
+    rounds_address: str,
+    organization: str,
+    index: int,
+    time: int,
+    certificate: str,
+) -> dict[str, Any]:
+    """What an auditor signs to be shown a record of an organization's ledger. `certificate`: SHA-256 of the
+    one that it calls with."""
+    return {
+        "domain": domain(chain_id, rounds_address),
+        "primaryType": "Disclosure",
+        "types": {
+            "Disclosure": [
+                {"name": "organization", "type": "address"},
+                {"name": "index", "type": "uint64"},
+                {"name": "time", "type": "uint64"},
+                {"name": "certificate", "type": "bytes32"},
+            ],
+        },
+        "message": {
+            "organization": organization,
+            "index": index,
+            "time": time,
+            "certificate": bytes.fromhex(certificate),
+        },
+    }
+
+
 def attestation_typed_data(
     *,
     chain_id: int,

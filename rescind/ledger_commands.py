@@ -123,11 +123,11 @@ def ledger_show(
             about = f" ({told['subject']})" if told.get("subject") else ""
             what = "shredded" if "payload" not in told else _brief(told["payload"])
             when = _time(told["time"])
-            out.print(
-                Text(f"{told['index']:>6}  {when}  {told['type']:<14}{about} ").append_text(
-                    plain(what)
-                )
-            )
+            line = plain(f"{told['index']:>6}  {when}  {told['type']:<14}{about} {what}")
+            if out.is_terminal:
+                out.print(line, no_wrap=True, overflow="ellipsis")
+            else:
+                out.print(line, soft_wrap=True)
 
 
 def _told(record: Any) -> dict[str, Any]:
@@ -329,7 +329,8 @@ def _print_check(found: Any) -> None:
         governance = found.what.anchored.contracts["governance"]
         out.print(f"consortium: the one whose Governance is at {governance}")
     shown = _disclosed(found.what.to_json())
-    out.print(plain(json.dumps(shown, indent=2, ensure_ascii=False)), soft_wrap=True)
+    for text in json.dumps(shown, indent=2).splitlines():
+        out.print(plain(text), soft_wrap=True)
     skipped = any(it.status == "skipped" for it in found.verification.checks)
     out.print(f"disclosure accepted{', as far as it was checked' if skipped else ''}", style="bold")
 

@@ -14,13 +14,21 @@ from rescind.ledger_place import (
     ConfigOption,
     KeyOption,
     OrganizationOption,
+    OutOption,
     Place,
     ProgramOption,
     RunOption,
     WhereOption,
     anchors,
 )
-from rescind.public_record import ContractsOption, RpcOption
+from rescind.public_record import (
+    ContractsOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+    open_account,
+    open_record,
+)
 
 upkeep_app = typer.Typer()
 
@@ -223,6 +231,55 @@ def ledger_checkpoint(
         sys.stdout.write(str(ledger.checkpoint()))
 
 
+@upkeep_app.command("cosign")
+def ledger_cosign(
+    at: Annotated[str, typer.Option("--at", help="HOST:PORT of another organization's node.")],
+    config: ConfigOption = None,
+) -> None:
+    """Have another organization's node cosign the newest checkpoint (C2SP tlog-cosignature); it does only
+    if this log is a continuation of what it cosigned before."""
+    import sys
+
+    from adapters.errors import ConfigError
+    from node.disclosing import cosigned
+
+    with reported_errors():
+        if config is None:
+            raise ConfigError("this node's certificate calls: give --config node.toml")
+        place = Place(None, config)
+        with place.opened() as ledger:
+            sys.stdout.write(str(cosigned(ledger, at, place.node)))
+
+
+@upkeep_app.command("ask")
+def ledger_ask(
+    index: Annotated[int, typer.Argument(min=0, help="Of the record.")],
+    at: Annotated[str, typer.Option("--at", help="HOST:PORT of the organization's node.")],
+    organization: Annotated[str, typer.Option(help="Its address on chain.")],
+    path: OutOption,
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    tls: Annotated[
+        Path, typer.Option("--tls", help="Folder with key.pem, certificate.pem, authority.pem.")
+    ],
+    run: RunOption = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """As an auditor who is named on chain, ask for one record; the organization's ledger notes it. Check
+    the file with `rescind ledger check`."""
+    from node.disclosing import ask
+    from protocol import TlsFiles
+
+    with reported_errors():
+        files = TlsFiles(tls / "key.pem", tls / "certificate.pem", tls / "authority.pem")
+        record, auditor = open_record(run, rpc, contracts), open_account(keystore, password_file)
+        path.write_bytes(ask(record, auditor, files, at, organization, index))
+        told = {"file": str(path), "record": index, "auditor": auditor.address}
+        print_facts(told, as_json=as_json)
+
+
 @upkeep_app.command("anchor")
 def ledger_anchor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Put size and root on chain now; a running node does it after each round and on a timer."""
@@ -233,9 +290,14 @@ def ledger_anchor(config: ConfigOption = None, as_json: JsonOption = False) -> N
         if config is None:
             raise ConfigError("the node's key signs it: give --config node.toml")
         place = Place(None, config)
-        consortium = open_consortium(place.node, load_account(place.node))
+        account = load_account(place.node)
+        consortium = open_consortium(place.node, account)
         with place.opened() as ledger:
             it = ledger.checkpoint()
-        receipt = consortium.write_anchor(it.size, it.root.hex())
-        told = {"size": it.size, "root": it.root.hex(), "transaction": receipt.tx_hash}
+        known = consortium.anchor(account.address)
+        told: dict[str, object] = {"size": it.size, "root": it.root.hex()}
+        if (known.size, known.root) == (it.size, it.root.hex()):
+            told["transaction"] = None
+        else:
+            told["transaction"] = consortium.write_anchor(it.size, it.root.hex()).tx_hash
         print_facts(told, as_json=as_json)

@@ -137,3 +137,63 @@ class DigestBytes(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class CheckpointRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LogCheckpoint(_message.Message):
+    __slots__ = ("note", "key")
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    note: str
+    key: str
+    def __init__(self, note: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+
+class DisclosureRequest(_message.Message):
+    __slots__ = ("index", "time", "signature")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    time: int
+    signature: bytes
+    def __init__(self, index: _Optional[int] = ..., time: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class DisclosureFile(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: bytes
+    def __init__(self, document: _Optional[bytes] = ...) -> None: ...
+
+class LogKey(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    def __init__(self, key: _Optional[str] = ...) -> None: ...
+
+class SeenSize(_message.Message):
+    __slots__ = ("size",)
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    def __init__(self, size: _Optional[int] = ...) -> None: ...
+
+class CosignRequest(_message.Message):
+    __slots__ = ("note", "key", "old_size", "proof")
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    OLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    note: str
+    key: str
+    old_size: int
+    proof: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, note: _Optional[str] = ..., key: _Optional[str] = ..., old_size: _Optional[int] = ..., proof: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Cosignature(_message.Message):
+    __slots__ = ("line", "key")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    line: str
+    key: str
+    def __init__(self, line: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...

@@ -626,3 +626,216 @@ class Aggregator(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class LedgerStub(object):
+    """What an organization's node says of its private ledger. Everybody with a certificate of the
+    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
+    members.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetCheckpoint = channel.unary_unary(
+                '/rescind.v1.Ledger/GetCheckpoint',
+                request_serializer=rescind__pb2.CheckpointRequest.SerializeToString,
+                response_deserializer=rescind__pb2.LogCheckpoint.FromString,
+                _registered_method=True)
+        self.Disclose = channel.unary_unary(
+                '/rescind.v1.Ledger/Disclose',
+                request_serializer=rescind__pb2.DisclosureRequest.SerializeToString,
+                response_deserializer=rescind__pb2.DisclosureFile.FromString,
+                _registered_method=True)
+        self.GetSeen = channel.unary_unary(
+                '/rescind.v1.Ledger/GetSeen',
+                request_serializer=rescind__pb2.LogKey.SerializeToString,
+                response_deserializer=rescind__pb2.SeenSize.FromString,
+                _registered_method=True)
+        self.Cosign = channel.unary_unary(
+                '/rescind.v1.Ledger/Cosign',
+                request_serializer=rescind__pb2.CosignRequest.SerializeToString,
+                response_deserializer=rescind__pb2.Cosignature.FromString,
+                _registered_method=True)
+
+
+class LedgerServicer(object):
+    """What an organization's node says of its private ledger. Everybody with a certificate of the
+    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
+    members.
+    """
+
+    def GetCheckpoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Disclose(self, request, context):
+        """One record, with what proves it; the ledger records that it was shown, and to whom.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSeen(self, request, context):
+        """The size at which this node, as a witness, last cosigned a log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cosign(self, request, context):
+        """A witness's signature on a checkpoint of another log that has only grown (C2SP tlog-cosignature).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LedgerServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=rescind__pb2.CheckpointRequest.FromString,
+                    response_serializer=rescind__pb2.LogCheckpoint.SerializeToString,
+            ),
+            'Disclose': grpc.unary_unary_rpc_method_handler(
+                    servicer.Disclose,
+                    request_deserializer=rescind__pb2.DisclosureRequest.FromString,
+                    response_serializer=rescind__pb2.DisclosureFile.SerializeToString,
+            ),
+            'GetSeen': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSeen,
+                    request_deserializer=rescind__pb2.LogKey.FromString,
+                    response_serializer=rescind__pb2.SeenSize.SerializeToString,
+            ),
+            'Cosign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cosign,
+                    request_deserializer=rescind__pb2.CosignRequest.FromString,
+                    response_serializer=rescind__pb2.Cosignature.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'rescind.v1.Ledger', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('rescind.v1.Ledger', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Ledger(object):
+    """What an organization's node says of its private ledger. Everybody with a certificate of the
+    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
+    members.
+    """
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Ledger/GetCheckpoint',
+            rescind__pb2.CheckpointRequest.SerializeToString,
+            rescind__pb2.LogCheckpoint.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Disclose(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Ledger/Disclose',
+            rescind__pb2.DisclosureRequest.SerializeToString,
+            rescind__pb2.DisclosureFile.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSeen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Ledger/GetSeen',
+            rescind__pb2.LogKey.SerializeToString,
+            rescind__pb2.SeenSize.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cosign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Ledger/Cosign',
+            rescind__pb2.CosignRequest.SerializeToString,
+            rescind__pb2.Cosignature.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

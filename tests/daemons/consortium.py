@@ -145,6 +145,14 @@ def consortium(
         stop_chain(run.chain)
 
 
+def play_until(run: RunFolder, rounds: int) -> None:
+    """How many rounds the aggregator is to run, from its next start on."""
+    path = run.aggregator / "aggregator.toml"
+    content = tomllib.loads(path.read_text())
+    content["aggregator"]["rounds"] = rounds
+    path.write_text(tomli_w.dumps(content))
+
+
 def wait_for(what: str, done, seconds: float = 300.0) -> None:
     looking = retry(
         retry=retry_if_result(lambda found: not found),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aggregator
 import node
+from node.disclosing import served
 from rescind.config import load_config
 from rescind.console import daemon_logging, stop_on_signal
 from tests.daemons.lies import Liar
@@ -35,7 +36,8 @@ def run(log: Path, kind: str, config: Path, *words: str) -> None:
     stop: threading.Event = stop_on_signal()
     name, moment = (*words, "", "")[:2]
     if kind == "node":
-        with node.open_session(load_config(config, node.NodeConfig), stop) as session:
+        loaded = load_config(config, node.NodeConfig)
+        with node.open_session(loaded, stop) as session, served(session):
             daemon = node.Node(session)
             daemon.steps = deadly(daemon.steps, name, moment)
             daemon.run()

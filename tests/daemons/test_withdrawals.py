@@ -1,11 +1,9 @@
 """A replacement, a replay and a counter-training in an isolated consortium, by real daemons."""
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
-import tomli_w
 
 from audit.attest import NotAttested, examine
 from contracts import Consortium, ModelKind, WithdrawalState
@@ -13,7 +11,7 @@ from devnet.data import generated
 from devnet.layout import RunFolder
 from devnet.setup import load_account
 from ledger import Ledger, load_key
-from tests.daemons.consortium import consortium, finals, pass_time, wait_for
+from tests.daemons.consortium import consortium, finals, pass_time, play_until, wait_for
 from tests.daemons.withdrawals import (
     accepted,
     adapter,
@@ -37,14 +35,6 @@ def undisturbed(folder: Path, same_as: RunFolder, **changes) -> str:
             daemon.start()
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
         return adapter(record)
-
-
-def play_until(run: RunFolder, rounds: int) -> None:
-    """How many rounds the aggregator is to run, from its next start on."""
-    path = run.aggregator / "aggregator.toml"
-    content = tomllib.loads(path.read_text())
-    content["aggregator"]["rounds"] = rounds
-    path.write_text(tomli_w.dumps(content))
 
 
 def ledger_of(run: RunFolder, name: str) -> list[dict[str, object]]:

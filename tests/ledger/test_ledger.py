@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -313,6 +314,33 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         load_key(path)
     path.chmod(0o600)
     assert load_key(path) == load_key(path)
+
+
+def open_and_close(where: str, key_file: str) -> None:
+    with Ledger.open(where, load_key(Path(key_file))) as ledger:
+        assert ledger.size
+
+
+def test_sealing_leaves_the_locks_of_the_process_alone(tmp_path: Path, key: LocalKey) -> None:
+    """Another process that comes and goes must not take the write-ahead log with it."""
+    folder = tmp_path / "ledger"
+    fill(folder, key)
+    context = multiprocessing.get_context("forkserver")
+    with Ledger.open(folder, key) as ledger:
+        ledger.write_seal()
+        other = context.Process(
+            target=open_and_close, args=(str(folder), str(tmp_path / "ledger.key"))
+        )
+        other.start()
+        other.join()
+        assert other.exitcode == 0
+        ledger.append("reward", {"round": 1})
+        command = [sys.executable, "-c", _COUNT, str(folder / "ledger.db")]
+        seen = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert seen.stdout.strip() == "8"
+
+
+_COUNT = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM entries').fetchone()[0])"
 
 
 def append_for_ever(where: str, key_file: str, writer: str, acknowledged) -> None:

@@ -1,0 +1,129 @@
+"""What is left of a subject anywhere on the disk, before and after."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from ledger import Ledger, LocalKey, RecordUnreadable, create_key, load_key, schema, snapshot
+from ledger.shredding import shred
+
+NAME, SECRET = "Wilhelmina Zwetschgenbaum", "was trained on her diary of 1974"
+
+
+def append_and_back_up(where: Path | str, key: LocalKey, backup: Path) -> None:
+    with Ledger.create(where, key) as ledger:
+        for number in range(200):
+            ledger.append("decision", {"round": number}, subject=f"person {number % 7}")
+        for number in range(20):
+            payload = {"event": "given", "what": f"{SECRET} {number}"}
+            ledger.append("consent", payload, subject=NAME, key=f"{NAME}/{number}")
+        made = snapshot.write(ledger, backup)
+        told = {"path": str(backup), "size": made.size, "root": made.root}
+        ledger.append("backup", told)
+
+
+def traces(ledger: Ledger) -> dict[str, list[bytes]]:
+    """The bytes to look for: keys as they are wrapped and as they are, ciphertexts, and plain text."""
+    hashed = ledger.keyring.secrets.subject(NAME)
+    with ledger.database.reading() as connection:
+        keys = connection.execute(
+            sql.select(schema.keys).where(schema.keys.c.subject == hashed)
+        ).all()
+        mine = schema.entries.c.key.in_([it.id for it in keys])
+        rows = connection.execute(sql.select(schema.entries).where(mine)).all()
+    return {
+        "wrapped keys": [bytes(it.wrapped) for it in keys],
+        "keys": [ledger.keyring.open(it).key for it in keys],
+        "data keys": [bytes(it.wrapped) for it in rows],
+        "ciphertexts": [bytes(it.box)[:63] for it in rows],
+        "plain text": [NAME.encode(), SECRET.encode()],
+    }
+
+
+def found_in(folders: list[Path], wanted: dict[str, list[bytes]]) -> set[str]:
+    """Which of them lie in any file, as they are, in hexadecimal or in base64."""
+    import base64
+
+    found = set()
+    for path in (p for folder in folders for p in folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            if not path.is_file():
+                continue
+            content = path.read_bytes()
+            for what, pieces in wanted.items():
+                forms = [f for p in pieces for f in (p, p.hex().encode(), base64.b64encode(p))]
+                if any(form in content for form in forms):
+                    found.add(what)
+    return found
+
+
+def test_no_byte_of_a_shredded_subject_is_left(tmp_path: Path, monkeypatch) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    key = create_key(tmp_path / "key")
+    folder, backup = tmp_path / "ledger", tmp_path / "backup"
+    append_and_back_up(folder, key, backup)
+    control = tmp_path / "control"
+    control.mkdir()
+    (control / "leak.txt").write_text(f"{NAME} {SECRET}")
+    with Ledger.open(folder, key) as ledger:
+        wanted = traces(ledger)
+        assert len(wanted["keys"]) == 1
+        everywhere = [folder, backup, temporary]
+        assert found_in(everywhere, wanted) == {"wrapped keys", "data keys", "ciphertexts"}
+        assert found_in([control], wanted) == {"plain text"}
+        done = shred(ledger, NAME, "erasure requested")
+        assert done.records == 20
+        at_once = found_in([folder, temporary], wanted)
+        assert at_once == set(), "while the ledger is open"
+    assert found_in([folder, temporary], wanted) == set()
+    assert found_in([backup], wanted) == {"data keys", "ciphertexts"}, "which nothing opens now"
+    with Ledger.open(folder, key) as ledger:
+        assert ledger.verify().sound
+
+
+def test_a_command_that_shreds_says_no_name(tmp_path: Path) -> None:
+    key = create_key(tmp_path / "key")
+    append_and_back_up(tmp_path / "ledger", key, tmp_path / "backup")
+    rescind = [sys.executable, "-m", "rescind", "ledger", "shred", "--subject", NAME]
+    rescind += ["--ledger", str(tmp_path / "ledger"), "--key-file", str(tmp_path / "key")]
+    done = subprocess.run(rescind, capture_output=True, text=True, check=True)
+    assert "20 records shredded, 1 keys destroyed; tombstone: record 221" in done.stdout
+    assert NAME not in done.stdout + done.stderr
+
+
+def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_holds(
+    cluster, tmp_path: Path
+) -> None:
+    where, key = cluster.new(), create_key(tmp_path / "key")
+    append_and_back_up(where, key, tmp_path / "backup")
+    with Ledger.open(where, key) as ledger:
+        wanted = traces(ledger)
+        with ledger.database.reading() as connection:
+            hashed = ledger.keyring.secrets.subject(NAME)
+            mine = sql.select(schema.keys).where(schema.keys.c.subject == hashed)
+            stray = connection.execute(mine).one()
+        assert ledger.keyring.open(stray).key == wanted["keys"][0]
+        with ledger.database.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
+        tables, log = cluster.folder / "base", cluster.folder / "pg_wal"
+        assert found_in([tables], wanted) == {"wrapped keys", "data keys", "ciphertexts"}
+        shred(ledger, NAME)
+        with ledger.database.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
+        assert found_in([tables], wanted) == set()
+        left = found_in([log], wanted)
+        assert "plain text" not in left
+        assert "keys" not in left
+        ledger.rotate(create_key(tmp_path / "new"))
+    (tmp_path / "key").unlink()
+    with Ledger.open(where, load_key(tmp_path / "new")) as ledger:
+        with pytest.raises(RecordUnreadable):
+            ledger.keyring.open(stray)
+        assert ledger.verify().sound
