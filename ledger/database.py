@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,10 +111,13 @@ class Database:
             raise LedgerError(f"cannot write to {self.name}: {reason(error)}") from error
 
     def fold(self) -> bool:
-        """Fold SQLite's write-ahead log into its file; False when a reader is in the way."""
+        """Fold SQLite's write-ahead log into its file; False when a reader is in the way. Raises
+        LedgerError."""
         raw = self.engine.raw_connection()
         try:
             busy, _, _ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise LedgerError(f"cannot write to {self.name}: {error}") from error
         finally:
             raw.close()
         return not busy

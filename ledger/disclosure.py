@@ -140,6 +140,8 @@ class ManifestDisclosure:
         try:
             sample = document["sample"]
             if sample is not None:
+                if not isinstance(sample, list):
+                    raise ProofInvalid("a sample is a question and its answer")
                 question, answer = map(_string, sample)
                 sample = (question, answer)
             return cls(

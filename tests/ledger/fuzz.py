@@ -1,0 +1,189 @@
+"""Files and proofs, spoiled at random: whatever comes of it is an error or the same statement as before.
+python -m tests.ledger.fuzz [COUNT] [SEED] says how many were tried."""
+
+import copy
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import RescindError
+from ledger import Ledger, Manifest, create_key, merkle
+from ledger.disclosure import Anchored, Disclosure, ManifestDisclosure, parse
+from ledger.notes import Checkpoint, Verifier
+
+
+@dataclass(frozen=True)
+class Target:
+    """`ask` says yes (with what was stated), or raises RescindError."""
+
+    name: str
+    data: bytes
+    ask: Callable[[bytes], Any]
+
+
+def targets() -> list[Target]:
+    with tempfile.TemporaryDirectory() as folder:
+        key = create_key(Path(folder) / "key")
+        with Ledger.create(Path(folder) / "ledger", key) as ledger:
+            for number in range(300):
+                payload = {"round": number, "why": "because", "observation": {"members": 4}}
+                ledger.append("decision", payload, subject=("Ada", None)[number % 2])
+            verifier = ledger.key.verifier()
+            where = Anchored({"chain_id": 1}, "0x00", "0x01", "0x02")
+            shown = Disclosure.of(ledger.prove(123), verifier, where)
+            note = str(ledger.checkpoint())
+    manifest = Manifest.of(((f"person {n % 9}", bytes([n])) for n in range(90)), bytes(32))
+    found = [Target("disclosure", _json(shown.to_json()), _disclosed), _note(note, verifier)]
+    for name in ("person 3", "nobody"):
+        made = ManifestDisclosure(
+            1, name, None, manifest.commitment.hex(), manifest.prove(name), where
+        )
+        found.append(Target(f"manifest, {name}", _json(made.to_json()), _of_manifest(made)))
+    return [*found, _inclusion()]
+
+
+def _disclosed(data: bytes) -> Any:
+    it = parse(data)
+    assert isinstance(it, Disclosure)
+    it.check()
+    return it.record, it.checkpoint.size, it.checkpoint.root
+
+
+def _of_manifest(made: ManifestDisclosure) -> Callable[[bytes], Any]:
+    def ask(data: bytes) -> Any:
+        it = parse(data)
+        if not isinstance(it, ManifestDisclosure) or it.commitment != made.commitment:
+            raise RescindError("it is not on chain")
+        inside = it.check()
+        # Of whom nothing is in, no sample is either: another one is a true statement too.
+        return it.subject, it.sample if inside else None, inside
+
+    return ask
+
+
+def _note(note: str, verifier: Verifier) -> Target:
+    def ask(data: bytes) -> Any:
+        it = Checkpoint.parse(data.decode(errors="replace"))
+        it.check_signed(verifier)
+        return it.origin, it.size, it.root
+
+    return Target("checkpoint", note.encode(), ask)
+
+
+def _inclusion() -> Target:
+    """A bare proof: index, size and path, as JSON."""
+    leaves = [merkle.leaf_hash(bytes([n % 256, n // 256])) for n in range(700)]
+    subtree = merkle.subtrees_of(leaves)
+    root = merkle.root(700, subtree)
+    path = [step.hex() for step in merkle.inclusion_proof(333, 700, subtree)]
+
+    def ask(data: bytes) -> Any:
+        try:
+            index, size, steps = json.loads(data)
+            proof = [bytes.fromhex(step) for step in steps]
+            if type(index) is not int or type(size) is not int:
+                raise ValueError
+        except (ValueError, TypeError, RecursionError) as error:
+            raise RescindError("no proof") from error
+        if not merkle.verify_inclusion(leaves[333], index, size, proof, root):
+            raise RescindError("it does not hold")
+        return index, size if size < 512 else 700
+
+    return Target("inclusion", _json([333, 700, path]), ask)
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
+def spoiled(data: bytes, dice: random.Random) -> bytes:
+    if dice.random() < 0.5:
+        return _bytes(bytearray(data), dice)
+    try:
+        return _json(_part(json.loads(data), dice))
+    except ValueError:
+        return _bytes(bytearray(data), dice)
+
+
+def _bytes(content: bytearray, dice: random.Random) -> bytes:
+    for _ in range(dice.choice((1, 1, 1, 2, 5))):
+        at, how = dice.randrange(len(content) + 1), dice.randrange(5)
+        if how == 0 and at < len(content):
+            content[at] ^= 1 << dice.randrange(8)
+        elif how == 1:
+            del content[at : at + dice.randrange(1, 40)]
+        elif how == 2:
+            content[at:at] = dice.randbytes(dice.randrange(1, 9))
+        elif how == 3:
+            content[at:at] = content[at - 20 : at]
+        else:
+            del content[at:]
+        if not content:
+            break
+    return bytes(content)
+
+
+_ODD = (None, True, -1, 0, 2**63, 2**200, 1.5, "", "00", "é\u0000", [], {}, [[]], "9" * 5000)
+
+
+def _part(document: Any, dice: random.Random) -> Any:
+    """The document with one part of it changed, dropped, doubled or replaced by something odd."""
+    found = copy.deepcopy(document)
+    holder, key = _place(found, dice)
+    if holder is None:
+        return dice.choice(_ODD)
+    how = dice.randrange(5)
+    value = holder[key]
+    if how == 0:
+        del holder[key]
+    elif how == 1:
+        holder[key] = copy.deepcopy(dice.choice(_ODD))
+    elif how == 2 and isinstance(value, int):
+        holder[key] = value + dice.choice((-1, 1, 2**32))
+    elif how == 2 and isinstance(value, str) and value:
+        at = dice.randrange(len(value))
+        holder[key] = value[:at] + dice.choice("0123456789abcdef+/= \n") + value[at + 1 :]
+    elif how == 3 and isinstance(value, list):
+        holder[key] = value[::-1] if dice.random() < 0.5 else [*value, *value[-1:]]
+    else:
+        other, its = _place(found, dice)
+        if other is not None:
+            holder[key] = copy.deepcopy(other[its])
+    return found
+
+
+def _place(document: Any, dice: random.Random) -> tuple[Any, Any]:
+    holder, key, here = None, None, document
+    while isinstance(here, dict | list) and here:
+        holder, key = here, dice.choice(list(here) if isinstance(here, dict) else range(len(here)))
+        here = holder[key]
+        if dice.random() < 0.3:
+            break
+    return holder, key
+
+
+def strike(target: Target, count: int, seed: int) -> int:
+    """How many were refused. Raises AssertionError for a false yes; lets a crash through."""
+    dice, refused = random.Random(f"{target.name} {seed}"), 0
+    truth = target.ask(target.data)
+    for _ in range(count):
+        data = spoiled(target.data, dice)
+        try:
+            said = target.ask(data)
+        except RescindError:
+            refused += 1
+            continue
+        assert said == truth, f"{target.name}: a false yes for {data!r}"
+    return refused
+
+
+if __name__ == "__main__":
+    each = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
+    number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    for one in targets():
+        print(f"{one.name}: {each} tried, {strike(one, each, number)} refused, no false yes")  # noqa: T201
