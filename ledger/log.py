@@ -159,6 +159,7 @@ class Ledger:
         """Within a transaction of `database.writing`."""
         head = read_head(connection, for_update=True)
         writer = _Writer(connection, head, self.keyring, self._time(head))
+        writer.find_keys(records)
         entries = [writer.write(it) for it in records]
         new = [it.leaf_hash for it in entries if it.new]
         if new:
@@ -323,6 +324,16 @@ class _Writer:
         self._known: dict[str, Entry] = {}
         self.rows: list[dict[str, Any]] = []
 
+    def find_keys(self, records: Sequence[NewRecord]) -> None:
+        """Those that are there, in few queries."""
+        subjects = sorted({self._keyring.secrets.subject(it.subject) for it in records})
+        categories = sorted({it.type for it in records})
+        for start in range(0, len(subjects), _AT_ONCE):
+            wanted = _keys.c.subject.in_(subjects[start : start + _AT_ONCE])
+            query = sql.select(_keys).where(wanted, _keys.c.category.in_(categories))
+            for row in self._connection.execute(query):
+                self._keys[row.category, row.subject] = self._keyring.open(row)
+
     def write(self, it: NewRecord) -> Entry:
         once = None if it.key is None else self._keyring.secrets.hash("once", it.key)
         if once is not None:
@@ -359,17 +370,10 @@ class _Writer:
         subject = self._keyring.secrets.subject(name)
         known = self._keys.get((category, subject))
         if known is None:
-            row = self._connection.execute(
-                sql.select(_keys).where(_keys.c.category == category, _keys.c.subject == subject)
-            ).one_or_none()
-            known = self._make(category, subject) if row is None else self._keyring.open(row)
+            known, row = self._keyring.make(category, subject, secrets.token_hex(16))
+            self._connection.execute(_keys.insert().values(**row))
             self._keys[category, subject] = known
         return known
-
-    def _make(self, category: str, subject: str) -> SubjectKey:
-        made, row = self._keyring.make(category, subject, secrets.token_hex(16))
-        self._connection.execute(_keys.insert().values(**row))
-        return made
 
 
 def _utc(seconds: int) -> str:

@@ -27,9 +27,14 @@ def stored(connection: sql.Connection) -> merkle.Subtree:
 
 def grow(connection: sql.Connection, size: int, leaves: Sequence[bytes]) -> None:
     """Add leaf hashes to a tree of `size`."""
-    subtree, frontier = stored(connection), merkle.Frontier(size)
-    for level, place in frontier.wanted():
-        frontier.peaks[level] = subtree(level, place)
+    frontier = merkle.Frontier(size)
+    wanted = list(frontier.wanted())
+    if wanted:
+        where = sql.tuple_(_nodes.c.level, _nodes.c.place).in_(wanted)
+        for row in connection.execute(sql.select(_nodes).where(where)):
+            frontier.peaks[row.level] = bytes(row.hash)
+    if len(frontier.peaks) < len(wanted):
+        raise LedgerDamaged("the tree lacks nodes at its edge: run rescind ledger fsck")
     rows: list[dict[str, Any]] = []
     for leaf in leaves:
         rows += [{"level": lv, "place": pl, "hash": it} for lv, pl, it in frontier.add(leaf)]

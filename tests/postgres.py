@@ -37,11 +37,11 @@ class Cluster:
         tools = binaries()
         assert tools is not None
         done = subprocess.run(
-            [tools / program, *words],
+            [str(tools / program), *words],
             capture_output=True,
             text=True,
             cwd="/",
-            **_user(),
+            user=_user(),
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def running() -> Iterator[Cluster]:
     cluster = Cluster(folder / "data", free_port())
     try:
         if user := _user():
-            shutil.chown(folder, user["user"])
+            shutil.chown(folder, user)
         cluster.run(
             "initdb",
             "-D",
@@ -77,9 +77,9 @@ def running() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _user() -> dict[str, str]:
+def _user() -> str | None:
     """PostgreSQL does not run as root."""
     if os.geteuid():
-        return {}
+        return None
     known = {entry.pw_name for entry in pwd.getpwall()}
-    return {"user": "postgres" if "postgres" in known else "nobody"}
+    return "postgres" if "postgres" in known else "nobody"
