@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from adapters.errors import LedgerError
 from ledger import schema
 
 FILE, SEAL = "ledger.db", "ledger.seal"
+_VACUUM_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -135,9 +138,37 @@ class Database:
             options = {"isolation_level": "AUTOCOMMIT"}
             with self.engine.connect().execution_options(**options) as connection:
                 for table in ("keys", "entries"):
-                    connection.exec_driver_sql(f"VACUUM FULL {table}")
+                    _vacuum(connection, table)
         except SQLAlchemyError as error:
             raise LedgerError(f"what was shredded may still be read: {reason(error)}") from error
+
+
+def _vacuum(connection: sql.Connection, table: str) -> None:
+    """Rewrite a table without its dead rows. PostgreSQL keeps those that another transaction of the
+    database may still see, and says how many: then it is tried again for a while."""
+    said: list[str] = []
+    driver: Any = connection.connection.driver_connection
+    driver.add_notice_handler(lambda it: said.append(it.message_detail or ""))
+
+    def left() -> int:
+        said.clear()
+        connection.exec_driver_sql(f"VACUUM (FULL, VERBOSE) {table}")
+        numbers = [re.search(r"\d+", detail) for detail in said]
+        return max((int(it.group()) for it in numbers if it), default=0)
+
+    retry(
+        retry=retry_if_result(bool),
+        stop=stop_after_delay(_VACUUM_SECONDS),
+        wait=wait_fixed(0.2),
+        retry_error_callback=_still_seen,
+    )(left)()
+
+
+def _still_seen(state: RetryCallState) -> int:
+    raise LedgerError(
+        f"what was shredded is still in the database's files: another transaction has seen it for "
+        f"{state.seconds_since_start:.0f} s. End it (pg_stat_activity shows which), and shred again"
+    )
 
 
 def migrate(connection: sql.Connection) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
+from adapters.errors import LedgerError
 from ledger import Ledger, LocalKey, RecordUnreadable, create_key, load_key, schema, snapshot
 from ledger.shredding import shred
 
@@ -62,6 +63,13 @@ def found_in(folders: list[Path], wanted: dict[str, list[bytes]]) -> set[str]:
     return found
 
 
+def tables_of(cluster, ledger: Ledger) -> Path:
+    """Where PostgreSQL keeps the files of this one database."""
+    query = "SELECT oid FROM pg_database WHERE datname = current_database()"
+    with ledger.database.reading() as connection:
+        return cluster.folder / "base" / str(connection.exec_driver_sql(query).scalar_one())
+
+
 def test_no_byte_of_a_shredded_subject_is_left(tmp_path: Path, monkeypatch) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -110,9 +118,11 @@ def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_hold
             mine = sql.select(schema.keys).where(schema.keys.c.subject == hashed)
             stray = connection.execute(mine).one()
         assert ledger.keyring.open(stray).key == wanted["keys"][0]
+        with ledger.database.writing() as connection:
+            connection.exec_driver_sql("ANALYZE")
         with ledger.database.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
-        tables, log = cluster.folder / "base", cluster.folder / "pg_wal"
+        tables, log = tables_of(cluster, ledger), cluster.folder / "pg_wal"
         assert found_in([tables], wanted) == {"wrapped keys", "data keys", "ciphertexts"}
         shred(ledger, NAME)
         with ledger.database.engine.connect() as connection:
@@ -126,4 +136,26 @@ def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_hold
     with Ledger.open(where, load_key(tmp_path / "new")) as ledger:
         with pytest.raises(RecordUnreadable):
             ledger.keyring.open(stray)
+        assert ledger.verify().sound
+
+
+def test_in_postgresql_a_transaction_that_still_sees_it_is_waited_for(
+    cluster, tmp_path: Path, monkeypatch
+) -> None:
+    from ledger import database
+
+    where, key = cluster.new(), create_key(tmp_path / "key")
+    append_and_back_up(where, key, tmp_path / "backup")
+    monkeypatch.setattr(database, "_VACUUM_SECONDS", 1.0)
+    with Ledger.open(where, key) as ledger, Ledger.open(where, key) as other:
+        wanted = traces(ledger)
+        with other.database.reading() as connection:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.execute(sql.select(schema.log)).all()
+            with pytest.raises(LedgerError, match="another transaction has seen it"):
+                shred(ledger, NAME)
+        assert shred(ledger, NAME).tombstone is None
+        with ledger.database.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
+        assert found_in([tables_of(cluster, ledger)], wanted) == set()
         assert ledger.verify().sound
