@@ -205,6 +205,7 @@ def _whole(value: object) -> int:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{_short(value)} is no text")
+    value.encode()  # Half of a surrogate pair is JSON, and no text.
     return value
 
 

@@ -25,6 +25,7 @@ from ledger.records import (
     RECORD_TYPES,
     Record,
     Shredded,
+    check_names,
     check_payload,
     head_of,
     seal,
@@ -152,6 +153,7 @@ class Ledger:
         """All of them or none, in one transaction."""
         for it in records:
             check_payload(it.type, it.payload)
+            check_names(it.subject, it.key)
         with self.database.writing() as connection:
             return self.add(connection, records)
 

@@ -97,6 +97,19 @@ def check_payload(type_: str, payload: Mapping[str, object]) -> None:
         raise LedgerError(f"the payload has {size} bytes, {PAYLOAD_BYTES} is the most")
 
 
+def check_names(*names: str | None) -> None:
+    """Raises LedgerError for what is no text, or empty."""
+    for name in names:
+        if name is None:
+            continue
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise LedgerError(f"{name!r} is no text: {error.reason}") from error
+        if not name:
+            raise LedgerError("a subject and an idempotency key are not empty: leave them out")
+
+
 def commitment(salt: bytes, subject: str | None, payload: Mapping[str, object]) -> str:
     text = canonical({"payload": payload, "subject": subject})
     return hashlib.sha256(salt + text).hexdigest()

@@ -128,7 +128,23 @@ def _bytes(content: bytearray, dice: random.Random) -> bytes:
     return bytes(content)
 
 
-_ODD = (None, True, -1, 0, 2**63, 2**200, 1.5, "", "00", "é\u0000", [], {}, [[]], "9" * 5000)
+_ODD = (
+    None,
+    True,
+    -1,
+    0,
+    2**63,
+    2**200,
+    1.5,
+    "",
+    "00",
+    "é\u0000",
+    "\ud800",
+    [],
+    {},
+    [[]],
+    "9" * 5000,
+)
 
 
 def _part(document: Any, dice: random.Random) -> Any:

@@ -100,6 +100,10 @@ def test_a_record_nobody_could_read_is_not_taken(filled: Path | str, key: LocalK
             ledger.append("reward", {"round": float("nan")})
         with pytest.raises(LedgerError, match="no JSON"):
             ledger.append("reward", {"round": object()})
+        with pytest.raises(LedgerError, match="is no text"):
+            ledger.append("reward", {"round": 1}, subject="\ud800")
+        with pytest.raises(LedgerError, match="not empty"):
+            ledger.append("reward", {"round": 1}, subject="")
         assert ledger.size == 7
 
 
