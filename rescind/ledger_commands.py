@@ -417,7 +417,8 @@ def _print_report(report: Report, count: int) -> None:
     for it in report.problems:
         place = "log" if it.index is None else f"record {it.index}"
         since = "" if it.since is None else f" (the first {it.since} still agree with the chain)"
-        out.print(plain(f"{place}: {it.what}{since}"), soft_wrap=True)
+        what = it.what.removeprefix(f"record {it.index} ")
+        out.print(plain(f"{place}: {what}{since}"), soft_wrap=True)
     if report.sound:
         compared = f", {count} anchors agree" if count else ""
         out.print(f"sound: {report.size} records, root {report.root}{compared}", soft_wrap=True)
