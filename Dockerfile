@@ -28,7 +28,7 @@ COPY unlearning unlearning
 # The torch that this takes is the platform's default build; for another, pass a pip index as a build argument.
 ARG PIP_EXTRA_INDEX_URL
 RUN pip install --no-cache-dir "$(grep '^torch==' constraints.txt)" \
-    && pip install --no-cache-dir -c constraints.txt '.[train]' \
+    && pip install --no-cache-dir -c constraints.txt '.[train,postgres]' \
     && useradd --create-home --uid 10001 rescind \
     && mkdir /consortium && chown rescind /consortium
 USER rescind

@@ -1,18 +1,8 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ledger import LocalKey, create_key
-from tests import postgres
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[postgres.Cluster]:
-    if postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed: its half of the ledger's tests is left out")
-    with postgres.running() as found:
-        yield found
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
