@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--task", action="append", choices=list(TASKS))
     parser.add_argument("--arrangement", action="append", choices=list(ARRANGEMENTS))
+    parser.add_argument("--organizations", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, help="of all organizations together")
     parser.add_argument("--threads", type=int, default=1)
@@ -58,7 +59,7 @@ def main() -> None:
     base = load_base(arguments.base)
     for seed in arguments.seed or (0,):
         for task in arguments.task or TASKS:
-            for count in PLAN[task]["organizations"]:
+            for count in arguments.organizations or PLAN[task]["organizations"]:
                 for name in arguments.arrangement or ARRANGEMENTS:
                     cell = {"task": task, "organizations": count, "arrangement": name, "seed": seed}
                     if not _known(arguments.results, base.id, cell):
