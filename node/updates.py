@@ -96,7 +96,7 @@ def _train(session: Session, round_id: int) -> None:
     start = start_from(session, parent)
     made = make_delta(session, round_id, start, residual_of(session, content))
     posted = _fisher(session, start, made)
-    made.record_manifest(session, round_id)
+    made.record(session, round_id)
     session.ledger.append(
         "training-run", {"round": round_id, **made.run, **posted}, key=f"training-run/{round_id}"
     )
@@ -130,10 +130,9 @@ class Made:
     examples: tuple[Example, ...]
     manifest: Manifest
 
-    def record_manifest(
-        self, session: Session, round_id: int, withdrawal_id: int | None = None
-    ) -> None:
-        """With what proves later who was in it, and who was not."""
+    def record(self, session: Session, round_id: int, withdrawal_id: int | None = None) -> None:
+        """The manifest, with what proves later who was in it and who was not; and, where rounds are
+        private, what they have spent so far."""
         about = {
             "round": round_id,
             **({} if withdrawal_id is None else {"withdrawal": withdrawal_id}),
@@ -141,6 +140,10 @@ class Made:
         payload = {**about, "artifact": self.fact["artifact"], **self.manifest.to_json()}
         place = "" if withdrawal_id is None else f"withdrawal/{withdrawal_id}/"
         session.ledger.append("manifest", payload, key=f"{place}manifest/{round_id}")
+        if "privacy" in self.run:
+            spent = {name: self.run["privacy"][name] for name in ("epsilon", "delta", "accountant")}
+            key = f"{place}privacy-budget/{round_id}"
+            session.ledger.append("privacy-budget", {**about, **spent}, key=key)
 
 
 def make_delta(

@@ -96,7 +96,7 @@ def retrain(session: Session, withdrawal_id: int, round_id: int) -> None:
     }
     seed = _round_seed(session, round_id)
     report = {"start": start_id, "seed": seed, **_said(made.run)}
-    made.record_manifest(session, round_id, it.id)
+    made.record(session, round_id, it.id)
     fact = {**made.fact, "report": report, "unchanged": made.fact["artifact"] in registered}
     session.ledger.append(
         "training-run",

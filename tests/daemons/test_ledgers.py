@@ -59,7 +59,7 @@ def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
         rpc = record.chain.rpc_url
         aurora, borealis = run.organization("aurora"), run.organization("borealis")
         here, there = (f"localhost:{free_port()}" for _ in range(2))
-        configure(aurora / "node.toml", serve={"listen": here}, witnesses=[there])
+        configure(aurora / "node.toml", serve={"listen": here}, witnesses=[there], anchor_seconds=1)
         configure(borealis / "node.toml", serve={"listen": there})
         play_until(run, 1)
         for daemon in daemons.values():
@@ -77,6 +77,20 @@ def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
         an_auditor_is_shown_one_record(run, record, rpc, here)
         witnesses_are_strict(run, here, there)
 
+        size = record.anchor(run.facts().organizations["aurora"]).size
+        given = json.dumps({"event": "given"})
+        done(
+            "ledger",
+            "append",
+            "--type",
+            "consent",
+            "--payload",
+            given,
+            "--config",
+            aurora / "node.toml",
+        )
+        anchored = lambda: record.anchor(run.facts().organizations["aurora"]).size  # noqa: E731
+        wait_for("an anchor on the timer", lambda: anchored() > size)
         for daemon in daemons.values():
             daemon.stop()
         forgotten_and_brought_back(run, tmp_path, gone)

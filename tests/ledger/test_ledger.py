@@ -299,6 +299,21 @@ def test_a_flipped_byte_that_sqlite_does_not_read_is_located(tmp_path: Path, key
     )
 
 
+def test_a_truncated_file_is_no_ledger(tmp_path: Path, key: LocalKey) -> None:
+    folder = tmp_path / "ledger"
+    fill(folder, key)
+    path = folder / "ledger.db"
+    original = path.read_bytes()
+    for size in (0, 1, 99, 4096, len(original) // 2, len(original) - 4096, len(original) - 1):
+        path.write_bytes(original[:size])
+        assert not _sound(folder, key), size
+        (folder / "ledger.db-wal").unlink(missing_ok=True)
+        (folder / "ledger.db-shm").unlink(missing_ok=True)
+    path.write_bytes(b"this is no database, but a letter to a friend" * 1000)
+    with pytest.raises(LedgerDamaged, match="is not a readable ledger"):
+        Ledger.open(folder, key)
+
+
 def _sound(folder: Path, key: LocalKey) -> bool:
     try:
         ledger = Ledger.open(folder, key)

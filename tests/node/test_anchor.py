@@ -1,0 +1,27 @@
+"""A node starts only on the ledger that its organization anchored."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts import Anchor
+from ledger import Ledger, create_key
+from node.session import LedgerBehind, check_anchor
+
+
+def test_an_older_or_another_ledger_is_refused(tmp_path: Path) -> None:
+    key = create_key(tmp_path / "key")
+    with (
+        Ledger.create(tmp_path / "mine", key) as mine,
+        Ledger.create(tmp_path / "other", key) as other,
+    ):
+        for number in range(5):
+            mine.append("reward", {"round": number})
+            other.append("reward", {"round": number})
+        anchor = Anchor(4, 1, mine.root(4).hex())
+        check_anchor(mine, Anchor(0, 0, "00" * 32))
+        check_anchor(mine, anchor)
+        with pytest.raises(LedgerBehind, match="it is another ledger, or was rewritten"):
+            check_anchor(other, anchor)
+        with pytest.raises(LedgerBehind, match="has 5 records and the chain anchors 6"):
+            check_anchor(mine, Anchor(6, 1, "00" * 32))
