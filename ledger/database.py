@@ -105,6 +105,14 @@ class Database:
             raise LedgerDamaged(f"cannot read {self.name}: {reason(error)}") from error
 
     @contextmanager
+    def snapshot(self) -> Iterator[sql.Connection]:
+        """Reading, and what others write meanwhile is not seen."""
+        with self.reading() as connection:
+            if self.folder is None:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
         """One transaction, durable when the block is left. Raises LedgerError; then nothing was written."""
         try:

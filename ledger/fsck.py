@@ -62,14 +62,16 @@ def check(database: Database, keyring: Keyring, anchors: Sequence[tuple[int, str
     found, frontier = _Found(), merkle.Frontier()
     sizes = {size for size, _ in anchors}
     found.roots[0] = merkle.EMPTY_ROOT
-    with database.reading() as connection:
+    with database.snapshot() as connection:
         problems += _check_file(database, connection, keyring)
         head = read_head(connection)
         problems += _check_head(head, keyring)
         problems += _open_keys(connection, keyring, found)
         for rows in _pieces(connection):
             problems += _check_piece(connection, keyring, found, frontier, rows, sizes)
-        problems += _check_size(connection, head, frontier.size)
+        if frontier.size != head.size:
+            what = f"table log says {head.size} entries, {frontier.size} are there"
+            problems.append(Problem(None, what))
         problems += _check_upper(connection, frontier.size)
     for key, places in found.gone.items():
         if key not in found.buried:
@@ -96,12 +98,6 @@ def _check_file(
 def _check_head(head: Head, keyring: Keyring) -> Iterator[Problem]:
     if not head.holds(keyring.secrets):
         yield Problem(None, "the row of table log was changed by somebody without the ledger's key")
-
-
-def _check_size(connection: sql.Connection, head: Head, size: int) -> Iterator[Problem]:
-    newest = read_head(connection)
-    if size != head.size and not head.size <= size <= newest.size:
-        yield Problem(None, f"table log says {head.size} entries, {size} are there")
 
 
 def _open_keys(connection: sql.Connection, keyring: Keyring, found: _Found) -> Iterator[Problem]:

@@ -58,6 +58,8 @@ class Seal:
             yield f"{FILE} has seen {changes} changes, {SEAL} is of {known['changes']}: it is an older state"
             return
         found = self._blocks(changes)
+        if self._changes() != changes:
+            return
         if len(found) != len(known["blocks"]):
             yield f"{FILE} has {len(found)} blocks of 64 KiB, {len(known['blocks'])} were sealed"
         for place, (now, before) in enumerate(zip(found, known["blocks"], strict=False)):

@@ -84,10 +84,7 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
     if folder.exists() and any(folder.iterdir()):
         raise LedgerError(f"{folder} is not empty: choose a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with ledger.database.reading() as connection:
-        # One snapshot of the database: in PostgreSQL each statement would see its own otherwise.
-        if ledger.database.folder is None:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    with ledger.database.snapshot() as connection:
         head = read_head(connection)
         _write_lines(folder / _KEYS, _rows(connection, schema.keys))
         _write_lines(folder / _ENTRIES, _rows(connection, schema.entries))

@@ -387,7 +387,10 @@ def test_concurrent_writers_lose_nothing_when_one_is_killed(
         writers[name] = (process, ours)
     for _, ours in writers.values():
         assert ours.poll(60)
-    time.sleep(seconds)
+    until = time.monotonic() + seconds
+    with Ledger.open(where, key) as ledger:
+        while time.monotonic() < until:
+            assert ledger.verify().problems == ()
     heard = {}
     for name, (process, ours) in writers.items():
         assert process.pid is not None
