@@ -141,6 +141,7 @@ def page(found: Mapping[str, Mapping[str, Sequence[Result]]]) -> str:
     for coupling, rows in found.items():
         first = next(iter(rows.values()))[0]
         order = first["conditions"]["config"]["rows"][coupling]
+        order = [*order, *sorted(set(rows) - set(order))]
         parts += [
             f"## {coupling}",
             table(rows, MAIN, order),
