@@ -16,6 +16,7 @@ from rescind.evaluate_command import evaluate_app
 from rescind.founder_commands import admit_command, deploy_command
 from rescind.governance_commands import govern_app
 from rescind.ledger_commands import ledger_app
+from rescind.ledger_proofs import proofs_app
 from rescind.ledger_upkeep import upkeep_app
 from rescind.model_commands import ask_command, chat_command, export_command
 from rescind.organization_commands import org_app, withdraw_app
@@ -42,6 +43,7 @@ app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")
+ledger_app.add_typer(proofs_app)
 ledger_app.add_typer(upkeep_app)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(devnet_app, name="devnet")

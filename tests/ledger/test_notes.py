@@ -1,0 +1,107 @@
+"""Checkpoints as others write them, and witnesses that are not fooled."""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from ledger import Ledger, LocalKey
+from ledger.notes import Checkpoint, LogKey, NoteInvalid, Signature, Verifier
+from ledger.witness import CheckpointRefused, Witness
+
+# The example of golang.org/x/mod/sumdb/note.
+GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+GO_TEXT = (
+    "If you think cryptography is the answer to your problem,\n"
+    "then you don't know what your problem is.\n"
+)
+GO_SIGNATURE = (
+    "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+)
+
+
+def test_a_signature_by_another_implementation_is_accepted() -> None:
+    key, raw = Verifier.parse(GO_KEY), base64.b64decode(GO_SIGNATURE)
+    assert str(key) == GO_KEY
+    assert key.hash == raw[:4]
+    key.check(raw[4:], GO_TEXT.encode())
+    with pytest.raises(NoteInvalid, match="not over this text"):
+        key.check(raw[4:], GO_TEXT.upper().encode())
+
+
+@pytest.fixture
+def log() -> LogKey:
+    return LogKey("rescind.ledger/aa", bytes(range(32)))
+
+
+def test_a_checkpoint_is_read_as_it_was_written(log: LogKey) -> None:
+    note = log.checkpoint(7, bytes(32))
+    again = Checkpoint.parse(str(note))
+    assert again == note
+    again.check_signed(log.verifier())
+    assert str(note).splitlines()[:4] == ["rescind.ledger/aa", "7", "A" * 43 + "=", ""]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("\n7\n", "\n07\n", "no size"),
+        ("\n7\n", "\n-7\n", "no size"),
+        ("\n7\n", "\n" + "9" * 5000 + "\n", "no size"),
+        ("\n7\n", "\n8\n", "not over this text"),
+        ("A=\n", "B=\n", "canonical"),
+        ("rescind.ledger/aa\n7", "rescind ledger\n7", "no name"),
+        ("\n\n", "\n", "not a checkpoint"),
+        ("\N{EM DASH} ", "- ", "no line of a signature"),
+    ],
+)
+def test_a_note_that_was_changed_is_an_error(
+    log: LogKey, before: str, after: str, said: str
+) -> None:
+    text = str(log.checkpoint(7, bytes(32)))
+    with pytest.raises(NoteInvalid, match=said):
+        Checkpoint.parse(text.replace(before, after, 1)).check_signed(log.verifier())
+
+
+def test_a_key_that_is_damaged_is_an_error(log: LogKey) -> None:
+    good = str(log.verifier())
+    for bad in ("", "a+b", good[:-2], good.replace("aa+", "ab+"), good + "AAAA", "x+00000000+AA=="):
+        with pytest.raises(NoteInvalid):
+            Verifier.parse(bad)
+
+
+def test_a_witness_cosigns_what_grows_and_nothing_else(tmp_path: Path, key: LocalKey) -> None:
+    witness = Witness(LogKey("rescind.witness/b", bytes(32)), tmp_path / "seen", clock=lambda: 1e9)
+    with (
+        Ledger.create(tmp_path / "one", key) as ledger,
+        Ledger.create(tmp_path / "two", key) as other,
+    ):
+        for number in range(9):
+            ledger.append("reward", {"round": number})
+            other.append("reward", {"round": number})
+        mine = ledger.key.verifier()
+        first = witness.cosign(ledger.checkpoint(4), mine, 0, [])
+        signed = ledger.checkpoint(4).with_signatures([first])
+        assert Checkpoint.parse(str(signed)).cosigned_at(witness.key.witness()) == 10**9
+        with pytest.raises(CheckpointRefused, match="last cosigned at size 4") as refused:
+            witness.cosign(ledger.checkpoint(9), mine, 0, [])
+        assert refused.value.size == 4
+        witness.cosign(ledger.checkpoint(9), mine, 4, ledger.consistency_proof(4, 9))
+        witness.cosign(ledger.checkpoint(9), mine, 9, [])
+        with pytest.raises(CheckpointRefused, match="no continuation"):
+            witness.cosign(ledger.checkpoint(7), mine, 9, [])
+        forged = ledger.key.checkpoint(9, other.root())
+        with pytest.raises(CheckpointRefused, match="no continuation"):
+            witness.cosign(forged, mine, 9, [])
+        with pytest.raises(NoteInvalid, match="not signed by"):
+            witness.cosign(other.checkpoint(), mine, 9, [])
+        unsigned = Checkpoint(
+            mine.name, 9, ledger.root(), (Signature(mine.name, mine.hash, b"x" * 64),)
+        )
+        with pytest.raises(NoteInvalid):
+            witness.cosign(unsigned, mine, 9, [])
+    again = Witness(witness.key, tmp_path / "seen")
+    assert again.seen(mine)[0] == 9
+    next((tmp_path / "seen").iterdir()).write_text("{}")
+    with pytest.raises(Exception, match="nothing is cosigned"):
+        again.seen(mine)
