@@ -175,7 +175,7 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.postgres:
             places["postgresql"] = list(arguments.postgres.split(","))
         elif postgres.binaries() is not None:
-            cluster = stack.enter_context(postgres.running())
+            cluster = stack.enter_context(postgres.running(durable=True))
             places["postgresql"] = [cluster.new(), cluster.new()]
         found: dict[str, Any] = {"fsyncs_per_s": fsyncs(folder, arguments.seconds)}
         for name, where in places.items():
