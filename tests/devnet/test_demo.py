@@ -98,7 +98,7 @@ def test_a_ledger_is_sound_and_every_change_found(run: Run) -> None:
     assert sound.returncode == 0, sound.stdout + sound.stderr
     assert json.loads(sound.stdout)["anchors_compared"] == 1
     shown = json.loads(rescind("ledger", "show", ledger, "--json").stdout)
-    assert {entry["type"] for entry in shown} == {"decision", "training-run", "reward"}
+    assert {it["type"] for it in shown} == {"decision", "manifest", "training-run", "reward"}
     original = run.flip(ledger / "ledger.db", 5000)
     assert rescind("ledger", "verify", ledger).returncode == 30
     (ledger / "ledger.db").write_bytes(original)
