@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -> None:
     with consortium(tmp_path, 1, confirmations=DEPTH) as (run, record, daemons):
+        rpc(record, "anvil_mine", DEPTH)  # A node starts once its admission is that deep.
         rpc(record, "evm_setAutomine", False)
         rpc(record, "evm_setIntervalMining", 1)
         for daemon in daemons.values():
