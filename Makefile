@@ -6,7 +6,7 @@ PACKAGES := adapters agents aggregator audit contracts devnet ledger node protoc
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto contracts gas bench-forgetting bench-learning clean
+.PHONY: help setup demo test lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -57,6 +57,13 @@ bench-learning: setup runs/benchmarks/base/made.json ## Compare couplings and la
 	@$(BIN)/python -m benchmarks.learning.run --seed 0 --seed 1 --seed 2 $(ARGS)
 	@$(BIN)/python -m benchmarks.learning.table
 
+STUDIES := free-riding privacy dominant churn scale learners
+
+bench-participation: setup ## Run the shipped studies of participation, or what is left of them
+	@for study in $(STUDIES); do \
+	  $(BIN)/rescind agents sweep benchmarks/participation/$$study.toml --out benchmarks/participation/results/$$study || exit 1; \
+	done
+
 clean: ## Remove runs and build products, keep the installed tools
 	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -66,7 +73,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up the Python environment in $(VENV) (once)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,contracts,postgres,dev]'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,agents,ray,contracts,postgres,dev]'
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json

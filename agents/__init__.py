@@ -1,33 +1,33 @@
 """Participation agents: whether, and how much, to take part in a round."""
 
-from agents.baselines import (
-    POLICIES,
-    AlwaysAgent,
-    NeverAgent,
-    RandomAgent,
-    RecordedAgent,
-    make_agent,
-    read_decisions,
+from agents.game import (
+    ACTIONS,
+    FEATURES,
+    FULL,
+    OBSERVATION_VERSION,
+    SIT_OUT,
+    Action,
+    Agent,
+    Decision,
+    Observation,
+    Outcome,
 )
-from agents.game import ACTIONS, SIT_OUT, Action, Agent, Decision, Observation, Outcome
-from agents.q_learning import QLearningAgent, QLearningConfig, state_of
+from agents.policy import POLICIES, LiveAgent, PolicyFile, make_agent, read_decisions
 
 __all__ = [
     "ACTIONS",
+    "FEATURES",
+    "FULL",
+    "OBSERVATION_VERSION",
     "POLICIES",
     "SIT_OUT",
     "Action",
     "Agent",
-    "AlwaysAgent",
     "Decision",
-    "NeverAgent",
+    "LiveAgent",
     "Observation",
     "Outcome",
-    "QLearningAgent",
-    "QLearningConfig",
-    "RandomAgent",
-    "RecordedAgent",
+    "PolicyFile",
     "make_agent",
     "read_decisions",
-    "state_of",
 ]

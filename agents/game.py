@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+OBSERVATION_VERSION = 2
+"""Raised when the meaning of an observation changes: a policy of another version is refused."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """Share of the agreed local steps, and share of the private data; both 0 to sit out."""
+    """Share of the agreed local steps, share of the private data, and noise that is added to what the
+    consortium agreed on (1.0 doubles its multiplier); all 0 to sit out."""
 
     effort: float
     data_fraction: float
+    noise: float = 0.0
 
     @property
     def takes_part(self) -> bool:
@@ -25,15 +33,29 @@ ACTIONS: tuple[Action, ...] = (
     Action(0.5, 1.0),
     Action(1.0, 0.5),
     Action(1.0, 1.0),
+    Action(0.5, 0.5, 1.0),
+    Action(0.5, 1.0, 1.0),
+    Action(1.0, 0.5, 1.0),
+    Action(1.0, 1.0, 1.0),
 )
-"""In order of cost; neighbours are one level apart."""
+"""Those without more noise first, in order of cost: where no privacy was agreed on, only they are open."""
+
+FULL = 4
+"""The place in ACTIONS of taking part with everything and no more noise than was agreed on."""
+
+
+def open_actions(*, private: bool) -> int:
+    """How many of ACTIONS, from the first, an organization may choose from."""
+    return len(ACTIONS) if private else FULL + 1
 
 
 @dataclass(frozen=True)
 class Observation:
     """Only what a node can see: the chain, and its own costs. Shares and quality are 0..1.
 
-    `compute_price`: cost of one round at full effort, in ether.
+    `compute_price`: cost of one round at full effort now, in ether. `reward_available`: what the
+    contract will share out in this round, in ether. `privacy_spent`: share of one's own privacy budget
+    that is used up. `private`: whether the consortium's rounds are private.
     """
 
     round_index: int
@@ -42,9 +64,21 @@ class Observation:
     reward_share_last_round: float
     quality: float
     compute_price: float
+    reward_available: float = 1.0
+    privacy_spent: float = 0.0
+    private: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def features(self) -> NDArray[np.float64]:
+        """As policies take it, float64 (7,): FEATURES in their order."""
+        return np.array([float(getattr(self, name)) for name in FEATURES])
+
+
+FEATURES = tuple(
+    field.name for field in fields(Observation) if field.name not in ("round_index", "private")
+)
 
 
 @dataclass(frozen=True)

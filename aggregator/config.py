@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,9 +34,14 @@ class ModelSection(Section):
 
 
 class EvaluationSection(Section):
-    """`data`: a public benchmark by which contributions are scored."""
+    """`data`: a public benchmark by which contributions are scored. `method`: from the values of
+    sub-models, exact Shapley values up to six organizations in a round and GTG-Shapley over at least
+    `permutations` orders above; what each adds to all the others; or what each adds alone, which pays
+    for sending what somebody else knows too."""
 
     data: Path
+    method: Literal["shapley", "leave-one-out", "alone"] = "shapley"
+    permutations: Annotated[int, Field(ge=1, le=100_000)] = 64
 
 
 class AggregatorConfig(Section):

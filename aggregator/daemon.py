@@ -209,11 +209,12 @@ class Aggregator:
         answers = self.consortium.answers(round_id)
         latest = self.consortium.latest_model_id()
         parent = served_of(self.parameters, self.consortium.content(latest), self._load)
+        scores = self._scores({who: verdicts[who].delta or {} for who in accepted}, parent)
         contributions = [
             Contribution(
                 who,
                 share[who],
-                self._score(who, verdicts[who].delta or {}, parent),
+                scores[who],
                 answers[who].artifact_id,
                 answers[who].digest_root,
             )
@@ -265,10 +266,12 @@ class Aggregator:
                 )
         return verdicts
 
-    def _score(self, who: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:
+    def _scores(
+        self, deltas: Mapping[str, Mapping[str, Any]], parent: Mapping[str, Any]
+    ) -> dict[str, int]:
         if self._scorer is None:
             self._scorer = make_scorer(self.config, self.parameters)
-        return self._scorer.score(who, delta, parent)
+        return self._scorer.score(deltas, parent)
 
     def _load(self, artifact_id: str) -> Any:
         return decode(self.store.get(artifact_id))

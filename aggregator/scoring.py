@@ -1,9 +1,15 @@
-"""What a contribution is worth: how much it helps on a benchmark that everyone may see."""
+"""What each contribution to a round is worth: how much it helps on a benchmark that everyone may see.
+
+The value of a set of contributions is the mean over the benchmark's rows of the share of the answer's loss
+that they take away, on top of the model that the round started from. Where each organization has its own
+block, a row is answered by the best of them, so what was known before the round, to anybody, earns nothing
+again. In a shared layout the sub-model of the set is rebuilt from its deltas, weighted by the agreed rule.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,32 +18,162 @@ from numpy.typing import NDArray
 from adapters import (
     WEIGHT_ONE,
     ConsortiumParameters,
+    Totals,
     add_totals,
+    artifact_id,
     block,
+    encode,
     materialize,
     owner,
+    owners,
     weighted_sum,
+    weights,
 )
-from aggregator.config import AggregatorConfig
+from agents.scores import EXACT_UP_TO, Remembered, Value, guided, leave_one_out, shapley
+from aggregator.config import AggregatorConfig, EvaluationSection
+
+Deltas = Mapping[str, Mapping[str, Any]]
+Floats = NDArray[np.float64]
+
+_ONE_PLAYER = 0.9
+"""Cosine from which two updates are one: shared and scored together, so that sending an update under two
+names earns no more than sending it once."""
+_LEAST_LOSS = 0.01
+"""Nats a token; a loss below it is as good as none, and its changes are noise."""
+_LEAST_WORTH = 0.01
+"""Share of the remaining loss; what takes away less is paid nothing."""
+_SURE = 2.0
+"""Standard errors over the rows by which a worth must lie above zero."""
+_TOLERANCE = 0.01
 
 
 class Scorer(Protocol):
-    def score(self, organization: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:
-        """0..10,000."""
+    def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
+        """0..10,000 for each organization whose delta was accepted in a round that started from
+        `parent`; the best has 10,000, unless nobody's is worth anything."""
         ...
 
 
 class EqualScorer:
-    def score(self, organization: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:  # noqa: ARG002
-        return WEIGHT_ONE
+    def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:  # noqa: ARG002
+        return dict.fromkeys(deltas, WEIGHT_ONE)
 
 
-class BenchmarkScorer:
-    """How much of the answers' loss a delta takes away, on top of the model that it started from.
+class RoundScorer:
+    """Scores by the configured method from values that `worth_of` finds. `losses`: what a block, or a
+    shared adapter, makes of the benchmark, nats a token, (rows,)."""
 
-    The mean over the benchmark of the relative reduction, where there is one: a block that knows
-    some of the questions is not asked to know the others, which other blocks answer.
-    """
+    def __init__(self, section: EvaluationSection, parameters: ConsortiumParameters) -> None:
+        self._section, self._parameters = section, parameters
+
+    def losses(self, totals: Totals | None, who: str) -> Floats:
+        """`totals`: by bare name, None for the base model alone."""
+        raise NotImplementedError
+
+    def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
+        groups = self._players(deltas, parent)
+        if not groups:
+            return {}
+        if self._parameters.layout == "blocks":
+            value, rows = self._of_blocks(groups, deltas, parent)
+        else:
+            value, rows = self._of_shared(groups, deltas, parent)
+        worth = _sure(self._by_method(len(groups), Remembered(value, rows)))
+        best = max(worth)
+        return {
+            who: round(WEIGHT_ONE * worth[place] / best / len(group)) if best > 0 else 0
+            for place, group in enumerate(groups)
+            for who in group
+        }
+
+    def _by_method(self, n: int, value: Value) -> Floats:
+        section = self._section
+        if section.method == "leave-one-out":
+            return leave_one_out(n, value)
+        if section.method == "alone":
+            return np.array([value(frozenset({i})) for i in range(n)])
+        if n <= EXACT_UP_TO:
+            return shapley(n, value)
+        return guided(
+            n,
+            value,
+            permutations=section.permutations,
+            tolerance=_TOLERANCE,
+            round_tolerance=_LEAST_WORTH,
+            seed=self._parameters.seed,
+        )
+
+    def _of_blocks(
+        self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals
+    ) -> tuple[Value, int]:
+        known = [self.losses(None, ""), *(self.losses(block(parent, o), o) for o in owners(parent))]
+        before = np.min(known, axis=0)
+        after = [
+            np.min(
+                [self.losses(*self._block_after(who, deltas[who], parent)) for who in group], axis=0
+            )
+            for group in groups
+        ]
+
+        def value(coalition: frozenset[int]) -> Floats:
+            now = np.min([before, *(after[i] for i in coalition)], axis=0)
+            return _taken_away(before, now)
+
+        return value, before.size
+
+    def _of_shared(
+        self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals
+    ) -> tuple[Value, int]:
+        who = owner(self._parameters.layout, "")
+        before = self.losses(block(parent, who), who)
+
+        def value(coalition: frozenset[int]) -> Floats:
+            those = [name for i in coalition for name in groups[i]]
+            share = weights(self._parameters.layout, those)
+            together = weighted_sum([(deltas[name], share[name]) for name in sorted(those)])
+            after = self.losses(block(add_totals([parent, together]), who), who)
+            return _taken_away(before, after)
+
+        return value, before.size
+
+    def _block_after(
+        self, who: str, delta: Mapping[str, Any], parent: Totals
+    ) -> tuple[Totals, str]:
+        place = owner(self._parameters.layout, who)
+        return block(add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), place), place
+
+    def _players(self, deltas: Deltas, parent: Totals) -> list[list[str]]:
+        """The organizations by what they sent: those who sent (nearly) the same are one player."""
+        found: list[tuple[Floats, list[str]]] = []
+        for who in sorted(deltas, key=str.lower):
+            sent = self._direction(who, deltas[who], parent)
+            for first, group in found:
+                if float(first @ sent) >= _ONE_PLAYER:
+                    group.append(who)
+                    break
+            else:
+                found.append((sent, [who]))
+        return [group for _, group in found]
+
+    def _direction(self, who: str, delta: Mapping[str, Any], parent: Totals) -> Floats:
+        """What is compared, of length one: where blocks begin differs, so the block as it is then; in a
+        shared layout the delta."""
+        parameters = self._parameters
+        if parameters.layout == "blocks":
+            totals, place = self._block_after(who, delta, parent)
+            parts: Mapping[str, Any] = materialize(
+                totals, parameters.shapes, parameters=parameters, owner=place
+            )
+        else:
+            parts = block(delta, owner(parameters.layout, who))
+        flat = np.concatenate(
+            [np.asarray(parts[name], np.float64).ravel() for name in sorted(parts)]
+        )
+        return flat / max(float(np.linalg.norm(flat)), 1e-12)
+
+
+class BenchmarkScorer(RoundScorer):
+    """With the base model and the benchmark of the aggregator's configuration."""
 
     def __init__(self, config: AggregatorConfig, parameters: ConsortiumParameters) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -47,33 +183,43 @@ class BenchmarkScorer:
 
         assert config.model is not None
         assert config.evaluation is not None
+        super().__init__(config.evaluation, parameters)
         torch.set_num_threads(config.model.threads)
         base = load_base(config.model.path, parameters.base_model_id, config.model.device)
         self._model = LoraModel(base, parameters.lora)
-        self._parameters = parameters
         self._examples = read_examples(config.evaluation.data)
+        self._known: dict[tuple[str, str], Floats] = {}
 
-    def score(self, organization: str, delta: Mapping[str, Any], parent: Mapping[str, Any]) -> int:
-        who = owner(self._parameters.layout, organization)
-        before = self._loss(block(parent, who), who)
-        after = self._loss(
-            block(add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), who), who
-        )
-        helped = np.maximum(0.0, 1.0 - after / np.maximum(before, 1e-9))
-        return round(WEIGHT_ONE * float(helped.mean()))
-
-    def _loss(self, totals: Mapping[str, Any], who: str) -> NDArray[np.float64]:
+    def losses(self, totals: Totals | None, who: str) -> Floats:
         from training import answer_loss_per_example
 
-        parameters = self._parameters
-        tensors = materialize(totals, parameters.shapes, parameters=parameters, owner=who)
-        self._model.put("scored", tensors)
-        return answer_loss_per_example(
-            self._model, "scored", self._examples, parameters.training.max_length
+        parameters, name = self._parameters, None
+        key = (who, artifact_id(encode(totals)) if totals else "")
+        if key in self._known:
+            return self._known[key]
+        if totals is not None:
+            tensors = materialize(totals, parameters.shapes, parameters=parameters, owner=who)
+            self._model.put(name := "scored", tensors)
+        found = answer_loss_per_example(
+            self._model, name, self._examples, parameters.training.max_length
         )
+        self._known[key] = found
+        return found
 
 
 def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> Scorer:
     if config.model is None or config.evaluation is None:
         return EqualScorer()
     return BenchmarkScorer(config, parameters)
+
+
+def _taken_away(before: Floats, after: Floats) -> Floats:
+    return 1.0 - np.maximum(after, _LEAST_LOSS) / np.maximum(before, _LEAST_LOSS)
+
+
+def _sure(worths: Floats) -> list[float]:
+    """(players, rows) to one number each, 0 for what is too small or may be chance."""
+    mean = worths.mean(axis=1)
+    error = worths.std(axis=1) / np.sqrt(worths.shape[1])
+    sure = (mean >= _LEAST_WORTH) & (mean >= _SURE * error)
+    return [float(value) for value in np.where(sure, mean, 0.0)]

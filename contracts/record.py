@@ -366,6 +366,11 @@ class Record(Calls):
     def credited(self, round_id: int, organization: str) -> int:
         return int(self._read("Rewards", "creditedIn", round_id, organization))
 
+    def reward_available(self) -> int:
+        """What the next finalized round will share out, in wei."""
+        per_round = int(self._read("Rewards", "rewardPerRound"))
+        return min(per_round, int(self._read("Rewards", "pool")))
+
     def anchor(self, organization: str) -> Anchor:
         size, block, root = self._read("Anchors", "latest", organization)
         return Anchor(size, block, bytes(root).hex())

@@ -33,6 +33,8 @@ from devnet.setup import (
     start_consortium,
 )
 from devnet.summary import Summary
+from devnet.trace import write_run_trace
+from node.updates import action_of
 from protocol import Journal
 from training import Base, LoraModel, load_base
 
@@ -94,6 +96,7 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
             summary.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         write_report(run, summary)
+        write_run_trace(run, consortium)
     finally:
         stop_chain(run.chain)
         stop_chain(run.replay.chain)
@@ -260,7 +263,7 @@ def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
     """What a node decided in each round, from its own records."""
     journal = Journal(run.organization(name) / "state" / "node.db")
     return {
-        int(key.split("/")[1]): Action(fact["effort"], fact["data_fraction"])
+        int(key.split("/")[1]): action_of(fact)
         for key, fact in journal.all("round/").items()
         if key.endswith("/decision")
     }

@@ -74,6 +74,10 @@ class RunFolder:
         return self.root / "certificate.json"
 
     @property
+    def trace(self) -> Path:
+        return self.root / "trace.jsonl"
+
+    @property
     def replay(self) -> RunFolder:
         return RunFolder(self.root / "replay")
 

@@ -164,7 +164,8 @@ def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action])
     """Make a node follow decisions instead of its agent."""
     folder = run.organization(name)
     content = {
-        str(n): {"effort": a.effort, "data_fraction": a.data_fraction} for n, a in decisions.items()
+        str(n): {"effort": a.effort, "data_fraction": a.data_fraction, "noise": a.noise}
+        for n, a in decisions.items()
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "decisions.json").write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -93,17 +94,42 @@ class LedgerSection(Section):
 
 
 class AgentSection(Section):
-    policy: Literal["q-learning", "always", "never", "random", "recorded"] = "q-learning"
-    seed: int = 0
-    epsilon: Annotated[float, Field(ge=0, le=1)] | None = None
+    """`policy`: a learner or baseline of agents.learners, or `recorded`, which follows `decisions`.
+    `settings`: of the learner's configuration, what is not its default. `start`: a policy file of
+    `rescind agents train` to begin with. `frozen`: neither learn nor explore."""
+
+    policy: Literal[
+        "q-learning",
+        "double-q",
+        "sarsa",
+        "bandit",
+        "dqn",
+        "myopic",
+        "always",
+        "never",
+        "random",
+        "recorded",
+    ] = "q-learning"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    settings: Mapping[str, float | int | str] = Field(default_factory=dict)
+    start: Path | None = None
+    frozen: bool = False
     decisions: Path | None = None
 
 
 class CostSection(Section):
-    """In ether: one round at full effort, and what a model that knows all of one's data is worth."""
+    """In ether. `compute_price`: one round at full effort; `energy_by_hour`: what it is multiplied by
+    in each hour of the day, UTC. `quality_value`: what a model that knows all of one's data is worth.
+    `privacy_price`: one unit of epsilon spent on all of one's data; `privacy_budget`: how much epsilon
+    one is ready to spend, where the consortium's rounds are private."""
 
     compute_price: Annotated[float, Field(ge=0)] = 0.02
+    energy_by_hour: Annotated[
+        list[Annotated[float, Field(ge=0)]], Field(min_length=24, max_length=24)
+    ] = [1.0] * 24
     quality_value: Annotated[float, Field(ge=0)] = 0.5
+    privacy_price: Annotated[float, Field(ge=0)] = 0.0
+    privacy_budget: Annotated[float, Field(gt=0)] | None = None
 
 
 class NodeConfig(Section):

@@ -44,9 +44,11 @@ def _own_key(session: Session) -> bytes:
     return bytes.fromhex(session.journal.get("engine/key"))
 
 
-def trainer(session: Session, round_id: int, key: str) -> Callable[..., TrainResult]:
+def trainer(
+    session: Session, round_id: int, key: str, *, noise: float = 0.0
+) -> Callable[..., TrainResult]:
     """Stands for train_round: in this process or in several, with this node's settings, checkpoint and
-    privacy account. A round's settings are kept, so that training it again repeats them.
+    privacy account, and with `noise` beyond what was agreed on. A round's settings are kept, so that training it again repeats them.
 
     Whatever makes a checkpoint useless (another torch, a torn disk), the round is trained anew.
     """
@@ -63,7 +65,11 @@ def trainer(session: Session, round_id: int, key: str) -> Callable[..., TrainRes
     if engine.checkpoint_steps:
         options["checkpoint"] = Checkpoint(folder, engine.checkpoint_steps)
     if session.parameters.training.privacy is not None:
-        options |= {"secret": _secret(session, round_id, key), "spent": spent(session, but=key)}
+        options |= {
+            "secret": _secret(session, round_id, key),
+            "spent": spent(session, but=key),
+            "extra_noise": noise,
+        }
 
     def train(model: LoraModel, *arguments: Any, **given: Any) -> TrainResult:
         run = partial(_train, session, model, *arguments, **{**options, **given})

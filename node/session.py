@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters import ArtifactStore, ConsortiumParameters
 from adapters.errors import ConfigError, LedgerError
+from agents import Agent, PolicyFile, make_agent
 from contracts import Account, Anchor, Chain, Consortium, Deployment, Member, MemberStatus
 from ledger import Ledger, load_key
 from node.config import NodeConfig
@@ -44,7 +45,6 @@ class Session:
     journal: Journal
     store: ArtifactStore
     ledger: Ledger
-    agent: Any
     stop: threading.Event
     _cache: dict[str, Any] = field(default_factory=dict)
 
@@ -69,6 +69,13 @@ class Session:
             self._cache["parameters"] = agreed
         parameters: ConsortiumParameters = self._cache["parameters"]
         return parameters
+
+    @property
+    def agent(self) -> Agent:
+        if "agent" not in self._cache:
+            self._cache["agent"] = _agent(self.config, self.parameters)
+        agent: Agent = self._cache["agent"]
+        return agent
 
     @property
     def examples(self) -> list[Example]:
@@ -121,11 +128,13 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             journal=Journal(config.node.state_dir / "node.db"),
             store=ArtifactStore(config.node.state_dir / "store"),
             ledger=ledger,
-            agent=_agent(config),
             stop=stop,
         )
         if session.store.has(consortium.parameters_id()):
             check_carried_out(session.parameters, config.engine.processes)
+            _agent(config, session.parameters)
+        elif config.agent.start is not None:
+            PolicyFile.read(config.agent.start)
         yield session
 
 
@@ -186,15 +195,17 @@ def _check_membership(consortium: Consortium, config: NodeConfig, account: Accou
     return member
 
 
-def _agent(config: NodeConfig) -> Any:
-    from agents import make_agent
-
+def _agent(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
+    section = config.agent
     return make_agent(
-        config.agent.policy,
-        seed=config.agent.seed,
+        section.policy,
+        seed=section.seed,
         table=config.node.state_dir / "agent.json",
-        epsilon=config.agent.epsilon,
-        decisions=config.agent.decisions,
+        settings=section.settings,
+        decisions=section.decisions,
+        start=section.start,
+        frozen=section.frozen,
+        private=parameters.training.privacy is not None,
     )
 
 

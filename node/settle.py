@@ -13,10 +13,8 @@ from node.disclosing import have_cosigned
 from node.engine import spent
 from node.rounds import start_from
 from node.session import Session
-from node.updates import action_of, observe, own_totals
+from node.updates import ETHER, action_of, observe, own_totals
 from node.watch import check_adapter
-
-ETHER = 10**18
 
 
 def adopt(session: Session, model_id: int) -> None:
@@ -64,8 +62,8 @@ def settle(session: Session, round_id: int) -> None:
     costs = session.config.costs
     outcome = Outcome(
         paid_reward=paid / ETHER,
-        compute_cost=costs.compute_price * action.effort,
-        privacy_cost=0.0,
+        compute_cost=before.compute_price * action.effort,
+        privacy_cost=costs.privacy_price * _epsilon_of(session, round_id) * action.data_fraction,
         quality_gain=costs.quality_value * (quality - before.quality),
     )
     session.agent.learn(round_id, before, action, outcome, observe(session, round_id + 1))
@@ -85,6 +83,19 @@ def settle(session: Session, round_id: int) -> None:
         consortium.claim_reward()
     anchor(session)
     journal.set(f"round/{round_id:06d}/settled", True)
+
+
+def _epsilon_of(session: Session, round_id: int) -> float:
+    """What this round added to the epsilon spent; 0 where nothing is private."""
+    name = f"epsilon/{round_id:06d}"
+    known = session.journal.all("epsilon/")
+    if name not in known:
+        now = spent(session)
+        total = now.epsilon if now is not None and now.history else 0.0
+        before = max((it["total"] for it in known.values()), default=0.0)
+        known[name] = {"total": total, "added": max(0.0, total - before)}
+        session.journal.set(name, known[name])
+    return float(known[name]["added"])
 
 
 def own_quality(session: Session) -> float:

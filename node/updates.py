@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from agents import SIT_OUT, Action, Observation
 from contracts import DeltaId
 from ledger import Manifest, sample_bytes
 from node import fisher
-from node.engine import account, run_key, trainer
+from node.engine import account, run_key, spent, trainer
 from node.rounds import Start, own_sum, start_from
 from node.session import Session
 from node.subjects import Withdrawn
@@ -37,6 +38,8 @@ from protocol import WrongPhase, sign_typed, split, update_typed_data
 
 if TYPE_CHECKING:
     from training import Example
+
+ETHER = 10**18
 
 
 def decide(session: Session, round_id: int) -> None:
@@ -50,6 +53,7 @@ def decide(session: Session, round_id: int) -> None:
     fact = {
         "effort": action.effort,
         "data_fraction": action.data_fraction,
+        "noise": action.noise,
         "why": why,
         "explored": decision.explored,
         "observation": observation.to_dict(),
@@ -65,14 +69,27 @@ def observe(session: Session, round_id: int) -> Observation:
     contributions = consortium.contributions(last) if last else []
     credited = {c.organization: consortium.credited(last, c.organization) for c in contributions}
     paid = sum(credited.values())
+    costs, private = session.config.costs, session.parameters.training.privacy is not None
     return Observation(
         round_index=round_id,
         members=len(consortium.members()),
         participants_last_round=len(contributions),
         reward_share_last_round=credited.get(session.me, 0) / paid if paid else 0.0,
         quality=float(session.journal.get("quality", 0.0)),
-        compute_price=session.config.costs.compute_price,
+        compute_price=costs.compute_price * costs.energy_by_hour[time.gmtime().tm_hour],
+        reward_available=consortium.reward_available() / ETHER,
+        privacy_spent=budget_used(session),
+        private=private,
     )
+
+
+def budget_used(session: Session) -> float:
+    """Share of one's privacy budget that is spent, at most 1; 0 where nothing is private or bounded."""
+    agreed, known = session.parameters.training.privacy, spent(session)
+    if agreed is None or known is None or not known.history:
+        return 0.0
+    budget = session.config.costs.privacy_budget or agreed.target_epsilon
+    return min(1.0, known.epsilon / budget) if budget else 0.0
 
 
 def sit_out(session: Session, round_id: int) -> None:
@@ -168,7 +185,7 @@ def make_delta(
         steps=max(1, round(parameters.training.steps_per_round * action.effort)),
         past=start.past,
         data_fraction=action.data_fraction,
-        trainer=trainer(session, round_id, key),
+        trainer=trainer(session, round_id, key, noise=action.noise),
         progress=lambda _: session.halt_if_stopped(),
     )
     privacy = account(session, key, found.result)
@@ -277,7 +294,9 @@ def _named(update: dict[str, Any]) -> DeltaId:
 
 
 def action_of(fact: dict[str, Any] | None) -> Action:
-    return Action(fact["effort"], fact["data_fraction"]) if fact else SIT_OUT
+    if not fact:
+        return SIT_OUT
+    return Action(fact["effort"], fact["data_fraction"], fact.get("noise", 0.0))
 
 
 def own_totals(session: Session, model_id: int) -> dict[str, Any]:

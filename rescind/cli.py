@@ -8,6 +8,7 @@ import sys
 import typer
 from rich.traceback import install
 
+from rescind.agents_commands import agents_app
 from rescind.audit_commands import audit_app
 from rescind.daemon_commands import aggregator_app, node_app
 from rescind.demo_command import demo_command
@@ -38,6 +39,7 @@ app.command("deploy")(deploy_command)
 app.command("admit")(admit_command)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
+app.add_typer(agents_app, name="agents")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(org_app, name="org")

@@ -64,6 +64,7 @@ class Job(BaseModel):
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     secret_file: Path | None = None
     spent: dict[str, Any] | None = None
+    extra_noise: Annotated[float, Field(ge=0)] = 0.0
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -143,6 +144,7 @@ def run_job(
         settings=EngineSettings(**job.settings),
         spent=PrivacySpent.from_dict(job.spent) if job.spent else None,
         secret=_secret(job),
+        extra_noise=job.extra_noise,
         workers=workers,
     )
     _all_alike(result, workers, base.device)
@@ -200,6 +202,7 @@ def train_in_processes(
     settings: EngineSettings | None = None,
     spent: PrivacySpent | None = None,
     secret: bytes | None = None,
+    extra_noise: float = 0.0,
     dtype: Dtype = "float32",
 ) -> TrainResult:
     """As train_round, in `processes` new ones on this machine: a GPU each, or the CPU.
@@ -229,6 +232,7 @@ def train_in_processes(
             checkpoint_every=checkpoint.every if checkpoint else 0,
             secret_file=Path("secret") if secret is not None else None,
             spent=spent.to_dict() if spent is not None else None,
+            extra_noise=extra_noise,
         )
         (path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         _launch(path, processes, progress)

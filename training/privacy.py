@@ -198,8 +198,10 @@ def plan_private(
     full_steps: int,
     secret: bytes,
     spent: PrivacySpent | None,
+    extra_noise: float = 0.0,
 ) -> PrivateRun:
     """What `steps` steps on `examples` pairs will be. `full_steps`: of a round at full effort.
+    `extra_noise`: 1 doubles the noise multiplier that was agreed on.
 
     Raises BudgetSpent before anything is trained, ConfigError for a delta that promises nothing.
     """
@@ -214,7 +216,9 @@ def plan_private(
         privacy.delta, privacy.accountant, spent.history if spent is not None else ()
     )
     rate = min(1.0, batch_size / examples)
-    noise = noise_multiplier_of(privacy, rate, full_steps)
+    if extra_noise < 0:
+        raise ConfigError(f"extra noise {extra_noise} would be less than was agreed on")
+    noise = noise_multiplier_of(privacy, rate, full_steps) * (1.0 + extra_noise)
     mechanism = Mechanism(noise, rate, steps)
     after = before.then(mechanism)
     target = privacy.target_epsilon

@@ -79,6 +79,7 @@ def train_round(
     settings: EngineSettings | None = None,
     spent: PrivacySpent | None = None,
     secret: bytes | None = None,
+    extra_noise: float = 0.0,
     workers: Workers | None = None,
 ) -> TrainResult:
     """AdamW for `steps` on the pairs, questions included in the loss (the router needs them).
@@ -89,7 +90,8 @@ def train_round(
 
     When the consortium trains privately, `spent` is what earlier rounds have spent, and `secret` (32
     bytes, fresh ones when None) is where sampling and noise come from: who knows it can take the noise
-    off. With a checkpoint or several workers it must be given.
+    off. With a checkpoint or several workers it must be given. `extra_noise` adds to what was agreed on: 1
+    doubles it.
 
     Raises DataError for a pair that is too long, TrainingError when the loss is not finite,
     CheckpointMismatch for another run's checkpoint, BudgetSpent before a round that would exceed the
@@ -101,7 +103,9 @@ def train_round(
         raise DataError(f"a round of {steps} steps on {len(examples)} pairs trains nothing")
     training = parameters.training
     rows = [encode_example(model.base, e, training.max_length) for e in examples]
-    private = _private(parameters, len(rows), steps, spent, secret, checkpoint, workers)
+    private = _private(
+        parameters, len(rows), steps, spent, secret, extra_noise, checkpoint, workers
+    )
     with numerics(settings, model.base.device):
         torch.manual_seed(seed)
         engine = _engine(model, start, rows, steps, settings, workers, private)
@@ -181,6 +185,7 @@ def _private(
     steps: int,
     spent: PrivacySpent | None,
     secret: bytes | None,
+    extra_noise: float,
     checkpoint: Checkpoint | None,
     workers: Workers,
 ) -> PrivateRun | None:
@@ -200,6 +205,7 @@ def _private(
         full_steps=parameters.training.steps_per_round,
         secret=secret if secret is not None else secrets.token_bytes(32),
         spent=spent,
+        extra_noise=extra_noise,
     )
 
 

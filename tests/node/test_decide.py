@@ -6,6 +6,7 @@ import pytest
 
 from adapters import ConsortiumParameters
 from agents import ACTIONS, SIT_OUT, Action, Decision
+from node.config import CostSection
 from node.updates import action_of, decide
 from protocol import Journal
 from tests.consortium import micro_parameters
@@ -17,17 +18,17 @@ def session_of(folder: Path, action: Action, rule: str | None) -> Any:
         document["training"]["rule"] = {"name": rule}
     return SimpleNamespace(
         parameters=ConsortiumParameters.model_validate(document),
-        consortium=SimpleNamespace(members=list),
+        consortium=SimpleNamespace(members=list, reward_available=lambda: 10**18),
         journal=Journal(folder / "node.db"),
         ledger=SimpleNamespace(append=lambda *_, **__: None),
-        config=SimpleNamespace(costs=SimpleNamespace(compute_price=0.02)),
+        config=SimpleNamespace(costs=CostSection()),
         agent=SimpleNamespace(
             decide=lambda *_: Decision(action, "drawn", explored=False),
         ),
     )
 
 
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS[:5])
 def test_with_scaffold_whoever_takes_part_trains_every_step(tmp_path: Path, action: Action) -> None:
     session = session_of(tmp_path, action, "scaffold")
     decide(session, 1)

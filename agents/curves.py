@@ -1,0 +1,145 @@
+"""Learning curves, fitted from traces of real runs.
+
+A trace is a file of JSON lines: first {"format": "rescind.trace/1"}, then one line for each
+organization and round: {"organization", "round", "effort", "data_fraction", "noise", "took_part",
+"quality", "quality_before", "score", "paid", "compute_price", "quality_value"}. `rescind demo` and
+`rescind devnet up` write one (trace.jsonl in the run's folder).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adapters.errors import AgentError
+
+TRACE_FORMAT = "rescind.trace/1"
+
+
+class TraceRow(BaseModel):
+    """One organization's part in one round. `paid`, `compute_price`, `quality_value`: in ether."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    organization: str
+    round: Annotated[int, Field(ge=1)]
+    effort: Annotated[float, Field(ge=0, le=1)]
+    data_fraction: Annotated[float, Field(ge=0, le=1)]
+    noise: Annotated[float, Field(ge=0)] = 0.0
+    took_part: bool
+    quality_before: Annotated[float, Field(ge=0, le=1)]
+    quality: Annotated[float, Field(ge=0, le=1)]
+    score: Annotated[int, Field(ge=0, le=10_000)]
+    paid: Annotated[float, Field(ge=0)]
+    compute_price: Annotated[float, Field(ge=0)]
+    quality_value: Annotated[float, Field(ge=0)]
+
+
+class LearningCurve(BaseModel):
+    """Quality after work of k full rounds: ceiling * (1 - exp(-k / scale)).
+
+    `data_exponent`: a round on a share f of the data counts as f ** data_exponent of one; `noise_loss`:
+    and with noise n as 1 / (1 + noise_loss * n).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ceiling: Annotated[float, Field(gt=0, le=1)] = 1.0
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    data_exponent: Annotated[float, Field(ge=0, le=10)] = 1.0
+    noise_loss: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+
+def write_trace(path: Path, rows: Iterable[TraceRow]) -> None:
+    lines = [json.dumps({"format": TRACE_FORMAT}), *(row.model_dump_json() for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_trace(path: Path) -> list[TraceRow]:
+    """Raises AgentError naming file and line for another format, an unknown key or a bad value."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = json.loads(lines[0])["format"] if lines else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AgentError(f"{path} is not a trace: {error}") from error
+    if found != TRACE_FORMAT:
+        raise AgentError(
+            f"{path} is a trace of format {found!r}, this version reads {TRACE_FORMAT}: make it again"
+        )
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            rows.append(TraceRow.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise AgentError(f"{path}, line {number}: {place}: {first['msg']}") from error
+    if not rows:
+        raise AgentError(f"{path} holds no rounds")
+    return rows
+
+
+def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
+    """The curve with the least squared error over the organizations' qualities, and that error's root.
+
+    `noise_loss` keeps its default where no round had noise, `data_exponent` where all used all data.
+    Raises AgentError for fewer than three points that tell anything.
+    """
+    from scipy.optimize import least_squares
+
+    parts, points = _points(rows)
+    if len(points) < 3:
+        raise AgentError(f"{len(points)} rounds with training are too few to fit a curve: need 3")
+    quality = np.asarray(points)
+    start = LearningCurve()
+    noisy = any(n > 0 for history in parts for *_, n in history)
+    partial = any(f < 1 for history in parts for _, f, _ in history)
+
+    def curve_of(x: np.ndarray) -> LearningCurve:
+        return LearningCurve(
+            ceiling=float(x[0]),
+            scale=float(x[1]),
+            data_exponent=float(x[2]) if partial else start.data_exponent,
+            noise_loss=float(x[3]) if noisy else start.noise_loss,
+        )
+
+    def residuals(x: np.ndarray) -> Any:
+        curve = curve_of(x)
+        return np.subtract([quality_after(curve, history) for history in parts], quality)
+
+    found = least_squares(
+        residuals,
+        [min(1.0, max(0.05, quality.max())), 1.0, 1.0, 1.0],
+        bounds=([1e-3, 1e-3, 0.0, 0.0], [1.0, 1e3, 10.0, 100.0]),
+    )
+    return curve_of(found.x), float(np.sqrt(np.mean(found.fun**2)))
+
+
+def quality_after(curve: LearningCurve, rounds: Sequence[tuple[float, float, float]]) -> float:
+    """`rounds`: effort, data fraction and noise of each."""
+    work = sum(
+        effort * fraction**curve.data_exponent / (1 + curve.noise_loss * noise)
+        for effort, fraction, noise in rounds
+    )
+    return curve.ceiling * (1.0 - float(np.exp(-work / curve.scale)))
+
+
+def _points(
+    rows: Sequence[TraceRow],
+) -> tuple[list[tuple[tuple[float, float, float], ...]], list[float]]:
+    """For each round with training: all trained rounds up to it, and the quality then."""
+    histories: dict[str, list[tuple[float, float, float]]] = {}
+    parts, qualities = [], []
+    for row in sorted(rows, key=lambda row: (row.organization, row.round)):
+        if not row.took_part:
+            continue
+        history = histories.setdefault(row.organization, [])
+        history.append((row.effort, row.data_fraction, row.noise))
+        parts.append(tuple(history))
+        qualities.append(row.quality)
+    return parts, qualities

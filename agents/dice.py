@@ -1,0 +1,39 @@
+"""Random numbers by counting: the same for the same key, whatever was drawn before and on which thread.
+
+SplitMix64's finalizer (Steele, Lea and Flood 2014, doi 10.1145/2660193.2660195) over the key's words.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+
+
+@njit(cache=True, inline="always")
+def mix(key: Any, word: Any) -> Any:
+    """The key that follows from `key` and one more word."""
+    z = (np.uint64(key) + _GOLDEN) ^ (np.uint64(word) * _FIRST)
+    z = (z ^ (z >> _S30)) * _FIRST
+    z = (z ^ (z >> _S27)) * _SECOND
+    return z ^ (z >> _S31)
+
+
+@njit(cache=True, inline="always")
+def uniform(key: Any) -> float:
+    """In [0, 1), 53 bits."""
+    return float(key >> _S11) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True)
+def normal(key: Any) -> float:
+    """Standard normal (Box and Muller 1958)."""
+    first = 1.0 - uniform(mix(key, 1))
+    return math.sqrt(-2.0 * math.log(first)) * math.cos(2.0 * math.pi * uniform(mix(key, 2)))

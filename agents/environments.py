@@ -1,0 +1,187 @@
+"""The game by the APIs that others' learners speak: PettingZoo for all organizations, Gymnasium for one.
+
+`rescind/Participation-v0` is registered with Gymnasium; a version is raised with any change that alters
+results. Importing this module registers it; it needs `pip install 'rescind[agents]'`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
+from pettingzoo import ParallelEnv
+
+from agents.core import Game
+from agents.game import FEATURES, open_actions
+from agents.learners import Learner, make_learner
+from agents.play import Seated, sit
+from agents.world import GameConfig
+
+ENVIRONMENT_ID = "rescind/Participation-v0"
+
+_HIGHEST = np.array([1e6, 1e6, 1.0, 1.0, 1e9, 1e9, 1.0], dtype=np.float32)
+
+Seen = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def _space() -> Box:
+    """In the order of FEATURES, as they are: counts, shares, ether."""
+    return Box(np.zeros(len(FEATURES), np.float32), _HIGHEST, dtype=np.float32)
+
+
+class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
+    """All organizations at once, `organization_0` and so on. Absent members stay, and sit out.
+
+    A round's `infos` say, for each: `acted`, `paid`, `compute`, `privacy`, `gain` and `score`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "rescind_participation_v0", "render_modes": []}
+
+    def __init__(self, config: GameConfig | None = None, *, seed: int = 0) -> None:
+        self.config = config or GameConfig()
+        self.possible_agents = [f"organization_{n}" for n in range(self.config.organizations)]
+        self.agents: list[str] = []
+        self.observation_spaces = {who: _space() for who in self.possible_agents}
+        count = open_actions(private=self.config.private)
+        self.action_spaces = {who: Discrete(count) for who in self.possible_agents}
+        self._seed, self._episode = seed, -1
+        self._game: Game | None = None
+        self.render_mode = None
+
+    def observation_space(self, agent: str) -> Space[Any]:
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Space[Any]:
+        return self.action_spaces[agent]
+
+    def reset(
+        self,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> tuple[dict[str, Seen], dict[str, dict[str, Any]]]:
+        """`seed` draws the organizations anew; without it, the next episode of the same begins."""
+        if seed is not None:
+            self._seed, self._episode, self._game = seed, -1, None
+        if self._game is None:
+            self._game = Game(self.config, np.array([self._seed], dtype=np.uint64))
+        self._episode += 1
+        self.agents = list(self.possible_agents)
+        return self._seen(self._game.reset(self._episode)), {who: {} for who in self.agents}
+
+    def step(
+        self, actions: dict[str, int]
+    ) -> tuple[
+        dict[str, Seen],
+        dict[str, float],
+        dict[str, bool],
+        dict[str, bool],
+        dict[str, dict[str, Any]],
+    ]:
+        game = self._game
+        assert game is not None, "reset comes first"
+        told = np.array([[actions[who] for who in self.agents]], dtype=np.int8)
+        step = game.step(told)
+        seen = self._seen(game.observe())
+        rewards = {who: float(step.reward[0, n]) for n, who in enumerate(self.agents)}
+        infos = {
+            who: {
+                "acted": int(step.acted[0, n]),
+                **{
+                    name: float(getattr(step, name)[0, n])
+                    for name in ("paid", "compute", "privacy", "gain", "score")
+                },
+            }
+            for n, who in enumerate(self.agents)
+        }
+        ended = dict.fromkeys(self.agents, False)
+        truncated = dict.fromkeys(self.agents, game.over)
+        if game.over:
+            self.agents = []
+        return seen, rewards, ended, truncated, infos
+
+    def render(self) -> None:
+        """There is nothing to see."""
+
+    def _seen(self, features: Any) -> dict[str, Seen]:
+        return {
+            who: features[0, n].astype(np.float32) for n, who in enumerate(self.possible_agents)
+        }
+
+
+class Solo(gymnasium.Env[Seen, int]):
+    """One organization (`seat`) among others who decide by `others`, which `learn` or not."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: GameConfig | None = None,
+        *,
+        others: str | Learner = "myopic",
+        others_learn: bool = False,
+        seat: int = 0,
+        seed: int = 0,
+        render_mode: str | None = None,
+    ) -> None:
+        self.config = config or GameConfig()
+        if not 0 <= seat < self.config.organizations:
+            raise ValueError(f"seat {seat}: 0 to {self.config.organizations - 1}")
+        self.observation_space: Space[Any] = _space()
+        self.action_space: Space[Any] = Discrete(open_actions(private=self.config.private))
+        self.render_mode = render_mode
+        self._seat, self._others_learn = seat, others_learn
+        self._others, self._sit = others, isinstance(others, str)
+        self._seed = seed
+        self._begin(seed)
+
+    def _begin(self, seed: int) -> None:
+        self._seed, self._episode = seed, -1
+        self._game = Game(self.config, np.array([seed], dtype=np.uint64))
+        learner = make_learner(self._others) if isinstance(self._others, str) else self._others
+        self._table: Seated = sit(self._game, learner, start=self._sit)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Seen, dict[str, Any]]:
+        """`seed` draws the organizations anew; without it, the next episode of the same begins."""
+        super().reset(seed=seed, options=options)
+        if seed is not None and seed != self._seed:
+            self._begin(seed)
+        elif seed is not None:
+            self._episode = -1
+        self._episode += 1
+        self._features = self._game.reset(self._episode).copy()
+        return self._seen(), {}
+
+    def step(self, action: int) -> tuple[Seen, float, bool, bool, dict[str, Any]]:
+        game, table = self._game, self._table
+        clock = self._episode * self.config.rounds + game.round + 1
+        actions = table.learner.choose(self._features, clock, explore=self._others_learn).copy()
+        actions[0, self._seat] = action
+        step = game.step(actions)
+        after = game.observe()
+        if self._others_learn:
+            table.learner.learn(self._features, step.acted, step.reward, after, clock)
+        self._features[...] = after
+        info = {
+            "acted": int(step.acted[0, self._seat]),
+            **{
+                name: float(getattr(step, name)[0, self._seat])
+                for name in ("paid", "compute", "privacy", "gain", "score")
+            },
+        }
+        return self._seen(), float(step.reward[0, self._seat]), False, game.over, info
+
+    def _seen(self) -> Seen:
+        return np.asarray(self._features[0, self._seat], dtype=np.float32)
+
+
+def register() -> None:
+    """So that gymnasium.make(ENVIRONMENT_ID) finds it; once."""
+    if ENVIRONMENT_ID not in gymnasium.registry:
+        gymnasium.register(id=ENVIRONMENT_ID, entry_point="agents.environments:Solo")
+
+
+register()

@@ -1,0 +1,125 @@
+"""An experiment's folder: one set of Parquet files for each finished cell, and the tables made of them.
+
+    RUN/experiment.json            what is run: the experiment as it was read
+    RUN/cells/KEY.{measures,rounds,training}.parquet
+    RUN/{measures,rounds,training}.parquet    of all cells, with experiment, versions and seeds in their
+                                              metadata ("rescind.experiment", "rescind.versions")
+
+A cell that has its files is done: they are written whole, measures last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapters.errors import AgentError
+from agents.experiments.config import Cell, Experiment
+from agents.experiments.run import CellResult
+
+TABLES = ("training", "rounds", "measures")
+_PACKAGES = ("rescind", "numpy", "numba", "scipy", "stable-baselines3", "torch", "ray", "pyarrow")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    root: Path
+
+    @property
+    def cells(self) -> Path:
+        return self.root / "cells"
+
+    def begin(self, experiment: Experiment) -> None:
+        """Raises AgentError when the folder is another experiment's."""
+        told = json.dumps(experiment.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+        place = self.root / "experiment.json"
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            if place.exists() and place.read_text(encoding="utf-8") != told:
+                name = json.loads(place.read_text(encoding="utf-8"))["experiment"]["name"]
+                if name != experiment.experiment.name:
+                    raise AgentError(f"{self.root} holds {name!r}: choose another --out")
+            _write(place, told.encode())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AgentError(f"--out {self.root}: {error}") from error
+
+    def experiment(self) -> Experiment:
+        place = self.root / "experiment.json"
+        try:
+            return Experiment.model_validate_json(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AgentError(f"{place} is not an experiment that was run: {error}") from error
+
+    def has(self, cell: Cell) -> bool:
+        return all((self.cells / f"{cell.key}.{table}.parquet").is_file() for table in TABLES)
+
+    def put(self, cell: Cell, result: CellResult) -> None:
+        for table in TABLES:
+            rows: list[dict[str, Any]] = getattr(result, table)
+            self._put(self.cells / f"{cell.key}.{table}.parquet", rows, cell.document)
+
+    def rows(self, cell: Cell, table: str) -> list[dict[str, Any]]:
+        path = self.cells / f"{cell.key}.{table}.parquet"
+        try:
+            found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise AgentError(
+                f"{path} is not a result: {error}; remove it and sweep again"
+            ) from error
+        return found
+
+    def join(self, experiment: Experiment) -> None:
+        """Write the tables of all cells, each row with its place in the sweep and its learner."""
+        for table in TABLES:
+            rows = [
+                {**_flat(cell), **row}
+                for cell in experiment.cells()
+                for row in self.rows(cell, table)
+            ]
+            self._put(self.root / f"{table}.parquet", rows, experiment.model_dump(mode="json"))
+
+    def _put(self, path: Path, rows: Sequence[Mapping[str, Any]], document: Any) -> None:
+        told = {
+            "rescind.experiment": json.dumps(document, sort_keys=True),
+            "rescind.versions": json.dumps(versions(), sort_keys=True),
+        }
+        content = pa.Table.from_pylist(list(rows)).replace_schema_metadata(told)
+        sink = pa.BufferOutputStream()
+        pq.write_table(content, sink, compression="zstd")
+        _write(path, sink.getvalue().to_pybytes())
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _flat(cell: Cell) -> dict[str, Any]:
+    point = {
+        name: value if isinstance(value, (str, int, float, bool)) else json.dumps(value)
+        for name, value in cell.point.items()
+    }
+    return {"cell": cell.key, "learner": cell.learner.title, **point}
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

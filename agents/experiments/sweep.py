@@ -1,0 +1,104 @@
+"""All cells of an experiment, on this machine's processes or on a Ray cluster; what is done is kept."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+from adapters.errors import AgentError
+from agents.experiments.config import Cell, Experiment
+from agents.experiments.run import CellResult, run_cell
+from agents.experiments.store import RunFolder
+
+_TRIES = 3
+
+Say = Callable[[str], object]
+
+
+def sweep(
+    experiment: Experiment,
+    folder: RunFolder,
+    *,
+    say: Say,
+    processes: int | None = None,
+    ray_address: str | None = None,
+) -> None:
+    """Run what is missing and join the tables. Raises AgentError, after which it can be run again."""
+    cells = experiment.cells()
+    folder.begin(experiment)
+    missing = [cell for cell in cells if not folder.has(cell)]
+    done = len(cells) - len(missing)
+    if done:
+        say(f"{done} of {len(cells)} cells are there")
+    if ray_address is not None:
+        results = _on_ray(missing, ray_address, say)
+    else:
+        results = _on_this_machine(missing, processes or os.cpu_count() or 1, say)
+    for cell, result in results:
+        folder.put(cell, result)
+        done += 1
+        say(
+            f"{done} of {len(cells)}: {cell.learner.title}" + (f", {cell.label}" * bool(cell.label))
+        )
+    folder.join(experiment)
+
+
+def _on_this_machine(
+    cells: Sequence[Cell], processes: int, say: Say
+) -> Iterator[tuple[Cell, CellResult]]:
+    """A process that dies takes no result with it: what it was at is given to a new one."""
+    if processes == 1:
+        yield from ((cell, run_cell(cell)) for cell in cells)
+        return
+    left = {cell.key: cell for cell in cells}
+    for attempt in range(1, _TRIES + 1):
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(processes, max(1, len(left))), context) as pool:
+            running = {pool.submit(run_cell, cell): cell for cell in left.values()}
+            try:
+                for future in as_completed(running):
+                    cell = running[future]
+                    yield cell, future.result()
+                    del left[cell.key]
+            except BrokenProcessPool:
+                say(f"a process died, {len(left)} cells are left (try {attempt} of {_TRIES})")
+                continue
+            except GeneratorExit:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return
+    raise AgentError(
+        f"processes died {_TRIES} times: is there memory enough? Run it again with fewer --processes"
+    )
+
+
+def _on_ray(cells: Sequence[Cell], address: str, say: Say) -> Iterator[tuple[Cell, CellResult]]:
+    """Ray gives a dead worker's cell to another. `address`: of a cluster, or "local" to start one."""
+    try:
+        import ray
+    except ImportError as error:
+        raise AgentError(f"--ray needs {error.name}: pip install 'rescind[ray]'") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise AgentError(f"--ray {address}: no cluster answers there: {error}") from error
+    try:
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        say(f"Ray: {resources.get('CPU', 0):.0f} CPUs")
+        remote = ray.remote(num_cpus=1, max_retries=_TRIES)(run_cell)
+        waiting = {remote.remote(cell): cell for cell in cells}
+        while waiting:
+            [ready], _ = ray.wait(list(waiting), num_returns=1)
+            cell = waiting.pop(ready)
+            try:
+                yield cell, ray.get(ready)
+            except ray.exceptions.WorkerCrashedError as error:
+                raise AgentError(
+                    f"workers at {cell.label or cell.learner.title} died {_TRIES + 1} times: {error}"
+                ) from error
+    finally:
+        ray.shutdown()

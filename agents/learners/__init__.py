@@ -1,0 +1,91 @@
+"""Learners and baselines, one file each, and their one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from adapters.errors import AgentError
+from agents.learners.bandit import Bandit, BanditConfig
+from agents.learners.base import Learner, Place
+from agents.learners.double_q import DoubleQ
+from agents.learners.dqn import DQN, DQNConfig
+from agents.learners.fixed import Constant, Random, always, never
+from agents.learners.myopic import Myopic, MyopicConfig
+from agents.learners.oracle import Oracle, OracleConfig
+from agents.learners.q_learning import QLearning
+from agents.learners.sarsa import Sarsa
+from agents.learners.tabular import Tabular, TabularConfig
+
+LEARNERS = (
+    "always",
+    "bandit",
+    "double-q",
+    "dqn",
+    "myopic",
+    "never",
+    "oracle",
+    "q-learning",
+    "random",
+    "sarsa",
+)
+
+_CONFIGURED: Mapping[str, tuple[Any, Any]] = {
+    "bandit": (Bandit, BanditConfig),
+    "double-q": (DoubleQ, TabularConfig),
+    "dqn": (DQN, DQNConfig),
+    "myopic": (Myopic, MyopicConfig),
+    "oracle": (Oracle, OracleConfig),
+    "q-learning": (QLearning, TabularConfig),
+    "sarsa": (Sarsa, TabularConfig),
+}
+
+
+def make_learner(name: str, settings: Mapping[str, Any] | None = None) -> Learner:
+    """`settings`: of the learner's configuration, what is not its default. Raises AgentError naming the
+    setting that is unknown or impossible."""
+    given = dict(settings or {})
+    if name in _CONFIGURED:
+        learner, config = _CONFIGURED[name]
+        unknown = given.keys() - {*config.__dataclass_fields__}
+        if unknown:
+            known = ", ".join(config.__dataclass_fields__)
+            raise AgentError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {known}")
+        try:
+            return learner(TypeAdapter(config).validate_python(given))  # type: ignore[no-any-return]
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise AgentError(f"{name}: {place}: {first['msg']}".replace(": :", ":")) from error
+    if name not in LEARNERS:
+        raise AgentError(f"unknown policy {name!r}: one of {', '.join(LEARNERS)}")
+    if given:
+        raise AgentError(f"{name} has no settings, found {', '.join(sorted(given))}")
+    return {"always": always, "never": never, "random": Random}[name]()
+
+
+__all__ = [
+    "DQN",
+    "LEARNERS",
+    "Bandit",
+    "BanditConfig",
+    "Constant",
+    "DQNConfig",
+    "DoubleQ",
+    "Learner",
+    "Myopic",
+    "MyopicConfig",
+    "Oracle",
+    "OracleConfig",
+    "Place",
+    "QLearning",
+    "Random",
+    "Sarsa",
+    "Tabular",
+    "TabularConfig",
+    "always",
+    "make_learner",
+    "never",
+]

@@ -1,0 +1,64 @@
+"""Myopic best response: the action that the next round alone pays best, as far as a node can tell.
+
+Pay: as many share the reward as took part last, and oneself with them; a smaller update earns a smaller
+share. Gain: what one round of the agreed curve adds to one's quality. Later rounds count for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agents.curves import LearningCurve
+from agents.game import ACTIONS
+from agents.learners.base import (
+    N_AVAILABLE,
+    N_PARTICIPANTS,
+    N_PRICE,
+    N_QUALITY,
+    N_SHARE,
+    N_SPENT,
+    Actions,
+    Floats,
+    Memoryless,
+)
+
+
+@dataclass(frozen=True)
+class MyopicConfig:
+    """`quality_value`, `privacy_price`: the node's own, in ether. `round_epsilon`: of a full round."""
+
+    quality_value: float = 0.5
+    privacy_price: float = 0.0
+    round_epsilon: float = 0.0
+    curve: LearningCurve = field(default_factory=LearningCurve)
+
+
+class Myopic(Memoryless):
+    name = "myopic"
+
+    def __init__(self, config: MyopicConfig) -> None:
+        self.config = config
+
+    def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:  # noqa: ARG002
+        best: Actions = self.values(features).argmax(axis=-1).astype(np.int8)
+        return best
+
+    def values(self, features: Floats) -> Floats:
+        config, curve = self.config, self.config.curve
+        actions = ACTIONS[: self._place.open_actions]
+        effort = np.array([a.effort for a in actions])
+        fraction = np.array([a.data_fraction for a in actions])
+        noise = np.array([a.noise for a in actions])
+        work = effort * fraction**curve.data_exponent / (1 + curve.noise_loss * noise)
+        seen = features[..., None]
+        took_part = seen[..., N_SHARE, :] > 0
+        others = np.maximum(0.0, seen[..., N_PARTICIPANTS, :] - took_part)
+        pay = seen[..., N_AVAILABLE, :] * work / (work + others + 1e-12)
+        room = np.maximum(0.0, curve.ceiling - seen[..., N_QUALITY, :])
+        gain = config.quality_value * room * (1 - np.exp(-work / curve.scale))
+        epsilon = config.round_epsilon * np.sqrt(effort) / (1 + noise)
+        cost = effort * seen[..., N_PRICE, :] + config.privacy_price * epsilon * fraction
+        barred = np.where((seen[..., N_SPENT, :] >= 1) & (effort > 0), 1e30, 0.0)
+        return np.asarray(pay + gain - cost - barred)

@@ -1,0 +1,58 @@
+"""Tabular Q-learning (Watkins and Dayan 1992, doi 10.1007/BF00992698), the default in nodes.
+
+Q(s, a) <- Q(s, a) + alpha * (r + gamma * max_a' Q(s', a') - Q(s, a))
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from agents.learners.base import Actions, Floats
+from agents.learners.tabular import Tabular, best_of, fill_one, state_of
+
+
+class QLearning(Tabular):
+    name = "q-learning"
+
+    def learn(
+        self,
+        before: Floats,
+        actions: Actions,
+        reward: Floats,
+        after: Floats,
+        round_: int,  # noqa: ARG002
+    ) -> None:
+        config = self.config
+        _learn(
+            self._flat(before),
+            actions.reshape(-1),
+            reward.reshape(-1),
+            self._flat(after),
+            self.table,
+            self.seen,
+            config.alpha,
+            config.gamma,
+            config.quality_value,
+        )
+
+
+@njit(cache=True, nogil=True)
+def _learn(
+    before: Any,
+    actions: Any,
+    reward: Any,
+    after: Any,
+    table: Any,
+    seen: Any,
+    alpha: float,
+    gamma: float,
+    quality_value: float,
+) -> None:
+    for m in range(actions.size):
+        s, then, a = state_of(before[m]), state_of(after[m]), actions[m]
+        fill_one(before[m], m, s, table, seen, quality_value)
+        fill_one(after[m], m, then, table, seen, quality_value)
+        target = reward[m] + gamma * table[0, m, then, best_of(table, m, then)]
+        table[0, m, s, a] += alpha * (target - table[0, m, s, a])

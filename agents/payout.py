@@ -1,0 +1,81 @@
+"""What the chain pays, and what scores come out of contributions whose worth adds up.
+
+`credit` is Rewards.credit of contracts/src/Rewards.sol, digit for digit. The score rules are those of
+the aggregator (agents/scores.py) in closed form for the value of a coalition S
+
+    v(S) = 1 - exp(-sum of g_j over S / scale),
+
+the share of the remaining loss that the round's updates take away together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+SCORE_ONE = 10_000
+RULES = ("equal", "alone", "leave-one-out", "shapley")
+EQUAL, ALONE, LEAVE_ONE_OUT, SHAPLEY = range(4)
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+
+
+def credit(reward_per_round: int, pool: int, scores: Sequence[int]) -> list[int]:
+    """What each organization is credited for a round, in wei."""
+    total = sum(scores)
+    available = min(reward_per_round, pool)
+    return [available * score // total if total else 0 for score in scores]
+
+
+@njit(cache=True)
+def worths(rule: int, alone: Any, marginal: Any, n: int, scale: float, out: Any) -> None:
+    """Fill `out` (n,) with what each of `n` accepted updates is worth by `rule`, before rounding.
+
+    `alone` (n,): what an update seems to add by itself; `marginal` (n,): what it adds beside the
+    others; `alone` is overwritten. Leave-one-out is v(N) - v(N without i). Shapley is Owen's integral (1972, Management Science
+    18(5)) by Gauss-Legendre: with a_j = 1 - exp(-g_j / scale), the multilinear extension of v is
+    1 - prod (1 - t a_j), so phi_i = a_i * integral over t in [0, 1] of prod over j != i of (1 - t a_j).
+    """
+    if rule == EQUAL:
+        for i in range(n):
+            out[i] = 1.0
+        return
+    if rule == ALONE:
+        for i in range(n):
+            out[i] = 1.0 - math.exp(-alone[i] / scale)
+        return
+    if rule == LEAVE_ONE_OUT:
+        together = 0.0
+        for i in range(n):
+            together += marginal[i]
+        for i in range(n):
+            out[i] = math.exp(-(together - marginal[i]) / scale) - math.exp(-together / scale)
+        return
+    for i in range(n):
+        out[i] = 0.0
+        alone[i] = 1.0 - math.exp(-marginal[i] / scale)
+    for q in range(_NODES.size):
+        t = _NODES[q]
+        product = 1.0
+        for i in range(n):
+            product *= 1.0 - t * alone[i]
+        product *= _WEIGHTS[q]
+        for i in range(n):
+            out[i] += product / (1.0 - t * alone[i])
+    for i in range(n):
+        out[i] *= alone[i]
+
+
+@njit(cache=True)
+def to_scores(values: Any, n: int) -> None:
+    """In place: as the aggregator states them, whole numbers with the best at 10,000, none below 0."""
+    best = 0.0
+    for i in range(n):
+        best = max(best, values[i])
+    for i in range(n):
+        values[i] = round(SCORE_ONE * values[i] / best) if best > 0 and values[i] > 0 else 0.0

@@ -1,0 +1,132 @@
+"""Learners around the table: episodes of the game, learned from or only watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.core import Floats, Game
+from agents.learners import Learner, Oracle, Place
+
+
+@dataclass(frozen=True)
+class Seated:
+    """A learner on `seats` organizations from `first`."""
+
+    learner: Learner
+    first: int
+    seats: int
+
+    def of(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        if self.seats == array.shape[1]:
+            return array
+        return np.ascontiguousarray(array[:, self.first : self.first + self.seats])
+
+
+@dataclass(frozen=True)
+class Played:
+    """`by_round`: name -> float64 (episodes, rounds, games). `by_organization`: name -> float64 (games,
+    organizations), mean of an episode's total over the episodes; `rounds_in`: rounds taken part in."""
+
+    by_round: dict[str, Floats]
+    by_organization: dict[str, Floats]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Played]) -> Played:
+        """Of games that were played one by one."""
+        first = parts[0]
+        return cls(
+            {n: np.concatenate([p.by_round[n] for p in parts], axis=-1) for n in first.by_round},
+            {
+                n: np.concatenate([p.by_organization[n] for p in parts])
+                for n in first.by_organization
+            },
+        )
+
+
+def sit(
+    game: Game, learner: Learner, first: int = 0, seats: int | None = None, *, start: bool = True
+) -> Seated:
+    """Put a learner on `seats` organizations from `first` (all when None), fresh if `start`."""
+    count = game.config.organizations - first if seats is None else seats
+    if start:
+        learner.start(Place(game.seeds, count, game.open_actions, first))
+    return Seated(learner, first, count)
+
+
+def play(
+    game: Game,
+    table: Sequence[Seated],
+    episodes: int,
+    *,
+    learning: Sequence[bool],
+    first_episode: int = 0,
+    told: Callable[[int], None] | None = None,
+) -> Played:
+    """Every organization must have a seat at the `table`; where two sit on one, the later decides.
+    `learning`: who of the table explores and learns; the others do what they know. Chance is that of the
+    episodes from `first_episode`."""
+    seated = {n for it in table for n in range(it.first, it.first + it.seats)}
+    if seated != set(range(game.config.organizations)):
+        raise ValueError(f"{len(seated)} of {game.config.organizations} organizations have a seat")
+    rounds, games = game.config.rounds, game.seeds.size
+    by_round = {name: np.zeros((episodes, rounds, games)) for name in _BY_ROUND}
+    by_organization = {
+        name: np.zeros((games, game.config.organizations)) for name in _BY_ORGANIZATION
+    }
+    for episode in range(episodes):
+        features = game.reset(first_episode + episode).copy()
+        for it in table:
+            if isinstance(it.learner, Oracle):
+                it.learner.watch(game)
+        for round_ in range(rounds):
+            clock = (first_episode + episode) * rounds + round_ + 1
+            actions = np.empty(features.shape[:2], dtype=np.int8)
+            for it, learns in zip(table, learning, strict=True):
+                chosen = it.learner.choose(it.of(features), clock, explore=learns)  # type: ignore[arg-type]
+                actions[:, it.first : it.first + it.seats] = chosen
+            members = np.maximum(1, game.member.sum(axis=1))
+            step = game.step(actions)
+            after = game.observe()
+            for it, learns in zip(table, learning, strict=True):
+                if learns:
+                    it.learner.learn(
+                        it.of(features),  # type: ignore[arg-type]
+                        it.of(step.acted),  # type: ignore[arg-type]
+                        it.of(step.reward),  # type: ignore[arg-type]
+                        it.of(after),  # type: ignore[arg-type]
+                        clock,
+                    )
+            by_round["participation"][episode, round_] = (step.acted > 0).sum(axis=1) / members
+            by_round["members"][episode, round_] = members
+            by_round["quality"][episode, round_] = game.quality.mean(axis=1)
+            by_round["paid"][episode, round_] = step.paid.sum(axis=1)
+            by_round["least_paid"][episode, round_] = step.paid.min(axis=1)
+            by_round["most_paid"][episode, round_] = step.paid.max(axis=1)
+            by_round["welfare"][episode, round_] = (step.reward - step.paid).sum(axis=1)
+            by_organization["net"] += step.reward
+            by_organization["paid"] += step.paid
+            by_organization["cost"] += step.compute + step.privacy
+            by_organization["gain"] += step.gain
+            by_organization["rounds_in"] += step.acted > 0
+            features[...] = after
+        if told is not None:
+            told(episode)
+    for total in by_organization.values():
+        total /= episodes
+    return Played(by_round, by_organization)
+
+
+_BY_ROUND = (
+    "participation",
+    "members",
+    "quality",
+    "paid",
+    "least_paid",
+    "most_paid",
+    "welfare",
+)
+_BY_ORGANIZATION = ("net", "paid", "cost", "gain", "rounds_in")

@@ -1,0 +1,52 @@
+"""What a run's organizations did and got, as agents' learning curves are fitted from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+
+from agents.curves import TraceRow, write_trace
+from contracts import Consortium
+from devnet.layout import RunFolder
+from node.config import CostSection
+from node.updates import ETHER, action_of
+from protocol import Journal
+
+
+def write_run_trace(run: RunFolder, consortium: Consortium) -> None:
+    """trace.jsonl in the run's folder, from the nodes' journals and the chain."""
+    write_trace(run.trace, trace(run, consortium))
+
+
+def trace(run: RunFolder, consortium: Consortium) -> Iterator[TraceRow]:
+    """A row for each organization and round that it has settled."""
+    for name, address in run.facts().organizations.items():
+        journal = Journal(run.organization(name) / "state" / "node.db")
+        value = _quality_value(run, name)
+        for key, fact in journal.all("round/").items():
+            _, number, *what = key.split("/")
+            quality = journal.get(f"round/{number}/quality")
+            if what != ["decision"] or quality is None:
+                continue
+            round_id, seen = int(number), fact["observation"]
+            answers = {c.organization.lower(): c for c in consortium.contributions(round_id)}
+            mine, action = answers.get(address.lower()), action_of(fact)
+            yield TraceRow(
+                organization=name,
+                round=round_id,
+                effort=action.effort,
+                data_fraction=action.data_fraction,
+                noise=action.noise,
+                took_part=mine is not None,
+                quality_before=seen["quality"],
+                quality=quality,
+                score=mine.score if mine else 0,
+                paid=consortium.credited(round_id, address) / ETHER,
+                compute_price=seen["compute_price"],
+                quality_value=value,
+            )
+
+
+def _quality_value(run: RunFolder, name: str) -> float:
+    content = tomllib.loads((run.organization(name) / "node.toml").read_text(encoding="utf-8"))
+    return CostSection.model_validate(content.get("costs", {})).quality_value

@@ -1,0 +1,162 @@
+"""rescind agents train|evaluate|sweep|report|trace"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adapters.errors import AgentError, ConfigError
+from rescind.console import out, plain, print_json, reported_errors
+from rescind.daemon_commands import JsonOption
+
+agents_app = typer.Typer(no_args_is_help=True, help="Participation strategies: learn and compare.")
+
+ExperimentArgument = Annotated[Path, typer.Argument(help="The experiment's TOML file.")]
+FolderOption = Annotated[
+    Path | None, typer.Option("--out", help="Where results are; runs/agents/NAME.")
+]
+
+
+@agents_app.command("train")
+def agents_train(
+    experiment: ExperimentArgument,
+    learner: Annotated[str | None, typer.Option(help="Which, where there are several.")] = None,
+    folder: FolderOption = None,
+) -> None:
+    """Train a learner in the game and write its policies, as nodes load them."""
+    with reported_errors():
+        from agents.experiments.policies import train_policies
+
+        found = _read(experiment)
+        cells = [c for c in found.cells() if learner in (None, c.learner.title, c.learner.name)]
+        if not cells:
+            titles = ", ".join(sorted({it.title for it in found.learner}))
+            raise ConfigError(f"--learner {learner}: one of {titles}")
+        place = (folder or Path("runs/agents") / found.experiment.name) / "policies"
+        for cell in cells:
+            target = place if len(cells) == 1 else place / cell.key
+            files = train_policies(cell, target)
+            what = ", ".join(part for part in (cell.learner.title, cell.label) if part)
+            plain(f"{what}: {len(files)} policies in {target}")
+
+
+@agents_app.command("evaluate")
+def agents_evaluate(
+    experiment: ExperimentArgument,
+    policies: Annotated[
+        list[Path], typer.Argument(help="One policy for all organizations, or one for each.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Play an experiment's games with policies from files, nobody learning."""
+    with reported_errors():
+        from agents.experiments.policies import evaluate_policies
+        from agents.experiments.statistics import estimate
+
+        rows = []
+        seen: set[str] = set()
+        for cell in _read(experiment).cells():
+            if cell.label in seen:
+                continue
+            seen.add(cell.label)
+            played = evaluate_policies(cell, policies)
+            of = played.by_round
+            rows.append(
+                {
+                    "game": cell.label or cell.section.name,
+                    "participation": estimate([of["participation"].mean(axis=(0, 1))]),
+                    "quality": estimate([of["quality"][:, -1].mean(axis=0)]),
+                    "welfare": estimate([of["welfare"].sum(axis=1).mean(axis=0)]),
+                    "net": estimate([played.by_organization["net"].mean(axis=1)]),
+                }
+            )
+        if as_json:
+            print_json([{k: v if k == "game" else vars(v) for k, v in r.items()} for r in rows])
+            return
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        out.print(table)
+
+
+@agents_app.command("sweep")
+def agents_sweep(
+    experiment: ExperimentArgument,
+    folder: FolderOption = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="On this machine; one for each core.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address, or 'local' to start one.")
+    ] = None,
+) -> None:
+    """Run what is missing of an experiment, then report. Interrupted, it goes on where it was."""
+    with reported_errors():
+        from agents.experiments.store import RunFolder
+        from agents.experiments.sweep import sweep
+
+        if processes is not None and ray is not None:
+            raise ConfigError("--processes is for this machine, --ray for a cluster: give one")
+        found = _read(experiment)
+        place = RunFolder(folder or Path("runs/agents") / found.experiment.name)
+        sweep(found, place, say=plain, processes=processes, ray_address=ray)
+        _report(place)
+
+
+@agents_app.command("report")
+def agents_report(
+    folder: Annotated[Path, typer.Argument(help="What sweep wrote: the folder of an experiment.")],
+) -> None:
+    """Make the report of a finished sweep again."""
+    with reported_errors():
+        from agents.experiments.store import RunFolder
+
+        _report(RunFolder(folder))
+
+
+@agents_app.command("trace")
+def agents_trace(
+    trace: Annotated[Path, typer.Argument(help="trace.jsonl of a run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the game's learning curve to a run's trace."""
+    with reported_errors():
+        from agents.curves import fit, read_trace
+
+        rows = read_trace(trace)
+        curve, error = fit(rows)
+        if as_json:
+            print_json({**curve.model_dump(), "error": error, "rounds": len(rows)})
+            return
+        plain(f"# fitted to {len(rows)} rounds, root mean square error {error:.3f} of quality")
+        plain("[game.curve]")
+        for name, value in curve.model_dump().items():
+            plain(f"{name} = {value:.4g}")
+
+
+def _read(path: Path):  # type: ignore[no-untyped-def]
+    try:
+        from agents.experiments import read_experiment
+    except ImportError as error:
+        raise AgentError(f"experiments need {error.name}: pip install 'rescind[agents]'") from error
+    return read_experiment(path)
+
+
+def _report(folder) -> None:  # type: ignore[no-untyped-def]
+    from agents.experiments.report import as_text, write_report
+
+    experiment = folder.experiment()
+    missing = [cell for cell in experiment.cells() if not folder.has(cell)]
+    if missing:
+        raise AgentError(f"{len(missing)} cells are not there yet: rescind agents sweep")
+    header, *rows = as_text(experiment, folder)
+    table = Table(*header, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=max(out.width, 120), highlight=False).print(table)
+    place = write_report(experiment, folder)
+    plain(f"interquartile means; intervals, plots and verdicts are in {place}")

@@ -1,0 +1,69 @@
+"""No cheat earns more than honest training, in the game; tests/aggregator/test_cheats.py is of the chain."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.core import Game
+from agents.learners import make_learner
+from agents.play import play, sit
+from agents.world import CONDUCTS, GameConfig
+
+CHEATS = [name for name in CONDUCTS if name != "honest"]
+
+
+def of_last(config: GameConfig, seed: int, policy: str = "always") -> tuple[float, float]:
+    """Pay of the last organization over an episode, and what it is left with."""
+    game = Game(config, np.array([seed], dtype=np.uint64))
+    others, last = config.organizations - 1, config.organizations - 1
+    table = [sit(game, make_learner("always"), 0, others), sit(game, make_learner(policy), last, 1)]
+    of = play(game, table, 1, learning=[False, False]).by_organization
+    return float(of["paid"][0, last]), float(of["net"][0, last])
+
+
+@pytest.mark.parametrize("rule", ["shapley", "leave-one-out"])
+@pytest.mark.parametrize("cheat", CHEATS)
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(2, 12),
+    seed=st.integers(0, 2**40),
+    overlap=st.floats(0.1, 1.0),
+    scale=st.floats(1.0, 20.0),
+    price=st.floats(0.0, 0.3),
+    reward=st.floats(0.05, 3.0),
+    noise=st.sampled_from([0.0, 0.001]),
+    spread=st.sampled_from([0.0, 0.4]),
+)
+def test_no_cheat_earns_more_than_honest_training(
+    rule, cheat, n, seed, overlap, scale, price, reward, noise, spread
+) -> None:
+    document = {
+        "organizations": n,
+        "rounds": 8,
+        "reward_rule": rule,
+        "reward_per_round": reward,
+        "overlap": overlap,
+        "compute_price": price,
+        "price_spread": spread,
+        "curve": {"scale": scale},
+        "evaluation_noise": noise,
+    }
+    honest = GameConfig.model_validate(document)
+    paid, net = of_last(honest, seed)
+    _, sitting_out = of_last(honest, seed, "never")
+    cheating = GameConfig.model_validate({**document, "cheats": {cheat: 1}})
+    paid_to_cheat, net_of_cheat = of_last(cheating, seed)
+    assert paid_to_cheat <= paid + 1e-9
+    # Without noise nothing is earned by chance: whoever does not train is as one who sits out.
+    tolerance = 1e-9 if noise == 0 else paid
+    assert net_of_cheat <= max(net, sitting_out) + tolerance
+
+
+@pytest.mark.parametrize("cheat", ["copied", "duplicated"])
+def test_scoring_each_update_alone_pays_for_copies(cheat: str) -> None:
+    """Which is why it is not the default."""
+    config = GameConfig(reward_rule="alone", cheats={cheat: 1}, compute_price=0.1)
+    _, net_of_cheat = of_last(config, 0)
+    _, net = of_last(GameConfig(reward_rule="alone", compute_price=0.1), 0)
+    assert net_of_cheat > net
