@@ -52,7 +52,7 @@ class GameConfig(BaseModel):
     `reward_rule`: how scores are made; what a score pays is the contract's rule always.
     `reward_per_round`, `pool`: of the consortium, or `per_organization` of it.
     `quality_value`: what a model that knows all of one's questions is worth to an organization.
-    `compute_price`: of a round at full effort; energy moves it by `energy_amplitude` over a day of
+    `compute_price`: of a round at full effort, or `prices`, one for each organization; energy moves it by `energy_amplitude` over a day of
     `rounds_per_day`, each organization with its own phase.
     `dominant`: share of all data that the first organization holds (0: none is singled out).
     `overlap`: share of each organization's data, and of its questions, that concerns all; the rest is
@@ -80,6 +80,7 @@ class GameConfig(BaseModel):
     value_spread: Spread = 0.0
     compute_price: Ether = 0.02
     price_spread: Spread = 0.0
+    prices: list[Ether] | None = None
     energy_amplitude: Annotated[float, Field(ge=0, lt=1)] = 0.0
     rounds_per_day: Annotated[int, Field(ge=1, le=10_000)] = 24
     size_spread: Spread = 0.0
@@ -98,7 +99,7 @@ class GameConfig(BaseModel):
     leave_rate: Share = 0.0
     join_rate: Share = 0.0
     evaluation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
-    evaluation_margin: Annotated[float, Field(ge=0, le=10)] = 2.0
+    evaluation_margin: Annotated[float, Field(ge=0, le=10)] = 1.0
     cheats: dict[Conduct, Annotated[int, Field(ge=0)]] = {}
 
     @model_validator(mode="after")
@@ -108,6 +109,8 @@ class GameConfig(BaseModel):
                 f"cheats: {sum(self.cheats.values())} of {self.organizations} organizations cheat: "
                 "leave an honest one"
             )
+        if self.prices is not None and len(self.prices) != self.organizations:
+            raise ValueError(f"{len(self.prices)} prices for {self.organizations} organizations")
         if not self.private and self.privacy_price > 0:
             raise ValueError("privacy_price has no effect where private is false")
         if self.dominant and self.dominant * self.organizations <= 1:
@@ -160,6 +163,8 @@ def _draw(config: GameConfig, seed: int) -> tuple[NDArray[np.generic], ...]:
         size[0] = rest * config.dominant / (1.0 - config.dominant)
     size *= n / size.sum()
     price = config.compute_price * spread(config.price_spread)
+    if config.prices is not None:
+        price = np.array(config.prices)
     value = config.quality_value * spread(config.value_spread)
     phase = dice.random(n)
     accuracy = np.ones(n)

@@ -1,7 +1,8 @@
 """What each contribution to a round is worth: how much it helps on a benchmark that everyone may see.
 
 The value of a set of contributions is the mean over the benchmark's rows of the share of the answer's loss
-that they take away, on top of the model that the round started from. Where each organization has its own
+that they take away, on top of the model that the round started from; where they add to the loss, less the
+share of it that they added, so that one row counts no more for the worse than for the better. Where each organization has its own
 block, a row is answered by the best of them, so what was known before the round, to anybody, earns nothing
 again. In a shared layout the sub-model of the set is rebuilt from its deltas, weighted by the agreed rule.
 """
@@ -30,7 +31,7 @@ from adapters import (
     weights,
 )
 from agents.scores import EXACT_UP_TO, Remembered, Value, guided, leave_one_out, shapley
-from aggregator.config import AggregatorConfig, EvaluationSection
+from aggregator.config import AggregatorConfig, EvaluationSection, ModelSection
 
 Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]
@@ -42,7 +43,7 @@ _LEAST_LOSS = 0.01
 """Nats a token; a loss below it is as good as none, and its changes are noise."""
 _LEAST_WORTH = 0.01
 """Share of the remaining loss; what takes away less is paid nothing."""
-_SURE = 2.0
+_SURE = 1.0
 """Standard errors over the rows by which a worth must lie above zero."""
 _TOLERANCE = 0.01
 
@@ -175,19 +176,22 @@ class RoundScorer:
 class BenchmarkScorer(RoundScorer):
     """With the base model and the benchmark of the aggregator's configuration."""
 
-    def __init__(self, config: AggregatorConfig, parameters: ConsortiumParameters) -> None:
+    def __init__(
+        self,
+        section: EvaluationSection,
+        model: ModelSection,
+        parameters: ConsortiumParameters,
+    ) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
 
         from training import LoraModel, load_base, read_examples
 
-        assert config.model is not None
-        assert config.evaluation is not None
-        super().__init__(config.evaluation, parameters)
-        torch.set_num_threads(config.model.threads)
-        base = load_base(config.model.path, parameters.base_model_id, config.model.device)
+        super().__init__(section, parameters)
+        torch.set_num_threads(model.threads)
+        base = load_base(model.path, parameters.base_model_id, model.device)
         self._model = LoraModel(base, parameters.lora)
-        self._examples = read_examples(config.evaluation.data)
+        self._examples = read_examples(section.data)
         self._known: dict[tuple[str, str], Floats] = {}
 
     def losses(self, totals: Totals | None, who: str) -> Floats:
@@ -210,11 +214,12 @@ class BenchmarkScorer(RoundScorer):
 def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> Scorer:
     if config.model is None or config.evaluation is None:
         return EqualScorer()
-    return BenchmarkScorer(config, parameters)
+    return BenchmarkScorer(config.evaluation, config.model, parameters)
 
 
 def _taken_away(before: Floats, after: Floats) -> Floats:
-    return 1.0 - np.maximum(after, _LEAST_LOSS) / np.maximum(before, _LEAST_LOSS)
+    before, after = np.maximum(before, _LEAST_LOSS), np.maximum(after, _LEAST_LOSS)
+    return (before - after) / np.maximum(before, after)
 
 
 def _sure(worths: Floats) -> list[float]:

@@ -41,7 +41,7 @@ def agents_train(
             target = place if len(cells) == 1 else place / cell.key
             files = train_policies(cell, target)
             what = ", ".join(part for part in (cell.learner.title, cell.label) if part)
-            plain(f"{what}: {len(files)} policies in {target}")
+            _say(f"{what}: {len(files)} policies in {target}")
 
 
 @agents_app.command("evaluate")
@@ -103,7 +103,7 @@ def agents_sweep(
             raise ConfigError("--processes is for this machine, --ray for a cluster: give one")
         found = _read(experiment)
         place = RunFolder(folder or Path("runs/agents") / found.experiment.name)
-        sweep(found, place, say=plain, processes=processes, ray_address=ray)
+        sweep(found, place, say=_say, processes=processes, ray_address=ray)
         _report(place)
 
 
@@ -132,10 +132,14 @@ def agents_trace(
         if as_json:
             print_json({**curve.model_dump(), "error": error, "rounds": len(rows)})
             return
-        plain(f"# fitted to {len(rows)} rounds, root mean square error {error:.3f} of quality")
-        plain("[game.curve]")
+        _say(f"# fitted to {len(rows)} rounds, root mean square error {error:.3f} of quality")
+        _say("[game.curve]")
         for name, value in curve.model_dump().items():
-            plain(f"{name} = {value:.4g}")
+            _say(f"{name} = {value:.4g}")
+
+
+def _say(text: str) -> None:
+    out.print(plain(text), soft_wrap=True)
 
 
 def _read(path: Path):  # type: ignore[no-untyped-def]
@@ -159,4 +163,4 @@ def _report(folder) -> None:  # type: ignore[no-untyped-def]
         table.add_row(*row)
     Console(width=max(out.width, 120), highlight=False).print(table)
     place = write_report(experiment, folder)
-    plain(f"interquartile means; intervals, plots and verdicts are in {place}")
+    _say(f"interquartile means; intervals, plots and verdicts are in {place}")

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,7 +181,9 @@ class TestConsortium:
             self.prove()
         return round_id
 
-    def name_sum(self, round_id: int, deltas: dict[str, DeltaId], score: int = 5_000) -> None:
+    def name_sum(
+        self, round_id: int, deltas: Mapping[str, DeltaId], scores: Mapping[str, int] | None = None
+    ) -> None:
         boss = self.of(self.aggregator)
         share = weights(self.parameters.layout, list(deltas))
         new = [
@@ -192,7 +194,13 @@ class TestConsortium:
         boss.aggregate(
             round_id,
             [
-                Contribution(t.organization, t.weight, score, t.artifact_id, t.digest_root)
+                Contribution(
+                    t.organization,
+                    t.weight,
+                    5_000 if scores is None else scores[t.organization],
+                    t.artifact_id,
+                    t.digest_root,
+                )
                 for t in new
             ],
             [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -76,12 +77,26 @@ def _on_this_machine(
     )
 
 
+def _check_answers(address: str) -> None:
+    """Ray itself tries for minutes, and then ends the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        if address in ("local", "auto"):
+            return
+        raise AgentError(f"--ray {address}: expected HOST:PORT, 'auto' or 'local'")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise AgentError(f"--ray {address}: no cluster answers there: {error}") from error
+
+
 def _on_ray(cells: Sequence[Cell], address: str, say: Say) -> Iterator[tuple[Cell, CellResult]]:
     """Ray gives a dead worker's cell to another. `address`: of a cluster, or "local" to start one."""
     try:
         import ray
     except ImportError as error:
         raise AgentError(f"--ray needs {error.name}: pip install 'rescind[ray]'") from error
+    _check_answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -105,8 +105,8 @@ class DQN(Memoryless):
         names = sorted({int(name.split(".")[1]) for name in weights})
         self.layers = [
             (
-                np.array(weights[f"q_net.{n}.weight"], dtype=np.float64),
-                np.array(weights[f"q_net.{n}.bias"], dtype=np.float64),
+                weights[f"q_net.{n}.weight"].cpu().numpy().astype(np.float64),
+                weights[f"q_net.{n}.bias"].cpu().numpy().astype(np.float64),
             )
             for n in names
         ]

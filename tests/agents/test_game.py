@@ -93,7 +93,7 @@ def test_all_at_once_and_one_among_others_are_the_same_game() -> None:
     solo.reset(seed=4)
     all_.reset(seed=4)
     for action in (0, 4, 8, 3):
-        told = {who: FULL for who in all_.agents} | {"organization_0": action}
+        told = dict.fromkeys(all_.agents, FULL) | {"organization_0": action}
         _, rewards, _, _, _ = all_.step(told)
         _, reward, _, _, _ = solo.step(action)
         assert reward == rewards["organization_0"]
@@ -210,7 +210,7 @@ def _at(rounds: int) -> Game:
 def test_what_cannot_be_played_is_refused() -> None:
     config = GameConfig(rounds=1)
     game = Game(config, np.array([0]))
-    with pytest.raises(ValueError, match="within 0..4"):
+    with pytest.raises(ValueError, match=r"within 0\.\.4"):
         game.step(full(config, action=5))
     with pytest.raises(ValueError, match="shape"):
         game.step(np.zeros((2, 2), dtype=np.int8))

@@ -1,0 +1,314 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from adapters.errors import AgentError
+from agents.curves import LearningCurve, TraceRow, fit, quality_after, read_trace, write_trace
+from agents.experiments import read_experiment
+from agents.experiments.config import Cell
+from agents.experiments.report import write_report
+from agents.experiments.run import run_cell
+from agents.experiments.statistics import estimate, iqm
+from agents.experiments.store import RunFolder
+from agents.experiments.sweep import sweep
+
+SMALL = """
+[experiment]
+name = "small"
+question = "Does it run?"
+seeds = 3
+train_episodes = 5
+
+[game]
+organizations = 3
+rounds = 6
+
+[sweep]
+"game.reward_rule" = ["shapley", "alone"]
+"game.compute_price" = [0.02, 0.5]
+
+[[learner]]
+name = "q-learning"
+
+[[learner]]
+name = "myopic"
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
+def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
+    code = "from rescind.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "agents", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+        **options,
+    )
+
+
+def test_a_sweep_is_run_reported_and_gone_on_with(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = command("sweep", small, "--out", out, "--processes", 2)
+    assert done.returncode == 0, done.stderr
+    assert "8 of 8" in done.stdout
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert "fewer than 10" in page
+    rows = pq.read_table(out / "measures.parquet")
+    assert rows.num_rows == 8 * 3
+    told = json.loads(rows.schema.metadata[b"rescind.experiment"])
+    assert told["experiment"]["name"] == "small"
+    assert "numpy" in json.loads(rows.schema.metadata[b"rescind.versions"])
+    before = {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
+    (next((out / "cells").glob("*.measures.parquet"))).unlink()
+    again = command("sweep", small, "--out", out, "--processes", 1)
+    assert "7 of 8 cells are there" in again.stdout
+    assert before == {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
+    report = command("report", out)
+    assert report.returncode == 0
+    assert "q-learning" in report.stdout
+
+
+def test_a_sweep_survives_the_death_of_its_processes(small: Path, tmp_path: Path) -> None:
+    small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 3000"))
+    experiment, said = read_experiment(small), []
+    folder = RunFolder(tmp_path / "out")
+    killed: list[int] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if "1 of 8" in text and not killed:
+            [victim, *_] = [
+                child
+                for child in psutil.Process().children()
+                if "spawn_main" in " ".join(child.cmdline())
+            ]
+            killed.append(victim.pid)
+            victim.send_signal(signal.SIGKILL)
+
+    sweep(experiment, folder, say=say, processes=2)
+    assert killed
+    assert any("a process died" in text for text in said)
+    assert all(folder.has(cell) for cell in experiment.cells())
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 2000"))
+    there, here = tmp_path / "there", tmp_path / "here"
+    program = Path(sys.executable).parent / "ray"
+    port = 20000 + os.getpid() % 10000
+    start = [program, "start", "--head", "--num-cpus=2", f"--port={port}", "--disable-usage-stats"]
+    start += ["--include-dashboard=false", f"--temp-dir=/tmp/ray-{os.getpid()}"]
+    quiet = {**os.environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run(start, check=True, capture_output=True, env=quiet)
+    try:
+        code = "from rescind.cli import main; main()"
+        words = ["agents", "sweep", small, "--out", there, "--ray", f"127.0.0.1:{port}"]
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=quiet,
+        )
+        victim = _busy_worker()
+        victim.kill()
+        out, err = running.communicate(timeout=280)
+        assert running.returncode == 0, err
+        assert "8 of 8" in out
+    finally:
+        subprocess.run([program, "stop", "--force"], capture_output=True, env=quiet, check=False)
+    assert ray.__version__
+    sweep(read_experiment(small), RunFolder(here), say=print, processes=2)
+    for table in ("measures", "rounds", "training"):
+        one, two = (pq.read_table(f / f"{table}.parquet") for f in (there, here))
+        same = repr(one.to_pylist()) == repr(two.to_pylist())
+        assert same, "the cluster's results are not this machine's"
+
+
+@retry(
+    retry=retry_if_result(lambda found: found is None),
+    stop=stop_after_delay(120),
+    wait=wait_fixed(0.05),
+)
+def _busy_worker() -> psutil.Process | None:
+    """A worker process of Ray that runs a cell now; it names itself so."""
+    for process in psutil.process_iter(["cmdline"]):
+        if "ray::run_cell" in " ".join(process.info["cmdline"] or []):
+            return process
+    return None
+
+
+def test_no_cluster_is_one_clear_error(small: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    done = command("sweep", small, "--out", tmp_path / "o", "--ray", "127.0.0.1:1", timeout=120)
+    assert done.returncode not in (0, 1)
+    assert "error[" in done.stderr
+    assert "127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("organizations = 3", "organisations = 3", "organisations: there is no such key"),
+        ("rounds = 6", "rounds = 0", "rounds: Input should be greater"),
+        ("seeds = 3", "seeds = 3\nepochs = 2", "experiment.epochs: there is no such key"),
+        ('"game.reward_rule"', '"game.rule"', "no parameter of the game"),
+        ('["shapley", "alone"]', '["shapley", "fair"]', "reward_rule"),
+        ('name = "myopic"', 'name = "greedy"', "unknown policy 'greedy'"),
+        ('name = "myopic"', 'name = "dqn"', "one organization"),
+        ('name = "myopic"', 'name = "q-learning"', "called the same"),
+        ('name = "myopic"', 'name = "sarsa"\nsettings = { gama = 1 }', "no setting gama"),
+        ('name = "small"', 'name = "Small One"', "experiment.name"),
+        ("[game]", "trace = 3\n[game]", "trace"),
+        ("[experiment]", "[experiment", "is not TOML"),
+    ],
+)
+def test_bad_experiments_are_refused_before_anything_runs(
+    small: Path, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    small.write_text(SMALL.replace(old, new))
+    with pytest.raises(AgentError, match=message) as caught:
+        read_experiment(small)
+    assert str(small) in str(caught.value)
+
+
+def test_an_error_is_one_line_and_its_exit_code(small: Path, tmp_path: Path) -> None:
+    small.write_text(SMALL.replace("rounds = 6", "rouns = 6"))
+    out = tmp_path / "out"
+    done = command("sweep", small, "--out", out)
+    assert done.returncode not in (0, 1)
+    assert done.stderr.count("\n") == 1
+    assert "rouns: there is no such key" in done.stderr
+    assert not out.exists()
+
+
+def test_a_folder_of_another_experiment_is_left_alone(small: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out")
+    folder.begin(read_experiment(small))
+    small.write_text(SMALL.replace('"small"', '"other"'))
+    with pytest.raises(AgentError, match="choose another --out"):
+        folder.begin(read_experiment(small))
+
+
+def test_policies_are_trained_evaluated_and_refused(small: Path, tmp_path: Path) -> None:
+    small.write_text(SMALL[: SMALL.index("[sweep]")] + '[[learner]]\nname = "q-learning"\n')
+    out = tmp_path / "out"
+    done = command("train", small, "--out", out)
+    assert done.returncode == 0, done.stderr
+    files = sorted((out / "policies" / "seed-0").iterdir())
+    assert [f.name for f in files] == [f"organization-{n}.json" for n in range(3)]
+    assert command("evaluate", small, files[0]).returncode == 0
+    told = command("evaluate", small, *files, "--json")
+    assert 0 <= json.loads(told.stdout)[0]["participation"]["iqm"] <= 1
+    wrong = command("evaluate", small, *files[:2])
+    assert "one for all of them, or one for each" in wrong.stderr
+    content = json.loads(files[0].read_text())
+    files[0].write_text(json.dumps({**content, "observation_version": 99}))
+    refused = command("evaluate", small, files[0])
+    assert "observations of version 99" in refused.stderr
+
+
+def test_a_cell_is_the_same_whenever_it_is_run(small: Path) -> None:
+    cell: Cell = read_experiment(small).cells()[0]
+    first, second = run_cell(cell), run_cell(cell)
+    assert json.dumps(vars(first)) == json.dumps(vars(second))
+
+
+def test_the_report_holds_what_was_measured(small: Path, tmp_path: Path) -> None:
+    experiment, folder = read_experiment(small), RunFolder(tmp_path / "out")
+    sweep(experiment, folder, say=lambda _: None, processes=1)
+    page = write_report(experiment, folder).read_text()
+    for word in ("price of anarchy", "exploitability", "fairness", "95 %", "myopic"):
+        assert word in page
+    assert len(list(folder.root.glob("*.svg"))) >= 4
+
+
+def test_interquartile_means() -> None:
+    values = np.array([0.0, 1, 2, 3, 4, 5, 6, 100])
+    assert iqm(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
+    found = estimate([list(values)])
+    assert found.low <= found.iqm <= found.high
+    assert np.isnan(estimate([[float("nan")]]).iqm)
+    sure = estimate([[1.0] * 10])
+    assert sure.low == sure.iqm == sure.high == 1.0
+
+
+CURVE = LearningCurve(ceiling=0.9, scale=2.0, data_exponent=0.7, noise_loss=1.0)
+
+
+def trace_of(curve: LearningCurve) -> list[TraceRow]:
+    rows = []
+    for who, fraction in (("a", 1.0), ("b", 0.5)):
+        done = []
+        for number in range(1, 6):
+            done.append((1.0, fraction, 0.0))
+            rows.append(
+                TraceRow(
+                    organization=who,
+                    round=number,
+                    effort=1.0,
+                    data_fraction=fraction,
+                    took_part=True,
+                    quality_before=0.0,
+                    quality=quality_after(curve, done),
+                    score=1,
+                    paid=0.1,
+                    compute_price=0.02,
+                    quality_value=0.5,
+                )
+            )
+    return rows
+
+
+def test_a_curve_is_found_again_from_its_trace(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    write_trace(path, trace_of(CURVE))
+    found, error = fit(read_trace(path))
+    assert error < 1e-4
+    assert found.ceiling == pytest.approx(CURVE.ceiling, abs=0.01)
+    assert found.scale == pytest.approx(CURVE.scale, rel=0.02)
+    assert found.data_exponent == pytest.approx(CURVE.data_exponent, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "format None"),
+        ("nonsense", "is not a trace"),
+        ('{"format": "rescind.trace/9"}', "rescind.trace/9"),
+        ('{"format": "rescind.trace/1"}', "holds no rounds"),
+        ('{"format": "rescind.trace/1"}\n{"organization": "a"}', "line 2: round"),
+        ('{"format": "rescind.trace/1"}\n{"rnd": 1}', "line 2"),
+    ],
+)
+def test_another_trace_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(content)
+    with pytest.raises(AgentError, match=message):
+        read_trace(path)
+
+
+def test_an_experiment_takes_its_curve_from_a_trace(small: Path, tmp_path: Path) -> None:
+    write_trace(tmp_path / "trace.jsonl", trace_of(CURVE))
+    small.write_text('trace = "trace.jsonl"\n' + SMALL)
+    game = read_experiment(small).cells()[0].game
+    assert game.curve.ceiling == pytest.approx(0.9, abs=0.01)

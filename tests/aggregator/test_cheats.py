@@ -1,0 +1,248 @@
+"""No cheat is paid more than honest training: real deltas, the aggregator's checks and scores, a real chain.
+
+Everybody trains honestly in the first round. In the second one organization cheats; the chain is taken
+back after each cheat, so all of them meet the same round. tests/agents/test_conduct.py is of the game.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from adapters import Coupling, adapter_totals, encode, initial, owner, qualify
+from aggregator.checks import judge
+from aggregator.config import EvaluationSection, ModelSection
+from aggregator.proof import Digests
+from aggregator.scoring import BenchmarkScorer
+from contracts import Account, ContractRefused
+from devnet.data import generated
+from devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from protocol import Journal
+from tests.consortium import SALT, TestConsortium, make_consortium, start_anvil
+from training import LoraModel, load_base, write_examples
+from training.contribution import contribute
+
+pytestmark = pytest.mark.slow
+STEPS = 40
+Delta = dict[str, np.ndarray]
+
+
+@dataclass
+class Scene:
+    """`first`, `second`: each organization's honest deltas of both rounds; `stale`: the cheat's second
+    one, trained from where the first round started."""
+
+    record: TestConsortium
+    scorer: BenchmarkScorer
+    first: dict[str, Delta]
+    second: dict[str, Delta]
+    stale: Delta
+    digests: Digests
+
+    @property
+    def cheat(self) -> Account:
+        return self.record.organizations[-1]
+
+    @property
+    def victim(self) -> Account:
+        return self.record.organizations[0]
+
+    def parent(self) -> Delta:
+        boss = self.record.of()
+        return dict(adapter_totals(boss.content(boss.latest_model_id()), self.record.load))
+
+    def play(self, deltas: dict[str, Delta]) -> dict[str, int]:
+        """One round as the aggregator plays it; what each was paid, in wei. Raises ContractRefused when
+        the chain does not take somebody's update."""
+        record, boss = self.record, self.record.of(self.record.aggregator)
+        boss.open_round()
+        round_id = boss.current_round_id()
+        named = {who: record.register(delta) for who, delta in deltas.items()}
+        for account in record.organizations:
+            if account.address in named:
+                record.of(account).commit(round_id, named[account.address], SALT)
+            else:
+                record.of(account).sit_out(round_id)
+        boss.close_commits(round_id)
+        for account in record.organizations:
+            if account.address in named:
+                record.of(account).reveal(round_id, named[account.address], SALT)
+        boss.close_reveals(round_id)
+        verdicts = {
+            who: judge(
+                who,
+                it.artifact_id,
+                record.store,
+                self.digests,
+                record.parameters,
+                submitted=True,
+                digest_root=it.digest_root,
+                round_id=round_id,
+            )
+            for who, it in named.items()
+        }
+        accepted = {who: it.delta for who, it in verdicts.items() if it.delta is not None}
+        scores = self.scorer.score(accepted, self.parent())
+        record.name_sum(round_id, {who: named[who] for who in accepted}, scores)
+        record.prove()
+        return {a.address: boss.credited(round_id, a.address) for a in record.organizations}
+
+    def second_round(self, cheat: Delta | None) -> dict[str, int]:
+        honest = {w: d for w, d in self.second.items() if w != self.cheat.address}
+        snapshot = self.record.anvil.rpc("evm_snapshot")["result"]
+        try:
+            return self.play(honest if cheat is None else {**honest, self.cheat.address: cheat})
+        finally:
+            self.record.anvil.rpc("evm_revert", snapshot)
+
+
+@pytest.fixture(scope="module", params=["isolated", "federated"])
+def scene(request, tmp_path_factory) -> Iterator[Scene]:
+    coupling: Coupling = request.param
+    torch.set_num_threads(1)
+    folder: Path = tmp_path_factory.mktemp("cheats")
+    corpus, base = generated(3, seed=1), load_base(BASE_MODEL)
+    model = LoraModel(base, default_lora(coupling))
+    parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
+    write_examples(folder / "benchmark.jsonl", corpus.shared)
+    section = EvaluationSection(data=folder / "benchmark.jsonl")
+    scorer = BenchmarkScorer(section, ModelSection(path=str(BASE_MODEL), device="cpu"), parameters)
+    with start_anvil() as anvil:
+        record = make_consortium(anvil, 3, parameters)
+        rows = dict(
+            zip(
+                (a.address for a in record.organizations),
+                corpus.organizations.values(),
+                strict=True,
+            )
+        )
+
+        def train(who: str, round_id: int, start: Delta) -> Delta:
+            made = contribute(
+                model, parameters, who, round_id, start, list(rows[who]), None, steps=STEPS
+            )
+            return dict(made.quantized.delta)
+
+        first = {who: train(who, 1, {}) for who in rows}
+        scene = Scene(
+            record, scorer, first, {}, {}, Digests(record.store, Journal(folder / "a.db"))
+        )
+        scene.play(first)
+        parent = scene.parent()
+        scene.second = {who: train(who, 2, parent) for who in rows}
+        scene.stale = train(scene.cheat.address, 2, {})
+        yield scene
+
+
+def test_honest_training_is_paid(scene: Scene) -> None:
+    paid = scene.second_round(scene.second[scene.cheat.address])
+    assert sum(paid.values()) > 0
+
+
+def no_more_than_the_honest(scene: Scene, cheat: Delta) -> dict[str, int]:
+    honest = scene.second_round(scene.second[scene.cheat.address])
+    paid = scene.second_round(cheat)
+    assert paid[scene.cheat.address] <= honest[scene.cheat.address]
+    others = [value for who, value in paid.items() if who != scene.cheat.address]
+    assert paid[scene.cheat.address] <= max(others)
+    return paid
+
+
+def test_zero(scene: Scene) -> None:
+    cheat = {name: np.zeros_like(v) for name, v in scene.stale.items()}
+    with pytest.raises(ContractRefused, match="ZeroDelta"):
+        scene.second_round(cheat)
+
+
+def test_next_to_zero(scene: Scene) -> None:
+    cheat = _touched(
+        {name: np.zeros_like(v) for name, v in scene.second[scene.cheat.address].items()}
+    )
+    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random(scene: Scene, seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    typical = {name: max(1.0, float(np.abs(v).mean())) for name, v in scene.stale.items()}
+    cheat = {
+        name: np.round(dice.normal(0, typical[name], v.shape)).astype(v.dtype)
+        for name, v in scene.stale.items()
+    }
+    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+
+
+def test_sign_flipped(scene: Scene) -> None:
+    cheat = {name: -v for name, v in scene.second[scene.cheat.address].items()}
+    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+
+
+def test_replayed(scene: Scene) -> None:
+    """The chain takes no artifact twice."""
+    with pytest.raises(ContractRefused):
+        scene.second_round(scene.first[scene.cheat.address])
+
+
+def test_replayed_with_one_number_changed(scene: Scene) -> None:
+    cheat = _touched(scene.first[scene.cheat.address])
+    no_more_than_the_honest(scene, cheat)
+
+
+def test_stale(scene: Scene) -> None:
+    no_more_than_the_honest(scene, scene.stale)
+
+
+def _touched(delta: Delta) -> Delta:
+    changed = {name: value.copy() for name, value in delta.items()}
+    name = max(changed)
+    changed[name].flat[0] += 1
+    return changed
+
+
+def _as_the_cheats(scene: Scene, delta: Delta) -> Delta:
+    """Another's update, so that one ends where the other does: in a layout of blocks their starting
+    points differ."""
+    parameters = scene.record.parameters
+    if parameters.layout != "blocks":
+        return delta
+    mine, theirs = (owner("blocks", a.address) for a in (scene.cheat, scene.victim))
+    parent, result = scene.parent(), {}
+    for bare, shape in parameters.shapes.items():
+        here, there = (
+            initial(parameters.seed, who, bare, shape, fraction_bits=parameters.fraction_bits)
+            + parent.get(qualify(who, bare), np.zeros(shape, np.int64)) // 10_000
+            for who in (mine, theirs)
+        )
+        name = qualify(theirs, bare)
+        if name in delta:
+            result[qualify(mine, bare)] = (there + delta[name] - here).astype(np.int32)
+    return result
+
+
+def test_copied(scene: Scene) -> None:
+    """What another revealed in the round before, which is all that commitments leave to copy."""
+    cheat = _touched(_as_the_cheats(scene, scene.first[scene.victim.address]))
+    no_more_than_the_honest(scene, cheat)
+
+
+def test_copied_by_one_who_saw_it_in_time(scene: Scene) -> None:
+    """As if the commitment had hidden nothing: the copy shares what the original is worth."""
+    cheat = _touched(_as_the_cheats(scene, scene.second[scene.victim.address]))
+    paid = scene.second_round(cheat)
+    assert paid[scene.cheat.address] <= paid[scene.victim.address]
+
+
+def test_two_names_earn_no_more_than_one(scene: Scene) -> None:
+    """Victim and cheat are one: what both are paid for one update, against what one would be."""
+    alone = scene.second_round(None)
+    cheat = _touched(_as_the_cheats(scene, scene.second[scene.victim.address]))
+    both = scene.second_round(cheat)
+    slack = 1 + max(alone.values()) // 1000  # scores are whole numbers of ten thousand
+    assert (
+        both[scene.victim.address] + both[scene.cheat.address]
+        <= alone[scene.victim.address] + slack
+    )
+    assert encode(cheat) != encode(scene.second[scene.victim.address])
