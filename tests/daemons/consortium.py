@@ -93,9 +93,11 @@ def consortium(
     absent: str = "",
     without: Sequence[str] = (),
     agreed: Mapping[str, object] | None = None,
+    steps: int = 2,
+    scored: bool = False,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """`absent`: an organization that never joins; `without`: data subjects whom nobody has; `agreed`:
-    further parameters, those of training by their own names."""
+    further parameters, those of training by their own names; `scored`: by what all know, not alike."""
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = {
         name: [e for e in rows if e.subject not in without]
@@ -105,7 +107,7 @@ def consortium(
     base = load_base(BASE_MODEL)
     model = LoraModel(base, default_lora(coupling))
     parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
-    quick = parameters.training.model_copy(update={"steps_per_round": 2})
+    quick = parameters.training.model_copy(update={"steps_per_round": steps})
     parameters = parameters.model_copy(update={"training": quick, "hiding": hiding})
     document = parameters.model_dump(mode="json")
     for name, value in (agreed or {}).items():
@@ -126,7 +128,9 @@ def consortium(
     for name in data:
         # More than are to be final: one that is abandoned is made up for.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
-    record = start_consortium(run, facts, parameters, data, [], challenge_seconds)
+    record = start_consortium(
+        run, facts, parameters, data, corpus.shared if scored else [], challenge_seconds
+    )
     folders = {name: run.organization(name) for name in data}
     daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
     toml = run.aggregator / "aggregator.toml"
