@@ -7,7 +7,7 @@ One step is one round of the consortium:
 3. knowledge grows: an organization's own by its work, the common one by overlap x size x accuracy x
    work, summed over all;
 4. quality is what an organization's model answers of its questions,
-   ceiling x ((1 - overlap)(1 - exp(-own / scale)) + overlap (1 - exp(-common / common scale)));
+   ceiling x ((1 - overlap) F(own / scale) + overlap F(common / common scale)), F(k) = 1 - exp(-k^shape);
 5. data subjects withdraw and members leave or come back by chance, and knowledge goes with them.
 
 An organization's reward is pay - compute cost - privacy cost + value x change in quality. What happens by
@@ -175,6 +175,7 @@ def _numbers(config: GameConfig) -> tuple[float, ...]:
         config.overlap,
         curve.ceiling,
         curve.scale,
+        curve.shape,
         config.common_scale,
         curve.data_exponent,
         curve.noise_loss,
@@ -193,6 +194,13 @@ def _numbers(config: GameConfig) -> tuple[float, ...]:
 @njit(cache=True)
 def _key(seed: Any, episode: Any) -> Any:
     return mix(mix(np.uint64(0x52657363), seed), episode)
+
+
+@njit(cache=True, inline="always")
+def _known(work: float, shape: float) -> float:
+    if shape == 1.0:
+        return 1.0 - math.exp(-work)
+    return 1.0 - math.exp(-(work**shape))
 
 
 @njit(cache=True, nogil=True)
@@ -262,6 +270,7 @@ def _round(
         overlap,
         ceiling,
         scale,
+        shape,
         common_scale,
         exponent,
         noise_loss,
@@ -345,10 +354,10 @@ def _round(
                     common[g] = max(0.0, common[g] - gone * given[g, i])
                     given[g, i] *= 1.0 - gone
                     own[g, i] *= 1.0 - gone
-        known = 1.0 - math.exp(-common[g] / common_scale)
+        known = _known(common[g] / common_scale, shape)
         for i in range(n):
             before = quality[g, i]
             if member[g, i] == 1:
-                mine = 1.0 - math.exp(-own[g, i] / scale)
+                mine = _known(own[g, i] / scale, shape)
                 quality[g, i] = ceiling * ((1.0 - overlap) * mine + overlap * known)
             gain[g, i] = value[g, i] * (quality[g, i] - before)

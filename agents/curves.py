@@ -41,8 +41,9 @@ class TraceRow(BaseModel):
 
 
 class LearningCurve(BaseModel):
-    """Quality after work of k full rounds: ceiling * (1 - exp(-k / scale)).
+    """Quality after work of k full rounds: ceiling * (1 - exp(-(k / scale) ** shape)).
 
+    Above 1, `shape` makes whole answers come late and then at once, as they do in real runs.
     `data_exponent`: a round on a share f of the data counts as f ** data_exponent of one; `noise_loss`:
     and with noise n as 1 / (1 + noise_loss * n).
     """
@@ -51,6 +52,7 @@ class LearningCurve(BaseModel):
 
     ceiling: Annotated[float, Field(gt=0, le=1)] = 1.0
     scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    shape: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     data_exponent: Annotated[float, Field(ge=0, le=10)] = 1.0
     noise_loss: Annotated[float, Field(ge=0, le=100)] = 1.0
 
@@ -104,8 +106,9 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
         return LearningCurve(
             ceiling=float(x[0]),
             scale=float(x[1]),
-            data_exponent=float(x[2]) if partial else start.data_exponent,
-            noise_loss=float(x[3]) if noisy else start.noise_loss,
+            shape=float(x[2]),
+            data_exponent=float(x[3]) if partial else start.data_exponent,
+            noise_loss=float(x[4]) if noisy else start.noise_loss,
         )
 
     def residuals(x: np.ndarray) -> Any:
@@ -114,8 +117,8 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
 
     found = least_squares(
         residuals,
-        [min(1.0, max(0.05, quality.max())), 1.0, 1.0, 1.0],
-        bounds=([1e-3, 1e-3, 0.0, 0.0], [1.0, 1e3, 10.0, 100.0]),
+        [min(1.0, max(0.05, quality.max())), 3.0, 1.5, 1.0, 1.0],
+        bounds=([1e-3, 1e-3, 0.1, 0.0, 0.0], [1.0, 1e3, 10.0, 10.0, 100.0]),
     )
     return curve_of(found.x), float(np.sqrt(np.mean(found.fun**2)))
 
@@ -126,7 +129,7 @@ def quality_after(curve: LearningCurve, rounds: Sequence[tuple[float, float, flo
         effort * fraction**curve.data_exponent / (1 + curve.noise_loss * noise)
         for effort, fraction, noise in rounds
     )
-    return curve.ceiling * (1.0 - float(np.exp(-work / curve.scale)))
+    return curve.ceiling * (1.0 - float(np.exp(-((work / curve.scale) ** curve.shape))))
 
 
 def _points(

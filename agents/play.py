@@ -104,7 +104,8 @@ def play(
             by_round["members"][episode, round_] = members
             by_round["quality"][episode, round_] = game.quality.mean(axis=1)
             by_round["paid"][episode, round_] = step.paid.sum(axis=1)
-            by_round["least_paid"][episode, round_] = step.paid.min(axis=1)
+            least = np.where(step.acted > 0, step.paid, np.inf).min(axis=1)
+            by_round["least_paid"][episode, round_] = np.where(np.isinf(least), 0.0, least)
             by_round["most_paid"][episode, round_] = step.paid.max(axis=1)
             by_round["welfare"][episode, round_] = (step.reward - step.paid).sum(axis=1)
             by_organization["net"] += step.reward

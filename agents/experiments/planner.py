@@ -1,10 +1,10 @@
 """The oracle of social welfare: how much a planner would have each organization train.
 
 Welfare is the value of what all models know at the end, less what it cost; pay moves money and makes none.
-It is concave in the rounds m_i that each organization trains, in the cheapest of its rounds. Given the
-common knowledge C, one more unit of it is worth lambda(C) to everybody together, and each organization's
-best m_i follows alone; the C that they bring about falls as C rises, so bisection finds the fixed point.
-Chance (withdrawals, leaving) is left out of the plan, and not of its evaluation.
+An organization trains m rounds, the cheapest of its rounds. For a price lambda of common knowledge, each
+one's best m is found alone, by trying all; of the plans that a range of prices gives, the one with the most
+welfare is taken (Everett 1963, Operations Research 11(3): each of them is the best plan with as much common
+knowledge). Chance (withdrawals, leaving) is left out of the plan, and not of its evaluation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agents.core import Floats, Game
 from agents.game import FULL
 from agents.world import CONDUCTS
 
-_STEPS = 60
+_PRICES = 120
 
 
 def planned(game: Game) -> NDArray[np.int8]:
@@ -53,26 +53,22 @@ def planned_welfare(game: Game, episodes: int, first_episode: int) -> Floats:
 
 def _rounds(game: Game, cost: Floats) -> NDArray[np.int64]:
     """m (games, organizations) from `cost` (rounds + 1, games, organizations) of training m rounds."""
-    config, who = game.config, game.organizations
+    config, who, curve = game.config, game.organizations, game.config.curve
     honest = who.conduct == CONDUCTS.index("honest")
     times = np.arange(config.rounds + 1)[:, None, None]
-    own = (
-        config.curve.ceiling
-        * (1.0 - config.overlap)
-        * who.value
-        * (1.0 - np.exp(-who.accuracy * times / config.curve.scale))
-    ) - cost
-    brings = config.overlap * who.size * who.accuracy * honest
-    together, scale = who.value.sum(axis=1), config.common_scale
-
-    def best(common: Floats) -> NDArray[np.int64]:
-        worth = together * config.curve.ceiling * config.overlap * np.exp(-common / scale) / scale
-        found: NDArray[np.int64] = (own + times * worth[:, None] * brings).argmax(axis=0)
-        return np.where(honest, found, 0)
-
-    low, high = np.zeros(game.seeds.size), brings.sum(axis=1) * config.rounds
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        more = (best(middle) * brings).sum(axis=1) > middle
-        low, high = np.where(more, middle, low), np.where(more, high, middle)
-    return best(high)
+    mine = 1.0 - np.exp(-((who.accuracy * times / curve.scale) ** curve.shape))
+    own = curve.ceiling * (1.0 - config.overlap) * who.value * mine - cost
+    brings = config.overlap * who.size * who.accuracy
+    together = curve.ceiling * config.overlap * who.value.sum(axis=1)
+    best = np.zeros(honest.shape, dtype=np.int64)
+    most = np.full(game.seeds.size, -np.inf)
+    unit = together / config.common_scale
+    for price in (0.0, *np.geomspace(1e-3, 1e2, _PRICES)):
+        worth = own + times * (price * unit)[:, None] * brings
+        many = np.where(honest, worth.argmax(axis=0), 0)
+        common = (many * brings).sum(axis=1) / config.common_scale
+        welfare = np.take_along_axis(own, many[None], axis=0)[0].sum(axis=1)
+        welfare = welfare + together * (1.0 - np.exp(-(common**curve.shape)))
+        better = welfare > most
+        best[better], most[better] = many[better], welfare[better]
+    return best

@@ -48,7 +48,6 @@ class Bandit(Tabular):
         _choose(
             self._flat(features),
             self.table,
-            self.seen,
             self.pulls,
             self.bandit.exploration,
             value,
@@ -65,14 +64,11 @@ class Bandit(Tabular):
         round_: int,  # noqa: ARG002
     ) -> None:
         rows, value = self._flat(before), self.config.quality_value
-        _learn(
-            rows, actions.reshape(-1), reward.reshape(-1), self.table, self.seen, self.pulls, value
-        )
+        _learn(rows, actions.reshape(-1), reward.reshape(-1), self.table, self.pulls, value)
 
     def state(self, seat: int = 0) -> dict[str, Any]:
-        known = np.flatnonzero(self.seen[seat])
-        pulls = {str(s): self.pulls[seat, s].tolist() for s in known}
-        return {**super().state(seat), "pulls": pulls}
+        told = super().state(seat)
+        return {**told, "pulls": {s: self.pulls[seat, int(s)].tolist() for s in told["table"]}}
 
     def restore(self, state: dict[str, Any]) -> None:
         pulls = state["pulls"]
@@ -85,12 +81,10 @@ class Bandit(Tabular):
 
 
 @njit(cache=True, nogil=True)
-def _choose(
-    rows: Any, table: Any, seen: Any, pulls: Any, c: float, quality_value: float, out: Any
-) -> None:
+def _choose(rows: Any, table: Any, pulls: Any, c: float, quality_value: float, out: Any) -> None:
     for m in range(out.size):
         s = state_of(rows[m])
-        fill_one(rows[m], m, s, table, seen, quality_value)
+        fill_one(rows[m], m, s, table, quality_value)
         total = 0.0
         for a in range(table.shape[3]):
             total += pulls[m, s, a]
@@ -104,10 +98,10 @@ def _choose(
 
 @njit(cache=True, nogil=True)
 def _learn(
-    rows: Any, actions: Any, reward: Any, table: Any, seen: Any, pulls: Any, quality_value: float
+    rows: Any, actions: Any, reward: Any, table: Any, pulls: Any, quality_value: float
 ) -> None:
     for m in range(actions.size):
         s, a = state_of(rows[m]), actions[m]
-        fill_one(rows[m], m, s, table, seen, quality_value)
+        fill_one(rows[m], m, s, table, quality_value)
         pulls[m, s, a] += 1.0
         table[0, m, s, a] += (reward[m] - table[0, m, s, a]) / pulls[m, s, a]

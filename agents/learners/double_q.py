@@ -29,7 +29,6 @@ class DoubleQ(Tabular):
             reward.reshape(-1),
             self._flat(after),
             self.table,
-            self.seen,
             self._keys,
             round_,
             config.alpha,
@@ -45,7 +44,6 @@ def _learn(
     reward: Any,
     after: Any,
     table: Any,
-    seen: Any,
     keys: Any,
     round_: int,
     alpha: float,
@@ -54,8 +52,8 @@ def _learn(
 ) -> None:
     for m in range(actions.size):
         s, then, a = state_of(before[m]), state_of(after[m]), actions[m]
-        fill_one(before[m], m, s, table, seen, quality_value)
-        fill_one(after[m], m, then, table, seen, quality_value)
+        fill_one(before[m], m, s, table, quality_value)
+        fill_one(after[m], m, then, table, quality_value)
         one = 0 if uniform(mix(mix(keys[m], round_), 5)) < 0.5 else 1
         best = best_of(table[one : one + 1], m, then)
         target = reward[m] + gamma * table[1 - one, m, then, best]

@@ -56,8 +56,10 @@ class Myopic(Memoryless):
         took_part = seen[..., N_SHARE, :] > 0
         others = np.maximum(0.0, seen[..., N_PARTICIPANTS, :] - took_part)
         pay = seen[..., N_AVAILABLE, :] * work / (work + others + 1e-12)
-        room = np.maximum(0.0, curve.ceiling - seen[..., N_QUALITY, :])
-        gain = config.quality_value * room * (1 - np.exp(-work / curve.scale))
+        quality = np.minimum(seen[..., N_QUALITY, :], curve.ceiling * (1 - 1e-9))
+        known = (-np.log1p(-quality / curve.ceiling)) ** (1 / curve.shape) * curve.scale
+        then = curve.ceiling * -np.expm1(-(((known + work) / curve.scale) ** curve.shape))
+        gain = config.quality_value * np.maximum(0.0, then - quality)
         epsilon = config.round_epsilon * np.sqrt(effort) / (1 + noise)
         cost = effort * seen[..., N_PRICE, :] + config.privacy_price * epsilon * fraction
         barred = np.where((seen[..., N_SPENT, :] >= 1) & (effort > 0), 1e30, 0.0)

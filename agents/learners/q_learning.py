@@ -31,7 +31,6 @@ class QLearning(Tabular):
             reward.reshape(-1),
             self._flat(after),
             self.table,
-            self.seen,
             config.alpha,
             config.gamma,
             config.quality_value,
@@ -45,14 +44,13 @@ def _learn(
     reward: Any,
     after: Any,
     table: Any,
-    seen: Any,
     alpha: float,
     gamma: float,
     quality_value: float,
 ) -> None:
     for m in range(actions.size):
         s, then, a = state_of(before[m]), state_of(after[m]), actions[m]
-        fill_one(before[m], m, s, table, seen, quality_value)
-        fill_one(after[m], m, then, table, seen, quality_value)
+        fill_one(before[m], m, s, table, quality_value)
+        fill_one(after[m], m, then, table, quality_value)
         target = reward[m] + gamma * table[0, m, then, best_of(table, m, then)]
         table[0, m, s, a] += alpha * (target - table[0, m, s, a])

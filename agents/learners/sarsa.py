@@ -40,7 +40,6 @@ class Sarsa(Tabular):
             self._flat(after),
             then,
             self.table,
-            self.seen,
             config.alpha,
             config.gamma,
             config.quality_value,
@@ -68,14 +67,13 @@ def _learn(
     after: Any,
     then: Any,
     table: Any,
-    seen: Any,
     alpha: float,
     gamma: float,
     quality_value: float,
 ) -> None:
     for m in range(actions.size):
         s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
-        fill_one(before[m], m, s, table, seen, quality_value)
-        fill_one(after[m], m, next_, table, seen, quality_value)
+        fill_one(before[m], m, s, table, quality_value)
+        fill_one(after[m], m, next_, table, quality_value)
         target = reward[m] + gamma * table[0, m, next_, then[m]]
         table[0, m, s, a] += alpha * (target - table[0, m, s, a])

@@ -7,6 +7,7 @@ price of a round: 72 states.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,7 +53,7 @@ class TabularConfig:
 
 
 class Tabular:
-    """`table`: float32 (tables, games * seats, STATES, open actions); `seen` where it was filled."""
+    """`table`: float32 (tables, games * seats, STATES, open actions), not a number where no state was."""
 
     name: str
     tables = 1
@@ -64,8 +65,8 @@ class Tabular:
         self._place = place
         self._keys = place.keys(3)
         many = self._keys.size
-        self.table = np.zeros((self.tables, many, STATES, place.open_actions), dtype=np.float32)
-        self.seen = np.zeros((many, STATES), dtype=np.uint8)
+        shape = (self.tables, many, STATES, place.open_actions)
+        self.table = np.full(shape, np.nan, dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
         out = np.empty(self._keys.size, dtype=np.int8)
@@ -74,7 +75,6 @@ class Tabular:
         _choose(
             self._flat(features),
             self.table,
-            self.seen,
             self._keys,
             round_,
             epsilon,
@@ -86,13 +86,13 @@ class Tabular:
 
     def values(self, features: Floats) -> Floats:
         rows = self._flat(features)
-        fill(rows, self.table, self.seen, self.config.quality_value)
+        fill(rows, self.table, self.config.quality_value)
         states = states_of(rows)
         found = self.table[:, np.arange(states.size), states].mean(axis=0, dtype=np.float64)
         return np.asarray(found.reshape(*features.shape[:2], -1))
 
     def state(self, seat: int = 0) -> dict[str, Any]:
-        known = np.flatnonzero(self.seen[seat])
+        known = np.flatnonzero(~np.isnan(self.table[0, seat, :, 0]))
         return {"table": {str(s): self.table[:, seat, s].tolist() for s in known}}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -106,7 +106,6 @@ class Tabular:
             if not 0 <= int(name) < STATES:
                 raise ValueError(f"there is no state {name}")
             self.table[:, :, int(name)] = row[:, None]
-            self.seen[:, int(name)] = 1
 
     def _flat(self, features: Floats) -> Floats:
         return np.ascontiguousarray(features).reshape(self._keys.size, -1)
@@ -140,10 +139,9 @@ def states_of(rows: Any) -> Any:
 
 
 @njit(cache=True, inline="always")
-def fill_one(row: Any, m: int, s: int, table: Any, seen: Any, quality_value: float) -> None:
+def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None:
     """A state never seen gets one's own reckoning of one round, the future left out."""
-    if seen[m, s] == 0:
-        seen[m, s] = 1
+    if math.isnan(table[0, m, s, 0]):
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         for k in range(table.shape[0]):
             for a in range(table.shape[3]):
@@ -151,15 +149,22 @@ def fill_one(row: Any, m: int, s: int, table: Any, seen: Any, quality_value: flo
 
 
 @njit(cache=True)
-def fill(rows: Any, table: Any, seen: Any, quality_value: float) -> None:
+def fill(rows: Any, table: Any, quality_value: float) -> None:
     for m in range(rows.shape[0]):
-        fill_one(rows[m], m, state_of(rows[m]), table, seen, quality_value)
+        fill_one(rows[m], m, state_of(rows[m]), table, quality_value)
 
 
 @njit(cache=True, inline="always")
 def best_of(table: Any, m: int, s: int) -> int:
     """The action with the highest sum over the tables; of equals the first."""
-    best, found = -np.inf, 0
+    found = 0
+    if table.shape[0] == 1:
+        row = table[0, m, s]
+        for a in range(1, row.size):
+            if row[a] > row[found]:
+                found = a
+        return found
+    best = -np.inf
     for a in range(table.shape[3]):
         value = 0.0
         for k in range(table.shape[0]):
@@ -189,7 +194,6 @@ def explored(best: int, key: Any, epsilon: float, any_action: bool, many: int) -
 def _choose(
     rows: Any,
     table: Any,
-    seen: Any,
     keys: Any,
     round_: int,
     epsilon: float,
@@ -199,6 +203,6 @@ def _choose(
 ) -> None:
     for m in range(rows.shape[0]):
         s = state_of(rows[m])
-        fill_one(rows[m], m, s, table, seen, quality_value)
+        fill_one(rows[m], m, s, table, quality_value)
         best = best_of(table, m, s)
         out[m] = explored(best, mix(keys[m], round_), epsilon, any_action, table.shape[3])

@@ -252,7 +252,7 @@ def test_interquartile_means() -> None:
     assert sure.low == sure.iqm == sure.high == 1.0
 
 
-CURVE = LearningCurve(ceiling=0.9, scale=2.0, data_exponent=0.7, noise_loss=1.0)
+CURVE = LearningCurve(ceiling=0.9, scale=2.0, shape=1.6, data_exponent=0.7, noise_loss=1.0)
 
 
 def trace_of(curve: LearningCurve) -> list[TraceRow]:
@@ -285,6 +285,7 @@ def test_a_curve_is_found_again_from_its_trace(tmp_path: Path) -> None:
     found, error = fit(read_trace(path))
     assert error < 1e-4
     assert found.ceiling == pytest.approx(CURVE.ceiling, abs=0.01)
+    assert found.shape == pytest.approx(CURVE.shape, abs=0.05)
     assert found.scale == pytest.approx(CURVE.scale, rel=0.02)
     assert found.data_exponent == pytest.approx(CURVE.data_exponent, abs=0.02)
 

@@ -149,11 +149,11 @@ def test_knowledge_that_concerns_all_comes_to_those_who_sit_out_too() -> None:
 
 
 def test_quality_follows_the_curve() -> None:
-    config = GameConfig(overlap=0.0, curve={"ceiling": 0.8, "scale": 3.0})
+    config = GameConfig(overlap=0.0, curve={"ceiling": 0.8, "scale": 3.0, "shape": 2.0})
     game = Game(config, np.array([0]))
     for _ in range(4):
         game.step(full(config))
-    assert game.quality[0, 0] == pytest.approx(0.8 * (1 - math.exp(-4 / 3.0)))
+    assert game.quality[0, 0] == pytest.approx(0.8 * (1 - math.exp(-((4 / 3.0) ** 2))))
 
 
 def test_the_budget_ends_taking_part() -> None:
