@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.core import Floats, Game
+from agents.game import ACTIONS
 from agents.learners import Learner, Oracle, Place
 
 
@@ -113,6 +114,8 @@ def play(
             by_organization["cost"] += step.compute + step.privacy
             by_organization["gain"] += step.gain
             by_organization["rounds_in"] += step.acted > 0
+            for name, levels in _LEVELS.items():
+                by_organization[name] += levels[step.acted]
             features[...] = after
         if told is not None:
             told(episode)
@@ -130,4 +133,8 @@ _BY_ROUND = (
     "most_paid",
     "welfare",
 )
-_BY_ORGANIZATION = ("net", "paid", "cost", "gain", "rounds_in")
+_LEVELS = {
+    name: np.array([getattr(action, name) for action in ACTIONS])
+    for name in ("effort", "data_fraction", "noise")
+}
+_BY_ORGANIZATION = ("net", "paid", "cost", "gain", "rounds_in", *_LEVELS)

@@ -75,10 +75,7 @@ class RoundScorer:
         groups = self._players(deltas, parent)
         if not groups:
             return {}
-        if self._parameters.layout == "blocks":
-            value, rows = self._of_blocks(groups, deltas, parent)
-        else:
-            value, rows = self._of_shared(groups, deltas, parent)
+        value, rows = self.value_of(groups, deltas, parent)
         worth = _sure(self._by_method(len(groups), Remembered(value, rows)))
         best = max(worth)
         return {
@@ -86,6 +83,14 @@ class RoundScorer:
             for place, group in enumerate(groups)
             for who in group
         }
+
+    def value_of(
+        self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals
+    ) -> tuple[Value, int]:
+        """The value of a set of players, each some organizations with one update, and its rows."""
+        if self._parameters.layout == "blocks":
+            return self._of_blocks(groups, deltas, parent)
+        return self._of_shared(groups, deltas, parent)
 
     def _by_method(self, n: int, value: Value) -> Floats:
         section = self._section

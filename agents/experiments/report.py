@@ -19,6 +19,9 @@ from agents.experiments.store import RunFolder, versions
 MEASURES: Mapping[str, str] = {
     "participation": "participation",
     "late_participation": "participation, last quarter",
+    "effort": "effort of those",
+    "data_fraction": "their share of data",
+    "noise": "their noise",
     "quality": "quality at the end",
     "welfare": "social welfare (ether)",
     "price_of_anarchy": "price of anarchy",
@@ -30,6 +33,8 @@ MEASURES: Mapping[str, str] = {
 }
 _SHORT: Mapping[str, str] = {
     "participation": "take part",
+    "effort": "effort",
+    "data_fraction": "data",
     "quality": "quality",
     "welfare": "welfare",
     "price_of_anarchy": "anarchy",
@@ -52,7 +57,13 @@ class Found:
 def write_report(experiment: Experiment, folder: RunFolder) -> Path:
     """report.html and its SVG plots in the experiment's folder."""
     found = [_found(cell, folder) for cell in experiment.cells()]
-    shown = [name for name in MEASURES if any(not math.isnan(f.estimates[name].iqm) for f in found)]
+    private = any(it.cell.game.private for it in found)
+    shown = [
+        name
+        for name in MEASURES
+        if any(not math.isnan(it.estimates[name].iqm) for it in found)
+        and (private or name != "noise")
+    ]
     plots = _plots(folder, found, shown)
     pages = Environment(
         loader=PackageLoader("agents.experiments", "."),

@@ -19,6 +19,7 @@ from agents.play import Played, Seated, play, sit
 from agents.world import CONDUCTS, GameConfig
 
 _CURVE_POINTS = 40
+_LEVELS = ("effort", "data_fraction", "noise")
 _UNSEEN = 1_000_000
 """Evaluation has the chances of the episodes from here."""
 
@@ -133,6 +134,7 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
     for g in range(planner.size):
         welfare = played.by_round["welfare"][..., g].sum(axis=1).mean()
         mine = honest[g]
+        took_part = max(1e-9, float(of["rounds_in"][g, mine].sum()))
         row: dict[str, Any] = {
             "seed": g,
             "welfare": welfare,
@@ -141,6 +143,7 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
             "price_of_anarchy": planner[g] / welfare if welfare > 1e-9 else np.nan,
             "participation": played.by_round["participation"][..., g].mean(),
             "late_participation": played.by_round["participation"][:, rounds - late :, g].mean(),
+            **{name: of[name][g, mine].sum() / took_part for name in _LEVELS},
             "quality": played.by_round["quality"][:, -1, g].mean(),
             "paid": played.by_round["paid"][..., g].sum(axis=1).mean(),
             "net": of["net"][g, mine].mean(),

@@ -5,7 +5,7 @@
     RUN/{measures,rounds,training}.parquet    of all cells, with experiment, versions and seeds in their
                                               metadata ("rescind.experiment", "rescind.versions")
 
-A cell that has its files is done: they are written whole, measures last.
+A cell that has its files, or its rows in the tables, is done: files are written whole, measures last.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class RunFolder:
             raise AgentError(f"{place} is not an experiment that was run: {error}") from error
 
     def has(self, cell: Cell) -> bool:
-        return all((self.cells / f"{cell.key}.{table}.parquet").is_file() for table in TABLES)
+        paths = [self.cells / f"{cell.key}.{table}.parquet" for table in TABLES]
+        return all(path.is_file() for path in paths) or bool(self._joined(cell, "measures"))
 
     def put(self, cell: Cell, result: CellResult) -> None:
         for table in TABLES:
@@ -69,6 +70,8 @@ class RunFolder:
 
     def rows(self, cell: Cell, table: str) -> list[dict[str, Any]]:
         path = self.cells / f"{cell.key}.{table}.parquet"
+        if not path.is_file():
+            return self._joined(cell, table)
         try:
             found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
         except (OSError, pa.ArrowException) as error:
@@ -76,6 +79,22 @@ class RunFolder:
                 f"{path} is not a result: {error}; remove it and sweep again"
             ) from error
         return found
+
+    def _joined(self, cell: Cell, table: str) -> list[dict[str, Any]]:
+        """From the tables of all cells, which are enough to go on and to report."""
+        path = self.root / f"{table}.parquet"
+        if not path.is_file():
+            return []
+        try:
+            if "cell" not in pq.read_schema(path).names:
+                return []
+            rows = pq.read_table(path, filters=[("cell", "=", cell.key)]).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise AgentError(
+                f"{path} is not a result: {error}; remove it and sweep again"
+            ) from error
+        own = {*_flat(cell)}
+        return [{name: value for name, value in row.items() if name not in own} for row in rows]
 
     def join(self, experiment: Experiment) -> None:
         """Write the tables of all cells, each row with its place in the sweep and its learner."""

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,11 +77,19 @@ def test_a_sweep_is_run_reported_and_gone_on_with(small: Path, tmp_path: Path) -
     assert told["experiment"]["name"] == "small"
     assert "numpy" in json.loads(rows.schema.metadata[b"rescind.versions"])
     before = {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
+    tables = {table: (out / f"{table}.parquet").read_bytes() for table in ("rounds", "measures")}
+    for table in ("training", *tables):
+        (out / f"{table}.parquet").unlink()
     (next((out / "cells").glob("*.measures.parquet"))).unlink()
     again = command("sweep", small, "--out", out, "--processes", 1)
     assert "7 of 8 cells are there" in again.stdout
     assert before == {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
+    shutil.rmtree(out / "cells")
     report = command("report", out)
+    assert (out / "report.html").read_text() == page
+    third = command("sweep", small, "--out", out)
+    assert "8 of 8 cells are there" in third.stdout
+    assert tables == {table: (out / f"{table}.parquet").read_bytes() for table in tables}
     assert report.returncode == 0
     assert "q-learning" in report.stdout
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.curves import fit, read_trace
 from devnet.data import from_folder, generated
 from devnet.summary import Summary
 from training import Example, write_examples
@@ -70,6 +71,15 @@ def test_the_report_is_one_file_with_its_plots(run: Run) -> None:
     assert "borealis withdrew" in page
     assert "src=" not in page
     assert set(re.findall(r"https?://[^/\"']+", page)) <= {"http://www.w3.org"}
+
+
+def test_the_trace_is_one_that_a_curve_is_fitted_to(run: Run) -> None:
+    rows = read_trace(run.folder / "trace.jsonl")
+    organizations = {row.organization for row in rows}
+    assert len(rows) == len(organizations) * max(row.round for row in rows)
+    curve, error = fit(rows)
+    assert 0 < curve.ceiling <= 1
+    assert error < 0.5
 
 
 def test_the_certificate_is_accepted_and_every_change_refused(run: Run) -> None:
