@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adapters import ArtifactStore, ConsortiumParameters
 from adapters.errors import ConfigError, LedgerError
 from agents import Agent, PolicyFile, make_agent
+from agents.learners import make_learner
 from contracts import Account, Anchor, Chain, Consortium, Deployment, Member, MemberStatus
 from ledger import Ledger, load_key
 from node.config import NodeConfig
@@ -133,8 +134,8 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         if session.store.has(consortium.parameters_id()):
             check_carried_out(session.parameters, config.engine.processes)
             _agent(config, session.parameters)
-        elif config.agent.start is not None:
-            PolicyFile.read(config.agent.start)
+        else:
+            _check_agent(config)
         yield session
 
 
@@ -195,13 +196,27 @@ def _check_membership(consortium: Consortium, config: NodeConfig, account: Accou
     return member
 
 
-def _agent(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
+def _check_agent(config: NodeConfig) -> None:
+    """As far as it can be told before one knows what the consortium agreed on."""
     section = config.agent
+    if section.start is not None:
+        PolicyFile.read(section.start)
+    if section.policy != "recorded":
+        make_learner(section.policy, section.settings)
+
+
+def _agent(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
+    section, costs = config.agent, config.costs
+    own: dict[str, float | int | str] = {}
+    if section.policy in ("q-learning", "double-q", "sarsa", "bandit", "myopic"):
+        own["quality_value"] = costs.quality_value
+    if section.policy == "myopic":
+        own["privacy_price"] = costs.privacy_price
     return make_agent(
         section.policy,
         seed=section.seed,
         table=config.node.state_dir / "agent.json",
-        settings=section.settings,
+        settings={**own, **section.settings},
         decisions=section.decisions,
         start=section.start,
         frozen=section.frozen,

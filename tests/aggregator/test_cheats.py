@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from adapters import Coupling, adapter_totals, encode, initial, owner, qualify
+from agents.payout import credit
 from aggregator.checks import judge
 from aggregator.config import EvaluationSection, ModelSection
 from aggregator.proof import Digests
@@ -86,9 +87,13 @@ class Scene:
         }
         accepted = {who: it.delta for who, it in verdicts.items() if it.delta is not None}
         scores = self.scorer.score(accepted, self.parent())
+        available = boss.reward_available()
         record.name_sum(round_id, {who: named[who] for who in accepted}, scores)
         record.prove()
-        return {a.address: boss.credited(round_id, a.address) for a in record.organizations}
+        paid = {a.address: boss.credited(round_id, a.address) for a in record.organizations}
+        expected = credit(available, available, list(scores.values()))
+        assert [paid[who] for who in scores] == expected, "the game's credit is not the chain's"
+        return paid
 
     def second_round(self, cheat: Delta | None) -> dict[str, int]:
         honest = {w: d for w, d in self.second.items() if w != self.cheat.address}

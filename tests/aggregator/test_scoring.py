@@ -1,0 +1,102 @@
+"""Scores of rounds whose blocks are told apart by a formula; test_cheats.py has real ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters import ConsortiumParameters, owner, qualify
+from aggregator.config import EvaluationSection
+from aggregator.scoring import RoundScorer
+from tests.consortium import micro_parameters
+
+ROWS = 40
+WHO = [f"0x{n:040x}" for n in range(1, 10)]
+
+
+class Formula(RoundScorer):
+    """Row r costs 2 nats, less what the first tensor's sum says of it; `asked` counts."""
+
+    asked = 0
+
+    def losses(self, totals: Mapping[str, Any] | None, who: str) -> np.ndarray:
+        self.asked += 1
+        loss = np.full(ROWS, 2.0)
+        if totals:
+            known = float(sum(value.sum() for value in totals.values())) / 1e9
+            loss[: int(np.clip(known, 0, 1) * ROWS)] = 0.2
+        return loss
+
+
+def scorer(method: str = "shapley", **settings: object) -> tuple[Formula, ConsortiumParameters]:
+    parameters = micro_parameters(federated=settings.pop("federated", False))  # type: ignore[arg-type]
+    section = EvaluationSection(data="unused", method=method, **settings)  # type: ignore[arg-type]
+    return Formula(section, parameters), parameters
+
+
+def delta(parameters: ConsortiumParameters, who: str, knows: float, seed: int) -> dict[str, Any]:
+    """Sums to `knows`, in a direction of its own."""
+    dice, name = np.random.default_rng(seed), owner(parameters.layout, who)
+    tensors = {
+        qualify(name, bare): dice.integers(-50_000, 50_000, shape, dtype=np.int32)
+        for bare, shape in parameters.delta_shapes().items()
+    }
+    last = sorted(tensors)[0]
+    wanted = round(knows * 1e9 / 10_000)
+    tensors[last].flat[0] += wanted - sum(int(value.sum()) for value in tensors.values())
+    return tensors
+
+
+def scores(method: str, knows: list[float], **settings: object) -> dict[str, int]:
+    it, parameters = scorer(method, **settings)
+    deltas = {
+        who: delta(parameters, who, k, seed)
+        for seed, (who, k) in enumerate(zip(WHO, knows, strict=False))
+    }
+    return it.score(deltas, {})
+
+
+def test_the_best_has_all_points_and_who_adds_nothing_none() -> None:
+    most, some, nothing = scores("shapley", [0.8, 0.4, 0.0]).values()
+    assert most == 10_000
+    assert 0 < some < 10_000
+    assert nothing == 0
+
+
+def test_shapley_shares_what_two_know_and_leave_one_out_pays_nobody_for_it() -> None:
+    assert list(scores("shapley", [0.5, 0.5]).values()) == [10_000, 10_000]
+    assert list(scores("leave-one-out", [0.5, 0.5]).values()) == [0, 0]
+    assert list(scores("leave-one-out", [0.8, 0.5]).values()) == [10_000, 0]
+    assert list(scores("alone", [0.8, 0.4]).values()) == [10_000, 5_000]
+
+
+def test_more_than_six_are_scored_by_sampling_in_the_same_order() -> None:
+    knows = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0]
+    found = list(scores("shapley", knows, permutations=90).values())
+    assert found == sorted(found, reverse=True)
+    assert found[-1] == 0
+
+
+def test_sampling_is_the_same_every_time() -> None:
+    knows = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    assert scores("shapley", knows) == scores("shapley", knows)
+
+
+@pytest.mark.parametrize("method", ["shapley", "leave-one-out", "alone"])
+def test_one_update_under_two_names_is_one(method: str) -> None:
+    it, parameters = scorer(method, federated=True)
+    first, other = (
+        delta(parameters, who, k, n)
+        for n, (who, k) in enumerate(zip(WHO, (0.8, 0.2), strict=False))
+    )
+    alone = it.score({WHO[0]: first, WHO[1]: other}, {})
+    twice = it.score({WHO[0]: first, WHO[1]: other, WHO[2]: first}, {})
+    assert twice[WHO[0]] == twice[WHO[2]]
+    share = sum(twice[w] for w in (WHO[0], WHO[2])) / max(1, sum(twice.values()))
+    assert share <= alone[WHO[0]] / max(1, sum(alone.values())) + 0.01
+
+
+def test_a_round_of_nobody_has_no_scores() -> None:
+    it, _ = scorer()
+    assert it.score({}, {}) == {}
