@@ -74,7 +74,7 @@ class Session:
     @property
     def agent(self) -> Agent:
         if "agent" not in self._cache:
-            self._cache["agent"] = _agent(self.config, self.parameters)
+            self._cache["agent"] = agent_of(self.config, self.parameters)
         agent: Agent = self._cache["agent"]
         return agent
 
@@ -133,9 +133,9 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         )
         if session.store.has(consortium.parameters_id()):
             check_carried_out(session.parameters, config.engine.processes)
-            _agent(config, session.parameters)
+            agent_of(config, session.parameters)
         else:
-            _check_agent(config)
+            check_agent(config)
         yield session
 
 
@@ -196,7 +196,7 @@ def _check_membership(consortium: Consortium, config: NodeConfig, account: Accou
     return member
 
 
-def _check_agent(config: NodeConfig) -> None:
+def check_agent(config: NodeConfig) -> None:
     """As far as it can be told before one knows what the consortium agreed on."""
     section = config.agent
     if section.start is not None:
@@ -205,7 +205,7 @@ def _check_agent(config: NodeConfig) -> None:
         make_learner(section.policy, section.settings)
 
 
-def _agent(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
+def agent_of(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
     section, costs = config.agent, config.costs
     own: dict[str, float | int | str] = {}
     if section.policy in ("q-learning", "double-q", "sarsa", "bandit", "myopic"):

@@ -63,7 +63,7 @@ def settle(session: Session, round_id: int) -> None:
     outcome = Outcome(
         paid_reward=paid / ETHER,
         compute_cost=before.compute_price * action.effort,
-        privacy_cost=costs.privacy_price * _epsilon_of(session, round_id) * action.data_fraction,
+        privacy_cost=costs.privacy_price * epsilon_of(session, round_id) * action.data_fraction,
         quality_gain=costs.quality_value * (quality - before.quality),
     )
     session.agent.learn(round_id, before, action, outcome, observe(session, round_id + 1))
@@ -85,7 +85,7 @@ def settle(session: Session, round_id: int) -> None:
     journal.set(f"round/{round_id:06d}/settled", True)
 
 
-def _epsilon_of(session: Session, round_id: int) -> float:
+def epsilon_of(session: Session, round_id: int) -> float:
     """What this round added to the epsilon spent; 0 where nothing is private."""
     name = f"epsilon/{round_id:06d}"
     known = session.journal.all("epsilon/")

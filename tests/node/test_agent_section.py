@@ -9,7 +9,7 @@ import pytest
 from adapters.errors import AgentError
 from agents import FULL, Observation, PolicyFile
 from node.config import AgentSection, CostSection
-from node.session import _agent, _check_agent
+from node.session import agent_of, check_agent
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 
@@ -26,13 +26,13 @@ def public(*, private: bool = False) -> Any:
 
 def test_an_unknown_setting_is_refused_before_anything_is_agreed_on(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="no setting gama"):
-        _check_agent(config(tmp_path, settings={"gama": 0.5}))
+        check_agent(config(tmp_path, settings={"gama": 0.5}))
 
 
 def test_a_start_that_is_no_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text("{}")
     with pytest.raises(AgentError, match="not a policy file"):
-        _check_agent(config(tmp_path, start=tmp_path / "policy.json"))
+        check_agent(config(tmp_path, start=tmp_path / "policy.json"))
 
 
 def test_it_begins_with_its_start_and_goes_on_from_what_it_learned(tmp_path: Path) -> None:
@@ -41,18 +41,18 @@ def test_it_begins_with_its_start_and_goes_on_from_what_it_learned(tmp_path: Pat
         {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(72)}},
     )
     PolicyFile("q-learning", {}, FULL + 1, state).write(start)
-    sitting = _agent(config(tmp_path / "a", start=start), public())
+    sitting = agent_of(config(tmp_path / "a", start=start), public())
     assert not sitting.decide(SEEN, 1).action.takes_part
-    assert _agent(config(tmp_path / "b"), public()).decide(SEEN, 1).action.takes_part
+    assert agent_of(config(tmp_path / "b"), public()).decide(SEEN, 1).action.takes_part
 
 
 def test_the_node_s_own_value_of_quality_is_what_it_reckons_with(tmp_path: Path) -> None:
     low, high = (
-        _agent(config(tmp_path / str(v), value=v), public()).decide(SEEN, 1).values[FULL]
+        agent_of(config(tmp_path / str(v), value=v), public()).decide(SEEN, 1).values[FULL]
         for v in (0.0, 2.0)
     )
     assert high - low == pytest.approx(2.0, abs=1e-6)
 
 
 def test_private_rounds_open_more_actions(tmp_path: Path) -> None:
-    assert len(_agent(config(tmp_path), public(private=True)).decide(SEEN, 1).values) == 9
+    assert len(agent_of(config(tmp_path), public(private=True)).decide(SEEN, 1).values) == 9

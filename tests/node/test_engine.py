@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from adapters import PrivacyParameters
+from adapters.errors import ConfigError
 from contracts import StatedPrivacy
 from devnet.defaults import BASE_MODEL, default_lora
-from node.config import EngineSection
+from node.config import CostSection, EngineSection
 from node.engine import account, run_key, spent, trainer
-from node.settle import publish_privacy
+from node.settle import epsilon_of, publish_privacy
+from node.updates import budget_used
 from protocol import Journal
 from tests.training.small import ME, digest, examples, parameters_of
 from training import LoraModel, load_base
@@ -30,6 +32,7 @@ def model() -> LoraModel:
 
 
 def session_of(model: LoraModel, folder: Path, privacy=None, **engine):
+    folder.mkdir(exist_ok=True)
     journal = Journal(folder / "node.db")
     for number in (1, 2, 3, 4):
         journal.set(f"round/{number:06d}/decision", {"effort": 1.0, "data_fraction": 1.0})
@@ -45,7 +48,7 @@ def session_of(model: LoraModel, folder: Path, privacy=None, **engine):
     )
 
 
-def train(session, round_id: int, rows=None, adapter=None, **engine):
+def train(session, round_id: int, rows=None, adapter=None, noise: float = 0.0, **engine):
     rows = examples() if rows is None else rows
     key = run_key(session, round_id, adapter or {}, rows)
     found = contribute(
@@ -57,7 +60,7 @@ def train(session, round_id: int, rows=None, adapter=None, **engine):
         rows,
         None,
         steps=5,
-        trainer=trainer(session, round_id, key),
+        trainer=trainer(session, round_id, key, noise=noise),
         **engine,
     )
     return found.result, account(session, key, found.result)
@@ -97,6 +100,28 @@ def test_rounds_add_up_in_the_journal_and_go_to_the_ledger(
     reopened = Journal(tmp_path / "node.db")
     assert len(reopened.all("privacy/run/")) == 3
     assert not any("secret" in key for key in told["privacy"])
+
+
+def test_more_noise_than_was_agreed_on_costs_less_and_each_round_its_own(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    noisy, plain = (session_of(model, tmp_path / name, PRIVACY) for name in ("a", "b"))
+    added = []
+    for number in (1, 2):
+        _, told = train(noisy, number, noise=1.0)
+        assert told["privacy"]["this_round"] == [2.0, 0.4, 5]
+        train(plain, number)
+        added.append(epsilon_of(noisy, number))
+    assert epsilon_of(noisy, 1) == added[0], "asked again it is the same"
+    assert sum(added) == pytest.approx(spent(noisy).epsilon)
+    assert 0 < sum(added) < spent(plain).epsilon
+    noisy.config.costs = CostSection(privacy_budget=2 * spent(noisy).epsilon)
+    assert budget_used(noisy) == pytest.approx(0.5)
+
+
+def test_less_noise_than_was_agreed_on_is_refused(model: LoraModel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="less than was agreed on"):
+        train(session_of(model, tmp_path, PRIVACY), 1, noise=-0.5)
 
 
 def test_a_round_that_is_done_again_after_a_kill_costs_nothing_more(

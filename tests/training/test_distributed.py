@@ -89,6 +89,7 @@ def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: Lora
         "seed": 5,
         "settings": EngineSettings(micro_batch=1),
         "secret": SECRET,
+        "extra_noise": 0.5,
     }
     together = train_in_processes(
         model.base, parameters, start, rows, processes=2, progress=told.append, **options
