@@ -157,6 +157,8 @@ def look(session: Session) -> View:
             "trained": f"round/{round_id:06d}/update" in facts,
             "submitted": f"round/{round_id:06d}/submitted" in facts,
             "unsettled": _unsettled(session, round_id, current.state),
+            # Asked last: whoever sees a round final sees its model too, and adopts it before settling.
+            "latest_model": consortium.latest_model_id(),
         }
     )
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.participation.scores
 
-Six organizations in one round, in both layouts: four train honestly (one on half of its data), one sends
-random numbers, and one repeats another's update with a little noise. Nobody is merged with anybody, so that
+Six organizations in one round in both layouts, and twelve in blocks: all but two train honestly (one of them
+on half of its data), one sends random numbers, and one repeats another's update with a little noise. Nobody is merged with anybody, so that
 the rules are compared and not the check for copies. Writes scores.json beside this file.
 """
 
@@ -39,7 +39,12 @@ from training import LoraModel, load_base, write_examples
 from training.contribution import contribute
 
 RESULTS = Path(__file__).with_name("scores.json")
-PLAYERS = ("honest", "honest 2", "honest 3", "half of its data", "random", "copy of honest")
+CASES: tuple[tuple[Coupling, int], ...] = (("isolated", 6), ("federated", 6), ("isolated", 12))
+
+
+def players(n: int) -> list[str]:
+    honest = ["honest", *(f"honest {place}" for place in range(2, n - 2))]
+    return [*honest, "half of its data", "random", "copy of honest"]
 
 
 def main() -> None:
@@ -55,15 +60,16 @@ def main() -> None:
         "permutations": arguments.permutations,
         "rounds": [],
     }
-    for coupling in ("isolated", "federated"):
+    for coupling, n in CASES:
         for seed in range(arguments.seeds):
-            told["rounds"] += _round(coupling, seed, arguments.steps, arguments.permutations)
+            told["rounds"] += _round(coupling, n, seed, arguments.steps, arguments.permutations)
     arguments.results.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def _round(coupling: Coupling, seed: int, steps: int, permutations: int) -> list[dict[str, Any]]:
-    value, rows = _value(coupling, seed, steps)
-    n = len(PLAYERS)
+def _round(
+    coupling: Coupling, n: int, seed: int, steps: int, permutations: int
+) -> list[dict[str, Any]]:
+    value, rows = _value(coupling, n, seed, steps)
     exact = shapley(n, Remembered(value, rows)).mean(axis=1)
 
     def tmc(it: Remembered) -> Floats:
@@ -91,38 +97,39 @@ def _round(coupling: Coupling, seed: int, steps: int, permutations: int) -> list
         found.append(
             {
                 "layout": coupling,
+                "players": n,
                 "seed": seed,
                 "method": name,
                 "sub_models": known.asked,
                 "rank_correlation": rank_agreement(exact, worth),
                 "mean_error": float(np.abs(worth - exact).mean()),
-                "worth": dict(zip(PLAYERS, map(float, worth), strict=True)),
+                "worth": dict(zip(players(n), map(float, worth), strict=True)),
             }
         )
         last = found[-1]
         sys.stdout.write(
-            f"{coupling} {seed} {name:22} rho {last['rank_correlation']:6.3f}, "
+            f"{coupling} {n} {seed} {name:22} rho {last['rank_correlation']:6.3f}, "
             f"error {last['mean_error']:.4f}, {known.asked} sub-models\n"
         )
     sys.stdout.flush()
     return found
 
 
-def _value(coupling: Coupling, seed: int, steps: int) -> tuple[Any, int]:
-    corpus, base = generated(4, seed), load_base(BASE_MODEL)
+def _value(coupling: Coupling, n: int, seed: int, steps: int) -> tuple[Any, int]:
+    corpus, base = generated(n - 2, seed), load_base(BASE_MODEL)
     model = LoraModel(base, default_lora(coupling))
     parameters = default_parameters(coupling, base.id, model.shapes, seed=seed)
-    names = [f"0x{n:040x}" for n in range(1, 7)]
+    names = [f"0x{place:040x}" for place in range(1, n + 1)]
     dice = np.random.default_rng(seed)
     deltas: dict[str, dict[str, Any]] = {}
     for who, rows in zip(names, corpus.organizations.values(), strict=False):
-        share = 0.5 if who == names[3] else 1.0
+        share = 0.5 if who == names[n - 3] else 1.0
         made = contribute(
             model, parameters, who, 1, {}, list(rows), None, steps=steps, data_fraction=share
         )
         deltas[who] = dict(made.quantized.delta)
     first = deltas[names[0]]
-    for who, noise in ((names[4], None), (names[5], 0.05)):
+    for who, noise in ((names[n - 2], None), (names[n - 1], 0.05)):
         deltas[who] = {}
         for name, value in first.items():
             spread = max(1.0, float(np.abs(value).mean()))

@@ -6,6 +6,7 @@ back after each cheat, so all of them meet the same round. tests/agents/test_con
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,10 @@ class Scene:
         assert [paid[who] for who in scores] == expected, "the game's credit is not the chain's"
         return paid
 
+    @cached_property
+    def all_honest(self) -> dict[str, int]:
+        return self.second_round(self.second[self.cheat.address])
+
     def second_round(self, cheat: Delta | None) -> dict[str, int]:
         honest = {w: d for w, d in self.second.items() if w != self.cheat.address}
         snapshot = self.record.anvil.rpc("evm_snapshot")["result"]
@@ -143,14 +148,12 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
 
 
 def test_honest_training_is_paid(scene: Scene) -> None:
-    paid = scene.second_round(scene.second[scene.cheat.address])
-    assert sum(paid.values()) > 0
+    assert sum(scene.all_honest.values()) > 0
 
 
 def no_more_than_the_honest(scene: Scene, cheat: Delta) -> dict[str, int]:
-    honest = scene.second_round(scene.second[scene.cheat.address])
     paid = scene.second_round(cheat)
-    assert paid[scene.cheat.address] <= honest[scene.cheat.address]
+    assert paid[scene.cheat.address] <= scene.all_honest[scene.cheat.address]
     others = [value for who, value in paid.items() if who != scene.cheat.address]
     assert paid[scene.cheat.address] <= max(others)
     return paid
@@ -169,7 +172,7 @@ def test_next_to_zero(scene: Scene) -> None:
     assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_random(scene: Scene, seed: int) -> None:
     dice = np.random.default_rng(seed)
     typical = {name: max(1.0, float(np.abs(v).mean())) for name, v in scene.stale.items()}
