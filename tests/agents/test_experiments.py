@@ -1,7 +1,9 @@
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -125,10 +127,13 @@ def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_pa
     program = Path(sys.executable).parent / "ray"
     port = 20000 + os.getpid() % 10000
     start = [program, "start", "--head", "--num-cpus=2", f"--port={port}", "--disable-usage-stats"]
-    start += ["--include-dashboard=false", f"--temp-dir=/tmp/ray-{os.getpid()}"]
+    start += ["--include-dashboard=false", "--block", f"--temp-dir={tmp_path_of_ray()}"]
     quiet = {**os.environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "PYTHONPATH": str(Path.cwd())}
-    subprocess.run(start, check=True, capture_output=True, env=quiet)
+    cluster = subprocess.Popen(
+        start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet
+    )
     try:
+        _listening(port)
         code = "from rescind.cli import main; main()"
         words = ["agents", "sweep", small, "--out", there, "--ray", f"127.0.0.1:{port}"]
         running = subprocess.Popen(
@@ -144,13 +149,29 @@ def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_pa
         assert running.returncode == 0, err
         assert "8 of 8" in out
     finally:
-        subprocess.run([program, "stop", "--force"], capture_output=True, env=quiet, check=False)
+        children = psutil.Process(cluster.pid).children(recursive=True)
+        cluster.terminate()
+        cluster.wait(60)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        shutil.rmtree(tmp_path_of_ray(), ignore_errors=True)
     assert ray.__version__
     sweep(read_experiment(small), RunFolder(here), say=print, processes=2)
     for table in ("measures", "rounds", "training"):
         one, two = (pq.read_table(f / f"{table}.parquet") for f in (there, here))
         same = repr(one.to_pylist()) == repr(two.to_pylist())
         assert same, "the cluster's results are not this machine's"
+
+
+def tmp_path_of_ray() -> Path:
+    """Short: Ray's sockets are in it, and a socket's path has 107 bytes at most."""
+    return Path(f"/tmp/ray-{os.getpid()}")
+
+
+@retry(stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True)
+def _listening(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
 
 
 @retry(
