@@ -51,7 +51,7 @@ def test_a_daemon_killed_at_any_step_finishes_the_round(tmp_path: Path) -> None:
             members = [c.organization for c in record.contributions(number)]
             assert len(members) == len(set(members)) == 2, f"round {number}: {members}"
         address = run.facts().organizations[VICTIM]
-        wait_for("the last anchor", lambda: record.anchor(address).size >= 3 * rounds)
+        wait_for("the last anchor", lambda: record.anchor(address).size >= 4 * rounds)
         for daemon in daemons.values():
             daemon.stop()
         folder = run.organization(VICTIM)
