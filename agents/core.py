@@ -26,13 +26,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from agents.dice import mix, normal, uniform
-from agents.game import ACTIONS, FEATURES, open_actions
+from agents.game import EFFORTS, FEATURES, FRACTIONS, NOISES, epsilons, open_actions
 from agents.payout import RULES, to_scores, worths
-from agents.world import _ACCEPTED, _ALONE, _COST, _MARGINAL, GameConfig, draw
-
-_EFFORT = np.array([a.effort for a in ACTIONS])
-_FRACTION = np.array([a.data_fraction for a in ACTIONS])
-_NOISE = np.array([a.noise for a in ACTIONS])
+from agents.world import ACCEPTED, ALONE, COST, MARGINAL, GameConfig, draw
 
 Floats = NDArray[np.float64]
 Actions = NDArray[np.int8]
@@ -64,6 +60,8 @@ class Game:
         self.organizations = draw(config, self.seeds)
         self.open_actions = open_actions(private=config.private)
         self._shape = (self.seeds.size, config.organizations)
+        self._work = config.curve.work(EFFORTS, FRACTIONS, NOISES)
+        self._epsilons = epsilons(config.round_epsilon if config.private else 0.0)
         self.reset(0)
 
     def reset(self, episode: int) -> Floats:
@@ -149,6 +147,8 @@ class Game:
             self.keys,
             self._buffers,
             out,
+            self._work,
+            self._epsilons,
             self.round,
             _numbers(config),
         )
@@ -177,9 +177,6 @@ def _numbers(config: GameConfig) -> tuple[float, ...]:
         curve.scale,
         curve.shape,
         config.common_scale,
-        curve.data_exponent,
-        curve.noise_loss,
-        config.round_epsilon if config.private else 0.0,
         config.privacy_price,
         config.privacy_budget if config.private else math.inf,
         config.withdrawal_rate,
@@ -201,6 +198,12 @@ def _known(work: float, shape: float) -> float:
     if shape == 1.0:
         return 1.0 - math.exp(-work)
     return 1.0 - math.exp(-(work**shape))
+
+
+@njit(cache=True, inline="always")
+def _wave(days: float, amplitude: float) -> float:
+    """What energy costs at this time of the day, 1 on the mean."""
+    return 1.0 + amplitude * math.sin(2 * math.pi * days) if amplitude > 0 else 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -226,9 +229,7 @@ def _observe(
             members += member[g, i]
         available = min(reward, pool[g])
         for i in range(n):
-            wave = 1.0
-            if amplitude > 0:
-                wave += amplitude * math.sin(2 * math.pi * (day + phase[g, i]))
+            wave = _wave(day + phase[g, i], amplitude)
             out[g, i, 0] = members
             out[g, i, 1] = participants[g]
             out[g, i, 2] = share[g, i]
@@ -259,6 +260,8 @@ def _round(
     keys: Any,
     buffers: Any,
     out: Any,
+    work_of: Any,
+    epsilon_of: Any,
     round_: int,
     numbers: Any,
 ) -> None:
@@ -272,9 +275,6 @@ def _round(
         scale,
         shape,
         common_scale,
-        exponent,
-        noise_loss,
-        round_epsilon,
         privacy_price,
         budget,
         withdrawal_rate,
@@ -287,10 +287,6 @@ def _round(
     alone, marginal, score = buffers
     paid, compute, privacy, gain, scores = out
     games, n = own.shape
-    work_of = (
-        _EFFORT * np.where(_FRACTION > 0, _FRACTION, 1.0) ** exponent / (1.0 + noise_loss * _NOISE)
-    )
-    epsilon_of = np.sqrt(_EFFORT) * round_epsilon / (1.0 + _NOISE)
     for g in range(games):
         key = mix(keys[g], round_)
         count = 0
@@ -300,19 +296,17 @@ def _round(
             a = acted[g, i]
             how = conduct[g, i]
             work = work_of[a] * accuracy[g, i]
-            wave = 1.0
-            if amplitude > 0:
-                wave += amplitude * math.sin(2 * math.pi * (round_ / per_day + phase[g, i]))
-            compute[g, i] = price[g, i] * wave * _EFFORT[a] * _COST[how]
-            spent = epsilon_of[a] * _COST[how]
+            wave = _wave(round_ / per_day + phase[g, i], amplitude)
+            compute[g, i] = price[g, i] * wave * EFFORTS[a] * COST[how]
+            spent = epsilon_of[a] * COST[how]
             epsilon[g, i] += spent
-            privacy[g, i] = privacy_price * spent * _FRACTION[a]
+            privacy[g, i] = privacy_price * spent * FRACTIONS[a]
             common_work = overlap * size[g, i] * work
-            accepted = a > 0 and _ACCEPTED[how] == 1
-            alone[g, i] = common_work * _ALONE[how] if accepted else 0.0
-            marginal[g, i] = common_work * _MARGINAL[how] if accepted else 0.0
+            accepted = a > 0 and ACCEPTED[how] == 1
+            alone[g, i] = common_work * ALONE[how] if accepted else 0.0
+            marginal[g, i] = common_work * MARGINAL[how] if accepted else 0.0
             count += accepted
-            if _MARGINAL[how] > 0:
+            if MARGINAL[how] > 0:
                 own[g, i] += work
             given[g, i] += marginal[g, i]
             common[g] += marginal[g, i]
@@ -320,7 +314,7 @@ def _round(
         participants[g] = count
         worths(int(rule), alone[g], marginal[g], n, common_scale, score[g])
         for i in range(n):
-            if acted[g, i] == 0 or _ACCEPTED[conduct[g, i]] == 0:
+            if acted[g, i] == 0 or ACCEPTED[conduct[g, i]] == 0:
                 score[g, i] = 0.0
             elif sigma > 0 and rule > 0:
                 score[g, i] += sigma * normal(mix(mix(key, 1), i))

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.errors import AgentError
 
+Floats = NDArray[np.float64]
 TRACE_FORMAT = "rescind.trace/1"
 
 
@@ -55,6 +57,14 @@ class LearningCurve(BaseModel):
     shape: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     data_exponent: Annotated[float, Field(ge=0, le=10)] = 1.0
     noise_loss: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+    def work(self, effort: Floats, data_fraction: Floats, noise: Floats) -> Floats:
+        """Of a round at these levels, in full rounds, elementwise."""
+        return effort * data_fraction**self.data_exponent / (1.0 + self.noise_loss * noise)
+
+    def known(self, work: Floats, scale: float | None = None) -> Floats:
+        """Share of the ceiling that is reached, elementwise. `scale`: in place of the curve's."""
+        return -np.expm1(-((work / (scale or self.scale)) ** self.shape))
 
 
 def write_trace(path: Path, rows: Iterable[TraceRow]) -> None:
@@ -125,11 +135,9 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
 
 def quality_after(curve: LearningCurve, rounds: Sequence[tuple[float, float, float]]) -> float:
     """`rounds`: effort, data fraction and noise of each."""
-    work = sum(
-        effort * fraction**curve.data_exponent / (1 + curve.noise_loss * noise)
-        for effort, fraction, noise in rounds
-    )
-    return curve.ceiling * (1.0 - float(np.exp(-((work / curve.scale) ** curve.shape))))
+    effort, fraction, noise = np.array(rounds, dtype=np.float64).T
+    work = curve.work(effort, fraction, noise).sum()
+    return curve.ceiling * float(curve.known(work))
 
 
 def _points(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.core import Floats, Game
-from agents.game import ACTIONS
+from agents.game import EFFORTS, FRACTIONS, NOISES
 from agents.learners import Learner, Oracle, Place
+
+_Number = TypeVar("_Number", np.float64, np.int8)
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Seated:
     first: int
     seats: int
 
-    def of(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def of(self, array: NDArray[_Number]) -> NDArray[_Number]:
+        """Its seats' part of an array (games, organizations, ...)."""
         if self.seats == array.shape[1]:
             return array
         return np.ascontiguousarray(array[:, self.first : self.first + self.seats])
@@ -65,7 +69,6 @@ def play(
     *,
     learning: Sequence[bool],
     first_episode: int = 0,
-    told: Callable[[int], None] | None = None,
 ) -> Played:
     """Every organization must have a seat at the `table`; where two sit on one, the later decides.
     `learning`: who of the table explores and learns; the others do what they know. Chance is that of the
@@ -87,7 +90,7 @@ def play(
             clock = (first_episode + episode) * rounds + round_ + 1
             actions = np.empty(features.shape[:2], dtype=np.int8)
             for it, learns in zip(table, learning, strict=True):
-                chosen = it.learner.choose(it.of(features), clock, explore=learns)  # type: ignore[arg-type]
+                chosen = it.learner.choose(it.of(features), clock, explore=learns)
                 actions[:, it.first : it.first + it.seats] = chosen
             members = np.maximum(1, game.member.sum(axis=1))
             step = game.step(actions)
@@ -95,10 +98,10 @@ def play(
             for it, learns in zip(table, learning, strict=True):
                 if learns:
                     it.learner.learn(
-                        it.of(features),  # type: ignore[arg-type]
-                        it.of(step.acted),  # type: ignore[arg-type]
-                        it.of(step.reward),  # type: ignore[arg-type]
-                        it.of(after),  # type: ignore[arg-type]
+                        it.of(features),
+                        it.of(step.acted),
+                        it.of(step.reward),
+                        it.of(after),
                         clock,
                     )
             by_round["participation"][episode, round_] = (step.acted > 0).sum(axis=1) / members
@@ -117,8 +120,6 @@ def play(
             for name, levels in _LEVELS.items():
                 by_organization[name] += levels[step.acted]
             features[...] = after
-        if told is not None:
-            told(episode)
     for total in by_organization.values():
         total /= episodes
     return Played(by_round, by_organization)
@@ -133,8 +134,5 @@ _BY_ROUND = (
     "most_paid",
     "welfare",
 )
-_LEVELS = {
-    name: np.array([getattr(action, name) for action in ACTIONS])
-    for name in ("effort", "data_fraction", "noise")
-}
+_LEVELS = {"effort": EFFORTS, "data_fraction": FRACTIONS, "noise": NOISES}
 _BY_ORGANIZATION = ("net", "paid", "cost", "gain", "rounds_in", *_LEVELS)

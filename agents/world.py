@@ -34,11 +34,13 @@ CONDUCTS: tuple[Conduct, ...] = (
     "duplicated",
     "stale",
 )
-#                             honest zero random copied replayed flipped duplicated stale
-_ACCEPTED = np.array([1, 0, 1, 1, 0, 1, 1, 1], dtype=np.int8)
-_ALONE = np.array([1.0, 0.0, 0.0, 1.0, 0.0, -1.0, 1.0, 0.5])
-_MARGINAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0])
-_COST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+# For each conduct: whether the chain takes the update, what it seems to add by itself and what it adds
+# beside the others (shares of what honest training would), and the share of the cost that it has.
+#                            honest zero random copied replayed flipped duplicated stale
+ACCEPTED = np.array([1, 0, 1, 1, 0, 1, 1, 1], dtype=np.int8)
+ALONE = np.array([1.0, 0.0, 0.0, 1.0, 0.0, -1.0, 1.0, 0.5])
+MARGINAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0])
+COST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ether = Annotated[float, Field(ge=0, le=1e6)]

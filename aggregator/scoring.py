@@ -10,6 +10,7 @@ again. In a shared layout the sub-model of the set is rebuilt from its deltas, w
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -60,16 +61,16 @@ class EqualScorer:
         return dict.fromkeys(deltas, WEIGHT_ONE)
 
 
-class RoundScorer:
-    """Scores by the configured method from values that `worth_of` finds. `losses`: what a block, or a
-    shared adapter, makes of the benchmark, nats a token, (rows,)."""
+class RoundScorer(ABC):
+    """Scores by the configured method, from what `losses` says of blocks or shared adapters."""
 
     def __init__(self, section: EvaluationSection, parameters: ConsortiumParameters) -> None:
         self._section, self._parameters = section, parameters
 
+    @abstractmethod
     def losses(self, totals: Totals | None, who: str) -> Floats:
-        """`totals`: by bare name, None for the base model alone."""
-        raise NotImplementedError
+        """What a block or a shared adapter makes of the benchmark, nats a token, (rows,). `totals`: by
+        bare name, None for the base model alone."""
 
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
         groups = self._players(deltas, parent)

@@ -184,8 +184,11 @@ def open_consortium(config: NodeConfig, account: Account | None = None) -> Conso
 def _check_membership(consortium: Consortium, config: NodeConfig, account: Account) -> Member:
     member = consortium.member(account.address)
     if member.status is MemberStatus.NONE:
+        depth = config.chain.confirmations
+        young = f", or, if that was within the last {depth} blocks, start again in a moment"
         raise ConfigError(
             f"{account.address} is not a member: ask the consortium's operator to admit it"
+            + young * bool(depth)
         )
     mine = fingerprint(config.identity.tls.read()[1])
     if member.fingerprint != mine:

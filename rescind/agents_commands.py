@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from rich.table import Table
 from adapters.errors import AgentError, ConfigError
 from rescind.console import out, plain, print_json, reported_errors
 from rescind.daemon_commands import JsonOption
+
+if TYPE_CHECKING:
+    from agents.experiments import Experiment
+    from agents.experiments.store import RunFolder
 
 agents_app = typer.Typer(no_args_is_help=True, help="Participation strategies: learn and compare.")
 
@@ -96,13 +100,12 @@ def agents_sweep(
 ) -> None:
     """Run what is missing of an experiment, then report. Interrupted, it goes on where it was."""
     with reported_errors():
-        from agents.experiments.store import RunFolder
-        from agents.experiments.sweep import sweep
-
         if processes is not None and ray is not None:
             raise ConfigError("--processes is for this machine, --ray for a cluster: give one")
         found = _read(experiment)
-        place = RunFolder(folder or Path("runs/agents") / found.experiment.name)
+        place = _folder(folder or Path("runs/agents") / found.experiment.name)
+        from agents.experiments.sweep import sweep
+
         sweep(found, place, say=_say, processes=processes, ray_address=ray)
         _report(place)
 
@@ -113,9 +116,7 @@ def agents_report(
 ) -> None:
     """Make the report of a finished sweep again."""
     with reported_errors():
-        from agents.experiments.store import RunFolder
-
-        _report(RunFolder(folder))
+        _report(_folder(folder))
 
 
 @agents_app.command("trace")
@@ -142,25 +143,34 @@ def _say(text: str) -> None:
     out.print(plain(text), soft_wrap=True)
 
 
-def _read(path: Path):  # type: ignore[no-untyped-def]
+def _read(path: Path) -> Experiment:
     try:
         from agents.experiments import read_experiment
     except ImportError as error:
-        raise AgentError(f"experiments need {error.name}: pip install 'rescind[agents]'") from error
+        raise _lacking(error) from error
     return read_experiment(path)
 
 
-def _report(folder) -> None:  # type: ignore[no-untyped-def]
-    from agents.experiments.report import as_text, write_report
+def _folder(path: Path) -> RunFolder:
+    try:
+        from agents.experiments.store import RunFolder
+    except ImportError as error:
+        raise _lacking(error) from error
+    return RunFolder(path)
 
-    experiment = folder.experiment()
-    missing = [cell for cell in experiment.cells() if not folder.has(cell)]
-    if missing:
-        raise AgentError(f"{len(missing)} cells are not there yet: rescind agents sweep")
-    header, *rows = as_text(experiment, folder)
+
+def _lacking(error: ImportError) -> AgentError:
+    return AgentError(f"experiments need {error.name}: pip install 'rescind[agents]'")
+
+
+def _report(folder: RunFolder) -> None:
+    from agents.experiments.report import as_text, found_in, write_report
+
+    found = found_in(folder)
+    header, *rows = as_text(found)
     table = Table(*header, box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)
     Console(width=max(out.width, 120), highlight=False).print(table)
-    place = write_report(experiment, folder)
+    place = write_report(found, folder)
     _say(f"interquartile means; intervals, plots and verdicts are in {place}")

@@ -46,16 +46,19 @@ class LearnerSection(_Section):
     settings: dict[str, Any] = {}
     seats: Literal["all", "one"] = "all"
     others: str = "myopic"
+    others_settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         try:
             make_learner(self.name, self.settings)
-            make_learner(self.others)
+            make_learner(self.others, self.others_settings)
         except AgentError as error:
             raise ValueError(str(error)) from error
         if self.name == "dqn" and self.seats != "one":
             raise ValueError('dqn is trained on one organization: seats = "one"')
+        if self.seats == "all" and self.others_settings:
+            raise ValueError('others_settings needs seats = "one": nobody else is at the table')
         if self.others == "dqn":
             raise ValueError("others cannot be dqn, which would have to be trained first")
         return self

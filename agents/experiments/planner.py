@@ -66,7 +66,7 @@ def _rounds(game: Game, cost: Floats, work: Floats) -> NDArray[np.int64]:
     games, organizations)."""
     config, who, curve = game.config, game.organizations, game.config.curve
     honest = who.conduct == CONDUCTS.index("honest")
-    mine = 1.0 - np.exp(-((who.accuracy * work / curve.scale) ** curve.shape))
+    mine = curve.known(who.accuracy * work)
     own = curve.ceiling * (1.0 - config.overlap) * who.value * mine - cost
     brings = config.overlap * who.size * who.accuracy
     together = curve.ceiling * config.overlap * who.value.sum(axis=1)
@@ -77,9 +77,9 @@ def _rounds(game: Game, cost: Floats, work: Floats) -> NDArray[np.int64]:
         worth = own + work * (price * unit)[:, None] * brings
         many = np.where(honest, worth.argmax(axis=0), 0)
         done = np.take_along_axis(work, many[None], axis=0)[0]
-        common = (done * brings).sum(axis=1) / config.common_scale
+        common = (done * brings).sum(axis=1)
         welfare = np.take_along_axis(own, many[None], axis=0)[0].sum(axis=1)
-        welfare = welfare + together * (1.0 - np.exp(-(common**curve.shape)))
+        welfare = welfare + together * curve.known(common, config.common_scale)
         better = welfare > most
         best[better], most[better] = many[better], welfare[better]
     return best

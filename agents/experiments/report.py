@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from agents.experiments.config import MINIMUM_SEEDS, Cell, Experiment
+from adapters.errors import AgentError
+from agents.experiments.config import MINIMUM_SEEDS, Cell
 from agents.experiments.plots import curves, points
 from agents.experiments.statistics import Estimate, estimate
 from agents.experiments.store import RunFolder, versions
@@ -54,9 +55,21 @@ class Found:
     estimates: Mapping[str, Estimate]
 
 
-def write_report(experiment: Experiment, folder: RunFolder) -> Path:
+def found_in(folder: RunFolder) -> list[Found]:
+    """Every cell of the experiment that was run there. Raises AgentError where some are missing."""
+    cells = folder.experiment().cells()
+    missing = [cell for cell in cells if not folder.has(cell)]
+    if missing:
+        raise AgentError(
+            f"{folder.root}: {len(missing)} of {len(cells)} cells are not there: "
+            "run rescind agents sweep with the same --out"
+        )
+    return [_found(cell, folder) for cell in cells]
+
+
+def write_report(found: Sequence[Found], folder: RunFolder) -> Path:
     """report.html and its SVG plots in the experiment's folder."""
-    found = [_found(cell, folder) for cell in experiment.cells()]
+    experiment = folder.experiment()
     private = any(it.cell.game.private for it in found)
     shown = [
         name
@@ -89,11 +102,11 @@ def write_report(experiment: Experiment, folder: RunFolder) -> Path:
     return place
 
 
-def as_text(experiment: Experiment, folder: RunFolder) -> list[list[str]]:
+def as_text(found: Sequence[Found]) -> list[list[str]]:
     """The main measures without their intervals, for a terminal; a header first."""
-    found = [_found(cell, folder) for cell in experiment.cells()]
     shown = [name for name in _SHORT if any(not math.isnan(f.estimates[name].iqm) for f in found)]
-    rows = [["learner", *_axes(experiment), *(_SHORT[name] for name in shown)]]
+    axes = [name.split(".", 1)[1] for name in found[0].cell.point]
+    rows = [["learner", *axes, *(_SHORT[name] for name in shown)]]
     for it in found:
         place = [str(value) for value in it.cell.point.values()]
         values = [it.estimates[name].iqm for name in shown]
@@ -152,10 +165,6 @@ def _found(cell: Cell, folder: RunFolder) -> Found:
         for name in MEASURES
     }
     return Found(cell, values, {name: estimate([series]) for name, series in values.items()})
-
-
-def _axes(experiment: Experiment) -> list[str]:
-    return [name.split(".", 1)[1] for name in experiment.sweep]
 
 
 def _pay(found: Sequence[Found], folder: RunFolder) -> list[tuple[str, float, float]]:

@@ -75,10 +75,8 @@ def _train(cell: Cell, seeds: Any) -> tuple[Game, list[Seated], Played | None]:
         if not episodes:
             return game, table, None
         return game, table, play(game, table, episodes, learning=[True])
-    settings = _others_settings(section.others, section.settings)
-    others = sit(
-        game, make(section.others, {**own_knowledge(section.others, cell.game), **settings})
-    )
+    known = own_knowledge(section.others, cell.game)
+    others = sit(game, make(section.others, {**known, **section.others_settings}))
     if episodes and section.others not in ("always", "never", "random", "myopic", "oracle"):
         play(game, [others], episodes, learning=[True])
     one = sit(game, learner, 0, 1)
@@ -104,13 +102,6 @@ def own_knowledge(name: str, game: GameConfig) -> dict[str, Any]:
         if game.private:
             known |= {"privacy_price": game.privacy_price, "round_epsilon": game.round_epsilon}
     return known
-
-
-def _others_settings(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The others are as the learner is where they are of its kind."""
-    if name in ("q-learning", "double-q", "sarsa"):
-        return {k: v for k, v in settings.items() if k in TabularConfig.__dataclass_fields__}
-    return {}
 
 
 def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,7 +32,7 @@ LEARNERS = (
     "sarsa",
 )
 
-_CONFIGURED: Mapping[str, tuple[Any, Any]] = {
+_CONFIGURED: Mapping[str, tuple[Callable[[Any], Learner], Any]] = {
     "bandit": (Bandit, BanditConfig),
     "double-q": (DoubleQ, TabularConfig),
     "dqn": (DQN, DQNConfig),
@@ -54,7 +54,7 @@ def make_learner(name: str, settings: Mapping[str, Any] | None = None) -> Learne
             known = ", ".join(config.__dataclass_fields__)
             raise AgentError(f"{name} has no setting {', '.join(sorted(unknown))}: it has {known}")
         try:
-            return learner(TypeAdapter(config).validate_python(given))  # type: ignore[no-any-return]
+            return learner(TypeAdapter(config).validate_python(given))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
@@ -63,7 +63,12 @@ def make_learner(name: str, settings: Mapping[str, Any] | None = None) -> Learne
         raise AgentError(f"unknown policy {name!r}: one of {', '.join(LEARNERS)}")
     if given:
         raise AgentError(f"{name} has no settings, found {', '.join(sorted(given))}")
-    return {"always": always, "never": never, "random": Random}[name]()
+    plain: Mapping[str, Callable[[], Learner]] = {
+        "always": always,
+        "never": never,
+        "random": Random,
+    }
+    return plain[name]()
 
 
 __all__ = [

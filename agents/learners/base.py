@@ -75,14 +75,10 @@ class Learner(Protocol):
 class Memoryless:
     """What learners that learn nothing share."""
 
-    name: str
     _place: Place
 
     def start(self, place: Place) -> None:
         self._place = place
-
-    def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
-        raise NotImplementedError
 
     def learn(
         self, before: Floats, actions: Actions, reward: Floats, after: Floats, round_: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.curves import LearningCurve
-from agents.game import ACTIONS
+from agents.game import EFFORTS, FRACTIONS, NOISES, epsilons
 from agents.learners.base import (
     N_AVAILABLE,
     N_PARTICIPANTS,
@@ -47,20 +47,18 @@ class Myopic(Memoryless):
 
     def values(self, features: Floats) -> Floats:
         config, curve = self.config, self.config.curve
-        actions = ACTIONS[: self._place.open_actions]
-        effort = np.array([a.effort for a in actions])
-        fraction = np.array([a.data_fraction for a in actions])
-        noise = np.array([a.noise for a in actions])
-        work = effort * fraction**curve.data_exponent / (1 + curve.noise_loss * noise)
+        open_ = slice(self._place.open_actions)
+        effort, fraction, noise = EFFORTS[open_], FRACTIONS[open_], NOISES[open_]
+        work = curve.work(effort, fraction, noise)
         seen = features[..., None]
         took_part = seen[..., N_SHARE, :] > 0
         others = np.maximum(0.0, seen[..., N_PARTICIPANTS, :] - took_part)
         pay = seen[..., N_AVAILABLE, :] * work / (work + others + 1e-12)
         quality = np.minimum(seen[..., N_QUALITY, :], curve.ceiling * (1 - 1e-9))
         known = (-np.log1p(-quality / curve.ceiling)) ** (1 / curve.shape) * curve.scale
-        then = curve.ceiling * -np.expm1(-(((known + work) / curve.scale) ** curve.shape))
+        then = curve.ceiling * curve.known(known + work)
         gain = config.quality_value * np.maximum(0.0, then - quality)
-        epsilon = config.round_epsilon * np.sqrt(effort) / (1 + noise)
+        epsilon = epsilons(config.round_epsilon)[open_]
         cost = effort * seen[..., N_PRICE, :] + config.privacy_price * epsilon * fraction
         barred = np.where((seen[..., N_SPENT, :] >= 1) & (effort > 0), 1e30, 0.0)
         return np.asarray(pay + gain - cost - barred)

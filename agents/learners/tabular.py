@@ -15,12 +15,11 @@ import numpy as np
 from numba import njit
 
 from agents.dice import mix, uniform
-from agents.game import ACTIONS, FULL
+from agents.game import EFFORTS, FRACTIONS, FULL, NOISES
 from agents.learners.base import Actions, Floats, Place
 
 STATES = 72
-_EFFORT = np.array([a.effort for a in ACTIONS])
-_WORK = np.array([a.effort * a.data_fraction / (1.0 + a.noise) for a in ACTIONS])
+_WORK = EFFORTS * FRACTIONS / (1.0 + NOISES)
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         for k in range(table.shape[0]):
             for a in range(table.shape[3]):
-                table[k, m, s, a] = _WORK[a] * expected - _EFFORT[a] * row[4]
+                table[k, m, s, a] = _WORK[a] * expected - EFFORTS[a] * row[4]
 
 
 @njit(cache=True)

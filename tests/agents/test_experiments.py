@@ -18,7 +18,7 @@ from adapters.errors import AgentError
 from agents.curves import LearningCurve, TraceRow, fit, quality_after, read_trace, write_trace
 from agents.experiments import read_experiment
 from agents.experiments.config import Cell
-from agents.experiments.report import write_report
+from agents.experiments.report import found_in, write_report
 from agents.experiments.run import run_cell
 from agents.experiments.statistics import estimate, iqm
 from agents.experiments.store import RunFolder
@@ -266,7 +266,7 @@ def test_a_cell_is_the_same_whenever_it_is_run(small: Path) -> None:
 def test_the_report_holds_what_was_measured(small: Path, tmp_path: Path) -> None:
     experiment, folder = read_experiment(small), RunFolder(tmp_path / "out")
     sweep(experiment, folder, say=lambda _: None, processes=1)
-    page = write_report(experiment, folder).read_text()
+    page = write_report(found_in(folder), folder).read_text()
     for word in ("price of anarchy", "exploitability", "fairness", "95 %", "myopic"):
         assert word in page
     assert len(list(folder.root.glob("*.svg"))) >= 4
