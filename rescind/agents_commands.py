@@ -167,10 +167,10 @@ def _report(folder: RunFolder) -> None:
     from agents.experiments.report import as_text, found_in, write_report
 
     found = found_in(folder)
+    place = write_report(found, folder)
     header, *rows = as_text(found)
     table = Table(*header, box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)
-    Console(width=max(out.width, 120), highlight=False).print(table)
-    place = write_report(found, folder)
+    Console(width=max(out.width, 160), highlight=False).print(table)
     _say(f"interquartile means; intervals, plots and verdicts are in {place}")

@@ -104,7 +104,9 @@ def _show(result: DemoResult) -> None:
         mark = "[green]met[/green]   " if goal.met else "[red]missed[/red]"
         out.print(f"  {mark}  {goal.name}: {goal.measured} (wanted {goal.wanted})")
     out.print(f"\nTotal {summary.timing.total_seconds:.0f} s. In {_short(run.root)}:")
-    out.print("  report.html  summary.json  certificate.json  and a log for each daemon\n")
+    out.print(
+        "  report.html  summary.json  certificate.json  trace.jsonl  and a log for each daemon\n"
+    )
     _next_steps(_short(run.root), gone, result.question)
 
 

@@ -2,14 +2,17 @@
 
     RUN/experiment.json            what is run: the experiment as it was read
     RUN/cells/KEY.{measures,rounds,training}.parquet
-    RUN/{measures,rounds,training}.parquet    of all cells, with experiment, versions and seeds in their
-                                              metadata ("rescind.experiment", "rescind.versions")
+    RUN/{measures,rounds,training}.parquet    of all cells
+
+Each file's metadata has the experiment or cell ("rescind.experiment"), the versions ("rescind.versions") and
+a SHA-256 of the rows ("rescind.rows"), which is checked when they are read.
 
 A cell that has its files, or its rows in the tables, is done: files are written whole, measures last.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -70,31 +73,17 @@ class RunFolder:
 
     def rows(self, cell: Cell, table: str) -> list[dict[str, Any]]:
         path = self.cells / f"{cell.key}.{table}.parquet"
-        if not path.is_file():
-            return self._joined(cell, table)
-        try:
-            found: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise AgentError(
-                f"{path} is not a result: {error}; remove it and sweep again"
-            ) from error
-        return found
+        return _read(path) if path.is_file() else self._joined(cell, table)
 
     def _joined(self, cell: Cell, table: str) -> list[dict[str, Any]]:
         """From the tables of all cells, which are enough to go on and to report."""
-        path = self.root / f"{table}.parquet"
-        if not path.is_file():
-            return []
-        try:
-            if "cell" not in pq.read_schema(path).names:
-                return []
-            rows = pq.read_table(path, filters=[("cell", "=", cell.key)]).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise AgentError(
-                f"{path} is not a result: {error}; remove it and sweep again"
-            ) from error
-        own = {*_flat(cell)}
-        return [{name: value for name, value in row.items() if name not in own} for row in rows]
+        path, own = self.root / f"{table}.parquet", {*_flat(cell)}
+        rows = _read(path) if path.is_file() else []
+        return [
+            {name: value for name, value in row.items() if name not in own}
+            for row in rows
+            if row["cell"] == cell.key
+        ]
 
     def join(self, experiment: Experiment) -> None:
         """Write the tables of all cells, each row with its place in the sweep and its learner."""
@@ -107,14 +96,34 @@ class RunFolder:
             self._put(self.root / f"{table}.parquet", rows, experiment.model_dump(mode="json"))
 
     def _put(self, path: Path, rows: Sequence[Mapping[str, Any]], document: Any) -> None:
+        content = pa.Table.from_pylist(list(rows))
         told = {
             "rescind.experiment": json.dumps(document, sort_keys=True),
             "rescind.versions": json.dumps(versions(), sort_keys=True),
+            "rescind.rows": _hash(content.to_pylist()),
         }
-        content = pa.Table.from_pylist(list(rows)).replace_schema_metadata(told)
+        content = content.replace_schema_metadata(told)
         sink = pa.BufferOutputStream()
         pq.write_table(content, sink, compression="zstd")
         _write(path, sink.getvalue().to_pybytes())
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Raises AgentError for a file that is not as it was written: Parquet itself does not tell."""
+    try:
+        content = pq.read_table(path)
+        rows: list[dict[str, Any]] = content.to_pylist()
+        told = (content.schema.metadata or {}).get(b"rescind.rows", b"").decode()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise AgentError(f"{path} is not a result: {error}; remove it and sweep again") from error
+    if told != _hash(rows):
+        raise AgentError(f"{path} was changed after it was written: remove it and sweep again")
+    return rows
+
+
+def _hash(rows: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of the rows as JSON."""
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -272,6 +272,24 @@ def test_the_report_holds_what_was_measured(small: Path, tmp_path: Path) -> None
     assert len(list(folder.root.glob("*.svg"))) >= 4
 
 
+def test_a_changed_byte_of_a_result_is_an_error_and_never_another_result(
+    small: Path, tmp_path: Path
+) -> None:
+    experiment, folder = read_experiment(small), RunFolder(tmp_path / "out")
+    folder.begin(experiment)
+    cell = experiment.cells()[0]
+    folder.put(cell, run_cell(cell))
+    path = folder.cells / f"{cell.key}.measures.parquet"
+    whole, right, refused = path.read_bytes(), repr(folder.rows(cell, "measures")), 0
+    for place in range(4, len(whole), 37):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+        with contextlib.suppress(AgentError):
+            assert repr(folder.rows(cell, "measures")) == right, place
+            continue
+        refused += 1
+    assert refused > 10
+
+
 def test_interquartile_means() -> None:
     values = np.array([0.0, 1, 2, 3, 4, 5, 6, 100])
     assert iqm(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
