@@ -77,7 +77,9 @@ def read_trace(path: Path) -> list[TraceRow]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         found = json.loads(lines[0])["format"] if lines else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise AgentError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise AgentError(f"{path} is not a trace: {error}") from error
     if found != TRACE_FORMAT:
         raise AgentError(

@@ -91,7 +91,9 @@ class PolicyFile:
                 dict(content["state"]),
                 int(content["learned_round"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise AgentError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise AgentError(f"{path} is not a policy file: {error}; move it away") from error
 
     def seated(self, path: Path, seeds: Any, seats: int = 1, first: int = 0) -> Learner:

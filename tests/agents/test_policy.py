@@ -126,6 +126,11 @@ def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, content: str) -> No
         agent(path)
 
 
+def test_a_start_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="cannot be read: No such file"):
+        PolicyFile.read(tmp_path / "nowhere.json")
+
+
 def test_a_policy_for_private_rounds_is_refused_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     PolicyFile("q-learning", {}, len(ACTIONS), {"table": {}}).write(path)
