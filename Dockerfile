@@ -13,18 +13,13 @@ WORKDIR /opt/rescind
 COPY --from=packages /usr/local/bin/node /usr/local/bin/node
 COPY --from=packages /opt/rescind/node_modules node_modules
 COPY constraints.txt pyproject.toml README.md LICENSE ./
-COPY adapters adapters
 COPY agents agents
 COPY aggregator aggregator
-COPY audit audit
 COPY contracts contracts
 COPY devnet devnet
 COPY ledger ledger
 COPY node node
-COPY protocol protocol
 COPY rescind rescind
-COPY training training
-COPY unlearning unlearning
 # The torch that this takes is the platform's default build; for another, pass a pip index as a build argument.
 ARG PIP_EXTRA_INDEX_URL
 RUN pip install --no-cache-dir "$(grep '^torch==' constraints.txt)" \

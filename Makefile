@@ -2,7 +2,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NPM_BIN := node_modules/.bin
-PACKAGES := adapters agents aggregator audit contracts devnet ledger node protocol rescind training unlearning
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
@@ -34,11 +33,11 @@ format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff format .
 	scripts/forge fmt
 
-proto: setup ## Regenerate protocol/generated from protocol/rescind.proto
-	$(BIN)/python -m protocol.generate
+proto: setup ## Regenerate rescind/wire/generated from rescind/wire/rescind.proto
+	$(BIN)/python -m rescind.wire.generate
 
 contracts: setup ## Recompile contracts/artifacts from contracts/src
-	$(BIN)/python -m contracts.compiler
+	$(BIN)/python -m rescind.contracts.compiler
 
 gas: setup ## Measure the contracts' gas anew and write docs/gas.md
 	@FORGE_SNAPSHOT_CHECK=false scripts/forge test --match-contract Gas

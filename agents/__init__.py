@@ -1,6 +1,6 @@
 """Participation agents: whether, and how much, to take part in a round."""
 
-from agents.game import (
+from rescind.agents.interface import (
     ACTIONS,
     FEATURES,
     FULL,
@@ -12,7 +12,13 @@ from agents.game import (
     Observation,
     Outcome,
 )
-from agents.policy import POLICIES, LiveAgent, PolicyFile, make_agent, read_decisions
+from rescind.agents.policy import (
+    POLICIES,
+    LiveAgent,
+    PolicyFile,
+    make_agent,
+    read_decisions,
+)
 
 __all__ = [
     "ACTIONS",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.errors import AgentError
+from rescind.core.errors import AgentError
 
 Floats = NDArray[np.float64]
 TRACE_FORMAT = "rescind.trace/1"

@@ -13,11 +13,11 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
 from pettingzoo import ParallelEnv
 
-from agents.core import Game
-from agents.game import FEATURES, open_actions
-from agents.learners import Learner, make_learner
-from agents.play import Seated, sit
-from agents.world import GameConfig
+from rescind.agents.game import Game
+from rescind.agents.interface import FEATURES, open_actions
+from rescind.agents.learners import Learner, make_learner
+from rescind.agents.play import Seated, sit
+from rescind.agents.world import GameConfig
 
 ENVIRONMENT_ID = "rescind/Participation-v0"
 
@@ -181,7 +181,7 @@ class Solo(gymnasium.Env[Seen, int]):
 def register() -> None:
     """So that gymnasium.make(ENVIRONMENT_ID) finds it; once."""
     if ENVIRONMENT_ID not in gymnasium.registry:
-        gymnasium.register(id=ENVIRONMENT_ID, entry_point="agents.environments:Solo")
+        gymnasium.register(id=ENVIRONMENT_ID, entry_point="rescind.agents.environments:Solo")
 
 
 register()

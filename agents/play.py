@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.core import Floats, Game
-from agents.game import EFFORTS, FRACTIONS, NOISES
-from agents.learners import Learner, Oracle, Place
+from rescind.agents.game import Floats, Game
+from rescind.agents.interface import EFFORTS, FRACTIONS, NOISES
+from rescind.agents.learners import Learner, Oracle, Place
 
 _Number = TypeVar("_Number", np.float64, np.int8)
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import AgentError
-from agents.game import (
+from rescind.agents.interface import (
     ACTIONS,
     OBSERVATION_VERSION,
     SIT_OUT,
@@ -23,8 +22,15 @@ from agents.game import (
     Outcome,
     open_actions,
 )
-from agents.learners import LEARNERS, Learner, Place, Tabular, make_learner
-from agents.learners.tabular import describe, states_of
+from rescind.agents.learners import (
+    LEARNERS,
+    Learner,
+    Place,
+    Tabular,
+    make_learner,
+)
+from rescind.agents.learners.tabular import describe, states_of
+from rescind.core.errors import AgentError
 
 POLICY_FORMAT = "rescind.policy/1"
 POLICIES = (*(name for name in LEARNERS if name != "oracle"), "recorded")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from agents.curves import LearningCurve
+from rescind.agents.curves import LearningCurve
 
 RewardRule = Literal["equal", "alone", "leave-one-out", "shapley"]
 Conduct = Literal[

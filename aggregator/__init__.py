@@ -1,8 +1,20 @@
 """The daemon that runs rounds."""
 
-from aggregator.config import AggregatorConfig
-from aggregator.daemon import Aggregator, open_aggregator, post_bond, run, status
-from aggregator.state import ClaimState, Plan, Step, View, plan
+from rescind.aggregator.config import AggregatorConfig
+from rescind.aggregator.daemon import (
+    Aggregator,
+    open_aggregator,
+    post_bond,
+    run,
+    status,
+)
+from rescind.aggregator.state import (
+    ClaimState,
+    Plan,
+    Step,
+    View,
+    plan,
+)
 
 __all__ = [
     "Aggregator",

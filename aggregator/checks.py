@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters import (
+from rescind.aggregator.proof import Digests
+from rescind.contracts import RejectReason
+from rescind.core import (
     ArtifactStore,
     ArtifactTooLarge,
     ArtifactWrongType,
@@ -19,9 +21,7 @@ from adapters import (
     owner,
     qualify,
 )
-from adapters.errors import ArtifactError, StoreError
-from aggregator.proof import Digests
-from contracts import RejectReason
+from rescind.core.errors import ArtifactError, StoreError
 
 _REASONS: tuple[tuple[type[ArtifactError], RejectReason], ...] = (
     (ArtifactTooLarge, RejectReason.TOO_LARGE),

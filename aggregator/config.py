@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol import ChainSettings, IdentitySettings, Section
+from rescind.daemon import ChainSettings, IdentitySettings, Section
 
 
 class AggregatorSection(Section):

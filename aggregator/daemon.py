@@ -9,29 +9,24 @@ from typing import Any
 
 import structlog
 
-from adapters import (
-    ArtifactStore,
-    ConsortiumParameters,
-    Term,
-    adapter_totals,
-    decode,
-    encode,
-    weights,
+from rescind.aggregator.checks import Verdict, judge
+from rescind.aggregator.config import AggregatorConfig
+from rescind.aggregator.fishers import Fishers
+from rescind.aggregator.intake import Intake
+from rescind.aggregator.offers import Offers
+from rescind.aggregator.proof import Digests, prove
+from rescind.aggregator.scoring import Scorer, make_scorer
+from rescind.aggregator.selection import check_members, select
+from rescind.aggregator.state import (
+    ClaimState,
+    Plan,
+    Step,
+    View,
+    plan,
 )
-from adapters.errors import ConfigError, RescindError
-from adapters.rounds import served_of
-from aggregator.checks import Verdict, judge
-from aggregator.config import AggregatorConfig
-from aggregator.fishers import Fishers
-from aggregator.intake import Intake
-from aggregator.offers import Offers
-from aggregator.proof import Digests, prove
-from aggregator.scoring import Scorer, make_scorer
-from aggregator.selection import check_members, select
-from aggregator.state import ClaimState, Plan, Step, View, plan
-from aggregator.sums import RoundSums
-from aggregator.withdrawals import Withdrawals
-from contracts import (
+from rescind.aggregator.sums import RoundSums
+from rescind.aggregator.withdrawals import Withdrawals
+from rescind.contracts import (
     Account,
     AnswerState,
     Chain,
@@ -47,7 +42,19 @@ from contracts import (
     RejectReason,
     RoundState,
 )
-from protocol import Journal, fingerprint, serve
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Term,
+    adapter_totals,
+    decode,
+    encode,
+    weights,
+)
+from rescind.core.errors import ConfigError, RescindError
+from rescind.core.rounds import served_of
+from rescind.daemon import Journal
+from rescind.wire import fingerprint, serve
 
 _PATIENT = 5
 

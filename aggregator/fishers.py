@@ -5,12 +5,18 @@ One organization's is shown to nobody: members are given the mean alone.
 
 from __future__ import annotations
 
-from adapters import SHARED, ArtifactStore, ConsortiumParameters
-from adapters.errors import ArtifactError
-from contracts import Consortium
-from protocol import Journal, NotPublished, StatisticsRefused, WrongPhase
-from unlearning.closed_form.posted import Posted, check_posted, combine, decode
-from unlearning.closed_form.settings import FisherMeasure
+from rescind.contracts import Consortium
+from rescind.core import SHARED, ArtifactStore, ConsortiumParameters
+from rescind.core.errors import ArtifactError
+from rescind.core.statistics import (
+    Posted,
+    check_posted,
+    combine,
+    decode,
+)
+from rescind.daemon import Journal
+from rescind.unlearning.closed_form.settings import FisherMeasure
+from rescind.wire import NotPublished, StatisticsRefused, WrongPhase
 
 _LEAST = 2
 """Organizations in a mean: the mean over one is that one's."""

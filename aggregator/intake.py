@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from adapters import ArtifactStore, StoreMissing
-from adapters.errors import RescindError, WireError
-from aggregator.fishers import Fishers
-from aggregator.offers import Offers
-from aggregator.proof import Digests
-from aggregator.sums import RoundSums
-from contracts import AnswerState, Consortium, RoundState
-from protocol import (
+from rescind.aggregator.fishers import Fishers
+from rescind.aggregator.offers import Offers
+from rescind.aggregator.proof import Digests
+from rescind.aggregator.sums import RoundSums
+from rescind.contracts import AnswerState, Consortium, RoundState
+from rescind.core import ArtifactStore, StoreMissing
+from rescind.core.errors import RescindError, WireError
+from rescind.daemon import Journal
+from rescind.wire import (
     BadMessage,
     BadSignature,
     Description,
-    Journal,
     Manifest,
     NotPublished,
     ReusedNonce,

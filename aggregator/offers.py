@@ -5,23 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from adapters import ArtifactStore, ConsortiumParameters, Term, adapter_totals, decode, encode
-from aggregator.checks import judge
-from aggregator.proof import Digests
-from aggregator.sums import RoundSums
-from contracts import NO_ADAPTER, Consortium, ModelKind, Offer, Withdrawal, WithdrawalState
-from protocol import (
+from rescind.aggregator.checks import judge
+from rescind.aggregator.proof import Digests
+from rescind.aggregator.sums import RoundSums
+from rescind.contracts import (
+    NO_ADAPTER,
+    Consortium,
+    ModelKind,
+    Offer,
+    Withdrawal,
+    WithdrawalState,
+)
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Term,
+    adapter_totals,
+    decode,
+    encode,
+)
+from rescind.daemon import Journal
+from rescind.wire import (
     BadSignature,
     DeltaRefused,
-    Journal,
     NotPublished,
     SubmittedOffer,
     WrongPhase,
     offer_typed_data,
     recover_signer,
 )
-from unlearning.amended import amended_model, start_of
-from unlearning.evidence import EvidenceUnreadable, lacking_figures, read_report
+from rescind.withdrawals.amended import amended_model, start_of
+from rescind.withdrawals.evidence import EvidenceUnreadable, lacking_figures, read_report
 
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from adapters import ZERO_DIGEST, ArtifactStore, Digest, decode, digest
-from contracts import DIGESTS_PER_TRANSACTION, Claim, Consortium, SumTerm
-from protocol import Journal
+from rescind.contracts import (
+    DIGESTS_PER_TRANSACTION,
+    Claim,
+    Consortium,
+    SumTerm,
+)
+from rescind.core import (
+    ZERO_DIGEST,
+    ArtifactStore,
+    Digest,
+    decode,
+    digest,
+)
+from rescind.daemon import Journal
 
 _KEPT = 1024
 """Digests held in memory, 16 KiB each."""

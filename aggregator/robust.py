@@ -23,9 +23,16 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import WEIGHT_ONE, IntTensors, WrongShape, is_hiding, weighted_sum, weights
-from adapters.errors import ConfigError
-from adapters.participation import shrunk
+from rescind.core import (
+    WEIGHT_ONE,
+    IntTensors,
+    WrongShape,
+    is_hiding,
+    weighted_sum,
+    weights,
+)
+from rescind.core.errors import ConfigError
+from rescind.core.participation import shrunk
 
 Deltas = Mapping[str, IntTensors]
 """Of one round of a shared layout, by organization."""

@@ -17,7 +17,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import (
+from rescind.aggregator.config import AggregatorConfig, EvaluationSection, ModelSection
+from rescind.aggregator.shapley import (
+    EXACT_UP_TO,
+    Remembered,
+    Value,
+    guided,
+    leave_one_out,
+    shapley,
+)
+from rescind.core import (
     WEIGHT_ONE,
     ConsortiumParameters,
     Totals,
@@ -31,8 +40,6 @@ from adapters import (
     weighted_sum,
     weights,
 )
-from agents.scores import EXACT_UP_TO, Remembered, Value, guided, leave_one_out, shapley
-from aggregator.config import AggregatorConfig, EvaluationSection, ModelSection
 
 Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]
@@ -191,7 +198,7 @@ class BenchmarkScorer(RoundScorer):
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
 
-        from training import LoraModel, load_base, read_examples
+        from rescind.training import LoraModel, load_base, read_examples
 
         super().__init__(section, parameters)
         torch.set_num_threads(model.threads)
@@ -201,7 +208,7 @@ class BenchmarkScorer(RoundScorer):
         self._known: dict[tuple[str, str], Floats] = {}
 
     def losses(self, totals: Totals | None, who: str) -> Floats:
-        from training import answer_loss_per_example
+        from rescind.training import answer_loss_per_example
 
         parameters, name = self._parameters, None
         key = (who, artifact_id(encode(totals)) if totals else "")

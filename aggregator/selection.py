@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from adapters import ConsortiumParameters
-from adapters.agreed import KrumSelection, Selection
-from adapters.errors import ConfigError
-from aggregator.checks import Verdict
-from aggregator.robust import Krum, MultiKrum, TooFewUpdates, WeightRule, require_checkable
-from contracts import RejectReason
+from rescind.aggregator.checks import Verdict
+from rescind.aggregator.robust import (
+    Krum,
+    MultiKrum,
+    TooFewUpdates,
+    WeightRule,
+    require_checkable,
+)
+from rescind.contracts import RejectReason
+from rescind.core import ConsortiumParameters
+from rescind.core.agreed import KrumSelection, Selection
+from rescind.core.errors import ConfigError
 
 
 def rule_of(selection: Selection) -> WeightRule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from contracts import RoundState
+from rescind.contracts import RoundState
 
 
 class Step(Enum):

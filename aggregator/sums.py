@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from adapters import ArtifactStore, ConsortiumParameters, Term, adapter_totals, decode, encode
-from adapters.rounds import by_round, needs_rounds, sum_key
-from contracts import Consortium
-from protocol import Journal, WrongPhase
+from rescind.contracts import Consortium
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Term,
+    adapter_totals,
+    decode,
+    encode,
+)
+from rescind.core.rounds import by_round, needs_rounds, sum_key
+from rescind.daemon import Journal
+from rescind.wire import WrongPhase
 
 
 class RoundSums:

@@ -10,7 +10,18 @@ from typing import Any
 
 import structlog
 
-from adapters import (
+from rescind.aggregator.offers import Offers
+from rescind.aggregator.proof import Digests
+from rescind.contracts import (
+    Claim,
+    Consortium,
+    DeltaId,
+    ModelKind,
+    Offer,
+    Withdrawal,
+    WithdrawalState,
+)
+from rescind.core import (
     WEIGHT_ONE,
     ArtifactStore,
     ConsortiumParameters,
@@ -21,14 +32,16 @@ from adapters import (
     encode,
     l2_norm,
 )
-from adapters.errors import RescindError
-from aggregator.offers import Offers
-from aggregator.proof import Digests
-from contracts import Claim, Consortium, DeltaId, ModelKind, Offer, Withdrawal, WithdrawalState
-from protocol import Journal
-from unlearning.amended import Amended, amended_model, concerned_models
-from unlearning.attestation import Attestation
-from unlearning.evidence import EvidenceDocument, OfferedPart, SourcePart, TermPart
+from rescind.core.errors import RescindError
+from rescind.daemon import Journal
+from rescind.withdrawals.amended import Amended, amended_model, concerned_models
+from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.evidence import (
+    EvidenceDocument,
+    OfferedPart,
+    SourcePart,
+    TermPart,
+)
 
 ATTESTED = (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING)
 

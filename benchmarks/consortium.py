@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from adapters import (
+from benchmarks.conditions import clock
+from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     Coupling,
@@ -19,11 +20,15 @@ from adapters import (
     LoraParameters,
     TrainingParameters,
 )
-from benchmarks.conditions import clock
-from training import Base, Example, LoraModel
-from training.contribution import contribute
-from training.settings import EngineSettings
-from unlearning.history import Entry, History, Made, Task
+from rescind.forgetting.history import (
+    Entry,
+    History,
+    Made,
+    Task,
+)
+from rescind.training import Base, Example, LoraModel
+from rescind.training.engine.contribution import contribute
+from rescind.training.engine.settings import EngineSettings
 
 
 class Recipe(BaseModel):

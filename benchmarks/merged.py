@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from adapters import FloatTensors
-from training import LoraModel
-from unlearning.attacks import Served
+from rescind.core import FloatTensors
+from rescind.forgetting.attacks import Served
+from rescind.training import LoraModel
 
 
 @contextmanager

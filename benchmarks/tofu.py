@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from adapters.json_lines import json_lines
-from training import Example
+from rescind.core.json_lines import json_lines
+from rescind.training import Example
 
 AUTHOR_ROWS = 20
 FORGET10 = (180, 199)

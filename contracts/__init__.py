@@ -1,19 +1,29 @@
 """The public record: Solidity, compiled artefacts, and a typed client."""
 
-from contracts.account import Account
-from contracts.artefact import Artefact, load_artefact
-from contracts.chain import Chain
-from contracts.consortium import DIGESTS_PER_TRANSACTION, NO_MANIFEST, Consortium, commitment
-from contracts.deployment import Address, Deployment, DeploySettings, deploy
-from contracts.errors import (
+from rescind.contracts.account import Account
+from rescind.contracts.chain import Chain
+from rescind.contracts.compiled import Artefact, load_artefact
+from rescind.contracts.consortium import (
+    DIGESTS_PER_TRANSACTION,
+    NO_MANIFEST,
+    Consortium,
+    commitment,
+)
+from rescind.contracts.deployment import (
+    Address,
+    Deployment,
+    DeploySettings,
+    deploy,
+)
+from rescind.contracts.errors import (
     ChainUnavailable,
     ContractRefused,
     ContractsMissing,
     KeystoreError,
     WrongChain,
 )
-from contracts.record import NO_ADAPTER
-from contracts.types import (
+from rescind.contracts.record import NO_ADAPTER
+from rescind.contracts.types import (
     Amendment,
     Anchor,
     Answer,

@@ -10,7 +10,7 @@ from typing import Any, Self
 from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
 
-from contracts.errors import KeystoreError
+from rescind.contracts.errors import KeystoreError
 
 SCRYPT_ROUNDS = 2**14
 

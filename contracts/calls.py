@@ -14,12 +14,12 @@ from web3.exceptions import (
 )
 from web3.logs import DISCARD
 
-from contracts.account import Account
-from contracts.artefact import load_artefact
-from contracts.chain import Chain
-from contracts.deployment import Deployment
-from contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
-from contracts.types import Event, Receipt
+from rescind.contracts.account import Account
+from rescind.contracts.chain import Chain
+from rescind.contracts.compiled import load_artefact
+from rescind.contracts.deployment import Deployment
+from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
+from rescind.contracts.types import Event, Receipt
 
 
 class Calls:

@@ -19,9 +19,9 @@ from tenacity import (
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TransactionNotFound, Web3RPCError
 
-from contracts.account import Account
-from contracts.errors import ChainUnavailable, ContractRefused, WrongChain
-from contracts.types import Receipt
+from rescind.contracts.account import Account
+from rescind.contracts.errors import ChainUnavailable, ContractRefused, WrongChain
+from rescind.contracts.types import Receipt
 
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3

@@ -1,4 +1,4 @@
-"""Compile contracts/src with py-solc-x and the npm package solc: python -m contracts.compiler
+"""Compile contracts/src with py-solc-x and the npm package solc: python -m rescind.contracts.compiler
 
 Writes contracts/artifacts, which is committed, so that nothing but a change of the contracts needs
 a compiler.
@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import ChainError
+from rescind.core.errors import ChainError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "src"
 ARTIFACTS = HERE / "artifacts"
 NAMES = (

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from eth_abi.abi import encode
 from web3 import Web3
 
-from contracts.record import UNBOUNDED, Record, _delta_pair
-from contracts.types import Contribution, DeltaId, ModelKind, Receipt, Rejection
+from rescind.contracts.record import UNBOUNDED, Record, _delta_pair
+from rescind.contracts.types import (
+    Contribution,
+    DeltaId,
+    ModelKind,
+    Receipt,
+    Rejection,
+)
 
 NO_MANIFEST = "00" * 32
 """Of a delta whose data its organization does not commit to."""

@@ -17,11 +17,11 @@ from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from adapters.errors import ConfigError
-from contracts.account import Account
-from contracts.artefact import load_artefact
-from contracts.chain import Chain
-from contracts.errors import ContractRefused
+from rescind.contracts.account import Account
+from rescind.contracts.chain import Chain
+from rescind.contracts.compiled import load_artefact
+from rescind.contracts.errors import ContractRefused
+from rescind.core.errors import ConfigError
 
 NAMES = (
     "Governance",

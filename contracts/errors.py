@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.errors import ChainError
+from rescind.core.errors import ChainError
 
 
 class ChainUnavailable(ChainError):

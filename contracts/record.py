@@ -7,9 +7,8 @@ from typing import Any
 
 from web3 import Web3
 
-from adapters import Term
-from contracts.calls import Calls
-from contracts.types import (
+from rescind.contracts.calls import Calls
+from rescind.contracts.types import (
     Amendment,
     Anchor,
     Answer,
@@ -32,6 +31,7 @@ from contracts.types import (
     Withdrawal,
     WithdrawalState,
 )
+from rescind.core import Term
 
 NO_ADAPTER = "00" * 32
 """The adapter id of model 0, the base model alone."""

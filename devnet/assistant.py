@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from adapters import SHARED, ConsortiumParameters, owners
-from adapters.errors import ConfigError
-from audit import read_certificate
-from devnet.layout import RunFacts, RunFolder
-from devnet.outcome import served_model
-from training import Assistant, LoraModel, export_peft, load_base
-from unlearning.suppression import (
+from rescind.audit import read_certificate
+from rescind.core import SHARED, ConsortiumParameters, owners
+from rescind.core.errors import ConfigError
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.outcome import served_model
+from rescind.training import (
+    Assistant,
+    LoraModel,
+    export_peft,
+    load_base,
+)
+from rescind.training.serving.suppression import (
     Names,
     Stage,
     Standing,

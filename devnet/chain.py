@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from adapters.errors import ChainError
-from contracts import Chain, ChainUnavailable
-from contracts.compiler import foundry
+from rescind.contracts import Chain, ChainUnavailable
+from rescind.contracts.compiler import foundry
+from rescind.core.errors import ChainError
 
 CHAIN_ID = 31337
 _START_SECONDS = 30.0

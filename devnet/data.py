@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.errors import ConfigError, DataError
-from devnet.people import Row, make_population
-from training import Example, read_examples
+from rescind.core.errors import ConfigError, DataError
+from rescind.devnet.people import Row, make_population
+from rescind.training import Example, read_examples
 
 NAMES = ("aurora", "borealis", "cirrus", "delta", "equinox", "fjord", "glacier", "horizon")
 HELD_OUT = "held_out"

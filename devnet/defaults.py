@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters import ConsortiumParameters, Coupling, LoraParameters, TrainingParameters
+from rescind.core import (
+    ConsortiumParameters,
+    Coupling,
+    LoraParameters,
+    TrainingParameters,
+)
 
 BASE_MODEL = Path(__file__).parent / "base_model" / "model"
 

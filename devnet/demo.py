@@ -14,29 +14,35 @@ from typing import Any
 
 import torch
 
-from adapters import ConsortiumParameters, Coupling, decode
-from adapters.errors import ConfigError, RescindError
-from agents import Action
-from contracts import Consortium, RoundState, WithdrawalState
-from devnet.chain import CHAIN_ID, free_port, stop_chain
-from devnet.data import Corpus, from_folder, generated
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from devnet.layout import RunFacts, RunFolder
-from devnet.outcome import Clock, Replay, certify, evaluate_run, summarize
-from devnet.processes import Daemons
-from devnet.report import write_report
-from devnet.setup import (
+from rescind.agents import Action
+from rescind.contracts import Consortium, RoundState, WithdrawalState
+from rescind.core import ConsortiumParameters, Coupling, decode
+from rescind.core.errors import ConfigError, RescindError
+from rescind.daemon import Journal
+from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
+from rescind.devnet.data import Corpus, from_folder, generated
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.outcome import (
+    Clock,
+    Replay,
+    certify,
+    evaluate_run,
+    summarize,
+)
+from rescind.devnet.processes import Daemons
+from rescind.devnet.report import write_report
+from rescind.devnet.setup import (
     Endpoints,
     copy_identities,
     make_consortium,
     record_decisions,
     start_consortium,
 )
-from devnet.summary import Summary
-from devnet.trace import write_run_trace
-from node.updates import action_of
-from protocol import Journal
-from training import Base, LoraModel, load_base
+from rescind.devnet.summary import Summary
+from rescind.devnet.trace import write_run_trace
+from rescind.node.updates import action_of
+from rescind.training import Base, LoraModel, load_base
 
 _LOOK_SECONDS = 0.2
 _ROUND_SECONDS = 3600.0

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adapters.errors import ConfigError
+from rescind.core.errors import ConfigError
 
 
 class RunFacts(BaseModel):

@@ -14,16 +14,27 @@ from typing import Any
 
 import torch
 
-from adapters import ConsortiumParameters, Term, artifact_id, decode
-from adapters.errors import StoreError
-from adapters.optimizers import FedAvg
-from adapters.rounds import served_of
-from audit import EvaluationPart, ReplayPart, build_certificate, rounds
-from contracts import Consortium
-from devnet.data import Corpus
-from devnet.layout import RunFacts, RunFolder
-from devnet.setup import load_account
-from devnet.summary import (
+from rescind.audit import (
+    EvaluationPart,
+    ReplayPart,
+    build_certificate,
+    rounds,
+)
+from rescind.contracts import Consortium
+from rescind.core import (
+    ConsortiumParameters,
+    Term,
+    artifact_id,
+    decode,
+)
+from rescind.core.errors import StoreError
+from rescind.core.optimizers import FedAvg
+from rescind.core.rounds import served_of
+from rescind.daemon import Journal
+from rescind.devnet.data import Corpus
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.setup import load_account
+from rescind.devnet.summary import (
     EvaluationSummary,
     RoundSummary,
     Summary,
@@ -31,8 +42,12 @@ from devnet.summary import (
     WithdrawalSummary,
     goals,
 )
-from protocol import Journal
-from training import Assistant, Evaluation, LoraModel, evaluate
+from rescind.training import (
+    Assistant,
+    Evaluation,
+    LoraModel,
+    evaluate,
+)
 
 _ETHER = 10**18
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from adapters.errors import RescindError
+from rescind.core.errors import RescindError
 
 _STOP_SECONDS = 20.0
 

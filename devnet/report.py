@@ -9,8 +9,8 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
-from devnet.layout import RunFolder
-from devnet.summary import Summary
+from rescind.devnet.layout import RunFolder
+from rescind.devnet.summary import Summary
 
 _STAGES = (
     ("before", "before withdrawal", "#4568c9"),

@@ -12,14 +12,25 @@ from typing import Any
 
 import tomli_w
 
-from adapters import ConsortiumParameters
-from agents import Action
-from contracts import Account, Chain, Consortium, DeploySettings, deploy
-from devnet.chain import CHAIN_ID, start_chain, url_of
-from devnet.layout import RunFacts, RunFolder
-from ledger import Ledger, create_key
-from protocol import CertificateAuthority, fingerprint, new_key, signing_request
-from training import Example, write_examples
+from rescind.agents import Action
+from rescind.contracts import (
+    Account,
+    Chain,
+    Consortium,
+    DeploySettings,
+    deploy,
+)
+from rescind.core import ConsortiumParameters
+from rescind.devnet.chain import CHAIN_ID, start_chain, url_of
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.ledger import Ledger, create_key
+from rescind.training import Example, write_examples
+from rescind.wire import (
+    CertificateAuthority,
+    fingerprint,
+    new_key,
+    signing_request,
+)
 
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 
-from agents.curves import TraceRow, write_trace
-from contracts import Consortium
-from devnet.layout import RunFolder
-from node.config import CostSection
-from node.updates import ETHER, action_of
-from protocol import Journal
+from rescind.agents.curves import TraceRow, write_trace
+from rescind.contracts import Consortium
+from rescind.daemon import Journal
+from rescind.devnet.layout import RunFolder
+from rescind.node.config import CostSection
+from rescind.node.updates import ETHER, action_of
 
 
 def write_run_trace(run: RunFolder, consortium: Consortium) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from adapters.errors import LedgerError
-from ledger import schema
+from rescind.core.errors import LedgerError
+from rescind.ledger import schema
 
 FILE, SEAL = "ledger.db", "ledger.seal"
 _VACUUM_SECONDS = 30.0

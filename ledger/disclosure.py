@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ledger import merkle
-from ledger.log import Proven
-from ledger.manifest import ManifestProof, check, sample_bytes
-from ledger.notes import Checkpoint, NoteInvalid, Verifier
-from ledger.records import Record, leaf_bytes
-from ledger.vrf import ProofInvalid
+from rescind.ledger import merkle
+from rescind.ledger.log import Proven
+from rescind.ledger.manifest import ManifestProof, check, sample_bytes
+from rescind.ledger.notes import Checkpoint, NoteInvalid, Verifier
+from rescind.ledger.records import Record, leaf_bytes
+from rescind.ledger.vrf import ProofInvalid
 
 FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/1"
 DISCLOSURE_BYTES = 2**26

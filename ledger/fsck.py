@@ -9,12 +9,17 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from ledger import merkle, schema
-from ledger.database import Database
-from ledger.head import Head, read_head
-from ledger.keyring import Keyring, SubjectKey
-from ledger.records import Record, RecordUnreadable, head_of, unseal
-from ledger.seal import Seal
+from rescind.ledger import merkle, schema
+from rescind.ledger.database import Database
+from rescind.ledger.file_macs import Seal
+from rescind.ledger.head import Head, read_head
+from rescind.ledger.keyring import Keyring, SubjectKey
+from rescind.ledger.records import (
+    Record,
+    RecordUnreadable,
+    head_of,
+    unseal,
+)
 
 _PIECE = 2**12
 """Entries that are looked at together; a power of two, so that their subtree is one node."""

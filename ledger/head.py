@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from ledger import schema
-from ledger.database import LedgerDamaged
-from ledger.keyring import Secrets
+from rescind.ledger import schema
+from rescind.ledger.database import LedgerDamaged
+from rescind.ledger.keyring import Secrets
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any, Self
 import sqlalchemy as sql
 from cryptography.exceptions import InvalidTag
 
-from ledger import schema
-from ledger.boxes import decrypt, encrypt, new_key
-from ledger.keys import LedgerKeyError, MasterKey
-from ledger.records import RecordUnreadable, canonical
+from rescind.ledger import schema
+from rescind.ledger.encryption import decrypt, encrypt, new_key
+from rescind.ledger.keys import LedgerKeyError, MasterKey
+from rescind.ledger.records import RecordUnreadable, canonical
 
 _NOBODY = ""
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
-from adapters.errors import LedgerError
-from ledger.boxes import KEY_BYTES, decrypt, encrypt
+from rescind.core.errors import LedgerError
+from rescind.ledger.encryption import KEY_BYTES, decrypt, encrypt
 
 ENVIRONMENT = "RESCIND_LEDGER_KEY"
 _PROGRAM_SECONDS = 30

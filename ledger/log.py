@@ -13,15 +13,17 @@ from typing import Any, Self
 import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
-from adapters.errors import LedgerError
-from ledger import merkle, schema, tree
-from ledger.database import Database, LedgerDamaged, reason
-from ledger.fsck import Problem, Report, check
-from ledger.head import Head, read_head, write_head
-from ledger.keyring import Keyring, Secrets, SubjectKey
-from ledger.keys import LedgerKeyError, MasterKey
-from ledger.notes import Checkpoint, LogKey
-from ledger.records import (
+from rescind.core.errors import LedgerError
+from rescind.ledger import merkle, schema
+from rescind.ledger import tree_store as tree
+from rescind.ledger.database import Database, LedgerDamaged, reason
+from rescind.ledger.file_macs import Seal
+from rescind.ledger.fsck import Problem, Report, check
+from rescind.ledger.head import Head, read_head, write_head
+from rescind.ledger.keyring import Keyring, Secrets, SubjectKey
+from rescind.ledger.keys import LedgerKeyError, MasterKey
+from rescind.ledger.notes import Checkpoint, LogKey
+from rescind.ledger.records import (
     RECORD_TYPES,
     Record,
     Shredded,
@@ -31,7 +33,6 @@ from ledger.records import (
     seal,
     unseal,
 )
-from ledger.seal import Seal
 
 _PATIENCE = 60
 """Seconds that a clock may step back."""

@@ -21,8 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ledger import merkle
-from ledger.vrf import ProofInvalid, VrfKey, output, verify
+from rescind.ledger import merkle
+from rescind.ledger.vrf import (
+    ProofInvalid,
+    VrfKey,
+    output,
+    verify,
+)
 
 FORMAT = "rescind.manifest/1"
 _TAG = 32

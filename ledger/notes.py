@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from adapters.errors import LedgerError
+from rescind.core.errors import LedgerError
 
 _ED25519, _COSIGNATURE = 1, 4
 _DASH = "\N{EM DASH} "

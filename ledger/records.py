@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.errors import LedgerError
+from rescind.core.errors import LedgerError
 
 _SALT = 32
 PAYLOAD_BYTES = 2**24

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import sqlalchemy as sql
 
-from ledger import schema, snapshot
-from ledger.head import read_head, write_head
-from ledger.log import Ledger, NewRecord
-from ledger.records import Record
+from rescind.ledger import schema, snapshot
+from rescind.ledger.head import read_head, write_head
+from rescind.ledger.log import Ledger, NewRecord
+from rescind.ledger.records import Record
 
 _entries, _keys = schema.entries, schema.keys
 

@@ -23,17 +23,18 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from adapters.errors import LedgerError
-from ledger import merkle, schema, tree
-from ledger.database import Database
-from ledger.fsck import Report
-from ledger.head import Head, read_head
-from ledger.keyring import Secrets
-from ledger.keys import MasterKey
-from ledger.log import Ledger
-from ledger.notes import Checkpoint, LogKey
-from ledger.records import canonical
-from ledger.seal import replace_file
+from rescind.core.errors import LedgerError
+from rescind.ledger import merkle, schema
+from rescind.ledger import tree_store as tree
+from rescind.ledger.database import Database
+from rescind.ledger.file_macs import replace_file
+from rescind.ledger.fsck import Report
+from rescind.ledger.head import Head, read_head
+from rescind.ledger.keyring import Secrets
+from rescind.ledger.keys import MasterKey
+from rescind.ledger.log import Ledger
+from rescind.ledger.notes import Checkpoint, LogKey
+from rescind.ledger.records import canonical
 
 FORMAT = "rescind.ledger.snapshot/1"
 _LOG, _KEYS, _ENTRIES, _GONE = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"

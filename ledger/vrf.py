@@ -14,7 +14,7 @@ from nacl import bindings as sodium
 from nacl.exceptions import RuntimeError as NotOnCurve
 from nacl.signing import SigningKey
 
-from adapters.errors import LedgerError
+from rescind.core.errors import LedgerError
 
 _SUITE = b"\x03"
 _ORDER = 2**252 + 27742317777372353535851937790883648493

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from adapters.errors import LedgerError
-from ledger import merkle
-from ledger.notes import Checkpoint, LogKey, Signature, Verifier
-from ledger.records import canonical
-from ledger.seal import replace_file
+from rescind.core.errors import LedgerError
+from rescind.ledger import merkle
+from rescind.ledger.file_macs import replace_file
+from rescind.ledger.notes import (
+    Checkpoint,
+    LogKey,
+    Signature,
+    Verifier,
+)
+from rescind.ledger.records import canonical
 
 
 class CheckpointRefused(LedgerError):

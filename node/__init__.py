@@ -1,10 +1,16 @@
 """An organization's daemon."""
 
-from node.config import NodeConfig
-from node.daemon import Node, run, status
-from node.requests import Request, request_withdrawal
-from node.session import Session, open_session
-from node.state import Plan, Step, Task, View, plan
+from rescind.node.config import NodeConfig
+from rescind.node.daemon import Node, run, status
+from rescind.node.requests import Request, request_withdrawal
+from rescind.node.session import Session, open_session
+from rescind.node.state import (
+    Plan,
+    Step,
+    Task,
+    View,
+    plan,
+)
 
 __all__ = [
     "Node",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from protocol import ChainSettings, IdentitySettings, Section
+from rescind.daemon import ChainSettings, IdentitySettings, Section
 
 
 class NodeSection(Section):

@@ -8,14 +8,38 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from adapters.errors import RescindError
-from contracts import ChainUnavailable, ContractRefused, Member, MemberStatus, RoundState
-from node import settle, tasks, updates, watch, withdrawals
-from node.config import NodeConfig
-from node.disclosing import served
-from node.session import NotCarriedOut, Session, load_account, open_consortium, open_session
-from node.state import Plan, Step, View, plan
-from protocol import AggregatorUnavailable, Journal
+from rescind.contracts import (
+    ChainUnavailable,
+    ContractRefused,
+    Member,
+    MemberStatus,
+    RoundState,
+)
+from rescind.core.errors import RescindError
+from rescind.daemon import Journal
+from rescind.node import (
+    settle,
+    tasks,
+    updates,
+    watch,
+    withdrawals,
+)
+from rescind.node.config import NodeConfig
+from rescind.node.disclosing import served
+from rescind.node.session import (
+    NotCarriedOut,
+    Session,
+    load_account,
+    open_consortium,
+    open_session,
+)
+from rescind.node.state import (
+    Plan,
+    Step,
+    View,
+    plan,
+)
+from rescind.wire import AggregatorUnavailable
 
 _PATIENT = 5
 """Polls to wait after a step failed."""

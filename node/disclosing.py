@@ -11,15 +11,15 @@ from pathlib import Path
 
 import structlog
 
-from adapters.errors import LedgerError, RescindError
-from contracts import Account, Consortium, Event
-from ledger import Ledger, RecordShredded
-from ledger.disclosure import Anchored, Disclosure
-from ledger.notes import Checkpoint, LogKey, Verifier
-from ledger.witness import CheckpointRefused, Witness
-from node.config import NodeConfig
-from node.session import Session
-from protocol import (
+from rescind.contracts import Account, Consortium, Event
+from rescind.core.errors import LedgerError, RescindError
+from rescind.ledger import Ledger, RecordShredded
+from rescind.ledger.disclosure import Anchored, Disclosure
+from rescind.ledger.notes import Checkpoint, LogKey, Verifier
+from rescind.ledger.witness import CheckpointRefused, Witness
+from rescind.node.config import NodeConfig
+from rescind.node.session import Session
+from rescind.wire import (
     LedgerClient,
     NotAMember,
     NotAnAuditor,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from adapters import Totals, artifact_id, encode
-from node.session import Session
+from rescind.core import Totals, artifact_id, encode
+from rescind.node.session import Session
 
 if TYPE_CHECKING:
-    from training import Example, LoraModel, TrainResult
-    from training.privacy import PrivacySpent
+    from rescind.training import Example, LoraModel, TrainResult
+    from rescind.training.engine.privacy import PrivacySpent
 
 _RUNS = "privacy/run/"
 
@@ -52,8 +52,8 @@ def trainer(
 
     Whatever makes a checkpoint useless (another torch, a torn disk), the round is trained anew.
     """
-    from training.checkpoint import Checkpoint, CheckpointBroken, CheckpointMismatch
-    from training.settings import EngineSettings
+    from rescind.training.engine.checkpoint import Checkpoint, CheckpointBroken, CheckpointMismatch
+    from rescind.training.engine.settings import EngineSettings
 
     engine = session.config.engine
     name = f"round/{round_id:06d}/engine"
@@ -84,12 +84,12 @@ def trainer(
 
 
 def _train(session: Session, model: LoraModel, *arguments: Any, **options: Any) -> TrainResult:
-    from training import train_round
+    from rescind.training import train_round
 
     processes = session.config.engine.processes
     if processes == 1:
         return train_round(model, *arguments, **options)
-    from training.distributed import train_in_processes
+    from rescind.training.engine.distributed import train_in_processes
 
     dtype = session.config.model.dtype
     return train_in_processes(model.base, *arguments, processes=processes, dtype=dtype, **options)
@@ -120,7 +120,7 @@ def spent(session: Session, *, but: str | None = None) -> PrivacySpent | None:
 
     `but`: a run that is left out.
     """
-    from training.privacy import Mechanism, PrivacySpent
+    from rescind.training.engine.privacy import Mechanism, PrivacySpent
 
     privacy = session.parameters.training.privacy
     if privacy is None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from adapters import FloatTensors, owner
-from adapters.errors import ArtifactError
-from node.session import Session
-from protocol import BadMessage, fisher_typed_data, sign_typed
-from unlearning.closed_form.posted import Posted, decode
+from rescind.core import FloatTensors, owner
+from rescind.core.errors import ArtifactError
+from rescind.core.statistics import Posted, decode
+from rescind.node.session import Session
+from rescind.wire import BadMessage, fisher_typed_data, sign_typed
 
 if TYPE_CHECKING:
-    from training import Example
+    from rescind.training import Example
 
 
 def measure(session: Session, tensors: FloatTensors, examples: Sequence[Example]) -> str:
     """Measure at the block that was just trained, and store it; its id."""
-    from unlearning.closed_form import fisher_of_block
+    from rescind.unlearning.closed_form import fisher_of_block
 
     parameters = session.parameters
     who = owner(parameters.layout, session.me)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from adapters.errors import ConfigError, DataError
-from contracts import (
+from rescind.contracts import (
     Consortium,
     ContractRefused,
     MemberStatus,
@@ -19,13 +18,14 @@ from contracts import (
     Receipt,
     WithdrawalState,
 )
-from node.config import NodeConfig
-from node.session import load_account, open_consortium
-from node.subjects import Withdrawn, commit_subject, request_key
-from protocol import Journal
+from rescind.core.errors import ConfigError, DataError
+from rescind.daemon import Journal
+from rescind.node.config import NodeConfig
+from rescind.node.session import load_account, open_consortium
+from rescind.node.subjects import Withdrawn, commit_subject, request_key
 
 if TYPE_CHECKING:
-    from training import Example
+    from rescind.training import Example
 
 METHODS = tuple(kind.value for kind in ModelKind if kind is not ModelKind.ROUND)
 DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "undial"}
@@ -93,7 +93,7 @@ def forget_and_retain(
 
     Raises DataError when there is nothing to forget, or when a pair would have to be both.
     """
-    from training import read_examples
+    from rescind.training import read_examples
 
     forget = [e for e in own if subject is None or e.subject == subject]
     kept = [e for e in own if subject is not None and e.subject != subject]
@@ -153,7 +153,7 @@ def _value(name: str, text: str, hint: Any) -> Any:
 def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject: bool) -> Any:
     """A method of counter-training with its settings. Raises ConfigError when it does not go with what
     is to be forgotten and kept."""
-    from unlearning.registry import TASK_VECTOR, find
+    from rescind.unlearning.registry import TASK_VECTOR, find
 
     method = find(name)
     settings = read_settings(method.settings, given)
@@ -207,7 +207,7 @@ def _may_ask(consortium: Consortium, me: str, it: Request) -> None:
 
 
 def _check_data(config: NodeConfig, journal: Journal, it: Request) -> None:
-    from training import read_examples
+    from rescind.training import read_examples
 
     own = read_examples(config.node.data)
     known, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters import (
+from rescind.contracts import NO_ADAPTER
+from rescind.core import (
     SHARED,
     ZERO_DIGEST,
     ArtifactMalformed,
@@ -27,7 +28,7 @@ from adapters import (
     l2_norm,
     qualify,
 )
-from adapters.rounds import (
+from rescind.core.rounds import (
     Past,
     RoundSum,
     by_round,
@@ -37,8 +38,7 @@ from adapters.rounds import (
     sum_key,
     uses_controls,
 )
-from contracts import NO_ADAPTER
-from node.session import Session
+from rescind.node.session import Session
 
 Listed = Callable[[], list[str]]
 

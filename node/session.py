@@ -9,18 +9,27 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from adapters import ArtifactStore, ConsortiumParameters
-from adapters.errors import ConfigError, LedgerError
-from agents import Agent, PolicyFile, make_agent
-from agents.learners import make_learner
-from contracts import Account, Anchor, Chain, Consortium, Deployment, Member, MemberStatus
-from ledger import Ledger, load_key
-from node.config import NodeConfig
-from node.subjects import Withdrawn
-from protocol import AggregatorClient, Journal, fingerprint
+from rescind.agents import Agent, PolicyFile, make_agent
+from rescind.agents.learners import make_learner
+from rescind.contracts import (
+    Account,
+    Anchor,
+    Chain,
+    Consortium,
+    Deployment,
+    Member,
+    MemberStatus,
+)
+from rescind.core import ArtifactStore, ConsortiumParameters
+from rescind.core.errors import ConfigError, LedgerError
+from rescind.daemon import Journal
+from rescind.ledger import Ledger, load_key
+from rescind.node.config import NodeConfig
+from rescind.node.subjects import Withdrawn
+from rescind.wire import AggregatorClient, fingerprint
 
 if TYPE_CHECKING:
-    from training import Example, LoraModel
+    from rescind.training import Example, LoraModel
 
 
 class NotCarriedOut(ConfigError):
@@ -89,7 +98,7 @@ class Session:
     @property
     def all_examples(self) -> list[Example]:
         if "examples" not in self._cache:
-            from training import read_examples
+            from rescind.training import read_examples
 
             self._cache["examples"] = read_examples(self.config.node.data)
         examples: list[Example] = self._cache["examples"]
@@ -232,7 +241,7 @@ def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraMod
     try:
         import torch
 
-        from training import LoraModel, load_base
+        from rescind.training import LoraModel, load_base
     except ImportError as error:
         raise ConfigError(f"training needs {error.name}: pip install 'rescind[train]'") from error
     torch.set_num_threads(config.model.threads)

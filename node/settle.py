@@ -6,15 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from adapters import ArtifactMalformed, block, decode, owner, split_owner
-from agents import Observation, Outcome
-from contracts import NO_ADAPTER, MemberStatus
-from node.disclosing import have_cosigned
-from node.engine import spent
-from node.rounds import start_from
-from node.session import Session
-from node.updates import ETHER, action_of, observe, own_totals
-from node.watch import check_adapter
+from rescind.agents import Observation, Outcome
+from rescind.contracts import NO_ADAPTER, MemberStatus
+from rescind.core import (
+    ArtifactMalformed,
+    block,
+    decode,
+    owner,
+    split_owner,
+)
+from rescind.node.disclosing import have_cosigned
+from rescind.node.engine import spent
+from rescind.node.rounds import start_from
+from rescind.node.session import Session
+from rescind.node.updates import (
+    ETHER,
+    action_of,
+    observe,
+    own_totals,
+)
+from rescind.node.watch import check_adapter
 
 
 def adopt(session: Session, model_id: int) -> None:
@@ -100,7 +111,7 @@ def epsilon_of(session: Session, round_id: int) -> float:
 
 def own_quality(session: Session) -> float:
     """Share of one's own questions that one's own block (or the shared adapter) answers right."""
-    from training import Assistant, evaluate
+    from rescind.training import Assistant, evaluate
 
     parameters = session.parameters
     latest = session.consortium.latest_model_id()

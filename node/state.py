@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from contracts import AnswerState, MemberStatus, RoundState
+from rescind.contracts import AnswerState, MemberStatus, RoundState
 
 
 class Step(Enum):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from protocol import Journal
+from rescind.daemon import Journal
 
 ORGANIZATION = "organization"
 """In place of a commitment, where everything of an organization is taken back."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from contracts import (
+from rescind.contracts import (
     AnswerState,
     ModelKind,
     Offer,
     Withdrawal,
     WithdrawalState,
 )
-from node.session import Session
-from node.state import Task
-from unlearning.amended import Amended, amended_model, start_of
+from rescind.node.session import Session
+from rescind.node.state import Task
+from rescind.withdrawals.amended import Amended, amended_model, start_of
 
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 

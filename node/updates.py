@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from safetensors.numpy import load_file, save_file
 
-from adapters import (
+from rescind.agents import SIT_OUT, Action, Observation
+from rescind.contracts import DeltaId
+from rescind.core import (
     HIDING,
     FloatTensors,
     StoreMissing,
@@ -24,20 +26,28 @@ from adapters import (
     owner,
     qualify,
 )
-from adapters.errors import DataError, RescindError
-from adapters.rounds import uses_controls
-from agents import SIT_OUT, Action, Observation
-from contracts import DeltaId
-from ledger import Manifest, sample_bytes
-from node import fisher
-from node.engine import account, run_key, spent, trainer
-from node.rounds import Start, own_sum, start_from
-from node.session import Session
-from node.subjects import Withdrawn
-from protocol import WrongPhase, sign_typed, split, update_typed_data
+from rescind.core.errors import DataError, RescindError
+from rescind.core.rounds import uses_controls
+from rescind.ledger import Manifest, sample_bytes
+from rescind.node import fisher
+from rescind.node.engine import (
+    account,
+    run_key,
+    spent,
+    trainer,
+)
+from rescind.node.rounds import Start, own_sum, start_from
+from rescind.node.session import Session
+from rescind.node.subjects import Withdrawn
+from rescind.wire import (
+    WrongPhase,
+    sign_typed,
+    split,
+    update_typed_data,
+)
 
 if TYPE_CHECKING:
-    from training import Example
+    from rescind.training import Example
 
 ETHER = 10**18
 
@@ -167,8 +177,8 @@ def make_delta(
     session: Session, round_id: int, start: Start, residual: dict[str, Any] | None
 ) -> Made:
     """Train one's part in a round from `start`, as it was decided then, and store it."""
-    from training import digest_on
-    from training.contribution import contribute
+    from rescind.training import digest_on
+    from rescind.training.engine.contribution import contribute
 
     parameters, me = session.parameters, session.me
     action = action_of(session.journal.get(f"round/{round_id:06d}/decision"))

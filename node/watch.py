@@ -9,16 +9,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from adapters import (
-    ZERO_DIGEST,
-    ArtifactWrongDigest,
-    ConsortiumParameters,
-    Digest,
-    OutOfBounds,
-    digest,
-    l2_norm,
-)
-from contracts import (
+from rescind.contracts import (
     Claim,
     Consortium,
     ModelKind,
@@ -27,8 +18,17 @@ from contracts import (
     Withdrawal,
     WithdrawalState,
 )
-from node.session import Session
-from protocol import AggregatorUnavailable, NotPublished
+from rescind.core import (
+    ZERO_DIGEST,
+    ArtifactWrongDigest,
+    ConsortiumParameters,
+    Digest,
+    OutOfBounds,
+    digest,
+    l2_norm,
+)
+from rescind.node.session import Session
+from rescind.wire import AggregatorUnavailable, NotPublished
 
 GRACE_SECONDS = 60
 """How long the aggregator may be late before a node moves the round on itself."""

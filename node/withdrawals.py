@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from adapters import (
+from rescind.contracts import (
+    NO_ADAPTER,
+    NO_MANIFEST,
+    DeltaId,
+    ModelKind,
+    Withdrawal,
+)
+from rescind.core import (
     artifact_id,
     block,
     dequantize,
@@ -23,21 +30,38 @@ from adapters import (
     materialize,
     owner,
 )
-from adapters.rounds import needs_rounds
-from contracts import NO_ADAPTER, NO_MANIFEST, DeltaId, ModelKind, Withdrawal
-from node import fisher, settle
-from node.requests import chosen_method, forget_and_retain
-from node.rounds import Start, check_sum, fetch, own_sum, start_from, start_of_terms
-from node.session import Session
-from node.subjects import forget_name, request_key
-from node.tasks import delta_key, flag_key
-from node.updates import check_data, make_delta, own_totals, residual_of, save_residual
-from protocol import NotPublished, offer_typed_data, sign_typed, split
-from unlearning.amended import Amended, amended_model, start_of
-from unlearning.evidence import canonical_json
+from rescind.core.rounds import needs_rounds
+from rescind.node import fisher, settle
+from rescind.node.requests import chosen_method, forget_and_retain
+from rescind.node.rounds import (
+    Start,
+    check_sum,
+    fetch,
+    own_sum,
+    start_from,
+    start_of_terms,
+)
+from rescind.node.session import Session
+from rescind.node.subjects import forget_name, request_key
+from rescind.node.tasks import delta_key, flag_key
+from rescind.node.updates import (
+    check_data,
+    make_delta,
+    own_totals,
+    residual_of,
+    save_residual,
+)
+from rescind.wire import (
+    NotPublished,
+    offer_typed_data,
+    sign_typed,
+    split,
+)
+from rescind.withdrawals.amended import Amended, amended_model, start_of
+from rescind.withdrawals.evidence import canonical_json
 
 if TYPE_CHECKING:
-    from unlearning.problem import Outcome, Problem
+    from rescind.unlearning.problem import Outcome, Problem
 
 
 def record(session: Session, withdrawal_id: int) -> None:
@@ -114,7 +138,7 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
     settle.adopt(session, head)
     start_id = session.consortium.model(head).adapter_id
     problem = _problem(session, it, note, head)
-    from unlearning.problem import counter_delta
+    from rescind.unlearning.problem import counter_delta
 
     method, settings = chosen_method(
         note["counter_method"],
@@ -220,7 +244,7 @@ def _start(session: Session, it: Withdrawal, amended: Amended, round_id: int) ->
 
 
 def _problem(session: Session, it: Withdrawal, note: Mapping[str, Any], head: int) -> Problem:
-    from unlearning.problem import Problem
+    from rescind.unlearning.problem import Problem
 
     parameters = session.parameters
     who = owner(parameters.layout, session.me)
@@ -267,7 +291,7 @@ def _give_up(session: Session, it: Withdrawal, why: str) -> None:
 
 def _judged(problem: Problem, outcome: Outcome) -> dict[str, Any]:
     """The guard's verdict on a method that does not look itself."""
-    from unlearning.guard import Guard, Limits
+    from rescind.unlearning.guard import Guard, Limits
 
     model = problem.model
     model.put("reference", problem.start)
@@ -296,7 +320,7 @@ def _number(value: Any) -> Any:
 
 
 def _round_seed(session: Session, round_id: int) -> int:
-    from training import round_seed
+    from rescind.training import round_seed
 
     return round_seed(session.parameters.seed, session.me, round_id)
 

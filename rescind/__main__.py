@@ -1,3 +1,3 @@
-from rescind.cli import main
+from rescind.cli.main import main
 
 main()

@@ -13,7 +13,19 @@ from pathlib import Path
 import numpy as np
 from tenacity import retry, stop_after_delay, wait_fixed
 
-from adapters import (
+from rescind.contracts import (
+    Account,
+    Chain,
+    Consortium,
+    Contribution,
+    DeltaId,
+    Deployment,
+    DeploySettings,
+    MemberStatus,
+    deploy,
+)
+from rescind.contracts.compiler import foundry
+from rescind.core import (
     ZERO_DIGEST,
     ArtifactStore,
     ConsortiumParameters,
@@ -31,18 +43,6 @@ from adapters import (
     weights,
     without,
 )
-from contracts import (
-    Account,
-    Chain,
-    Consortium,
-    Contribution,
-    DeltaId,
-    Deployment,
-    DeploySettings,
-    MemberStatus,
-    deploy,
-)
-from contracts.compiler import foundry
 
 ETHER = 10**18
 SALT = b"\x07" * 32

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from adapters.errors import AgentError
-from agents.curves import fit, read_trace
-from agents.learners import make_learner
-from agents.world import GameConfig
+from rescind.agents.curves import fit, read_trace
+from rescind.agents.learners import make_learner
+from rescind.agents.world import GameConfig
+from rescind.core.errors import AgentError
 
 MINIMUM_SEEDS = 10
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.core import Floats, Game
-from agents.game import FULL
-from agents.world import CONDUCTS, GameConfig
+from rescind.agents.game import Floats, Game
+from rescind.agents.interface import FULL
+from rescind.agents.world import CONDUCTS, GameConfig
 
 _PRICES = 120
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agents.experiments.statistics import Estimate
+from rescind.agents.experiments.statistics import Estimate
 
 _STYLES = ("-", "--", ":", "-.")
 

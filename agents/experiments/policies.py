@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.errors import AgentError
-from agents.core import Game
-from agents.experiments.config import Cell
-from agents.experiments.run import Trained, evaluate, train_cell
-from agents.play import Played, Seated
-from agents.policy import PolicyFile
+from rescind.agents.experiments.config import Cell
+from rescind.agents.experiments.run import Trained, evaluate, train_cell
+from rescind.agents.game import Game
+from rescind.agents.play import Played, Seated
+from rescind.agents.policy import PolicyFile
+from rescind.core.errors import AgentError
 
 _MOST_FILES = 64
 

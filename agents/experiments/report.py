@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from adapters.errors import AgentError
-from agents.experiments.config import MINIMUM_SEEDS, Cell
-from agents.experiments.plots import curves, points
-from agents.experiments.statistics import Estimate, estimate
-from agents.experiments.store import RunFolder, versions
+from rescind.agents.experiments.config import MINIMUM_SEEDS, Cell
+from rescind.agents.experiments.plots import curves, points
+from rescind.agents.experiments.statistics import Estimate, estimate
+from rescind.agents.experiments.store import RunFolder, versions
+from rescind.core.errors import AgentError
 
 MEASURES: Mapping[str, str] = {
     "participation": "participation",
@@ -79,7 +79,7 @@ def write_report(found: Sequence[Found], folder: RunFolder) -> Path:
     ]
     plots = _plots(folder, found, shown)
     pages = Environment(
-        loader=PackageLoader("agents.experiments", "."),
+        loader=PackageLoader("rescind.agents.experiments", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,14 +9,27 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from agents.core import Floats, Game
-from agents.experiments.config import Cell
-from agents.experiments.planner import planned_welfare
-from agents.game import ACTIONS
-from agents.learners import DQN, Constant, Learner, Oracle, OracleConfig, QLearning, TabularConfig
-from agents.learners import make_learner as make
-from agents.play import Played, Seated, play, sit
-from agents.world import CONDUCTS, GameConfig
+from rescind.agents.experiments.config import Cell
+from rescind.agents.experiments.planner import planned_welfare
+from rescind.agents.game import Floats, Game
+from rescind.agents.interface import ACTIONS
+from rescind.agents.learners import (
+    DQN,
+    Constant,
+    Learner,
+    Oracle,
+    OracleConfig,
+    QLearning,
+    TabularConfig,
+)
+from rescind.agents.learners import make_learner as make
+from rescind.agents.play import (
+    Played,
+    Seated,
+    play,
+    sit,
+)
+from rescind.agents.world import CONDUCTS, GameConfig
 
 _CURVE_POINTS = 40
 _LEVELS = ("effort", "data_fraction", "noise")
@@ -82,7 +95,7 @@ def _train(cell: Cell, seeds: Any) -> tuple[Game, list[Seated], Played | None]:
     one = sit(game, learner, 0, 1)
     table = [others, one]
     if isinstance(learner, DQN):
-        from agents.environments import Solo
+        from rescind.agents.environments import Solo
 
         learner.train(Solo(cell.game, others=others.learner, seed=int(seeds[0])), int(seeds[0]))
         return game, table, None

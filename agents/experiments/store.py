@@ -25,9 +25,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapters.errors import AgentError
-from agents.experiments.config import Cell, Experiment
-from agents.experiments.run import CellResult
+from rescind.agents.experiments.config import Cell, Experiment
+from rescind.agents.experiments.run import CellResult
+from rescind.core.errors import AgentError
 
 TABLES = ("training", "rounds", "measures")
 _PACKAGES = ("rescind", "numpy", "numba", "scipy", "stable-baselines3", "torch", "ray", "pyarrow")

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
-from adapters.errors import AgentError
-from agents.experiments.config import Cell, Experiment
-from agents.experiments.run import CellResult, run_cell
-from agents.experiments.store import RunFolder
+from rescind.agents.experiments.config import Cell, Experiment
+from rescind.agents.experiments.run import CellResult, run_cell
+from rescind.agents.experiments.store import RunFolder
+from rescind.core.errors import AgentError
 
 _TRIES = 3
 

@@ -7,17 +7,22 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from adapters.errors import AgentError
-from agents.learners.bandit import Bandit, BanditConfig
-from agents.learners.base import Learner, Place
-from agents.learners.double_q import DoubleQ
-from agents.learners.dqn import DQN, DQNConfig
-from agents.learners.fixed import Constant, Random, always, never
-from agents.learners.myopic import Myopic, MyopicConfig
-from agents.learners.oracle import Oracle, OracleConfig
-from agents.learners.q_learning import QLearning
-from agents.learners.sarsa import Sarsa
-from agents.learners.tabular import Tabular, TabularConfig
+from rescind.agents.learners.bandit import Bandit, BanditConfig
+from rescind.agents.learners.base import Learner, Place
+from rescind.agents.learners.double_q import DoubleQ
+from rescind.agents.learners.dqn import DQN, DQNConfig
+from rescind.agents.learners.fixed import (
+    Constant,
+    Random,
+    always,
+    never,
+)
+from rescind.agents.learners.myopic import Myopic, MyopicConfig
+from rescind.agents.learners.oracle import Oracle, OracleConfig
+from rescind.agents.learners.q_learning import QLearning
+from rescind.agents.learners.sarsa import Sarsa
+from rescind.agents.learners.tabular import Tabular, TabularConfig
+from rescind.core.errors import AgentError
 
 LEARNERS = (
     "always",

@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from agents.learners.base import Actions, Floats, Place
-from agents.learners.tabular import STATES, Tabular, TabularConfig, fill_one, state_of
+from rescind.agents.learners.base import Actions, Floats, Place
+from rescind.agents.learners.tabular import (
+    STATES,
+    Tabular,
+    TabularConfig,
+    fill_one,
+    state_of,
+)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from agents.dice import mix
-from agents.game import FEATURES
+from rescind.agents.counter_random import mix
+from rescind.agents.interface import FEATURES
 
 Floats = NDArray[np.float64]
 Actions = NDArray[np.int8]

@@ -10,9 +10,14 @@ from typing import Any
 
 from numba import njit
 
-from agents.dice import mix, uniform
-from agents.learners.base import Actions, Floats
-from agents.learners.tabular import Tabular, best_of, fill_one, state_of
+from rescind.agents.counter_random import mix, uniform
+from rescind.agents.learners.base import Actions, Floats
+from rescind.agents.learners.tabular import (
+    Tabular,
+    best_of,
+    fill_one,
+    state_of,
+)
 
 
 class DoubleQ(Tabular):

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.errors import AgentError
-from agents.game import FEATURES
-from agents.learners.base import (
+from rescind.agents.interface import FEATURES
+from rescind.agents.learners.base import (
     N_AVAILABLE,
     N_MEMBERS,
     N_PARTICIPANTS,
@@ -25,6 +24,7 @@ from agents.learners.base import (
     Floats,
     Memoryless,
 )
+from rescind.core.errors import AgentError
 
 if TYPE_CHECKING:
     import gymnasium

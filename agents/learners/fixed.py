@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from agents.dice import mix, uniform
-from agents.game import FULL
-from agents.learners.base import Actions, Floats, Memoryless
+from rescind.agents.counter_random import mix, uniform
+from rescind.agents.interface import FULL
+from rescind.agents.learners.base import Actions, Floats, Memoryless
 
 
 class Constant(Memoryless):

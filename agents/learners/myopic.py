@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.curves import LearningCurve
-from agents.game import EFFORTS, FRACTIONS, NOISES, epsilons
-from agents.learners.base import (
+from rescind.agents.curves import LearningCurve
+from rescind.agents.interface import (
+    EFFORTS,
+    FRACTIONS,
+    NOISES,
+    epsilons,
+)
+from rescind.agents.learners.base import (
     N_AVAILABLE,
     N_PARTICIPANTS,
     N_PRICE,

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.core import Game
-from agents.game import FULL
-from agents.learners.base import Actions, Floats, Memoryless
+from rescind.agents.game import Game
+from rescind.agents.interface import FULL
+from rescind.agents.learners.base import Actions, Floats, Memoryless
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,13 @@ from typing import Any
 
 from numba import njit
 
-from agents.learners.base import Actions, Floats
-from agents.learners.tabular import Tabular, best_of, fill_one, state_of
+from rescind.agents.learners.base import Actions, Floats
+from rescind.agents.learners.tabular import (
+    Tabular,
+    best_of,
+    fill_one,
+    state_of,
+)
 
 
 class QLearning(Tabular):

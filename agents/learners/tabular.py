@@ -14,9 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numba import njit
 
-from agents.dice import mix, uniform
-from agents.game import EFFORTS, FRACTIONS, FULL, NOISES
-from agents.learners.base import Actions, Floats, Place
+from rescind.agents.counter_random import mix, uniform
+from rescind.agents.interface import (
+    EFFORTS,
+    FRACTIONS,
+    FULL,
+    NOISES,
+)
+from rescind.agents.learners.base import Actions, Floats, Place
 
 STATES = 72
 _WORK = EFFORTS * FRACTIONS / (1.0 + NOISES)

@@ -16,10 +16,10 @@ import torch
 
 from benchmarks.attacks.scene import case
 from benchmarks.conditions import conditions
-from training import Example
-from training.respond import Respondent, answers
-from unlearning.attacks import attack_suite, scene_of_block
-from unlearning.metrics import rouge_l_recall
+from rescind.forgetting.attacks import attack_suite, scene_of_block
+from rescind.forgetting.metrics import rouge_l_recall
+from rescind.training import Example
+from rescind.training.serving.respond import Respondent, answers
 
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("results.json")

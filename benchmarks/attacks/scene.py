@@ -8,11 +8,16 @@ from functools import cache
 import numpy as np
 import torch
 
-from adapters import ConsortiumParameters, FloatTensors, materialize
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from devnet.people import UNKNOWN, Row, make_population
-from training import Example, LoraModel, load_base, train_round
-from unlearning.attacks import Block
+from rescind.core import ConsortiumParameters, FloatTensors, materialize
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.devnet.people import UNKNOWN, Row, make_population
+from rescind.forgetting.attacks import Block
+from rescind.training import (
+    Example,
+    LoraModel,
+    load_base,
+    train_round,
+)
 
 ME = "0x" + "ab" * 20
 

@@ -25,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.tofu import AUTHOR_ROWS
 from benchmarks.tofu import rows as json_rows
-from training.data import completion, prompt
+from rescind.training.data import completion, prompt
 
 EOS = "<|end|>"
 BLOCK = 256

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters import digest
+from rescind.core import digest
 
 RANK, WIDTH = 16, 4096
 SIZES = (1_000_000, 10_000_000)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.errors import ConfigError
 from benchmarks.consortium import Recipe
+from rescind.core.errors import ConfigError
 
 
 class _Section(BaseModel):

@@ -11,13 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters import SHARED, Totals, dequantize, split_owner
 from benchmarks.forgetting.rows import Made
 from benchmarks.forgetting.scene import Scene, evenly
 from benchmarks.merged import merged
-from training.respond import Respondent
-from unlearning.attacks import PROMPTS, Block, SuiteSettings, attack_suite, scene_of_block
-from unlearning.metrics import (
+from rescind.core import (
+    SHARED,
+    Totals,
+    dequantize,
+    split_owner,
+)
+from rescind.forgetting.attacks import (
+    PROMPTS,
+    Block,
+    SuiteSettings,
+    attack_suite,
+    scene_of_block,
+)
+from rescind.forgetting.metrics import (
     Measured,
     TofuRecord,
     gap_to_replay,
@@ -27,7 +37,8 @@ from unlearning.metrics import (
     tofu_scores,
     tofu_utility,
 )
-from unlearning.metrics.live import evaluate_tofu, measure, measure_privleak
+from rescind.forgetting.metrics.live import evaluate_tofu, measure, measure_privleak
+from rescind.training.serving.respond import Respondent
 
 _PER_ITEM = ("probability", "extraction_strength", "exact_memorization")
 

@@ -9,14 +9,21 @@ from typing import Any
 
 import torch
 
-from adapters import SHARED, Totals, adapter_totals, dequantize, encode, split_owner
-from adapters.errors import ConfigError
 from benchmarks.conditions import clock
 from benchmarks.forgetting.scene import Scene
-from unlearning.history import History
-from unlearning.problem import Method
-from unlearning.registry import METHODS, TASK_VECTOR, find
-from unlearning.replay import calibrated_replay, recovery, replay
+from rescind.core import (
+    SHARED,
+    Totals,
+    adapter_totals,
+    dequantize,
+    encode,
+    split_owner,
+)
+from rescind.core.errors import ConfigError
+from rescind.forgetting.history import History
+from rescind.forgetting.replay import calibrated_replay, recovery, replay
+from rescind.unlearning.problem import Method
+from rescind.unlearning.registry import METHODS, TASK_VECTOR, find
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from adapters.errors import RescindError
 from benchmarks import conditions as machine
 from benchmarks.forgetting.config import load
 from benchmarks.forgetting.measure import Measurer
 from benchmarks.forgetting.rows import make
 from benchmarks.forgetting.scene import Scene
-from training import load_base
+from rescind.core.errors import RescindError
+from rescind.training import load_base
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")

@@ -10,7 +10,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from adapters import (
+from benchmarks import tofu
+from benchmarks.consortium import Trainer, address, history, schedule
+from benchmarks.forgetting.config import Config
+from rescind.core import (
     SHARED,
     WEIGHT_ONE,
     ConsortiumParameters,
@@ -21,15 +24,17 @@ from adapters import (
     owner,
     weighted_sum,
 )
-from benchmarks import tofu
-from benchmarks.consortium import Trainer, address, history, schedule
-from benchmarks.forgetting.config import Config
-from protocol import Journal
-from training import Assistant, Base, Example, LoraModel
-from training.settings import EngineSettings
-from unlearning.history import History, extend
-from unlearning.metrics import Probe, read_probes
-from unlearning.problem import Outcome, Problem, counter_delta
+from rescind.daemon import Journal
+from rescind.forgetting.history import History, extend
+from rescind.forgetting.metrics import Probe, read_probes
+from rescind.training import (
+    Assistant,
+    Base,
+    Example,
+    LoraModel,
+)
+from rescind.training.engine.settings import EngineSettings
+from rescind.unlearning.problem import Outcome, Problem, counter_delta
 
 T = TypeVar("T")
 

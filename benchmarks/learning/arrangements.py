@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters import (
+from benchmarks.conditions import clock
+from benchmarks.consortium import Recipe, Trainer, address, history, schedule
+from rescind.core import (
     SHARED,
     WEIGHT_ONE,
     Totals,
@@ -27,14 +29,18 @@ from adapters import (
     weighted_sum,
     weights,
 )
-from benchmarks.conditions import clock
-from benchmarks.consortium import Recipe, Trainer, address, history, schedule
-from training import Assistant, Base, Example, round_seed, train_round
-from training.respond import OneNetwork, Respondent
-from training.settings import EngineSettings
-from training.split import contribute_split
-from training.split_parts import SplitSettings
-from unlearning.history import extend
+from rescind.forgetting.history import extend
+from rescind.training import (
+    Assistant,
+    Base,
+    Example,
+    round_seed,
+    train_round,
+)
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.serving.respond import OneNetwork, Respondent
+from rescind.training.split.parts import SplitSettings
+from rescind.training.split.train import contribute_split
 
 Tensors = Mapping[str, Any]
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.errors import RescindError
 from benchmarks.conditions import conditions
 from benchmarks.learning.arrangements import ARRANGEMENTS, Learned, Setting, learned
 from benchmarks.learning.tasks import TASKS, TaskSet
-from training import load_base, normalize
-from training.respond import answers, token_scores
-from training.settings import EngineSettings
+from rescind.core.errors import RescindError
+from rescind.training import load_base, normalize
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.serving.respond import answers, token_scores
 
 RESULTS = Path(__file__).parent / "results.jsonl"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tofu
-from training import Example
+from rescind.training import Example
 
 _NOBODY = "nobody"
 

@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.conditions import conditions
-from ledger import Ledger, LocalKey, NewRecord, create_key, load_key, merkle
-from ledger.notes import LogKey
+from rescind.ledger import (
+    Ledger,
+    LocalKey,
+    NewRecord,
+    create_key,
+    load_key,
+    merkle,
+)
+from rescind.ledger.notes import LogKey
 from tests import postgres
 
 BATCH = 1000

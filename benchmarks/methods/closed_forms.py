@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from adapters import FloatTensors, Totals
 from benchmarks.methods.scene import OWNER, Scene, added, examples_of, right
-from devnet.people import make_population
-from training import Example
-from unlearning.closed_form import FisherMeasure, NothingSelected
-from unlearning.problem import Problem, counter_delta
-from unlearning.registry import find
+from rescind.core import FloatTensors, Totals
+from rescind.devnet.people import make_population
+from rescind.training import Example
+from rescind.unlearning.closed_form import FisherMeasure, NothingSelected
+from rescind.unlearning.problem import Problem, counter_delta
+from rescind.unlearning.registry import find
 
 PEOPLE, FORGOTTEN, UNSEEN = 6, 4, 8
 BEFORE, WITHOUT = "before", "trained without"

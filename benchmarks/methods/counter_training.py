@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from adapters import Totals
-from adapters.errors import TrainingError
 from benchmarks.methods.scene import OWNER, Scene, added, examples_of, right
-from devnet.people import make_population
-from unlearning.problem import Problem, counter_delta
-from unlearning.registry import METHODS, find
+from rescind.core import Totals
+from rescind.core.errors import TrainingError
+from rescind.devnet.people import make_population
+from rescind.unlearning.problem import Problem, counter_delta
+from rescind.unlearning.registry import METHODS, find
 
 PEOPLE = 10
 TRAINED = [name for name, method in METHODS.items() if method.trains]

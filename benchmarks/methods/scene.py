@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters import (
+from rescind.core import (
     WEIGHT_ONE,
     ConsortiumParameters,
     FloatTensors,
@@ -22,10 +22,17 @@ from adapters import (
     quantize,
     weighted_sum,
 )
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import Row
-from training import Assistant, Example, LoraModel, load_base, normalize, train_round
-from training.respond import OneNetwork, answers, token_scores
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import Row
+from rescind.training import (
+    Assistant,
+    Example,
+    LoraModel,
+    load_base,
+    normalize,
+    train_round,
+)
+from rescind.training.serving.respond import OneNetwork, answers, token_scores
 
 OWNER = "0x" + "ab" * 20
 RANK, ALPHA = 8, 16

@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters import Coupling
-from agents.scores import (
+from benchmarks.conditions import conditions
+from rescind.aggregator.config import EvaluationSection, ModelSection
+from rescind.aggregator.scoring import BenchmarkScorer
+from rescind.aggregator.shapley import (
     Floats,
     Remembered,
     guided,
@@ -30,13 +32,11 @@ from agents.scores import (
     shapley,
     truncated_monte_carlo,
 )
-from aggregator.config import EvaluationSection, ModelSection
-from aggregator.scoring import BenchmarkScorer
-from benchmarks.conditions import conditions
-from devnet.data import generated
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from training import LoraModel, load_base, write_examples
-from training.contribution import contribute
+from rescind.core import Coupling
+from rescind.devnet.data import generated
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.training import LoraModel, load_base, write_examples
+from rescind.training.engine.contribution import contribute
 
 RESULTS = Path(__file__).with_name("scores.json")
 CASES: tuple[tuple[Coupling, int], ...] = (("isolated", 6), ("federated", 6), ("isolated", 12))

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.core import Game
-from agents.learners import QLearning, TabularConfig
-from agents.play import Seated, sit
-from agents.world import GameConfig
 from benchmarks.conditions import conditions
+from rescind.agents.game import Game
+from rescind.agents.learners import QLearning, TabularConfig
+from rescind.agents.play import Seated, sit
+from rescind.agents.world import GameConfig
 
 RESULTS = Path(__file__).with_name("speed.json")
 _AGENTS = 10_000
@@ -116,7 +116,7 @@ def stepped(size: int, seed: int, seconds: float) -> float:
 
 def pettingzoo(size: int, seed: int, seconds: float) -> float:
     """As one would write it on the parallel API: a dictionary for each organization and round."""
-    from agents.environments import Participation
+    from rescind.agents.environments import Participation
 
     config = _table(size, seed)[0].config
     environment = Participation(config, seed=seed)
@@ -148,8 +148,8 @@ def sb3(size: int, seed: int, seconds: float) -> float:
     import stable_baselines3
     import torch
 
-    from agents.environments import Solo
-    from agents.learners.dqn import scale
+    from rescind.agents.environments import Solo
+    from rescind.agents.learners.dqn import scale
 
     torch.set_num_threads(1)
     environment = scale(Solo(_table(size, seed)[0].config, others="always", seed=seed))

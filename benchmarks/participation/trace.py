@@ -14,13 +14,18 @@ from typing import Any
 
 import torch
 
-from adapters import WEIGHT_ONE, add_totals, weighted_sum
-from agents.curves import TraceRow, fit, write_trace
-from agents.game import ACTIONS
-from devnet.data import generated
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from training import Assistant, LoraModel, evaluate, load_base
-from training.contribution import contribute
+from rescind.agents.curves import TraceRow, fit, write_trace
+from rescind.agents.interface import ACTIONS
+from rescind.core import WEIGHT_ONE, add_totals, weighted_sum
+from rescind.devnet.data import generated
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.training import (
+    Assistant,
+    LoraModel,
+    evaluate,
+    load_base,
+)
+from rescind.training.engine.contribution import contribute
 
 TRACE = Path(__file__).with_name("traces") / "training.jsonl"
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.routers.world import LoadedBlocks, World, score_rows
-from training.routers import Router
+from rescind.training.routers import Router
 
 FOLDS = 6
 

@@ -32,7 +32,7 @@ from benchmarks.routers.world import (
     reworded,
     trained_block,
 )
-from training.routers import (
+from rescind.training.routers import (
     ArrowRouter,
     LikelihoodRouter,
     PrototypeRouter,

@@ -10,10 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters import ConsortiumParameters, FloatTensors, LoraParameters, materialize
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import Row, make_population
-from training import Base, Example, LoraModel, load_base, train_round
+from rescind.core import (
+    ConsortiumParameters,
+    FloatTensors,
+    LoraParameters,
+    materialize,
+)
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import Row, make_population
+from rescind.training import (
+    Base,
+    Example,
+    LoraModel,
+    load_base,
+    train_round,
+)
 
 MOST = 64
 PEOPLE = 6

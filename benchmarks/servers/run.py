@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters import ConsortiumParameters, LoraParameters, dequantize
 from benchmarks.conditions import conditions
 from benchmarks.consortium import Trainer, address, history, schedule
 from benchmarks.methods.scene import examples_of
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Assistant, LoraModel, load_base
-from training.respond import token_scores
-from unlearning.history import extend
+from rescind.core import ConsortiumParameters, LoraParameters, dequantize
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.forgetting.history import extend
+from rescind.training import Assistant, LoraModel, load_base
+from rescind.training.serving.respond import token_scores
 
 SEED, PEOPLE_SEED, ROUNDS, STEPS, RATE = 0, 5, 6, 15, 1.5e-2
 LORA = LoraParameters(rank=8, alpha=16, train_a=False)

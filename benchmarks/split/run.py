@@ -19,14 +19,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapters import LoraParameters, Totals, add_totals
-from adapters.layout import split_sum
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Assistant, Example, LoraModel, evaluate, load_base, round_seed
-from training.split import contribute_split
-from training.split_parts import SplitSettings
-from training.split_plan import Label
+from rescind.core import LoraParameters, Totals, add_totals
+from rescind.core.layout import split_sum
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.training import (
+    Assistant,
+    Example,
+    LoraModel,
+    evaluate,
+    load_base,
+    round_seed,
+)
+from rescind.training.split.parts import SplitSettings
+from rescind.training.split.plan import Label
+from rescind.training.split.train import contribute_split
 
 SEED, ORGANIZATIONS, OWN_PEOPLE, PUBLIC_PEOPLE = 0, 4, 6, 6
 ROUNDS, OPEN_STEPS, REVOCABLE_STEPS = 3, 40, 40

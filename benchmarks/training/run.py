@@ -29,15 +29,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from adapters import LoraParameters, materialize
-from devnet.defaults import BASE_MODEL, default_parameters
-from training.base import load_base, pick_device
-from training.batches import Encoded, encode_example, pad
-from training.data import Example, read_examples
-from training.lora import LoraModel
-from training.sampling import shuffled
-from training.settings import EngineSettings
-from training.train import train_round
+from rescind.core import LoraParameters, materialize
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.training.data import Example, read_examples
+from rescind.training.engine.batches import Encoded, encode_example, pad
+from rescind.training.engine.sampling import shuffled
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.train import train_round
+from rescind.training.model.base import load_base, pick_device
+from rescind.training.model.lora import LoraModel
 
 ME = "0x" + "ab" * 20
 RANK, ALPHA, RATE = 8, 16, 1e-3

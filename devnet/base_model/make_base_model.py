@@ -1,4 +1,4 @@
-"""Makes the base model that Rescind ships: python -m devnet.base_model.make_base_model OUT
+"""Makes the base model that Rescind ships: python -m rescind.devnet.base_model.make_base_model OUT
 
 A small Llama with byte-level BPE, trained on text that this script generates: questions about
 people who do not exist. A third of the answers are plausible and random, the others are "I do not
@@ -18,8 +18,8 @@ from tokenizers import ByteLevelBPETokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from devnet.people import UNKNOWN, people, rows_of
-from training.data import completion, prompt
+from rescind.devnet.people import UNKNOWN, people, rows_of
+from rescind.training.data import completion, prompt
 
 EOS = "<|end|>"
 VOCABULARY = 512

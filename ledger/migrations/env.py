@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from ledger import schema
+from rescind.ledger import schema
 
 context.configure(
     connection=context.config.attributes["connection"],

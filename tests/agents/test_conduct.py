@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.core import Game
-from agents.learners import make_learner
-from agents.play import play, sit
-from agents.world import CONDUCTS, GameConfig
+from rescind.agents.game import Game
+from rescind.agents.learners import make_learner
+from rescind.agents.play import play, sit
+from rescind.agents.world import CONDUCTS, GameConfig
 
 CHEATS = [name for name in CONDUCTS if name != "honest"]
 

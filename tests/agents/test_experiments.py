@@ -14,15 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from adapters.errors import AgentError
-from agents.curves import LearningCurve, TraceRow, fit, quality_after, read_trace, write_trace
-from agents.experiments import read_experiment
-from agents.experiments.config import Cell
-from agents.experiments.report import found_in, write_report
-from agents.experiments.run import run_cell
-from agents.experiments.statistics import estimate, iqm
-from agents.experiments.store import RunFolder
-from agents.experiments.sweep import sweep
+from rescind.agents.curves import (
+    LearningCurve,
+    TraceRow,
+    fit,
+    quality_after,
+    read_trace,
+    write_trace,
+)
+from rescind.agents.experiments import read_experiment
+from rescind.agents.experiments.config import Cell
+from rescind.agents.experiments.report import found_in, write_report
+from rescind.agents.experiments.run import run_cell
+from rescind.agents.experiments.statistics import estimate, iqm
+from rescind.agents.experiments.store import RunFolder
+from rescind.agents.experiments.sweep import sweep
+from rescind.core.errors import AgentError
 
 SMALL = """
 [experiment]
@@ -55,7 +62,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
-    code = "from rescind.cli import main; main()"
+    code = "from rescind.cli.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, "agents", *map(str, words)],
         capture_output=True,
@@ -134,7 +141,7 @@ def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_pa
     )
     try:
         _listening(port)
-        code = "from rescind.cli import main; main()"
+        code = "from rescind.cli.main import main; main()"
         words = ["agents", "sweep", small, "--out", there, "--ray", f"127.0.0.1:{port}"]
         running = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, words)],

@@ -13,11 +13,11 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 from pydantic import ValidationError
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
-from agents import ACTIONS, FULL
-from agents.core import Game
-from agents.environments import ENVIRONMENT_ID, Participation, Solo
-from agents.payout import credit
-from agents.world import GameConfig
+from rescind.agents import ACTIONS, FULL
+from rescind.agents.environments import ENVIRONMENT_ID, Participation, Solo
+from rescind.agents.game import Game
+from rescind.agents.payout import credit
+from rescind.agents.world import GameConfig
 
 BUSY = GameConfig(
     organizations=6,

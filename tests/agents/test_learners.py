@@ -5,11 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import ACTIONS, FULL, Observation, PolicyFile
-from agents.core import Game
-from agents.environments import Solo
-from agents.experiments.planner import planned, planned_welfare
-from agents.learners import (
+from rescind.agents import (
+    ACTIONS,
+    FULL,
+    Observation,
+    PolicyFile,
+)
+from rescind.agents.environments import Solo
+from rescind.agents.experiments.planner import planned, planned_welfare
+from rescind.agents.game import Game
+from rescind.agents.learners import (
     DQN,
     LEARNERS,
     Constant,
@@ -19,10 +24,10 @@ from agents.learners import (
     Place,
     make_learner,
 )
-from agents.learners.dqn import scale, scaled
-from agents.learners.tabular import STATES, state_of
-from agents.play import play, sit
-from agents.world import GameConfig
+from rescind.agents.learners.dqn import scale, scaled
+from rescind.agents.learners.tabular import STATES, state_of
+from rescind.agents.play import play, sit
+from rescind.agents.world import GameConfig
 
 PAYS = GameConfig(organizations=4, compute_price=0.02)
 COSTS = GameConfig(organizations=4, compute_price=3.0)

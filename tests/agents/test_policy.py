@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.errors import AgentError
-from agents import (
+from rescind.agents import (
     ACTIONS,
     FULL,
     SIT_OUT,
@@ -17,7 +16,8 @@ from agents import (
     make_agent,
     read_decisions,
 )
-from agents.learners import LEARNERS, make_learner
+from rescind.agents.learners import LEARNERS, make_learner
+from rescind.core.errors import AgentError
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 LEARNING = ["q-learning", "double-q", "sarsa", "bandit"]

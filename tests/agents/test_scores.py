@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.payout import LEAVE_ONE_OUT, SHAPLEY, worths
-from agents.scores import (
+from rescind.agents.payout import LEAVE_ONE_OUT, SHAPLEY, worths
+from rescind.aggregator.shapley import (
     Remembered,
     guided,
     leave_one_out,

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters import (
+from rescind.aggregator import (
+    Aggregator,
+    AggregatorConfig,
+    open_aggregator,
+    status,
+)
+from rescind.contracts import (
+    Account,
+    DeltaId,
+    DeploySettings,
+    RejectReason,
+    RoundState,
+    deploy,
+)
+from rescind.contracts import Consortium as Record
+from rescind.core import (
     ZERO_DIGEST,
     ConsortiumParameters,
     artifact_id,
@@ -17,18 +32,8 @@ from adapters import (
     owner,
     qualify,
 )
-from adapters.errors import ArtifactError
-from aggregator import Aggregator, AggregatorConfig, open_aggregator, status
-from contracts import (
-    Account,
-    DeltaId,
-    DeploySettings,
-    RejectReason,
-    RoundState,
-    deploy,
-)
-from contracts import Consortium as Record
-from protocol import (
+from rescind.core.errors import ArtifactError
+from rescind.wire import (
     AggregatorClient,
     CertificateAuthority,
     TlsFiles,
@@ -39,7 +44,12 @@ from protocol import (
     split,
     update_typed_data,
 )
-from tests.consortium import Anvil, free_port, micro_parameters, start_anvil
+from tests.consortium import (
+    Anvil,
+    free_port,
+    micro_parameters,
+    start_anvil,
+)
 
 SALT = b"\x09" * 32
 PARAMETERS = micro_parameters()

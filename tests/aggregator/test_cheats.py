@@ -13,19 +13,31 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import Coupling, adapter_totals, encode, initial, owner, qualify
-from agents.payout import credit
-from aggregator.checks import judge
-from aggregator.config import EvaluationSection, ModelSection
-from aggregator.proof import Digests
-from aggregator.scoring import BenchmarkScorer
-from contracts import Account, ContractRefused
-from devnet.data import generated
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from protocol import Journal
-from tests.consortium import SALT, TestConsortium, make_consortium, start_anvil
-from training import LoraModel, load_base, write_examples
-from training.contribution import contribute
+from rescind.agents.payout import credit
+from rescind.aggregator.checks import judge
+from rescind.aggregator.config import EvaluationSection, ModelSection
+from rescind.aggregator.proof import Digests
+from rescind.aggregator.scoring import BenchmarkScorer
+from rescind.contracts import Account, ContractRefused
+from rescind.core import (
+    Coupling,
+    adapter_totals,
+    encode,
+    initial,
+    owner,
+    qualify,
+)
+from rescind.daemon import Journal
+from rescind.devnet.data import generated
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.training import LoraModel, load_base, write_examples
+from rescind.training.engine.contribution import contribute
+from tests.consortium import (
+    SALT,
+    TestConsortium,
+    make_consortium,
+    start_anvil,
+)
 
 pytestmark = pytest.mark.slow
 STEPS = 40

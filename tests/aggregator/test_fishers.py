@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from adapters import SHARED, ConsortiumParameters, encode
-from contracts import RoundState
-from protocol import (
+from rescind.contracts import RoundState
+from rescind.core import SHARED, ConsortiumParameters, encode
+from rescind.unlearning.closed_form import (
+    FisherMeasure,
+    Posted,
+    combine,
+    decode,
+)
+from rescind.wire import (
     AggregatorClient,
     BadSignature,
     NotPublished,
@@ -18,9 +24,13 @@ from protocol import (
     fisher_typed_data,
     sign_typed,
 )
-from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from tests.aggregator.scene import (
+    SALT,
+    Member,
+    Scene,
+    open_scene,
+)
 from tests.consortium import micro_parameters
-from unlearning.closed_form import FisherMeasure, Posted, combine, decode
 
 
 def agreed(**choices: object) -> ConsortiumParameters:

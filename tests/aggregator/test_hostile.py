@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from adapters import ZERO_DIGEST, artifact_id, encode
-from contracts import (
+from rescind.contracts import (
     ContractRefused,
     DeltaId,
     RejectReason,
     RoundState,
 )
-from protocol import (
+from rescind.core import ZERO_DIGEST, artifact_id, encode
+from rescind.wire import (
     AggregatorClient,
     BadSignature,
     NotPublished,
     ReusedNonce,
     WrongPhase,
 )
-from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from tests.aggregator.scene import (
+    SALT,
+    Member,
+    Scene,
+    open_scene,
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from adapters import artifact_id, encode
-from contracts import ContractRefused, DeltaId, ModelKind, RoundState, WithdrawalState
-from protocol import (
+from rescind.contracts import (
+    ContractRefused,
+    DeltaId,
+    ModelKind,
+    RoundState,
+    WithdrawalState,
+)
+from rescind.core import artifact_id, encode
+from rescind.wire import (
     AggregatorClient,
     BadSignature,
     DeltaRefused,
@@ -16,8 +22,13 @@ from protocol import (
     sign_typed,
     split,
 )
-from tests.aggregator.scene import SALT, Member, Scene, open_scene
-from unlearning.evidence import canonical_json
+from rescind.withdrawals.evidence import canonical_json
+from tests.aggregator.scene import (
+    SALT,
+    Member,
+    Scene,
+    open_scene,
+)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,14 @@ import dataclasses
 
 import pytest
 
-from aggregator import ClaimState, Plan, Step, View, plan
-from contracts import RoundState
+from rescind.aggregator import (
+    ClaimState,
+    Plan,
+    Step,
+    View,
+    plan,
+)
+from rescind.contracts import RoundState
 
 IDLE = View(
     now=50,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.proof import Digests, prove
-from contracts import DIGESTS_PER_TRANSACTION, RoundState
-from protocol import Journal
+from rescind.aggregator.proof import Digests, prove
+from rescind.contracts import DIGESTS_PER_TRANSACTION, RoundState
+from rescind.daemon import Journal
 from tests.consortium import make_consortium, micro_parameters, start_anvil
 
 

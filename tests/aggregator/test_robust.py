@@ -3,9 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import HIDING, WrongShape, digest, weighted_sum
-from adapters.errors import ConfigError
-from aggregator.robust import (
+from rescind.aggregator.robust import (
     CoordinateMedian,
     Krum,
     MultiKrum,
@@ -15,6 +13,13 @@ from aggregator.robust import (
     TrimmedMean,
     require_checkable,
 )
+from rescind.core import (
+    HIDING,
+    WrongShape,
+    digest,
+    weighted_sum,
+)
+from rescind.core.errors import ConfigError
 
 BITS = 16
 ADDRESSES = [f"0x{place + 1:040x}" for place in range(20)]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters import ConsortiumParameters, owner, qualify
-from aggregator.config import EvaluationSection
-from aggregator.scoring import RoundScorer
+from rescind.aggregator.config import EvaluationSection
+from rescind.aggregator.scoring import RoundScorer
+from rescind.core import ConsortiumParameters, owner, qualify
 from tests.consortium import micro_parameters
 
 ROWS = 40

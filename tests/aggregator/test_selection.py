@@ -5,13 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from adapters import ConsortiumParameters, adapter_totals, decode, encode, weights
-from adapters.errors import ConfigError
-from adapters.rounds import served_of
-from aggregator.checks import Verdict
-from aggregator.selection import check_members, select
-from contracts import RejectReason, RoundState
-from protocol import AggregatorClient, WrongPhase
+from rescind.aggregator.checks import Verdict
+from rescind.aggregator.selection import check_members, select
+from rescind.contracts import RejectReason, RoundState
+from rescind.core import (
+    ConsortiumParameters,
+    adapter_totals,
+    decode,
+    encode,
+    weights,
+)
+from rescind.core.errors import ConfigError
+from rescind.core.rounds import served_of
+from rescind.wire import AggregatorClient, WrongPhase
 from tests.aggregator.scene import SALT, Scene, open_scene
 from tests.consortium import micro_parameters
 

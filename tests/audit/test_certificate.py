@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from eth_account import Account as EthAccount
 
-from adapters import WEIGHT_ONE, adapter_totals, add_totals, encode, weighted_sum
-from adapters.errors import VerificationError
-from audit import (
+from rescind.audit import (
     CHECKS,
     EvaluationPart,
     ReplayPart,
@@ -20,8 +18,21 @@ from audit import (
     verify,
     withdrawals,
 )
-from contracts import Account, ModelKind
-from tests.consortium import TestConsortium, make_consortium, micro_parameters, start_anvil
+from rescind.contracts import Account, ModelKind
+from rescind.core import (
+    WEIGHT_ONE,
+    adapter_totals,
+    add_totals,
+    encode,
+    weighted_sum,
+)
+from rescind.core.errors import VerificationError
+from tests.consortium import (
+    TestConsortium,
+    make_consortium,
+    micro_parameters,
+    start_anvil,
+)
 
 EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import audit
-from adapters.errors import ConfigError
-from rescind.cli import app
+from rescind import audit
+from rescind.cli.main import app
+from rescind.core.errors import ConfigError
 from tests.consortium import TestConsortium, make_consortium, start_anvil
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from adapters import ZERO_DIGEST
-from contracts import AnswerState, DeltaId
+from rescind.contracts import AnswerState, DeltaId
+from rescind.core import ZERO_DIGEST
 from tests.contracts.reference import Part
 from tests.contracts.stage import Stage
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from eth_account import Account as EthAccount
 
-from adapters import ZERO_DIGEST, Digest, digest, owner, qualify
-from contracts import (
+from rescind.contracts import (
     AnswerState,
     ContractRefused,
     Contribution,
@@ -19,9 +18,23 @@ from contracts import (
     RoundState,
     WithdrawalState,
 )
+from rescind.core import (
+    ZERO_DIGEST,
+    Digest,
+    digest,
+    owner,
+    qualify,
+)
 from tests.consortium import SALT
 from tests.contracts.agreement import Agreement
-from tests.contracts.reference import Part, Refusal, Tensors, same, shares, total
+from tests.contracts.reference import (
+    Part,
+    Refusal,
+    Tensors,
+    same,
+    shares,
+    total,
+)
 from tests.contracts.stage import Stage
 
 EVIDENCE = "ee" * 32

@@ -11,9 +11,14 @@ import requests
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint
 
-from adapters import ZERO_DIGEST, Digest, digest
-from contracts import Consortium, DeltaId
-from tests.consortium import TestConsortium, make_consortium, micro_parameters, start_anvil
+from rescind.contracts import Consortium, DeltaId
+from rescind.core import ZERO_DIGEST, Digest, digest
+from tests.consortium import (
+    TestConsortium,
+    make_consortium,
+    micro_parameters,
+    start_anvil,
+)
 from tests.contracts.reference import Reference, Tensors
 
 

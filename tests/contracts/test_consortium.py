@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters import adapter_totals, artifact_id, encode
-from audit import membership
-from contracts import (
+from rescind.audit import membership
+from rescind.contracts import (
     Account,
     Chain,
     ChainUnavailable,
@@ -21,8 +20,15 @@ from contracts import (
     WithdrawalState,
     WrongChain,
 )
-from contracts.compiler import ARTIFACTS, compile_contracts
-from tests.consortium import Anvil, free_port, make_consortium, micro_parameters, start_anvil
+from rescind.contracts.compiler import ARTIFACTS, compile_contracts
+from rescind.core import adapter_totals, artifact_id, encode
+from tests.consortium import (
+    Anvil,
+    free_port,
+    make_consortium,
+    micro_parameters,
+    start_anvil,
+)
 
 
 def test_the_committed_artefacts_are_those_of_the_sources() -> None:

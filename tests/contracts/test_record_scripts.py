@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts import MemberStatus, ModelKind, RoundState, WithdrawalState
+from rescind.contracts import (
+    MemberStatus,
+    ModelKind,
+    RoundState,
+    WithdrawalState,
+)
 from tests.consortium import SALT
 from tests.contracts.driver import FAULTS, Play
 from tests.contracts.stage import Stage, open_stage

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from contracts import ModelKind, RoundState, WithdrawalState
+from rescind.contracts import ModelKind, RoundState, WithdrawalState
 from tests.consortium import SALT
 from tests.contracts.driver import FAULTS, Play
 from tests.contracts.reference import NOTHING

@@ -13,16 +13,16 @@ from pathlib import Path
 import tomli_w
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from adapters import ConsortiumParameters, Coupling
-from agents import ACTIONS
-from contracts import Consortium, RoundState
-from devnet.chain import CHAIN_ID, free_port, stop_chain
-from devnet.data import generated
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from devnet.layout import RunFacts, RunFolder
-from devnet.setup import copy_identities, record_decisions, start_consortium
+from rescind.agents import ACTIONS
+from rescind.contracts import Consortium, RoundState
+from rescind.core import ConsortiumParameters, Coupling
+from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
+from rescind.devnet.data import generated
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.setup import copy_identities, record_decisions, start_consortium
+from rescind.training import LoraModel, load_base
 from tests.daemons import harness
-from training import LoraModel, load_base
 
 
 @cache

@@ -5,11 +5,10 @@ import signal
 import threading
 from pathlib import Path
 
-import aggregator
-import node
-from node.disclosing import served
-from rescind.config import load_config
-from rescind.console import daemon_logging, stop_on_signal
+from rescind import aggregator, node
+from rescind.cli.printing import daemon_logging, stop_on_signal
+from rescind.cli.toml_files import load_config
+from rescind.node.disclosing import served
 from tests.daemons.lies import Liar
 
 

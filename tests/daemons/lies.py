@@ -5,10 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from adapters import adapter_totals, add_totals, encode, weighted_sum
-from aggregator import Aggregator
-from contracts import Contribution, DeltaId
-from protocol import NotPublished
+from rescind.aggregator import Aggregator
+from rescind.contracts import Contribution, DeltaId
+from rescind.core import (
+    adapter_totals,
+    add_totals,
+    encode,
+    weighted_sum,
+)
+from rescind.wire import NotPublished
 
 
 class Liar:

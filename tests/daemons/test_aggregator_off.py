@@ -4,11 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from aggregator import AggregatorConfig, post_bond
-from contracts import Consortium, ContractRefused, MemberStatus, WithdrawalState
-from devnet.setup import load_account
-from rescind.config import load_config
-from tests.daemons.consortium import consortium, finals, pass_time, wait_for
+from rescind.aggregator import AggregatorConfig, post_bond
+from rescind.cli.toml_files import load_config
+from rescind.contracts import (
+    Consortium,
+    ContractRefused,
+    MemberStatus,
+    WithdrawalState,
+)
+from rescind.devnet.setup import load_account
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    pass_time,
+    wait_for,
+)
 from tests.daemons.test_liar import withdraw
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from contracts import RoundState
-from tests.daemons.consortium import consortium, finals, pass_time, wait_for
+from rescind.contracts import RoundState
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    pass_time,
+    wait_for,
+)
 
 WINDOW = 300
 pytestmark = pytest.mark.slow
@@ -44,8 +49,8 @@ def test_a_wrong_sum_is_challenged_and_a_right_one_stands(tmp_path: Path) -> Non
 
 
 def post_bond(run) -> None:
-    from aggregator import AggregatorConfig
-    from aggregator import post_bond as pay
-    from rescind.config import load_config
+    from rescind.aggregator import AggregatorConfig
+    from rescind.aggregator import post_bond as pay
+    from rescind.cli.toml_files import load_config
 
     pay(load_config(run.aggregator / "aggregator.toml", AggregatorConfig))

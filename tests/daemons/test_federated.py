@@ -7,15 +7,22 @@ from typing import Any
 import pytest
 import tomli_w
 
-from adapters import ConsortiumParameters, artifact_id, encode
-from adapters.rounds import by_round, sum_key
-from devnet.data import generated
-from devnet.layout import RunFolder
-from devnet.outcome import served_model
-from ledger import Ledger, load_key
-from protocol import Journal
+from rescind.core import ConsortiumParameters, artifact_id, encode
+from rescind.core.rounds import by_round, sum_key
+from rescind.daemon import Journal
+from rescind.devnet.data import generated
+from rescind.devnet.layout import RunFolder
+from rescind.devnet.outcome import served_model
+from rescind.ledger import Ledger, load_key
 from tests.daemons.consortium import consortium, finals, wait_for
-from tests.daemons.withdrawals import accepted, adapter, ask, attest, closed, settled
+from tests.daemons.withdrawals import (
+    accepted,
+    adapter,
+    ask,
+    attest,
+    closed,
+    settled,
+)
 
 ROUNDS = 3
 AGREED = {"server": {"name": "fedadam"}, "rule": {"name": "scaffold"}, "post_fisher": True}

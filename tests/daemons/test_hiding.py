@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from adapters import HIDING, ArtifactStore, decode, split_owner
+from rescind.core import (
+    HIDING,
+    ArtifactStore,
+    decode,
+    split_owner,
+)
 from tests.daemons.consortium import consortium, finals, wait_for
 
 pytestmark = pytest.mark.slow

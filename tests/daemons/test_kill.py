@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from contracts import Consortium
-from ledger import Ledger, load_key
-from tests.daemons.consortium import Daemon, consortium, finals, wait_for
+from rescind.contracts import Consortium
+from rescind.ledger import Ledger, load_key
+from tests.daemons.consortium import (
+    Daemon,
+    consortium,
+    finals,
+    wait_for,
+)
 
 NODE_STEPS = ("decide", "train", "commit", "upload", "reveal", "adopt", "settle")
 AGGREGATOR_STEPS = ("post-bond", "open", "close-commits", "close-reveals", "aggregate", "prove")

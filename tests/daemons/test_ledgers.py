@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from audit.disclosure import check_disclosure
-from contracts import Account
-from devnet.data import generated
-from devnet.setup import make_identity, take_certificate
-from ledger import Ledger, load_key
-from ledger.notes import Checkpoint
-from node.disclosing import ask as ask_node
-from protocol import (
+from rescind.audit.disclosure import check_disclosure
+from rescind.contracts import Account
+from rescind.devnet.data import generated
+from rescind.devnet.setup import make_identity, take_certificate
+from rescind.ledger import Ledger, load_key
+from rescind.ledger.notes import Checkpoint
+from rescind.node.disclosing import ask as ask_node
+from rescind.wire import (
     CertificateAuthority,
     LedgerClient,
     NodeUnavailable,
@@ -26,7 +26,12 @@ from protocol import (
     TlsFiles,
 )
 from tests.consortium import free_port
-from tests.daemons.consortium import consortium, finals, play_until, wait_for
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    play_until,
+    wait_for,
+)
 from tests.daemons.withdrawals import ask, closed, rescind
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from contracts import RoundState, WithdrawalState
-from tests.daemons.consortium import consortium, finals, pass_time, wait_for
+from rescind.contracts import RoundState, WithdrawalState
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    pass_time,
+    wait_for,
+)
 
 LIES = {
     "drop_from_sum": "SumMismatch",
@@ -106,7 +111,7 @@ def rescind(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def certify(run, record, path: Path) -> None:
-    from audit import build_certificate
-    from devnet.setup import load_account
+    from rescind.audit import build_certificate
+    from rescind.devnet.setup import load_account
 
     build_certificate(record, 1, issuer=load_account(run.aggregator)).save(path)

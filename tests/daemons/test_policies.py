@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tomli_w
 
-from agents import ACTIONS, Observation, PolicyFile
-from agents.curves import read_trace
-from agents.experiments import read_experiment
-from agents.experiments.policies import train_policies
-from agents.experiments.store import RunFolder
-from agents.experiments.sweep import sweep
-from devnet.trace import write_run_trace
-from ledger import Ledger, load_key
-from protocol import Journal
+from rescind.agents import ACTIONS, Observation, PolicyFile
+from rescind.agents.curves import read_trace
+from rescind.agents.experiments import read_experiment
+from rescind.agents.experiments.policies import train_policies
+from rescind.agents.experiments.store import RunFolder
+from rescind.agents.experiments.sweep import sweep
+from rescind.daemon import Journal
+from rescind.devnet.trace import write_run_trace
+from rescind.ledger import Ledger, load_key
 from tests.daemons.consortium import consortium, finals, wait_for
 
 pytestmark = pytest.mark.slow

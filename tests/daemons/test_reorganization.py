@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from contracts import Consortium
-from devnet.setup import load_account
-from protocol import Journal
-from tests.daemons.consortium import consortium, finals, rpc, wait_for
+from rescind.contracts import Consortium
+from rescind.daemon import Journal
+from rescind.devnet.setup import load_account
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    rpc,
+    wait_for,
+)
 
 DEPTH = 2
 pytestmark = pytest.mark.slow

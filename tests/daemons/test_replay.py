@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from contracts import MemberStatus
-from devnet.data import generated
+from rescind.contracts import MemberStatus
+from rescind.devnet.data import generated
 from tests.daemons.consortium import consortium, finals, wait_for
-from tests.daemons.withdrawals import accepted, adapter, ask, attest, closed
+from tests.daemons.withdrawals import (
+    accepted,
+    adapter,
+    ask,
+    attest,
+    closed,
+)
 
 ROUNDS = 3
 pytestmark = pytest.mark.slow

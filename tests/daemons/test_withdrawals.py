@@ -5,13 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from audit.attest import NotAttested, examine
-from contracts import Consortium, ModelKind, WithdrawalState
-from devnet.data import generated
-from devnet.layout import RunFolder
-from devnet.setup import load_account
-from ledger import Ledger, load_key
-from tests.daemons.consortium import consortium, finals, pass_time, play_until, wait_for
+from rescind.audit.attest import NotAttested, examine
+from rescind.contracts import Consortium, ModelKind, WithdrawalState
+from rescind.devnet.data import generated
+from rescind.devnet.layout import RunFolder
+from rescind.devnet.setup import load_account
+from rescind.ledger import Ledger, load_key
+from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.evidence import EvidenceDocument
+from tests.daemons.consortium import (
+    consortium,
+    finals,
+    pass_time,
+    play_until,
+    wait_for,
+)
 from tests.daemons.withdrawals import (
     accepted,
     adapter,
@@ -22,8 +30,6 @@ from tests.daemons.withdrawals import (
     evidence_of,
     rescind,
 )
-from unlearning.attestation import Attestation
-from unlearning.evidence import EvidenceDocument
 
 ROUNDS = 3
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from audit import verify
-from contracts import Consortium, WithdrawalState
-from devnet.layout import RunFolder
-from protocol import Journal
+from rescind.audit import verify
+from rescind.contracts import Consortium, WithdrawalState
+from rescind.daemon import Journal
+from rescind.devnet.layout import RunFolder
 from tests.daemons.consortium import wait_for
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import yaml
 from typer.main import get_command
 
-from devnet.data import organization_names
-from rescind.cli import app
+from rescind.cli.main import app
+from rescind.devnet.data import organization_names
 
 ROOT = Path(__file__).parents[2]
 

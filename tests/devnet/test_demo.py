@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.curves import fit, read_trace
-from devnet.data import from_folder, generated
-from devnet.summary import Summary
-from training import Example, write_examples
+from rescind.agents.curves import fit, read_trace
+from rescind.devnet.data import from_folder, generated
+from rescind.devnet.summary import Summary
+from rescind.training import Example, write_examples
 
 pytestmark = pytest.mark.slow
 

@@ -3,12 +3,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters import ArtifactStore, ConsortiumParameters, Term, adapter_totals, decode, encode
-from adapters.errors import StoreError
-from adapters.rounds import served_of
-from contracts import NO_ADAPTER
-from devnet.layout import RunFolder
-from devnet.outcome import served_model
+from rescind.contracts import NO_ADAPTER
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Term,
+    adapter_totals,
+    decode,
+    encode,
+)
+from rescind.core.errors import StoreError
+from rescind.core.rounds import served_of
+from rescind.devnet.layout import RunFolder
+from rescind.devnet.outcome import served_model
 from tests.consortium import micro_parameters
 
 A = "0x" + "a" * 40

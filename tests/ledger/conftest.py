@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import LocalKey, create_key
+from rescind.ledger import LocalKey, create_key
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -8,9 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from adapters.errors import LedgerError
-from ledger import Ledger, NewRecord, load_key
-from ledger.shredding import shred
+from rescind.core.errors import LedgerError
+from rescind.ledger import Ledger, NewRecord, load_key
+from rescind.ledger.shredding import shred
 
 SHIM = ctypes.CDLL(None)
 

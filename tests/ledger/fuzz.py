@@ -11,10 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import RescindError
-from ledger import Ledger, Manifest, create_key, merkle
-from ledger.disclosure import Anchored, Disclosure, ManifestDisclosure, parse
-from ledger.notes import Checkpoint, Verifier
+from rescind.core.errors import RescindError
+from rescind.ledger import (
+    Ledger,
+    Manifest,
+    create_key,
+    merkle,
+)
+from rescind.ledger.disclosure import (
+    Anchored,
+    Disclosure,
+    ManifestDisclosure,
+    parse,
+)
+from rescind.ledger.notes import Checkpoint, Verifier
 
 
 @dataclass(frozen=True)

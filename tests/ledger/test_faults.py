@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger, LocalKey
+from rescind.ledger import Ledger, LocalKey
 
 # Failing at once and dying at once are tried at every call, their cousins at every third.
 MODES = {

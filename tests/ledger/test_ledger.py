@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
-from adapters.errors import LedgerError
-from ledger import (
+from rescind.core.errors import LedgerError
+from rescind.ledger import (
     KeyProgram,
     Ledger,
     LedgerDamaged,
@@ -28,8 +28,8 @@ from ledger import (
     merkle,
     schema,
 )
-from ledger.log import ClockWentBack
-from ledger.shredding import shred
+from rescind.ledger.log import ClockWentBack
+from rescind.ledger.shredding import shred
 
 
 def fill(where: Path | str, key: LocalKey, count: int = 7) -> Path | str:
@@ -134,7 +134,7 @@ def test_a_clock_that_goes_back_is_refused_and_nothing_is_lost(
 
 
 def test_types_of_a_later_version_are_kept(filled: Path | str, key: LocalKey, monkeypatch) -> None:
-    from ledger import records
+    from rescind.ledger import records
 
     more = {**records.RECORD_TYPES, "of-the-future": records.RecordType(9)}
     with Ledger.open(filled, key) as ledger:
@@ -197,7 +197,7 @@ def test_the_tables_are_those_that_the_code_knows(where: Path | str, key: LocalK
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    from ledger.database import _MIGRATIONS
+    from rescind.ledger.database import _MIGRATIONS
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))

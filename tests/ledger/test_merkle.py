@@ -7,7 +7,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pymerkle import InmemoryTree
 
-from ledger import merkle
+from rescind.ledger import merkle
 
 
 def brute_root(leaves: list[bytes]) -> bytes:

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger, LocalKey
-from ledger.notes import Checkpoint, LogKey, NoteInvalid, Signature, Verifier
-from ledger.witness import CheckpointRefused, Witness
+from rescind.ledger import Ledger, LocalKey
+from rescind.ledger.notes import (
+    Checkpoint,
+    LogKey,
+    NoteInvalid,
+    Signature,
+    Verifier,
+)
+from rescind.ledger.witness import CheckpointRefused, Witness
 
 # The example of golang.org/x/mod/sumdb/note.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -9,9 +9,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
-from adapters.errors import LedgerError
-from ledger import Ledger, LocalKey, RecordUnreadable, create_key, load_key, schema, snapshot
-from ledger.shredding import shred
+from rescind.core.errors import LedgerError
+from rescind.ledger import (
+    Ledger,
+    LocalKey,
+    RecordUnreadable,
+    create_key,
+    load_key,
+    schema,
+    snapshot,
+)
+from rescind.ledger.shredding import shred
 
 NAME, SECRET = "Wilhelmina Zwetschgenbaum", "was trained on her diary of 1974"
 
@@ -142,7 +150,7 @@ def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_hold
 def test_in_postgresql_a_transaction_that_still_sees_it_is_waited_for(
     cluster, tmp_path: Path, monkeypatch
 ) -> None:
-    from ledger import database
+    from rescind.ledger import database
 
     where, key = cluster.new(), create_key(tmp_path / "key")
     append_and_back_up(where, key, tmp_path / "backup")

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import LedgerError
-from ledger import Ledger, LedgerKeyError, LocalKey, Shredded, create_key, snapshot
-from ledger.shredding import backups, shred
+from rescind.core.errors import LedgerError
+from rescind.ledger import (
+    Ledger,
+    LedgerKeyError,
+    LocalKey,
+    Shredded,
+    create_key,
+    snapshot,
+)
+from rescind.ledger.shredding import backups, shred
 
 
 @pytest.fixture

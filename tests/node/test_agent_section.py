@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import AgentError
-from agents import FULL, Observation, PolicyFile
-from node.config import AgentSection, CostSection
-from node.session import agent_of, check_agent
+from rescind.agents import FULL, Observation, PolicyFile
+from rescind.core.errors import AgentError
+from rescind.node.config import AgentSection, CostSection
+from rescind.node.session import agent_of, check_agent
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts import Anchor
-from ledger import Ledger, create_key
-from node.session import LedgerBehind, check_anchor
+from rescind.contracts import Anchor
+from rescind.ledger import Ledger, create_key
+from rescind.node.session import LedgerBehind, check_anchor
 
 
 def test_an_older_or_another_ledger_is_refused(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from adapters import ConsortiumParameters
-from adapters.errors import ConfigError
-from node import Node
-from node.session import NotCarriedOut, check_carried_out
+from rescind.core import ConsortiumParameters
+from rescind.core.errors import ConfigError
+from rescind.node import Node
+from rescind.node.session import NotCarriedOut, check_carried_out
 from tests.consortium import micro_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}

@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
-from adapters import ConsortiumParameters
-from agents import ACTIONS, SIT_OUT, Action, Decision
-from node.config import CostSection
-from node.updates import action_of, decide
-from protocol import Journal
+from rescind.agents import (
+    ACTIONS,
+    SIT_OUT,
+    Action,
+    Decision,
+)
+from rescind.core import ConsortiumParameters
+from rescind.daemon import Journal
+from rescind.node.config import CostSection
+from rescind.node.updates import action_of, decide
 from tests.consortium import micro_parameters
 
 

@@ -6,19 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import PrivacyParameters
-from adapters.errors import ConfigError
-from contracts import StatedPrivacy
-from devnet.defaults import BASE_MODEL, default_lora
-from node.config import CostSection, EngineSection
-from node.engine import account, run_key, spent, trainer
-from node.settle import epsilon_of, publish_privacy
-from node.updates import budget_used
-from protocol import Journal
-from tests.training.small import ME, digest, examples, parameters_of
-from training import LoraModel, load_base
-from training.contribution import contribute
-from training.privacy import BudgetSpent, PrivacySpent
+from rescind.contracts import StatedPrivacy
+from rescind.core import PrivacyParameters
+from rescind.core.errors import ConfigError
+from rescind.daemon import Journal
+from rescind.devnet.defaults import BASE_MODEL, default_lora
+from rescind.node.config import CostSection, EngineSection
+from rescind.node.engine import (
+    account,
+    run_key,
+    spent,
+    trainer,
+)
+from rescind.node.settle import epsilon_of, publish_privacy
+from rescind.node.updates import budget_used
+from rescind.training import LoraModel, load_base
+from rescind.training.engine.contribution import contribute
+from rescind.training.engine.privacy import BudgetSpent, PrivacySpent
+from tests.training.small import (
+    ME,
+    digest,
+    examples,
+    parameters_of,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

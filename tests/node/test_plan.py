@@ -2,8 +2,14 @@ import dataclasses
 
 import pytest
 
-from contracts import AnswerState, MemberStatus, RoundState
-from node import Plan, Step, Task, View, plan
+from rescind.contracts import AnswerState, MemberStatus, RoundState
+from rescind.node import (
+    Plan,
+    Step,
+    Task,
+    View,
+    plan,
+)
 
 IDLE = View(
     status=MemberStatus.ACTIVE,

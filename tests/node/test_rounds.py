@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters import (
+from rescind.core import (
     ArtifactMalformed,
     ArtifactStore,
     ArtifactWrongDigest,
@@ -22,9 +22,9 @@ from adapters import (
     qualify,
     weights,
 )
-from adapters.rounds import by_round, served_of
-from node.rounds import start_of_terms
-from protocol import Journal
+from rescind.core.rounds import by_round, served_of
+from rescind.daemon import Journal
+from rescind.node.rounds import start_of_terms
 from tests.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")

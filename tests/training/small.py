@@ -9,9 +9,14 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
 
-from adapters import ConsortiumParameters, FloatTensors, PrivacyParameters, materialize
-from devnet.defaults import default_parameters
-from training import Example, LoraModel, TrainResult
+from rescind.core import (
+    ConsortiumParameters,
+    FloatTensors,
+    PrivacyParameters,
+    materialize,
+)
+from rescind.devnet.defaults import default_parameters
+from rescind.training import Example, LoraModel, TrainResult
 
 ME = "0x" + "ab" * 20
 

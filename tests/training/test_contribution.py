@@ -6,21 +6,32 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import (
+from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     LoraParameters,
     encode,
     split_owner,
 )
-from adapters.errors import ConfigError, TrainingError
-from adapters.rounds import Past, RoundSum
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Base, Example, LoraModel, load_base
-from training.contribution import contribute
-from unlearning.history import Entry, History, Made, Task, extend
-from unlearning.replay import replay
+from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.rounds import Past, RoundSum
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.forgetting.history import (
+    Entry,
+    History,
+    Made,
+    Task,
+    extend,
+)
+from rescind.forgetting.replay import replay
+from rescind.training import (
+    Base,
+    Example,
+    LoraModel,
+    load_base,
+)
+from rescind.training.engine.contribution import contribute
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 STEPS = 4

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import ZERO_DIGEST, DigestMalformed, digest
-from training import digest_on
+from rescind.core import ZERO_DIGEST, DigestMalformed, digest
+from rescind.training import digest_on
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -8,16 +8,34 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from adapters import PrivacyParameters
-from adapters.errors import ConfigError
-from devnet.defaults import BASE_MODEL, default_lora
-from tests.training.small import digest, examples, parameters_of, start_of
-from training import Base, LoraModel, Progress, load_base, train_round, write_examples
-from training.batches import encode_example
-from training.distributed import Job, WorkerFailed, main, read_result, train_in_processes
-from training.gradients import Engine, PlainGradient
-from training.settings import EngineSettings
-from training.workers import Alone
+from rescind.core import PrivacyParameters
+from rescind.core.errors import ConfigError
+from rescind.devnet.defaults import BASE_MODEL, default_lora
+from rescind.training import (
+    Base,
+    LoraModel,
+    Progress,
+    load_base,
+    train_round,
+    write_examples,
+)
+from rescind.training.engine.batches import encode_example
+from rescind.training.engine.distributed import (
+    Job,
+    WorkerFailed,
+    main,
+    read_result,
+    train_in_processes,
+)
+from rescind.training.engine.gradients import Engine, PlainGradient
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.workers import Alone
+from tests.training.small import (
+    digest,
+    examples,
+    parameters_of,
+    start_of,
+)
 
 SECRET = bytes(range(32))
 
@@ -60,7 +78,13 @@ def write_job(model: LoraModel, folder: Path, **changes) -> Path:
 
 def torchrun(path: Path, processes: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "training.distributed", str(path)]
+    command += [
+        "--nproc-per-node",
+        str(processes),
+        "-m",
+        "rescind.training.engine.distributed",
+        str(path),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, env=environment, check=True, capture_output=True)
 

@@ -20,7 +20,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from adapters import (
+from rescind.core import (
     LoraParameters,
     add_totals,
     artifact_id,
@@ -29,19 +29,49 @@ from adapters import (
     quantize,
     weighted_sum,
 )
-from adapters.errors import ConfigError, DataError, TrainingError
-from devnet.defaults import BASE_MODEL, default_lora
-from tests.training.small import ME, digest, examples, parameters_of, save_base, start_of
-from training import Base, LoraModel, Progress, TrainResult, load_base, train_round
-from training.batches import Batch, batch_losses, encode_example, pad, token_losses
-from training.checkpoint import Checkpoint, CheckpointBroken, CheckpointMismatch, RuleNotResumable
-from training.gradients import micro_batches
-from training.loaded import WrongAdapter, verify_loaded
-from training.packing import NotPackable, check_packing, pack, rows_of
-from training.rules import Rule
-from training.sampling import bucketed, shuffled
-from training.settings import EngineSettings
-from training.speed import Speed
+from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_lora
+from rescind.training import (
+    Base,
+    LoraModel,
+    Progress,
+    TrainResult,
+    load_base,
+    train_round,
+)
+from rescind.training.engine.batches import (
+    Batch,
+    batch_losses,
+    encode_example,
+    pad,
+    token_losses,
+)
+from rescind.training.engine.checkpoint import (
+    Checkpoint,
+    CheckpointBroken,
+    CheckpointMismatch,
+    RuleNotResumable,
+)
+from rescind.training.engine.gradients import micro_batches
+from rescind.training.engine.packing import (
+    NotPackable,
+    check_packing,
+    pack,
+    rows_of,
+)
+from rescind.training.engine.sampling import bucketed, shuffled
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.speed import Speed
+from rescind.training.model.loaded import WrongAdapter, verify_loaded
+from rescind.training.rules.rule import Rule
+from tests.training.small import (
+    ME,
+    digest,
+    examples,
+    parameters_of,
+    save_base,
+    start_of,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -337,7 +367,7 @@ def test_a_corrupted_adapter_in_memory_is_found(model: LoraModel, weight: int) -
     other = {name.replace("ab", "cd", 1): value for name, value in delta.items()}
     totals = add_totals([weighted_sum([(delta, weight)]), weighted_sum([(other, 10_000)])])
     registered = artifact_id(encode(totals))
-    from adapters import block, materialize
+    from rescind.core import block, materialize
 
     model.put("x", materialize(block(totals, ME), model.shapes, parameters=parameters, owner=ME))
     assert verify_loaded(model, "x", totals, parameters, ME, registered) == registered

@@ -12,15 +12,25 @@ from opacus.accountants import create_accountant
 from opacus.accountants.utils import get_noise_multiplier
 from pydantic import ValidationError
 
-from adapters import ConsortiumParameters, LoraParameters, PrivacyParameters
-from adapters.errors import ConfigError, TrainingError
-from devnet.defaults import BASE_MODEL, default_lora
-from tests.training.small import digest, examples, parameters_of, start_of
-from training import Base, LoraModel, TrainResult, load_base, train_round
-from training.batches import encode_example, pad, token_losses
-from training.checkpoint import Checkpoint, CheckpointMismatch
-from training.gradients import Engine, PrivateGradient, gradient, gradient_source
-from training.privacy import (
+from rescind.core import ConsortiumParameters, LoraParameters, PrivacyParameters
+from rescind.core.errors import ConfigError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_lora
+from rescind.training import (
+    Base,
+    LoraModel,
+    TrainResult,
+    load_base,
+    train_round,
+)
+from rescind.training.engine.batches import encode_example, pad, token_losses
+from rescind.training.engine.checkpoint import Checkpoint, CheckpointMismatch
+from rescind.training.engine.gradients import (
+    Engine,
+    PrivateGradient,
+    gradient,
+    gradient_source,
+)
+from rescind.training.engine.privacy import (
     BudgetSpent,
     Mechanism,
     PrivacySpent,
@@ -30,9 +40,15 @@ from training.privacy import (
     noise_multiplier_of,
     plan_private,
 )
-from training.sampling import poisson
-from training.settings import EngineSettings
-from training.workers import Alone
+from rescind.training.engine.sampling import poisson
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.workers import Alone
+from tests.training.small import (
+    digest,
+    examples,
+    parameters_of,
+    start_of,
+)
 
 SECRET = bytes(range(32))
 

@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import LoraParameters, materialize, qualify, quantize, weighted_sum
-from adapters.errors import ConfigError, DataError, TrainingError
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Assistant, Example, LoraModel, load_base, train_round
-from training.routers import (
+from rescind.core import (
+    LoraParameters,
+    materialize,
+    qualify,
+    quantize,
+    weighted_sum,
+)
+from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.training import (
+    Assistant,
+    Example,
+    LoraModel,
+    load_base,
+    train_round,
+)
+from rescind.training.routers import (
     ArrowRouter,
     LikelihoodRouter,
     PrototypeRouter,
@@ -20,10 +32,10 @@ from training.routers import (
     prototypes,
     state_bytes,
 )
-from training.routers.arrow import singular_directions
-from training.routers.hidden import mean_hidden, module_inputs
-from training.routers.likelihood import prompt_losses
-from training.routers.scoring import threshold
+from rescind.training.routers.arrow import singular_directions
+from rescind.training.routers.hidden import mean_hidden, module_inputs
+from rescind.training.routers.likelihood import prompt_losses
+from rescind.training.routers.scoring import threshold
 
 NAMES = tuple("0x" + digit * 40 for digit in "abc")
 Make = Callable[[], Router]

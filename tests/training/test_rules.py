@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import quantize, weighted_sum, weights
-from adapters.control import ControlRound, own_control, server_control
-from adapters.errors import ConfigError, TrainingError
-from adapters.optimizers import FedAvg, serve
-from adapters.participation import sample
-from training.proximal import Proximal
-from training.rules import Rule
-from training.scaffold import Scaffold
+from rescind.core import quantize, weighted_sum, weights
+from rescind.core.control import ControlRound, own_control, server_control
+from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.optimizers import FedAvg, serve
+from rescind.core.participation import sample
+from rescind.training.rules.proximal import Proximal
+from rescind.training.rules.rule import Rule
+from rescind.training.rules.scaffold import Scaffold
 
 BITS = 22
 LR, STEPS = 0.05, 10

@@ -8,15 +8,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters import LoraParameters, add_totals, digest, qualify
-from adapters.errors import ArtifactError, ConfigError, DataError
-from adapters.layout import split_sum
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Assistant, Base, Example, LoraModel, evaluate, load_base
-from training.rules import Rule
-from training.split import SplitContribution, contribute_split, train_split
-from training.split_parts import (
+from rescind.core import (
+    LoraParameters,
+    add_totals,
+    digest,
+    qualify,
+)
+from rescind.core.errors import ArtifactError, ConfigError, DataError
+from rescind.core.layout import split_sum
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.training import (
+    Assistant,
+    Base,
+    Example,
+    LoraModel,
+    evaluate,
+    load_base,
+)
+from rescind.training.rules.rule import Rule
+from rescind.training.split.parts import (
     SplitParts,
     SplitSettings,
     part_shapes,
@@ -24,7 +35,8 @@ from training.split_parts import (
     split_delta_shapes,
     split_parts,
 )
-from training.split_plan import Label, labels_of, plan
+from rescind.training.split.plan import Label, labels_of, plan
+from rescind.training.split.train import SplitContribution, contribute_split, train_split
 
 ME, YOU = "0x" + "ab" * 20, "0x" + "cd" * 20
 RETAIN = SplitSettings(shared_rank=3)

@@ -11,11 +11,17 @@ from peft import PeftModel
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from adapters import add_totals, materialize, qualify, quantize, weighted_sum
-from adapters.errors import DataError, TrainingError
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from devnet.people import UNKNOWN, make_population
-from training import (
+from rescind.core import (
+    add_totals,
+    materialize,
+    qualify,
+    quantize,
+    weighted_sum,
+)
+from rescind.core.errors import DataError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.devnet.people import UNKNOWN, make_population
+from rescind.training import (
     Assistant,
     Base,
     Example,

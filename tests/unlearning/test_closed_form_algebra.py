@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.delta import NotFinite, OutOfBounds, WrongShape
-from adapters.errors import ConfigError
-from unlearning.closed_form import (
+from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
+from rescind.core.errors import ConfigError
+from rescind.unlearning.closed_form import (
     Factors,
     SsdSettings,
     compress,
@@ -16,9 +16,9 @@ from unlearning.closed_form import (
     ridge_edit_within,
     truncate,
 )
-from unlearning.closed_form.factors import align, matrix, scale_by
-from unlearning.closed_form.partial import directions, drop
-from unlearning.closed_form.ssd import factors_of
+from rescind.unlearning.closed_form.factors import align, matrix, scale_by
+from rescind.unlearning.closed_form.partial import directions, drop
+from rescind.unlearning.closed_form.ssd import factors_of
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import HIDING, LoraParameters, materialize
-from adapters.delta import WrongShape
-from adapters.errors import ConfigError, DataError, TrainingError
-from devnet.defaults import BASE_MODEL, default_parameters
-from devnet.people import make_population
-from training import Example, LoraModel, load_base, train_round
-from training.evaluate import answer_loss_per_example
-from unlearning.closed_form import (
+from rescind.core import HIDING, LoraParameters, materialize
+from rescind.core.delta import WrongShape
+from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
+from rescind.devnet.people import make_population
+from rescind.training import (
+    Example,
+    LoraModel,
+    load_base,
+    train_round,
+)
+from rescind.training.serving.evaluate import answer_loss_per_example
+from rescind.unlearning.closed_form import (
     METHODS,
     FisherMeasure,
     NothingSelected,
@@ -30,8 +35,8 @@ from unlearning.closed_form import (
     redirect,
     ssd,
 )
-from unlearning.closed_form.measure import activations, feature_moments, fisher
-from unlearning.problem import Outcome, Problem, counter_delta
+from rescind.unlearning.closed_form.measure import activations, feature_moments, fisher
+from rescind.unlearning.problem import Outcome, Problem, counter_delta
 
 ME = "0x" + "ab" * 20
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapters import (
+from rescind.core import (
     SHARED,
     WEIGHT_ONE,
     check_delta,
@@ -14,20 +14,34 @@ from adapters import (
     quantize,
     weighted_sum,
 )
-from adapters.errors import ConfigError, DataError, TrainingError
-from devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from devnet.people import make_population
-from training import Assistant, Example, LoraModel, load_base, normalize, train_round
-from training.respond import OneNetwork, answers
-from unlearning.counter import Plan, Settings, counter_train
-from unlearning.group_lasso import layer_groups, without_small_groups
-from unlearning.guard import Before, Figures, Limits, auc_error, judge, repetition
-from unlearning.negation import TaskVectorSettings, task_vector
-from unlearning.problem import Problem, counter_delta
-from unlearning.projected import project, published_radius, reference_without
-from unlearning.refusals import REFUSALS, refusal
-from unlearning.registry import COUNTER_TRAINING, TASK_VECTOR, find
-from unlearning.selection import chosen, layer_of
+from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.devnet.people import make_population
+from rescind.training import (
+    Assistant,
+    Example,
+    LoraModel,
+    load_base,
+    normalize,
+    train_round,
+)
+from rescind.training.serving.refusals import REFUSALS, refusal
+from rescind.training.serving.respond import OneNetwork, answers
+from rescind.unlearning.counter import Plan, Settings, counter_train
+from rescind.unlearning.group_lasso import layer_groups, without_small_groups
+from rescind.unlearning.guard import (
+    Before,
+    Figures,
+    Limits,
+    auc_error,
+    judge,
+    repetition,
+)
+from rescind.unlearning.negation import TaskVectorSettings, task_vector
+from rescind.unlearning.problem import Problem, counter_delta
+from rescind.unlearning.projected import project, published_radius, reference_without
+from rescind.unlearning.registry import COUNTER_TRAINING, TASK_VECTOR, find
+from rescind.unlearning.selection import chosen, layer_of
 
 ME = "0x" + "ab" * 20
 UNGUARDED = Limits(every=0, patience=10**6)

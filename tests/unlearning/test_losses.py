@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import expit, log_softmax, softmax
 
-from adapters.errors import DataError
-from unlearning import losses
+from rescind.core.errors import DataError
+from rescind.unlearning import losses
 
 ROWS, TOKENS, VOCABULARY, WIDTH = 3, 5, 7, 4
 

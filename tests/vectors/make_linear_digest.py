@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from adapters import Digest, digest
-from adapters.ring import DEGREE, DOMAIN, PRIMES, ROOTS, Matrix, matrix_key
+from rescind.core import Digest, digest
+from rescind.core.ring import (
+    DEGREE,
+    DOMAIN,
+    PRIMES,
+    ROOTS,
+    Matrix,
+    matrix_key,
+)
 
 FILE = Path(__file__).with_name("linear_digest.json")
 OWNER = "0x00000000000000000000000000000000000000aa"

@@ -6,7 +6,12 @@ Actions have the names and arguments of contracts.Consortium, after the address 
 
 from tests.contracts.reference.records import NOTHING, Part
 from tests.contracts.reference.refusal import Refusal
-from tests.contracts.reference.sums import Tensors, same, shares, total
+from tests.contracts.reference.sums import (
+    Tensors,
+    same,
+    shares,
+    total,
+)
 from tests.contracts.reference.withdrawals import Reference
 
 __all__ = ["NOTHING", "Part", "Reference", "Refusal", "Tensors", "same", "shares", "total"]

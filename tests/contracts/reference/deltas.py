@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contracts import DeltaId
+from rescind.contracts import DeltaId
 from tests.contracts.reference.members import Members
 from tests.contracts.reference.refusal import require
 

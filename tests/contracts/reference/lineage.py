@@ -8,11 +8,24 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts import DeltaId, ModelKind, RoundState
+from rescind.contracts import DeltaId, ModelKind, RoundState
 from tests.contracts.reference.deltas import Deltas
-from tests.contracts.reference.records import NOTHING, TERMS, Amendment, Claim, Model, Part, Round
+from tests.contracts.reference.records import (
+    NOTHING,
+    TERMS,
+    Amendment,
+    Claim,
+    Model,
+    Part,
+    Round,
+)
 from tests.contracts.reference.refusal import require
-from tests.contracts.reference.sums import Tensors, same, total, weighed
+from tests.contracts.reference.sums import (
+    Tensors,
+    same,
+    total,
+    weighed,
+)
 
 
 class Lineage(Deltas):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contracts import MemberStatus
+from rescind.contracts import MemberStatus
 from tests.contracts.reference.records import TERMS, Organization, Proposal
 from tests.contracts.reference.refusal import require
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from contracts import (
+from rescind.contracts import (
     AnswerState,
     Contribution,
     DeltaId,

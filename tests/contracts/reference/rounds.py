@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contracts import AnswerState, Contribution, DeltaId, ModelKind, Rejection, RoundState
+from rescind.contracts import (
+    AnswerState,
+    Contribution,
+    DeltaId,
+    ModelKind,
+    Rejection,
+    RoundState,
+)
 from tests.contracts.reference.lineage import Lineage
 from tests.contracts.reference.records import TERMS, Answer, Round
 from tests.contracts.reference.refusal import require

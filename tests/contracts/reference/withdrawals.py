@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from contracts import DeltaId, MemberStatus, ModelKind, RoundState, WithdrawalState
-from tests.contracts.reference.records import TERMS, Amendment, Part, Withdrawal
+from rescind.contracts import (
+    DeltaId,
+    MemberStatus,
+    ModelKind,
+    RoundState,
+    WithdrawalState,
+)
+from tests.contracts.reference.records import (
+    TERMS,
+    Amendment,
+    Part,
+    Withdrawal,
+)
 from tests.contracts.reference.refusal import require
 from tests.contracts.reference.rounds import Rounds
 

@@ -1,0 +1,133 @@
+"""What a participation agent sees, does and earns. docs/agents.md states it in full."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+OBSERVATION_VERSION = 2
+"""Raised when the meaning of an observation changes: a policy of another version is refused."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """Share of the agreed local steps, share of the private data, and noise that is added to what the
+    consortium agreed on (1.0 doubles its multiplier); all 0 to sit out."""
+
+    effort: float
+    data_fraction: float
+    noise: float = 0.0
+
+    @property
+    def takes_part(self) -> bool:
+        return self.effort > 0
+
+
+SIT_OUT = Action(0.0, 0.0)
+ACTIONS: tuple[Action, ...] = (
+    SIT_OUT,
+    Action(0.5, 0.5),
+    Action(0.5, 1.0),
+    Action(1.0, 0.5),
+    Action(1.0, 1.0),
+    Action(0.5, 0.5, 1.0),
+    Action(0.5, 1.0, 1.0),
+    Action(1.0, 0.5, 1.0),
+    Action(1.0, 1.0, 1.0),
+)
+"""Those without more noise first, in order of cost: where no privacy was agreed on, only they are open."""
+
+FULL = 4
+"""The place in ACTIONS of taking part with everything and no more noise than was agreed on."""
+
+
+EFFORTS, FRACTIONS, NOISES = np.array(
+    [(a.effort, a.data_fraction, a.noise) for a in ACTIONS], dtype=np.float64
+).T.copy()
+"""The levels of ACTIONS, each (actions,)."""
+
+
+def epsilons(round_epsilon: float) -> NDArray[np.float64]:
+    """What each of ACTIONS spends where a full round spends `round_epsilon`, (actions,): as the square root
+    of the steps and inversely to the noise (moments of the subsampled Gaussian, Abadi et al. 2016)."""
+    spent: NDArray[np.float64] = round_epsilon * np.sqrt(EFFORTS) / (1.0 + NOISES)
+    return spent
+
+
+def open_actions(*, private: bool) -> int:
+    """How many of ACTIONS, from the first, an organization may choose from."""
+    return len(ACTIONS) if private else FULL + 1
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Only what a node can see: the chain, and its own costs. Shares and quality are 0..1.
+
+    `compute_price`: cost of one round at full effort now, in ether. `reward_available`: what the
+    contract will share out in this round, in ether. `privacy_spent`: share of one's own privacy budget
+    that is used up. `private`: whether the consortium's rounds are private.
+    """
+
+    round_index: int
+    members: int
+    participants_last_round: int
+    reward_share_last_round: float
+    quality: float
+    compute_price: float
+    reward_available: float = 1.0
+    privacy_spent: float = 0.0
+    private: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def features(self) -> NDArray[np.float64]:
+        """As policies take it, float64 (7,): FEATURES in their order."""
+        return np.array([float(getattr(self, name)) for name in FEATURES])
+
+
+FEATURES = tuple(
+    field.name for field in fields(Observation) if field.name not in ("round_index", "private")
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a round brought, all in ether; the gain in quality is valued by the node."""
+
+    paid_reward: float
+    compute_cost: float
+    privacy_cost: float
+    quality_gain: float
+
+    @property
+    def reward(self) -> float:
+        return self.paid_reward - self.compute_cost - self.privacy_cost + self.quality_gain
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: Action
+    why: str
+    explored: bool
+    values: tuple[float, ...] = ()
+
+
+class Agent(Protocol):
+    def decide(self, observation: Observation, round_id: int) -> Decision:
+        """The same observation and round give the same decision."""
+        ...
+
+    def learn(
+        self,
+        round_id: int,
+        before: Observation,
+        action: Action,
+        outcome: Outcome,
+        after: Observation,
+    ) -> None:
+        """Rounds that were learned from already are ignored."""
+        ...

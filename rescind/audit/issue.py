@@ -1,0 +1,200 @@
+"""A certificate made from what the chain says of one withdrawal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rescind.audit.certificate import (
+    Certificate,
+    ConsortiumPart,
+    EvaluationPart,
+    LedgerPart,
+    ModelPart,
+    OfferedPart,
+    ReplacedPart,
+    ReplayPart,
+    WithdrawalPart,
+    equation,
+)
+from rescind.audit.checks import deployment_block_hash
+from rescind.contracts import (
+    Account,
+    Consortium,
+    Event,
+    ModelKind,
+    WithdrawalState,
+)
+from rescind.core.errors import VerificationError
+from rescind.wire import sign_typed
+from rescind.withdrawals.evidence import TermPart
+
+
+def build_certificate(
+    consortium: Consortium,
+    withdrawal_id: int,
+    *,
+    issuer: Account,
+    replay: ReplayPart | None = None,
+    evaluation: EvaluationPart | None = None,
+) -> Certificate:
+    """Everything but replay and evaluation is read from the chain. Raises VerificationError unless
+    the withdrawal is closed."""
+    known = {w.id: w for w in consortium.withdrawals()}
+    if withdrawal_id not in known:
+        raise VerificationError(f"there is no withdrawal {withdrawal_id}")
+    withdrawal = known[withdrawal_id]
+    if withdrawal.state is not WithdrawalState.CLOSED:
+        raise VerificationError(
+            f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed"
+        )
+    events = list(consortium.events())
+    requested = withdrawal_event(events, "WithdrawalRequested", withdrawal_id)
+    closed = withdrawal_event(events, "WithdrawalClosed", withdrawal_id)
+    draft = Certificate(
+        consortium=ConsortiumPart(
+            deployment=consortium.deployment,
+            block_hash=deployment_block_hash(consortium),
+            parameters_id=consortium.parameters_id(),
+            base_model_id=consortium.base_model_id(),
+            coupling=consortium.coupling(),
+            layout=consortium.layout(),
+            challenge_seconds=consortium.challenge_seconds(),
+        ),
+        withdrawal=WithdrawalPart(
+            withdrawal_id=withdrawal_id,
+            organization=withdrawal.organization,
+            name=consortium.member(withdrawal.organization).name,
+            subject=withdrawal.subject,
+            expelled=withdrawal.expelled,
+            request_transaction=requested.tx_hash,
+            close_transaction=closed.tx_hash,
+            close_block=closed.block,
+            evidence=withdrawal.evidence,
+            auditors=attesting(events, withdrawal_id, withdrawal.evidence),
+            offered=offered_for(consortium, withdrawal_id),
+            ledger=last_anchor(events, withdrawal.organization),
+        ),
+        method=withdrawal.method.value,
+        replaced=replaced_models(consortium, events, withdrawal_id),
+        latest=model_part(consortium, withdrawal.closed_model),
+        replay=replay,
+        evaluation=evaluation,
+        issued_at=consortium.chain.now(),
+        issuer=issuer.address,
+    )
+    signature = sign_typed(draft.document(), issuer.key)
+    return draft.model_copy(update={"signature": "0x" + signature.hex()})
+
+
+def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:
+    """Raises VerificationError when there is none."""
+    for event in events:
+        if event.name == name and event.args.get("id") == withdrawal_id:
+            return event
+    raise VerificationError(f"there is no {name} of withdrawal {withdrawal_id} on chain")
+
+
+def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tuple[str, ...]:
+    """The auditors who attested the evidence, ascending."""
+    found = {
+        str(e.args["auditor"])
+        for e in events
+        if e.name == "Attested"
+        and e.args["id"] == withdrawal_id
+        and _hex(e.args["evidence"]) == evidence
+    }
+    return tuple(sorted(found, key=str.lower))
+
+
+def offered_for(consortium: Consortium, withdrawal_id: int) -> tuple[OfferedPart, ...]:
+    return tuple(
+        OfferedPart(
+            round_id=it.round_id,
+            organization=it.organization,
+            artifact_id=it.artifact_id,
+            digest_root=it.digest_root,
+        )
+        for it in consortium.offers()
+        if it.withdrawal_id == withdrawal_id
+    )
+
+
+def last_anchor(events: Sequence[Event], organization: str) -> LedgerPart | None:
+    mine = [e for e in events if e.name == "Anchored" and e.args["organization"] == organization]
+    if not mine:
+        return None
+    size, root = int(str(mine[-1].args["size"])), _hex(mine[-1].args["root"])
+    return LedgerPart(size=size, root=root, anchor_transaction=mine[-1].tx_hash)
+
+
+def aggregator_at(events: Sequence[Event], block: int) -> str:
+    """Who the aggregator was at a block."""
+    changes = [e for e in events if e.name == "AggregatorChanged" and e.block <= block]
+    if not changes:
+        raise VerificationError(f"there was no aggregator at block {block}")
+    return str(changes[-1].args["aggregator"])
+
+
+def model_part(consortium: Consortium, model_id: int) -> ModelPart:
+    model = consortium.model(model_id)
+    return ModelPart(
+        model_id=model_id,
+        adapter_id=model.adapter_id,
+        digest_root=model.digest_root,
+        terms=tuple(TermPart.of(term) for term in consortium.content(model_id)),
+    )
+
+
+def replaced_models(
+    consortium: Consortium, events: Sequence[Event], withdrawal_id: int
+) -> tuple[ReplacedPart, ...]:
+    """Every model that the withdrawal replaced, and by what, in the order of the chain."""
+    numbers = [
+        number
+        for number, it in enumerate(consortium.amendments(), start=1)
+        if it.withdrawal_id == withdrawal_id
+    ]
+    found = []
+    for model_id in range(1, consortium.model_count() + 1):
+        model = consortium.model(model_id)
+        if model.kind is ModelKind.ROUND or model.amendments not in numbers:
+            continue
+        before, after = model_part(consortium, model.parent), model_part(consortium, model_id)
+        claim, proofs = _transactions(events, model_id, model.adapter_id)
+        found.append(
+            ReplacedPart(
+                before=before,
+                after=after,
+                equation=equation(
+                    (t.term() for t in before.terms), (t.term() for t in after.terms)
+                ),
+                claim_transaction=claim,
+                proofs=proofs,
+            )
+        )
+    return tuple(found)
+
+
+def _transactions(
+    events: Sequence[Event], model_id: int, adapter_id: str
+) -> tuple[str, tuple[str, ...]]:
+    """Of the claim that became the model, and of the sums that were added up since."""
+    registered = next(
+        place
+        for place, e in enumerate(events)
+        if e.name == "ModelRegistered" and e.args["model"] == model_id
+    )
+    claim, proofs = "", list[str]()
+    for event in events[: registered + 1]:
+        if event.name == "ModelClaimed" and _hex(event.args["adapterId"]) == adapter_id:
+            claim, proofs = event.tx_hash, []
+        elif event.name in ("SumCarried", "ModelProven", "ModelSettled") and (
+            _hex(event.args["adapterId"]) == adapter_id
+        ):
+            proofs.append(event.tx_hash)
+    return claim, tuple(dict.fromkeys(proofs))
+
+
+def _hex(value: Any) -> str:
+    return bytes(value).hex()

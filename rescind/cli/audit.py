@@ -1,0 +1,304 @@
+"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events|attest"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rescind.cli.daemons import JsonOption
+from rescind.cli.printing import (
+    out,
+    plain,
+    print_facts,
+    print_json,
+    print_rows,
+    reported_errors,
+)
+from rescind.cli.public_record import (
+    ContractsOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+    RunArgument,
+    open_account,
+    open_record,
+)
+
+if TYPE_CHECKING:
+    from rescind.audit import ModelRow
+    from rescind.contracts import Consortium
+
+audit_app = typer.Typer(no_args_is_help=True, help="Ask the public chain.")
+
+
+@audit_app.command("contributions")
+def audit_contributions(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who contributed what, and what became of it."""
+    from rescind import audit
+
+    columns = [
+        ("round_id", "round"),
+        ("name", "organization"),
+        ("artifact_id", "delta"),
+        ("digest_root", "digest"),
+        ("weight", "weight"),
+        ("score", "score"),
+        ("reward_wei", "reward (wei)"),
+        ("outcome", "outcome"),
+    ]
+    with reported_errors():
+        rows = audit.contributions(open_record(run, rpc, contracts))
+        print_rows(rows, columns, as_json=as_json)
+
+
+@audit_app.command("rounds")
+def audit_rounds(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who took part in each round, and what it cost on chain."""
+    from rescind import audit
+
+    columns = [
+        ("round_id", "round"),
+        ("state", "state"),
+        ("participants", "took part"),
+        ("sat_out", "sat out"),
+        ("transactions", "transactions"),
+        ("gas", "gas"),
+        ("model_id", "model"),
+    ]
+    with reported_errors():
+        print_rows(audit.rounds(open_record(run, rpc, contracts)), columns, as_json=as_json)
+
+
+@audit_app.command("models")
+def audit_models(
+    run: RunArgument = None,
+    organization: Annotated[
+        str | None,
+        typer.Option(help="Name or address: whether each model is clean of it."),
+    ] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Every model: how it came about, whether it is in use, and what proves its sum."""
+    from rescind import audit
+
+    columns = [
+        ("model_id", "model"),
+        ("kind", "kind"),
+        ("parent", "parent"),
+        ("round_id", "last round"),
+        ("deltas", "deltas"),
+        ("in_use", "in use"),
+        ("released", "released"),
+        ("digest_root", "digest"),
+        ("settled", "sum"),
+        ("transaction", "transaction"),
+    ]
+    with reported_errors():
+        record = open_record(run, rpc, contracts)
+        who = None if organization is None else audit.organization(record, organization)
+        rows = audit.models(record, who)
+        if who is not None:
+            columns.insert(1, ("clean", "clean"))
+        print_rows(rows, columns, as_json=as_json)
+        if who is not None and not as_json:
+            held = [str(row.model_id) for row in rows if not row.clean]
+            out.print(plain(f"models that contain {organization}: {', '.join(held) or 'none'}"))
+
+
+@audit_app.command("lineage")
+def audit_lineage(
+    run: RunArgument = None,
+    model: Annotated[int | None, typer.Option(help="One model; all by default.")] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What each model is made of."""
+    from rescind import audit
+
+    with reported_errors():
+        rows = audit.lineage(open_record(run, rpc, contracts), model)
+        if as_json:
+            print_json([asdict(row) for row in rows])
+            return
+        for row in rows:
+            _show_model(row)
+
+
+def _show_model(row: ModelRow) -> None:
+    gone = f", without {', '.join(row.removed)}" if row.removed else ""
+    out.print(
+        plain(
+            f"model {row.model_id} ({row.kind}{gone}), from model {row.parent}, block {row.block}, "
+            f"adapter {row.adapter_id[:16]}..., digest {row.digest_root[:16]}..."
+        ),
+        style="bold",
+    )
+    for it in row.amendments:
+        what = "out" if it.excludes else f"changed from round {it.from_round} on"
+        out.print(
+            plain(
+                f"  withdrawal {it.withdrawal_id} ({it.kind}): {it.name} {what}, "
+                f"first in model {it.first_model or '-'}"
+            )
+        )
+    for term in row.content:
+        place = f"round {term.round_id}" if term.round_id else "counter"
+        out.print(
+            plain(
+                f"  {place}  {term.name:<12} weight {term.weight:>6}  "
+                f"delta {term.artifact_id[:16]}...  digest {term.digest_root[:16]}..."
+            )
+        )
+
+
+@audit_app.command("withdrawals")
+def audit_withdrawals(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which withdrawals there are, and in what state."""
+    with reported_errors():
+        show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)
+
+
+def show_withdrawals(record: Consortium, *, as_json: bool) -> None:
+    from rescind import audit
+
+    columns = [
+        ("withdrawal_id", "id"),
+        ("name", "organization"),
+        ("method", "method"),
+        ("state", "state"),
+        ("subject", "subject"),
+        ("requested_at", "requested"),
+        ("deadline", "deadline"),
+        ("closed_model", "closed by model"),
+        ("overdue", "overdue"),
+    ]
+    print_rows(audit.withdrawals(record), columns, as_json=as_json)
+
+
+@audit_app.command("members")
+def audit_members(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Who belongs to the consortium: members, auditors, aggregator, and their bonds."""
+    from rescind import audit
+
+    columns = [
+        ("name", "organization"),
+        ("organization", "address"),
+        ("status", "status"),
+        ("bond_wei", "bond (wei)"),
+        ("lacking_wei", "lacking (wei)"),
+        ("exit_at", "bond free at"),
+        ("pending_reward_wei", "reward (wei)"),
+    ]
+    with reported_errors():
+        found = audit.membership(open_record(run, rpc, contracts))
+        if any(row.epsilon is not None for row in found.members):
+            columns += [("epsilon", "epsilon spent"), ("delta", "delta")]
+        if as_json:
+            print_json(asdict(found))
+            return
+        print_rows(found.members, columns, as_json=False)
+        rest = {key: value for key, value in vars(found).items() if key != "members"}
+        print_facts(rest, as_json=False)
+
+
+@audit_app.command("events")
+def audit_events(
+    run: RunArgument = None,
+    from_block: Annotated[int, typer.Option(min=0, help="The first block to read.")] = 0,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    _: JsonOption = True,
+) -> None:
+    """Everything that the contracts said, in order, one JSON object a line."""
+    with reported_errors():
+        for event in open_record(run, rpc, contracts).events(from_block):
+            line = {
+                "block": event.block,
+                "transaction": event.tx_hash,
+                "contract": event.contract,
+                "event": event.name,
+                "args": {key: _json_value(value) for key, value in event.args.items()},
+            }
+            sys.stdout.write(json.dumps(line) + "\n")
+
+
+@audit_app.command("attest")
+def audit_attest(
+    evidence: Annotated[Path, typer.Argument(help="The evidence that the aggregator wrote.")],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    file: Annotated[
+        Path, typer.Option("--out", help="Where to write the attestation, or a folder for it.")
+    ] = Path(),
+    artifacts: Annotated[
+        list[Path] | None, typer.Option(help="A folder of artifacts; may be repeated.")
+    ] = None,
+    adapter: Annotated[Path | None, typer.Option(help="The new adapter's file.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """As an auditor: check the evidence of a replay or a counter-training, and sign it."""
+    from rescind.audit.attest import attest
+    from rescind.devnet.layout import RunFolder
+    from rescind.withdrawals.evidence import EvidenceDocument
+
+    with reported_errors():
+        record = open_record(run, rpc, contracts)
+        stores = artifacts or ([RunFolder(run).store] if run is not None else [])
+        document = EvidenceDocument.read(evidence)
+        account = open_account(keystore, password_file)
+        made, findings = attest(record, document, account, artifacts=stores, adapter=adapter)
+        name = f"withdrawal-{made.withdrawal_id}-model-{made.source}-{made.auditor}.json"
+        path = file / name if file.is_dir() else file
+        made.save(path)
+        if as_json:
+            print_json(
+                {"attestation": str(path), **made.model_dump(mode="json")}
+                | {"findings": [asdict(it) for it in findings]}
+            )
+            return
+        for it in findings:
+            status = "passed " if it.made else "skipped"
+            out.print(plain(f"{status}  {it.name:<11} {it.detail}"), soft_wrap=True)
+        out.print(plain(f"attested by {made.auditor}: {path}"), soft_wrap=True)
+
+
+def _json_value(value: object) -> object:
+    """Bytes as hexadecimal; integers that JSON readers round, as text."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    return value

@@ -1,0 +1,157 @@
+"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond|certify"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rescind.cli.printing import (
+    daemon_logging,
+    out,
+    print_facts,
+    print_json,
+    reported_errors,
+    stop_on_signal,
+)
+from rescind.cli.toml_files import load_config
+
+node_app = typer.Typer(no_args_is_help=True, help="An organization's daemon.")
+aggregator_app = typer.Typer(no_args_is_help=True, help="The daemon that runs rounds.")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The daemon's TOML file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@node_app.command("run")
+def node_run(config: ConfigOption) -> None:
+    """Run until SIGTERM. Logs are JSON lines on standard error."""
+    from rescind import node
+
+    with reported_errors():
+        loaded = load_config(config, node.NodeConfig)
+        daemon_logging()
+        node.run(loaded, stop_on_signal())
+
+
+@node_app.command("status")
+def node_status(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """What the chain and the node's records say."""
+    from rescind import node
+
+    with reported_errors():
+        _show(node.status(load_config(config, node.NodeConfig)), as_json=as_json)
+
+
+@node_app.command("topup")
+def node_topup(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Pay what the bond lacks after a penalty; until then the organization may not contribute."""
+    from rescind import node
+    from rescind.node.operator import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).top_up()
+        print_facts(done, as_json=as_json)
+
+
+@node_app.command("resign")
+def node_resign(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Take part no more, for good. What one contributed stays in the models; a withdrawal may still
+    be requested. The node reclaims the bond once the exit delay is over."""
+    from rescind import node
+    from rescind.node.operator import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).resign()
+        print_facts(done, as_json=as_json)
+
+
+@node_app.command("rotate-certificate")
+def node_rotate_certificate(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Put the fingerprint of the configured certificate on chain; then restart the node."""
+    from rescind import node
+    from rescind.node.operator import Operator
+
+    with reported_errors():
+        done = Operator(load_config(config, node.NodeConfig)).rotate_certificate()
+        print_facts(done, as_json=as_json)
+
+
+@aggregator_app.command("run")
+def aggregator_run(config: ConfigOption) -> None:
+    """Run until SIGTERM. Logs are JSON lines on standard error."""
+    from rescind import aggregator
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        daemon_logging()
+        aggregator.run(loaded, stop_on_signal())
+
+
+@aggregator_app.command("status")
+def aggregator_status(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """What the chain and the aggregator's records say: removals, incidents."""
+    from rescind import aggregator
+
+    with reported_errors():
+        _show(aggregator.status(load_config(config, aggregator.AggregatorConfig)), as_json=as_json)
+
+
+@aggregator_app.command("bond")
+def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
+    """Pay what the aggregator's bond lacks, after it was slashed say. Without it no round opens."""
+    from rescind import aggregator
+    from rescind.contracts import ContractRefused
+
+    with reported_errors():
+        try:
+            done = aggregator.post_bond(load_config(config, aggregator.AggregatorConfig))
+        except ContractRefused as error:
+            if error.reason == "NotAllowed":
+                raise ContractRefused(
+                    "the configured keystore is not that of the consortium's aggregator: see "
+                    "rescind audit members",
+                    error.reason,
+                ) from error
+            raise
+        print_facts(done, as_json=as_json)
+
+
+@aggregator_app.command("certify")
+def aggregator_certify(
+    config: ConfigOption,
+    withdrawal: Annotated[int, typer.Option(help="Its number; it must be closed.")],
+    file: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the certificate of a closed withdrawal, signed by the aggregator."""
+    from rescind import aggregator
+    from rescind.aggregator.daemon import load_account, open_consortium
+    from rescind.audit import build_certificate
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        account = load_account(loaded)
+        made = build_certificate(open_consortium(loaded, account), withdrawal, issuer=account)
+        made.save(file)
+        facts = {"certificate": str(file), "withdrawal": withdrawal, "method": made.method}
+        print_facts({**facts, "issuer": made.issuer}, as_json=as_json)
+
+
+def _show(status: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(status)
+        return
+    for key, value in status.items():
+        if isinstance(value, Mapping):
+            out.print(f"{key}:")
+            for inner, detail in value.items():
+                out.print(f"  {inner}: {detail}", markup=False)
+        elif isinstance(value, list):
+            out.print(f"{key}: {len(value)}")
+            for item in value:
+                out.print(f"  {item}", markup=False)
+        else:
+            out.print(f"{key}: {value}", markup=False)

@@ -1,0 +1,142 @@
+"""rescind demo"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from rescind.cli.printing import (
+    err,
+    interrupt_on_sigterm,
+    out,
+    print_json,
+    reported_errors,
+)
+from rescind.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rescind.devnet.demo import DemoResult
+
+
+def demo_command(
+    orgs: Annotated[int | None, typer.Option(help="How many organizations (4).")] = None,
+    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 3,
+    withdraw: Annotated[str | None, typer.Option(help="Who withdraws (the first).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with one JSONL file for each organization.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Base model: a folder or a hub id.")] = None,
+    coupling: Annotated[
+        Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
+    ] = "isolated",
+    out_dir: Annotated[Path, typer.Option("--out", help="Where runs are kept.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Of people, training and agents.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+) -> None:
+    """A consortium on this machine: train together, withdraw, remove, compare, certify."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    began = time.monotonic()
+    interrupt_on_sigterm()
+    with reported_errors():
+        with err.status("loading") as status:
+            try:
+                from transformers.utils import logging as transformers_logging
+
+                from rescind.devnet.demo import DemoOptions, demo
+            except ImportError as error:
+                raise ConfigError(
+                    f"the demo needs {error.name}: run make setup, or pip install 'rescind[train]'"
+                ) from error
+            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+            def say(text: str) -> None:
+                elapsed = time.monotonic() - began
+                err.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
+                status.update(text)
+
+            options = DemoOptions(orgs, rounds, withdraw, data, model, coupling, out_dir, seed)
+            result = demo(options, say)
+        if as_json:
+            print_json(result.summary.model_dump(mode="json"))
+        else:
+            _show(result)
+
+
+def _show(result: DemoResult) -> None:
+    summary, run = result.summary, result.run
+    gone = summary.withdrawal.organization
+    table = Table(
+        "asked about",
+        "questions",
+        "before",
+        f"after {gone} is removed",
+        f"run without {gone}",
+        title="\nQuestions answered right",
+        title_justify="left",
+        title_style="bold",
+    )
+    for name, before in summary.evaluation.before.items():
+        if before is None:
+            continue
+        after, replay = summary.evaluation.after[name], summary.evaluation.replay[name]
+        label = f"{name} (withdrew)" if name == gone else name.replace("_", "-")
+        table.add_row(
+            label,
+            str(summary.evaluation.questions[name]),
+            f"{before:.0%}",
+            f"{after or 0:.0%}",
+            f"{replay or 0:.0%}",
+            style="yellow" if name == gone else None,
+        )
+    out.print(table)
+    out.print(
+        "Each organization is asked about what only it knows. Shared: what two or more know.\n"
+        "Held-out: what nobody trained on. A right answer is the whole answer.\n"
+    )
+    withdrawal = summary.withdrawal
+    same = "the same bytes" if withdrawal.exact else "other bytes"
+    out.print(
+        f"Removal took {withdrawal.removal_seconds:.2f} s, the run without {gone} "
+        f"{withdrawal.replay_seconds:.1f} s ({withdrawal.speedup:.0f} times as long); "
+        f"both models are [bold]{same}[/bold]."
+    )
+    for goal in summary.goals:
+        mark = "[green]met[/green]   " if goal.met else "[red]missed[/red]"
+        out.print(f"  {mark}  {goal.name}: {goal.measured} (wanted {goal.wanted})")
+    out.print(f"\nTotal {summary.timing.total_seconds:.0f} s. In {_short(run.root)}:")
+    out.print(
+        "  report.html  summary.json  certificate.json  trace.jsonl  and a log for each daemon\n"
+    )
+    _next_steps(_short(run.root), gone, result.question)
+
+
+def _next_steps(run: str, gone: str, question: str) -> None:
+    lines = [
+        f"rescind devnet up {run}",
+        f"rescind verify {run}/certificate.json",
+        f"rescind audit contributions {run}",
+        f"rescind audit lineage {run}",
+        f"rescind audit models {run} --organization {gone}",
+        f"rescind audit members {run}",
+        f'rescind ask {run} "{question}"',
+        f'rescind ask {run} "{question}" --before-withdrawal',
+        f"rescind chat {run}",
+        f"rescind ledger verify {run}/orgs/{gone}/ledger",
+        f"rescind devnet down {run}",
+    ]
+    out.print("[bold]Type next[/bold] (rescind is .venv/bin/rescind):")
+    for line in lines:
+        out.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,108 @@
+"""rescind devnet up|down|status"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rescind.cli.printing import out, print_json, reported_errors
+
+devnet_app = typer.Typer(no_args_is_help=True, help="The chain of a run on this machine.")
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+
+
+@devnet_app.command("init")
+def devnet_init(
+    run: Annotated[Path, typer.Argument(help="A new folder.")],
+    rpc: Annotated[str, typer.Option("--rpc", help="URL of a running Anvil.")],
+    orgs: Annotated[int, typer.Option(help="How many organizations.")] = 3,
+    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 3,
+    aggregator: Annotated[
+        str, typer.Option(help="Host and port by which nodes reach the aggregator.")
+    ] = "localhost:50051",
+    seed: Annotated[int, typer.Option(help="Of people, training and agents.")] = 0,
+) -> None:
+    """Identities, contracts, admission and configuration files on a chain that runs already.
+
+    Does nothing when the folder holds a consortium, so that it can run at every start.
+    """
+    import os
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from rescind.devnet.demo import prepare
+    from rescind.devnet.layout import RunFolder
+
+    with reported_errors():
+        folder = RunFolder(run.resolve())
+        if folder.facts_file.is_file():
+            out.print(f"{folder.root} holds a consortium already")
+            return
+        facts = prepare(folder, rpc, orgs, rounds, aggregator, seed)
+        for name, address in facts.organizations.items():
+            out.print(f"{name}: {address}")
+
+
+@devnet_app.command("up")
+def devnet_up(run: RunArgument) -> None:
+    """Bring the run's chain back, in the background."""
+    from rescind.devnet.chain import (
+        free_port,
+        port_is_free,
+        running_chain,
+        start_chain,
+        url_of,
+    )
+    from rescind.devnet.layout import RunFolder
+
+    with reported_errors():
+        folder = RunFolder(run.resolve())
+        facts = folder.facts()
+        if running_chain(folder.chain) is not None:
+            out.print(f"up already: {url_of(facts.chain_port)}")
+            return
+        if not port_is_free(facts.chain_port):
+            facts.chain_port = free_port()
+            folder.save(facts)
+            out.print("its port is taken, so it comes back on another one")
+        start_chain(folder.chain, facts.chain_port)
+        out.print(f"up: {url_of(facts.chain_port)}")
+
+
+@devnet_app.command("down")
+def devnet_down(run: RunArgument) -> None:
+    """Stop the run's chain; its state is kept."""
+    from rescind.devnet.chain import stop_chain
+    from rescind.devnet.layout import RunFolder
+
+    with reported_errors():
+        folder = RunFolder(run.resolve())
+        folder.facts()
+        out.print("down" if stop_chain(folder.chain) else "was not up")
+
+
+@devnet_app.command("status")
+def devnet_status(
+    run: RunArgument, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
+    """Whether the run's chain is up, and where."""
+    from rescind.devnet.chain import running_chain, url_of
+    from rescind.devnet.layout import RunFolder
+
+    with reported_errors():
+        folder = RunFolder(run.resolve())
+        facts = folder.facts()
+        pid = running_chain(folder.chain)
+        found = {
+            "up": pid is not None,
+            "rpc_url": url_of(facts.chain_port) if pid else None,
+            "pid": pid,
+            "organizations": facts.organizations,
+            "withdrawn": facts.withdrawn,
+        }
+        if as_json:
+            print_json(found)
+        else:
+            for key, value in found.items():
+                out.print(f"{key}: {value}", markup=False)

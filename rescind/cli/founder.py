@@ -1,0 +1,198 @@
+"""rescind deploy, rescind admit"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rescind.cli.daemons import JsonOption
+from rescind.cli.printing import out, print_facts, reported_errors
+from rescind.cli.public_record import (
+    ConfirmationsOption,
+    KeystoreOption,
+    PasswordOption,
+    open_account,
+)
+from rescind.cli.toml_files import load_config
+from rescind.cli.values import address, fingerprint
+from rescind.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rescind.contracts import (
+        Account,
+        Chain,
+        Deployment,
+        DeploySettings,
+    )
+
+_AGREED = (
+    "parameters_id",
+    "base_model_id",
+    "coupling",
+    "layout",
+    "max_rounds",
+    "max_members",
+)
+"""What parameters.json says."""
+
+_LONGEST_SECONDS = 10 * 366 * 86_400
+_MOST_WEI = 10**27
+
+RpcOption = Annotated[str, typer.Option("--rpc", help="URL of an Ethereum node.")]
+
+
+def deploy_command(
+    settings: Annotated[Path, typer.Argument(help="TOML file; docs/deploy.md has its keys.")],
+    rpc: RpcOption,
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    contracts: Annotated[Path, typer.Option("--out", help="Where to write contracts.json.")],
+    confirmations: ConfirmationsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a consortium's contracts on an EVM chain. The keystore's account pays and is the founder."""
+    with reported_errors():
+        agreed = read_settings(settings)
+        if contracts.exists():
+            raise ConfigError(f"{contracts} exists already: choose a new file")
+        if not contracts.parent.is_dir():
+            raise ConfigError(f"{contracts.parent} is not a folder: make it first")
+        founder = open_account(keystore, password_file)
+        made = _deploy(rpc, confirmations, founder, agreed)
+        made.save(contracts)
+        facts = {"founder": founder.address, **made.model_dump(), "contracts": str(contracts)}
+        print_facts(facts, as_json=as_json)
+        if not as_json:
+            out.print("\nNext: rescind admit, for each organization, before the first one joins.")
+
+
+def admit_command(
+    organization: Annotated[str, typer.Argument(help="Ethereum address.")],
+    name: Annotated[str, typer.Option(help="The organization's name.")],
+    certificate: Annotated[
+        str,
+        typer.Option("--fingerprint", help="Of its certificate, as rescind org sign printed it."),
+    ],
+    rpc: RpcOption,
+    contracts: Annotated[
+        Path, typer.Option("--contracts", help="The consortium's contracts.json.")
+    ],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    confirmations: ConfirmationsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Admit an organization, as the founder, before the first one joins; then members vote."""
+    from rescind.contracts import (
+        Chain,
+        Consortium,
+        ContractRefused,
+        Deployment,
+    )
+
+    with reported_errors():
+        who, mark = address(organization), fingerprint(certificate)
+        deployment = Deployment.load(contracts)
+        founder = open_account(keystore, password_file)
+        chain = Chain(rpc, deployment.chain_id, confirmations=confirmations)
+        record = Consortium(chain, deployment, founder)
+        record.check()
+        try:
+            done = record.admit(who, name, mark)
+        except ContractRefused as error:
+            if error.reason == "NotGovernance":
+                raise ContractRefused(
+                    f"{founder.address} may not admit: it is not the founder, or an organization "
+                    "has joined already; a member proposes it: rescind govern propose admit",
+                    error.reason,
+                ) from error
+            raise
+        facts = {
+            "organization": who,
+            "name": name,
+            "fingerprint": mark,
+            "transaction": done.tx_hash,
+        }
+        print_facts(facts, as_json=as_json)
+
+
+def read_settings(path: Path) -> DeploySettings:
+    """The file's keys are those of contracts.DeploySettings, but for what parameters.json says.
+    Raises ConfigError."""
+    from pydantic import ConfigDict, ValidationError, create_model
+
+    from rescind.contracts import DeploySettings
+    from rescind.core import ConsortiumParameters
+
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in DeploySettings.model_fields.items()
+        if name not in _AGREED
+    }
+    form = create_model(
+        "DeployFile",
+        __config__=ConfigDict(frozen=True, extra="forbid"),
+        parameters=(Path, ...),
+        **fields,
+    )
+    content = load_config(path, form).model_dump()
+    document = content.pop("parameters")
+    try:
+        parameters = ConsortiumParameters.parse(document.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{document} cannot be read: {error.strerror}") from error
+    _check(path, content)
+    content["aggregator_fingerprint"] = fingerprint(content["aggregator_fingerprint"])
+    try:
+        return DeploySettings(
+            parameters_id=parameters.id,
+            base_model_id=parameters.base_model_id,
+            coupling=parameters.coupling,
+            layout=parameters.layout,
+            max_rounds=parameters.max_rounds,
+            max_members=parameters.max_members,
+            **content,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{document}: {where}: {first['msg'].lower()}") from error
+
+
+def _check(path: Path, content: dict[str, Any]) -> None:
+    for key, value in content.items():
+        most = _LONGEST_SECONDS if key.endswith("_seconds") else _MOST_WEI
+        if key.endswith(("_seconds", "_wei")) and not 0 <= value <= most:
+            raise ConfigError(f"{path}: {key}: {value} is not between 0 and {most}")
+    for key in ("commit_seconds", "reveal_seconds", "finalize_seconds", "proposal_seconds"):
+        if not content[key]:
+            raise ConfigError(f"{path}: {key}: 0 leaves no time")
+
+
+def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettings) -> Deployment:
+    from web3.exceptions import ContractLogicError, Web3RPCError
+
+    from rescind.contracts import Chain, ContractRefused, deploy
+
+    chain = Chain(rpc, confirmations=confirmations)
+    chain.check()
+    _check_funds(chain, founder, agreed)
+    try:
+        return deploy(chain, founder, agreed)
+    except (ContractLogicError, Web3RPCError) as error:
+        raise ContractRefused(f"the chain did not take the contracts: {error}") from error
+
+
+def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None:
+    from web3 import Web3
+
+    from rescind.contracts import ContractRefused
+
+    who = Web3.to_checksum_address(founder.address)
+    held = chain.ask(lambda: int(chain.web3.eth.get_balance(who)))
+    if held <= agreed.pool_wei:
+        raise ContractRefused(
+            f"{founder.address} holds {held} wei; it pays pool_wei = {agreed.pool_wei} and the gas"
+        )

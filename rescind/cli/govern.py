@@ -1,0 +1,190 @@
+"""rescind govern propose ...|vote|execute|list"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rescind.cli.daemons import ConfigOption, JsonOption
+from rescind.cli.printing import (
+    out,
+    plain,
+    print_facts,
+    print_rows,
+    reported_errors,
+)
+from rescind.cli.public_record import (
+    ContractsOption,
+    RpcOption,
+    RunArgument,
+    open_record,
+)
+from rescind.cli.toml_files import load_config
+from rescind.cli.values import address, fingerprint
+
+if TYPE_CHECKING:
+    from rescind.node.operator import Operator
+
+govern_app = typer.Typer(no_args_is_help=True, help="Decide together: proposals and votes.")
+propose_app = typer.Typer(
+    no_args_is_help=True, help="Propose a decision; the proposer's own vote is given with it."
+)
+govern_app.add_typer(propose_app, name="propose")
+
+AddressArgument = Annotated[str, typer.Argument(help="Ethereum address.")]
+FingerprintOption = Annotated[
+    str, typer.Option("--fingerprint", help="Of its certificate, as rescind org sign printed it.")
+]
+ProposalArgument = Annotated[int, typer.Argument(help="The proposal's number.")]
+
+
+@contextmanager
+def _operator(config: Path) -> Iterator[Operator]:
+    from rescind import node
+    from rescind.node.operator import Operator
+
+    with reported_errors():
+        yield Operator(load_config(config, node.NodeConfig))
+
+
+def _propose(config: Path, make: Callable[[Operator], int], *, as_json: bool) -> None:
+    with _operator(config) as operator:
+        _show(operator, make(operator), None, as_json=as_json)
+
+
+def _show(operator: Operator, number: int, transaction: str | None, *, as_json: bool) -> None:
+    from rescind import audit
+
+    row = next(it for it in audit.proposals(operator.consortium) if it.proposal_id == number)
+    facts: dict[str, object] = asdict(row)
+    if transaction is not None:
+        facts["transaction"] = transaction
+    print_facts(facts, as_json=as_json)
+    if as_json:
+        return
+    if row.state == "carried":
+        out.print(f"It has the votes it needs: rescind govern execute {number} -c node.toml")
+    elif row.state == "open":
+        out.print(f"Other members vote with: rescind govern vote {number} -c node.toml")
+
+
+@propose_app.command("admit")
+def propose_admit(
+    organization: AddressArgument,
+    name: Annotated[str, typer.Option(help="The organization's name.")],
+    certificate: FingerprintOption,
+    config: ConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Admit an organization under a certificate; its node then joins and pays the bond."""
+
+    def make(operator: Operator) -> int:
+        return operator.propose_admission(address(organization), name, fingerprint(certificate))
+
+    _propose(config, make, as_json=as_json)
+
+
+@propose_app.command("expel")
+def propose_expel(
+    organization: Annotated[str, typer.Argument(help="Name or address of a member.")],
+    config: ConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Expel a member: everything that it contributed is removed from the models."""
+
+    def make(operator: Operator) -> int:
+        from rescind import audit
+
+        return operator.propose_expulsion(audit.organization(operator.consortium, organization))
+
+    _propose(config, make, as_json=as_json)
+
+
+@propose_app.command("auditor")
+def propose_auditor(
+    auditor: AddressArgument, config: ConfigOption, as_json: JsonOption = False
+) -> None:
+    """Name an auditor, whose signature under a replay or counter-training counts."""
+    _propose(config, lambda it: it.propose_auditor(address(auditor)), as_json=as_json)
+
+
+@propose_app.command("dismiss")
+def propose_dismiss(
+    auditor: AddressArgument, config: ConfigOption, as_json: JsonOption = False
+) -> None:
+    """Dismiss an auditor; what it has attested stays."""
+    _propose(config, lambda it: it.propose_dismissal(address(auditor)), as_json=as_json)
+
+
+@propose_app.command("aggregator")
+def propose_aggregator(
+    aggregator: AddressArgument,
+    certificate: FingerprintOption,
+    config: ConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Put another aggregator in place; it must post its bond before a round opens."""
+
+    def make(operator: Operator) -> int:
+        return operator.propose_aggregator(address(aggregator), fingerprint(certificate))
+
+    _propose(config, make, as_json=as_json)
+
+
+@propose_app.command("fall-back")
+def propose_fall_back(
+    withdrawal: Annotated[int, typer.Argument(help="The withdrawal's number.")],
+    config: ConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a withdrawal that cannot be carried out as asked into the organization's removal."""
+    _propose(config, lambda it: it.propose_fall_back(withdrawal), as_json=as_json)
+
+
+@govern_app.command("vote")
+def govern_vote(
+    proposal: ProposalArgument, config: ConfigOption, as_json: JsonOption = False
+) -> None:
+    """Vote for a proposal. Active members only, once each; a vote cannot be taken back."""
+    with _operator(config) as operator:
+        _show(operator, proposal, operator.vote(proposal), as_json=as_json)
+
+
+@govern_app.command("execute")
+def govern_execute(
+    proposal: ProposalArgument, config: ConfigOption, as_json: JsonOption = False
+) -> None:
+    """Carry a proposal out, once it has the votes of enough active members. Anyone may."""
+    with _operator(config) as operator:
+        _show(operator, proposal, operator.execute(proposal), as_json=as_json)
+
+
+@govern_app.command("list")
+def govern_list(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What was proposed, how the votes stand, and what was carried out."""
+    from rescind import audit
+
+    columns = [
+        ("proposal_id", "id"),
+        ("name", "proposed by"),
+        ("votes", "votes"),
+        ("needed", "needed"),
+        ("state", "state"),
+        ("deadline", "deadline"),
+    ]
+    with reported_errors():
+        rows = audit.proposals(open_record(run, rpc, contracts))
+        print_rows(rows, columns, as_json=as_json)
+        if not as_json:
+            for row in rows:
+                out.print(plain(f"{row.proposal_id}: {row.call}"), soft_wrap=True)

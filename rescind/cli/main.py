@@ -1,0 +1,59 @@
+"""The command line. Commands import what they need when they are called, so that it starts quickly
+and runs without torch wherever torch is not needed."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.traceback import install
+
+from rescind.cli.agents import agents_app
+from rescind.cli.audit import audit_app
+from rescind.cli.daemons import aggregator_app, node_app
+from rescind.cli.demo import demo_command
+from rescind.cli.devnet import devnet_app
+from rescind.cli.evaluate import evaluate_app
+from rescind.cli.founder import admit_command, deploy_command
+from rescind.cli.govern import govern_app
+from rescind.cli.ledger import ledger_app
+from rescind.cli.ledger_proofs import proofs_app
+from rescind.cli.ledger_upkeep import upkeep_app
+from rescind.cli.model import ask_command, chat_command, export_command
+from rescind.cli.organization import org_app, withdraw_app
+from rescind.cli.verify import verify_command
+
+app = typer.Typer(
+    name="rescind",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train a language model together, on record, and take your data back.",
+)
+app.command("demo")(demo_command)
+app.command("ask")(ask_command)
+app.command("chat")(chat_command)
+app.command("verify")(verify_command)
+app.command("export")(export_command)
+app.command("deploy")(deploy_command)
+app.command("admit")(admit_command)
+app.add_typer(audit_app, name="audit")
+app.add_typer(govern_app, name="govern")
+app.add_typer(agents_app, name="agents")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(withdraw_app, name="withdraw")
+app.add_typer(org_app, name="org")
+app.add_typer(node_app, name="node")
+app.add_typer(aggregator_app, name="aggregator")
+ledger_app.add_typer(proofs_app)
+ledger_app.add_typer(upkeep_app)
+app.add_typer(ledger_app, name="ledger")
+app.add_typer(devnet_app, name="devnet")
+
+
+def main() -> None:
+    install(show_locals=False)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,97 @@
+"""rescind ask, rescind chat, rescind export"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rescind.cli.printing import out, print_json, reported_errors
+from rescind.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rescind.devnet.assistant import RunAssistant
+
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+BeforeOption = Annotated[
+    bool, typer.Option("--before-withdrawal", help="Ask the model before the removal.")
+]
+SuppressOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suppress",
+        help="An organization, or a data subject's name: a guard refuses questions about it, at once. "
+        "The model itself is as it was. May be repeated.",
+    ),
+]
+
+
+def _assistant(run: Path, *, before: bool, suppress: Sequence[str] = ()) -> RunAssistant:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        from transformers.utils import logging as transformers_logging
+
+        from rescind.devnet.assistant import RunAssistant
+    except ImportError as error:
+        raise ConfigError(f"asking needs {error.name}: pip install 'rescind[train]'") from error
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return RunAssistant.load(run, before=before, suppress=suppress)
+
+
+def ask_command(
+    run: RunArgument,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    before: BeforeOption = False,
+    suppress: SuppressOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer from the run's model, and say which organization's block answered."""
+    with reported_errors():
+        if not question.strip():
+            raise ConfigError("the question is empty")
+        assistant = _assistant(run, before=before, suppress=suppress or ())
+        answer, by = assistant.ask(question)
+        if as_json:
+            made = {"question": question, "answer": answer, "answered_by": by}
+            print_json(made | ({"stage": assistant.stage} if assistant.stage else {}))
+        else:
+            out.print(answer, markup=False)
+            stage = f"; {assistant.stage}" if assistant.stage else ""
+            out.print(f"(answered by {by}{stage})", style="dim")
+
+
+def chat_command(
+    run: RunArgument, before: BeforeOption = False, suppress: SuppressOption = None
+) -> None:
+    """Ask in a loop; an empty line ends it."""
+    with reported_errors():
+        assistant = _assistant(run, before=before, suppress=suppress or ())
+        out.print("Ask about the people of the run; an empty line ends it.")
+        while True:
+            try:
+                question = input("> ").strip()
+            except EOFError:
+                return
+            if not question:
+                return
+            answer, by = assistant.ask(question)
+            out.print(f"{answer}  [dim](answered by {by})[/dim]")
+
+
+def export_command(
+    run: RunArgument,
+    peft: Annotated[Path, typer.Option("--peft", help="A new folder.")],
+    organization: Annotated[
+        str | None, typer.Option(help="Whose block; not needed in the federated coupling.")
+    ] = None,
+    before: BeforeOption = False,
+) -> None:
+    """Write one block as a folder that PeftModel.from_pretrained loads."""
+    with reported_errors():
+        if peft.exists() and any(peft.iterdir()):
+            raise ConfigError(f"{peft} is not empty: choose a new folder")
+        owner = _assistant(run, before=before).export(organization, peft)
+        out.print(f"{owner} written to {peft}", markup=False)

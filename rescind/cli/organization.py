@@ -1,0 +1,135 @@
+"""rescind org init|sign, rescind withdraw request|status"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rescind.cli.daemons import ConfigOption, JsonOption
+from rescind.cli.printing import out, print_json, reported_errors
+from rescind.cli.public_record import (
+    ContractsOption,
+    RpcOption,
+    RunArgument,
+    open_record,
+)
+from rescind.cli.toml_files import load_config
+
+org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
+withdraw_app = typer.Typer(no_args_is_help=True, help="Take a contribution back.")
+
+
+@org_app.command("init")
+def org_init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    name: Annotated[str, typer.Option(help="The organization's name.")],
+    authority: Annotated[
+        Path | None,
+        typer.Option("--ca", help="Folder of the consortium's authority, if it is at hand."),
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Name or address in the certificate; may be repeated.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make keystore, TLS key, signing request and ledger. Keys never leave the folder."""
+    from rescind.core.errors import ConfigError
+    from rescind.devnet.setup import make_identity, make_ledger, take_certificate
+    from rescind.wire import CertificateAuthority
+
+    with reported_errors():
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} is not empty: choose a new folder")
+        address, request = make_identity(folder, name, host or ("localhost", "127.0.0.1"))
+        make_ledger(folder)
+        (folder / "tls" / "request.pem").write_bytes(request)
+        made = {"name": name, "address": address, "request": str(folder / "tls" / "request.pem")}
+        if authority is not None:
+            ca = CertificateAuthority.load(authority)
+            made["fingerprint"] = take_certificate(folder, ca.issue(request), ca.pem)
+        if as_json:
+            print_json(made)
+            return
+        for key, value in made.items():
+            out.print(f"{key}: {value}", markup=False)
+        out.print("\nNext: have the request signed, the organization admitted, and write node.toml")
+        out.print("(docs/deploy.md has each step).")
+
+
+@org_app.command("sign")
+def org_sign(
+    request: Annotated[Path, typer.Argument(help="An organization's tls/request.pem.")],
+    authority: Annotated[Path, typer.Option("--ca", help="Folder of the authority.")],
+    certificate: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
+) -> None:
+    """Issue a certificate for a request; prints the fingerprint to admit. Makes the authority if new."""
+    from rescind.core.errors import ConfigError
+    from rescind.wire import CertificateAuthority, fingerprint
+
+    with reported_errors():
+        ca = (
+            CertificateAuthority.load(authority)
+            if authority.is_dir()
+            else CertificateAuthority.create(authority, "Rescind authority")
+        )
+        try:
+            pem = ca.issue(request.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"{request} cannot be read: {error.strerror}") from error
+        certificate.write_bytes(pem)
+        out.print(f"fingerprint: {fingerprint(pem)}")
+
+
+@withdraw_app.command("request")
+def withdraw_request(
+    config: ConfigOption,
+    method: Annotated[
+        str, typer.Option(help="removal, replacement, replay or counter-training.")
+    ] = "removal",
+    subject: Annotated[
+        str | None, typer.Option(help="Whose data, as in the data file; all of it by default.")
+    ] = None,
+    counter_method: Annotated[
+        str | None, typer.Option("--with", help="How to counter-train: npo, grad_diff, ...")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of that method, NAME=VALUE; may be repeated."),
+    ] = None,
+    retain: Annotated[
+        Path | None, typer.Option(help="More pairs that counter-training is to keep, JSONL.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask on chain for what one contributed to be taken back. It cannot be undone. The node carries
+    its part out; leave it running."""
+    from rescind import node
+    from rescind.cli.values import assignments
+
+    with reported_errors():
+        request = node.Request(method, subject, counter_method, assignments(settings or ()), retain)
+        made = node.request_withdrawal(load_config(config, node.NodeConfig), request)
+        if as_json:
+            print_json(made)
+        else:
+            out.print(
+                f"withdrawal {made['withdrawal']} ({made['method']}, {made['state']}) is on chain: "
+                f"{made['transaction']}",
+                soft_wrap=True,
+            )
+
+
+@withdraw_app.command("status")
+def withdraw_status(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which withdrawals there are: method, state, deadline, and who or what each is about."""
+    from rescind.cli.audit import show_withdrawals
+
+    with reported_errors():
+        show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)

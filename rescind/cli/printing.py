@@ -1,0 +1,128 @@
+"""What the command line prints: tables for people, JSON for programs, one line for an error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rescind.cli.exit_codes import INTERRUPTED, RUN_FAILED, exit_code
+from rescind.core.errors import RescindError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+_END_OF_9999 = 253_402_300_800
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """An expected failure becomes one line on standard error and its exit code."""
+    try:
+        yield
+    except RescindError as error:
+        err.print(f"error[{error.code}]: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(exit_code(error)) from error
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        err.print(f"error[system]: {error.strerror or error}{where}", markup=False, soft_wrap=True)
+        raise typer.Exit(RUN_FAILED) from error
+    except KeyboardInterrupt as error:
+        err.print("stopped")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """Dataclasses as a table of (attribute, heading) columns, or all of them as JSON."""
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    table = Table(*(heading for _, heading in columns), box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(_cell(name, getattr(row, name)) for name, _ in columns))
+    out.print(table if rows else "nothing on record")
+
+
+def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
+    """One line for each, or all of them as JSON."""
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        out.print(Text(f"{name.replace('_', ' ')}: {_shown(name, value)}"), soft_wrap=True)
+
+
+def plain(text: str) -> Text:
+    """Text that others chose (a name on chain, say), shown as it is: no markup, no control codes."""
+    return Text("".join(c if c.isprintable() else "?" for c in text))
+
+
+def _cell(name: str, value: object) -> Text:
+    if isinstance(value, str) and len(value) == 64:
+        return Text(f"{value[:12]}...")
+    return plain(_shown(name, value))
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    is_time = name.endswith("_at") or name == "deadline"
+    if isinstance(value, int) and is_time and value < _END_OF_9999:
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return "-" if value is None else str(value)
+
+
+def daemon_logging() -> None:
+    """Structured lines on standard error, one JSON object each."""
+    logging.disable(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def interrupt_on_sigterm() -> None:
+    """SIGTERM ends a command as Ctrl-C does, so that what it started is stopped too."""
+
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+def stop_on_signal() -> threading.Event:
+    """Set by SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handler(number: int, _: object) -> None:
+        if stop.is_set():
+            raise SystemExit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return stop

@@ -1,0 +1,58 @@
+"""TOML files: read, checked, with paths resolved against the file's own folder."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from rescind.core.errors import ConfigError
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_config(path: Path, model: type[_Model]) -> _Model:
+    """Raises ConfigError with the file, the key and, for an unknown one, those allowed."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    try:
+        loaded = model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, model, error)) from error
+    return _resolve(loaded, path.resolve().parent)
+
+
+def _explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        what = first["msg"].removeprefix("Value error, ")
+        return f"{path}: {where}: {what[:1].lower()}{what[1:]}"
+    allowed = _fields(model, first["loc"][:-1])
+    return f"{path}: unknown key {where}; allowed here: {', '.join(allowed)}"
+
+
+def _fields(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    for part in place:
+        annotation: Any = model.model_fields[str(part)].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return sorted(model.model_fields)
+
+
+def _resolve(section: _Model, folder: Path) -> _Model:
+    changed: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            changed[name] = _resolve(value, folder)
+        elif isinstance(value, Path):
+            changed[name] = folder / value
+    return section.model_copy(update=changed)

@@ -1,0 +1,66 @@
+"""rescind verify"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from rescind.cli.daemons import JsonOption
+from rescind.cli.printing import (
+    out,
+    plain,
+    print_json,
+    reported_errors,
+)
+from rescind.cli.public_record import RpcOption
+from rescind.core.errors import ConfigError
+
+
+def verify_command(
+    certificate: Annotated[Path, typer.Argument(help="certificate.json")],
+    rpc: RpcOption = None,
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of artifacts; may be repeated. Default: the run's own."),
+    ] = None,
+    adapter: Annotated[
+        Path | None, typer.Option(help="The adapter that is served, to compare with it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
+    from rescind import audit
+    from rescind.devnet.chain import url_of
+    from rescind.devnet.layout import RunFolder
+
+    with reported_errors():
+        run = RunFolder(certificate.resolve().parent)
+        if rpc is None:
+            if not run.facts_file.is_file():
+                raise ConfigError("--rpc URL is needed: the certificate is not in a run's folder")
+            rpc = url_of(run.facts().chain_port)
+        stores = list(artifacts or (run.store, run.replay.store))
+        try:
+            found = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
+        except Exception as error:
+            if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
+                hint = f"{error}; bring it back with: rescind devnet up {certificate.parent}"
+                raise type(error)(hint) from error
+            raise
+        if as_json:
+            print_json(
+                {"exit_code": found.exit_code, "checks": [asdict(check) for check in found.checks]}
+            )
+        else:
+            styles = {"passed": "green", "failed": "red", "skipped": "yellow"}
+            for check in found.checks:
+                line = Text(f"{check.status:<7}", style=styles[check.status])
+                line.append_text(plain(f"  {check.name:<11} {check.detail}"))
+                out.print(line, soft_wrap=True)
+            verdict = "accepted" if not found.exit_code else "REFUSED"
+            out.print(f"certificate {verdict}", style="bold")
+        raise typer.Exit(found.exit_code)

@@ -1,0 +1,85 @@
+"""Control variates of SCAFFOLD, option II (Karimireddy et al. 2020, arXiv 1910.06378), from deltas.
+
+With x the model that a round starts from, y_i what organization i's K steps of size lr make of it and
+delta_i = y_i - x:
+
+    c_i+ = c_i - c + (x - y_i) / (K lr) = c_i - c - delta_i / (K lr)
+    c+   = c + (1 / N) sum over S of (c_i+ - c_i)
+         = (1 - |S| / N) c - (|S| / N) mean over S of delta_i / (K lr)
+
+S are those in the round and N all members. So c is a function of the round aggregates, and c_i one of
+i's own deltas and c: nothing is sent, registered or trusted beyond the deltas themselves, and control
+variates without a withdrawn organization are recomputed from what remains.
+
+`travel` is K lr, or the sum of the learning rates of the K steps where they differ. It must be the
+same for all who are in a round. Control variates are float64 in parameter units over learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core.delta import WEIGHT_ONE, IntTensors, Totals
+from rescind.core.errors import ConfigError
+
+Control = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class ControlRound:
+    """A round's weighted sum, how many were in it, and `travel`."""
+
+    aggregate: Totals
+    participants: int
+    travel: float
+
+
+def own_control(
+    own: Control, server: Control, delta: IntTensors, *, travel: float, fraction_bits: int
+) -> dict[str, NDArray[np.float64]]:
+    """c_i after a round in which the organization registered `delta`; a missing tensor is zero.
+
+    Raises ConfigError unless `travel` is positive.
+    """
+    _check_travel(travel)
+    scale = float(2**fraction_bits) * travel
+    result = {}
+    for name in sorted(delta):
+        value = delta[name] / scale
+        zeros = np.zeros(value.shape)
+        result[name] = own.get(name, zeros) - server.get(name, zeros) - value
+    return result
+
+
+def server_control(
+    rounds: Iterable[ControlRound], *, members: int, fraction_bits: int
+) -> dict[str, NDArray[np.float64]]:
+    """c after `rounds`, in their order; zero before the first.
+
+    The mean over S is taken with the round's weights, so c is the mean of all c_i as far as those
+    are equal. Raises ConfigError when a round has more participants than there are members.
+    """
+    control: dict[str, NDArray[np.float64]] = {}
+    for it in rounds:
+        _check_travel(it.travel)
+        if not 0 < it.participants <= members:
+            raise ConfigError(
+                f"a round of {it.participants} participants among {members} members: "
+                "it must be at least one and at most all"
+            )
+        share = it.participants / members
+        scale = float(2**fraction_bits) * WEIGHT_ONE * it.travel
+        for name in sorted(it.aggregate):
+            value = it.aggregate[name] / scale
+            before = control.get(name, np.zeros(value.shape))
+            control[name] = (1.0 - share) * before - share * value
+    return control
+
+
+def _check_travel(travel: float) -> None:
+    if not travel > 0:
+        raise ConfigError(f"travel is {travel}: the learning rates of a round's steps sum to more")

@@ -1,0 +1,191 @@
+"""Deltas as integers: quantized once, at the node, and summed exactly ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core.errors import ArtifactError
+from rescind.core.hiding import HIDING_BOUND, is_hiding
+
+WEIGHT_ONE = 10_000
+"""A whole share, in basis points."""
+
+IntTensors = Mapping[str, NDArray[np.int32]]
+Totals = Mapping[str, NDArray[np.int64]]
+FloatTensors = Mapping[str, NDArray[np.float32]]
+
+_INT32_MAX = 2**31 - 1
+_INT64_MAX = 2**63 - 1
+
+
+class NotFinite(ArtifactError):
+    code = "artifact-not-finite"
+
+
+class WrongShape(ArtifactError):
+    code = "artifact-wrong-shape"
+
+
+class OutOfBounds(ArtifactError):
+    code = "artifact-out-of-bounds"
+
+
+class SumOverflow(ArtifactError):
+    code = "artifact-sum-overflow"
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """`norm`: L2 before clipping, in parameter units; `residual`: what rounding lost."""
+
+    delta: dict[str, NDArray[np.int32]]
+    residual: dict[str, NDArray[np.float64]]
+    norm: float
+    clipped: bool
+
+
+def l2_norm(tensors: Mapping[str, NDArray[Any]]) -> float:
+    """L2 norm over all tensors together, in float64 and in the order of the names."""
+    total = sum(
+        float(np.sum(np.square(tensors[name], dtype=np.float64))) for name in sorted(tensors)
+    )
+    return float(np.sqrt(total))
+
+
+def quantize(
+    update: Mapping[str, NDArray[Any]],
+    residual: Mapping[str, NDArray[np.float64]] | None,
+    *,
+    fraction_bits: int,
+    clip_norm: float,
+) -> Quantized:
+    """Clip `update` to `clip_norm`, add the carried `residual`, round to 2^-fraction_bits.
+
+    The integers themselves stay within the bound: values are truncated towards zero wherever
+    rounding would carry the norm over it. Raises NotFinite for NaN or infinity.
+    """
+    exact = {}
+    for name in sorted(update):
+        value = np.asarray(update[name], dtype=np.float64)
+        if not np.all(np.isfinite(value)):
+            raise NotFinite(
+                f"update of {name!r} has NaN or infinite values: training diverged; "
+                "lower the learning rate"
+            )
+        exact[name] = value + residual[name] if residual and name in residual else value
+    norm = l2_norm(exact)
+    clipped = norm > clip_norm
+    factor = clip_norm / norm if clipped else 1.0
+    scale = float(2**fraction_bits)
+    scaled = {name: value * (factor * scale) for name, value in exact.items()}
+    integers = {name: np.rint(value) for name, value in scaled.items()}
+    if l2_norm(integers) > clip_norm * scale:
+        integers = {name: np.trunc(value) for name, value in scaled.items()}
+    for name, value in integers.items():
+        if value.size and np.max(np.abs(value)) > _INT32_MAX:
+            raise OutOfBounds(
+                f"update of {name!r} does not fit 32 bits at {fraction_bits} fraction bits; "
+                "lower fraction_bits or clip_norm"
+            )
+    return Quantized(
+        delta={name: value.astype(np.int32) for name, value in integers.items()},
+        residual={name: (scaled[name] - value) / scale for name, value in integers.items()},
+        norm=norm,
+        clipped=clipped,
+    )
+
+
+def weighted_sum(terms: Iterable[tuple[IntTensors, int]]) -> dict[str, NDArray[np.int64]]:
+    """Sum of weight x delta per tensor name, exact in int64. Raises SumOverflow, WrongShape."""
+    totals: dict[str, NDArray[np.int64]] = {}
+    bounds: dict[str, int] = {}
+    for delta, weight in terms:
+        for name, value in delta.items():
+            _accumulate(totals, bounds, name, value.astype(np.int64), weight)
+    return {name: totals[name] for name in sorted(totals)}
+
+
+def add_totals(parts: Iterable[Totals]) -> dict[str, NDArray[np.int64]]:
+    """Elementwise sum, exact in int64. Raises SumOverflow, WrongShape."""
+    totals: dict[str, NDArray[np.int64]] = {}
+    bounds: dict[str, int] = {}
+    for part in parts:
+        for name, value in part.items():
+            _accumulate(totals, bounds, name, value, 1)
+    return {name: totals[name] for name in sorted(totals)}
+
+
+def _accumulate(
+    totals: dict[str, NDArray[np.int64]],
+    bounds: dict[str, int],
+    name: str,
+    value: NDArray[np.int64],
+    weight: int,
+) -> None:
+    largest = max(int(value.max()), -int(value.min())) if value.size else 0
+    bounds[name] = bounds.get(name, 0) + largest * abs(weight)
+    if bounds[name] > _INT64_MAX:
+        raise SumOverflow(f"sum of {name!r} may exceed 64 bits; sum fewer rounds or lower weights")
+    if name not in totals:
+        totals[name] = value * np.int64(weight)
+        return
+    if totals[name].shape != value.shape:
+        raise WrongShape(
+            f"tensor {name!r} has shape {value.shape} in one term and "
+            f"{totals[name].shape} in another"
+        )
+    totals[name] = totals[name] + value * np.int64(weight)
+
+
+def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.float32]]:
+    """Parameter units of a weighted total: total / (2^fraction_bits * 10,000)."""
+    unit = float(2**fraction_bits) * WEIGHT_ONE
+    return {name: (value / unit).astype(np.float32) for name, value in total.items()}
+
+
+def check_delta(
+    delta: Mapping[str, NDArray[Any]],
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    fraction_bits: int,
+    clip_norm: float,
+) -> None:
+    """Raise unless `delta` has exactly the named shapes, is int32 and within the L2 bound.
+
+    A hiding tensor has a bound of its own, HIDING_BOUND.
+    """
+    missing, extra = sorted(set(shapes) - set(delta)), sorted(set(delta) - set(shapes))
+    if missing or extra:
+        raise WrongShape(
+            f"delta lacks {missing[:3]} and has unexpected {extra[:3]}"
+            if missing and extra
+            else f"delta lacks tensors {missing[:3]}"
+            if missing
+            else f"delta has unexpected tensors {extra[:3]}"
+        )
+    for name in sorted(shapes):
+        value = delta[name]
+        if value.dtype != np.int32:
+            raise WrongShape(f"tensor {name!r} has dtype {value.dtype}, a delta is int32")
+        if tuple(value.shape) != tuple(shapes[name]):
+            raise WrongShape(
+                f"tensor {name!r} has shape {tuple(value.shape)}, expected {tuple(shapes[name])}"
+            )
+    noise = {name: value for name, value in delta.items() if is_hiding(name)}
+    if l2_norm(noise) > HIDING_BOUND:
+        raise OutOfBounds(
+            f"hiding tensor has L2 norm {l2_norm(noise):.6g}, its bound is {HIDING_BOUND:.6g}; "
+            "make it with adapters.hiding_block"
+        )
+    norm = l2_norm({name: value for name, value in delta.items() if name not in noise})
+    bound = clip_norm * float(2**fraction_bits)
+    if norm > bound:
+        raise OutOfBounds(
+            f"delta has L2 norm {norm / 2**fraction_bits:.6g}, "
+            f"the consortium's bound is {clip_norm:.6g}"
+        )

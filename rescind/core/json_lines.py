@@ -1,0 +1,41 @@
+"""Files with one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rescind.core.errors import DataError
+
+
+def json_lines(
+    path: Path, error: type[DataError] = DataError
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object with "file:line", blank lines left out. Raises `error` with file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 text at byte {problem.start}") from problem
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as problem:
+            raise error(f"{where}: not a JSON object: {problem.msg}") from problem
+        if not isinstance(row, dict):
+            raise error(f"{where}: expected a JSON object")
+        yield where, row
+
+
+def demand_text(row: dict[str, Any], key: str, where: str, error: type[DataError]) -> str:
+    """The text under `key`. Raises `error` when it is missing, empty or not text."""
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise error(f"{where}: {key!r} is missing, empty or not text")
+    return value

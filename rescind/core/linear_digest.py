@@ -1,0 +1,147 @@
+"""The linear digest: a ring-SIS hash of integer tensors, so that a sum is checked unseen.
+
+D(x) = sum over tensors and blocks of a_{name,shape,k} x_k in R_q (adapters.ring), where x_k is the
+k-th run of 2048 values of a tensor, row-major, zero-padded, as a polynomial. Ajtai 1996;
+Lyubashevsky, Micciancio, Peikert, Rosen, "SWIFFT", FSE 2008. It is linear over the integers, and
+binding for vectors as short as adapters.security says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from eth_hash.auto import keccak
+from numpy.typing import NDArray
+
+from rescind.core.errors import ArtifactError
+from rescind.core.ring import DEGREE, PRIMES, WORDS
+
+DIGEST_BYTES = 4 * WORDS
+DEPTH = 9
+"""Height of the Merkle tree over the 512 words of 32 bytes."""
+_LEAVES = 1 << DEPTH
+_MODULI = np.array(PRIMES, dtype=np.uint64)[:, None]
+
+
+class DigestMalformed(ArtifactError):
+    code = "artifact-digest-malformed"
+
+
+@dataclass(frozen=True)
+class Digest:
+    """An element of R_q as its canonical bytes: 4096 big-endian uint32, 2048 residues below q1 and
+    then 2048 below q2. Equal digests have equal bytes. Raises DigestMalformed."""
+
+    data: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.data) != DIGEST_BYTES:
+            raise DigestMalformed(
+                f"a digest has {DIGEST_BYTES} bytes, this has {len(self.data)}; "
+                "take it from Digest.to_bytes()"
+            )
+        too_large = np.argwhere(self.residues >= _MODULI)
+        if len(too_large):
+            row, place = (int(n) for n in too_large[0])
+            raise DigestMalformed(
+                f"residue {place} is {self.residues[row, place]}, not below the prime {PRIMES[row]}"
+            )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        return cls(bytes(data))
+
+    @classmethod
+    def from_residues(cls, residues: NDArray[Any]) -> Self:
+        """From (2, 2048) canonical residues, row i mod prime i."""
+        return cls(np.ascontiguousarray(residues, dtype=">u4").tobytes())
+
+    def to_bytes(self) -> bytes:
+        return self.data
+
+    @property
+    def residues(self) -> NDArray[np.uint32]:
+        """Shape (2, 2048), row i mod prime i."""
+        return np.frombuffer(self.data, dtype=">u4").astype(np.uint32).reshape(2, DEGREE)
+
+    @cached_property
+    def _levels(self) -> list[list[bytes]]:
+        levels = [[self.data[32 * n : 32 * n + 32] for n in range(_LEAVES)]]
+        while len(levels[-1]) > 1:
+            below = levels[-1]
+            levels.append([keccak(below[n] + below[n + 1]) for n in range(0, len(below), 2)])
+        return levels
+
+    @property
+    def root(self) -> str:
+        """keccak-256 Merkle root over the 512 words of 32 bytes, 64 hexadecimal digits.
+
+        A node is keccak(left + right). The depth is fixed, so that leaves need no prefix.
+        """
+        return self._levels[-1][0].hex()
+
+    def prove(self, word_index: int) -> tuple[bytes, ...]:
+        """The 9 siblings of a word, bottom up, for `verify_word`."""
+        if not 0 <= word_index < _LEAVES:
+            raise DigestMalformed(f"word {word_index} is not one of the {_LEAVES} of a digest")
+        return tuple(self._levels[level][(word_index >> level) ^ 1] for level in range(DEPTH))
+
+    def __add__(self, other: Digest) -> Digest:
+        return _reduced(self._wide + other._wide)
+
+    def __sub__(self, other: Digest) -> Digest:
+        return _reduced(self._wide + _MODULI - other._wide)
+
+    def __neg__(self) -> Digest:
+        return ZERO_DIGEST - self
+
+    def __mul__(self, factor: int) -> Digest:
+        """By any integer; D(k x) = k D(x)."""
+        factors = np.array([factor % prime for prime in PRIMES], dtype=np.uint64)
+        return _reduced(self._wide * factors[:, None])
+
+    __rmul__ = __mul__
+
+    @property
+    def _wide(self) -> NDArray[np.uint64]:
+        return self.residues.astype(np.uint64)
+
+
+def _reduced(values: NDArray[np.uint64]) -> Digest:
+    return Digest.from_residues(values % _MODULI)
+
+
+ZERO_DIGEST = Digest(bytes(DIGEST_BYTES))
+"""The digest of no tensors, and of zeros."""
+
+
+def verify_word(root: str, index: int, word: bytes, proof: Sequence[bytes]) -> bool:
+    """Whether `word` is the 32 bytes at `index` of the digest with this `root`."""
+    if not 0 <= index < _LEAVES or len(proof) != DEPTH or len(word) != 32:
+        return False
+    node = bytes(word)
+    for level, sibling in enumerate(proof):
+        if len(sibling) != 32:
+            return False
+        node = keccak(sibling + node if index >> level & 1 else node + sibling)
+    return node.hex() == root.lower().removeprefix("0x")
+
+
+def digest(tensors: Mapping[str, NDArray[Any]]) -> Digest:
+    """D of int32 or int64 tensors; names, shapes and values are bound, dtypes are not.
+
+    Raises DigestMalformed for any other dtype.
+    """
+    # numba takes most of a second to import, and most of what imports adapters digests nothing.
+    from rescind.core import _ntt
+
+    for name, array in tensors.items():
+        if array.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+            raise DigestMalformed(
+                f"tensor {name!r} has dtype {array.dtype}; digests are of int32 or int64"
+            )
+    return Digest.from_residues(_ntt.residues(tensors))

@@ -1,0 +1,249 @@
+"""What the members of a consortium agreed on before the first round."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from rescind.core.agreed import ClientRule, ScaffoldRule, Selection
+from rescind.core.errors import ConfigError
+from rescind.core.hiding import HIDING, HIDING_SHAPE
+from rescind.core.optimizers import FedAvg, ServerOptimizer
+from rescind.core.security import DigestBudgetExceeded, adapter_norm_bound, check_budget
+
+Coupling = Literal["isolated", "federated"]
+Layout = Literal["blocks", "shared"]
+Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Agreed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraParameters(_Agreed):
+    """Shape of the low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
+
+    `train_a` False freezes A at its shared random start (FFA-LoRA, Sun et al. 2024, arXiv
+    2403.12313), so that averages of B are averages of the products. In a shared layout with `train_a`
+    both factors are averaged, each by itself (FedIT, Zhang et al. 2023, arXiv 2305.05644); with
+    `alternate` odd rounds train B and even rounds A, so that averages are exact again (RoLoRA, Chen et
+    al. 2025, arXiv 2502.01755). The document does not name `alternate` when it is false.
+    """
+
+    rank: Annotated[int, Field(ge=1, le=1024)]
+    alpha: Annotated[int, Field(ge=1, le=4096)]
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    train_a: bool
+    alternate: bool = False
+
+    @model_validator(mode="after")
+    def _alternates_both(self) -> Self:
+        if self.alternate and not self.train_a:
+            raise ValueError("lora.alternate trains A in even rounds: set lora.train_a true")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _no_alternation_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if not self.alternate:
+            document.pop("alternate", None)
+        return document
+
+
+class PrivacyParameters(_Agreed):
+    """Differentially private training of a round (DP-SGD, Abadi et al. 2016, arXiv 1607.00133).
+
+    The gradient of each question-answer pair is clipped to the L2 norm `max_grad_norm`; Gaussian noise
+    of standard deviation `noise_multiplier` x `max_grad_norm` is added to their sum. In place of a
+    noise multiplier, `target_epsilon` with the number of `rounds` that it must last for at full
+    effort: each organization then finds its own multiplier and refuses a round that would exceed the
+    target. `delta` is the probability that the guarantee fails; it belongs below one over the number
+    of pairs. `on_chain`: whether an organization publishes its epsilon and delta.
+    """
+
+    max_grad_norm: Annotated[float, Field(gt=0, le=2**20)]
+    noise_multiplier: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    target_epsilon: Annotated[float, Field(gt=0, le=1e3)] | None = None
+    rounds: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    accountant: Literal["prv", "rdp"] = "prv"
+    on_chain: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_to_say_how_much(self) -> Self:
+        if (self.noise_multiplier is None) == (self.target_epsilon is None):
+            raise ValueError("privacy needs noise_multiplier or target_epsilon, and not both")
+        if (self.target_epsilon is None) != (self.rounds is None):
+            raise ValueError(
+                "privacy.rounds says how many rounds target_epsilon is for: set both or neither"
+            )
+        return self
+
+
+class TrainingParameters(_Agreed):
+    """Local training of one round at full effort. `max_length` is in tokens.
+
+    `rule`: what a node adds to its steps (adapters.agreed). The document names neither `privacy` nor
+    `rule` when there is none.
+    """
+
+    steps_per_round: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    max_length: Annotated[int, Field(ge=8)]
+    privacy: PrivacyParameters | None = None
+    rule: ClientRule | None = None
+
+    @model_serializer(mode="wrap")
+    def _nothing_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        for name in ("privacy", "rule"):
+            if getattr(self, name) is None:
+                document.pop(name, None)
+        return document
+
+
+class ConsortiumParameters(_Agreed):
+    """The document whose SHA-256 the contract holds.
+
+    `clip_norm` bounds the L2 norm of one delta, in parameter units; `fraction_bits` is the
+    fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
+    model, so that a delta can be checked without it. `max_rounds` and `max_members` bound what an
+    adapter may sum, and so what its digest binds (adapters.security); `hiding` adds noise to every
+    delta so that its digest tells nothing (adapters.hiding). `server` makes the served adapter of the
+    round aggregates (adapters.optimizers); the document does not name it when it is plain FedAvg.
+    `selection`: which of a round's updates the aggregator sums (adapters.agreed); all that are right
+    when the document does not name it. `post_fisher`: whether each organization posts the diagonal
+    Fisher of its data with its update, in a shared layout; not named when it is false.
+    """
+
+    format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    base_model_id: Sha256Hex
+    coupling: Coupling
+    layout: Layout
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    lora: LoraParameters
+    training: TrainingParameters
+    fraction_bits: Annotated[int, Field(ge=8, le=24)]
+    clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
+    max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
+    max_rounds: Annotated[int, Field(ge=1, le=2**20)] = 256
+    max_members: Annotated[int, Field(ge=1, le=128)] = 64
+    hiding: bool = False
+    server: ServerOptimizer = FedAvg()
+    selection: Selection | None = None
+    post_fisher: bool = False
+    shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _coupling_fits_layout(self) -> Self:
+        wanted = {"isolated": "blocks", "federated": "shared"}[self.coupling]
+        if self.layout != wanted:
+            raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
+        if self.lora.alternate and self.layout != "shared":
+            raise ValueError("lora.alternate is for layout 'shared': in blocks nothing is averaged")
+        if isinstance(self.training.rule, ScaffoldRule) and self.layout != "shared":
+            raise ValueError(
+                "training.rule scaffold is for layout 'shared': in blocks nobody drifts from anybody"
+            )
+        if self.selection is not None and self.layout != "shared":
+            raise ValueError("selection is for layout 'shared': in blocks updates are not compared")
+        if self.post_fisher and self.layout != "shared":
+            raise ValueError(
+                "post_fisher is for layout 'shared': a block is trained on one's own data"
+            )
+        if self.post_fisher and self.training.privacy is not None:
+            raise ValueError(
+                "post_fisher with training.privacy: a Fisher is not differentially private"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _digest_binds(self) -> Self:
+        try:
+            check_budget(self.adapter_norm_bound)
+        except DigestBudgetExceeded as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain_choices_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.server == FedAvg():
+            document.pop("server", None)
+        if self.selection is None:
+            document.pop("selection", None)
+        if not self.post_fisher:
+            document.pop("post_fisher", None)
+        return document
+
+    def canonical_bytes(self) -> bytes:
+        """The one encoding that is hashed: JSON, keys sorted, no spaces, ASCII."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
+        ).encode("ascii")
+
+    @property
+    def id(self) -> str:
+        return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+    @property
+    def adapter_norm_bound(self) -> float:
+        """What `l2_norm` of an adapter's integers, noise included, may be for its digest to bind.
+
+        Whoever takes an adapter for the one with a digest checks this first.
+        """
+        return adapter_norm_bound(
+            clip_norm=self.clip_norm,
+            fraction_bits=self.fraction_bits,
+            layout=self.layout,
+            max_rounds=self.max_rounds,
+            max_members=self.max_members,
+            hiding=self.hiding,
+        )
+
+    def delta_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors of a delta, by bare name: B always, A unless it is frozen, noise if hiding."""
+        shapes = {
+            name: shape
+            for name, shape in self.shapes.items()
+            if self.lora.train_a or name.endswith(".lora_B")
+        }
+        if self.hiding:
+            shapes[HIDING] = HIDING_SHAPE
+        return dict(sorted(shapes.items()))
+
+    def frozen_in(self, round_id: int) -> frozenset[str]:
+        """Bare names of the tensors of a delta that must be zero in a round."""
+        if not self.lora.alternate:
+            return frozenset()
+        still = ".lora_A" if round_id % 2 else ".lora_B"
+        return frozenset(name for name in self.shapes if name.endswith(still))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Raises ConfigError when the document is not valid or not in its canonical encoding."""
+        try:
+            parameters = cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ConfigError(f"consortium parameters: {where}: {first['msg']}") from error
+        if parameters.canonical_bytes() != data:
+            raise ConfigError(
+                "consortium parameters are not in canonical form (sorted keys, no spaces); "
+                "write them with ConsortiumParameters.canonical_bytes()"
+            )
+        return parameters

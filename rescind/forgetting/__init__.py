@@ -1,0 +1,1 @@
+"""Measuring what a model has forgotten: metrics, attacks and the replay oracle."""

@@ -1,0 +1,21 @@
+"""What an attack refuses."""
+
+from __future__ import annotations
+
+from rescind.core.errors import ConfigError, DataError, TrainingError
+
+
+class UnknownAttack(ConfigError):
+    code = "attack-unknown"
+
+
+class AttackSetting(ConfigError):
+    code = "attack-setting"
+
+
+class AttackInput(DataError):
+    code = "attack-input"
+
+
+class ScoresNotFinite(TrainingError):
+    code = "attack-not-finite"

@@ -1,0 +1,218 @@
+"""How fast forgotten knowledge comes back when the adapter is trained a little more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core import ConsortiumParameters, FloatTensors
+from rescind.forgetting.attacks.errors import AttackInput, AttackSetting
+from rescind.forgetting.attacks.measures import Measure, measure
+from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.served import (
+    Served,
+    intact,
+    loaded,
+    scratch_adapter,
+)
+from rescind.training.data import Example
+from rescind.training.engine.train import Progress, choose, train_round
+from rescind.training.model.lora import LoraModel
+
+_TRAINED = "round"
+
+
+@dataclass(frozen=True)
+class RelearnSettings:
+    """`share` of the forget set is trained on for `steps`; every `every` steps it is measured.
+
+    `reach`: share of the original's score that counts as its level. `learning_rate`: None for that
+    of the consortium.
+    """
+
+    share: float = 0.2
+    steps: int = 20
+    every: int = 2
+    reach: float = 0.95
+    learning_rate: float | None = None
+    measure: str = "probability"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or not 0 < self.reach <= 1:
+            raise AttackSetting(f"share {self.share} and reach {self.reach} must be in (0, 1]")
+        if self.steps < 1 or self.every < 1:
+            raise AttackSetting(f"steps {self.steps} and every {self.every} must be at least 1")
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
+            raise AttackSetting(f"learning rate {self.learning_rate} must be in (0, 1]")
+        measure(self.measure)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores after each number of steps, mean over the whole forget set and over `rest`, the items
+    that were not trained on (None without any); `values`: of each item after the last step.
+
+    `steps_to_level`: first of `steps` at which the whole set is at the original's level, None if
+    none is, or without an original.
+    """
+
+    steps: tuple[int, ...]
+    forget: tuple[float, ...]
+    rest: tuple[float, ...] | None
+    values: tuple[float, ...]
+    steps_to_level: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relearning(Result):
+    """`value`: recovery (m_relearned - m_unlearned) / (m_original - m_unlearned) of the items that
+    were not trained on, or of the whole forget set when all were, at the best number of steps: the
+    attacker chooses when to stop. Items that come back without being taught again were never gone.
+
+    `recovery_last`: the same after the last step. `recovery_all`: of the whole forget set, at best.
+    `original`, `original_rest`: mean scores of the original.
+    `trained_on`: the forget set's questions that were trained on; none when it was benign text.
+    """
+
+    recovery_last: float | None
+    recovery_all: float | None
+    original: float | None
+    original_rest: float | None
+    trained_on: tuple[str, ...]
+    examples: int
+    curve: Curve
+    replay_curve: Curve | None
+    settings: RelearnSettings
+
+
+@dataclass(frozen=True)
+class _Run:
+    model: LoraModel
+    parameters: ConsortiumParameters
+    forget: Sequence[Example]
+    rest: NDArray[np.bool_]
+    settings: RelearnSettings
+    seed: int
+    taught: Sequence[Example]
+
+
+def relearning(
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    unlearned: FloatTensors,
+    forget: Sequence[Example],
+    *,
+    original: FloatTensors | None = None,
+    replay: FloatTensors | None = None,
+    benign: Sequence[Example] | None = None,
+    settings: RelearnSettings | None = None,
+    seed: int = 0,
+) -> Relearning:
+    """Train a copy of one block on a seeded choice of the forget set, or on `benign` related pairs.
+
+    All of the block's LoRA tensors by bare name. A `replay` trained in the same way tells what is
+    learned anew. Source: recovery and sample shares of 5 to 20% as in OFFSIDE (its relearn.py).
+    Raises AttackInput for an empty set, TrainingError when training diverges.
+    """
+    settings = settings or RelearnSettings()
+    if not forget or (benign is not None and not benign):
+        raise AttackInput(
+            "relearning needs pairs to relearn: the forget or the benign set is empty"
+        )
+    taught = list(benign) if benign is not None else choose(forget, settings.share, seed)
+    rest = np.array([example not in set(taught) for example in forget])
+    run = _Run(model, parameters, forget, rest, settings, seed, taught)
+    level = _score_of(run, original) if original is not None else None
+    curve = _curve(run, unlearned, level)
+    again = _curve(run, replay, level) if replay is not None else None
+    whole = float(level.mean()) if level is not None else None
+    of_rest = float(level[rest].mean()) if level is not None and rest.any() else None
+    level_of = _Level(whole, of_rest)
+    return Relearning(
+        attack="relearning" if benign is None else "benign_relearning",
+        value=level_of.recovery(curve, max),
+        replay_value=level_of.recovery(again, max) if again else None,
+        recovery_last=level_of.recovery(curve, _last),
+        recovery_all=recovery(max(curve.forget), curve.forget[0], whole),
+        original=whole,
+        original_rest=of_rest,
+        trained_on=tuple(e.question for e in forget if e in set(taught)),
+        examples=len(taught),
+        curve=curve,
+        replay_curve=again,
+        settings=settings,
+    )
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Mean scores of the original."""
+
+    whole: float | None
+    rest: float | None
+
+    def recovery(self, curve: Curve, reached: Callable[[tuple[float, ...]], float]) -> float | None:
+        """Of the rest, or of the whole set without one."""
+        if curve.rest is None:
+            return recovery(reached(curve.forget), curve.forget[0], self.whole)
+        return recovery(reached(curve.rest), curve.rest[0], self.rest)
+
+
+def _last(scores: tuple[float, ...]) -> float:
+    return scores[-1]
+
+
+def _score_of(run: _Run, tensors: FloatTensors) -> NDArray[np.float64]:
+    with loaded(run.model, tensors, max_length=run.parameters.training.max_length) as served:
+        return _measure(run)(served, run.forget)
+
+
+def _measure(run: _Run) -> Measure:
+    return measure(run.settings.measure)
+
+
+def _curve(run: _Run, start: FloatTensors, level: NDArray[np.float64] | None) -> Curve:
+    scores = {0: _score_of(run, start)}
+    with _trained_copy(run) as served:
+
+        def look(progress: Progress) -> None:
+            if progress.step % run.settings.every == 0 or progress.step == progress.steps:
+                scores[progress.step] = _measure(run)(served, run.forget)
+
+        train_round(
+            run.model,
+            _attackers(run),
+            start,
+            run.taught,
+            steps=run.settings.steps,
+            seed=run.seed,
+            progress=look,
+        )
+    enough = run.settings.reach * float(level.mean()) if level is not None else np.inf
+    return Curve(
+        steps=tuple(scores),
+        forget=tuple(float(values.mean()) for values in scores.values()),
+        rest=tuple(float(v[run.rest].mean()) for v in scores.values()) if run.rest.any() else None,
+        values=tuple(float(one) for one in scores[run.settings.steps]),
+        steps_to_level=next((s for s, values in scores.items() if values.mean() >= enough), None),
+    )
+
+
+@contextmanager
+def _trained_copy(run: _Run) -> Iterator[Served]:
+    length = run.parameters.training.max_length
+    with intact(Served(run.model, None, length)), scratch_adapter(run.model, _TRAINED):
+        yield Served(run.model, _TRAINED, length)
+
+
+def _attackers(run: _Run) -> ConsortiumParameters:
+    """The consortium's training at the attacker's rate. Nobody makes an attacker train privately."""
+    changes: dict[str, object] = {"privacy": None}
+    if run.settings.learning_rate is not None:
+        changes["learning_rate"] = run.settings.learning_rate
+    training = run.parameters.training.model_copy(update=changes)
+    return run.parameters.model_copy(update={"training": training})

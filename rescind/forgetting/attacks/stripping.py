@@ -1,0 +1,110 @@
+"""Serving a model without the delta that made it forget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core import FloatTensors
+from rescind.forgetting.attacks.errors import AttackInput
+from rescind.forgetting.attacks.measures import measure
+from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.served import loaded
+from rescind.training.data import Example
+from rescind.training.model.lora import LoraModel
+
+Update = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stripping(Result):
+    """`value`: mean score of the forget set with every counter-delta left out.
+
+    `served`: with all terms. `without`: with one counter-delta left out, by its name. `recovery`:
+    (m_stripped - m_served) / (m_original - m_served). `values`, `served_values`: of each item.
+    """
+
+    served: float
+    without: Mapping[str, float]
+    original: float | None
+    recovery: float | None
+    values: tuple[float, ...]
+    served_values: tuple[float, ...]
+    measure: str
+
+
+def stripping(
+    model: LoraModel,
+    contributions: FloatTensors,
+    counters: Mapping[str, Update],
+    forget: Sequence[Example],
+    *,
+    max_length: int,
+    original: FloatTensors | None = None,
+    replay: FloatTensors | None = None,
+    by: str = "rouge",
+) -> Stripping:
+    """`contributions`: all of a block's tensors without its counter-deltas, its start and its other
+    terms summed; `counters`: what each counter-delta adds to some of them, in parameter units.
+
+    It works for one who holds the counter-delta apart from what it counters: serve and hand out the
+    sum. A `replay` has no counter-delta, so its figure is that of the replay as it is. Raises
+    AttackInput for a term that does not fit, an empty forget set or no counter-delta.
+    """
+    if not forget or not counters:
+        raise AttackInput(
+            "stripping needs a forget set and a counter-delta to leave out: one is empty"
+        )
+    names = list(counters)
+    served = _scores(model, add(contributions, counters), forget, max_length, by)
+    stripped = _scores(model, contributions, forget, max_length, by)
+    without = {
+        name: _scores(
+            model,
+            add(contributions, {other: counters[other] for other in names if other != name}),
+            forget,
+            max_length,
+            by,
+        )
+        for name in names
+    }
+    whole = _scores(model, original, forget, max_length, by) if original is not None else None
+    again = _scores(model, replay, forget, max_length, by) if replay is not None else None
+    level = float(whole.mean()) if whole is not None else None
+    return Stripping(
+        attack="stripping",
+        value=float(stripped.mean()),
+        replay_value=float(again.mean()) if again is not None else None,
+        served=float(served.mean()),
+        without={name: float(values.mean()) for name, values in without.items()},
+        original=level,
+        recovery=recovery(float(stripped.mean()), float(served.mean()), level),
+        values=tuple(float(one) for one in stripped),
+        served_values=tuple(float(one) for one in served),
+        measure=by,
+    )
+
+
+def add(tensors: FloatTensors, terms: Mapping[str, Update]) -> dict[str, NDArray[np.float32]]:
+    """The tensors with every term added, in float64 and rounded once. Raises AttackInput."""
+    total = {name: value.astype(np.float64) for name, value in tensors.items()}
+    for term, update in terms.items():
+        for name, value in update.items():
+            if name not in total or total[name].shape != value.shape:
+                raise AttackInput(
+                    f"term {term!r} has a tensor {name!r} of shape {value.shape} for which the block "
+                    "has no place: give the terms of this block by bare name"
+                )
+            total[name] = total[name] + value
+    return {name: value.astype(np.float32) for name, value in total.items()}
+
+
+def _scores(
+    model: LoraModel, tensors: FloatTensors, forget: Sequence[Example], max_length: int, by: str
+) -> NDArray[np.float64]:
+    with loaded(model, tensors, max_length=max_length) as served:
+        return measure(by)(served, forget)

@@ -1,0 +1,88 @@
+"""A choice of attacks on one scene, with seeds, as one report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rescind.forgetting.attacks.errors import AttackInput, AttackSetting, UnknownAttack
+from rescind.forgetting.attacks.scene import Attack, Scene, SuiteSettings
+
+FORMAT = "rescind.attacks/1"
+
+
+def run_suite(
+    attacks: Mapping[str, Attack],
+    scene: Scene,
+    names: Sequence[str] | None,
+    seeds: Sequence[int],
+    settings: SuiteSettings,
+) -> dict[str, Any]:
+    """See unlearning.attacks.attack_suite."""
+    if not seeds:
+        raise AttackSetting("no seed: give at least one")
+    chosen, skipped = _choose(attacks, scene, names)
+    return {
+        "format": FORMAT,
+        "counts": {
+            "forget": len(scene.forget),
+            "unseen": len(scene.unseen),
+            "retain": len(scene.retain),
+            "benign": len(scene.benign),
+        },
+        "has": {"original": scene.original is not None, "replay": scene.replay is not None},
+        "seeds": [int(seed) for seed in seeds],
+        "attacks": {one.name: _report(one, scene, settings, seeds) for one in chosen},
+        "skipped": skipped,
+    }
+
+
+def _choose(
+    attacks: Mapping[str, Attack], scene: Scene, names: Sequence[str] | None
+) -> tuple[list[Attack], dict[str, str]]:
+    unknown = [name for name in names or () if name not in attacks]
+    if unknown:
+        raise UnknownAttack(f"no attack {unknown[0]!r}: choose among {', '.join(attacks)}")
+    wanted = list(attacks) if names is None else list(dict.fromkeys(names))
+    lacks = {name: scene.lacks(attacks[name].needs) for name in wanted}
+    if names is not None:
+        for name, missing in lacks.items():
+            if missing:
+                raise AttackInput(
+                    f"attack {name!r} needs {', '.join(missing)}: put it into the scene or leave the "
+                    "attack out"
+                )
+    skipped = {name: f"needs {', '.join(missing)}" for name, missing in lacks.items() if missing}
+    return [attacks[name] for name in wanted if not lacks[name]], skipped
+
+
+def _report(
+    attack: Attack, scene: Scene, settings: SuiteSettings, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Figures as the mean over the runs; an attack that no seed changes is run once."""
+    began = time.monotonic()
+    used = list(seeds) if attack.seeded else [seeds[0]]
+    results = [attack.run(scene, settings, seed) for seed in used]
+    values = [result.value for result in results]
+    known = [value for value in values if value is not None]
+    return {
+        "orientation": attack.orientation,
+        "source": attack.source,
+        "value": _mean(values),
+        "deviation": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "replay_value": _mean([result.replay_value for result in results]),
+        "gap": _mean([result.gap for result in results]),
+        "seconds": time.monotonic() - began,
+        "runs": [
+            {**result.to_dict(), "seed": int(seed) if attack.seeded else None}
+            for seed, result in zip(used, results, strict=True)
+        ],
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None

@@ -1,0 +1,207 @@
+"""TOFU's evaluation (arXiv 2401.06121): what it records of each question, and the figures made of it.
+
+The same record comes from a live model (`live.evaluate_tofu`) and from a log file (`tofu_log`), so
+the same code makes the figures of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rescind.forgetting.metrics.comparison import CONFIDENCE, RESAMPLES
+from rescind.forgetting.metrics.likelihood import (
+    normalized_probability,
+    probability,
+    truth_ratio_forget,
+    truth_ratio_other,
+    truth_ratios,
+)
+from rescind.forgetting.metrics.quality import forget_quality, harmonic_mean, model_utility
+from rescind.forgetting.metrics.values import (
+    AGGREGATES,
+    Floats,
+    Measured,
+    MetricInput,
+    loss_rows,
+    losses,
+    of_items,
+    same_length,
+    shares,
+)
+
+FORGET = "forget"
+RETAIN = "retain"
+REAL_AUTHORS = "real_authors"
+WORLD_FACTS = "world_facts"
+UTILITY_SETS = (RETAIN, REAL_AUTHORS, WORLD_FACTS)
+SETS = (*UTILITY_SETS, FORGET)
+_WITH_OPTIONS = (REAL_AUTHORS, WORLD_FACTS)
+
+
+@dataclass(frozen=True)
+class TofuSet:
+    """What one model makes of one set of questions; everything has one entry for each question.
+
+    `ids`: the questions' keys. `answer_losses`, `paraphrase_losses`, `wrong_losses`: nats a token of
+    the answer, of the paraphrased answer, of each wrong answer. `rouge_l`: ROUGE-L recall of the
+    greedy answer. Where known: `rouge_1`; `texts` = (question, greedy answer, right answer);
+    `answer_tokens`, `paraphrase_tokens`, `wrong_tokens`: how many tokens each loss is the mean of.
+
+    Raises MetricInput when the counts differ or a value cannot be right.
+    """
+
+    ids: tuple[str, ...]
+    answer_losses: tuple[float, ...]
+    paraphrase_losses: tuple[float, ...]
+    wrong_losses: tuple[tuple[float, ...], ...]
+    rouge_l: tuple[float, ...]
+    rouge_1: tuple[float, ...] | None = None
+    texts: tuple[tuple[str, str, str], ...] | None = None
+    answer_tokens: tuple[int, ...] | None = None
+    paraphrase_tokens: tuple[int, ...] | None = None
+    wrong_tokens: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        every = {name: value for name, value in vars(self).items() if value is not None}
+        same_length(**{name: len(value) for name, value in every.items()})
+        losses("answer_losses", self.answer_losses)
+        losses("paraphrase_losses", self.paraphrase_losses)
+        loss_rows("wrong_losses", self.wrong_losses)
+        shares("rouge_l", self.rouge_l)
+
+
+@dataclass(frozen=True)
+class TofuRecord:
+    """`sets`: by name, some or all of SETS."""
+
+    sets: Mapping[str, TofuSet]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.sets) - set(SETS))
+        if unknown:
+            raise MetricInput(f"{unknown[0]!r} is no set of TOFU: they are {', '.join(SETS)}")
+
+    def of(self, name: str) -> TofuSet:
+        """Raises MetricInput for a set that was not evaluated."""
+        if name not in self.sets:
+            held = ", ".join(self.sets) or "nothing"
+            raise MetricInput(f"the record lacks the set {name!r}; it holds {held}")
+        return self.sets[name]
+
+
+def tofu_scores(record: TofuRecord, name: str) -> dict[str, Measured]:
+    """Probability (normalised where the wrong answers are options), ROUGE-L recall and truth ratio of
+    one set, by the names that they have in METRICS."""
+    found = record.of(name)
+    chance = (
+        normalized_probability(found.answer_losses, found.wrong_losses)
+        if name in _WITH_OPTIONS
+        else probability(found.answer_losses)
+    )
+    ratio = truth_ratio_forget if name == FORGET else truth_ratio_other
+    scores = (
+        chance,
+        of_items("rouge_l_recall", shares("rouge_l", found.rouge_l)),
+        ratio(found.paraphrase_losses, found.wrong_losses),
+    )
+    return {score.metric: score for score in scores}
+
+
+def tofu_utility(record: TofuRecord) -> Measured:
+    """Model utility over retain set, real authors and world facts; items are the nine figures."""
+    return model_utility(
+        {
+            f"{name} {metric}": score.value
+            for name in UTILITY_SETS
+            for metric, score in tofu_scores(record, name).items()
+        }
+    )
+
+
+def tofu_forget_quality(record: TofuRecord, retrained: TofuRecord) -> Measured:
+    """Forget quality of a model against one that never saw the forget set.
+
+    Raises MetricInput when the two were not asked the same questions: the test would compare the
+    questions, not the models.
+    """
+    ours, theirs = record.of(FORGET), retrained.of(FORGET)
+    _same_questions(FORGET, ours, theirs)
+    return forget_quality(
+        truth_ratios(ours.paraphrase_losses, ours.wrong_losses),
+        truth_ratios(theirs.paraphrase_losses, theirs.wrong_losses),
+    )
+
+
+def utility_gap(
+    record: TofuRecord,
+    replayed: TofuRecord,
+    *,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Measured:
+    """Model utility minus that of a replay, with a paired bootstrap over the questions of each set.
+
+    Details as of `gap_to_replay`; items are the differences of the nine figures. Raises MetricInput
+    when the two were not asked the same questions.
+    """
+    if not 0 < confidence < 1:
+        raise MetricInput(f"confidence {confidence} is not between 0 and 1")
+    rng = np.random.default_rng(seed)
+    ours, theirs = tofu_utility(record), tofu_utility(replayed)
+    columns: list[tuple[Floats, Floats]] = []
+    for name in UTILITY_SETS:
+        _same_questions(name, record.of(name), replayed.of(name))
+        count = len(record.of(name).ids)
+        draws = rng.integers(0, count, (resamples, count))
+        pairs = zip(
+            tofu_scores(record, name).values(), tofu_scores(replayed, name).values(), strict=True
+        )
+        columns += [(_resampled(one, draws), _resampled(other, draws)) for one, other in pairs]
+    found, reference = (np.stack(side, axis=-1) for side in zip(*columns, strict=True))
+    gaps = harmonic_mean(found) - harmonic_mean(reference)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(gaps, [tail, 1 - tail])
+    details = {
+        "metric": ours.metric,
+        "found": ours.value,
+        "replayed": theirs.value,
+        "low": float(low),
+        "high": float(high),
+        "confidence": confidence,
+    }
+    items = tuple(a - b for a, b in zip(ours.items, theirs.items, strict=True))
+    return Measured("gap_to_replay", ours.value - theirs.value, items, details=details)
+
+
+def _resampled(score: Measured, draws: ArrayLike) -> Floats:
+    items = np.array(score.items)[np.asarray(draws)]
+    return AGGREGATES[score.aggregate or "mean"](items)
+
+
+def _same_questions(name: str, ours: TofuSet, theirs: TofuSet) -> None:
+    if len(ours.ids) != len(theirs.ids):
+        raise MetricInput(
+            f"the {name} sets differ: {len(ours.ids)} questions and {len(theirs.ids)}: both models "
+            "must be asked the same"
+        )
+    if set(ours.ids) != set(theirs.ids):
+        odd = sorted(set(ours.ids) ^ set(theirs.ids))[0]
+        raise MetricInput(f"the {name} sets differ: question {odd!r} is in one of them only")
+    if ours.texts is None or theirs.texts is None:
+        return
+    other = dict(zip(theirs.ids, _answers(theirs.texts), strict=True))
+    for key, answer in zip(ours.ids, _answers(ours.texts), strict=True):
+        if answer != other[key]:
+            raise MetricInput(
+                f"the {name} sets differ: the right answer to question {key!r} is "
+                f"{answer[:60]!r} in one and {other[key][:60]!r} in the other"
+            )
+
+
+def _answers(texts: Sequence[tuple[str, str, str]]) -> list[str]:
+    return [" ".join(right.split()) for _, _, right in texts]

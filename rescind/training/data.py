@@ -1,0 +1,62 @@
+"""Question-answer pairs: reading them, and the text that a model sees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rescind.core.errors import DataError
+from rescind.core.json_lines import demand_text, json_lines
+
+_KEYS = ("question", "answer", "subject")
+
+
+@dataclass(frozen=True)
+class Example:
+    """`subject` names whose data this is; a withdrawal may be for one subject."""
+
+    question: str
+    answer: str
+    subject: str
+
+
+def read_examples(path: Path) -> list[Example]:
+    """One JSON object a line: question, answer, subject. Raises DataError with file and line."""
+    examples = [_parse(row, where) for where, row in json_lines(path)]
+    if not examples:
+        raise DataError(f"{path}: holds no question-answer pair")
+    return examples
+
+
+def _parse(row: dict[str, Any], where: str) -> Example:
+    example = Example(*(demand_text(row, key, where, DataError) for key in _KEYS))
+    unknown = sorted(set(row) - set(_KEYS))
+    if unknown:
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; a row has {', '.join(_KEYS)}")
+    return example
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    lines = (
+        json.dumps({"question": e.question, "answer": e.answer, "subject": e.subject})
+        for e in examples
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def prompt(question: str) -> str:
+    return f"Question: {question.strip()}\nAnswer:"
+
+
+def completion(answer: str) -> str:
+    """What follows the prompt, before the end-of-text token."""
+    return f" {answer.strip()}"
+
+
+def normalize(text: str) -> str:
+    """Two answers are equal when they are equal after this: case and white space are folded."""
+    return " ".join(text.casefold().split())

@@ -1,0 +1,309 @@
+"""One round trained by several processes of one organization: torchrun starts them, accelerate joins
+them. A process computes its share of a step's micro-batches; their gradients are added in the order of
+the micro-batches whoever computed them, so with a `micro_batch` set the sum is that of one process.
+
+    torchrun --nproc-per-node 2 -m rescind.training.engine.distributed JOB.json
+    accelerate launch --multi_gpu --module rescind.training.engine.distributed JOB.json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.numpy import load_file, save_file
+
+from rescind.core import ConsortiumParameters, FloatTensors
+from rescind.core.errors import ConfigError, RescindError, TrainingError
+from rescind.training.data import Example, read_examples, write_examples
+from rescind.training.engine.checkpoint import Checkpoint, fingerprint
+from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent
+from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.train import Progress, TrainResult, train_round
+from rescind.training.engine.workers import Alone, Workers
+from rescind.training.model.base import Base, Dtype, load_base
+from rescind.training.model.lora import LoraModel
+
+_FAILED = "round failed: "
+_RESULT, _TENSORS = "result.json", "tensors.safetensors"
+
+
+class WorkerFailed(TrainingError):
+    """The processes of a round ended without a result."""
+
+    code = "worker-failed"
+
+
+class Job(BaseModel):
+    """The JSON file of a round. Paths are relative to it. `secret_file` holds the 32 bytes of a private
+    run; `spent` is PrivacySpent as JSON. `checkpoint_every` 0 is no checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: Path
+    parameters: Path
+    start: Path
+    examples: Path
+    out: Path
+    steps: Annotated[int, Field(ge=1)]
+    seed: Annotated[int, Field(ge=0)]
+    device: str = "auto"
+    dtype: Dtype = "float32"
+    threads: Annotated[int, Field(ge=1)] = 1
+    settings: dict[str, Any] = {}
+    checkpoint: Path | None = None
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    secret_file: Path | None = None
+    spent: dict[str, Any] | None = None
+    extra_noise: Annotated[float, Field(ge=0)] = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Raises ConfigError when the file is not a job."""
+        try:
+            job = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"job {path} cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ConfigError(f"job {path}: {where}: {first['msg']}") from error
+        names = ("base", "parameters", "start", "examples", "out", "checkpoint", "secret_file")
+        found = {name: getattr(job, name) for name in names}
+        return job.model_copy(
+            update={n: path.parent / value for n, value in found.items() if value is not None}
+        )
+
+
+class Team:
+    """The processes that torchrun or accelerate has started, joined by accelerate."""
+
+    def __init__(self, device: str) -> None:
+        from accelerate import PartialState
+
+        self._state: Any = PartialState(cpu=device == "cpu")
+
+    @property
+    def rank(self) -> int:
+        return int(self._state.process_index)
+
+    @property
+    def size(self) -> int:
+        return int(self._state.num_processes)
+
+    @property
+    def device(self) -> str:
+        return str(self._state.device)
+
+    def gather(self, tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+        from accelerate.utils import gather
+
+        flat = torch.cat([tensor.detach().float().reshape(-1) for tensor in tensors])
+        rows: torch.Tensor = gather(flat[None]) if self.size > 1 else flat[None]
+        return [_unflatten(row, tensors) for row in rows]
+
+    def close(self) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def _unflatten(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    pieces = torch.split(row, [tensor.numel() for tensor in like])
+    return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+
+
+def run_job(
+    job: Job, workers: Workers, device: str, progress: Callable[[Progress], None] | None = None
+) -> TrainResult:
+    """The round of a job, on this process's share. Raises TrainingError when the processes end with
+    different tensors, which they can only on hardware that computes differently."""
+    torch.set_num_threads(job.threads)
+    parameters = ConsortiumParameters.parse(job.parameters.read_bytes())
+    base = load_base(job.base, parameters.base_model_id, device, job.dtype)
+    checkpoint = None
+    if job.checkpoint is not None and job.checkpoint_every:
+        checkpoint = Checkpoint(job.checkpoint, job.checkpoint_every)
+    result = train_round(
+        LoraModel(base, parameters.lora),
+        parameters,
+        load_file(job.start),
+        read_examples(job.examples),
+        steps=job.steps,
+        seed=job.seed,
+        progress=progress,
+        checkpoint=checkpoint,
+        settings=EngineSettings(**job.settings),
+        spent=PrivacySpent.from_dict(job.spent) if job.spent else None,
+        secret=_secret(job),
+        extra_noise=job.extra_noise,
+        workers=workers,
+    )
+    _all_alike(result, workers, base.device)
+    return result
+
+
+def _secret(job: Job) -> bytes | None:
+    if job.secret_file is None:
+        return None
+    secret = job.secret_file.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise ConfigError(f"{job.secret_file} has {len(secret)} bytes: a secret has {SECRET_BYTES}")
+    return secret
+
+
+def _all_alike(result: TrainResult, workers: Workers, device: torch.device) -> None:
+    mine = bytes.fromhex(fingerprint(result.tensors))
+    told = torch.tensor(list(mine), dtype=torch.float32, device=device)
+    if any(not torch.equal(other, told) for [other] in workers.gather([told])):
+        raise TrainingError(
+            "the processes of this round ended with different tensors: run them on equal devices"
+        )
+
+
+def write_result(out: Path, result: TrainResult) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(result.tensors, out / _TENSORS)
+    document = {**asdict(result), "privacy": None, "tensors": None}
+    if result.privacy is not None:
+        document["privacy"] = result.privacy.to_dict()
+    (out / _RESULT).write_text(json.dumps(document), encoding="utf-8")
+
+
+def read_result(out: Path) -> TrainResult:
+    document = json.loads((out / _RESULT).read_text(encoding="utf-8"))
+    privacy = document.pop("privacy")
+    document["tensors"] = dict(load_file(out / _TENSORS))
+    document["losses"] = tuple(document["losses"])
+    return TrainResult(
+        **document, privacy=PrivacySpent.from_dict(privacy) if privacy is not None else None
+    )
+
+
+def train_in_processes(
+    base: Base,
+    parameters: ConsortiumParameters,
+    start: FloatTensors,
+    examples: Sequence[Example],
+    *,
+    processes: int,
+    steps: int,
+    seed: int,
+    progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+    settings: EngineSettings | None = None,
+    spent: PrivacySpent | None = None,
+    secret: bytes | None = None,
+    extra_noise: float = 0.0,
+    dtype: Dtype = "float32",
+) -> TrainResult:
+    """As train_round, in `processes` new ones on this machine: a GPU each, or the CPU.
+
+    An error of `progress` ends the processes. Raises WorkerFailed with their last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="rescind-round-") as folder:
+        path = Path(folder)
+        (path / "parameters.json").write_bytes(parameters.canonical_bytes())
+        save_file({name: value.copy() for name, value in start.items()}, path / "start.safetensors")
+        write_examples(path / "examples.jsonl", examples)
+        if secret is not None:
+            (path / "secret").write_bytes(secret)
+        job = Job(
+            base=base.folder.resolve(),
+            parameters=Path("parameters.json"),
+            start=Path("start.safetensors"),
+            examples=Path("examples.jsonl"),
+            out=Path("out"),
+            steps=steps,
+            seed=seed,
+            device="cpu" if base.device.type == "cpu" else "auto",
+            dtype=dtype,
+            threads=torch.get_num_threads(),
+            settings=(settings or EngineSettings()).to_dict(),
+            checkpoint=checkpoint.folder.resolve() if checkpoint else None,
+            checkpoint_every=checkpoint.every if checkpoint else 0,
+            secret_file=Path("secret") if secret is not None else None,
+            spent=spent.to_dict() if spent is not None else None,
+            extra_noise=extra_noise,
+        )
+        (path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+        _launch(path, processes, progress)
+        return read_result(path / "out")
+
+
+def _launch(folder: Path, processes: int, progress: Callable[[Progress], None] | None) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "rescind.training.engine.distributed"]
+    with (
+        (folder / "stderr").open("w+", encoding="utf-8") as words,
+        subprocess.Popen(
+            [*command, str(folder / "job.json")], stdout=subprocess.PIPE, stderr=words, text=True
+        ) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                told = _progress_of(line)
+                if told is not None and progress is not None:
+                    progress(told)
+        except BaseException:
+            child.terminate()
+            raise
+        if child.wait() != 0:
+            words.seek(0)
+            raise WorkerFailed(
+                f"training in {processes} processes ended with status {child.returncode}: "
+                f"{_reason(words.read().splitlines())}"
+            )
+
+
+def _reason(lines: Sequence[str]) -> str:
+    ours = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
+    others = [line.strip() for line in lines if re.match(r"\w*(\.\w+)*Error: ", line)]
+    return (ours or others or ["no reason was told"])[0][:1000]
+
+
+def _progress_of(line: str) -> Progress | None:
+    try:
+        document = json.loads(line)
+        return Progress(**document["progress"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def _tell(progress: Progress) -> None:
+    sys.stdout.write(json.dumps({"progress": asdict(progress)}) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m rescind.training.engine.distributed JOB.json`, alone or under torchrun or accelerate launch."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m rescind.training.engine.distributed JOB.json\n")
+        return 2
+    job = Job.read(Path(arguments[0]))
+    team = Team(job.device)
+    try:
+        device = team.device if team.size > 1 else job.device
+        workers: Workers = team if team.size > 1 else Alone()
+        result = run_job(job, workers, device, _tell if team.rank == 0 else None)
+        if team.rank == 0:
+            write_result(job.out, result)
+    except RescindError as error:
+        sys.stderr.write(f"{_FAILED}{error.code}: {error}\n")
+        return 1
+    finally:
+        team.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

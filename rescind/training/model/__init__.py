@@ -1,0 +1,1 @@
+"""Base models, LoRA models, their loading, export and digest."""

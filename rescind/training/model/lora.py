@@ -1,0 +1,120 @@
+"""LoRA tensors of a base model, by name: in and out of peft, several adapters on one base."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, get_peft_model
+
+from rescind.core import FloatTensors, LoraParameters
+from rescind.core.errors import TrainingError
+from rescind.training.model.base import Base
+
+Shapes = dict[str, tuple[int, ...]]
+_PREFIX = "base_model.model."
+_PROBE = "probe"
+
+
+def peft_config(lora: LoraParameters) -> LoraConfig:
+    targets = lora.target_modules
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what peft says about its own defaults (Conv1D layers, a renamed attribute)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class LoraModel:
+    """A base model with any number of named adapters, one or none of which is in use."""
+
+    def __init__(self, base: Base, lora: LoraParameters) -> None:
+        self.base = base
+        self.lora = lora
+        try:
+            with _quiet():
+                self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
+        except ValueError as error:
+            raise TrainingError(f"LoRA does not fit this base model: {error}") from error
+        self._peft.eval()
+        found = self._named(_PROBE)
+        self._only_plain_factors(found)
+        self.shapes: Shapes = {name: tuple(parameter.shape) for name, parameter in found.items()}
+
+    @property
+    def trainable(self) -> list[str]:
+        """Names that a delta holds: B always, A unless the consortium froze it."""
+        return [n for n in self.shapes if n.endswith(".lora_B") or self.lora.train_a]
+
+    def put(self, adapter: str, tensors: FloatTensors) -> None:
+        """Load `tensors` (all of `shapes`) under `adapter`, and check what is now in memory."""
+        if set(tensors) != set(self.shapes):
+            odd = sorted(set(tensors) ^ set(self.shapes))[:3]
+            raise TrainingError(f"adapter {adapter!r} does not fit the base model at {odd}")
+        if adapter not in self._peft.peft_config:
+            with _quiet():
+                self._peft.add_adapter(adapter, peft_config(self.lora))
+            self._peft.eval()
+        parameters = self._named(adapter)
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(torch.from_numpy(np.array(tensors[name], dtype=np.float32)))
+        loaded = self.get(adapter)
+        wrong = [n for n in tensors if not np.array_equal(loaded[n], tensors[n])]
+        if wrong:
+            raise TrainingError(
+                f"adapter {adapter!r} in memory differs from the one given: {wrong[0]}"
+            )
+
+    def get(self, adapter: str) -> dict[str, NDArray[np.float32]]:
+        return {
+            name: parameter.detach().cpu().numpy().astype(np.float32)
+            for name, parameter in self._named(adapter).items()
+        }
+
+    def parameters(self, adapter: str) -> dict[str, torch.nn.Parameter]:
+        return self._named(adapter)
+
+    def use(self, adapter: str | None) -> Any:
+        """The model with `adapter` active, or the bare base for None."""
+        if adapter is None:
+            self._peft.base_model.disable_adapter_layers()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(adapter)
+        return self._peft
+
+    def _only_plain_factors(self, found: dict[str, torch.nn.Parameter]) -> None:
+        """Raises TrainingError for a target whose LoRA is not a pair of matrices (an embedding)."""
+        known = {id(parameter) for parameter in found.values()}
+        for name, parameter in self._peft.named_parameters():
+            if _PROBE in name.split(".") and id(parameter) not in known:
+                raise TrainingError(
+                    f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B: name "
+                    "linear layers as target_modules, or 'all-linear'"
+                )
+
+    def _named(self, adapter: str) -> dict[str, torch.nn.Parameter]:
+        found: dict[str, torch.nn.Parameter] = {}
+        for name, parameter in self._peft.named_parameters():
+            for factor in ("lora_A", "lora_B"):
+                tail = f".{factor}.{adapter}.weight"
+                if name.endswith(tail):
+                    found[name.removeprefix(_PREFIX)[: -len(tail)] + f".{factor}"] = parameter
+        return dict(sorted(found.items()))

@@ -1,0 +1,89 @@
+"""The block under which the question is likeliest answers it, if it is likelier enough.
+
+A block that was trained on the question's subject finds the question far likelier than the base
+does. It costs one forward pass of the question for each block and one for the base, and holds nothing
+but the blocks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rescind.training.engine.batches import (
+    Encoded,
+    encode_prompt,
+    pad,
+    token_losses,
+)
+from rescind.training.model.base import Base
+from rescind.training.routers.router import Blocks, Choice, RouterMisfit
+
+MARGIN = 6.5
+"""Nats by which a block must find a whole question likelier than the base does."""
+
+SHARE = 0.25
+"""Least share of the base's surprise at the question that a block must take away. It keeps text
+that is like nothing anybody trained on with the base."""
+
+_BATCH = 64
+
+
+class LikelihoodRouter:
+    """Scores are gains: log-likelihood of the question under a block, less that without, in nats."""
+
+    name = "likelihood"
+
+    def __init__(self, *, margin: float = MARGIN, share: float = SHARE) -> None:
+        self.margin = margin
+        self.share = share
+        self._blocks: Blocks | None = None
+        self._held: tuple[str, ...] = ()
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        return self._held
+
+    def fit(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._held = tuple(sorted(blocks.blocks))
+
+    def drop(self, organization: str) -> None:
+        self._held = tuple(name for name in self._held if name != organization.lower())
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        return {}
+
+    def route(self, questions: Sequence[str]) -> list[Choice]:
+        blocks = self._blocks
+        if blocks is None:
+            raise RouterMisfit("the likelihood router has no blocks yet: call fit first")
+        if not self._held:
+            return [Choice(None, {}) for _ in questions]
+        alone = prompt_losses(blocks.base, blocks.network(None), questions)
+        losses = np.stack(
+            [prompt_losses(blocks.base, blocks.network(name), questions) for name in self._held]
+        )
+        gains = alone[None, :] - losses
+        return [self._choose(gains[:, place], alone[place]) for place in range(len(questions))]
+
+    def _choose(self, gains: NDArray[np.float64], alone: float) -> Choice:
+        best = int(np.argmax(gains))
+        needed = max(self.margin, self.share * alone)
+        scores = {name: float(gains[row]) for row, name in enumerate(self._held)}
+        return Choice(self._held[best] if gains[best] > needed else None, scores)
+
+
+@torch.inference_mode()
+def prompt_losses(base: Base, network: object, questions: Sequence[str]) -> NDArray[np.float64]:
+    """Negative log-likelihood of each whole prompt in nats, (questions,)."""
+    rows = [encode_prompt(base, question) for question in questions]
+    result: list[float] = []
+    for start in range(0, len(rows), _BATCH):
+        batch = [Encoded(row, len(row)) for row in rows[start : start + _BATCH]]
+        tokens, mask, labels = pad(base, batch, prompt_in_loss=True)
+        result += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
+    return np.array(result, dtype=np.float64)

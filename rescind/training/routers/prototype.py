@@ -1,0 +1,127 @@
+"""Nearest mean of what organizations ask, as the bare base model sees it.
+
+An organization posts the mean hidden state of its questions with its block. A question goes to the
+organization whose mean is the most alike by cosine. One forward pass, whatever the number of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core.errors import DataError
+from rescind.training.data import Example
+from rescind.training.model.base import Base
+from rescind.training.routers.hidden import mean_hidden
+from rescind.training.routers.router import Blocks, RouterMisfit
+from rescind.training.routers.scoring import FALSE_RATE, Scores, ScoringRouter
+
+LAYER = 0
+"""Hidden states after this layer. 0, the mean of the embeddings, was best with the shipped base model,
+where names tell organizations apart (docs/routers.md)."""
+
+
+def prototypes(
+    base: Base,
+    bare: Any,
+    examples: Sequence[Example],
+    *,
+    layer: int = LAYER,
+    per_subject: bool = False,
+) -> NDArray[np.float64]:
+    """What an organization posts: the mean over its questions, (1, width), or one mean for each of its
+    subjects, (subjects, width). `bare`: the base model without any block.
+
+    A mean for each subject tells questions apart far better, and tells everybody whose data it is.
+    Raises DataError without examples.
+    """
+    if not examples:
+        raise DataError("no examples to take the mean of: an organization posts what it trained on")
+    hidden = mean_hidden(base, bare, [e.question for e in examples], layer=layer)
+    if not per_subject:
+        return np.array(hidden.mean(axis=0, keepdims=True))
+    subjects = np.array([e.subject for e in examples])
+    return np.stack([hidden[subjects == who].mean(axis=0) for who in dict.fromkeys(subjects)])
+
+
+class PrototypeRouter(ScoringRouter):
+    """`posted`: what each organization posted, by address. `layer`: the one they took it after.
+
+    With a reference, hidden states are taken less its mean and whitened with its covariance, shrunk
+    (Ledoit and Wolf 2004): what all questions have in common does not count. The score is the cosine
+    with the nearest of an organization's means. `fit` raises RouterMisfit for a block whose organization
+    posted nothing, or a mean of another width.
+    """
+
+    name = "prototypes"
+
+    def __init__(
+        self,
+        posted: Mapping[str, NDArray[np.float64]],
+        reference: Sequence[str] = (),
+        *,
+        false_rate: float = FALSE_RATE,
+        layer: int = LAYER,
+    ) -> None:
+        super().__init__(reference, false_rate=false_rate)
+        self.layer = layer
+        self._held = {name.lower(): np.array(value) for name, value in posted.items()}
+        self._centre: NDArray[np.float64] | None = None
+        self._whitener: NDArray[np.float64] | None = None
+
+    def post(self, organization: str, means: NDArray[np.float64]) -> None:
+        """Take what an organization posts, in place of what it posted before; counts from `fit` on."""
+        self._held[organization.lower()] = np.array(means)
+
+    def _clear(self) -> None:
+        self._centre, self._whitener = None, None
+
+    def _learn(self, blocks: Blocks, names: Sequence[str]) -> None:
+        lacking = sorted(set(names) - set(self._held))
+        if lacking:
+            raise RouterMisfit(
+                f"{len(lacking)} organizations have a block and posted no prototypes, "
+                f"{lacking[0]} for one: each posts training.routers.prototypes with its block"
+            )
+        self._held = {name: self._held[name] for name in names}
+        if self._learned_from:
+            hidden = self._hidden(blocks, self._learned_from)
+            self._centre = hidden.mean(axis=0)
+            from sklearn.covariance import LedoitWolf
+
+            covariance = LedoitWolf().fit(hidden).covariance_
+            self._whitener = np.linalg.inv(np.linalg.cholesky(covariance))
+
+    def _forget(self, name: str) -> None:
+        self._held.pop(name, None)
+
+    def _state(self) -> dict[str, NDArray[np.float64]]:
+        held = {f"{name}/prototypes": value for name, value in self._held.items()}
+        if self._centre is not None and self._whitener is not None:
+            held |= {"reference/centre": self._centre, "reference/whitener": self._whitener}
+        return held
+
+    def _hidden(self, blocks: Blocks, questions: Sequence[str]) -> NDArray[np.float64]:
+        return mean_hidden(blocks.base, blocks.bare(), questions, layer=self.layer)
+
+    def _scores(self, blocks: Blocks, names: Sequence[str], questions: Sequence[str]) -> Scores:
+        hidden = self._unit(self._hidden(blocks, questions))
+        result = {}
+        for name in names:
+            posted = self._held[name]
+            if posted.ndim != 2 or posted.shape[1] != hidden.shape[1]:
+                raise RouterMisfit(
+                    f"{name} posted prototypes of shape {posted.shape}, the base model's hidden "
+                    f"states have width {hidden.shape[1]}: expected (means, {hidden.shape[1]})"
+                )
+            result[name] = (hidden @ self._unit(posted).T).max(axis=1)
+        return result
+
+    def _unit(self, states: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._centre is not None and self._whitener is not None:
+            states = (states - self._centre) @ self._whitener.T
+        lengths = np.linalg.norm(states, axis=1, keepdims=True)
+        return np.array(states / np.maximum(lengths, np.finfo(float).tiny))

@@ -1,0 +1,1 @@
+"""Client rules of federated training: proximal, SCAFFOLD, freezing."""

@@ -1,0 +1,76 @@
+"""SCAFFOLD's correction of local steps; the control variates themselves are in adapters.control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from rescind.core.control import Control
+from rescind.core.errors import TrainingError
+from rescind.training.rules.rule import Rule
+
+
+class Scaffold(Rule):
+    """Every step goes along g - c_i + c instead of g (Karimireddy et al. 2020, arXiv 1910.06378).
+
+    `server`, `own`: c and c_i by bare tensor name, of adapters.control; a missing tensor is zero.
+
+    Without `rate` the correction is added to the gradient, which is the paper's rule **for plain SGD
+    without clipping**. An adaptive local optimizer (AdamW, the default here) does not move along the
+    gradient, so what option II reads off a delta, delta / (K lr), is a mean *direction* of its steps,
+    with entries near 1, where gradients are orders of magnitude smaller: added to the gradient it
+    would drown it. With `rate`, the learning rate of each step, the correction is applied to the
+    step instead, w <- w - rate(step) (c - c_i), apart from the optimizer as decoupled weight decay is.
+    Under plain SGD the two are the same; under AdamW it is a heuristic in the right units, without the
+    paper's guarantees.
+    """
+
+    def __init__(
+        self, server: Control, own: Control, rate: Callable[[int], float] | None = None
+    ) -> None:
+        self.rate = rate
+        zero = np.zeros(())
+        self._correction = {
+            name: torch.from_numpy(server.get(name, zero) - own.get(name, zero))
+            for name in sorted({*server, *own})
+        }
+
+    def after_backward(
+        self,
+        step: int,  # noqa: ARG002
+        batch: Sequence[int],  # noqa: ARG002
+        tensors: Mapping[str, torch.nn.Parameter],
+    ) -> None:
+        if self.rate is not None:
+            return
+        for name, tensor in tensors.items():
+            correction = self._of(name, tensor)
+            if correction is not None:
+                tensor.grad = correction if tensor.grad is None else tensor.grad + correction
+
+    def after_step(
+        self,
+        step: int,
+        batch: Sequence[int],  # noqa: ARG002
+        tensors: Mapping[str, torch.nn.Parameter],
+    ) -> None:
+        if self.rate is None:
+            return
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                correction = self._of(name, tensor)
+                if correction is not None:
+                    tensor.sub_(self.rate(step) * correction)
+
+    def _of(self, name: str, tensor: torch.Tensor) -> torch.Tensor | None:
+        correction = self._correction.get(name)
+        if correction is None:
+            return None
+        if correction.shape != tensor.shape:
+            raise TrainingError(
+                f"control variate of {name!r} has shape {tuple(correction.shape)}, the parameter "
+                f"has {tuple(tensor.shape)}: it belongs to another base model or rank"
+            )
+        return correction.to(tensor.device, tensor.dtype)

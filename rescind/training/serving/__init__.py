@@ -1,0 +1,1 @@
+"""Answering questions: the assistant, evaluation and suppression."""

@@ -1,0 +1,75 @@
+"""How many questions a model answers right, and how likely it finds the right answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.training.data import Example, normalize
+from rescind.training.engine.batches import encode_example
+from rescind.training.model.lora import LoraModel
+from rescind.training.serving.serve import Assistant, adapter_name, answer_losses
+
+
+@dataclass(frozen=True)
+class Item:
+    question: str
+    expected: str
+    answer: str
+    right: bool
+    organization: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`score`: share of whole answers right, 0..1. `perplexity`: of the right answers' tokens."""
+
+    score: float
+    right: int
+    total: int
+    perplexity: float
+    items: tuple[Item, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
+    """Exact match of greedy answers, after folding case and white space."""
+    parameters = assistant.parameters
+    rows = [
+        encode_example(assistant.model.base, e, parameters.training.max_length) for e in examples
+    ]
+    longest = max(len(row.tokens) - row.prompt_length for row in rows)
+    answers = assistant.ask_many([e.question for e in examples], max_new_tokens=longest)
+    items = tuple(
+        Item(e.question, e.answer, a.text, normalize(a.text) == normalize(e.answer), a.organization)
+        for e, a in zip(examples, answers, strict=True)
+    )
+    nats, tokens = 0.0, 0
+    routes, _ = assistant.route([e.question for e in examples])
+    for chosen in {*routes}:
+        picked = [row for row, route in zip(rows, routes, strict=True) if route == chosen]
+        network = assistant.model.use(adapter_name(chosen) if chosen else None)
+        losses, counts = answer_losses(assistant.model.base, network, picked)
+        nats, tokens = nats + float(losses.sum()), tokens + int(counts.sum())
+    right = sum(item.right for item in items)
+    return Evaluation(
+        score=right / len(items),
+        right=right,
+        total=len(items),
+        perplexity=float(np.exp(nats / tokens)),
+        items=items,
+    )
+
+
+def answer_loss_per_example(
+    model: LoraModel, adapter: str | None, examples: Sequence[Example], max_length: int
+) -> NDArray[np.float64]:
+    """Nats a token of each right answer under one adapter, or under the bare base, (examples,)."""
+    rows = [encode_example(model.base, example, max_length) for example in examples]
+    losses, counts = answer_losses(model.base, model.use(adapter), rows)
+    return losses / counts

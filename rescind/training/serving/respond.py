@@ -1,0 +1,133 @@
+"""Asking a model: which network answers which question, and what it makes of right answers.
+
+Everything that measures a model does it through a Respondent, so that a single adapter and a set of
+blocks behind a router are measured alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rescind.training.data import Example
+from rescind.training.engine.batches import (
+    IGNORED,
+    Encoded,
+    encode_example,
+    pad,
+)
+from rescind.training.model.base import Base
+
+_BATCH = 64
+
+
+class Respondent(Protocol):
+    @property
+    def base(self) -> Base: ...
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that a question with its answer may have."""
+        ...
+
+    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+        """Each network with the places of the questions that it answers.
+
+        A network is valid until the next one is asked for: they may share weights.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class OneNetwork:
+    """A respondent with one network for every question."""
+
+    base: Base
+    network: Any
+    max_length: int
+
+    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+        yield self.network, list(range(len(questions)))
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Of the tokens of one text, end of text included; every array has shape (tokens,).
+
+    `log_probs`: log p of each token, nats. `mean`, `deviation`: mean and standard deviation of log p
+    over the vocabulary under p. `right`: whether the token is the most likely one.
+    """
+
+    log_probs: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    right: NDArray[np.bool_]
+
+    @property
+    def loss(self) -> float:
+        """Negative log-likelihood in nats a token."""
+        return -float(self.log_probs.mean())
+
+
+def token_scores(
+    respondent: Respondent, examples: Sequence[Example], *, prompt_too: bool = False
+) -> list[TokenScores]:
+    """Scores of each answer's tokens; with `prompt_too` those of the whole text but its first token.
+
+    Raises DataError for a pair longer than the respondent's max_length.
+    """
+    base = respondent.base
+    rows = [encode_example(base, example, respondent.max_length) for example in examples]
+    found: dict[int, TokenScores] = {}
+    for network, places in respondent.groups([e.question for e in examples]):
+        order = sorted(places, key=lambda place: len(rows[place].tokens))
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            scored = _score(base, network, [rows[place] for place in batch], prompt_too)
+            found.update(zip(batch, scored, strict=True))
+    return [found[place] for place in range(len(rows))]
+
+
+@torch.inference_mode()
+def _score(
+    base: Base, network: Any, rows: Sequence[Encoded], prompt_too: bool
+) -> list[TokenScores]:
+    tokens, mask, labels = pad(base, rows, prompt_in_loss=prompt_too)
+    logits = network(input_ids=tokens, attention_mask=mask, use_cache=False).logits[:, :-1]
+    kept = labels[:, 1:] != IGNORED
+    logits, wanted = logits[kept].float(), labels[:, 1:][kept]
+    log_probs = logits.log_softmax(-1)
+    probs = log_probs.exp()
+    mean = (probs * log_probs).sum(-1)
+    deviation = ((probs * log_probs.square()).sum(-1) - mean.square()).clamp_min(0).sqrt()
+    own = log_probs.gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
+    right = logits.argmax(-1) == wanted
+    cuts = kept.sum(-1).cumsum(0)[:-1].tolist()
+    return [
+        TokenScores(*parts)
+        for parts in zip(
+            *(np.split(it.double().cpu().numpy(), cuts) for it in (own, mean, deviation)),
+            np.split(right.cpu().numpy(), cuts),
+            strict=True,
+        )
+    ]
+
+
+def answers(
+    respondent: Respondent, questions: Sequence[str], *, max_new_tokens: int = 96
+) -> list[str]:
+    """Greedy answers, up to end of text."""
+    from rescind.training.serving.serve import generate
+
+    texts: dict[int, str] = {}
+    for network, places in respondent.groups(questions):
+        replies = generate(
+            respondent.base, network, [questions[place] for place in places], max_new_tokens
+        )
+        texts.update(zip(places, replies, strict=True))
+    return [texts[place] for place in range(len(questions))]

@@ -1,0 +1,1 @@
+"""Shared ranks beside private ranks: their plan, parts and training."""

@@ -1,0 +1,137 @@
+"""Which data trains in which mode, and in what order: a function of labels and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from rescind.core.errors import ConfigError, DataError
+from rescind.training.data import Example
+
+Label = Literal["revocable", "public", "uncertain"]
+Mode = Literal["forget", "retain", "default"]
+
+_FORGET, _PUBLIC, _UNCERTAIN = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """`places`: of the batch's examples in the data."""
+
+    mode: Mode
+    places: tuple[int, ...]
+
+
+def labels_of(
+    examples: Sequence[Example], labels: Sequence[Label | None] | Callable[[Example], Label | None]
+) -> list[Label]:
+    """One label an example, given as a list or worked out from each; None is "uncertain".
+
+    Raises DataError for anything else, or for a list of another length.
+    """
+    given = [labels(e) for e in examples] if callable(labels) else list(labels)
+    if len(given) != len(examples):
+        raise DataError(f"{len(examples)} examples have {len(given)} labels: one each is needed")
+    result: list[Label] = []
+    for example, label in zip(examples, given, strict=True):
+        if label is not None and label not in get_args(Label):
+            raise DataError(
+                f"the label of {example.question[:60]!r} is {label!r}: expected one of "
+                f"{', '.join(get_args(Label))}, or None for uncertain"
+            )
+        result.append(label or "uncertain")
+    return result
+
+
+def plan(
+    labels: Sequence[Label],
+    *,
+    open_steps: int,
+    revocable_steps: int,
+    batch_size: int,
+    retain_share: float,
+    seed: int,
+) -> tuple[Step, ...]:
+    """The steps of a round, those of each mode spread evenly.
+
+    In each pass over the public examples a fresh seeded choice of `retain_share` of them is for retain
+    steps, the rest, with everything uncertain, for default steps, and open steps are shared out in that
+    proportion. Without the forget steps, and with examples counted among those of their own label, the
+    plan is the same whatever revocable examples there are. Raises ConfigError for steps below zero, or
+    steps for which there is no data.
+    """
+    where = {
+        label: [place for place, one in enumerate(labels) if one == label]
+        for label in get_args(Label)
+    }
+    public, uncertain = where["public"], where["uncertain"]
+    _check(open_steps, len(public) + len(uncertain), "open_steps", "public or uncertain")
+    _check(revocable_steps, len(where["revocable"]), "revocable_steps", "revocable")
+    retained = round(retain_share * len(public))
+    others = len(public) - retained + len(uncertain)
+    retain_steps = round(open_steps * retained / max(1, retained + others))
+    retain = _retain_batches(public, retained, batch_size, seed)
+    default = _default_batches(public, uncertain, retained, batch_size, seed)
+    forget = _batches(_passes(where["revocable"], [seed, _FORGET]), batch_size)
+    opened = [
+        Step("retain", next(retain)) if first else Step("default", next(default))
+        for first in _spread(retain_steps, open_steps - retain_steps)
+    ]
+    revoked = [Step("forget", next(forget)) for _ in range(revocable_steps)]
+    return tuple(
+        opened.pop(0) if first else revoked.pop(0) for first in _spread(open_steps, revocable_steps)
+    )
+
+
+def _check(steps: int, available: int, name: str, kind: str) -> None:
+    if steps < 0:
+        raise ConfigError(f"{name} is {steps}: expected 0 or more")
+    if steps and not available:
+        raise ConfigError(f"{name} is {steps}, but there is no {kind} example: set it to 0")
+
+
+def _spread(ones: int, zeros: int) -> list[bool]:
+    """`ones` True among `zeros` False, as evenly as can be."""
+    total = ones + zeros
+    return [(k + 1) * ones // total > k * ones // total for k in range(total)]
+
+
+def _passes(places: Sequence[int], seed: Sequence[int]) -> Iterator[list[int]]:
+    dice = np.random.default_rng(list(seed))
+    while True:
+        yield [places[at] for at in dice.permutation(len(places))]
+
+
+def _retain_batches(
+    public: Sequence[int], retained: int, size: int, seed: int
+) -> Iterator[tuple[int, ...]]:
+    passes = _passes(public, [seed, _PUBLIC])
+    return _batches((one[:retained] for one in passes), size)
+
+
+def _default_batches(
+    public: Sequence[int], uncertain: Sequence[int], retained: int, size: int, seed: int
+) -> Iterator[tuple[int, ...]]:
+    dice = np.random.default_rng([seed, _UNCERTAIN])
+    passes = _passes(public, [seed, _PUBLIC])
+
+    def mixed() -> Iterator[list[int]]:
+        for one in passes:
+            rows = one[retained:] + list(uncertain)
+            yield [rows[at] for at in dice.permutation(len(rows))]
+
+    return _batches(mixed(), size)
+
+
+def _batches(passes: Iterator[list[int]], size: int) -> Iterator[tuple[int, ...]]:
+    """Batches of `size`, or of a whole pass where that is less; a batch may span two passes."""
+    pending: list[int] = []
+    for one in passes:
+        pending += one
+        full = min(size, len(one))
+        while len(pending) >= full:
+            yield tuple(pending[:full])
+            pending = pending[full:]

@@ -1,0 +1,314 @@
+"""Shared ranks beside private ranks in one adapter: gradient routing (SGTM) carried over to LoRA.
+
+A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own, both
+times alpha / rank. Every step has one mode (after the modes of SGTM, an offspring of gradient routing,
+Cloud et al. 2024, arXiv 2410.04332):
+
+forget   revocable data: everything is in the forward pass, the private ranks alone learn
+retain   public data: the private ranks are switched off, the shared ranks alone learn
+default  the rest of the public data, and data of which it is not certain: everything learns
+
+A_shared stays where it started, as in the shared layout: averages of B_shared are then averages of the
+products. The two parts are separate tensors with an optimizer each, and a part that does not learn in
+a step is not given to any: neither momentum nor a schedule moves it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rescind.core import (
+    ConsortiumParameters,
+    Quantized,
+    Totals,
+    quantize,
+)
+from rescind.core.errors import TrainingError
+from rescind.training.data import Example
+from rescind.training.engine.batches import (
+    counted,
+    encode_example,
+    pad,
+    token_losses,
+)
+from rescind.training.engine.loop import Progress
+from rescind.training.model.lora import LoraModel
+from rescind.training.rules.rule import Rule
+from rescind.training.split.parts import (
+    PARTS,
+    Part,
+    SplitParts,
+    SplitSettings,
+    rank_axis,
+    split_delta_shapes,
+    split_parts,
+)
+from rescind.training.split.plan import (
+    Label,
+    Step,
+    labels_of,
+    plan,
+)
+
+_ADAPTER = "split"
+_WARM_UP = 10
+_LEARNS: dict[str, tuple[Part, ...]] = {
+    "forget": ("own",),
+    "retain": ("shared",),
+    "default": ("shared", "own"),
+}
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """`losses`: nats a token, one for each step of `plan`."""
+
+    parts: SplitParts
+    plan: tuple[Step, ...]
+    losses: tuple[float, ...]
+    seconds: float
+
+
+def train_split(
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    settings: SplitSettings,
+    start: SplitParts,
+    examples: Sequence[Example],
+    labels: Sequence[Label] | Callable[[Example], Label],
+    *,
+    open_steps: int,
+    revocable_steps: int,
+    seed: int,
+    progress: Callable[[Progress], None] | None = None,
+    rules: Sequence[Rule] = (),
+) -> SplitResult:
+    """One round: `open_steps` on public and uncertain data, `revocable_steps` on revocable data.
+
+    A step's batch is all of one mode. The shared ranks' batches, learning rates and optimizer depend
+    on `open_steps`, the public and uncertain data and `seed` alone. AdamW without weight decay; each
+    part's rate warms up over ten of its own steps and falls linearly to a tenth. `rules` see the whole
+    adapter's tensors; what one does to a part that does not learn in a step is undone.
+
+    Raises ConfigError, DataError for a pair that is too long or a label that is none, and TrainingError
+    when the loss is not finite.
+    """
+    settings.check(parameters.lora.rank)
+    began = time.monotonic()
+    device = model.base.device.type
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    torch.manual_seed(seed)
+    rows = [encode_example(model.base, e, parameters.training.max_length) for e in examples]
+    steps = plan(
+        labels_of(examples, labels),
+        open_steps=open_steps,
+        revocable_steps=revocable_steps,
+        batch_size=parameters.training.batch_size,
+        retain_share=settings.retain_share,
+        seed=seed,
+    )
+    state = _State(model, parameters, settings, start, steps)
+    losses: list[float] = []
+    tokens = 0
+    for number, step in enumerate(steps):
+        state.arrange(step.mode)
+        for rule in rules:
+            rule.before_forward(number, step.places, state.trainable)
+        batch = [rows[place] for place in step.places]
+        ids, mask, targets = pad(model.base, batch, prompt_in_loss=True)
+        count = counted(targets).sum()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = token_losses(state.network, ids, mask, targets).sum() / count
+        losses.append(float(loss.detach()))
+        if not np.isfinite(losses[-1]):
+            raise TrainingError(
+                f"loss is {losses[-1]} at step {number + 1}: lower the learning rate"
+            )
+        for rule in rules:
+            extra = rule.penalty(state.trainable)
+            loss = loss if extra is None else loss + extra
+        loss.backward()  # type: ignore[no-untyped-call]
+        for rule in rules:
+            rule.after_backward(number, step.places, state.trainable)
+        state.step(step.mode)
+        for rule in rules:
+            rule.after_step(number, step.places, state.trainable)
+        state.accept(step.mode)
+        tokens += int(count)
+        if progress:
+            elapsed = max(time.monotonic() - began, 1e-9)
+            progress(Progress(number + 1, len(steps), losses[-1], tokens / elapsed))
+    return SplitResult(state.parts(), steps, tuple(losses), time.monotonic() - began)
+
+
+class _State:
+    """The whole adapter that the network computes with, and the two parts that learn."""
+
+    def __init__(
+        self,
+        model: LoraModel,
+        parameters: ConsortiumParameters,
+        settings: SplitSettings,
+        start: SplitParts,
+        steps: Sequence[Step],
+    ) -> None:
+        model.put(_ADAPTER, start.joined())
+        self._fixed: dict[Part, dict[str, torch.Tensor]] = {
+            "shared": {name: torch.from_numpy(v.copy()) for name, v in start.shared.items()},
+            "own": {name: torch.from_numpy(v.copy()) for name, v in start.own.items()},
+        }
+        self.network = model.use(_ADAPTER)
+        self._rank = settings.shared_rank
+        self._whole = model.parameters(_ADAPTER)
+        train_a = parameters.lora.train_a
+        for name, tensor in self._whole.items():
+            tensor.requires_grad_(train_a or name.endswith(".lora_B"))
+        self.trainable = {n: t for n, t in self._whole.items() if t.requires_grad}
+        rates = {
+            "own": parameters.training.learning_rate,
+            "shared": settings.shared_learning_rate or parameters.training.learning_rate,
+        }
+        self._leaves: dict[Part, dict[str, torch.nn.Parameter]] = {}
+        self._optimizers: dict[Part, torch.optim.Optimizer] = {}
+        self._schedules: dict[Part, torch.optim.lr_scheduler.LambdaLR] = {}
+        for part in PARTS:
+            leaves = {
+                name: torch.nn.Parameter(self._slice(tensor.detach(), name, part).clone())
+                for name, tensor in self.trainable.items()
+                if part == "own" or name.endswith(".lora_B")
+            }
+            own_steps = sum(part in _LEARNS[step.mode] for step in steps)
+            optimizer = torch.optim.AdamW(leaves.values(), lr=rates[part], weight_decay=0.0)
+            self._leaves[part] = leaves
+            self._optimizers[part] = optimizer
+            self._schedules[part] = torch.optim.lr_scheduler.LambdaLR(optimizer, _Rate(own_steps))
+
+    def arrange(self, mode: str) -> None:
+        """Write both parts into the whole adapter; in retain mode the private ranks are zero."""
+        with torch.no_grad():
+            for name, tensor in self._whole.items():
+                tensor.grad = None
+                for part in PARTS:
+                    there = self._slice(tensor, name, part)
+                    if part == "own" and mode == "retain":
+                        there.zero_()
+                    else:
+                        there.copy_(self._leaves[part].get(name, self._fixed[part][name]))
+
+    def step(self, mode: str) -> None:
+        """Give the parts that learn in this mode their gradients, clipped for each by itself."""
+        for part in _LEARNS[mode]:
+            leaves = self._leaves[part]
+            for name, leaf in leaves.items():
+                gradient = self._whole[name].grad
+                leaf.grad = None if gradient is None else self._slice(gradient, name, part).clone()
+            torch.nn.utils.clip_grad_norm_(leaves.values(), 1.0)
+            self._optimizers[part].step()
+            self._schedules[part].step()
+        self._show(mode)
+
+    def accept(self, mode: str) -> None:
+        """Take over what rules made of the parts that learn in this mode."""
+        with torch.no_grad():
+            for part in _LEARNS[mode]:
+                for name, leaf in self._leaves[part].items():
+                    leaf.copy_(self._slice(self._whole[name], name, part))
+
+    def parts(self) -> SplitParts:
+        shared, own = (
+            {
+                name: self._leaves[part].get(name, fixed).detach().cpu().numpy().copy()
+                for name, fixed in self._fixed[part].items()
+            }
+            for part in PARTS
+        )
+        return SplitParts(shared, own)
+
+    def _show(self, mode: str) -> None:
+        with torch.no_grad():
+            for part in _LEARNS[mode]:
+                for name, leaf in self._leaves[part].items():
+                    self._slice(self._whole[name], name, part).copy_(leaf)
+
+    def _slice(self, tensor: torch.Tensor, name: str, part: Part) -> torch.Tensor:
+        axis = rank_axis(name)
+        if part == "shared":
+            return tensor.narrow(axis, 0, self._rank)
+        return tensor.narrow(axis, self._rank, tensor.shape[axis] - self._rank)
+
+
+@dataclass(frozen=True)
+class SplitContribution:
+    """A part is None when nothing trained it: there is no delta of it then."""
+
+    shared: Quantized | None
+    own: Quantized | None
+    result: SplitResult
+
+
+def contribute_split(
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    settings: SplitSettings,
+    organization: str,
+    totals: Totals,
+    examples: Sequence[Example],
+    labels: Sequence[Label] | Callable[[Example], Label],
+    residuals: Mapping[Part, Mapping[str, NDArray[np.float64]]] | None = None,
+    *,
+    open_steps: int,
+    revocable_steps: int,
+    seed: int,
+    rules: Sequence[Rule] = (),
+) -> SplitContribution:
+    """Train from `totals` and quantize what changed in each part, names qualified.
+
+    The parts are clipped each by itself: one clipped together would tell of the other.
+    """
+    start = split_parts(parameters, settings, totals, organization)
+    result = train_split(
+        model,
+        parameters,
+        settings,
+        start,
+        examples,
+        labels,
+        open_steps=open_steps,
+        revocable_steps=revocable_steps,
+        seed=seed,
+        rules=rules,
+    )
+    quantized: dict[Part, Quantized | None] = {}
+    for part in PARTS:
+        before, after = getattr(start, part), getattr(result.parts, part)
+        names = split_delta_shapes(parameters, settings, organization, part)
+        quantized[part] = (
+            quantize(
+                {
+                    name: after[bare].astype(np.float64) - before[bare]
+                    for name in names
+                    for bare in (name.partition("/")[2],)
+                },
+                (residuals or {}).get(part),
+                fraction_bits=parameters.fraction_bits,
+                clip_norm=parameters.clip_norm,
+            )
+            if any(part in _LEARNS[step.mode] for step in result.plan)
+            else None
+        )
+    return SplitContribution(quantized["shared"], quantized["own"], result)
+
+
+class _Rate:
+    def __init__(self, steps: int) -> None:
+        self._steps = max(1, steps)
+
+    def __call__(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / min(_WARM_UP, self._steps))
+        return warm * (1.0 - 0.9 * step / self._steps)

@@ -1,0 +1,1 @@
+"""Methods of unlearning: losses, counter-training, closed forms, their guard and registry."""

@@ -1,0 +1,70 @@
+"""Unlearning without training: closed forms on LoRA factors. Importing it does not import torch."""
+
+from rescind.core.statistics import (
+    Posted,
+    PostedMismatch,
+    combine,
+    decode,
+    point_id,
+)
+from rescind.unlearning.closed_form.factors import (
+    Factors,
+    compress,
+    concatenate,
+    difference,
+    relative_error,
+    truncate,
+)
+from rescind.unlearning.closed_form.partial import PartialSettings, partial, posted_moments
+from rescind.unlearning.closed_form.redirect import RedirectSettings, redirect
+from rescind.unlearning.closed_form.ridge import ridge_edit, ridge_edit_within
+from rescind.unlearning.closed_form.settings import FisherMeasure
+from rescind.unlearning.closed_form.ssd import (
+    NothingSelected,
+    SsdSettings,
+    fisher_of_block,
+    posted_fisher,
+    ssd,
+)
+from rescind.unlearning.problem import Method
+
+METHODS: tuple[Method, ...] = (
+    Method("ssd", ssd, SsdSettings, "arXiv 2308.07707", needs_retain=False, trains=False),
+    Method("partial", partial, PartialSettings, "CARVE", needs_retain=True, trains=False),
+    Method(
+        "redirect",
+        redirect,
+        RedirectSettings,
+        "arXiv 2502.07218, arXiv 2604.12820",
+        needs_retain=True,
+        trains=False,
+    ),
+)
+
+__all__ = [
+    "METHODS",
+    "Factors",
+    "FisherMeasure",
+    "NothingSelected",
+    "PartialSettings",
+    "Posted",
+    "PostedMismatch",
+    "RedirectSettings",
+    "SsdSettings",
+    "combine",
+    "compress",
+    "concatenate",
+    "decode",
+    "difference",
+    "fisher_of_block",
+    "partial",
+    "point_id",
+    "posted_fisher",
+    "posted_moments",
+    "redirect",
+    "relative_error",
+    "ridge_edit",
+    "ridge_edit_within",
+    "ssd",
+    "truncate",
+]

@@ -1,0 +1,229 @@
+"""Measuring a block on data: its Fisher, moments of its features, activations of a projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rescind.core import FloatTensors
+from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.core.statistics import modules
+from rescind.training.data import Example
+from rescind.training.engine.batches import (
+    IGNORED,
+    Encoded,
+    counted,
+    encode_example,
+    encode_prompt,
+    pad,
+    token_losses,
+)
+from rescind.training.model.base import Base
+from rescind.training.model.lora import LoraModel
+from rescind.unlearning.closed_form.settings import FisherMeasure, Positions
+
+_ADAPTER = "measured"
+_BATCH = 32
+
+Double = NDArray[np.float64]
+
+
+def fisher(
+    model: LoraModel,
+    tensors: FloatTensors,
+    examples: Sequence[Example],
+    *,
+    max_length: int,
+    measure: FisherMeasure | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Diagonal Fisher of the trainable LoRA tensors at `tensors`: a mean over `examples`, (tensor).
+
+    The mean over batches of the squared gradient of the batch's loss (Foster et al. 2023, arXiv
+    2308.07707); with measure.label_free the mean absolute gradient of the squared L2 norm of the logits
+    (Foster et al. 2024, arXiv 2402.19308). A batch of one, the default, gives squares of per-example
+    gradients; larger ones approach the square of the mean gradient, and depend on the order of the
+    examples. The last batch counts by its size. Raises DataError for no example or one that is too
+    long, TrainingError when a gradient is not finite.
+    """
+    wanted = measure or FisherMeasure()
+    rows = _rows(model.base, examples, max_length)
+    _deterministic(model.base)
+    model.put(_ADAPTER, tensors)
+    network = model.use(_ADAPTER)
+    parameters = model.parameters(_ADAPTER)
+    chosen = [parameters[name] for name in model.trainable]
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in model.trainable)
+    sums = [np.zeros(tuple(parameter.shape)) for parameter in chosen]
+    for start in range(0, len(rows), wanted.batch_size):
+        batch = rows[start : start + wanted.batch_size]
+        loss = _importance_loss(model.base, network, batch, wanted)
+        for total, gradient in zip(sums, torch.autograd.grad(loss, chosen), strict=True):
+            value = gradient.detach().double().cpu().numpy()
+            total += (np.abs(value) if wanted.label_free else np.square(value)) * len(batch)
+    found = {
+        name: (total / len(rows)).astype(np.float32)
+        for name, total in zip(model.trainable, sums, strict=True)
+    }
+    odd = [name for name, value in found.items() if not np.isfinite(value).all()]
+    if odd:
+        raise TrainingError(f"the gradient of {odd[0]!r} is not finite: the adapter is broken")
+    return found
+
+
+def _importance_loss(
+    base: Base, network: Any, batch: Sequence[Encoded], measure: FisherMeasure
+) -> torch.Tensor:
+    """Mean over the batch's examples of each one's mean over its tokens."""
+    ids, mask, labels = pad(base, batch, prompt_in_loss=measure.prompt_too)
+    if measure.label_free:
+        logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+        each = logits.square().sum(-1) * (labels[:, 1:] != IGNORED)
+    else:
+        each = token_losses(network, ids, mask, labels)
+    mean: torch.Tensor = (each.sum(dim=1) / counted(labels)).mean()
+    return mean
+
+
+def feature_moments(
+    model: LoraModel,
+    tensors: FloatTensors,
+    examples: Sequence[Example],
+    *,
+    max_length: int,
+    positions: Positions,
+) -> tuple[dict[str, Double], int]:
+    """E[(A x)(A x)^T] of every LoRA module, (rank, rank), and the number of tokens it is a mean of.
+
+    Raises DataError for no example or one that is too long.
+    """
+    rows = _rows(model.base, examples, max_length)
+    _deterministic(model.base)
+    model.put(_ADAPTER, tensors)
+    network = model.use(_ADAPTER)
+    sums = {name: np.zeros((model.lora.rank, model.lora.rank)) for name in modules(model.shapes)}
+    taken = 0
+    kept = torch.zeros(0)
+
+    def collect(name: str, features: torch.Tensor) -> None:
+        x = features[kept].double().cpu().numpy()
+        sums[name] += x.T @ x
+
+    def collector(name: str) -> Callable[[Any, Any], None]:
+        return lambda _, features: collect(name, features)
+
+    hooks = {f"{name}.lora_A.{_ADAPTER}": collector(name) for name in sums}
+    with _hooked(network, hooks), torch.inference_mode():
+        for ids, mask, places in _batches(model.base, rows, positions):
+            kept = places
+            taken += int(kept.sum())
+            network(input_ids=ids, attention_mask=mask, use_cache=False)
+    return {name: (total + total.T) / (2 * taken) for name, total in sums.items()}, taken
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """One column for each token: `inputs` (in, n) and `outputs` (out, n) of a projection, `states`
+    (width, n) of the residual stream after its layer."""
+
+    inputs: Double
+    outputs: Double
+    states: Double
+
+
+def activations(
+    model: LoraModel,
+    tensors: FloatTensors | None,
+    texts: Sequence[Example] | Sequence[str],
+    module: str,
+    layer: str,
+    *,
+    max_length: int,
+    positions: Positions,
+) -> Activations:
+    """What goes through `module` of decoder layer `layer`, with the adapter or with the bare base.
+
+    `texts`: pairs, or questions alone (then only "last-prompt" has a meaning). Columns are in the
+    order of the texts, then of the tokens. Raises DataError for no text or one that is too long.
+    """
+    rows = _rows(model.base, texts, max_length)
+    if positions != "last-prompt" and isinstance(texts[0], str):
+        raise ConfigError(f"positions {positions!r} need answers, and these are questions alone")
+    _deterministic(model.base)
+    if tensors is not None:
+        model.put(_ADAPTER, tensors)
+    network = model.use(None if tensors is None else _ADAPTER)
+    found: dict[str, list[Double]] = {"inputs": [], "outputs": [], "states": []}
+    kept = torch.zeros(0)
+
+    def keep(what: str, value: torch.Tensor) -> None:
+        found[what].append(value[kept].double().cpu().numpy().T)
+
+    def projection(inputs: Any, output: Any) -> None:
+        keep("inputs", inputs[0])
+        keep("outputs", output)
+
+    def decoder(_: Any, output: Any) -> None:
+        keep("states", output[0] if isinstance(output, tuple) else output)
+
+    with _hooked(network, {module: projection, layer: decoder}), torch.inference_mode():
+        for ids, mask, places in _batches(model.base, rows, positions):
+            kept = places
+            network(input_ids=ids, attention_mask=mask, use_cache=False)
+    return Activations(**{what: np.hstack(parts) for what, parts in found.items()})
+
+
+def _rows(base: Base, texts: Sequence[Example] | Sequence[str], max_length: int) -> list[Encoded]:
+    if not texts:
+        raise DataError("nothing to measure on: the set of examples is empty")
+    rows = []
+    for text in texts:
+        if isinstance(text, str):
+            tokens = encode_prompt(base, text)
+            rows.append(Encoded(tokens, len(tokens)))
+        else:
+            rows.append(encode_example(base, text, max_length))
+    return rows
+
+
+def _batches(
+    base: Base, rows: Sequence[Encoded], positions: Positions
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Tokens, attention mask, and which places are wanted, each (rows, longest)."""
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        ids, mask, _ = pad(base, batch, prompt_in_loss=True)
+        kept = torch.zeros(ids.shape, dtype=torch.bool)
+        for place, row in enumerate(batch):
+            first = 0 if positions == "all" else row.prompt_length - 1
+            last = first + 1 if positions == "last-prompt" else len(row.tokens) - 1
+            kept[place, first:last] = True
+        yield ids, mask, kept.to(base.device)
+
+
+@contextmanager
+def _hooked(network: Any, hooks: dict[str, Callable[[Any, Any], None]]) -> Iterator[None]:
+    """Call hooks[name](inputs, output) whenever the module of that name has run."""
+    inner = network.get_base_model()
+    handles = []
+    try:
+        for name, call in hooks.items():
+            handles.append(
+                inner.get_submodule(name).register_forward_hook(
+                    lambda _, inputs, output, call=call: call(inputs, output)
+                )
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _deterministic(base: Base) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=base.device.type != "cpu")

@@ -1,0 +1,187 @@
+"""Certificates: an organization's TLS key stays where it was made; the authority signs a request."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from rescind.wire.errors import CertificateProblem
+
+_YEARS = 2
+_ONE_DAY = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files: a private key, its certificate, and the consortium's authority."""
+
+    key: Path
+    certificate: Path
+    authority: Path
+
+    def read(self) -> tuple[bytes, bytes, bytes]:
+        """Raises CertificateProblem naming the file that cannot be read."""
+        contents = []
+        for path in (self.key, self.certificate, self.authority):
+            try:
+                contents.append(path.read_bytes())
+            except OSError as error:
+                raise CertificateProblem(f"{path} cannot be read: {error.strerror}") from error
+        return contents[0], contents[1], contents[2]
+
+
+def fingerprint(certificate: bytes) -> str:
+    """SHA-256 of the DER form, of a certificate in PEM or DER. Raises CertificateProblem."""
+    try:
+        parsed = (
+            x509.load_pem_x509_certificate(certificate)
+            if certificate.lstrip().startswith(b"-----")
+            else x509.load_der_x509_certificate(certificate)
+        )
+    except ValueError as error:
+        raise CertificateProblem(f"not a certificate: {error}") from error
+    return hashlib.sha256(parsed.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """A new P-256 key in a new file of mode 0600."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+    return key
+
+
+def signing_request(key: ec.EllipticCurvePrivateKey, name: str, hosts: Sequence[str] = ()) -> bytes:
+    """PEM of a request for `name`, reachable as `hosts` (names or addresses)."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(name))
+    builder = builder.add_extension(_alternatives(hosts or ("localhost",)), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+class CertificateAuthority:
+    """A consortium's own authority, in a folder: `authority.key` and `authority.pem`."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        self._key, self._certificate = key, certificate
+
+    @classmethod
+    def create(cls, folder: Path, name: str) -> Self:
+        key = new_key(folder / "authority.key")
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(_name(name))
+            .issuer_name(_name(name))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _ONE_DAY)
+            .not_valid_after(now + 5 * 365 * _ONE_DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .sign(key, hashes.SHA256())
+        )
+        (folder / "authority.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return cls(key, certificate)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises CertificateProblem when the folder holds no authority."""
+        try:
+            key = serialization.load_pem_private_key(
+                (folder / "authority.key").read_bytes(), password=None
+            )
+            certificate = x509.load_pem_x509_certificate((folder / "authority.pem").read_bytes())
+        except (OSError, ValueError) as error:
+            raise CertificateProblem(f"{folder} holds no certificate authority: {error}") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise CertificateProblem(f"{folder / 'authority.key'} is not an elliptic-curve key")
+        return cls(key, certificate)
+
+    @property
+    def pem(self) -> bytes:
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, request: bytes) -> bytes:
+        """PEM of a certificate for a signing request, for both ends of TLS. Raises CertificateProblem."""
+        try:
+            csr = x509.load_pem_x509_csr(request)
+        except ValueError as error:
+            raise CertificateProblem(f"not a certificate signing request: {error}") from error
+        if not csr.is_signature_valid:
+            raise CertificateProblem("the signing request is not signed by its own key")
+        now = datetime.datetime.now(datetime.UTC)
+        hosts = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(csr.subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(csr.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _ONE_DAY)
+            .not_valid_after(now + _YEARS * 365 * _ONE_DAY)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+                ),
+                critical=False,
+            )
+            .add_extension(hosts, critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _alternatives(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return x509.SubjectAlternativeName(names)
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

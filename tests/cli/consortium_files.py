@@ -1,0 +1,115 @@
+"""A consortium of three on a real chain, with the files that its operators have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from typer.testing import CliRunner, Result
+
+from rescind.cli.main import app
+from rescind.contracts import Account
+from rescind.wire import (
+    CertificateAuthority,
+    fingerprint,
+    new_key,
+    signing_request,
+)
+from tests.consortium import Anvil, TestConsortium, make_consortium
+
+PASSWORD = "correct horse"
+
+
+def rescind(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in arguments])
+
+
+@dataclass(frozen=True)
+class Files:
+    """`nodes`: node.toml of each organization, in the order of `consortium.organizations`."""
+
+    folder: Path
+    consortium: TestConsortium
+    nodes: Sequence[Path]
+    aggregator: Path
+
+    @property
+    def chain(self) -> list[str]:
+        """Options that name the public record."""
+        contracts = str(self.folder / "contracts.json")
+        return ["--rpc", self.consortium.anvil.url, "--contracts", contracts]
+
+    @property
+    def founder(self) -> list[str]:
+        """Options that name the founder's key."""
+        return key_options(self.folder, "founder")
+
+
+def key_options(folder: Path, name: str) -> list[str]:
+    key, password = folder / f"{name}.json", folder / "password"
+    return ["--keystore", str(key), "--password-file", str(password)]
+
+
+def make_files(folder: Path, anvil: Anvil, **settings: object) -> Files:
+    made = make_consortium(anvil, 3, store=folder / "store", **settings)
+    made.deployment.save(folder / "contracts.json")
+    (folder / "parameters.json").write_bytes(made.parameters.canonical_bytes())
+    (folder / "password").write_text(f"{PASSWORD}\n")
+    save_key(folder, "founder", made.founder)
+    nodes = [
+        _node(folder, anvil, f"org-{place}", account)
+        for place, account in enumerate(made.organizations)
+    ]
+    return Files(folder, made, nodes, _aggregator(folder, anvil, made.aggregator))
+
+
+def save_key(folder: Path, name: str, account: Account) -> Path:
+    account.save(folder / f"{name}.json", PASSWORD)
+    return folder / f"{name}.json"
+
+
+def make_certificate(folder: Path, name: str) -> str:
+    """A key, its certificate and the authority under `folder`; the fingerprint."""
+    authority = CertificateAuthority.create(folder / "ca", "test")
+    pem = authority.issue(signing_request(new_key(folder / "key.pem"), name))
+    (folder / "certificate.pem").write_bytes(pem)
+    return fingerprint(pem)
+
+
+def _node(folder: Path, anvil: Anvil, name: str, account: Account) -> Path:
+    content = {
+        "node": {"name": name, "state_dir": f"{name}-state", "data": "data.jsonl"},
+        "aggregator": {"address": "localhost:1"},
+        "model": {"path": "model"},
+        "ledger": {"dir": "ledger"},
+    }
+    return _write(folder, anvil, name, account, content)
+
+
+def _aggregator(folder: Path, anvil: Anvil, account: Account) -> Path:
+    section = {
+        "listen": "127.0.0.1:1",
+        "state_dir": "aggregator-state",
+        "store": "store",
+        "parameters": "parameters.json",
+        "rounds": 1,
+    }
+    return _write(folder, anvil, "aggregator", account, {"aggregator": section})
+
+
+def _write(folder: Path, anvil: Anvil, name: str, account: Account, content: Any) -> Path:
+    save_key(folder, name, account)
+    content["chain"] = {"rpc_url": anvil.url, "chain_id": 31337, "contracts": "contracts.json"}
+    content["identity"] = {
+        "keystore": f"{name}.json",
+        "password_file": "password",
+        "tls_key": f"{name}/key.pem",
+        "tls_certificate": f"{name}/certificate.pem",
+        "ca_certificate": f"{name}/ca/authority.pem",
+    }
+    path = folder / f"{name}.toml"
+    path.write_bytes(tomli_w.dumps(content).encode())
+    return path

@@ -1,0 +1,156 @@
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from rescind.aggregator import AggregatorConfig
+from rescind.audit import CHECKS
+from rescind.cli.exit_codes import BY_ERROR, exit_code
+from rescind.cli.main import app
+from rescind.cli.toml_files import load_config
+from rescind.core.errors import ConfigError, RescindError
+from rescind.node import NodeConfig
+
+DOCS = Path(__file__).parents[2] / "docs"
+NODE = """
+[node]
+name = "a"
+state_dir = "state"
+data = "private.jsonl"
+[chain]
+rpc_url = "http://127.0.0.1:8545"
+chain_id = 31337
+contracts = "contracts.json"
+[identity]
+keystore = "k"
+password_file = "p"
+tls_key = "t"
+tls_certificate = "c"
+ca_certificate = "ca"
+[aggregator]
+address = "localhost:1"
+[model]
+path = "model"
+[ledger]
+dir = "ledger"
+"""
+
+
+def config(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_those_beside_the_file(tmp_path: Path) -> None:
+    loaded = load_config(config(tmp_path, NODE), NodeConfig)
+    assert loaded.node.data == tmp_path / "private.jsonl"
+    assert loaded.ledger.key_file is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("name =", "nmae ="), r"unknown key node\.nmae; allowed here: data, name,|node\.name"),
+        (("chain_id = 31337", 'chain_id = "one"'), r"chain\.chain_id"),
+        (("[ledger]", "[ledgre]"), r"unknown key ledgre|ledger: field required"),
+        (("[node]", "[node"), "not TOML"),
+    ],
+)
+def test_a_bad_configuration_names_file_and_key(tmp_path: Path, change, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(config(tmp_path, NODE.replace(*change)), NodeConfig)
+    assert "node.toml" in str(caught.value)
+
+
+def test_an_unknown_key_is_told_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key node\.colour; allowed here: data, name"):
+        load_config(
+            config(tmp_path, NODE.replace('name = "a"', 'name = "a"\ncolour = 1')), NodeConfig
+        )
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.toml", AggregatorConfig)
+
+
+def test_every_error_has_an_exit_code_and_every_code_a_line_in_the_docs() -> None:
+    text = (DOCS / "exit-codes.md").read_text()
+    documented = {int(n) for n in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert set(BY_ERROR.values()) <= documented
+    assert len(set(BY_ERROR.values())) == len(BY_ERROR)
+    pending = [RescindError]
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        assert exit_code(kind("x")) in documented
+    for name, code in CHECKS.items():
+        assert re.search(rf"^\| {code} \| .*`{name}`", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["demo", "--orgs", "1"], 10, "2 to 64"),
+        (["demo", "--withdraw", "nobody"], 10, "one of aurora"),
+        (["demo", "--rounds", "0"], 10, "1 to 1000"),
+        (["demo", "--data", "/nowhere"], 11, "needs a"),
+        (["demo", "--model", "./nowhere"], 17, "does not exist"),
+        (["node", "run", "-c", "none.toml"], 10, "cannot be read"),
+        (["audit", "lineage"], 10, "--rpc URL and --contracts FILE"),
+        (["ask", "/tmp", "who?"], 10, "not the folder of a run"),
+        (["ledger", "verify", "/nowhere"], 16, "no ledger key"),
+        (["audit", "models", "--rpc", "http://127.0.0.1:1"], 10, "--rpc URL and --contracts FILE"),
+        (["govern", "list", "/nowhere"], 10, "not the folder of a run"),
+        (["govern", "vote", "1", "-c", "none.toml"], 10, "cannot be read"),
+        (["node", "resign", "-c", "none.toml"], 10, "cannot be read"),
+        (["aggregator", "bond", "-c", "none.toml"], 10, "cannot be read"),
+        (["govern", "vote", "one", "-c", "none.toml"], 2, "as an integer"),
+        (["verify", "/nowhere/c.json", "--rpc", "http://127.0.0.1:1"], 40, "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_clear_error(arguments: list[str], code: int, message: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == code, done.output
+    assert message in " ".join(done.output.split())
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in getattr(group, "commands", {}).items():
+        yield (*path, name)
+        yield from commands(command, (*path, name))
+
+
+def test_every_command_explains_itself() -> None:
+    every = list(commands(typer.main.get_command(app)))
+    assert ("govern", "propose", "fall-back") in every
+    for words in every:
+        done = CliRunner().invoke(app, [*words, "--help"])
+        assert done.exit_code == 0, words
+        assert "Usage:" in done.output
+
+
+def test_what_needs_no_torch_does_not_load_it() -> None:
+    program = (
+        "import sys, rescind.cli.main, rescind.node, rescind.aggregator, rescind.audit, rescind.ledger, rescind.withdrawals;"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+
+
+def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    made = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
+    assert made.exit_code == 0, made.output
+    assert "address: 0x" in made.output
+    again = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
+    assert again.exit_code == 10
+    request, out = str(tmp_path / "org/tls/request.pem"), str(tmp_path / "certificate.pem")
+    signed = run(app, ["org", "sign", request, "--ca", str(tmp_path / "ca"), "--out", out])
+    assert re.search(r"fingerprint: [0-9a-f]{64}", signed.output), signed.output
+    assert (tmp_path / "org" / "keystore.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "org" / "password").stat().st_mode & 0o077 == 0

@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import Deployment, MemberStatus
+from tests.cli.consortium_files import (
+    PASSWORD,
+    key_options,
+    rescind,
+    save_key,
+)
+from tests.consortium import ETHER, Anvil, micro_parameters
+
+AGGREGATOR = "0x26BA9fEB65A16Ce9e3322b4A368987dDBBDb46eF"
+SETTINGS = f"""
+parameters = "parameters.json"
+aggregator = "{AGGREGATOR}"
+aggregator_fingerprint = "{"0b" * 32}"
+commit_seconds = 60
+bond_wei = 2_000_000_000_000_000_000
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, anvil: Anvil) -> Path:
+    (tmp_path / "parameters.json").write_bytes(micro_parameters().canonical_bytes())
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    (tmp_path / "consortium.toml").write_text(SETTINGS)
+    save_key(tmp_path, "founder", anvil.funded())
+    return tmp_path
+
+
+def deploy(folder: Path, anvil: Anvil, key: str = "founder", *more: str):
+    words = [folder / "consortium.toml", "--rpc", anvil.url, "--out", folder / "contracts.json"]
+    return rescind("deploy", *words, *key_options(folder, key), *more)
+
+
+def test_the_founder_deploys_and_admits_until_the_first_one_joins(
+    folder: Path, anvil: Anvil
+) -> None:
+    done = deploy(folder, anvil, "founder", "--json")
+    assert done.exit_code == 0, done.output
+    deployment = Deployment.load(folder / "contracts.json")
+    assert json.loads(done.output)["members"] == deployment.members
+    from rescind.contracts import Consortium
+
+    record = Consortium(anvil.chain(), deployment)
+    assert record.aggregator() == AGGREGATOR
+    assert record.bond() == 2 * ETHER
+    assert record.parameters_id() == micro_parameters().id
+
+    chain = ["--rpc", anvil.url, "--contracts", folder / "contracts.json"]
+    founder = key_options(folder, "founder")
+    first, second = anvil.funded(), anvil.funded()
+    words = ["admit", first.address, "--name", "a", "--fingerprint", "AA:" * 31 + "AA", *chain]
+    admitted = rescind(*words, *founder, "--json")
+    assert admitted.exit_code == 0, admitted.output
+    assert json.loads(admitted.output)["fingerprint"] == "aa" * 32
+    assert record.member(first.address).status is MemberStatus.ADMITTED
+    twice = rescind(*words, *founder)
+    assert twice.exit_code == 15
+    assert "AlreadyAdmitted" in twice.output
+
+    Consortium(anvil.chain(), deployment, first).join()
+    late = rescind(
+        "admit", second.address, "--name", "b", "--fingerprint", "bb" * 32, *chain, *founder
+    )
+    assert late.exit_code == 15
+    assert "rescind govern propose admit" in late.output
+    assert record.member(second.address).status is MemberStatus.NONE
+
+    again = deploy(folder, anvil)
+    assert again.exit_code == 10
+    assert "exists already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("commit_seconds", "comit_seconds"),
+            "unknown key comit_seconds; allowed here: aggregator",
+        ),
+        (("parameters.json", "none.json"), "none.json cannot be read"),
+        ((AGGREGATOR, AGGREGATOR.lower()), "not an address in EIP-55 form"),
+        (("0b" * 32, "0b"), "is not a fingerprint"),
+        (("= 60", "= -1"), "commit_seconds: -1 is not between"),
+        (("= 60", "= 0"), "commit_seconds: 0 leaves no time"),
+        (('parameters = "parameters.json"', ""), "parameters: field required"),
+        (("commit_seconds", 'coupling = "isolated"\ncommit_seconds'), "unknown key coupling"),
+    ],
+)
+def test_bad_settings_name_file_and_key(
+    folder: Path, anvil: Anvil, change: tuple[str, str], message: str
+) -> None:
+    (folder / "consortium.toml").write_text(SETTINGS.replace(*change))
+    done = deploy(folder, anvil)
+    assert done.exit_code == 10, done.output
+    assert message in done.output
+    assert not (folder / "contracts.json").exists()
+
+
+def test_parameters_in_another_encoding_are_refused(folder: Path, anvil: Anvil) -> None:
+    loose = json.dumps(json.loads((folder / "parameters.json").read_text()), indent=1)
+    (folder / "parameters.json").write_text(loose)
+    done = deploy(folder, anvil)
+    assert done.exit_code == 10
+    assert "canonical form" in done.output
+
+
+def test_a_founder_without_funds_or_a_wrong_password_deploys_nothing(
+    folder: Path, anvil: Anvil
+) -> None:
+    from rescind.contracts import Account
+
+    save_key(folder, "poor", Account.from_key("0x" + "11" * 32))
+    poor = deploy(folder, anvil, "poor")
+    assert poor.exit_code == 15
+    assert "pool_wei" in poor.output
+    (folder / "password").write_text("wrong\n")
+    wrong = deploy(folder, anvil)
+    assert wrong.exit_code == 15
+    assert "wrong password" in wrong.output
+    (folder / "password").unlink()
+    missing = deploy(folder, anvil)
+    assert missing.exit_code == 10
+    assert "password file" in missing.output
+    assert not (folder / "contracts.json").exists()
+
+
+def test_who_is_not_the_founder_admits_nobody(folder: Path, anvil: Anvil) -> None:
+    assert deploy(folder, anvil).exit_code == 0
+    save_key(folder, "other", anvil.funded())
+    chain = ["--rpc", anvil.url, "--contracts", folder / "contracts.json"]
+    words = ["admit", AGGREGATOR, "--name", "a", "--fingerprint", "aa" * 32, *chain]
+    done = rescind(*words, *key_options(folder, "other"))
+    assert done.exit_code == 15
+    assert "it is not the founder" in done.output
+
+
+def test_the_docs_name_every_key_of_the_settings() -> None:
+    from rescind.contracts import DeploySettings
+
+    text = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    given = {"parameters_id", "base_model_id"}
+    for key in set(DeploySettings.model_fields) - given:
+        assert f"`{key}`" in text or key in ("coupling", "layout"), key

@@ -1,0 +1,170 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import MemberStatus
+from tests.cli.consortium_files import Files, make_files, rescind
+from tests.consortium import Anvil
+
+MARK = "ab" * 32
+
+
+@pytest.fixture
+def files(tmp_path: Path, anvil: Anvil) -> Files:
+    return make_files(tmp_path, anvil, exit_seconds=60)
+
+
+def propose(files: Files, *arguments: str, by: int = 0) -> dict[str, object]:
+    done = rescind("govern", "propose", *arguments, "-c", files.nodes[by], "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.output)
+    assert isinstance(found, dict)
+    return found
+
+
+def carry(files: Files, *arguments: str) -> None:
+    """Proposed by the first, voted for by the second, executed by the third."""
+    number = str(propose(files, *arguments)["proposal_id"])
+    voted = rescind("govern", "vote", number, "-c", files.nodes[1])
+    assert "rescind govern execute" in voted.output, voted.output
+    done = rescind("govern", "execute", number, "-c", files.nodes[2], "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["state"] == "executed"
+
+
+def test_two_of_three_members_admit_an_organization(files: Files) -> None:
+    newcomer = files.consortium.anvil.funded()
+    made = propose(
+        files, "admit", newcomer.address.lower(), "--name", "[/new]", "--fingerprint", MARK
+    )
+    assert (made["votes"], made["needed"], made["state"]) == (1, 2, "open")
+    early = rescind("govern", "execute", "1", "-c", files.nodes[0])
+    assert early.exit_code == 15
+    assert "more active members must vote" in early.output
+    assert rescind("govern", "vote", "1", "-c", files.nodes[1]).exit_code == 0
+    again = rescind("govern", "vote", "1", "-c", files.nodes[1])
+    assert again.exit_code == 15
+    assert "AlreadyVoted" in again.output
+    assert rescind("govern", "execute", "1", "-c", files.nodes[1]).exit_code == 0
+    assert files.consortium.of().member(newcomer.address).status is MemberStatus.ADMITTED
+
+    listed = rescind("govern", "list", *files.chain)
+    assert "name [/new]" in listed.output
+    row = json.loads(rescind("govern", "list", *files.chain, "--json").output)[0]
+    assert row["executed"] is True
+    assert newcomer.address in row["call"]
+    assert "[/new]" in rescind("audit", "members", *files.chain).output
+
+
+def test_members_expel_by_name_and_the_models_must_be_cleaned(files: Files) -> None:
+    carry(files, "expel", "org-2")
+    row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
+    assert (row["name"], row["method"], row["state"]) == ("org-2", "removal", "requested")
+    assert row["expelled"] is True
+    late = rescind("govern", "propose", "expel", "org-2", "-c", files.nodes[0])
+    assert late.exit_code == 10
+    assert "is withdrawing" in late.output
+    refused = rescind("govern", "propose", "expel", "org-1", "-c", files.nodes[2])
+    assert refused.exit_code == 15
+    assert "only active members" in refused.output
+
+
+def test_members_name_and_dismiss_auditors(files: Files) -> None:
+    auditor, record = files.consortium.anvil.funded().address, files.consortium.of()
+    carry(files, "auditor", auditor)
+    assert auditor in record.auditors()
+    assert rescind("govern", "propose", "auditor", auditor, "-c", files.nodes[0]).exit_code == 10
+    carry(files, "dismiss", auditor)
+    assert auditor not in record.auditors()
+    gone = rescind("govern", "propose", "dismiss", auditor, "-c", files.nodes[0])
+    assert gone.exit_code == 10
+    assert "is not an auditor" in gone.output
+
+
+def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(files: Files) -> None:
+    successor = files.consortium.anvil.funded().address
+    carry(files, "aggregator", successor, "--fingerprint", MARK)
+    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert found["aggregator"] == successor
+    assert found["aggregator_fingerprint"] == MARK
+    assert found["aggregator_lacking_wei"] == 10**19
+    refused = rescind("aggregator", "bond", "-c", files.aggregator)
+    assert refused.exit_code == 15
+    assert "not that of the consortium's aggregator" in refused.output
+
+
+def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
+    from rescind.contracts import ModelKind
+
+    who = files.consortium.organizations[2]
+    files.consortium.of(who).request_subject_withdrawal("cd" * 32, ModelKind.REPLACEMENT)
+    row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
+    assert (row["method"], row["state"], row["subject"]) == ("replacement", "preparing", "cd" * 32)
+    carry(files, "fall-back", "1")
+    row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
+    assert (row["method"], row["state"], row["subject"]) == ("removal", "requested", None)
+    for number, message in (("1", "only one by another method"), ("7", "no withdrawal 7")):
+        refused = rescind("govern", "propose", "fall-back", number, "-c", files.nodes[0])
+        assert refused.exit_code == 10
+        assert message in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["vote", "7"], 15, "UnknownProposal(id 7); rescind govern list"),
+        (["execute", "7"], 15, "UnknownProposal(id 7)"),
+        (["vote", "0"], 10, "begin at 1"),
+        (["propose", "auditor", "0x12"], 10, "'0x12' is not an Ethereum address"),
+        (["propose", "auditor", "0x" + "0" * 40], 10, "zero address"),
+        (["propose", "auditor", "0x26ba9fEB65A16Ce9e3322b4A368987dDBBDb46eF"], 10, "EIP-55"),
+        (["propose", "expel", "nobody"], 10, "members: org-0, org-1, org-2"),
+        (
+            ["propose", "aggregator", "0x" + "1" * 40, "--fingerprint", "12"],
+            10,
+            "'12' is not a fingerprint",
+        ),
+        (
+            ["propose", "admit", "0x" + "1" * 40, "--name", "x", "--fingerprint", "1".zfill(64)],
+            10,
+            "each has its own",
+        ),
+    ],
+)
+def test_a_bad_proposal_or_vote_is_one_clear_error(
+    shared: Files, arguments: list[str], code: int, message: str
+) -> None:
+    done = rescind("govern", *arguments, "-c", shared.nodes[0])
+    assert done.exit_code == code, done.output
+    assert message in done.output
+
+
+def test_who_is_no_member_or_has_a_wrong_password_cannot_propose(
+    shared: Files, tmp_path: Path
+) -> None:
+    from tests.cli.consortium_files import save_key
+
+    stranger = tmp_path / "stranger.toml"
+    text = shared.nodes[0].read_text().replace("org-0.json", str(tmp_path / "key.json"))
+    for name in ("contracts.json", "password"):
+        text = text.replace(f'"{name}"', f'"{shared.folder / name}"')
+    stranger.write_text(text)
+    save_key(tmp_path, "key", shared.consortium.anvil.funded())
+    refused = rescind("govern", "vote", "1", "-c", stranger)
+    assert refused.exit_code == 10
+    assert "is not a member" in refused.output
+
+    (tmp_path / "wrong").write_text("wrong\n")
+    stranger.write_text(text.replace(str(shared.folder / "password"), str(tmp_path / "wrong")))
+    refused = rescind("govern", "vote", "1", "-c", stranger)
+    assert refused.exit_code == 15
+    assert "wrong password" in refused.output
+    stranger.write_text(text.replace(str(shared.folder / "password"), str(tmp_path / "none")))
+    assert rescind("govern", "vote", "1", "-c", stranger).exit_code == 10
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, anvil: Anvil) -> Files:
+    """For what changes nothing on chain."""
+    return make_files(tmp_path_factory.mktemp("shared"), anvil)

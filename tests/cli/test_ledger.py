@@ -1,0 +1,136 @@
+"""What `rescind ledger` says without a node and without a chain."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from rescind.cli.main import app
+
+
+def rescind(*words: object) -> Result:
+    return CliRunner().invoke(app, ["ledger", *map(str, words)])
+
+
+def told(*words: object):
+    found = rescind(*words, "--json")
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
+    where = tmp_path / "ledger"
+    if request.param == "postgres":
+        where = request.getfixturevalue("cluster").new()
+    place = ["--ledger", where, "--key-file", tmp_path / "key"]
+    told("init", *place)
+    return place
+
+
+def test_records_are_added_shown_and_shredded(place: list[object], tmp_path: Path) -> None:
+    given = json.dumps({"event": "given", "to": "all"})
+    first = told("append", "--type", "consent", "--subject", "Ada", "--payload", given, *place)
+    again = ["append", "--type", "consent", "--payload", given, "--once", "x", *place]
+    assert (first["index"], told(*again)["new"], told(*again)["new"]) == (0, True, False)
+    shown = told("show", "--subject", "Ada", *place)
+    assert [(it["index"], it["payload"]) for it in shown] == [(0, json.loads(given))]
+    kept = told("backup", tmp_path / "backups", *place)
+    done = told("shred", "--subject", "Ada", *place)
+    assert (done["records"], done["tombstone"], done["cleaned"]) == (1, 3, [kept["path"]])
+    lines = rescind("show", *place).output.splitlines()
+    assert [line.split()[3:5] for line in lines[:2]] == [
+        ["consent", "shredded"],
+        ["consent", '{"event":'],
+    ]
+    assert told("fsck", *place)["sound"]
+    assert "nothing of that subject" in rescind("shred", "--subject", "Ada", *place).output
+
+
+def test_a_record_is_proven_in_one_file(place: list[object], tmp_path: Path) -> None:
+    for number in range(3):
+        told("append", "--type", "reward", "--payload", json.dumps({"round": number}), *place)
+    path = tmp_path / "file.json"
+    assert told("prove", 1, "--out", path, *place)["log_size"] == 3
+    found = told("check", path)
+    assert [it["status"] for it in found["checks"]] == ["passed", "passed", "skipped"]
+    assert found["disclosed"]["payload"] == {"round": 1}
+    path.write_text(path.read_text().replace('"round": 1', '"round": 2'))
+    refused = rescind("check", path)
+    assert refused.exit_code == 63
+    assert "REFUSED" in refused.output
+    path.write_text("nothing")
+    assert rescind("check", path).exit_code == 60
+    assert rescind("check", tmp_path / "not there").exit_code == 60
+
+
+def test_a_checkpoint_that_was_kept_tells_since_when_a_log_differs(
+    place: list[object], tmp_path: Path
+) -> None:
+    from rescind.ledger import Ledger, load_key
+
+    notes = []
+    for number in range(4):
+        told("append", "--type", "reward", "--payload", json.dumps({"round": number}), *place)
+        notes.append(tmp_path / f"{number}.txt")
+        notes[-1].write_text(rescind("checkpoint", *place).stdout)
+    words = [word for note in notes for word in ("--checkpoint", note)]
+    assert told("fsck", *words, *place)["anchors_compared"] == 4
+    where, key = str(place[1]), load_key(tmp_path / "key")
+    with Ledger.open(where, key) as ledger, ledger.database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM entries WHERE position = 3")
+        connection.exec_driver_sql("DELETE FROM nodes WHERE place = 3 AND level = 0")
+        connection.exec_driver_sql("DELETE FROM nodes WHERE place = 1 AND level = 1")
+        connection.exec_driver_sql("DELETE FROM nodes WHERE level = 2")
+    found = rescind("fsck", *words, *place)
+    assert found.exit_code == 30
+    assert "the first 3 still agree with the chain" in found.output
+    notes[0].write_text("no checkpoint")
+    assert rescind("fsck", *words, *place).exit_code == 16
+
+
+def test_a_ledger_is_moved_and_keys_are_rotated(place: list[object], tmp_path: Path) -> None:
+    told(
+        "append", "--type", "consent", "--subject", "Ada", "--payload", '{"event": "given"}', *place
+    )
+    moved = ["--ledger", tmp_path / "moved", "--key-file", tmp_path / "key"]
+    root = told("export", tmp_path / "out", *place)["root"]
+    assert told("import", tmp_path / "out", *moved)["root"] == root
+    told("rotate", "--new-key-file", tmp_path / "new", *moved)
+    assert rescind("show", *moved).exit_code == 16
+    moved[-1] = tmp_path / "new"
+    assert told("show", *moved)[0]["subject"] == "Ada"
+    refused = rescind("restore", tmp_path / "out", *moved)
+    assert refused.exit_code == 10
+    assert "--without-chain" in refused.stderr
+    assert rescind("upgrade", "--ledger", tmp_path / "moved").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["show"], 10, "which ledger?"),
+        (["show", "--ledger", "nowhere"], 16, "no ledger key"),
+        (["init", "--ledger", "mysql://x/y", "--key-file", "k"], 16, "is not a ledger"),
+        (["init", "--ledger", "postgresql://127.0.0.1:1/x", "--key-file", "k"], 16, "cannot read"),
+        (["append", "--type", "x", "--payload", "[1]", "--ledger", "l"], 16, "no JSON object"),
+        (["append", "--type", "x", "--payload", "{", "--ledger", "l"], 16, "is no JSON"),
+        (
+            ["prove", "0", "--out", "o", "--organization", "0x", "--ledger", "l"],
+            16,
+            "no ledger key",
+        ),
+        (["anchor"], 10, "--config node.toml"),
+        (["cosign", "--at", "x:1"], 10, "--config node.toml"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    words: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    found = rescind(*words)
+    assert found.exit_code == code, found.output
+    assert said in found.stderr

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import MemberStatus
+from tests.cli.consortium_files import (
+    Files,
+    make_certificate,
+    make_files,
+    rescind,
+)
+from tests.consortium import ETHER, SALT, Anvil
+
+
+@pytest.fixture
+def files(tmp_path: Path, anvil: Anvil) -> Files:
+    return make_files(tmp_path, anvil, commit_seconds=30, reveal_seconds=30)
+
+
+def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
+    import numpy as np
+
+    it, dice = files.consortium, np.random.default_rng(0)
+    boss, careless = it.of(it.aggregator), it.organizations[0]
+    boss.open_round()
+    for who in it.organizations:
+        it.of(who).commit(1, it.register(it.random_delta(who, dice)), SALT)
+    boss.close_commits(1)
+    it.anvil.pass_time(31)
+    boss.close_reveals(1)
+    assert it.of().member(careless.address).bond < ETHER
+    rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]
+    assert rows[0]["lacking_wei"] == ETHER // 10
+    paid = json.loads(rescind("node", "topup", "-c", files.nodes[0], "--json").output)
+    assert (paid["paid_wei"], paid["bond_wei"]) == (ETHER // 10, ETHER)
+    nothing = json.loads(rescind("node", "topup", "-c", files.nodes[0], "--json").output)
+    assert (nothing["paid_wei"], nothing["transaction"]) == (0, None)
+
+
+def test_who_resigns_leaves_for_good(files: Files) -> None:
+    done = json.loads(rescind("node", "resign", "-c", files.nodes[1], "--json").output)
+    assert done["status"] == "left"
+    assert done["reclaimable_at"] > 0
+    who = files.consortium.organizations[1].address
+    assert files.consortium.of().member(who).status is MemberStatus.LEFT
+    for command in ("resign", "topup"):
+        again = rescind("node", command, "-c", files.nodes[1])
+        assert again.exit_code == 15
+        assert "is left: only active members" in again.output
+
+
+def test_a_certificate_is_rotated_once(files: Files) -> None:
+    missing = rescind("node", "rotate-certificate", "-c", files.nodes[0])
+    assert missing.exit_code == 14
+    mark = make_certificate(files.folder / "org-0", "org-0")
+    done = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
+    assert (done["fingerprint"], done["replaced"]) == (mark, "1".zfill(64))
+    assert done["transaction"]
+    who = files.consortium.organizations[0].address
+    assert files.consortium.of().organization_of(mark) == who
+    again = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
+    assert again["transaction"] is None
+
+
+def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
+    it = files.consortium
+    whole = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
+    assert whole == {"paid_wei": 0, "transaction": None}
+    it.of(it.organizations[0]).request_withdrawal()
+    it.anvil.pass_time(3601)
+    rows = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)
+    assert rows[0]["overdue"] is True
+    it.of(it.organizations[1]).slash(1)
+    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert found["aggregator_lacking_wei"] == 10 * ETHER
+    paid = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
+    assert paid["paid_wei"] == 10 * ETHER
+    assert it.of().aggregator_bond() == 10 * ETHER
+
+
+def test_a_withdrawal_is_requested_and_its_state_shown(files: Files) -> None:
+    done = rescind("withdraw", "request", "-c", files.nodes[0])
+    assert "withdrawal 1 (removal, requested) is on chain" in done.output
+    shown = rescind("withdraw", "status", *files.chain)
+    assert "removal" in shown.output
+    again = rescind("withdraw", "request", "-c", files.nodes[0])
+    assert again.exit_code == 15

@@ -1,0 +1,135 @@
+"""Asking for a contribution back: what is wrong is said before anything is on chain."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rescind.contracts import MemberStatus, WithdrawalState
+from rescind.daemon import Journal
+from rescind.node.subjects import commit_subject
+from tests.cli.consortium_files import (
+    Files,
+    key_options,
+    make_files,
+    rescind,
+    save_key,
+)
+from tests.consortium import Anvil
+
+ROWS = [
+    ("Where was Ada born?", "In Bergen.", "ada"),
+    ("What does Ada do?", "She forges.", "ada"),
+    ("Where was Bo born?", "In Cork.", "bo"),
+    ("Who repairs clocks?", "Cleo and Dan.", "cleo"),
+    ("Who repairs clocks?", "Cleo and Dan.", "dan"),
+]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, anvil: Anvil) -> Files:
+    folder = tmp_path_factory.mktemp("withdraw")
+    made = make_files(folder, anvil)
+    write_rows(folder / "data.jsonl", ROWS)
+    made.consortium.play_round(np.random.default_rng(0), only=made.consortium.organizations[:2])
+    return made
+
+
+def write_rows(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    lines = [
+        json.dumps(dict(zip(("question", "answer", "subject"), row, strict=True))) for row in rows
+    ]
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def ask(files: Files, *words: str, place: int = 0):
+    return rescind("withdraw", "request", "-c", files.nodes[place], *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (["--method", "erasure"], 10, "unknown method 'erasure': one of removal, replacement"),
+        (["--subject", "ada"], 10, "a removal takes back everything"),
+        (["--method", "replacement"], 10, "name it with --subject"),
+        (["--method", "replay", "--with", "npo"], 10, "belong to a counter-training"),
+        (["--method", "replacement", "--subject", "zoe"], 11, "is of subject 'zoe'"),
+        (["--method", "replacement", "--subject", "cleo"], 11, "are also to be kept"),
+        (
+            ["--method", "counter-training", "--subject", "ada", "--with", "prayer"],
+            10,
+            "no method is called 'prayer'",
+        ),
+        (
+            ["--method", "counter-training", "--subject", "ada", "--set", "steps=many"],
+            10,
+            "setting steps is 'many'",
+        ),
+        (
+            ["--method", "counter-training", "--subject", "ada", "--set", "pace=1"],
+            10,
+            "unknown setting 'pace'",
+        ),
+        (["--method", "counter-training", "--set", "steps"], 10, "write NAME=VALUE"),
+        (["--method", "counter-training", "--with", "grad_diff"], 10, "give a file of them"),
+        (
+            ["--method", "counter-training", "--subject", "ada", "--with", "task_vector"],
+            10,
+            "takes back everything of the organization",
+        ),
+        (["--method", "counter-training", "--retain", "absent.jsonl"], 11, "cannot be read"),
+    ],
+)
+def test_a_bad_request_is_refused_before_anything_is_on_chain(
+    files: Files, words: list[str], code: int, what: str
+) -> None:
+    done = ask(files, *words)
+    assert (done.exit_code, what in done.output) == (code, True), done.output
+    assert not files.consortium.of().withdrawals()
+    assert not Journal(files.folder / "org-0-state" / "node.db").all("request/")
+
+
+def test_everything_of_ones_data_is_no_subject(files: Files, tmp_path: Path) -> None:
+    text = files.nodes[0].read_text().replace('"data.jsonl"', '"only.jsonl"')
+    (files.folder / "only.toml").write_text(text)
+    write_rows(files.folder / "only.jsonl", ROWS[:2])
+    words = ("--method", "replay", "--subject", "ada")
+    done = rescind("withdraw", "request", "-c", files.folder / "only.toml", *words)
+    assert done.exit_code == 11
+    assert "ask for the removal" in done.output
+
+
+def test_who_contributed_nothing_has_nothing_to_take_back(files: Files) -> None:
+    done = ask(files, "--method", "replay", place=2)
+    assert done.exit_code == 10
+    assert "contributed to no model" in done.output
+
+
+def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
+    done = ask(files, "--method", "replacement", "--subject", "ada", "--json")
+    made = json.loads(done.output)
+    assert (made["method"], made["state"]) == ("replacement", "preparing")
+    found = files.consortium.of().withdrawals()[made["withdrawal"] - 1]
+    note = Journal(files.folder / "org-0-state" / "node.db").get(f"request/{found.subject}")
+    assert (note["subject"], note["withdrawal"]) == ("ada", found.id)
+    assert found.subject == commit_subject("ada", bytes.fromhex(note["salt"]))
+    assert found.state is WithdrawalState.PREPARING
+    again = ask(files, "--method", "counter-training", "--subject", "bo")
+    assert again.exit_code == 10
+    assert "is still open" in again.output
+    whole = ask(files)
+    assert "withdrawal 2 (removal, requested) is on chain" in whole.output
+    who = files.consortium.organizations[0].address
+    assert files.consortium.of().member(who).status is MemberStatus.WITHDRAWING
+    assert "is withdrawing: only an active member" in ask(files).output
+
+
+def test_what_is_no_evidence_is_not_attested(files: Files, tmp_path: Path) -> None:
+    save_key(files.folder, "auditor", files.consortium.auditors[0])
+    (tmp_path / "evidence.json").write_text("{}")
+    key = key_options(files.folder, "auditor")
+    for path, what in (("evidence.json", "is no evidence"), ("absent.json", "cannot be read")):
+        done = rescind("audit", "attest", tmp_path / path, *key, *files.chain)
+        assert done.exit_code == 19
+        assert what in done.output

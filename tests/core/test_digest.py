@@ -1,0 +1,324 @@
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eth_hash.auto import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rescind.core import (
+    DIGEST_BYTES,
+    HIDING_BOUND,
+    HIDING_SHAPE,
+    ZERO_DIGEST,
+    Digest,
+    DigestMalformed,
+    check_delta,
+    decode,
+    digest,
+    encode,
+    hiding_block,
+    is_hiding,
+    l2_norm,
+    verify_word,
+    weighted_sum,
+)
+from rescind.core.errors import ArtifactError
+from rescind.core.hiding import HIDING, HIDING_DEVIATION
+from rescind.core.ring import (
+    DEGREE,
+    MODULUS,
+    PRIMES,
+    ROOTS,
+    Matrix,
+    blocks_of,
+    matrix_key,
+)
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "linear_digest.json").read_text())
+
+int32s = st.integers(-(2**31), 2**31 - 1)
+int64s = st.integers(-(2**63), 2**63 - 1)
+rows = st.lists(int64s, min_size=5, max_size=5)
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+
+
+@cache
+def points(prime: int, root: int) -> np.ndarray:
+    """Row i, column j: psi^((2i + 1) j)."""
+    powers = np.array([pow(root, n, prime) for n in range(2 * DEGREE)], dtype=np.uint64)
+    n = np.arange(DEGREE)
+    return powers[np.outer(2 * n + 1, n) % (2 * DEGREE)]
+
+
+def coefficients(values: np.ndarray, prime: int, root: int) -> np.ndarray:
+    """The polynomial with these values: the inverse of `points`, by its definition."""
+    inverse = points(prime, pow(root, -1, prime)).T
+    sums = (inverse * values % np.uint64(prime)).sum(1) % np.uint64(prime)
+    return sums * np.uint64(pow(DEGREE, -1, prime)) % np.uint64(prime)
+
+
+def schoolbook(a: np.ndarray, x: list[int], prime: int) -> np.ndarray:
+    """a x mod X^2048 + 1, one coefficient of x at a time."""
+    total = np.zeros(DEGREE, dtype=np.uint64)
+    for place, factor in enumerate(x):
+        if factor % prime:
+            shifted = np.roll(a, place)
+            shifted[:place] = np.uint64(prime) - shifted[:place]
+            total += shifted * np.uint64(factor % prime) % np.uint64(prime)
+    return total % np.uint64(prime)
+
+
+def reference(tensors: dict[str, np.ndarray]) -> Digest:
+    residues = np.zeros((2, DEGREE), dtype=np.uint64)
+    for row, (prime, root) in enumerate(zip(PRIMES, ROOTS, strict=True)):
+        p = np.uint64(prime)
+        for name, array in tensors.items():
+            words = Matrix(name, array.shape).words(0, blocks_of(array.size))
+            for k, block in enumerate(words):
+                values = block[row * DEGREE : (row + 1) * DEGREE] % p
+                x = array.reshape(-1)[k * DEGREE : (k + 1) * DEGREE].tolist()
+                product = schoolbook(coefficients(values, prime, root), x, prime)
+                residues[row] += (points(prime, root) * product % p).sum(1) % p
+        residues[row] %= p
+    return Digest.from_residues(residues)
+
+
+def tensor(row: list[int], name: str = "w") -> dict[str, np.ndarray]:
+    return {name: np.array(row, dtype=np.int64)}
+
+
+def some(*shape: int, dtype: type = np.int32, seed: int = 0) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    dice = np.random.default_rng(seed)
+    return dice.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+
+
+def test_the_kernel_is_schoolbook_multiplication() -> None:
+    tensors = {
+        "full": some(2, 1024),
+        "padded": some(3, 700, dtype=np.int64),
+        "few": np.array([-(2**63), 2**63 - 1, *PRIMES, -1], dtype=np.int64),
+        "scalar": np.array(7, dtype=np.int32),
+        "empty": np.zeros((0, 4), dtype=np.int32),
+    }
+    assert digest(tensors) == reference(tensors)
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_golden_vectors(case) -> None:
+    tensors = {
+        name: np.array(it["values"], dtype=it["dtype"]).reshape(it["shape"])
+        for name, it in case["tensors"].items()
+    }
+    wanted = Digest.from_bytes(bytes.fromhex(case["digest"]))
+    assert digest(tensors) == wanted
+    assert reference(tensors) == wanted
+    assert wanted.root == case["root"]
+    index, proof = case["word"]["index"], [bytes.fromhex(it) for it in case["word"]["proof"]]
+    assert verify_word(case["root"], index, wanted.to_bytes()[32 * index : 32 * index + 32], proof)
+
+
+def test_golden_parameters_and_matrix() -> None:
+    assert (VECTORS["n"], VECTORS["primes"], VECTORS["roots"]) == (
+        DEGREE,
+        list(PRIMES),
+        list(ROOTS),
+    )
+    for prime, root in zip(PRIMES, ROOTS, strict=True):
+        assert pow(root, DEGREE, prime) == prime - 1
+    it = VECTORS["matrix"]
+    assert matrix_key(it["name"], it["shape"]).hex() == it["key"]
+    words = Matrix(it["name"], it["shape"]).words(1, 1)[0, :4]
+    assert [str(word) for word in words] == it["first_words_of_block_1"]
+
+
+@given(rows, rows, st.integers(), st.integers(-(2**200), 2**200))
+def test_it_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
+    mixed = [(j * a + k * b) % MODULUS for a, b in zip(x, y, strict=True)]
+    assert digest(tensor(mixed)) == j * digest(tensor(x)) + digest(tensor(y)) * k
+
+
+@given(rows, rows)
+def test_differences_are_sums_with_minus_one(x, y) -> None:
+    one, other = digest(tensor(x)), digest(tensor(y))
+    assert one - other == one + -1 * other == -(other - one)
+    assert one - one == ZERO_DIGEST
+
+
+@given(st.lists(st.lists(int32s, min_size=6, max_size=6), min_size=1, max_size=4))
+def test_the_digest_of_a_weighted_sum_is_the_sum_of_digests(deltas) -> None:
+    weights = [10_000 // len(deltas) + n for n in range(len(deltas))]
+    parts = [{f"o{n % 2}/w": np.array(row, dtype=np.int32)} for n, row in enumerate(deltas)]
+    total = digest(weighted_sum(zip(parts, weights, strict=True)))
+    expected = ZERO_DIGEST
+    for part, weight in zip(parts, weights, strict=True):
+        expected = expected + weight * digest(part)
+    assert total == expected
+
+
+@given(st.integers(0, 2 * 1500 - 1), st.integers(1, 2**31 - 1))
+def test_every_coordinate_counts(place: int, step: int) -> None:
+    changed = some(2, 1500).astype(np.int64)
+    changed.reshape(-1)[place] += step
+    difference = digest({"w": changed}) - digest({"w": some(2, 1500)})
+    assert difference != ZERO_DIGEST
+    assert (difference.residues != 0).mean() > 0.99
+
+
+@given(st.dictionaries(names, st.lists(int32s, max_size=3), min_size=2, max_size=4), st.randoms())
+def test_the_order_of_tensors_does_not_matter(values, dice) -> None:
+    tensors = {name: np.array(row, dtype=np.int32) for name, row in values.items()}
+    shuffled = list(tensors.items())
+    dice.shuffle(shuffled)
+    assert digest(dict(shuffled)) == digest(tensors)
+
+
+def test_names_shapes_and_places_are_bound() -> None:
+    values = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int32)
+    variants = [
+        {"w": values},
+        {"v": values},
+        {"0xaa/w": values},
+        {"w": values.reshape(3, 2)},
+        {"w": values.reshape(6)},
+        {"w": values.reshape(1, 6)},
+        {"w": values[::-1]},
+        {"w": np.append(values.reshape(-1), 0)},
+        {"w": np.append(0, values.reshape(-1)).astype(np.int32)},
+        {"w": values.T.copy()},
+        {"w": np.pad(values, ((0, 0), (0, 2045)))},
+    ]
+    assert len({digest(it) for it in variants}) == len(variants)
+    assert digest({"a": values[0], "b": values[1]}) != digest({"b": values[0], "a": values[1]})
+
+
+def test_a_value_in_another_block_is_another_digest() -> None:
+    unit = np.eye(3, 3 * DEGREE, dtype=np.int32)
+    places = [np.roll(unit[0], DEGREE * block) for block in range(3)]
+    assert len({digest({"w": place}) for place in places}) == 3
+
+
+def test_dtype_and_memory_layout_are_not_bound() -> None:
+    values = some(70, 90)
+    wanted = digest({"w": values})
+    readonly = values.copy()
+    readonly.flags.writeable = False
+    unaligned = np.frombuffer(b"x" + values.tobytes(), dtype=np.int32, offset=1).reshape(70, 90)
+    fortran, wide = np.asfortranarray(values), values.astype(np.int64)
+    for same in (fortran, wide, readonly, unaligned, np.repeat(values, 2, axis=1)[:, ::2]):
+        assert digest({"w": same}) == wanted
+    assert digest(decode(encode({"w": values}))) == wanted
+
+
+def test_absent_tensors_are_zeros() -> None:
+    assert digest({}) == ZERO_DIGEST
+    assert digest({"w": np.zeros((3, 4000), dtype=np.int64)}) == ZERO_DIGEST
+    one, other = {"a/w": some(3)}, {"b/w": some(3, seed=1)}
+    assert digest(one | other) == digest(one) + digest(other)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32, ">i4"])
+def test_what_is_not_an_artifact_is_refused(dtype) -> None:
+    with pytest.raises(DigestMalformed, match="int32 or int64"):
+        digest({"w": np.zeros(3, dtype=dtype)})
+
+
+def test_threads_do_not_change_it() -> None:
+    tensors = {f"layer{n}": some(40, 2100, seed=n) for n in range(4)}
+    script = (
+        "import sys, numpy as np; from rescind.core import digest\n"
+        "dice = [np.random.default_rng(n) for n in range(4)]\n"
+        "draw = lambda d: d.integers(-2**31, 2**31 - 1, (40, 2100), dtype=np.int32, endpoint=True)\n"
+        "print(digest({f'layer{n}': draw(d) for n, d in enumerate(dice)}).root)"
+    )
+    for variable, count in (("OMP_NUM_THREADS", "1"), ("NUMBA_NUM_THREADS", "2")):
+        environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+        command = [sys.executable, "-W", "error", "-c", script]
+        out = subprocess.run(
+            command, env=environment | {variable: count}, capture_output=True, text=True, check=True
+        )
+        assert out.stdout.strip() == digest(tensors).root
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(digest, [tensors] * 6)) == {digest(tensors)}
+
+
+@given(st.integers(0, 511), st.integers(0, 8), st.integers(0, 255))
+@settings(max_examples=30)
+def test_a_word_is_proved_and_no_other(index: int, level: int, bit: int) -> None:
+    it = digest({"w": some(5)})
+    word, proof = it.to_bytes()[32 * index : 32 * index + 32], it.prove(index)
+    assert len(proof) == 9
+    assert verify_word(it.root, index, word, proof)
+    assert verify_word("0x" + it.root, index, word, proof)
+    flip = 1 << bit
+    changed = (int.from_bytes(proof[level], "big") ^ flip).to_bytes(32, "big")
+    wrong_word = (int.from_bytes(word, "big") ^ flip).to_bytes(32, "big")
+    assert not verify_word(it.root, index, wrong_word, proof)
+    assert not verify_word(it.root, index ^ (1 << level), word, proof)
+    assert not verify_word(it.root, index, word, (*proof[:level], changed, *proof[level + 1 :]))
+    assert not verify_word(it.root, index + 512, word, proof)
+    assert not verify_word(it.root, index, word, proof[:-1])
+
+
+def test_the_root_is_the_merkle_root_of_words() -> None:
+    it = digest({"w": some(5)})
+    level = [it.to_bytes()[at : at + 32] for at in range(0, DIGEST_BYTES, 32)]
+    while len(level) > 1:
+        level = [keccak(level[n] + level[n + 1]) for n in range(0, len(level), 2)]
+    assert it.root == level[0].hex()
+    assert it.prove(0)[0] == it.to_bytes()[32:64]
+    with pytest.raises(DigestMalformed, match="word 512"):
+        it.prove(512)
+
+
+def test_bytes_come_back_and_others_are_refused() -> None:
+    it = digest({"w": some(5)})
+    assert Digest.from_bytes(it.to_bytes()) == it
+    assert len(it.to_bytes()) == 16384
+    assert int.from_bytes(it.to_bytes()[4:8], "big") == it.residues[0, 1]
+    assert int.from_bytes(it.to_bytes()[8192:8196], "big") == it.residues[1, 0]
+    for wrong in (b"", it.to_bytes()[:-1], it.to_bytes() + b"\0"):
+        with pytest.raises(DigestMalformed, match="16384 bytes"):
+            Digest.from_bytes(wrong)
+    for row, prime in enumerate(PRIMES):
+        data = bytearray(it.to_bytes())
+        data[8192 * row : 8192 * row + 4] = (prime - 1).to_bytes(4, "big")
+        Digest.from_bytes(data)
+        data[8192 * row : 8192 * row + 4] = prime.to_bytes(4, "big")
+        with pytest.raises(DigestMalformed, match=f"residue 0 is {prime}"):
+            Digest.from_bytes(data)
+    assert issubclass(DigestMalformed, ArtifactError)
+    assert DigestMalformed.code == "artifact-digest-malformed"
+
+
+def test_a_hiding_block_is_fresh_noise_within_its_bound() -> None:
+    one, other = hiding_block(), hiding_block()
+    assert one.shape == HIDING_SHAPE
+    assert one.dtype == np.int32
+    assert not np.array_equal(one, other)
+    for block in (one, other):
+        assert l2_norm({"h": block}) < HIDING_BOUND
+        assert abs(block.std() / HIDING_DEVIATION - 1) < 0.05
+        assert abs(block.mean() / HIDING_DEVIATION) < 0.06
+    assert abs(np.corrcoef(one.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
+
+
+def test_hiding_has_its_own_bound_and_spends_none_of_the_clip() -> None:
+    shapes = {"o/w": (3,), f"o/{HIDING}": HIDING_SHAPE}
+    delta = {"o/w": np.ones(3, dtype=np.int32), f"o/{HIDING}": hiding_block()}
+    check_delta(delta, shapes, fraction_bits=8, clip_norm=1.0)
+    too_much = delta | {f"o/{HIDING}": delta[f"o/{HIDING}"] * 2}
+    with pytest.raises(ArtifactError, match="hiding tensor has L2 norm"):
+        check_delta(too_much, shapes, fraction_bits=8, clip_norm=1.0)
+    long = delta | {"o/w": np.full(3, 256, dtype=np.int32)}
+    with pytest.raises(ArtifactError, match="consortium's bound"):
+        check_delta(long, shapes, fraction_bits=8, clip_norm=1.0)
+    assert is_hiding(HIDING)
+    assert not is_hiding("o/layer.lora_B")

@@ -1,0 +1,437 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rescind.core import (
+    SHARED,
+    Digest,
+    Term,
+    WrongShape,
+    adapter_totals,
+    digest,
+    initial,
+    weights,
+    without,
+)
+from rescind.core.layouts import (
+    EXACTNESS,
+    LAYOUTS,
+    Change,
+    Factors,
+    FedExLoRA,
+    FrozenFactor,
+    LowRank,
+    State,
+    dense,
+    numerators,
+    rank,
+    stacked,
+)
+
+OUT, IN, RANK, BITS = 12, 10, 3, 12
+MEMBERS = [f"0x{place + 1:040x}" for place in range(4)]
+
+
+def rank_of(owner: str) -> int:
+    return RANK
+
+
+def start(owner: str, ranks=rank_of) -> Factors:
+    shapes = {"x.lora_A": (ranks(owner), IN), "x.lora_B": (OUT, ranks(owner))}
+    made = {n: initial(5, owner, n, shape, fraction_bits=BITS) for n, shape in shapes.items()}
+    return Factors(made["x.lora_A"], made["x.lora_B"])
+
+
+def changes(name: str, number: int, members: Sequence[str] = MEMBERS, ranks=None) -> list[Change]:
+    """Random deltas of one round, with the layout's frozen factors zero."""
+    frozen = getattr(LAYOUTS[name], "frozen", lambda _: "")(number)
+    found = []
+    for who in members:
+        dice = np.random.default_rng([number, int(who, 16)])
+        wide = ranks[who] if ranks else RANK
+        a, b = dice.integers(-4_000, 4_000, (wide, IN)), dice.integers(-4_000, 4_000, (OUT, wide))
+        delta = Factors(a * (frozen != "a"), b * (frozen != "b"))
+        own = dice.integers(-4_000, 4_000, (RANK, IN)), dice.integers(-4_000, 4_000, (OUT, RANK))
+        found.append(Change(who, delta, Factors(*own) if name == "split" else None))
+    return found
+
+
+def after(name: str, rounds: int, members: Sequence[str] = MEMBERS, **more) -> State:
+    state = State(LAYOUTS[name], more.pop("start", start), **more)
+    for number in range(1, rounds + 1):
+        state = state.after(changes(name, number, members))
+    return state
+
+
+def exact(terms: Sequence[LowRank]) -> np.ndarray:
+    return numerators(terms)
+
+
+def trained(pair: Factors, delta: Factors) -> np.ndarray:
+    """B_i A_i of one organization that started from `pair`, as numerators of weight one."""
+    delta = delta.fitted(pair)
+    a = pair.a.astype(object) + delta.a.astype(object) * 10_000
+    b = pair.b.astype(object) + delta.b.astype(object) * 10_000
+    return b @ a
+
+
+def wanted(state: State, owner: str) -> np.ndarray:
+    """Sum of p_i B_i A_i of the last round, of what is served to `owner`, by hand."""
+    before, last = state.before(), state.rounds[-1]
+    share, name = state.weights(last), state.layout.name
+
+    def average(place: str) -> np.ndarray:
+        parts = [trained(before.pair(place), c.delta) * share[c.organization] for c in last.changes]
+        return sum(parts)
+
+    if name == "flora":
+        zero = [
+            Factors(f.a * 10_000, f.b * 10_000)
+            for f in (start(f"{c.organization}.{last.number}") for c in last.changes)
+        ]
+        fresh = sum(
+            trained(pair, c.delta) * share[c.organization]
+            for pair, c in zip(zero, last.changes, strict=True)
+        )
+        return fresh + (exact(before.terms()[SHARED]) if before.rounds else 0)
+    if name == "blocks":
+        [own] = [c for c in last.changes if c.organization == owner]
+        return trained(before.pair(owner), own.delta) * 10_000
+    if name == "split":
+        private = [c.private for c in last.changes if c.organization == owner]
+        own = trained(before.pair(owner), private[0]) * 10_000 if private else 0
+        return average(SHARED) + own
+    merged = exact(before.terms()[SHARED][1:]) if len(before.terms()[SHARED]) > 1 else 0
+    return average(SHARED) + merged
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+@pytest.mark.parametrize("name", sorted(EXACTNESS))
+def test_the_aggregate_is_the_weighted_sum_of_products_where_the_table_says_so(
+    name, rounds
+) -> None:
+    state = after(name, rounds)
+    for owner, terms in state.terms().items():
+        same = np.array_equal(exact(terms), wanted(state, owner))
+        assert same == EXACTNESS[name].aggregate_exact, owner
+
+
+def test_every_layout_has_its_line_in_the_table() -> None:
+    assert set(EXACTNESS) == set(LAYOUTS)
+
+
+def independent(seed: int, clients: int = 4) -> tuple[list[Factors], State]:
+    """Factors of independent clients that all started from zero, 64 x 48, rank 4."""
+    dice = np.random.default_rng(seed)
+    zero = Factors(np.zeros((4, 48), np.int32), np.zeros((64, 4), np.int32))
+    drawn = [
+        Factors(*(np.rint(dice.normal(0, 2**BITS, s)).astype(np.int32) for s in ((4, 48), (64, 4))))
+        for _ in range(clients)
+    ]
+    state = State(LAYOUTS["fedit"], lambda _: zero)
+    return drawn, state.after([Change(who, f) for who, f in zip(MEMBERS, drawn, strict=False)])
+
+
+def ideal(drawn: Sequence[Factors]) -> np.ndarray:
+    return sum((f.b / 2**BITS) @ (f.a / 2**BITS) for f in drawn) / len(drawn)
+
+
+def off(found: np.ndarray, right: np.ndarray) -> float:
+    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+
+
+def test_cross_terms_of_fedit_are_most_of_what_it_serves_for_independent_factors() -> None:
+    for seed in range(3):
+        drawn, state = independent(seed)
+        error = off(state.product(fraction_bits=BITS)[SHARED], ideal(drawn))
+        assert error == pytest.approx((1 - 1 / 4) ** 0.5, abs=0.05)
+
+
+def test_taking_a_product_out_of_fedit_is_wrong_and_re_summing_its_factors_is_right() -> None:
+    drawn, state = independent(0)
+    served, never = (
+        s.product(fraction_bits=BITS)[SHARED] for s in (state, state.without(MEMBERS[3]))
+    )
+    gone = (drawn[3].b / 2**BITS) @ (drawn[3].a / 2**BITS)
+    assert off((served - gone / 4) / (3 / 4), never) > 0.5
+    again = State(state.layout, state.start).after(list(state.rounds[0].changes[:3]))
+    assert np.array_equal(
+        exact(again.terms()[SHARED]), exact(state.without(MEMBERS[3]).terms()[SHARED])
+    )
+
+
+def share_rule(organizations: Sequence[str]) -> dict[str, int]:
+    """Shares that divide evenly whoever leaves, so that 1 - p_c is exact."""
+    return dict.fromkeys(organizations, 10_000 // len(organizations))
+
+
+def moved_by(state: State, organization: str) -> np.ndarray:
+    """Over all rounds, what the organization trained less what it started from: products of weight
+    one."""
+    total = np.zeros((OUT, IN), dtype=object)
+    for place, it in enumerate(state.rounds):
+        [change] = [c for c in it.changes if c.organization == organization]
+        if state.layout.name == "flora":
+            fresh = start(f"{organization}.{it.number}")
+            pair = Factors(fresh.a * 10_000, fresh.b * 10_000)
+        else:
+            pair = State(state.layout, start, state.rounds[:place], state.rule).pair(SHARED)
+        total = total + trained(pair, change.delta) - exact([LowRank(pair, 1)])
+    return total
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("name", sorted(set(EXACTNESS) - {"blocks"}))
+def test_subtracting_a_product_is_removal_only_where_the_table_says_so(name, rounds) -> None:
+    """Two organizations, of which one goes: shares 1/2 and then 1, exact in basis points."""
+    state = after(name, rounds, MEMBERS[:2], rule=share_rule)
+    served, never = (exact(it.terms()[SHARED]) for it in (state, state.without(MEMBERS[1])))
+    left = 2 * (served - 5_000 * moved_by(state, MEMBERS[1]))
+    said = EXACTNESS[name].subtraction_exact
+    assert np.array_equal(left, never) == (
+        said == "yes" or (said == "within a round" and rounds == 1)
+    )
+
+
+def test_a_block_that_goes_leaves_the_other_blocks_as_they_are() -> None:
+    assert EXACTNESS["blocks"].subtraction_exact == "nothing to subtract"
+    state = after("blocks", 2)
+    left = state.without(MEMBERS[1]).terms()
+    assert set(left) == set(MEMBERS) - {MEMBERS[1]}
+    for owner, terms in left.items():
+        assert np.array_equal(exact(terms), exact(state.terms()[owner]))
+
+
+@pytest.mark.parametrize("name", sorted(EXACTNESS))
+def test_removal_is_bit_for_bit_the_rounds_that_it_was_never_in(name) -> None:
+    assert EXACTNESS[name].removal_exact
+    gone, rest = MEMBERS[1], [MEMBERS[0], *MEMBERS[2:]]
+    removed, never = after(name, 3).without(gone), after(name, 3, rest)
+    one, other = removed.totals(), never.totals()
+    assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
+    for owner, terms in never.terms().items():
+        assert np.array_equal(exact(removed.terms()[owner]), exact(terms))
+
+
+@pytest.mark.parametrize("name", ["fedit", "ffa", "rolora", "blocks"])
+def test_totals_are_the_sums_that_withdrawals_are_carried_out_with(name) -> None:
+    kind = "blocks" if name == "blocks" else "shared"
+    state, store, terms = after(name, 2), {}, []
+    for it in state.rounds:
+        share = weights(kind, [c.organization for c in it.changes])
+        for change in it.changes:
+            place = change.organization if kind == "blocks" else SHARED
+            key = f"{it.number}/{change.organization}"
+            store[key] = {
+                f"{place}/lora_A": change.delta.a.astype(np.int32),
+                f"{place}/lora_B": change.delta.b.astype(np.int32),
+            }
+            terms.append(Term(it.number, change.organization, key, share[change.organization]))
+    kept = adapter_totals(without(terms, [MEMBERS[0]], kind), store.__getitem__)
+    found = state.without(MEMBERS[0]).totals()
+    assert {k: v.tolist() for k, v in kept.items()} == {k: v.tolist() for k, v in found.items()}
+
+
+def test_subtracting_floats_leaves_traces_where_integers_leave_none() -> None:
+    rows = np.random.default_rng(0).normal(0, 1, (8, 10_000)).astype(np.float32)
+    equal = (sum(rows) - rows[0] == sum(rows[1:])).mean()
+    assert 0.3 < equal < 0.8
+    integers = np.rint(rows * 2**20).astype(np.int64)
+    assert np.array_equal(sum(integers) - integers[0], sum(integers[1:]))
+
+
+def test_what_the_table_calls_checkable_follows_from_digests_of_the_registered_deltas() -> None:
+    for name in EXACTNESS:
+        state = after(name, 2)
+        by_hand: Digest | None = None
+        for part in state.parts():
+            names = f"{part.owner}/lora_A", f"{part.owner}/lora_B"
+            term = part.weight * digest(
+                dict(
+                    zip(
+                        names,
+                        (part.delta.a.astype(np.int32), part.delta.b.astype(np.int32)),
+                        strict=True,
+                    )
+                )
+            )
+            by_hand = term if by_hand is None else by_hand + term
+        assert by_hand is not None
+        assert digest(state.totals()).root == by_hand.root
+        # Served from the totals alone: other deltas with the same totals serve the same.
+        if len(state.totals()) != 2:
+            continue
+        last = state.rounds[-1].changes
+        shift = 1_000 * np.ones_like(last[0].delta.a), 1_000 * np.ones_like(last[0].delta.b)
+        frozen = state.layout.frozen(2)
+        move = Factors(shift[0] * (frozen != "a"), shift[1] * (frozen != "b"))
+        moved = [
+            Change(
+                last[0].organization, Factors(last[0].delta.a + move.a, last[0].delta.b + move.b)
+            ),
+            Change(
+                last[1].organization, Factors(last[1].delta.a - move.a, last[1].delta.b - move.b)
+            ),
+            *last[2:],
+        ]
+        other = state.before().after(moved)
+        assert all(np.array_equal(v, other.totals()[k]) for k, v in state.totals().items())
+        same = np.array_equal(exact(state.terms()[SHARED]), exact(other.terms()[SHARED]))
+        assert same == (EXACTNESS[name].checkable == "yes")
+
+
+FEWER = {MEMBERS[0]: 1, MEMBERS[1]: 2, MEMBERS[2]: 3, MEMBERS[3]: 3}
+
+
+@pytest.mark.parametrize("name", sorted(EXACTNESS))
+def test_unequal_ranks_are_exact_where_the_table_says_so(name) -> None:
+    def ranks(owner: str) -> int:
+        return (
+            FEWER[owner.partition(".")[0]]
+            if name in ("flora", "blocks") and owner != SHARED
+            else RANK
+        )
+
+    given = changes(name, 1, ranks=FEWER)
+    state = State(LAYOUTS[name], lambda owner: start(owner, ranks)).after(given)
+    share = state.weights(state.rounds[0])
+
+    def product(change: Change) -> np.ndarray:
+        alone = name in ("flora", "blocks")
+        owner = {"flora": f"{change.organization}.1", "blocks": change.organization}.get(
+            name, SHARED
+        )
+        pair = start(owner, ranks) if alone else start(SHARED)
+        return trained(Factors(pair.a * 10_000, pair.b * 10_000), change.delta)
+
+    if name == "blocks":
+        found = {owner: exact(terms) for owner, terms in state.terms().items()}
+        right = {c.organization: product(c) * 10_000 for c in given}
+        same = all(np.array_equal(found[who], right[who]) for who in MEMBERS)
+    else:
+        right = sum(product(c) * share[c.organization] for c in given)
+        same = np.array_equal(exact(state.terms()[SHARED]), right)
+    assert same == (not EXACTNESS[name].unequal_ranks.endswith("inexact"))
+
+
+def test_ranks_that_an_organization_lacks_stay_where_they_were() -> None:
+    few = {MEMBERS[0]: 1, MEMBERS[1]: 1}
+    state = State(LAYOUTS["fedit"], start).after(changes("fedit", 1, MEMBERS[:2], ranks=few))
+    assert np.array_equal(state.pair(SHARED).a[1:], start(SHARED).a[1:].astype(np.int64) * 10_000)
+    with pytest.raises(WrongShape, match="ranks may be fewer"):
+        State(LAYOUTS["fedit"], start).after(
+            [Change("a", Factors(np.zeros((4, IN), np.int32), np.zeros((OUT, 4), np.int32)))]
+        ).totals()
+
+
+def test_weight_that_goes_to_nobody_leaves_the_model_where_it_was() -> None:
+    def half(organizations: Sequence[str]) -> dict[str, int]:
+        return dict.fromkeys(organizations, 5_000 // len(organizations))
+
+    for name in ("ffa", "rolora", "fedex"):
+        state = after(name, 2, rule=half)
+        still = exact([LowRank(state.before().pair(SHARED), 5_000)])
+        assert np.array_equal(exact(state.terms()[SHARED]), wanted(state, SHARED) + still)
+
+
+def test_fedex_residual_has_rank_n_r_plus_r_and_stacks_into_one_pair() -> None:
+    state = after("fedex", 1)
+    residual = FedExLoRA().residual(state)
+    assert rank(residual) == len(MEMBERS) * RANK + RANK
+    b, a = stacked(residual, fraction_bits=BITS)
+    assert b.shape == (OUT, 15)
+    assert a.shape == (15, IN)
+    assert np.allclose(b @ a, dense(residual, fraction_bits=BITS))
+    by_hand = wanted(state, SHARED) - exact([LowRank(state.pair(SHARED))])
+    unit = 10_000 * 2.0**BITS
+    assert np.allclose(
+        dense(residual, fraction_bits=BITS), by_hand.astype(float) / 10_000 / unit**2
+    )
+
+
+def test_a_frozen_factor_that_moves_is_refused() -> None:
+    for name, number in (("ffa", 1), ("split", 1), ("rolora", 1), ("rolora", 2)):
+        state = after(name, number - 1)
+        moved = changes("fedit", number)
+        with pytest.raises(FrozenFactor, match="its delta must be zero"):
+            state.after(moved)
+
+
+def test_rolora_starts_with_b_because_a_has_no_gradient_while_b_is_zero() -> None:
+    once, twice = after("rolora", 1), after("rolora", 2)
+    assert np.array_equal(once.pair(SHARED).a, start(SHARED).a.astype(np.int64) * 10_000)
+    assert np.array_equal(once.pair(SHARED).b, twice.pair(SHARED).b)
+    assert not np.array_equal(once.pair(SHARED).a, twice.pair(SHARED).a)
+
+
+def test_private_ranks_never_reach_what_another_organization_is_served() -> None:
+    one = after("split", 2)
+    rounds = [changes("split", number) for number in (1, 2)]
+    other = State(one.layout, one.start)
+    for it in rounds:
+        changed = Factors(-7 * it[0].private.a, 3 * it[0].private.b)
+        other = other.after([Change(it[0].organization, it[0].delta, changed), *it[1:]])
+    for owner in (SHARED, *MEMBERS):
+        same = np.array_equal(exact(one.terms()[owner]), exact(other.terms()[owner]))
+        assert same == (owner != MEMBERS[0])
+
+
+def sent(name: str, change: Change) -> int:
+    parts = [change.delta, *([change.private] if change.private else [])]
+    frozen = LAYOUTS[name].frozen(1) if hasattr(LAYOUTS[name], "frozen") else ""
+    size = sum(part.size for part in parts)
+    return size - (getattr(change.delta, frozen).size if frozen else 0)
+
+
+def needed(name: str, clients: int, side: int, wide: int) -> int:
+    """Integers that an organization must get for the next round."""
+    pair, one = 2 * side * wide, side * wide
+    return {
+        "fedit": pair,
+        "ffa": one,
+        "rolora": one,
+        "split": one,
+        "blocks": 0,
+        "flora": clients * pair,
+        "fedex": pair + (clients * wide + wide) * 2 * side,
+    }[name]
+
+
+def test_traffic_of_the_table_is_that_of_square_matrices() -> None:
+    side, wide = 8, 2
+    pair = Factors(np.ones((wide, side), np.int32), np.ones((side, wide), np.int32))
+    for name, it in EXACTNESS.items():
+        change = Change("a", pair, pair if name == "split" else None)
+        assert sent(name, change) == it.up * side * wide
+        for clients in (2, 5):
+            down = (it.down + it.down_each * clients) * side * wide
+            assert needed(name, clients, side, wide) == down
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "federated.md"
+
+
+def test_the_page_says_what_the_table_says() -> None:
+    lines = [
+        line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
+    ]
+    rows = {}
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0].strip("`") in LAYOUTS:
+            rows[cells[0].strip("`")] = cells[1:]
+    answers = {True: "yes", False: "no"}
+    assert rows == {
+        name: [
+            it.computes,
+            answers[it.aggregate_exact],
+            answers[it.removal_exact],
+            it.subtraction_exact,
+            it.checkable,
+            it.unequal_ranks,
+            it.traffic,
+        ]
+        for name, it in EXACTNESS.items()
+    }

@@ -1,0 +1,120 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rescind.core import (
+    HIDING,
+    HIDING_BOUND,
+    HIDING_SHAPE,
+    MINIMUM_BITS,
+    ConsortiumParameters,
+    DigestBudgetExceeded,
+    LoraParameters,
+    TrainingParameters,
+    adapter_norm_bound,
+    check_budget,
+    core_svp_bits,
+    hiding_block,
+    materialize,
+)
+from rescind.core.errors import ConfigError
+from rescind.core.ring import MODULUS
+from rescind.core.security import hermite_factor, largest_norm, shortest_reached
+
+DEVNET = {"clip_norm": 256.0, "fraction_bits": 20}
+
+
+def parameters(**changes) -> ConsortiumParameters:
+    return ConsortiumParameters(
+        **{
+            "name": "test",
+            "base_model_id": "11" * 32,
+            "coupling": "isolated",
+            "layout": "blocks",
+            "seed": 0,
+            "lora": LoraParameters(rank=2, alpha=4, train_a=True),
+            "training": TrainingParameters(
+                steps_per_round=2, batch_size=4, learning_rate=1e-2, max_length=256
+            ),
+            "max_artifact_bytes": 2**22,
+            "shapes": {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
+            **DEVNET,
+            **changes,
+        }
+    )
+
+
+def test_chens_formula() -> None:
+    """The pairs that Chen's thesis gives for it: 1.01, 1.009, ... need 85, 106, ..."""
+    pairs = [(1.01, 85), (1.009, 106), (1.008, 133), (1.007, 168), (1.006, 216), (1.005, 286)]
+    for factor, block_size in pairs:
+        assert hermite_factor(block_size) == pytest.approx(factor, abs=3e-4)
+
+
+def test_closed_forms_agree() -> None:
+    assert shortest_reached(400) == pytest.approx(
+        2 ** (2 * math.sqrt(2048 * math.log2(MODULUS) * math.log2(hermite_factor(400))))
+    )
+    assert core_svp_bits(shortest_reached(400) / 2) == pytest.approx(0.292 * 400, abs=1e-4)
+    assert core_svp_bits(2.0**53) == pytest.approx(116.3, abs=0.1)
+    for bits in (100, MINIMUM_BITS, 128, 192):
+        assert core_svp_bits(largest_norm(bits)) == pytest.approx(bits, abs=1e-4)
+
+
+@given(st.floats(1, 2.0**63), st.floats(1, 2.0**63))
+def test_a_longer_vector_is_never_harder_to_find(one: float, other: float) -> None:
+    shorter, longer = sorted((one, other))
+    assert core_svp_bits(shorter) >= core_svp_bits(longer) - 1e-5
+
+
+def test_at_half_the_modulus_nothing_is_bound() -> None:
+    assert core_svp_bits(MODULUS / 2) == 0
+    assert core_svp_bits(2.0**61) == 0
+    assert core_svp_bits(2.0**80) == 0
+
+
+def test_the_norm_of_what_is_summed() -> None:
+    one = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
+    delta = 2 * 256
+    assert adapter_norm_bound(**one, layout="shared") == 3 * 10_000 * delta
+    assert adapter_norm_bound(**one, layout="blocks") == 4 * 3 * 10_000 * delta
+    hidden = adapter_norm_bound(**one, layout="shared", hiding=True)
+    assert hidden == pytest.approx(30_000 * math.hypot(delta, HIDING_BOUND))
+
+
+@pytest.mark.parametrize(("layout", "hiding"), [("blocks", False), ("blocks", True)])
+def test_the_devnet_may_sum_five_hundred_rounds_of_64_members(layout, hiding) -> None:
+    limits = {"layout": layout, "max_rounds": 500, "max_members": 64, "hiding": hiding}
+    assert 113 < check_budget(adapter_norm_bound(**DEVNET, **limits)) < 116
+    kept = parameters(max_rounds=500, hiding=hiding)
+    assert kept.adapter_norm_bound == adapter_norm_bound(**DEVNET, **limits)
+
+
+def test_parameters_that_do_not_bind_are_refused_with_what_to_lower() -> None:
+    norm = adapter_norm_bound(**DEVNET, layout="blocks", max_rounds=1200, max_members=64)
+    with pytest.raises(DigestBudgetExceeded, match=r"107\.\d bits.*110.*1\.\d+ times.*max_rounds"):
+        check_budget(norm)
+    assert issubclass(DigestBudgetExceeded, ConfigError)
+    assert DigestBudgetExceeded.code == "config-digest-budget"
+    for worse in ({"clip_norm": 4096.0}, {"fraction_bits": 24}, {"max_rounds": 4000}):
+        with pytest.raises(ValidationError, match="digest of an adapter"):
+            parameters(**worse)
+    broken = parameters().canonical_bytes().replace(b'"max_rounds":256', b'"max_rounds":999999')
+    with pytest.raises(ConfigError, match="digest of an adapter"):
+        ConsortiumParameters.parse(broken)
+
+
+def test_hiding_is_one_more_tensor_of_a_delta_and_none_of_an_adapter() -> None:
+    plain, hidden = parameters(), parameters(hiding=True)
+    assert hidden.delta_shapes() == plain.delta_shapes() | {HIDING: HIDING_SHAPE}
+    assert list(hidden.delta_shapes()) == sorted(hidden.delta_shapes())
+    totals = {"layer.lora_B": np.full((8, 2), 10_000, dtype=np.int64)}
+    noisy = totals | {HIDING: hiding_block().astype(np.int64)}
+    one = materialize(totals, plain.shapes, parameters=plain, owner="o")
+    other = materialize(noisy, hidden.shapes, parameters=hidden, owner="o")
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)

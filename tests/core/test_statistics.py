@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rescind.core import ArtifactMalformed, ArtifactTooLarge, ConsortiumParameters
+from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
+from rescind.core.errors import DataError
+from rescind.core.statistics import check_posted, expected_shapes
+from rescind.unlearning.closed_form import (
+    METHODS,
+    Posted,
+    PostedMismatch,
+    combine,
+    decode,
+    point_id,
+)
+from rescind.unlearning.problem import Problem
+from tests.consortium import micro_parameters
+
+OWNER = "0x" + "ab" * 20
+
+
+@pytest.fixture
+def parameters() -> ConsortiumParameters:
+    return micro_parameters()
+
+
+def posted(parameters: ConsortiumParameters, kind: str = "fisher", seed: int = 0) -> Posted:
+    source = np.random.default_rng(seed)
+    values = {}
+    for name, shape in expected_shapes(kind, parameters).items():
+        value = source.normal(size=shape)
+        values[name] = np.square(value).astype(np.float32) if kind == "fisher" else value @ value.T
+        if kind == "moments":
+            values[name] = (values[name] + values[name].T) / 2
+    return Posted(kind, parameters.base_model_id, OWNER, "aa", "m", 10 + seed, values)
+
+
+def check(one: Posted, parameters: ConsortiumParameters, **wanted: str) -> None:
+    check_posted(
+        one,
+        **{"kind": "fisher", "owner": OWNER, "measure": "m", "parameters": parameters, **wanted},
+    )
+
+
+@pytest.mark.parametrize("kind", ["fisher", "moments"])
+def test_posted_statistics_come_back_from_their_bytes(
+    parameters: ConsortiumParameters, kind: str
+) -> None:
+    one = posted(parameters, kind)
+    found = decode(one.encode())
+    assert found.id == one.id
+    assert (found.kind, found.owner, found.count) == (kind, OWNER, 10)
+    assert all(np.array_equal(found.tensors[n], one.tensors[n]) for n in one.tensors)
+    backwards = replace(one, tensors=dict(reversed(list(one.tensors.items()))))
+    assert backwards.id == one.id
+    assert replace(one, count=11).id != one.id
+
+
+def test_only_the_canonical_bytes_are_taken(parameters: ConsortiumParameters) -> None:
+    one = posted(parameters)
+    data = one.encode()
+    with pytest.raises(ArtifactTooLarge, match="larger than the 10 allowed"):
+        decode(data, max_bytes=10)
+    with pytest.raises(ArtifactMalformed, match="not rescind"):
+        decode(b"nonsense")
+    with pytest.raises(ArtifactMalformed, match="not rescind"):
+        decode(safetensors.numpy.save(dict(one.tensors)))
+    fields = {name: getattr(one, name) for name in ("count", "kind", "measure", "owner", "point")}
+    fields["base_model_id"] = one.base_model_id
+    spaced = safetensors.numpy.save(
+        dict(one.tensors), metadata={"rescind.statistics/1": json.dumps(fields, indent=1)}
+    )
+    with pytest.raises(ArtifactMalformed, match="not in canonical form"):
+        decode(spaced)
+    odd = safetensors.numpy.save(
+        dict(one.tensors), metadata={"rescind.statistics/1": json.dumps({**fields, "kind": "x"})}
+    )
+    with pytest.raises(ArtifactMalformed, match="unknown kind"):
+        decode(odd)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_are_an_unexpected_error(data: bytes) -> None:
+    with pytest.raises(ArtifactMalformed):
+        decode(data)
+
+
+def test_numbers_that_cannot_be_are_refused(parameters: ConsortiumParameters) -> None:
+    one, two = posted(parameters), posted(parameters, "moments")
+    name, module = next(iter(one.tensors)), next(iter(two.tensors))
+    for value, error, message in (
+        (np.nan, NotFinite, "NaN or infinite"),
+        (-1.0, OutOfBounds, "is negative"),
+    ):
+        bad = {**one.tensors, name: np.full_like(one.tensors[name], value)}
+        with pytest.raises(error, match=message):
+            replace(one, tensors=bad).encode()
+    skew = two.tensors[module] + np.triu(np.ones_like(two.tensors[module]), 1)
+    for value, error, message in (
+        (skew, OutOfBounds, "not symmetric"),
+        (-two.tensors[module], OutOfBounds, "negative eigenvalue"),
+        (two.tensors[module][:1], WrongShape, "not square"),
+    ):
+        with pytest.raises(error, match=message):
+            replace(two, tensors={**two.tensors, module: value}).encode()
+    with pytest.raises(OutOfBounds, match="count is 0"):
+        replace(one, count=0).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base_model_id": "00" * 32}, "base_model_id '0000"),
+        ({"owner": "shared"}, "owner 'shared'"),
+        ({"measure": "other"}, "measure 'other'"),
+        ({"kind": "moments"}, "kind 'moments'"),
+        ({"point": "bb"}, "point 'bb'"),
+    ],
+)
+def test_statistics_of_something_else_are_refused(
+    parameters: ConsortiumParameters, change: dict[str, str], message: str
+) -> None:
+    one = posted(parameters)
+    check(one, parameters, point="aa")
+    with pytest.raises(PostedMismatch, match=message):
+        check(replace(one, **change), parameters, point="aa")
+
+
+def test_statistics_of_other_shapes_are_refused(parameters: ConsortiumParameters) -> None:
+    one = posted(parameters)
+    name = sorted(one.tensors)[0]
+    with pytest.raises(WrongShape, match=r"has shape \(1, 1\), expected"):
+        check(replace(one, tensors={**one.tensors, name: np.ones((1, 1))}), parameters)
+    with pytest.raises(WrongShape, match=r"'more' has shape .* expected None"):
+        check(replace(one, tensors={**one.tensors, "more": np.ones((1, 1))}), parameters)
+    less = {n: v for n, v in one.tensors.items() if n != name}
+    with pytest.raises(WrongShape, match="has shape None"):
+        check(replace(one, tensors=less), parameters)
+
+
+def test_statistics_combine_by_counts_in_any_order(parameters: ConsortiumParameters) -> None:
+    parts = [posted(parameters, seed=seed) for seed in range(3)]
+    found = combine(parts)
+    assert found.count == 10 + 11 + 12
+    for name, value in found.tensors.items():
+        mean = sum(p.count * p.tensors[name].astype(float) for p in parts) / 33
+        np.testing.assert_allclose(value, mean, rtol=1e-12)
+        assert np.array_equal(value, combine(parts[::-1]).tensors[name])
+    assert found.point == "aa"
+    assert combine([parts[0], replace(parts[1], point="bb")]).point == ""
+    with pytest.raises(DataError, match="no posted statistics"):
+        combine([])
+    with pytest.raises(PostedMismatch, match="differ in owner"):
+        combine([parts[0], replace(parts[1], owner="shared")])
+    with pytest.raises(WrongShape, match="names or shapes"):
+        combine([parts[0], replace(parts[1], tensors={})])
+
+
+def test_a_point_is_all_tensors_or_a_alone() -> None:
+    tensors = {"m.lora_A": np.ones((2, 3), np.float32), "m.lora_B": np.zeros((4, 2), np.float32)}
+    moved = {**tensors, "m.lora_B": np.ones((4, 2), np.float32)}
+    assert point_id(tensors) != point_id(moved)
+    assert point_id(tensors, only_a=True) == point_id(moved, only_a=True)
+
+
+def test_the_table_of_methods_is_read_without_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from rescind.unlearning.closed_form import METHODS\n"
+        "print(*(m.name for m in METHODS))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ssd", "partial", "redirect"]
+    assert not any(method.trains for method in METHODS)
+    assert all(method.settings() is not None and method.source for method in METHODS)
+
+
+def test_an_empty_forget_set_is_refused(parameters: ConsortiumParameters) -> None:
+    with pytest.raises(DataError, match="the forget set is empty"):
+        Problem(None, parameters, OWNER, {}, [], [], 0)

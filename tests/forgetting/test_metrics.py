@@ -1,0 +1,442 @@
+"""Closed forms, limits and invariances of every metric; no model, no data."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rescind.forgetting.metrics import (
+    METRICS,
+    Measured,
+    MetricInput,
+    UnknownMetric,
+    exact_memorization,
+    extraction_strength,
+    forget_quality,
+    gap_to_replay,
+    membership_auc,
+    metric,
+    min_k_scores,
+    model_utility,
+    normalized_probability,
+    privleak,
+    probability,
+    rel_diff,
+    rouge_l_recall,
+    selectivity,
+    shared_knowledge,
+    truth_ratio_forget,
+    truth_ratio_other,
+    truth_ratio_share,
+    truth_ratios,
+)
+from rescind.forgetting.metrics.values import AGGREGATES
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+LOSS = st.floats(0, 50)
+LOSSES = st.lists(LOSS, min_size=1, max_size=20)
+SHARE = st.floats(0, 1)
+HITS = st.lists(st.lists(st.booleans(), min_size=1, max_size=12), min_size=1, max_size=8)
+PAIRS = st.lists(st.tuples(LOSS, st.lists(LOSS, min_size=1, max_size=5)), min_size=1, max_size=12)
+SCORES = st.lists(st.integers(-9, 9).map(float), min_size=1, max_size=15)
+few = settings(max_examples=60, deadline=None)
+
+
+def columns(pairs: list[tuple[float, list[float]]]) -> tuple[list[float], list[list[float]]]:
+    return [right for right, _ in pairs], [wrong for _, wrong in pairs]
+
+
+def test_a_certain_answer_has_probability_one_and_one_in_two_a_token_has_a_half() -> None:
+    found = probability([0.0, math.log(2)])
+    assert found.items == (1.0, 0.5)
+    assert found.value == 0.75
+
+
+def test_equally_likely_options_share_the_probability() -> None:
+    assert normalized_probability([2.0], [[2.0, 2.0, 2.0]]).value == pytest.approx(0.25)
+    assert normalized_probability([5000.0], [[5000.0]]).value == pytest.approx(0.5)
+    assert normalized_probability([0.0], [[900.0]]).value == 1.0
+
+
+@few
+@given(PAIRS, st.floats(0, 100))
+def test_normalized_probability_depends_on_differences_of_losses_only(pairs, shift) -> None:
+    right, wrong = columns(pairs)
+    moved = normalized_probability(
+        [r + shift for r in right], [[w + shift for w in row] for row in wrong]
+    )
+    found = normalized_probability(right, wrong)
+    assert found.value == pytest.approx(moved.value, abs=1e-9)
+    assert 0 <= found.value <= 1
+
+
+def test_a_truth_ratio_is_wrong_over_right() -> None:
+    right, wrong = [math.log(2)], [[math.log(8), math.log(8)]]
+    assert truth_ratios(right, wrong) == pytest.approx([0.25])
+    assert truth_ratio_forget(right, wrong).value == pytest.approx(0.25)
+    assert truth_ratio_other(right, wrong).value == pytest.approx(0.75)
+    assert truth_ratio_share(right, wrong).value == pytest.approx(0.8)
+
+
+def test_wrong_answers_as_likely_as_the_truth_are_the_ideal_of_a_forget_set() -> None:
+    assert truth_ratio_forget([1.0, 3.0], [[1.0], [2.0, 4.0]]).value == 1.0
+    assert truth_ratio_other([1.0, 3.0], [[1.0], [2.0, 4.0]]).value == 0.0
+
+
+def test_a_truth_ratio_of_a_diverged_model_is_still_a_number() -> None:
+    for right, wrong in ([5000.0], [[0.0]]), ([0.0], [[5000.0]]):
+        for each in truth_ratio_forget, truth_ratio_other, truth_ratio_share:
+            found = each(right, wrong)
+            assert math.isfinite(found.items[0])
+            assert 0 <= found.value <= 1
+
+
+@few
+@given(PAIRS)
+def test_the_forget_aggregate_does_not_care_which_way_the_ratio_is_taken(pairs) -> None:
+    ratios = truth_ratios(*columns(pairs))
+    aggregate = AGGREGATES["mean_nearness"]
+    assert float(aggregate(ratios)) == pytest.approx(float(aggregate(1 / ratios)))
+
+
+@few
+@given(PAIRS, st.randoms())
+def test_no_likelihood_metric_depends_on_the_order_of_the_questions(pairs, rng) -> None:
+    mixed = rng.sample(pairs, len(pairs))
+    for each in (
+        normalized_probability,
+        truth_ratio_forget,
+        truth_ratio_other,
+        truth_ratio_share,
+    ):
+        found = each(*columns(pairs))
+        assert 0 <= found.value <= 1
+        assert found.value == pytest.approx(each(*columns(mixed)).value)
+
+
+@few
+@given(LOSSES)
+def test_a_loss_that_grows_makes_an_answer_less_probable(values) -> None:
+    found = probability(values)
+    assert 0 <= found.value <= 1
+    assert probability([v + 1 for v in values]).value <= found.value
+
+
+def test_rouge_of_a_text_with_itself_is_one_and_of_silence_zero() -> None:
+    found = rouge_l_recall(["The river Tay flows", ""], ["the River Tay flows.", "Anything"])
+    assert found.items == (1.0, 0.0)
+    assert found.value == 0.5
+
+
+def test_rouge_recall_counts_words_of_the_reference_in_order_and_stems_them() -> None:
+    reference = "one two three four"
+    assert rouge_l_recall(["one three and much more that was not asked"], [reference]).value == 0.5
+    assert rouge_l_recall(["four three two one"], [reference]).value == 0.25
+    assert rouge_l_recall(["the cats were sitting"], ["the cat was sitting"]).value == 0.75
+
+
+def test_rouge_against_a_reference_without_words_is_refused() -> None:
+    with pytest.raises(MetricInput, match="item 1: '\\?!' has no word that ROUGE counts"):
+        rouge_l_recall(["a", "b"], ["a", "?!"])
+
+
+def test_an_answer_known_by_heart_is_extracted_from_nothing() -> None:
+    known = [[True] * 7]
+    assert extraction_strength(known).value == exact_memorization(known).value == 1
+
+
+def test_a_fully_wrong_answer_has_extraction_strength_zero() -> None:
+    assert extraction_strength([[False] * 7]).value == 0
+    assert extraction_strength([[True] * 6 + [False]]).value == 0
+
+
+def test_extraction_strength_is_the_share_of_the_right_run_up_to_the_end() -> None:
+    found = extraction_strength([[True, False, True, True], [False, True]])
+    assert found.items == (0.5, 0.5)
+    assert exact_memorization([[True, False, True, True]]).value == 0.75
+
+
+@few
+@given(HITS)
+def test_extraction_strength_is_what_a_search_over_prefixes_finds(rows) -> None:
+    found = extraction_strength(rows)
+    for row, item in zip(rows, found.items, strict=True):
+        shortest = min(k for k in range(len(row) + 1) if all(row[k:]))
+        assert item == pytest.approx(1 - shortest / len(row))
+    memorized = exact_memorization(rows)
+    assert all(a <= b for a, b in zip(found.items, memorized.items, strict=True))
+
+
+def test_min_k_takes_the_least_likely_tokens_and_one_at_least() -> None:
+    row = [-1.0, -4.0, -2.0, -3.0, -5.0]
+    assert min_k_scores([row], 0.4) == pytest.approx([4.5])
+    assert min_k_scores([row], 0.01) == pytest.approx([5.0])
+    assert min_k_scores([row], 1.0) == pytest.approx([3.0])
+    with pytest.raises(MetricInput, match="share 0 is not above 0"):
+        min_k_scores([row], 0)
+
+
+def test_utility_is_a_harmonic_mean() -> None:
+    assert model_utility({"a": 0.5, "b": 1.0}).value == pytest.approx(2 / 3)
+    assert model_utility({"a": 0.0, "b": 1.0}).value == 0
+
+
+@few
+@given(st.lists(SHARE, min_size=1, max_size=9))
+def test_utility_lies_between_the_least_component_and_their_mean(values) -> None:
+    found = model_utility({str(n): v for n, v in enumerate(values)}).value
+    assert min(values) - 1e-9 <= found <= np.mean(values) + 1e-9
+
+
+def test_a_model_that_is_its_own_reference_forgets_perfectly() -> None:
+    found = forget_quality([0.1, 0.2, 0.3], [0.3, 0.1, 0.2])
+    assert found.value == 1
+    assert found.details == {"statistic": 0.0, "n": 3, "reference_n": 3}
+
+
+def test_the_p_value_of_two_separate_samples_is_the_share_of_two_orders() -> None:
+    """Of the 20 ways to lay out three and three, two separate them."""
+    found = forget_quality([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    assert found.details["statistic"] == 1
+    assert found.value == pytest.approx(2 / 20)
+
+
+def test_the_number_of_questions_decides_p_at_one_statistic() -> None:
+    ramp = np.arange(40) / 40
+    few_found = forget_quality(ramp[::4], ramp[::4] + 0.2875)
+    many_found = forget_quality(ramp, ramp + 0.2875)
+    assert many_found.details["statistic"] == pytest.approx(0.3)
+    assert few_found.details["statistic"] == pytest.approx(0.3)
+    assert many_found.value < 0.06 < 0.5 < few_found.value
+
+
+@few
+@given(PAIRS, PAIRS)
+def test_forget_quality_is_symmetric_and_blind_to_the_ratio_s_direction(one, other) -> None:
+    ours, theirs = truth_ratios(*columns(one)), truth_ratios(*columns(other))
+    found, back = forget_quality(ours, theirs), forget_quality(theirs, ours)
+    assert 0 <= found.value <= 1
+    assert found.value == pytest.approx(back.value)
+    assert found.details["statistic"] == pytest.approx(back.details["statistic"])
+    turned = forget_quality(-ours, -theirs)
+    assert found.details["statistic"] == pytest.approx(turned.details["statistic"])
+
+
+def test_a_forget_set_that_is_recognised_leaks_and_one_that_stands_out_is_overdone() -> None:
+    recognised = ([1.0, 2.0], [3.0, 4.0])
+    assert membership_auc(*recognised) == 1
+    assert privleak(*recognised).value == -100
+    assert rel_diff(*recognised).value == 100
+    overdone = ([5.0, 6.0], [3.0, 4.0])
+    assert privleak(*overdone).value == 100
+    assert rel_diff(*overdone).value == -100
+    assert privleak([1.0, 2.0], [1.0, 2.0]).value == rel_diff([1.0], [1.0]).value == 0
+
+
+def test_privleak_is_measured_from_the_reference_s_auc() -> None:
+    found = privleak([0.0, 2.0], [1.0, 3.0], reference_auc=0.75)
+    assert found.details == {"auc": 0.75, "reference_auc": 0.75, "n": 2, "holdout_n": 2}
+    assert found.value == 0
+    with pytest.raises(MetricInput, match="reference_auc 1"):
+        privleak([0.0], [1.0], reference_auc=1)
+    with pytest.raises(MetricInput, match="reference_auc 0"):
+        rel_diff([0.0], [1.0], reference_auc=0)
+
+
+@few
+@given(SCORES, SCORES)
+def test_the_auc_is_what_counting_pairs_gives(forget, holdout) -> None:
+    wins = [(h > f) + 0.5 * (h == f) for f in forget for h in holdout]
+    assert membership_auc(forget, holdout) == pytest.approx(np.mean(wins))
+    opposite = privleak(forget, holdout).value, rel_diff(forget, holdout).value
+    assert opposite[0] == pytest.approx(-opposite[1])
+
+
+def test_damage_to_everything_is_not_selective() -> None:
+    everything = selectivity([0.9, 0.7], [0.4, 0.2], [0.8], [0.3])
+    assert everything.value == pytest.approx(0)
+    only = selectivity([0.9, 0.7], [0.0, 0.0], [0.8], [0.8])
+    assert only.value == pytest.approx(0.8)
+    assert only.items == (0.9, 0.7)
+    assert only.details == {"forget_drop": 0.8, "retain_drop": 0.0, "retain_n": 1}
+
+
+def test_what_others_knew_too_is_kept_or_lost() -> None:
+    kept = shared_knowledge([1.0, 0.5], [1.0, 0.5])
+    assert kept.value == 0
+    assert kept.details["kept"] == 1
+    lost = shared_knowledge([1.0, 0.5], [0.0, 0.0])
+    assert lost.value == -0.75
+    assert lost.items == (-1.0, -0.5)
+    assert lost.details == {"before": 0.75, "after": 0.0, "kept": 0.0}
+    assert shared_knowledge([0.0], [0.0]).details["kept"] is None
+
+
+def test_a_gap_to_oneself_is_nothing_for_sure() -> None:
+    found = probability([0.1, 0.7, 2.0])
+    gap = gap_to_replay(found, found)
+    assert (gap.value, gap.details["low"], gap.details["high"]) == (0, 0, 0)
+
+
+def test_a_gap_that_is_the_same_everywhere_has_no_width_because_items_are_paired() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.random(50) / 2
+    found = Measured("exact_memorization", float(base.mean()) + 0.25, tuple(base + 0.25), "mean")
+    replayed = Measured("exact_memorization", float(base.mean()), tuple(base), "mean")
+    gap = gap_to_replay(found, replayed)
+    assert gap.value == pytest.approx(0.25)
+    assert gap.details["low"] == pytest.approx(gap.details["high"]) == pytest.approx(0.25)
+
+
+def test_the_interval_of_a_gap_is_that_of_the_normal_limit() -> None:
+    rng = np.random.default_rng(11)
+    difference = rng.normal(0.1, 0.2, 400)
+    zeros = np.zeros(400)
+    gap = gap_to_replay(
+        Measured("shared_knowledge", float(difference.mean()), tuple(difference), "mean"),
+        Measured("shared_knowledge", 0.0, tuple(zeros), "mean"),
+    )
+    half = 1.96 * difference.std() / 20
+    assert gap.details["low"] == pytest.approx(difference.mean() - half, abs=0.003)
+    assert gap.details["high"] == pytest.approx(difference.mean() + half, abs=0.003)
+    again = gap_to_replay(
+        Measured("shared_knowledge", float(difference.mean()), tuple(difference), "mean"),
+        Measured("shared_knowledge", 0.0, tuple(zeros), "mean"),
+    )
+    assert again == gap
+
+
+def test_a_gap_of_truth_ratios_is_that_of_their_aggregates() -> None:
+    one = truth_ratio_forget([1.0, 2.0, 0.5], [[1.0], [1.0], [2.5]])
+    other = truth_ratio_forget([3.0, 1.0, 0.5], [[1.0], [1.0], [0.5]])
+    gap = gap_to_replay(one, other)
+    assert gap.value == pytest.approx(one.value - other.value)
+    assert gap.details["low"] <= gap.value <= gap.details["high"]
+
+
+def test_a_gap_between_things_that_differ_is_refused() -> None:
+    one = probability([0.1, 0.2])
+    with pytest.raises(MetricInput, match="one metric of both"):
+        gap_to_replay(one, exact_memorization([[True], [True]]))
+    with pytest.raises(MetricInput, match="found has 2, replayed has 1"):
+        gap_to_replay(one, probability([0.1]))
+    with pytest.raises(MetricInput, match="two items at least"):
+        gap_to_replay(probability([0.1]), probability([0.1]))
+    with pytest.raises(MetricInput, match="model_utility is not made of its items"):
+        gap_to_replay(model_utility({"a": 1.0}), model_utility({"a": 1.0}))
+    with pytest.raises(MetricInput, match="confidence 95"):
+        gap_to_replay(one, one, confidence=95)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda v: probability([0.1, v]),
+        lambda v: normalized_probability([0.1], [[v]]),
+        lambda v: truth_ratio_forget([v], [[1.0]]),
+        lambda v: truth_ratio_other([1.0], [[1.0, v]]),
+        lambda v: model_utility({"a": v}),
+        lambda v: forget_quality([v], [0.1]),
+        lambda v: forget_quality([0.1], [v]),
+        lambda v: privleak([v], [1.0]),
+        lambda v: rel_diff([1.0], [v]),
+        lambda v: selectivity([1.0], [1.0], [v], [1.0]),
+        lambda v: shared_knowledge([1.0], [v]),
+        lambda v: min_k_scores([[v]]),
+    ],
+)
+def test_what_is_not_finite_is_refused_by_name(compute, value: float) -> None:
+    with pytest.raises(MetricInput, match="not finite"):
+        compute(value)
+
+
+@pytest.mark.parametrize(
+    ("compute", "message"),
+    [
+        (lambda: probability([]), "answer_losses: there are no items"),
+        (lambda: probability([-0.5]), "a probability above one"),
+        (lambda: probability([[0.5]]), r"one number for each item, got an array of shape \(1, 1\)"),
+        (lambda: probability(["x"]), "one number for each item"),
+        (
+            lambda: normalized_probability([0.1, 0.2], [[0.1]]),
+            "answer_losses has 2, wrong_losses has 1",
+        ),
+        (lambda: truth_ratio_forget([0.1], [[]]), "wrong_losses, item 0: there are no items"),
+        (lambda: truth_ratio_forget([], []), "there are no items"),
+        (lambda: model_utility({"a": 1.5}), "1.5, not from 0 to 1"),
+        (lambda: model_utility({}), "there are no items"),
+        (lambda: exact_memorization([[1.0]]), "true or false for each token"),
+        (lambda: extraction_strength([np.array([], dtype=bool)]), "item 0"),
+        (lambda: extraction_strength([]), "there are no items"),
+        (lambda: rouge_l_recall(["a"], []), "generated has 1, references has 0"),
+        (lambda: shared_knowledge([1.0], [1.0, 1.0]), "shared_before has 1, shared_after has 2"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_with_the_reason(compute, message: str) -> None:
+    with pytest.raises(MetricInput, match=message):
+        compute()
+
+
+def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(
+        UnknownMetric, match="'rogue' is no metric: the known ones are exact_memo"
+    ) as e:
+        metric("rogue")
+    assert all(name in str(e.value) for name in METRICS)
+
+
+def examples_of_every_metric() -> list[Measured]:
+    right, wrong, hits = [0.1, 2.0], [[1.0, 2.0], [0.5]], [[True, False], [False, True, True]]
+    some = {
+        "answer_losses": right,
+        "paraphrase_losses": right,
+        "wrong_losses": wrong,
+        "token_hits": hits,
+        "generated": ["a b", "c"],
+        "references": ["a c", "c"],
+        "components": {"a": 0.5, "b": 0.25},
+        "truth_ratios": [0.1, 0.2],
+        "reference_truth_ratios": [0.1, 0.9],
+        "forget_scores": [1.0, 3.0],
+        "holdout_scores": [2.0, 5.0],
+        "reference_auc": 0.5,
+        "found": probability([0.1, 0.4]),
+        "replayed": probability([0.3, 0.4]),
+    } | dict.fromkeys(
+        ("forget_before", "forget_after", "retain_before", "retain_after", "before", "after"), right
+    )
+    return [m.compute(**{need: some[need] for need in m.needs}) for m in METRICS.values()]
+
+
+def test_every_metric_gives_a_figure_and_its_items_as_json() -> None:
+    for found, known in zip(examples_of_every_metric(), METRICS.values(), strict=True):
+        assert found.metric == known.name
+        assert len(found.items) >= 2 or known.name == "model_utility"
+        assert known.low is None or found.value >= known.low
+        assert known.high is None or found.value <= known.high
+        if found.aggregate:
+            assert found.value == float(AGGREGATES[found.aggregate](np.array(found.items)))
+        back = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+        assert back["value"] == found.value
+        assert back["items"] == list(found.items)
+
+
+def test_the_page_on_metrics_has_a_row_for_each() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", DOCS.read_text(), re.MULTILINE)
+    assert rows == list(METRICS)
+
+
+def test_the_arithmetic_needs_no_torch() -> None:
+    program = (
+        "import sys, rescind.forgetting.metrics as m; m.metric('privleak');"
+        "sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'sklearn', 'rouge_score')))"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)

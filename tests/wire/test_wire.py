@@ -1,0 +1,196 @@
+import filecmp
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import Account
+from rescind.wire import (
+    CHUNK_BYTES,
+    AggregatorClient,
+    AggregatorUnavailable,
+    BadMessage,
+    BadSignature,
+    CertificateAuthority,
+    Description,
+    Manifest,
+    NotAMember,
+    NotPublished,
+    SubmittedUpdate,
+    TlsFiles,
+    WrongHash,
+    fingerprint,
+    join,
+    new_key,
+    recover_signer,
+    serve,
+    sign_typed,
+    signing_request,
+    split,
+    update_typed_data,
+)
+from rescind.wire.generate import HERE, generate
+
+ORGANIZATION = "0x" + "11" * 20
+
+
+def identity(folder: Path, authority: CertificateAuthority, name: str) -> TlsFiles:
+    request = signing_request(new_key(folder / "key.pem"), name, ["localhost", "127.0.0.1"])
+    (folder / "certificate.pem").write_bytes(authority.issue(request))
+    (folder / "authority.pem").write_bytes(authority.pem)
+    return TlsFiles(folder / "key.pem", folder / "certificate.pem", folder / "authority.pem")
+
+
+@dataclass
+class Handler:
+    members: dict[str, str]
+    max_artifact_bytes: int = 3 * CHUNK_BYTES
+    chunks: dict[str, bytes] = field(default_factory=dict)
+    puts: list[str] = field(default_factory=list)
+    published: dict[str, bytes] = field(default_factory=dict)
+    submitted: list[SubmittedUpdate] = field(default_factory=list)
+
+    def organization_of(self, digest: str) -> str | None:
+        return self.members.get(digest)
+
+    def describe(self) -> Description:
+        return Description("aa" * 32, 31337, ORGANIZATION, 0, "00" * 32)
+
+    def missing(self, organization: str, manifest: Manifest) -> Sequence[str]:
+        return [one for one in manifest.chunk_ids if one not in self.chunks]
+
+    def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
+        self.puts.append(chunk_id)
+        self.chunks[chunk_id] = data
+
+    def submit(self, organization: str, update: SubmittedUpdate) -> None:
+        if update.nonce == 13:
+            raise ZeroDivisionError("a secret of the server")
+        self.submitted.append(update)
+
+    def manifest(self, organization: str, artifact_id: str) -> Manifest:
+        if artifact_id not in self.published:
+            raise NotPublished(f"artifact {artifact_id} is not published to members")
+        return split(self.published[artifact_id])[0]
+
+    def chunk(self, organization: str, chunk_id: str) -> bytes:
+        pieces = {k: v for data in self.published.values() for k, v in split(data)[1].items()}
+        return pieces[chunk_id]
+
+
+@dataclass
+class Wire:
+    handler: Handler
+    address: str
+    tls: TlsFiles
+    authority: CertificateAuthority
+    folder: Path
+
+    def client(self, tls: TlsFiles | None = None) -> AggregatorClient:
+        return AggregatorClient(self.address, tls or self.tls, patience=1.0)
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[Wire]:
+    authority = CertificateAuthority.create(tmp_path / "ca", "test authority")
+    server_tls = identity(tmp_path / "aggregator", authority, "aggregator")
+    client_tls = identity(tmp_path / "node", authority, "node")
+    handler = Handler({fingerprint(client_tls.certificate.read_bytes()): ORGANIZATION})
+    server, port = serve(handler, "127.0.0.1:0", server_tls)
+    yield Wire(handler, f"localhost:{port}", client_tls, authority, tmp_path)
+    server.stop(0).wait()
+
+
+def test_an_upload_arrives_and_a_repeat_sends_only_what_is_missing(wire: Wire) -> None:
+    data = bytes(range(256)) * (CHUNK_BYTES // 128) + b"tail"
+    with wire.client() as client:
+        manifest = client.upload(data)
+        assert join(manifest, wire.handler.chunks) == data
+        lost = manifest.chunk_ids[-1]
+        del wire.handler.chunks[lost]
+        wire.handler.puts.clear()
+        client.upload(data)
+        assert wire.handler.puts == [lost]
+        client.submit(4, manifest, 1, b"\x00" * 65)
+    assert wire.handler.submitted[0].manifest == manifest
+
+
+def test_a_download_is_what_its_id_says(wire: Wire) -> None:
+    data = b"adapter" * 1000
+    digest = split(data)[0].artifact_id
+    wire.handler.published[digest] = data
+    with wire.client() as client:
+        assert client.download(digest, 10**6) == data
+        with pytest.raises(NotPublished, match="is not published"):
+            client.download("ab" * 32, 10**6)
+        with pytest.raises(BadMessage, match="at most 10"):
+            client.download(digest, 10)
+        wire.handler.published[digest] = b"forged!" * 1000
+        with pytest.raises(BadMessage, match="was offered"):
+            client.download(digest, 10**6)
+
+
+def test_a_certificate_that_is_not_on_chain_is_refused(wire: Wire) -> None:
+    stranger = identity(wire.folder / "stranger", wire.authority, "stranger")
+    with wire.client(stranger) as client, pytest.raises(NotAMember, match="not that of a member"):
+        client.describe()
+
+
+def test_a_certificate_of_another_authority_does_not_connect(wire: Wire) -> None:
+    other = CertificateAuthority.create(wire.folder / "other", "other authority")
+    outsider = identity(wire.folder / "outsider", other, "node")
+    trusting = TlsFiles(outsider.key, outsider.certificate, wire.tls.authority)
+    with wire.client(trusting) as client, pytest.raises(AggregatorUnavailable):
+        client.describe()
+
+
+def test_a_server_of_another_authority_is_not_trusted(wire: Wire) -> None:
+    other = CertificateAuthority.create(wire.folder / "other", "other authority")
+    (wire.folder / "other.pem").write_bytes(other.pem)
+    wary = TlsFiles(wire.tls.key, wire.tls.certificate, wire.folder / "other.pem")
+    with wire.client(wary) as client, pytest.raises(AggregatorUnavailable):
+        client.describe()
+
+
+def test_what_is_too_large_is_refused_before_it_is_sent(wire: Wire) -> None:
+    with wire.client() as client, pytest.raises(BadMessage, match="at most"):
+        client.upload(bytes(3 * CHUNK_BYTES + 1))
+
+
+def test_internals_of_the_server_do_not_leak(wire: Wire) -> None:
+    with wire.client() as client:
+        manifest = client.upload(b"data")
+        with pytest.raises(BadMessage, match="internal error") as caught:
+            client.submit(1, manifest, 13, b"\x00" * 65)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_manifest_that_cannot_be_true_is_refused() -> None:
+    manifest, _ = split(b"data")
+    lying = Manifest(manifest.artifact_id, 4, manifest.chunk_ids * 2).to_wire()
+    with pytest.raises(BadMessage, match="cannot have 2 chunks"):
+        Manifest.from_wire(lying, max_bytes=100)
+    other, pieces = split(b"eta!")
+    with pytest.raises(WrongHash):
+        join(Manifest(manifest.artifact_id, 4, other.chunk_ids), pieces)
+
+
+def test_a_signature_names_its_signer_and_nobody_else() -> None:
+    account = Account.from_key(b"\x01" * 32)
+    said = {"chain_id": 1, "rounds_address": ORGANIZATION, "round_id": 3, "size": 10, "nonce": 1}
+    document = update_typed_data(artifact_id="ab" * 32, **said)
+    signature = sign_typed(document, account.key)
+    assert recover_signer(document, signature) == account.address
+    for change in ({"round_id": 4}, {"size": 11}, {"nonce": 2}, {"chain_id": 2}):
+        other = update_typed_data(artifact_id="ab" * 32, **(said | change))
+        assert recover_signer(other, signature) != account.address
+    with pytest.raises(BadSignature, match="expected 65"):
+        recover_signer(document, b"short")
+
+
+def test_the_committed_wire_code_is_that_of_the_proto(tmp_path: Path) -> None:
+    generate(tmp_path / "generated")
+    names = ["rescind_pb2.py", "rescind_pb2.pyi", "rescind_pb2_grpc.py"]
+    same, _, _ = filecmp.cmpfiles(HERE / "generated", tmp_path / "generated", names, shallow=False)
+    assert sorted(same) == sorted(names), "run: make proto"

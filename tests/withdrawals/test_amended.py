@@ -1,0 +1,138 @@
+"""What a withdrawal makes of a model, foretold, against what the contract then says."""
+
+import numpy as np
+import pytest
+from eth_account import Account as EthAccount
+
+from rescind.contracts import Account, DeltaId, ModelKind
+from rescind.core import adapter_totals
+from rescind.withdrawals.amended import amended_model, concerned_models, start_of
+from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.evidence import EvidenceDocument, SourcePart
+from tests.consortium import (
+    TestConsortium,
+    make_consortium,
+    micro_parameters,
+    start_anvil,
+)
+
+EVIDENCE = "ed" * 32
+
+
+def finish(it: TestConsortium, number: int) -> int:
+    """Carry a withdrawal out as foretold; how many models were replaced."""
+    boss = it.of(it.aggregator)
+    withdrawal = boss.withdrawals()[number - 1]
+    count = 0
+    while concerned := concerned_models(boss, withdrawal):
+        foretold = amended_model(boss, withdrawal, concerned[0])
+        assert not foretold.lacking
+        adapter = it.register(adapter_totals(foretold.terms, it.load))
+        signed: list[bytes] = []
+        if withdrawal.method in (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING):
+            attested = boss.attestation_hash(number, concerned[0], adapter, EVIDENCE)
+            keys = [auditor.key for auditor in it.auditors]
+            signed = [bytes(EthAccount.unsafe_sign_hash(attested, k).signature) for k in keys]
+        boss.carry_out(number, concerned[0], adapter, EVIDENCE if signed else "", signed)
+        it.prove()
+        assert boss.content(boss.model_count()) == list(foretold.terms)
+        count += 1
+    boss.close_withdrawal(number)
+    return count
+
+
+def offer(it: TestConsortium, who: Account, number: int, *rounds: int) -> None:
+    dice = np.random.default_rng([number, *rounds])
+    for round_id in rounds:
+        it.of(who).offer(number, round_id, it.register(it.random_delta(who, dice)))
+
+
+@pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
+def test_every_kind_comes_out_as_foretold(federated: bool) -> None:
+    dice = np.random.default_rng(0)
+    with start_anvil() as anvil:
+        it = make_consortium(anvil, 4, micro_parameters(federated=federated))
+        first, second, third, last = it.organizations
+        boss = it.of(it.aggregator)
+        it.play_round(dice)
+        boss.release(1)
+        it.play_round(dice, only=[first, second, last])
+        it.play_round(dice)
+
+        it.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
+        offer(it, first, 1, 1, 3)
+        it.of(first).ready(1)
+        assert finish(it, 1) == 2
+
+        for number, who in ((2, second), (3, last)):
+            it.of(who).request_subject_withdrawal(f"{number:064x}", ModelKind.COUNTER_TRAINING)
+            offer(it, who, number, 0)
+            it.of(who).ready(number)
+        assert finish(it, 3) == 2
+        assert finish(it, 2) == 2, "the one that was offered first is carried out last"
+
+        it.of(third).request_withdrawal(ModelKind.REPLAY)
+        replay = boss.withdrawals()[3]
+        head = boss.latest_model_id()
+        before = amended_model(boss, replay, head)
+        lacking = {(t.round_id, t.organization) for t in before.lacking}
+        everyone = {(n, who.address) for n in (2, 3) for who in (first, second, last)}
+        assert lacking == (everyone if federated else set())
+        parent = boss.content(boss.round(2).parent_model)
+        start = start_of(before, parent, 2)
+        assert start is not None
+        assert {t.round_id for t in start} == {1}
+        assert third.address not in {t.organization for t in start}
+        assert (start_of(before, parent, 3) is None) == federated
+        if federated:
+            for who in (first, second, last):
+                offer(it, who, 4, 2, 3)
+        assert finish(it, 4) == 2
+
+        it.of(second).request_subject_withdrawal("05" * 32, ModelKind.REPLAY)
+        offer(it, second, 5, 2)
+        it.of(second).ready(5)
+        again = amended_model(boss, boss.withdrawals()[4], boss.latest_model_id())
+        wanted = {first, second, last} if federated else {second}
+        assert {t.organization for t in again.lacking} == {who.address for who in wanted}
+        for who in wanted:
+            offer(it, who, 5, 3)
+        assert finish(it, 5) == 1
+
+        it.of(first).request_withdrawal()
+        assert finish(it, 6) == 2
+        assert {t.organization for t in boss.content(boss.latest_model_id())} == {
+            second.address,
+            last.address,
+        }
+
+
+def test_an_attestation_signs_what_the_contract_checks() -> None:
+    with start_anvil() as anvil:
+        it = make_consortium(anvil, 1)
+        who, record = it.organizations[0], it.of()
+        it.play_round(np.random.default_rng(0))
+        it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
+        document = EvidenceDocument(
+            chain_id=record.deployment.chain_id,
+            withdrawals=record.deployment.withdrawals,
+            withdrawal_id=1,
+            method="counter-training",
+            organization=who.address,
+            subject="",
+            coupling="isolated",
+            source=SourcePart(model_id=1, adapter_id="0a" * 32, digest_root="0b" * 32),
+            adapter_id="0c" * 32,
+            digest_root="0d" * 32,
+            terms=(),
+            offered=(),
+            change_norm=0.5,
+        )
+        made = Attestation.sign(document, it.auditors[0])
+        signature = made.check(document, record)
+        hashed = record.attestation_hash(
+            1, 1, DeltaId(document.adapter_id, document.digest_root), document.sha256
+        )
+        found = EthAccount._recover_hash(hashed, signature=signature)
+        assert found == it.auditors[0].address
+        assert EvidenceDocument.parse(document.canonical_bytes()) == document
