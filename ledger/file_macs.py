@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from rescind.core.canonical_json import canonical_json
+from rescind.core.files import write_atomically
 from rescind.ledger.blocks import BLOCK, macs_of
 from rescind.ledger.database import FILE, SEAL, Database
 from rescind.ledger.head import read_head
 from rescind.ledger.keyring import Secrets
-from rescind.ledger.records import canonical
 
 
 class Seal:
@@ -32,8 +31,8 @@ class Seal:
             return
         changes = self._changes()
         text = {"changes": changes, "blocks": self._blocks(changes)}
-        sealed = canonical({**text, "mac": self._secrets.mac(text).hex()})
-        replace_file(self._path, sealed)
+        sealed = canonical_json({**text, "mac": self._secrets.mac(text).hex()})
+        write_atomically(self._path, sealed, mode=0o600)
 
     def check(self) -> Iterator[str]:
         """What differs; nothing when the ledger was written to since, or was not closed properly."""
@@ -71,7 +70,7 @@ class Seal:
         try:
             found = json.loads(content)
             text = {"changes": found["changes"], "blocks": found["blocks"]}
-            sealed = canonical({**text, "mac": self._secrets.mac(text).hex()})
+            sealed = canonical_json({**text, "mac": self._secrets.mac(text).hex()})
         except (ValueError, KeyError, TypeError):
             return None
         return text if hmac.compare_digest(sealed, content) else None
@@ -82,23 +81,3 @@ class Seal:
 
     def _blocks(self, changes: int) -> list[str]:
         return macs_of(self._database.file, self._secrets.hashing, f"seal|{changes}")
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Durably, and all or nothing; readable by the owner alone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

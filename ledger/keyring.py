@@ -16,10 +16,11 @@ from typing import Any, Self
 import sqlalchemy as sql
 from cryptography.exceptions import InvalidTag
 
+from rescind.core.canonical_json import canonical_json
 from rescind.ledger import schema
 from rescind.ledger.encryption import decrypt, encrypt, new_key
 from rescind.ledger.keys import LedgerKeyError, MasterKey
-from rescind.ledger.records import RecordUnreadable, canonical
+from rescind.ledger.records import RecordUnreadable
 
 _NOBODY = ""
 
@@ -42,7 +43,7 @@ class Secrets:
 
     def wrap(self, master: MasterKey, log_id: str) -> bytes:
         text = {name: getattr(self, name).hex() for name in ("wrapping", "hashing", "signing")}
-        return master.wrap(canonical(text), _context(log_id))
+        return master.wrap(canonical_json(text), _context(log_id))
 
     @classmethod
     def unwrap(cls, wrapped: bytes, master: MasterKey, log_id: str) -> Self:
@@ -61,7 +62,7 @@ class Secrets:
         return _NOBODY if name is None else self.hash("subject", name)
 
     def mac(self, value: object) -> bytes:
-        return hmac.new(self.hashing, b"log|" + canonical(value), hashlib.sha256).digest()
+        return hmac.new(self.hashing, b"log|" + canonical_json(value), hashlib.sha256).digest()
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,11 @@ class Keyring:
             )
 
     def _bound(self, key_id: str, category: str, subject: str) -> bytes:
-        return canonical(["rescind.ledger/2 key", self.log_id, key_id, category, subject])
+        return canonical_json(["rescind.ledger/2 key", self.log_id, key_id, category, subject])
 
     def _of_entry(self, index: int, key_id: str, once: str | None) -> bytes:
-        return canonical(["rescind.ledger/2 entry", self.log_id, index, key_id, once])
+        return canonical_json(["rescind.ledger/2 entry", self.log_id, index, key_id, once])
 
 
 def _context(log_id: str) -> bytes:
-    return canonical(["rescind.ledger/2 secrets", log_id])
+    return canonical_json(["rescind.ledger/2 secrets", log_id])

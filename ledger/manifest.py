@@ -15,12 +15,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from rescind.core.canonical_json import canonical_json
 from rescind.ledger import merkle
 from rescind.ledger.vrf import (
     ProofInvalid,
@@ -209,7 +209,7 @@ def _wanted(output: bytes, sample: bytes | None) -> bytes:
 
 def _commitment(public: bytes, size: int, root: bytes) -> bytes:
     text = {"format": FORMAT, "public": public.hex(), "size": size, "root": root.hex()}
-    return hashlib.sha256(json.dumps(text, sort_keys=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(canonical_json(text)).digest()
 
 
 def _count(value: object) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
 
 _SALT = 32
@@ -77,10 +78,6 @@ class Sealed:
     inside: bytes
 
 
-def canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
 def check_payload(type_: str, payload: Mapping[str, object]) -> None:
     """Raises LedgerError for a record that this version must not write."""
     known = RECORD_TYPES.get(type_)
@@ -90,7 +87,7 @@ def check_payload(type_: str, payload: Mapping[str, object]) -> None:
     if lacking:
         raise LedgerError(f"a record of type {type_} must say {', '.join(lacking)}")
     try:
-        size = len(canonical(dict(payload)))
+        size = len(canonical_json(dict(payload)))
     except (TypeError, ValueError) as error:
         raise LedgerError(f"the payload of a {type_} is no JSON: {error}") from error
     if size > PAYLOAD_BYTES:
@@ -111,13 +108,13 @@ def check_names(*names: str | None) -> None:
 
 
 def commitment(salt: bytes, subject: str | None, payload: Mapping[str, object]) -> str:
-    text = canonical({"payload": payload, "subject": subject})
+    text = canonical_json({"payload": payload, "subject": subject})
     return hashlib.sha256(salt + text).hexdigest()
 
 
 def leaf_bytes(record: Record, salt: bytes) -> bytes:
     committed = commitment(salt, record.subject, record.payload)
-    return canonical(
+    return canonical_json(
         {
             "index": record.index,
             "type": record.type,
@@ -131,7 +128,7 @@ def leaf_bytes(record: Record, salt: bytes) -> bytes:
 def seal(record: Record) -> Sealed:
     salt = os.urandom(_SALT)
     inside = {"payload": record.payload, "subject": record.subject, "salt": salt.hex()}
-    return Sealed(leaf_bytes(record, salt), canonical(inside))
+    return Sealed(leaf_bytes(record, salt), canonical_json(inside))
 
 
 def unseal(index: int, leaf: bytes, inside: bytes) -> tuple[Record, bytes]:

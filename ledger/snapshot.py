@@ -23,18 +23,18 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
+from rescind.core.files import sync_folder, write_atomically
 from rescind.ledger import merkle, schema
 from rescind.ledger import tree_store as tree
 from rescind.ledger.database import Database
-from rescind.ledger.file_macs import replace_file
 from rescind.ledger.fsck import Report
 from rescind.ledger.head import Head, read_head
 from rescind.ledger.keyring import Secrets
 from rescind.ledger.keys import MasterKey
 from rescind.ledger.log import Ledger
 from rescind.ledger.notes import Checkpoint, LogKey
-from rescind.ledger.records import canonical
 
 FORMAT = "rescind.ledger.snapshot/1"
 _LOG, _KEYS, _ENTRIES, _GONE = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"
@@ -96,7 +96,7 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
     )
     told = it.told()
     mac = ledger.keyring.secrets.mac(told).hex()
-    replace_file(folder / _LOG, canonical({**told, "mac": mac}))
+    write_atomically(folder / _LOG, canonical_json({**told, "mac": mac}), mode=0o600)
     return read(folder)
 
 
@@ -207,14 +207,21 @@ def forget(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     if not mine:
         return True
     gone = sorted(_destroyed(folder, secrets) | mine)
-    replace_file(folder / _GONE, canonical({"keys": gone, "mac": _mac_of(gone, folder, secrets)}))
+    write_atomically(
+        folder / _GONE,
+        canonical_json({"keys": gone, "mac": _mac_of(gone, folder, secrets)}),
+        mode=0o600,
+    )
     replacement = path.with_name(f".{path.name}.new")
-    replace_file(replacement, b"".join(line for it, line in lines if it not in keys))
+    write_atomically(
+        replacement, b"".join(line for it, line in lines if it not in keys), mode=0o600
+    )
     with path.open("r+b") as file:
         file.write(bytes(len(before)))
         file.flush()
         os.fsync(file.fileno())
     replacement.replace(path)
+    sync_folder(folder)
     return True
 
 
@@ -241,7 +248,7 @@ def _rows(connection: sql.Connection, table: sql.Table) -> Iterator[bytes]:
     query = sql.select(table).order_by(first).execution_options(yield_per=_AT_ONCE)
     for row in connection.execute(query):
         told = {k: _text(v) if isinstance(v, bytes) else v for k, v in row._mapping.items()}
-        yield canonical(told) + b"\n"
+        yield canonical_json(told) + b"\n"
 
 
 def _write_lines(path: Path, lines: Iterator[bytes]) -> None:

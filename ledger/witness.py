@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
+from rescind.core.files import write_atomically
 from rescind.ledger import merkle
-from rescind.ledger.file_macs import replace_file
 from rescind.ledger.notes import (
     Checkpoint,
     LogKey,
     Signature,
     Verifier,
 )
-from rescind.ledger.records import canonical
 
 
 class CheckpointRefused(LedgerError):
@@ -80,7 +80,7 @@ class Witness:
     def _keep(self, log: Verifier, checkpoint: Checkpoint) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         told = {"key": str(log), "size": checkpoint.size, "root": checkpoint.root.hex()}
-        replace_file(self._path(log), canonical(told))
+        write_atomically(self._path(log), canonical_json(told), mode=0o600)
 
     def _path(self, log: Verifier) -> Path:
         return self.folder / f"{sha256(str(log).encode()).hexdigest()[:32]}.json"

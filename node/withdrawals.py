@@ -30,6 +30,7 @@ from rescind.core import (
     materialize,
     owner,
 )
+from rescind.core.canonical_json import canonical_json
 from rescind.core.rounds import needs_rounds
 from rescind.node import fisher, settle
 from rescind.node.requests import chosen_method, forget_and_retain
@@ -58,7 +59,6 @@ from rescind.wire import (
     split,
 )
 from rescind.withdrawals.amended import Amended, amended_model, start_of
-from rescind.withdrawals.evidence import canonical_json
 
 if TYPE_CHECKING:
     from rescind.unlearning.problem import Outcome, Problem

@@ -22,6 +22,7 @@ from rescind.core import (
     digest,
     encode,
 )
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
 from rescind.wire import offer_typed_data, recover_signer
 from rescind.withdrawals.amended import (
@@ -34,7 +35,6 @@ from rescind.withdrawals.attestation import Attestation
 from rescind.withdrawals.evidence import (
     EvidenceDocument,
     OfferedPart,
-    canonical_json,
     lacking_figures,
 )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pydantic import (
 )
 
 from rescind.core.agreed import ClientRule, ScaffoldRule, Selection
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
 from rescind.core.hiding import HIDING, HIDING_SHAPE
 from rescind.core.optimizers import FedAvg, ServerOptimizer
@@ -191,9 +191,7 @@ class ConsortiumParameters(_Agreed):
 
     def canonical_bytes(self) -> bytes:
         """The one encoding that is hashed: JSON, keys sorted, no spaces, ASCII."""
-        return json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False
-        ).encode("ascii")
+        return canonical_json(self.model_dump(mode="json"))
 
     @property
     def id(self) -> str:

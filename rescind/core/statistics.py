@@ -25,6 +25,7 @@ from rescind.core import (
     ConsortiumParameters,
     FloatTensors,
 )
+from rescind.core.canonical_json import canonical_json
 from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
 
@@ -62,7 +63,7 @@ class Posted:
         """Raises as `check_values`."""
         check_values(self)
         header = {name: getattr(self, name) for name in _FIELDS}
-        text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+        text = canonical_json(header).decode()
         dtype = _DTYPES[self.kind]
         ordered = {
             name: np.array(self.tensors[name], dtype=dtype, order="C", copy=True)

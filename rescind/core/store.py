@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import uuid
 from pathlib import Path
 
 import fsspec
@@ -13,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from rescind.core.artifact import artifact_id
 from rescind.core.errors import StoreError
+from rescind.core.files import write_atomically
 
 _ID = re.compile(r"^[0-9a-f]{64}$")
 
@@ -100,21 +99,4 @@ class ArtifactStore:
             return
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(target.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_atomically(target, data)

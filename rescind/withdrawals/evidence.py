@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rescind.contracts import Address
 from rescind.core import Term
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -128,11 +129,6 @@ class EvidenceDocument(Part):
             return cls.parse(path.read_bytes(), str(path))
         except OSError as error:
             raise EvidenceUnreadable(f"{path} cannot be read: {error.strerror}") from error
-
-
-def canonical_json(value: object) -> bytes:
-    """Sorted keys, no spaces, ASCII. Raises ValueError for NaN and infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def read_report(data: bytes) -> dict[str, Any]:

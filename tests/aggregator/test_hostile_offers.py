@@ -13,6 +13,7 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core import artifact_id, encode
+from rescind.core.canonical_json import canonical_json
 from rescind.wire import (
     AggregatorClient,
     BadSignature,
@@ -22,7 +23,6 @@ from rescind.wire import (
     sign_typed,
     split,
 )
-from rescind.withdrawals.evidence import canonical_json
 from tests.aggregator.scene import (
     SALT,
     Member,
