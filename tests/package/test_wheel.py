@@ -26,9 +26,7 @@ def environment(tmp_path_factory) -> tuple[Path, set[str], set[str]]:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     tree = folder / "tree"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
-    subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(tree)], check=True
-    )
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(tree)], check=True)
     wheel = next(folder.glob("rescind-*.whl"))
     venv.create(folder / "env", with_pip=True)
     own = [str(folder / "env/bin/python"), "-m", "pip", "--disable-pip-version-check", "-q"]
