@@ -23,7 +23,6 @@ from rescind.core import (
     Totals,
     adapter_totals,
     add_totals,
-    decode,
     digest,
     l2_norm,
     qualify,
@@ -70,14 +69,14 @@ def start_of_terms(session: Session, terms: Sequence[Term], listed: Listed) -> S
     parameters = session.parameters
     own = [it for it in terms if it.organization == session.me]
     if parameters.layout == "blocks":
-        sums = [round_sum(n, its, _load(session)) for n, its in by_round(own).items()]
+        sums = [round_sum(n, its, session.store.load) for n, its in by_round(own).items()]
     else:
         sums = _checked_sums(session, by_round(terms), listed)
     rounds = tuple(it for it in sums if it.round_id)
     counters = add_totals(it.aggregate for it in sums if not it.round_id)
     deltas = {}
     if uses_controls(parameters):
-        deltas = {it.round_id: _load(session)(it.artifact_id) for it in own if it.round_id}
+        deltas = {it.round_id: session.store.load(it.artifact_id) for it in own if it.round_id}
     return Start(served(parameters, rounds, counters), Past(rounds, deltas))
 
 
@@ -88,7 +87,7 @@ def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
     if not session.store.has(artifact_id):
         limit = session.parameters.max_artifact_bytes
         session.store.put(session.client.download(artifact_id, limit))
-    return dict(decode(session.store.get(artifact_id)))
+    return session.store.load(artifact_id)
 
 
 def check_sum(session: Session, named: str, totals: Totals, terms: Sequence[Term]) -> None:
@@ -108,7 +107,7 @@ def check_sum(session: Session, named: str, totals: Totals, terms: Sequence[Term
 
 def own_sum(session: Session, terms: Sequence[Term]) -> dict[str, Any]:
     """Of one's own deltas, from one's own store."""
-    return adapter_totals([it for it in terms if it.organization == session.me], _load(session))
+    return adapter_totals([it for it in terms if it.organization == session.me], session.store.load)
 
 
 def _checked_sums(
@@ -143,7 +142,3 @@ def _check_tensors(session: Session, round_id: int, totals: dict[str, Any]) -> N
     for name, value in totals.items():
         if shapes.get(name) != value.shape or value.dtype != np.int64:
             raise ArtifactMalformed(f"sum of round {round_id}: tensor {name!r} is not agreed on")
-
-
-def _load(session: Session) -> Callable[[str], Any]:
-    return lambda artifact: decode(session.store.get(artifact))

@@ -11,7 +11,6 @@ from rescind.contracts import NO_ADAPTER, MemberStatus
 from rescind.core import (
     ArtifactMalformed,
     block,
-    decode,
     owner,
     split_owner,
 )
@@ -36,7 +35,7 @@ def adopt(session: Session, model_id: int) -> None:
         if not session.store.has(adapter_id):
             data = session.client.download(adapter_id, session.parameters.max_artifact_bytes)
             session.store.put(data)
-        tensors = dict(decode(session.store.get(adapter_id)))
+        tensors = session.store.load(adapter_id)
         _check_adapter(session, model_id, tensors)
         check_adapter(session.consortium, session.parameters, model_id, tensors)
     session.journal.set(f"model/{model_id:06d}", adapter_id)

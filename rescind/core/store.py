@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from numpy.typing import NDArray
 
-from rescind.core.artifact import artifact_id
+from rescind.core.artifact import artifact_id, decode
 from rescind.core.errors import StoreError
 from rescind.core.files import write_atomically
 
@@ -17,22 +20,32 @@ _ID = re.compile(r"^[0-9a-f]{64}$")
 
 
 class StoreFull(StoreError):
+    """The disk has no room for an artifact."""
+
     code = "store-full"
 
 
 class StoreMissing(StoreError):
+    """An artifact is not in the store."""
+
     code = "store-missing"
 
 
 class StoreCorrupt(StoreError):
+    """The stored bytes of an artifact do not hash to its id."""
+
     code = "store-corrupt"
 
 
 class ArtifactStore:
-    """A folder by path, or any fsspec URL (`s3://bucket/prefix`).
+    """A store of artifacts in a local folder or behind any fsspec URL.
 
-    Every read is checked against the id. A local write is complete or absent: it goes to a
-    temporary file, is flushed to the disk and renamed.
+    Every read is checked against the id. A local write is complete or absent, and durable when
+    `put` returns.
+
+    Args:
+        url: A folder by path, or an fsspec URL such as `s3://bucket/prefix`. It is created if it
+            does not exist.
     """
 
     def __init__(self, url: str | Path) -> None:
@@ -42,7 +55,12 @@ class ArtifactStore:
         self._filesystem.makedirs(self._root, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Store and return the id. Raises StoreFull when the disk has no room."""
+        """Store the bytes of an artifact and return its id.
+
+        Raises:
+            StoreFull: The disk has no room.
+            StoreError: The artifact cannot be written for another reason.
+        """
         digest = artifact_id(data)
         if self.has(digest):
             return digest
@@ -51,13 +69,20 @@ class ArtifactStore:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(
-                    f"no room for {len(data)} bytes under {self._root}: free some disk and retry"
+                    f"there is no room for {len(data)} bytes under {self._root}: "
+                    "free some disk and retry"
                 ) from error
             raise StoreError(f"cannot write {self._path(digest)}: {error}") from error
         return digest
 
     def get(self, digest: str) -> bytes:
-        """Raises StoreMissing, or StoreCorrupt when the stored bytes are not those of the id."""
+        """Return the bytes of the artifact with an id.
+
+        Raises:
+            StoreMissing: The artifact is not in the store.
+            StoreCorrupt: The stored bytes do not hash to the id.
+            StoreError: The file cannot be read, or `digest` is not an artifact id.
+        """
         path = self._path(digest)
         try:
             data: bytes = self._filesystem.cat_file(path)
@@ -65,26 +90,42 @@ class ArtifactStore:
             raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}") from error
-        found = artifact_id(data)
-        if found != digest:
+        actual = artifact_id(data)
+        if actual != digest:
             raise StoreCorrupt(
-                f"{path} hashes to {found}, not to its name: the file was changed or the disk "
+                f"{path} hashes to {actual}, not to its name: the file was changed or the disk "
                 "is failing; delete it and fetch the artifact again"
             )
         return data
 
+    def load(self, digest: str, *, max_bytes: int | None = None) -> dict[str, NDArray[Any]]:
+        """Return the tensors of the artifact with an id, by name, sorted.
+
+        Args:
+            digest: The id of the artifact.
+            max_bytes: The largest size to accept; unlimited by default.
+
+        Raises:
+            StoreError: As `get`.
+            ArtifactError: As `decode`.
+        """
+        return dict(decode(self.get(digest), max_bytes=max_bytes))
+
     def has(self, digest: str) -> bool:
+        """Return whether an artifact is in the store; its bytes are not checked."""
         return bool(self._filesystem.isfile(self._path(digest)))
 
-    def missing(self, digests: list[str]) -> list[str]:
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Return those of the ids that are not in the store, in their order."""
         return [digest for digest in digests if not self.has(digest)]
 
     def ids(self) -> list[str]:
+        """Return the ids of all stored artifacts, sorted."""
         names = (path.rsplit("/", 1)[-1] for path in self._filesystem.find(self._root))
         return sorted(name for name in names if _ID.match(name))
 
     def delete(self, digest: str) -> None:
-        """Forget an artifact; nothing happens when it is not there."""
+        """Delete an artifact if it is in the store."""
         if self.has(digest):
             self._filesystem.rm_file(self._path(digest))
 

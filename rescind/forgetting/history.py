@@ -21,7 +21,6 @@ from rescind.core import (
     Term,
     Totals,
     adapter_totals,
-    decode,
     encode,
     weights,
 )
@@ -164,7 +163,7 @@ class History:
         return served(self.parameters, round_sums(self.terms(), self.load))
 
     def load(self, artifact_id: str) -> IntTensors:
-        return decode(self.store.get(artifact_id))  # type: ignore[return-value]
+        return self.store.load(artifact_id)
 
     def task(self, entry: Entry) -> Task:
         """`entry` on top of what this history holds of earlier rounds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eth_hash.auto import keccak
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rescind.core import (
@@ -164,12 +164,25 @@ def test_the_digest_of_a_weighted_sum_is_the_sum_of_digests(deltas) -> None:
 
 
 @given(st.integers(0, 2 * 1500 - 1), st.integers(1, 2**31 - 1))
-def test_every_coordinate_counts(place: int, step: int) -> None:
+@example(0, PRIMES[0])
+@example(2999, PRIMES[1])
+def test_a_change_of_any_value_changes_the_digest(index: int, step: int) -> None:
+    """A digest is linear, so the difference is the digest of `step` at one index.
+
+    Its residues are step x (a power of the root) x (a word of the matrix), modulo each prime. Modulo
+    a prime that divides `step` all are zero: integers that differ by a prime are equal there. Modulo
+    the other they are zero only where the word is, which is 1 in 2^31. No step below 2^31 is a
+    multiple of both primes.
+    """
     changed = some(2, 1500).astype(np.int64)
-    changed.reshape(-1)[place] += step
+    changed.reshape(-1)[index] += step
     difference = digest({"w": changed}) - digest({"w": some(2, 1500)})
     assert difference != ZERO_DIGEST
-    assert (difference.residues != 0).mean() > 0.99
+    for residues, prime in zip(difference.residues, PRIMES, strict=True):
+        if step % prime:
+            assert (residues != 0).mean() > 0.99
+        else:
+            assert not residues.any()
 
 
 @given(st.dictionaries(names, st.lists(int32s, max_size=3), min_size=2, max_size=4), st.randoms())

@@ -177,6 +177,21 @@ def test_the_store_gives_back_only_what_it_was_given(tmp_path: Path) -> None:
         store.get(digest)
 
 
+def test_a_store_loads_the_tensors_of_an_artifact(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    tensors = {"b": np.arange(3, dtype=np.int32), "a": np.array([[2**40]], dtype=np.int64)}
+    data = encode(tensors)
+    loaded = store.load(store.put(data))
+    assert list(loaded) == ["a", "b"]
+    assert encode(loaded) == data
+    with pytest.raises(ArtifactTooLarge):
+        store.load(store.put(data), max_bytes=8)
+    with pytest.raises(ArtifactMalformed):
+        store.load(store.put(b"bytes"))
+    with pytest.raises(StoreMissing):
+        store.load("0" * 64)
+
+
 def test_a_full_disk_is_said_so_and_leaves_nothing_behind() -> None:
     full = Path("/dev/full")
     if not full.exists():

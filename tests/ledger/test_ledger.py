@@ -138,7 +138,7 @@ def test_types_of_a_later_version_are_kept(filled: Path | str, key: LocalKey, mo
 
     more = {**records.RECORD_TYPES, "of-the-future": records.RecordType(9)}
     with Ledger.open(filled, key) as ledger:
-        for module in (records, sys.modules["ledger.log"]):
+        for module in (records, sys.modules["rescind.ledger.log"]):
             monkeypatch.setattr(module, "RECORD_TYPES", more)
         ledger.append("of-the-future", {"what": "nobody knows"})
         monkeypatch.undo()
