@@ -52,7 +52,7 @@ from rescind.core import (
     weights,
 )
 from rescind.core.errors import ConfigError, RescindError
-from rescind.core.rounds import served_of
+from rescind.core.round_sums import served_of
 from rescind.daemon import Journal
 from rescind.wire import fingerprint, serve
 

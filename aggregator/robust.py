@@ -32,7 +32,7 @@ from rescind.core import (
     weights,
 )
 from rescind.core.errors import ConfigError
-from rescind.core.participation import shrunk
+from rescind.core.layout import shrunk
 
 Deltas = Mapping[str, IntTensors]
 """Of one round of a shared layout, by organization."""

@@ -20,7 +20,7 @@ from rescind.aggregator.robust import (
 )
 from rescind.contracts import RejectReason
 from rescind.core import ConsortiumParameters
-from rescind.core.agreed import KrumSelection, Selection
+from rescind.core.agreed_rules import KrumSelection, Selection
 from rescind.core.errors import ConfigError
 
 

@@ -14,7 +14,7 @@ from rescind.core import (
     decode,
     encode,
 )
-from rescind.core.rounds import by_round, needs_rounds, sum_key
+from rescind.core.round_sums import by_round, needs_rounds, sum_key
 from rescind.daemon import Journal
 from rescind.wire import WrongPhase
 

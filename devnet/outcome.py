@@ -29,7 +29,7 @@ from rescind.core import (
 )
 from rescind.core.errors import StoreError
 from rescind.core.optimizers import FedAvg
-from rescind.core.rounds import served_of
+from rescind.core.round_sums import served_of
 from rescind.daemon import Journal
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder

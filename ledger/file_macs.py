@@ -10,10 +10,10 @@ from typing import Any
 
 from rescind.core.canonical_json import canonical_json
 from rescind.core.files import write_atomically
-from rescind.ledger.blocks import BLOCK, macs_of
+from rescind.ledger.block_macs import BLOCK, macs_of
 from rescind.ledger.database import FILE, SEAL, Database
-from rescind.ledger.head import read_head
 from rescind.ledger.keyring import Secrets
+from rescind.ledger.log_state import read_log_state
 
 
 class Seal:
@@ -77,7 +77,7 @@ class Seal:
 
     def _changes(self) -> int:
         with self._database.reading() as connection:
-            return read_head(connection).changes
+            return read_log_state(connection).changes
 
     def _blocks(self, changes: int) -> list[str]:
         return macs_of(self._database.file, self._secrets.hashing, f"seal|{changes}")

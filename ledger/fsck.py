@@ -12,13 +12,13 @@ import sqlalchemy as sql
 from rescind.ledger import merkle, schema
 from rescind.ledger.database import Database
 from rescind.ledger.file_macs import Seal
-from rescind.ledger.head import Head, read_head
 from rescind.ledger.keyring import Keyring, SubjectKey
+from rescind.ledger.log_state import LogState, read_log_state
 from rescind.ledger.records import (
     Record,
     RecordUnreadable,
-    head_of,
-    unseal,
+    open_committed,
+    shredded_record,
 )
 
 _PIECE = 2**12
@@ -69,7 +69,7 @@ def check(database: Database, keyring: Keyring, anchors: Sequence[tuple[int, str
     found.roots[0] = merkle.EMPTY_ROOT
     with database.snapshot() as connection:
         problems += _check_file(database, connection, keyring)
-        head = read_head(connection)
+        head = read_log_state(connection)
         problems += _check_head(head, keyring)
         problems += _open_keys(connection, keyring, found)
         for rows in _pieces(connection):
@@ -100,7 +100,7 @@ def _check_file(
         yield Problem(None, line)
 
 
-def _check_head(head: Head, keyring: Keyring) -> Iterator[Problem]:
+def _check_head(head: LogState, keyring: Keyring) -> Iterator[Problem]:
     if not head.holds(keyring.secrets):
         yield Problem(None, "the row of table log was changed by somebody without the ledger's key")
 
@@ -161,7 +161,7 @@ def _check_entry(
 ) -> Iterator[Problem]:
     key = found.keys.get(row.key)
     try:
-        head = head_of(place, bytes(row.leaf))
+        head = shredded_record(place, bytes(row.leaf))
         if head.time < found.time:
             yield Problem(place, "it is dated before the entry in front of it")
         found.time = max(found.time, head.time)
@@ -173,7 +173,7 @@ def _check_entry(
             return
         if found.categories[row.key] != head.type:
             yield Problem(place, f"a {head.type} under a key for {found.categories[row.key]}")
-        record, _ = unseal(place, bytes(row.leaf), keyring.unlock(key, row))
+        record, _ = open_committed(place, bytes(row.leaf), keyring.unlock(key, row))
     except (RecordUnreadable, TypeError) as error:
         yield Problem(place, str(error))
         return

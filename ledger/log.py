@@ -19,9 +19,9 @@ from rescind.ledger import tree_store as tree
 from rescind.ledger.database import Database, LedgerDamaged, reason
 from rescind.ledger.file_macs import Seal
 from rescind.ledger.fsck import Problem, Report, check
-from rescind.ledger.head import Head, read_head, write_head
 from rescind.ledger.keyring import Keyring, Secrets, SubjectKey
 from rescind.ledger.keys import LedgerKeyError, MasterKey
+from rescind.ledger.log_state import LogState, read_log_state, write_log_state
 from rescind.ledger.notes import Checkpoint, LogKey
 from rescind.ledger.records import (
     RECORD_TYPES,
@@ -29,9 +29,9 @@ from rescind.ledger.records import (
     Shredded,
     check_names,
     check_payload,
-    head_of,
-    seal,
-    unseal,
+    commit,
+    open_committed,
+    shredded_record,
 )
 
 _PATIENCE = 60
@@ -87,7 +87,7 @@ class Ledger:
     ) -> None:
         self.database, self._clock = database, clock
         with database.reading() as connection:
-            head = read_head(connection)
+            head = read_log_state(connection)
         try:
             self.keyring = Keyring(head.id, Secrets.unwrap(head.secrets, master, head.id))
         except LedgerKeyError as error:
@@ -105,7 +105,7 @@ class Ledger:
         with _closed_on_error(Database(where)) as database:
             database.create()
             with database.writing() as connection:
-                head = Head(identifier, 0, 0, 0, made.wrap(master, identifier))
+                head = LogState(identifier, 0, 0, 0, made.wrap(master, identifier))
                 connection.execute(schema.log.insert().values(**head.row(made)))
             return cls(database, master, clock)
 
@@ -132,7 +132,7 @@ class Ledger:
     @property
     def size(self) -> int:
         with self.database.reading() as connection:
-            return read_head(connection).size
+            return read_log_state(connection).size
 
     @property
     def key(self) -> LogKey:
@@ -160,7 +160,7 @@ class Ledger:
 
     def add(self, connection: sql.Connection, records: Sequence[NewRecord]) -> list[Entry]:
         """Within a transaction of `database.writing`."""
-        head = read_head(connection, for_update=True)
+        head = read_log_state(connection, for_update=True)
         writer = _Writer(connection, head, self.keyring, self._time(head))
         writer.find_keys(records)
         entries = [writer.write(it) for it in records]
@@ -169,10 +169,10 @@ class Ledger:
             connection.execute(_entries.insert(), writer.rows)
             tree.grow(connection, head.size, new)
             after = head.grown(len(new), writer.time)
-            write_head(connection, after, self.keyring.secrets)
+            write_log_state(connection, after, self.keyring.secrets)
         return entries
 
-    def _time(self, head: Head) -> int:
+    def _time(self, head: LogState) -> int:
         now = int(self._clock())
         if now < head.time - _PATIENCE:
             raise ClockWentBack(
@@ -198,8 +198,10 @@ class Ledger:
             raise LedgerError(f"the ledger in {self.database.name} has no record {index}")
         key = connection.execute(sql.select(_keys).where(_keys.c.id == row.key)).one_or_none()
         if key is None:
-            return head_of(index, bytes(row.leaf)), b""
-        return unseal(index, bytes(row.leaf), self.keyring.unlock(self.keyring.open(key), row))
+            return shredded_record(index, bytes(row.leaf)), b""
+        return open_committed(
+            index, bytes(row.leaf), self.keyring.unlock(self.keyring.open(key), row)
+        )
 
     def records(
         self, type_: str | None = None, subject: str | None = None, start: int = 0
@@ -219,9 +221,9 @@ class Ledger:
                 key = keys.get(row.key)
                 if key is not None:
                     inside = self.keyring.unlock(key, row)
-                    yield unseal(row.position, bytes(row.leaf), inside)[0]
+                    yield open_committed(row.position, bytes(row.leaf), inside)[0]
                     continue
-                found = head_of(row.position, bytes(row.leaf))
+                found = shredded_record(row.position, bytes(row.leaf))
                 if row.box is None and type_ in (None, found.type):
                     yield found
             if len(rows) < _AT_ONCE:
@@ -239,7 +241,7 @@ class Ledger:
     def root(self, size: int | None = None) -> bytes:
         """Root of the first `size` entries, of all by default."""
         with self.database.reading() as connection:
-            known = read_head(connection).size
+            known = read_log_state(connection).size
             wanted = self._within(known, size)
             return merkle.root(wanted, tree.stored(connection))
 
@@ -259,7 +261,7 @@ class Ledger:
     def checkpoint(self, size: int | None = None) -> Checkpoint:
         """Size and root, signed."""
         with self.database.reading() as connection:
-            wanted = self._within(read_head(connection).size, size)
+            wanted = self._within(read_log_state(connection).size, size)
             root = merkle.root(wanted, tree.stored(connection))
         return self.key.checkpoint(wanted, root)
 
@@ -280,9 +282,9 @@ class Ledger:
         destroyed, every copy of a key that was made before is dead, wherever it lies."""
         made = self.keyring.secrets.rewrapped()
         with self.database.writing() as connection:
-            head = read_head(connection, for_update=True)
+            head = read_log_state(connection, for_update=True)
             self.keyring.rewrap(connection, made)
-            write_head(connection, head.changed(made.wrap(master, head.id)), made)
+            write_log_state(connection, head.changed(made.wrap(master, head.id)), made)
         self.keyring = Keyring(self.id, made)
         self.database.wipe()
         self.write_seal()
@@ -320,7 +322,9 @@ def _closed_on_error(database: Database) -> Iterator[Database]:
 class _Writer:
     """Records of one transaction, as rows."""
 
-    def __init__(self, connection: sql.Connection, head: Head, keyring: Keyring, now: int) -> None:
+    def __init__(
+        self, connection: sql.Connection, head: LogState, keyring: Keyring, now: int
+    ) -> None:
         self._connection, self._keyring, self.time = connection, keyring, now
         self._next = head.size
         self._keys: dict[tuple[str, str], SubjectKey] = {}
@@ -345,19 +349,19 @@ class _Writer:
                 return Entry(found.index, found.leaf_hash, new=False)
         type_ = RECORD_TYPES[it.type]
         record = Record(self._next, it.type, type_.schema, self.time, it.subject, dict(it.payload))
-        key, sealed = self._key(it.type, it.subject), seal(record)
-        wrapped, box = self._keyring.lock(key, record.index, once, sealed.inside)
+        key, committed = self._key(it.type, it.subject), commit(record)
+        wrapped, box = self._keyring.lock(key, record.index, once, committed.inside)
         self.rows.append(
             {
                 "position": record.index,
                 "key": key.id,
                 "once": once,
-                "leaf": sealed.leaf,
+                "leaf": committed.leaf,
                 "wrapped": wrapped,
                 "box": box,
             }
         )
-        entry = Entry(record.index, merkle.leaf_hash(sealed.leaf), new=True)
+        entry = Entry(record.index, merkle.leaf_hash(committed.leaf), new=True)
         if once is not None:
             self._known[once] = entry
         self._next += 1

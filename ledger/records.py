@@ -71,7 +71,7 @@ class Shredded:
 
 
 @dataclass(frozen=True)
-class Sealed:
+class Committed:
     """A record as it is committed to, and what is to be encrypted of it."""
 
     leaf: bytes
@@ -125,13 +125,13 @@ def leaf_bytes(record: Record, salt: bytes) -> bytes:
     )
 
 
-def seal(record: Record) -> Sealed:
+def commit(record: Record) -> Committed:
     salt = os.urandom(_SALT)
     inside = {"payload": record.payload, "subject": record.subject, "salt": salt.hex()}
-    return Sealed(leaf_bytes(record, salt), canonical_json(inside))
+    return Committed(leaf_bytes(record, salt), canonical_json(inside))
 
 
-def unseal(index: int, leaf: bytes, inside: bytes) -> tuple[Record, bytes]:
+def open_committed(index: int, leaf: bytes, inside: bytes) -> tuple[Record, bytes]:
     """The record, and its salt. Raises RecordUnreadable when it is not the one its leaf commits to."""
     try:
         head, body = json.loads(leaf), json.loads(inside)
@@ -146,7 +146,7 @@ def unseal(index: int, leaf: bytes, inside: bytes) -> tuple[Record, bytes]:
     return record, salt
 
 
-def head_of(index: int, leaf: bytes) -> Shredded:
+def shredded_record(index: int, leaf: bytes) -> Shredded:
     """Raises RecordUnreadable."""
     try:
         head = json.loads(leaf)

@@ -9,8 +9,8 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from rescind.ledger import schema, snapshot
-from rescind.ledger.head import read_head, write_head
 from rescind.ledger.log import Ledger, NewRecord
+from rescind.ledger.log_state import read_log_state, write_log_state
 from rescind.ledger.records import Record
 
 _entries, _keys = schema.entries, schema.keys
@@ -51,7 +51,7 @@ def shred(ledger: Ledger, subject: str, why: str = "erasure requested") -> Shred
 def _destroy(ledger: Ledger, subject: str, why: str) -> tuple[int, int, int | None]:
     hashed = ledger.keyring.secrets.subject(subject)
     with ledger.database.writing() as connection:
-        read_head(connection, for_update=True)
+        read_log_state(connection, for_update=True)
         mine = connection.execute(sql.select(_keys.c.id).where(_keys.c.subject == hashed))
         keys = sorted(mine.scalars().all())
         if not keys:
@@ -62,8 +62,8 @@ def _destroy(ledger: Ledger, subject: str, why: str) -> tuple[int, int, int | No
         entry = ledger.add(connection, [NewRecord("tombstone", payload)])[0]
         connection.execute(_entries.update().where(held).values(wrapped=None, box=None))
         connection.execute(_keys.delete().where(_keys.c.id.in_(keys)))
-        changed = read_head(connection).changed()
-        write_head(connection, changed, ledger.keyring.secrets)
+        changed = read_log_state(connection).changed()
+        write_log_state(connection, changed, ledger.keyring.secrets)
     return count, len(keys), entry.index
 
 

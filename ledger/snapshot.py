@@ -30,10 +30,10 @@ from rescind.ledger import merkle, schema
 from rescind.ledger import tree_store as tree
 from rescind.ledger.database import Database
 from rescind.ledger.fsck import Report
-from rescind.ledger.head import Head, read_head
 from rescind.ledger.keyring import Secrets
 from rescind.ledger.keys import MasterKey
 from rescind.ledger.log import Ledger
+from rescind.ledger.log_state import LogState, read_log_state
 from rescind.ledger.notes import Checkpoint, LogKey
 
 FORMAT = "rescind.ledger.snapshot/1"
@@ -86,7 +86,7 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
         raise LedgerError(f"{folder} is not empty: choose a new folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ledger.database.snapshot() as connection:
-        head = read_head(connection)
+        head = read_log_state(connection)
         _write_lines(folder / _KEYS, _rows(connection, schema.keys))
         _write_lines(folder / _ENTRIES, _rows(connection, schema.entries))
         root = merkle.root(head.size, tree.stored(connection))
@@ -192,7 +192,7 @@ def _fill(database: Database, found: Snapshot, secrets: Secrets) -> None:
             size += len(rows)
         if size != found.size:
             raise SnapshotInvalid(f"{found.folder} says {found.size} entries and has {size}")
-        head = Head(found.id, size, 0, found.time, found.secrets)
+        head = LogState(found.id, size, 0, found.time, found.secrets)
         connection.execute(schema.log.insert().values(**head.row(secrets)))
 
 

@@ -27,7 +27,7 @@ from rescind.core import (
     l2_norm,
     qualify,
 )
-from rescind.core.rounds import (
+from rescind.core.round_sums import (
     Past,
     RoundSum,
     by_round,

@@ -27,7 +27,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import DataError, RescindError
-from rescind.core.rounds import uses_controls
+from rescind.core.round_sums import uses_controls
 from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
 from rescind.node.engine import (

@@ -31,7 +31,7 @@ from rescind.core import (
     owner,
 )
 from rescind.core.canonical_json import canonical_json
-from rescind.core.rounds import needs_rounds
+from rescind.core.round_sums import needs_rounds
 from rescind.node import fisher, settle
 from rescind.node.requests import chosen_method, forget_and_retain
 from rescind.node.rounds import (

@@ -75,6 +75,6 @@ def decode(data: bytes, *, max_bytes: int | None = None) -> dict[str, IntArray]:
     if encode(tensors) != data:
         raise ArtifactMalformed(
             "artifact is not in canonical form (names sorted, metadata "
-            f"{METADATA}); write it with adapters.encode"
+            f"{METADATA}); write it with rescind.core.encode"
         )
     return {name: tensors[name] for name in sorted(tensors)}

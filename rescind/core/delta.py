@@ -180,7 +180,7 @@ def check_delta(
     if l2_norm(noise) > HIDING_BOUND:
         raise OutOfBounds(
             f"hiding tensor has L2 norm {l2_norm(noise):.6g}, its bound is {HIDING_BOUND:.6g}; "
-            "make it with adapters.hiding_block"
+            "make it with rescind.core.hiding_block"
         )
     norm = l2_norm({name: value for name, value in delta.items() if name not in noise})
     bound = clip_norm * float(2**fraction_bits)

@@ -37,6 +37,13 @@ def weights(layout: Layout, organizations: Sequence[str]) -> dict[str, int]:
     return {who: share + (place < remainder) for place, who in enumerate(ordered)}
 
 
+def shrunk(share: int, numerator: int, denominator: int) -> int:
+    """floor(share x sqrt(numerator / denominator)), exactly, and never more than `share`."""
+    if numerator >= denominator:
+        return share
+    return math.isqrt(share * share * numerator // denominator)
+
+
 def owner(layout: Layout, organization: str) -> str:
     """Prefix of the tensor names that `organization` contributes to."""
     return organization.lower() if layout == "blocks" else SHARED

@@ -1,9 +1,9 @@
 """The linear digest: a ring-SIS hash of integer tensors, so that a sum is checked unseen.
 
-D(x) = sum over tensors and blocks of a_{name,shape,k} x_k in R_q (adapters.ring), where x_k is the
+D(x) = sum over tensors and blocks of a_{name,shape,k} x_k in R_q (rescind.core.ring), where x_k is the
 k-th run of 2048 values of a tensor, row-major, zero-padded, as a polynomial. Ajtai 1996;
 Lyubashevsky, Micciancio, Peikert, Rosen, "SWIFFT", FSE 2008. It is linear over the integers, and
-binding for vectors as short as adapters.security says.
+binding for vectors as short as rescind.core.security says.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from rescind.core.agreed import ClientRule, ScaffoldRule, Selection
+from rescind.core.agreed_rules import ClientRule, ScaffoldRule, Selection
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
 from rescind.core.hiding import HIDING, HIDING_SHAPE
@@ -94,7 +94,7 @@ class PrivacyParameters(_Agreed):
 class TrainingParameters(_Agreed):
     """Local training of one round at full effort. `max_length` is in tokens.
 
-    `rule`: what a node adds to its steps (adapters.agreed). The document names neither `privacy` nor
+    `rule`: what a node adds to its steps (rescind.core.agreed_rules). The document names neither `privacy` nor
     `rule` when there is none.
     """
 
@@ -120,10 +120,10 @@ class ConsortiumParameters(_Agreed):
     `clip_norm` bounds the L2 norm of one delta, in parameter units; `fraction_bits` is the
     fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
     model, so that a delta can be checked without it. `max_rounds` and `max_members` bound what an
-    adapter may sum, and so what its digest binds (adapters.security); `hiding` adds noise to every
-    delta so that its digest tells nothing (adapters.hiding). `server` makes the served adapter of the
-    round aggregates (adapters.optimizers); the document does not name it when it is plain FedAvg.
-    `selection`: which of a round's updates the aggregator sums (adapters.agreed); all that are right
+    adapter may sum, and so what its digest binds (rescind.core.security); `hiding` adds noise to every
+    delta so that its digest tells nothing (rescind.core.hiding). `server` makes the served adapter of the
+    round aggregates (rescind.core.optimizers); the document does not name it when it is plain FedAvg.
+    `selection`: which of a round's updates the aggregator sums (rescind.core.agreed_rules); all that are right
     when the document does not name it. `post_fisher`: whether each organization posts the diagonal
     Fisher of its data with its update, in a shared layout; not named when it is false.
     """

@@ -25,7 +25,7 @@ from rescind.core import (
     weights,
 )
 from rescind.core.errors import DataError
-from rescind.core.rounds import (
+from rescind.core.round_sums import (
     Past,
     round_sums,
     served,

@@ -16,7 +16,7 @@ from rescind.core import (
     weights,
 )
 from rescind.core.errors import ConfigError
-from rescind.core.rounds import served_of
+from rescind.core.round_sums import served_of
 from rescind.wire import AggregatorClient, WrongPhase
 from tests.aggregator.scene import SALT, Scene, open_scene
 from tests.consortium import micro_parameters

@@ -15,7 +15,7 @@ from rescind.core import (
     weights,
     without,
 )
-from rescind.core.layouts import (
+from rescind.core.research.layouts import (
     EXACTNESS,
     LAYOUTS,
     Change,

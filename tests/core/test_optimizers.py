@@ -17,8 +17,9 @@ from rescind.core import (
     weighted_sum,
     weights,
 )
-from rescind.core.control import ControlRound, own_control, server_control
+from rescind.core.control_variates import ControlRound, own_control, server_control
 from rescind.core.errors import ConfigError
+from rescind.core.layout import shrunk
 from rescind.core.optimizers import (
     FedAdagrad,
     FedAdam,
@@ -30,11 +31,10 @@ from rescind.core.optimizers import (
     serve,
     server_state,
 )
-from rescind.core.participation import (
+from rescind.core.research.participation import (
     Staleness,
     late_weights,
     sample,
-    shrunk,
     undistributed,
 )
 from rescind.core.sums import without

@@ -9,11 +9,11 @@ from rescind.core import (
     encode,
     weights,
 )
-from rescind.core.control import ControlRound, server_control
+from rescind.core.control_variates import ControlRound, server_control
 from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAdam, FedAvgM, serve
 from rescind.core.parameters import ConsortiumParameters
-from rescind.core.rounds import (
+from rescind.core.round_sums import (
     Past,
     RoundSum,
     controls,

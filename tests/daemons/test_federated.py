@@ -8,7 +8,7 @@ import pytest
 import tomli_w
 
 from rescind.core import ConsortiumParameters, artifact_id, encode
-from rescind.core.rounds import by_round, sum_key
+from rescind.core.round_sums import by_round, sum_key
 from rescind.daemon import Journal
 from rescind.devnet.data import generated
 from rescind.devnet.layout import RunFolder

@@ -13,7 +13,7 @@ from rescind.core import (
     encode,
 )
 from rescind.core.errors import StoreError
-from rescind.core.rounds import served_of
+from rescind.core.round_sums import served_of
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import served_model
 from tests.consortium import micro_parameters

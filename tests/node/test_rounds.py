@@ -22,7 +22,7 @@ from rescind.core import (
     qualify,
     weights,
 )
-from rescind.core.rounds import by_round, served_of
+from rescind.core.round_sums import by_round, served_of
 from rescind.daemon import Journal
 from rescind.node.rounds import start_of_terms
 from tests.consortium import micro_parameters

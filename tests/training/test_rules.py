@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from rescind.core import quantize, weighted_sum, weights
-from rescind.core.control import ControlRound, own_control, server_control
+from rescind.core.control_variates import ControlRound, own_control, server_control
 from rescind.core.errors import ConfigError, TrainingError
 from rescind.core.optimizers import FedAvg, serve
-from rescind.core.participation import sample
+from rescind.core.research.participation import sample
 from rescind.training.rules.proximal import Proximal
 from rescind.training.rules.rule import Rule
 from rescind.training.rules.scaffold import Scaffold

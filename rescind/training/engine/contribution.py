@@ -20,9 +20,9 @@ from rescind.core import (
     qualify,
     quantize,
 )
-from rescind.core.agreed import ProximalRule, ScaffoldRule
+from rescind.core.agreed_rules import ProximalRule, ScaffoldRule
 from rescind.core.errors import TrainingError
-from rescind.core.rounds import Past, controls
+from rescind.core.round_sums import Past, controls
 from rescind.training.data import Example
 from rescind.training.engine.loop import rate
 from rescind.training.engine.train import (

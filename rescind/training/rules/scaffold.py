@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from rescind.core.control import Control
+from rescind.core.control_variates import Control
 from rescind.core.errors import TrainingError
 from rescind.training.rules.rule import Rule
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rescind.core.delta import WEIGHT_ONE
 from rescind.core.errors import ConfigError
-from rescind.core.layout import weights
+from rescind.core.layout import shrunk, weights
 from rescind.core.parameters import Layout
 
 _MOST_LATE = 64
@@ -36,13 +35,6 @@ class Staleness:
         ):
             if not 0 <= value <= limit:
                 raise ConfigError(f"staleness: {name} is {value}: it must be 0 to {limit}")
-
-
-def shrunk(share: int, numerator: int, denominator: int) -> int:
-    """floor(share x sqrt(numerator / denominator)), exactly, and never more than `share`."""
-    if numerator >= denominator:
-        return share
-    return math.isqrt(share * share * numerator // denominator)
 
 
 def late_weights(layout: Layout, late: Mapping[str, int], rule: Staleness) -> dict[str, int]:

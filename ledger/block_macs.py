@@ -1,4 +1,4 @@
-"""MACs over the blocks of a file: run as a program of its own, python -I blocks.py FILE.
+"""MACs over the blocks of a file: run as a program of its own, python -I block_macs.py FILE.
 
 A process that has a SQLite database open must not open its file beside SQLite: when any descriptor of the
 file is closed, POSIX drops all locks that the process holds on it, another process takes itself for the

@@ -14,8 +14,8 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core.agreed import ScaffoldRule
-from rescind.core.control import (
+from rescind.core.agreed_rules import ScaffoldRule
+from rescind.core.control_variates import (
     Control,
     ControlRound,
     own_control,
@@ -83,7 +83,7 @@ def needs_rounds(parameters: ConsortiumParameters) -> bool:
 def served(
     parameters: ConsortiumParameters, rounds: Iterable[RoundSum], counters: Totals | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """The adapter that is served after these rounds: `adapters.optimizers.serve` of their sums, and
+    """The adapter that is served after these rounds: `rescind.core.optimizers.serve` of their sums, and
     then `counters`, the sum of the counter-deltas, which no optimizer touches.
 
     A tensor that was frozen in a round stays as it is, its moments included. Raises SumOverflow.

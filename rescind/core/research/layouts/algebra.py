@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rescind.core.delta import WEIGHT_ONE, weighted_sum
 from rescind.core.errors import ArtifactError
 from rescind.core.layout import SHARED, qualify, weights
-from rescind.core.layouts.factors import Factors, LowRank, dense
+from rescind.core.research.layouts.factors import Factors, LowRank, dense
 
 Start = Callable[[str], Factors]
-"""Where the factors of an owner start, in units of 2^-fraction_bits (as `adapters.initial`)."""
+"""Where the factors of an owner start, in units of 2^-fraction_bits (as `rescind.core.initial`)."""
 
 Rule = Callable[[Sequence[str]], Mapping[str, int]]
 """Weights in basis points of the organizations in a round; a function of who they are only."""

@@ -14,7 +14,7 @@ from rescind.ledger.keyring import Secrets
 
 
 @dataclass(frozen=True)
-class Head:
+class LogState:
     """`changes`: writes of any kind so far. `time`: of the last record, Unix seconds. `secrets`: wrapped."""
 
     id: str
@@ -24,10 +24,10 @@ class Head:
     secrets: bytes = field(repr=False)
     mac: bytes = field(repr=False, default=b"")
 
-    def grown(self, count: int, time: int) -> Head:
+    def grown(self, count: int, time: int) -> LogState:
         return replace(self, size=self.size + count, changes=self.changes + 1, time=time)
 
-    def changed(self, secrets: bytes | None = None) -> Head:
+    def changed(self, secrets: bytes | None = None) -> LogState:
         return replace(self, changes=self.changes + 1, secrets=secrets or self.secrets)
 
     def row(self, secrets: Secrets) -> dict[str, Any]:
@@ -42,15 +42,15 @@ class Head:
         return secrets.mac([self.id, self.size, self.changes, self.time, self.secrets.hex()])
 
 
-def read_head(connection: sql.Connection, *, for_update: bool = False) -> Head:
+def read_log_state(connection: sql.Connection, *, for_update: bool = False) -> LogState:
     """`for_update`: writers wait for one another. Raises LedgerDamaged."""
     query = sql.select(schema.log)
     rows = connection.execute(query.with_for_update() if for_update else query).all()
     if len(rows) != 1:
         raise LedgerDamaged(f"a ledger has one row in the table log, this one has {len(rows)}")
     it = rows[0]
-    return Head(it.id, it.size, it.changes, it.time, bytes(it.secrets), bytes(it.mac))
+    return LogState(it.id, it.size, it.changes, it.time, bytes(it.secrets), bytes(it.mac))
 
 
-def write_head(connection: sql.Connection, head: Head, secrets: Secrets) -> None:
+def write_log_state(connection: sql.Connection, head: LogState, secrets: Secrets) -> None:
     connection.execute(schema.log.update().values(**head.row(secrets)))

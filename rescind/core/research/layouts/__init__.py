@@ -1,6 +1,6 @@
 """The algebra of LoRA layouts over integer factors: what is served, and what removal leaves of it."""
 
-from rescind.core.layouts.algebra import (
+from rescind.core.research.layouts.algebra import (
     FFA,
     LAYOUTS,
     Blocks,
@@ -17,8 +17,8 @@ from rescind.core.layouts.algebra import (
     equal_shares,
     stack_owner,
 )
-from rescind.core.layouts.exactness import EXACTNESS, Exactness
-from rescind.core.layouts.factors import (
+from rescind.core.research.layouts.exactness import EXACTNESS, Exactness
+from rescind.core.research.layouts.factors import (
     Factors,
     LowRank,
     dense,

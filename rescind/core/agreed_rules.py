@@ -22,7 +22,7 @@ class ProximalRule(_Choice):
 
 class ScaffoldRule(_Choice):
     """SCAFFOLD (Karimireddy et al. 2020, arXiv 1910.06378), option II, applied to the steps and not to
-    the gradient (training.scaffold). Everybody in a round trains all of `steps_per_round`."""
+    the gradient (rescind.training.rules.scaffold). Everybody in a round trains all of `steps_per_round`."""
 
     name: Literal["scaffold"] = "scaffold"
 
