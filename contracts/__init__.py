@@ -22,7 +22,7 @@ from rescind.contracts.errors import (
     KeystoreError,
     WrongChain,
 )
-from rescind.contracts.record import NO_ADAPTER
+from rescind.contracts.reader import NO_ADAPTER
 from rescind.contracts.types import (
     Amendment,
     Anchor,

@@ -17,6 +17,7 @@ from web3.logs import DISCARD
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_artefact
+from rescind.contracts.decoding import Struct, decode_result
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
 from rescind.contracts.types import Event, Receipt
@@ -70,14 +71,14 @@ class Calls:
                         dict(decoded["args"]),
                     )
 
-    def _logged(self, contract: str, name: str) -> list[dict[str, Any]]:
+    def _logged(self, contract: str, name: str) -> list[Struct]:
         """The arguments of every event of one name, in the order of the chain."""
         event = self._contracts[contract].events[name]
         last = self.chain.final_block()
         logs = self.chain.ask(
             lambda: event().get_logs(from_block=self.deployment.block, to_block=last)
         )
-        return [dict(log["args"]) for log in logs]
+        return [Struct(f"{contract}.{name}", log["args"]) for log in logs]
 
     def gas_of(self, tx_hash: str) -> int:
         receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
@@ -122,10 +123,11 @@ class Calls:
         return self.account
 
     def _read(self, contract: str, function: str, *arguments: Any) -> Any:
+        """Call a view function; structs and several outputs come as `Struct`."""
         call = self._contracts[contract].functions[function](*arguments)
         block = self.chain.final_block()
         try:
-            return self.chain.ask(lambda: call.call(block_identifier=block))
+            value = self.chain.ask(lambda: call.call(block_identifier=block))
         except ContractCustomError as error:
             raise self._refused(contract, function, error) from error
         except (ContractLogicError, ValueError, Web3RPCError) as error:
@@ -133,6 +135,7 @@ class Calls:
                 f"{contract} at {self.deployment.addresses()[contract]} does not answer "
                 f"{function}: {error}"
             ) from error
+        return decode_result(f"{contract}.{function}", call.abi["outputs"], value)
 
     def _write(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
         target = self._contracts[contract]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from eth_abi.abi import encode
 from web3 import Web3
 
-from rescind.contracts.record import UNBOUNDED, Record, _delta_pair
+from rescind.contracts.reader import UNBOUNDED, ConsortiumReader
 from rescind.contracts.types import (
     Contribution,
     DeltaId,
@@ -33,13 +33,13 @@ def commitment(
         Web3.keccak(
             encode(
                 ["uint64", "address", "bytes32", "bytes32", "bytes32", "bytes32"],
-                [round_id, organization, *_delta_pair(delta), bytes.fromhex(manifest), salt],
+                [round_id, organization, *delta.as_tuple(), bytes.fromhex(manifest), salt],
             )
         )
     )
 
 
-class Consortium(Record):
+class Consortium(ConsortiumReader):
     """A write returns once it is final, or raises ContractRefused."""
 
     # Members
@@ -117,7 +117,7 @@ class Consortium(Record):
     def reveal(
         self, round_id: int, delta: DeltaId, salt: bytes, manifest: str = NO_MANIFEST
     ) -> Receipt:
-        pair = (*_delta_pair(delta), bytes.fromhex(manifest))
+        pair = (*delta.as_tuple(), bytes.fromhex(manifest))
         return self._write("Rounds", "reveal", round_id, *pair, salt)
 
     def close_reveals(self, round_id: int) -> Receipt:
@@ -147,8 +147,8 @@ class Consortium(Record):
                 for c in accepted
             ],
             [(r.organization, r.reason.value) for r in rejected],
-            _delta_pair(aggregate),
-            _delta_pair(adapter),
+            aggregate.as_tuple(),
+            adapter.as_tuple(),
         )
 
     def abandon(self, round_id: int) -> Receipt:
@@ -194,7 +194,7 @@ class Consortium(Record):
     def offer(
         self, withdrawal_id: int, round_id: int, delta: DeltaId, manifest: str = NO_MANIFEST
     ) -> Receipt:
-        pair = (_delta_pair(delta), bytes.fromhex(manifest))
+        pair = (delta.as_tuple(), bytes.fromhex(manifest))
         return self._write("Withdrawals", "offer", withdrawal_id, round_id, *pair)
 
     def ready(self, withdrawal_id: int) -> Receipt:
@@ -217,7 +217,7 @@ class Consortium(Record):
             "carryOut",
             withdrawal_id,
             source,
-            _delta_pair(adapter),
+            adapter.as_tuple(),
             bytes.fromhex(evidence) if evidence else bytes(32),
             list(signatures),
         )

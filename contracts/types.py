@@ -102,6 +102,10 @@ class DeltaId:
     artifact_id: str
     digest_root: str
 
+    def as_tuple(self) -> tuple[bytes, bytes]:
+        """Return both as 32 bytes, the form that the contracts take."""
+        return bytes.fromhex(self.artifact_id), bytes.fromhex(self.digest_root)
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -28,7 +28,6 @@ from rescind.contracts import (
     StatedPrivacy,
     Withdrawal,
     WithdrawalState,
-    load_artefact,
 )
 from rescind.core.errors import ConfigError
 
@@ -184,7 +183,7 @@ def proposals(consortium: Consortium) -> list[ProposalRow]:
         return []
     known, now = names(consortium), consortium.chain.now()
     active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
-    needed = len(active) * _threshold(consortium) // 10_000 + 1
+    needed = len(active) * consortium.vote_threshold() // 10_000 + 1
     return [
         ProposalRow(
             it.id,
@@ -271,14 +270,6 @@ def _proposal_state(it: Proposal, needed: int, now: int) -> str:
     if now > it.deadline:
         return "expired"
     return "carried" if it.votes >= needed else "open"
-
-
-def _threshold(consortium: Consortium) -> int:
-    """Basis points of the active members that votes must exceed."""
-    chain = consortium.chain
-    address, abi = consortium.deployment.governance, load_artefact("Governance").abi
-    contract = chain.web3.eth.contract(address=address, abi=abi)  # type: ignore[call-overload]
-    return chain.ask(lambda: int(contract.functions.threshold().call()))
 
 
 def _settlements(events: Iterable[Event]) -> dict[int, tuple[str, str]]:

@@ -1,35 +1,29 @@
-"""What one consortium's public record says."""
+"""The read side of the typed client: one consortium's public record."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from web3 import Web3
 
 from rescind.contracts.calls import Calls
+from rescind.contracts.decoding import build
 from rescind.contracts.types import (
     Amendment,
     Anchor,
     Answer,
-    AnswerState,
     Claim,
     Contribution,
     DeltaId,
     Member,
-    MemberStatus,
     Model,
-    ModelKind,
     Offer,
     Proposal,
     Rejection,
-    RejectReason,
     Round,
-    RoundState,
     StatedPrivacy,
     SumTerm,
     Withdrawal,
-    WithdrawalState,
 )
 from rescind.core import Term
 
@@ -40,26 +34,27 @@ UNBOUNDED = 2**64 - 1
 """The epsilon, in millionths, that stands for no bound."""
 
 _PAGE = 256
-_KINDS = list(ModelKind)
 
 
-class Record(Calls):
+class ConsortiumReader(Calls):
+    """Reads of the public record; nothing here needs an account."""
+
     # What the consortium is
 
     def parameters_id(self) -> str:
-        return bytes(self._settings()[0]).hex()
+        return bytes(self._read("Rounds", "settings")["parametersId"]).hex()
 
     def base_model_id(self) -> str:
-        return bytes(self._settings()[1]).hex()
+        return bytes(self._read("Rounds", "settings")["baseModelId"]).hex()
 
     def coupling(self) -> str:
-        return "federated" if self._settings()[2] else "isolated"
+        return "federated" if self._read("Rounds", "settings")["federated"] else "isolated"
 
     def layout(self) -> str:
-        return "shared" if self._settings()[3] else "blocks"
+        return "shared" if self._read("Rounds", "settings")["sharedLayout"] else "blocks"
 
     def max_rounds(self) -> int:
-        return int(self._settings()[4])
+        return int(self._read("Rounds", "settings")["maxRounds"])
 
     def challenge_seconds(self) -> int:
         """0: sums are added up on chain; otherwise how long a sum may be challenged."""
@@ -97,14 +92,15 @@ class Record(Calls):
         return int(self._read("Members", "aggregatorBondOf", self.aggregator()))
 
     def required_aggregator_bond(self) -> int:
-        return int(self._read("Members", "terms")[1])
+        return int(self._read("Members", "terms")["aggregatorBond"])
 
     def bond(self) -> int:
         """What a member must pay to join."""
-        return int(self._read("Members", "terms")[0])
+        return int(self._read("Members", "terms")["bond"])
 
     def member(self, address: str) -> Member:
-        return _member(self._read("Members", "member", Web3.to_checksum_address(address)))
+        struct = self._read("Members", "member", Web3.to_checksum_address(address))
+        return build(Member, struct, {"address": "organization"})
 
     def members(self) -> list[Member]:
         return [self.member(address) for address in self._read("Members", "organizations")]
@@ -120,17 +116,24 @@ class Record(Calls):
         return int(self._read("Members", "compensation", address))
 
     def proposals(self) -> list[Proposal]:
-        found = []
-        for number in range(1, int(self._read("Governance", "count")) + 1):
-            proposer, target, deadline, executed, data = self._read(
-                "Governance", "proposal", number
-            )
-            votes = int(self._read("Governance", "votesFor", number))
-            call = self.decode_call(str(target), bytes(data))
-            found.append(
-                Proposal(number, str(proposer), str(target), deadline, executed, votes, call)
-            )
-        return found
+        return [
+            self._proposal(number)
+            for number in range(1, int(self._read("Governance", "count")) + 1)
+        ]
+
+    def _proposal(self, number: int) -> Proposal:
+        struct = self._read("Governance", "proposal", number)
+        return build(
+            Proposal,
+            struct,
+            id=number,
+            votes=int(self._read("Governance", "votesFor", number)),
+            call=self.decode_call(str(struct["target"]), bytes(struct["data"])),
+        )
+
+    def vote_threshold(self) -> int:
+        """Return the share of the active members that votes must exceed, in basis points."""
+        return int(self._read("Governance", "threshold"))
 
     # Rounds
 
@@ -138,8 +141,8 @@ class Record(Calls):
         return int(self._read("Rounds", "currentRound"))
 
     def round(self, round_id: int) -> Round:
-        state, *rest = self._read("Rounds", "roundOf", round_id)
-        return Round(round_id, list(RoundState)[state], *rest)
+        struct = self._read("Rounds", "roundOf", round_id)
+        return build(Round, struct, {"model_id": "model"}, id=round_id)
 
     def all_answered(self, round_id: int) -> bool:
         return bool(self._read("Rounds", "allAnswered", round_id))
@@ -148,13 +151,8 @@ class Record(Calls):
         return bool(self._read("Rounds", "allRevealed", round_id))
 
     def answer(self, round_id: int, organization: str) -> Answer:
-        state, committed, artifact, root = self._read("Rounds", "entry", round_id, organization)
-        return Answer(
-            list(AnswerState)[state],
-            bytes(committed).hex(),
-            bytes(artifact).hex(),
-            bytes(root).hex(),
-        )
+        struct = self._read("Rounds", "entry", round_id, organization)
+        return build(Answer, struct, {"state": "answer"})
 
     def answers(self, round_id: int) -> dict[str, Answer]:
         return {
@@ -164,18 +162,12 @@ class Record(Calls):
 
     def contributions(self, round_id: int) -> list[Contribution]:
         """Those that were summed; of a round that is not final yet, those that are named."""
-        return [
-            Contribution(str(who), weight, score, bytes(artifact).hex(), bytes(root).hex())
-            for who, weight, score, artifact, root in self._read(
-                "Lineage", "contributions", round_id
-            )
-        ]
+        structs = self._read("Lineage", "contributions", round_id)
+        return [build(Contribution, struct) for struct in structs]
 
     def rejections(self, round_id: int) -> list[Rejection]:
-        return [
-            Rejection(str(who), RejectReason(reason))
-            for who, reason in self._read("Rounds", "rejections", round_id)
-        ]
+        structs = self._read("Rounds", "rejections", round_id)
+        return [build(Rejection, struct) for struct in structs]
 
     # Models
 
@@ -190,24 +182,12 @@ class Record(Calls):
         return [int(number) for number in self._read("Lineage", "modelsInUse")]
 
     def model(self, model_id: int) -> Model:
-        found = self._read("Lineage", "model", model_id)
-        adapter, root, parent, last, amendments, block, kind, in_use, released = found
-        return Model(
-            model_id,
-            bytes(adapter).hex(),
-            bytes(root).hex(),
-            parent,
-            last,
-            amendments,
-            block,
-            _KINDS[kind],
-            in_use,
-            released,
-        )
+        names = {"round_id": "lastRound", "block": "registeredAt"}
+        return build(Model, self._read("Lineage", "model", model_id), names, id=model_id)
 
     def aggregate_of(self, round_id: int) -> DeltaId:
         """The sum of a final round."""
-        return _delta_id(self._read("Lineage", "aggregateOf", round_id))
+        return build(DeltaId, self._read("Lineage", "aggregateOf", round_id))
 
     def content(self, model_id: int) -> list[Term]:
         """Every delta in a model with its weight there, by round (0: counter-deltas) and ascending
@@ -215,11 +195,9 @@ class Record(Calls):
         terms: list[Term] = []
         start = 0
         while True:
-            parts, start = self._read("Lineage", "contentOf", model_id, start, _PAGE)
-            terms += [
-                Term(round_id, str(who), bytes(artifact).hex(), weight, bytes(root).hex())
-                for round_id, who, weight, artifact, root in parts
-            ]
+            page = self._read("Lineage", "contentOf", model_id, start, _PAGE)
+            terms += [build(Term, part, {"round_id": "round"}) for part in page["parts"]]
+            start = page["next"]
             if not start:
                 return terms
 
@@ -228,118 +206,76 @@ class Record(Calls):
         return [int(number) for number in self._read("Lineage", "roundsOf", organization)]
 
     def models_containing(self, organization: str) -> list[int]:
-        found: list[int] = []
+        models: list[int] = []
         start = 1
         while start:
-            page, start = self._read("Lineage", "modelsContaining", organization, start, _PAGE)
-            found += [int(number) for number in page]
-        return found
+            page = self._read("Lineage", "modelsContaining", organization, start, _PAGE)
+            models += [int(number) for number in page["ids"]]
+            start = page["next"]
+        return models
 
     def is_clean(self, model_id: int, organization: str) -> bool:
         return bool(self._read("Lineage", "isClean", model_id, organization))
 
     def amendments(self) -> list[Amendment]:
-        found = []
-        for number in range(1, int(self._read("Lineage", "amendmentCount")) + 1):
-            kind, excludes, who, first, withdrawal, model = self._read(
-                "Lineage", "amendment", number
-            )
-            found.append(Amendment(_KINDS[kind], excludes, str(who), first, withdrawal, model))
-        return found
+        names = {"from_round": "from", "withdrawal_id": "withdrawal"}
+        return [
+            build(Amendment, self._read("Lineage", "amendment", number), names)
+            for number in range(1, int(self._read("Lineage", "amendmentCount")) + 1)
+        ]
 
     def claim(self) -> Claim | None:
-        found = self._read("Lineage", "claim")
-        kind, round_id, source, deadline, step, place, is_open, must_prove, claimant = found[:9]
-        if not is_open:
+        """Return the open claim, or None."""
+        struct = self._read("Lineage", "claim")
+        if not struct["open"]:
             return None
-        adapter, root = bytes(found[12]).hex(), bytes(found[13]).hex()
-        return Claim(
-            _KINDS[kind],
-            round_id,
-            source,
-            deadline,
-            step,
-            place,
-            must_prove,
-            str(claimant),
-            adapter,
-            root,
-            _optional(found[14]),
-        )
+        return build(Claim, struct, {"round_id": "round"}, empty_if_zero=("carried",))
 
     def claim_terms(self) -> list[list[SumTerm]]:
         """The terms of the open claim's equation, by step."""
         return [
-            [
-                SumTerm(bytes(artifact).hex(), bytes(root).hex(), coefficient)
-                for artifact, root, coefficient in self._read("Lineage", "termsAt", step)
-            ]
+            [build(SumTerm, term) for term in self._read("Lineage", "termsAt", step)]
             for step in range(int(self._read("Lineage", "stepCount")))
         ]
 
     # Withdrawals, rewards, anchors
 
     def withdrawals(self) -> list[Withdrawal]:
-        found = []
-        for number in range(1, int(self._read("Withdrawals", "count")) + 1):
-            who, state, method, expelled, requested, deadline, model, subject, evidence = (
-                self._read("Withdrawals", "withdrawal", number)
+        return [
+            build(
+                Withdrawal,
+                self._read("Withdrawals", "withdrawal", number),
+                id=number,
+                empty_if_zero=("subject", "evidence"),
             )
-            found.append(
-                Withdrawal(
-                    number,
-                    str(who),
-                    list(WithdrawalState)[state],
-                    _KINDS[method],
-                    expelled,
-                    requested,
-                    deadline,
-                    model,
-                    _optional(subject),
-                    _optional(evidence),
-                )
-            )
-        return found
+            for number in range(1, int(self._read("Withdrawals", "count")) + 1)
+        ]
 
     def carried_out(self, withdrawal_id: int) -> bool:
         """Whether every model in use that the withdrawal concerns was replaced."""
-        organization = self._read("Withdrawals", "withdrawal", withdrawal_id)[0]
+        organization = self._read("Withdrawals", "withdrawal", withdrawal_id)["organization"]
         return bool(self._read("Lineage", "carriedOut", withdrawal_id, organization))
 
     def offers(self) -> list[Offer]:
         """Every delta that was registered for a withdrawal, in the order of the chain."""
-        return [
-            Offer(
-                int(it["withdrawal"]),
-                int(it["round"]),
-                str(it["organization"]),
-                bytes(it["artifactId"]).hex(),
-                bytes(it["digestRoot"]).hex(),
-            )
-            for it in self._logged("Lineage", "DeltaOffered")
-        ]
+        names = {"withdrawal_id": "withdrawal", "round_id": "round"}
+        return [build(Offer, event, names) for event in self._logged("Lineage", "DeltaOffered")]
 
     def manifests(self, round_id: int, organization: str) -> list[str]:
         """What an organization committed to having trained on for its deltas of a round: that which it
         revealed, then those that it offered for withdrawals."""
-        revealed = [
-            it["manifest"] for it in self._of("Rounds", "UpdateRevealed", round_id, organization)
+        logged = (("Rounds", "UpdateRevealed"), ("Withdrawals", "ManifestGiven"))
+        manifests = [
+            bytes(event["manifest"])
+            for contract, name in logged
+            for event in self._logged(contract, name)
+            if (event["round"], event["organization"]) == (round_id, organization)
         ]
-        given = [
-            it["manifest"]
-            for it in self._of("Withdrawals", "ManifestGiven", round_id, organization)
-        ]
-        return [bytes(it).hex() for it in (*revealed, *given) if any(it)]
-
-    def _of(self, contract: str, event: str, round_id: int, organization: str) -> list[Any]:
-        found = self._logged(contract, event)
-        return [
-            it for it in found if it["round"] == round_id and it["organization"] == organization
-        ]
+        return [manifest.hex() for manifest in manifests if any(manifest)]
 
     def auditor_quorum(self) -> int:
         """How many auditors must attest a replay or a counter-training."""
-        return int(self._read("Withdrawals", "terms")[2])
+        return int(self._read("Withdrawals", "terms")["auditorQuorum"])
 
     def any_overdue(self) -> bool:
         return bool(self._read("Withdrawals", "anyOverdue"))
@@ -348,17 +284,8 @@ class Record(Calls):
         self, withdrawal_id: int, source: int, adapter: DeltaId, evidence: str
     ) -> bytes:
         """What an auditor signs (EIP-712)."""
-        pair = _delta_pair(adapter)
-        return bytes(
-            self._read(
-                "Withdrawals",
-                "attestationHash",
-                withdrawal_id,
-                source,
-                pair,
-                bytes.fromhex(evidence),
-            )
-        )
+        arguments = (withdrawal_id, source, adapter.as_tuple(), bytes.fromhex(evidence))
+        return bytes(self._read("Withdrawals", "attestationHash", *arguments))
 
     def pending_reward(self, organization: str) -> int:
         return int(self._read("Rewards", "pending", organization))
@@ -372,36 +299,15 @@ class Record(Calls):
         return min(per_round, int(self._read("Rewards", "pool")))
 
     def anchor(self, organization: str) -> Anchor:
-        size, block, root = self._read("Anchors", "latest", organization)
-        return Anchor(size, block, bytes(root).hex())
+        return build(Anchor, self._read("Anchors", "latest", organization), {"block": "anchoredAt"})
 
     def privacy_spent(self, organization: str) -> StatedPrivacy | None:
-        epsilon, delta, block = self._read("Anchors", "spentBy", organization)
-        if not block:
+        struct = self._read("Anchors", "spentBy", organization)
+        if not struct["statedAt"]:
             return None
+        epsilon = struct["epsilonMicro"]
         return StatedPrivacy(
-            math.inf if epsilon == UNBOUNDED else epsilon / 1e6, delta / 1e12, block
+            math.inf if epsilon == UNBOUNDED else epsilon / 1e6,
+            struct["deltaPico"] / 1e12,
+            struct["statedAt"],
         )
-
-    def _settings(self) -> Any:
-        return self._read("Rounds", "settings")
-
-
-def _member(found: Any) -> Member:
-    address, name, fingerprint, bond, exit_at, status = found
-    return Member(
-        str(address), name, bytes(fingerprint).hex(), bond, exit_at, list(MemberStatus)[status]
-    )
-
-
-def _delta_id(found: Any) -> DeltaId:
-    artifact, root = found
-    return DeltaId(bytes(artifact).hex(), bytes(root).hex())
-
-
-def _delta_pair(delta: DeltaId) -> tuple[bytes, bytes]:
-    return bytes.fromhex(delta.artifact_id), bytes.fromhex(delta.digest_root)
-
-
-def _optional(value: bytes) -> str:
-    return bytes(value).hex() if any(value) else ""
