@@ -5,21 +5,34 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
+.PHONY: help setup setup-dev demo test test-fast test-slow coverage lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
-setup: $(VENV)/.installed node_modules/.installed ## Install what is missing (leaves .venv/bin/rescind)
+setup: $(VENV)/.installed node_modules/.installed ## Install what make demo needs (leaves .venv/bin/rescind)
+
+setup-dev: setup $(VENV)/.dev-installed ## Install what tests, checks and experiments need as well
 
 demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
 
-test: setup ## Run all tests
-	@scripts/forge test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: setup ## ruff, strict types, import layers, forge fmt, slither
+test: setup-dev ## Run the tests of the contracts, and every test that is not slow
+	@scripts/forge test
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-fast: setup-dev ## Run the tests that start no chain or daemon and train no model
+	@$(PYTEST) -m "not (slow or daemons or chain or trains)" $(ARGS)
+
+test-slow: setup-dev ## Run the tests that make test leaves out
+	@$(PYTEST) -m slow $(ARGS)
+
+coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
+	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)
+
+lint: setup-dev ## ruff, strict types, import layers, forge fmt, slither
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -28,15 +41,15 @@ lint: setup ## ruff, strict types, import layers, forge fmt, slither
 	$(BIN)/python scripts/gas_table.py --check
 	PATH="$(CURDIR)/$(NPM_BIN):$(CURDIR)/$(BIN):$$PATH" $(BIN)/slither . --config-file slither.config.json
 
-format: setup ## Rewrite the code in the house format
+format: setup-dev ## Rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	scripts/forge fmt
 
-proto: setup ## Regenerate rescind/wire/generated from rescind/wire/rescind.proto
+proto: setup-dev ## Regenerate rescind/wire/generated from rescind/wire/rescind.proto
 	$(BIN)/python -m rescind.wire.generate
 
-contracts: setup ## Recompile contracts/artifacts from contracts/src
+contracts: setup-dev ## Recompile contracts/artifacts from contracts/src
 	$(BIN)/python -m rescind.contracts.compiler
 
 gas: setup ## Measure the contracts' gas anew and write docs/gas.md
@@ -45,26 +58,26 @@ gas: setup ## Measure the contracts' gas anew and write docs/gas.md
 
 CONFIG ?= benchmarks/forgetting/configs/tofu-cpu.toml
 
-runs/benchmarks/base/made.json: | setup
+runs/benchmarks/base/made.json: | setup-dev
 	@$(BIN)/python -m benchmarks.base_model.make runs/benchmarks/base
 
-bench-forgetting: setup runs/benchmarks/base/made.json ## Run the benchmark of forgetting (CONFIG=FILE), or what is left of it
+bench-forgetting: setup-dev runs/benchmarks/base/made.json ## Run the benchmark of forgetting (CONFIG=FILE), or what is left of it
 	@$(BIN)/python -m benchmarks.forgetting.run $(CONFIG) $(ARGS)
 	@$(BIN)/python -m benchmarks.forgetting.table $(basename $(notdir $(CONFIG)))
 
-bench-learning: setup runs/benchmarks/base/made.json ## Compare couplings and layouts, or what is left of it
+bench-learning: setup-dev runs/benchmarks/base/made.json ## Compare couplings and layouts, or what is left of it
 	@$(BIN)/python -m benchmarks.learning.run --seed 0 --seed 1 --seed 2 $(ARGS)
 	@$(BIN)/python -m benchmarks.learning.table
 
 STUDIES := free-riding privacy dominant churn scale learners
 
-bench-participation: setup ## Run the shipped studies of participation, or what is left of them
+bench-participation: setup-dev ## Run the shipped studies of participation, or what is left of them
 	@for study in $(STUDIES); do \
 	  $(BIN)/rescind agents sweep benchmarks/participation/$$study.toml --out benchmarks/participation/results/$$study || exit 1; \
 	done
 
 clean: ## Remove runs and build products, keep the installed tools
-	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
 # torch is named with its exact version: a range would take the newest build instead of the pinned one.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -72,6 +85,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Setting up the Python environment in $(VENV) (once)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev-installed: $(VENV)/.installed
+	@echo "Installing the tools of tests, checks and experiments in $(VENV) (once)..."
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,agents,ray,contracts,postgres,dev]'
 	@touch $@
 
