@@ -1,8 +1,8 @@
-"""The public record: Solidity, compiled artefacts, and a typed client."""
+"""The public record: Solidity, compiled contracts, and a typed client."""
 
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
-from rescind.contracts.compiled import Artefact, load_artefact
+from rescind.contracts.compiled import CompiledContract, load_compiled
 from rescind.contracts.consortium import (
     DIGESTS_PER_TRANSACTION,
     NO_MANIFEST,
@@ -59,10 +59,10 @@ __all__ = [
     "Anchor",
     "Answer",
     "AnswerState",
-    "Artefact",
     "Chain",
     "ChainUnavailable",
     "Claim",
+    "CompiledContract",
     "Consortium",
     "ContractRefused",
     "ContractsMissing",
@@ -90,5 +90,5 @@ __all__ = [
     "WrongChain",
     "commitment",
     "deploy",
-    "load_artefact",
+    "load_compiled",
 ]

@@ -16,7 +16,7 @@ from web3.logs import DISCARD
 
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
-from rescind.contracts.compiled import load_artefact
+from rescind.contracts.compiled import load_compiled
 from rescind.contracts.decoding import Struct, decode_result
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
@@ -31,20 +31,20 @@ class Calls:
     ) -> None:
         self.chain, self.deployment, self.account = chain, deployment, account
         self._contracts: dict[str, Any] = {
-            name: chain.web3.eth.contract(address=address, abi=load_artefact(name).abi)  # type: ignore[call-overload]
+            name: chain.web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
             for name, address in deployment.addresses().items()
         }
         self._errors = {
             error["selector"]: error
             for name in self._contracts
-            for error in _custom_errors(load_artefact(name).abi)
+            for error in _custom_errors(load_compiled(name).abi)
         }
 
     def check(self) -> None:
         """Raises ChainUnavailable, WrongChain, or ContractsMissing unless these contracts are there."""
         self.chain.check()
         for name, address in self.deployment.addresses().items():
-            if not load_artefact(name).is_code(self.chain.code(address)):
+            if not load_compiled(name).is_code(self.chain.code(address)):
                 raise ContractsMissing(
                     f"{name} is not at {address} on {self.chain.rpc_url}: the chain was started "
                     "anew, or the contracts file is another consortium's"

@@ -12,7 +12,7 @@ _FOLDER = Path(__file__).parent / "artifacts"
 
 
 @dataclass(frozen=True)
-class Artefact:
+class CompiledContract:
     """`immutable_spans`: (start, length) in bytes of the runtime code, filled at deployment."""
 
     name: str
@@ -34,9 +34,9 @@ class Artefact:
 
 
 @cache
-def load_artefact(name: str) -> Artefact:
+def load_compiled(name: str) -> CompiledContract:
     data = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return Artefact(
+    return CompiledContract(
         name,
         data["abi"],
         data["bytecode"],

@@ -84,7 +84,7 @@ def _sources() -> dict[str, dict[str, str]]:
 
 
 def compile_contracts() -> dict[str, dict[str, Any]]:
-    """Artefacts by contract name. Raises ChainError with the compiler's words if it refuses."""
+    """Compiled contracts by name. Raises ChainError with the compiler's words if it refuses."""
     import solcx
 
     sources = _sources()
@@ -94,7 +94,7 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
     except solcx.exceptions.SolcError as error:
         raise ChainError(f"the contracts do not compile: {error}") from error
     digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
-    artefacts = {}
+    compiled = {}
     for name in NAMES:
         built = output["contracts"][f"src/{name}.sol"][name]
         deployed = built["evm"]["deployedBytecode"]
@@ -103,7 +103,7 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
             for places in deployed.get("immutableReferences", {}).values()
             for place in places
         )
-        artefacts[name] = {
+        compiled[name] = {
             "contract": name,
             "sources_sha256": digest,
             "settings": {
@@ -114,13 +114,13 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
             "deployed_bytecode": deployed["object"],
             "immutable_spans": spans,
         }
-    return artefacts
+    return compiled
 
 
 def write_artifacts() -> None:
     ARTIFACTS.mkdir(exist_ok=True)
-    for name, artefact in compile_contracts().items():
-        text = json.dumps(artefact, indent=1, sort_keys=True)
+    for name, contract in compile_contracts().items():
+        text = json.dumps(contract, indent=1, sort_keys=True)
         (ARTIFACTS / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 

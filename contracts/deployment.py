@@ -19,7 +19,7 @@ from web3.utils import get_create_address
 
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
-from rescind.contracts.compiled import load_artefact
+from rescind.contracts.compiled import load_compiled
 from rescind.contracts.errors import ContractRefused
 from rescind.core.errors import ConfigError
 
@@ -155,7 +155,7 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
                 f"{name} came to {found} instead of {where[name]}: the founder's key sent another "
                 "transaction meanwhile; deploy again"
             )
-    members = chain.web3.eth.contract(address=where["Members"], abi=load_artefact("Members").abi)  # type: ignore[call-overload]
+    members = chain.web3.eth.contract(address=where["Members"], abi=load_compiled("Members").abi)  # type: ignore[call-overload]
     for auditor in settings.auditors:
         data = members.encode_abi("nameAuditor", [auditor])
         chain.send(founder, {"to": where["Members"], "data": data, "value": 0})
@@ -211,8 +211,8 @@ def _arguments(name: str, where: dict[str, str], settings: DeploySettings) -> tu
 def _create(
     chain: Chain, account: Account, name: str, arguments: list[Any], *, value: int = 0
 ) -> tuple[str, int]:
-    artefact = load_artefact(name)
-    contract = chain.web3.eth.contract(abi=artefact.abi, bytecode="0x" + artefact.bytecode)
+    compiled = load_compiled(name)
+    contract = chain.web3.eth.contract(abi=compiled.abi, bytecode="0x" + compiled.bytecode)
     data = contract.constructor(*arguments).data_in_transaction
     receipt = chain.send(account, {"data": data, "value": value})
     full = chain.ask(lambda: chain.web3.eth.get_transaction_receipt(receipt.tx_hash))  # type: ignore[arg-type]

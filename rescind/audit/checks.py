@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from web3.exceptions import BlockNotFound
 
-from rescind.contracts import ChainUnavailable, Consortium, load_artefact
+from rescind.contracts import ChainUnavailable, Consortium, load_compiled
 from rescind.core.errors import RescindError, VerificationError
 
 
@@ -76,7 +76,7 @@ def check_contracts(consortium: Consortium) -> str:
     """The code at the named addresses is Rescind's, and the contracts name one another."""
     addresses = consortium.deployment.addresses()
     for name, address in addresses.items():
-        if not load_artefact(name).is_code(consortium.chain.code(address)):
+        if not load_compiled(name).is_code(consortium.chain.code(address)):
             raise VerificationError(f"the code at {address} is not Rescind's {name}")
     for wire, target in consortium.wiring().items():
         same(wire, addresses[wire.split(".")[1].capitalize()], target)

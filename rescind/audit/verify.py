@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from rescind.audit.attested import check_evidence, check_ledger
+from rescind.audit.artifact_cache import ArtifactCache
+from rescind.audit.attestation_checks import check_evidence, check_ledger
 from rescind.audit.certificate import (
     Certificate,
     ModelPart,
@@ -25,7 +26,6 @@ from rescind.audit.checks import (
     make,
     same,
 )
-from rescind.audit.evidence import Evidence
 from rescind.audit.issue import (
     aggregator_at,
     attesting,
@@ -112,7 +112,7 @@ class _Verifier:
         adapter: Path | None,
     ) -> None:
         self.it, self.consortium, self.folder = it, consortium, folder
-        self.evidence = Evidence(it, consortium, artifacts)
+        self.cache = ArtifactCache(it, consortium, artifacts)
         self._adapter = adapter
 
     @cached_property
@@ -170,7 +170,7 @@ class _Verifier:
             [(p.before.model_id, p.after.model_id) for p in self.it.replaced],
             [(p.before.model_id, p.after.model_id) for p in found],
         )
-        for claimed in self.evidence.models():
+        for claimed in self.cache.models():
             if claimed != model_part(self.consortium, claimed.model_id):
                 raise VerificationError(f"model {claimed.model_id} is not as on chain")
         if not found:
@@ -245,27 +245,27 @@ class _Verifier:
             raise Skipped(f"a {self.it.method} needs no attestation")
         signers = attesting(self._events, found.id, found.evidence)
         same("auditors", claimed.auditors, signers)
-        held = check_evidence(self.it, self.evidence)
+        held = check_evidence(self.it, self.cache)
         return f"evidence {claimed.evidence[:16]} attested by {len(signers)} auditors{held}"
 
     def artifacts(self) -> str:
-        wanted = {t.artifact_id for part in self.evidence.models() for t in part.terms}
-        wanted |= {part.adapter_id for part in self.evidence.models()} - {NO_ADAPTER}
+        wanted = {t.artifact_id for part in self.cache.models() for t in part.terms}
+        wanted |= {part.adapter_id for part in self.cache.models()} - {NO_ADAPTER}
         wanted.add(self.it.consortium.parameters_id)
-        found = sum(self.evidence.load(one) is not None for one in wanted)
-        checked = self.evidence.check_stores()
+        found = sum(self.cache.load(one) is not None for one in wanted)
+        checked = self.cache.check_stores()
         if not found:
             raise Skipped("no artifact can be reached: give a store with --artifacts DIR")
         return f"{found} of {len(wanted)} named artifacts reached; {checked} files match their ids"
 
     def digests(self) -> str:
         """The integers themselves have the registered digests."""
-        named = {t.artifact_id: t.digest_root for p in self.evidence.models() for t in p.terms}
-        named |= {part.adapter_id: part.digest_root for part in self.evidence.models()}
+        named = {t.artifact_id: t.digest_root for p in self.cache.models() for t in p.terms}
+        named |= {part.adapter_id: part.digest_root for part in self.cache.models()}
         named.pop(NO_ADAPTER, None)
         reached = 0
         for artifact, root in sorted(named.items()):
-            data = self.evidence.load(artifact)
+            data = self.cache.load(artifact)
             if data is None:
                 continue
             reached += 1
@@ -276,7 +276,7 @@ class _Verifier:
         return f"{reached} of {len(named)} deltas and adapters have the digests that are on chain"
 
     def arithmetic(self) -> str:
-        for part in self.evidence.models():
+        for part in self.cache.models():
             self._resum(part)
         return "re-summing the deltas in integers gives every adapter, byte for byte"
 
@@ -304,7 +304,7 @@ class _Verifier:
             raise Skipped("the certificate speaks of no replay")
         equal = claimed.adapter_id == self.it.latest.adapter_id
         same("exact", claimed.exact, equal)
-        held = self.evidence.load(claimed.adapter_id) is not None
+        held = self.cache.load(claimed.adapter_id) is not None
         where = (
             "its adapter is held and hashes to its id" if held else "its adapter was not reached"
         )
@@ -363,22 +363,22 @@ class _Verifier:
         expected = equation((t.term() for t in before.terms), (t.term() for t in after.terms))
         if pair.equation != expected:
             raise VerificationError("the equation is not the difference of the two models")
-        self.evidence.learn_digests(pair.proofs)
+        self.cache.learn_digests(pair.proofs)
         roots = [t.digest_root for t in pair.equation] + [before.digest_root]
-        lacking = [root for root in roots if self.evidence.digest(root) is None]
+        lacking = [root for root in roots if self.cache.digest(root) is None]
         if lacking:
             raise Skipped(f"{len(lacking)} digests are neither on chain nor among the artifacts")
-        total = self.evidence.known_digest(before.digest_root)
+        total = self.cache.known_digest(before.digest_root)
         for term in pair.equation:
-            total = total + term.coefficient * self.evidence.known_digest(term.digest_root)
+            total = total + term.coefficient * self.cache.known_digest(term.digest_root)
         same(f"digest of model {after.model_id}", after.digest_root, total.root)
 
     def _resum(self, model: ModelPart) -> None:
         terms: list[Term] = [t.term() for t in model.terms]
-        missing = [t.artifact_id for t in terms if self.evidence.load(t.artifact_id) is None]
+        missing = [t.artifact_id for t in terms if self.cache.load(t.artifact_id) is None]
         if missing:
             raise Skipped(f"{len(missing)} of {len(terms)} deltas cannot be reached")
         if model.adapter_id == NO_ADAPTER:
             return
-        found = artifact_id(encode(adapter_totals(terms, self.evidence.delta)))
+        found = artifact_id(encode(adapter_totals(terms, self.cache.delta)))
         same(f"sum of the deltas of model {model.model_id}", model.adapter_id, found)

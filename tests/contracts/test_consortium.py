@@ -31,7 +31,7 @@ from tests.consortium import (
 )
 
 
-def test_the_committed_artefacts_are_those_of_the_sources() -> None:
+def test_the_compiled_contracts_match_their_sources() -> None:
     for name, built in compile_contracts().items():
         stored = json.loads((ARTIFACTS / f"{name}.json").read_text())
         assert json.loads(json.dumps(built)) == stored, f"run: make contracts ({name} changed)"

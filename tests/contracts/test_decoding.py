@@ -20,7 +20,7 @@ from rescind.contracts import (
     ModelKind,
     calls,
 )
-from rescind.contracts.compiled import load_artefact
+from rescind.contracts.compiled import load_compiled
 from rescind.contracts.decoding import Struct, build
 from rescind.contracts.deployment import NAMES
 from rescind.contracts.types import Answer, AnswerState
@@ -58,21 +58,21 @@ class OneAnswer(BaseProvider):
 
 
 def claim_abi(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    abi = copy.deepcopy(load_artefact("Lineage").abi)
+    abi = copy.deepcopy(load_compiled("Lineage").abi)
     (function,) = [item for item in abi if item.get("name") == "claim"]
     function["outputs"][0]["components"] = components
     return abi
 
 
 def claim_components() -> list[dict[str, Any]]:
-    (function,) = [f for f in load_artefact("Lineage").abi if f.get("name") == "claim"]
+    (function,) = [f for f in load_compiled("Lineage").abi if f.get("name") == "claim"]
     return list(function["outputs"][0]["components"])
 
 
 def reader(monkeypatch: pytest.MonkeyPatch, components: list[dict[str, Any]]) -> Consortium:
     """A client whose compiled contracts, and whose chain, have these fields in a claim."""
     abi = claim_abi(components)
-    monkeypatch.setattr(calls, "load_artefact", lambda name: replace(load_artefact(name), abi=abi))
+    monkeypatch.setattr(calls, "load_compiled", lambda name: replace(load_compiled(name), abi=abi))
     types = ",".join(component["type"] for component in components)
     values = tuple(VALUES.get(component["name"], 99) for component in components)
     chain = Chain("http://localhost")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rescind.audit.artifact_cache import ArtifactCache
 from rescind.audit.certificate import Certificate
-from rescind.audit.evidence import Evidence
 from rescind.contracts import Event
 from rescind.core.errors import VerificationError
 from rescind.withdrawals.evidence import EvidenceDocument
 
 
-def check_evidence(it: Certificate, held: Evidence) -> str:
+def check_evidence(it: Certificate, held: ArtifactCache) -> str:
     """What to say of the evidence where it can be reached; nothing where it cannot.
 
     Raises VerificationError unless it is of this withdrawal and of a model that it made.
