@@ -14,10 +14,10 @@ from rescind.core import ArtifactStore, StoreMissing
 from rescind.core.errors import RescindError, WireError
 from rescind.daemon import Journal
 from rescind.wire import (
+    AggregatorDescription,
     BadMessage,
     BadSignature,
-    Description,
-    Manifest,
+    ChunkManifest,
     NotPublished,
     ReusedNonce,
     SubmittedFisher,
@@ -56,7 +56,7 @@ class Intake:
         self._sums, self._fishers = sums, fishers
         self.max_artifact_bytes = max_artifact_bytes
         self._lock = threading.Lock()
-        self._announced: dict[str, dict[str, Manifest]] = {}
+        self._announced: dict[str, dict[str, ChunkManifest]] = {}
         self._served: dict[str, tuple[str, bytes]] = {}
 
     def organization_of(self, fingerprint: str) -> str | None:
@@ -65,9 +65,9 @@ class Intake:
             self.incident("unknown", "not-a-member", f"certificate {fingerprint} is not on chain")
         return found
 
-    def describe(self) -> Description:
+    def describe(self) -> AggregatorDescription:
         latest = self._consortium.latest_model_id()
-        return Description(
+        return AggregatorDescription(
             parameters_id=self._consortium.parameters_id(),
             chain_id=self._consortium.deployment.chain_id,
             rounds_address=self._consortium.deployment.rounds,
@@ -75,7 +75,7 @@ class Intake:
             adapter_id=self._consortium.model(latest).adapter_id,
         )
 
-    def missing(self, organization: str, manifest: Manifest) -> Sequence[str]:
+    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]:
         with self._lock:
             if self._offers.expected(organization, manifest.artifact_id) is None:
                 self._round_for_upload(organization)
@@ -135,7 +135,7 @@ class Intake:
     def replay_sums(self, organization: str, withdrawal_id: int, round_id: int) -> Sequence[str]:  # noqa: ARG002
         return self._offers.sums(withdrawal_id, round_id)
 
-    def manifest(self, organization: str, artifact_id: str) -> Manifest:
+    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest:
         if not self._journal.get(f"published/{artifact_id}", False):
             error = NotPublished(f"artifact {artifact_id} is not published to members")
             raise self._noted(organization, error)
@@ -222,12 +222,12 @@ class Intake:
         if signer != organization:
             raise BadSignature(f"the Fisher of {organization} is signed by {signer}")
 
-    def _tidy(self, organization: str, manifest: Manifest) -> None:
+    def _tidy(self, organization: str, manifest: ChunkManifest) -> None:
         for chunk_id in manifest.chunk_ids:
             self._chunks.delete(chunk_id)
         self._announced.get(organization, {}).pop(manifest.artifact_id, None)
 
-    def _assemble(self, manifest: Manifest) -> bytes:
+    def _assemble(self, manifest: ChunkManifest) -> bytes:
         if self._store.has(manifest.artifact_id):
             return self._store.get(manifest.artifact_id)
         try:

@@ -20,13 +20,13 @@ from rescind.ledger.witness import CheckpointRefused, Witness
 from rescind.node.config import NodeConfig
 from rescind.node.session import Session
 from rescind.wire import (
+    CosignatureRequest,
+    DisclosureRequest,
     LedgerClient,
     NotAMember,
     NotAnAuditor,
     NotDisclosed,
-    Question,
     TlsFiles,
-    ToCosign,
     disclosure_typed_data,
     fingerprint,
     recover_signer,
@@ -57,7 +57,7 @@ class LedgerService:
         ledger = self._session.ledger
         return str(ledger.checkpoint()), str(ledger.key.verifier())
 
-    def disclose(self, question: Question) -> bytes:
+    def disclose(self, question: DisclosureRequest) -> bytes:
         """Raises NotAnAuditor, NotDisclosed, and LedgerError for a record that is not there."""
         with self._lock:
             session = self._session
@@ -70,7 +70,7 @@ class LedgerService:
             )
             return document
 
-    def _auditor(self, it: Question) -> str:
+    def _auditor(self, it: DisclosureRequest) -> str:
         session = self._session
         now = session.consortium.chain.now()
         if abs(now - it.time) > _CLOCK_SECONDS:
@@ -112,7 +112,7 @@ class LedgerService:
             self._member(certificate)
             return self._witness.seen(Verifier.parse(key))[0]
 
-    def cosign(self, certificate: str, asked: ToCosign) -> tuple[str, str]:
+    def cosign(self, certificate: str, asked: CosignatureRequest) -> tuple[str, str]:
         """Raises NotAMember, NoteInvalid, CheckpointRefused."""
         with self._lock:
             who = self._member(certificate)
@@ -138,7 +138,7 @@ def _anchor_of(session: Session, index: int) -> tuple[int, Event] | None:
     return None
 
 
-def _asked(consortium: Consortium, organization: str, it: Question) -> dict[str, object]:
+def _asked(consortium: Consortium, organization: str, it: DisclosureRequest) -> dict[str, object]:
     return disclosure_typed_data(
         chain_id=consortium.deployment.chain_id,
         rounds_address=consortium.deployment.rounds,
@@ -176,7 +176,7 @@ def ask(
     """As an auditor, ask an organization's node for a record of its ledger; what it answers is not checked.
     Raises NotAnAuditor, NotDisclosed, NodeUnavailable."""
     now = consortium.chain.now()
-    question = Question(index, now, b"", fingerprint(tls.read()[1]))
+    question = DisclosureRequest(index, now, b"", fingerprint(tls.read()[1]))
     signature = sign_typed(_asked(consortium, organization, question), auditor.key)
     with LedgerClient(address, tls) as client:
         return client.disclose(index, now, signature)

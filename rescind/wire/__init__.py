@@ -1,9 +1,9 @@
-"""The wire: identity by certificate, signed updates, artifacts in hash-named chunks."""
+"""gRPC between daemons: TLS identities, signed messages, artifacts in chunks named by hash."""
 
 from rescind.wire.aggregator_client import AggregatorClient
 from rescind.wire.aggregator_service import (
+    AggregatorDescription,
     AggregatorHandler,
-    Description,
     SubmittedFisher,
     SubmittedOffer,
     SubmittedUpdate,
@@ -34,10 +34,10 @@ from rescind.wire.identity import (
     signing_request,
 )
 from rescind.wire.ledger_service import (
+    CosignatureRequest,
+    DisclosureRequest,
     LedgerClient,
     LedgerHandler,
-    Question,
-    ToCosign,
     serve_ledger,
 )
 from rescind.wire.signing import (
@@ -52,7 +52,7 @@ from rescind.wire.signing import (
 )
 from rescind.wire.transfer import (
     CHUNK_BYTES,
-    Manifest,
+    ChunkManifest,
     join,
     split,
 )
@@ -60,30 +60,30 @@ from rescind.wire.transfer import (
 __all__ = [
     "CHUNK_BYTES",
     "AggregatorClient",
+    "AggregatorDescription",
     "AggregatorHandler",
     "AggregatorUnavailable",
     "BadMessage",
     "BadSignature",
     "CertificateAuthority",
     "CertificateProblem",
+    "ChunkManifest",
+    "CosignatureRequest",
     "DeltaRefused",
-    "Description",
+    "DisclosureRequest",
     "LedgerClient",
     "LedgerHandler",
-    "Manifest",
     "NodeUnavailable",
     "NotAMember",
     "NotAnAuditor",
     "NotDisclosed",
     "NotPublished",
-    "Question",
     "ReusedNonce",
     "StatisticsRefused",
     "SubmittedFisher",
     "SubmittedOffer",
     "SubmittedUpdate",
     "TlsFiles",
-    "ToCosign",
     "TooManyUploads",
     "WrongHash",
     "WrongPhase",

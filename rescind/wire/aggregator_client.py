@@ -1,16 +1,16 @@
-"""A node's end of the wire."""
+"""A node's client of the aggregator."""
 
 from __future__ import annotations
 
 from rescind.core import Digest
-from rescind.wire.aggregator_service import Description
+from rescind.wire.aggregator_service import AggregatorDescription
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
-from rescind.wire.grpc_client import Caller
+from rescind.wire.grpc_client import GrpcClient
 from rescind.wire.identity import TlsFiles
 from rescind.wire.transfer import (
-    Manifest,
+    ChunkManifest,
     check_chunk,
     id_from_wire,
     join,
@@ -18,40 +18,64 @@ from rescind.wire.transfer import (
 )
 
 
-class AggregatorClient(Caller):
-    """Calls are tried again while the aggregator is away, for `patience` seconds in all."""
+class AggregatorClient(GrpcClient):
+    """A connection to the aggregator that retries calls while it is away.
 
-    who, unavailable = "the aggregator", AggregatorUnavailable
+    Any method raises AggregatorUnavailable if the aggregator stays away, and the WireError with
+    which the aggregator refused the call.
+
+    Args:
+        address: HOST:PORT of the aggregator.
+        tls: The node's key and certificate, and the consortium's authority.
+        patience: Seconds for which a call is retried.
+    """
+
+    peer, unavailable = "the aggregator", AggregatorUnavailable
 
     def __init__(self, address: str, tls: TlsFiles, *, patience: float = 20.0) -> None:
         super().__init__(address, tls, patience)
         self._stub = rpc.AggregatorStub(self.channel)  # type: ignore[no-untyped-call]
 
-    def describe(self) -> Description:
-        found: pb.Description = self.call(self._stub.Describe, pb.DescribeRequest())
-        return Description(
-            id_from_wire(found.parameters_id),
-            found.chain_id,
-            found.rounds_address,
-            found.latest_model_id,
-            id_from_wire(found.adapter_id),
+    def describe(self) -> AggregatorDescription:
+        """Return the consortium that the aggregator serves, and its latest model."""
+        reply: pb.Description = self.call(self._stub.Describe, pb.DescribeRequest())
+        return AggregatorDescription(
+            id_from_wire(reply.parameters_id),
+            reply.chain_id,
+            reply.rounds_address,
+            reply.latest_model_id,
+            id_from_wire(reply.adapter_id),
         )
 
-    def upload(self, data: bytes) -> Manifest:
-        """Send what the aggregator lacks of an artifact; safe to repeat."""
+    def upload(self, data: bytes) -> ChunkManifest:
+        """Send the chunks of an artifact that the aggregator does not have; safe to repeat.
+
+        Returns:
+            The manifest, to be named in a submission.
+
+        Raises:
+            BadMessage: The artifact is too large, or the aggregator asks for a foreign chunk.
+        """
         manifest, chunks = split(data)
-        lacking: pb.ChunkIds = self.call(self._stub.MissingChunks, manifest.to_wire())
-        for chunk_id in lacking.chunk_ids:
+        missing: pb.ChunkIds = self.call(self._stub.MissingChunks, manifest.to_wire())
+        for chunk_id in missing.chunk_ids:
             piece = chunks.get(chunk_id.hex())
             if piece is None:
                 raise BadMessage(
-                    f"the aggregator asks for chunk {chunk_id.hex()}, not in the upload"
+                    f"the aggregator asks for chunk {chunk_id.hex()}, which is not in the upload"
                 )
             self.call(self._stub.PutChunk, pb.Chunk(chunk_id=chunk_id, data=piece))
         return manifest
 
-    def submit(self, round_id: int, manifest: Manifest, nonce: int, signature: bytes) -> None:
-        """Say that an uploaded artifact is this organization's update; safe to repeat."""
+    def submit(self, round_id: int, manifest: ChunkManifest, nonce: int, signature: bytes) -> None:
+        """Submit an uploaded artifact as this organization's update; safe to repeat.
+
+        Args:
+            round_id: The round that the update is for.
+            manifest: What `upload` returned.
+            nonce: The nonce in the signed document.
+            signature: Signature of `update_typed_data`.
+        """
         self.call(
             self._stub.SubmitUpdate,
             pb.SignedUpdate(
@@ -63,12 +87,19 @@ class AggregatorClient(Caller):
         self,
         withdrawal_id: int,
         round_id: int,
-        manifest: Manifest,
+        manifest: ChunkManifest,
         report: bytes,
         signature: bytes,
     ) -> None:
-        """Hand in an uploaded delta that a withdrawal needs, and what its training came to; safe to
-        repeat."""
+        """Submit an uploaded delta that a withdrawal needs; safe to repeat.
+
+        Args:
+            withdrawal_id: The withdrawal that needs the delta.
+            round_id: The round whose delta is replaced; 0 for a counter-delta.
+            manifest: What `upload` returned.
+            report: The training report, canonical JSON of at most 64 KiB.
+            signature: Signature of `offer_typed_data`.
+        """
         self.call(
             self._stub.SubmitOffered,
             pb.SignedOffer(
@@ -80,58 +111,96 @@ class AggregatorClient(Caller):
             ),
         )
 
-    def post_fisher(self, round_id: int, manifest: Manifest, signature: bytes) -> None:
-        """Say that an uploaded artifact is the Fisher of one's data; safe to repeat."""
+    def post_fisher(self, round_id: int, manifest: ChunkManifest, signature: bytes) -> None:
+        """Submit an uploaded artifact as the Fisher of this organization's data; safe to repeat.
+
+        Args:
+            round_id: The round with whose update the Fisher is posted.
+            manifest: What `upload` returned.
+            signature: Signature of `fisher_typed_data`.
+        """
         message = pb.SignedFisher(
             round_id=round_id, manifest=manifest.to_wire(), signature=signature
         )
         self.call(self._stub.PostFisher, message)
 
     def fisher(self, model_id: int) -> str:
-        """The id of the mean Fisher over the data of everybody in a model. Raises NotPublished while
-        fewer than two organizations have posted theirs."""
+        """Return the id of the mean Fisher over the data of all organizations in a model.
+
+        Raises:
+            NotPublished: Fewer than two organizations have posted theirs.
+        """
         reply: pb.ArtifactId = self.call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
         return id_from_wire(reply.artifact_id)
 
     def replay_start(self, withdrawal_id: int, round_id: int) -> str:
-        """The id of the adapter that a round of a replay starts from. Raises NotPublished while deltas
-        of earlier rounds are lacking."""
+        """Return the id of the adapter that a round of a replay starts from.
+
+        Raises:
+            NotPublished: Deltas of earlier rounds are missing.
+        """
         message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
         reply: pb.ArtifactId = self.call(self._stub.GetReplayStart, message)
         return id_from_wire(reply.artifact_id)
 
     def round_sums(self, model_id: int) -> list[str]:
-        """Ids of the sum of each round in a model, ascending; round 0, the counter-deltas, first."""
+        """Return the id of the sum of each round in a model.
+
+        Returns:
+            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+        """
         reply: pb.ArtifactIds = self.call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
-        return [id_from_wire(one) for one in reply.artifact_ids]
+        return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
     def replay_sums(self, withdrawal_id: int, round_id: int) -> list[str]:
-        """The same of what a round of a replay comes after. Raises NotPublished while deltas of earlier
-        rounds are lacking."""
+        """Return the id of the sum of each round before a round of a replay.
+
+        Returns:
+            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+
+        Raises:
+            NotPublished: Deltas of earlier rounds are missing.
+        """
         message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
         reply: pb.ArtifactIds = self.call(self._stub.GetReplaySums, message)
-        return [id_from_wire(one) for one in reply.artifact_ids]
+        return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
-        """The bytes whose SHA-256 is `artifact_id`, nothing else."""
-        wanted = bytes.fromhex(artifact_id)
-        reply = self.call(self._stub.GetManifest, pb.ArtifactId(artifact_id=wanted))
-        manifest = Manifest.from_wire(reply, max_bytes=max_bytes)
+        """Return the bytes of a published artifact, checked against its id.
+
+        Args:
+            artifact_id: SHA-256 of the artifact, hexadecimal.
+            max_bytes: The largest size to accept.
+
+        Raises:
+            BadMessage: The aggregator offers another artifact, or one that is too large.
+            WrongHash: The bytes do not hash to the id.
+        """
+        message = pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
+        reply = self.call(self._stub.GetManifest, message)
+        manifest = ChunkManifest.from_wire(reply, max_bytes=max_bytes)
         if manifest.artifact_id != artifact_id:
-            raise BadMessage(f"asked for {artifact_id}, was offered {manifest.artifact_id}")
-        chunks: dict[str, bytes] = {}
-        for chunk_id in manifest.chunk_ids:
-            message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
-            chunk: pb.Chunk = self.call(self._stub.GetChunk, message)
-            check_chunk(chunk_id, chunk.data)
-            chunks[chunk_id] = chunk.data
+            raise BadMessage(
+                f"asked for artifact {artifact_id}, the aggregator offers {manifest.artifact_id}"
+            )
+        chunks = {chunk_id: self._chunk(chunk_id) for chunk_id in manifest.chunk_ids}
         return join(manifest, chunks)
 
     def digest(self, root: str) -> Digest:
-        """The digest with this Merkle root, nothing else."""
+        """Return the digest with a Merkle root, checked against the root.
+
+        Raises:
+            BadMessage: The aggregator returned another digest.
+        """
         message = pb.DigestRoot(root=bytes.fromhex(root))
         reply: pb.DigestBytes = self.call(self._stub.GetDigest, message)
-        found = Digest.from_bytes(reply.data)
-        if found.root != root:
-            raise BadMessage(f"asked for digest {root}, was given {found.root}")
-        return found
+        digest = Digest.from_bytes(reply.data)
+        if digest.root != root:
+            raise BadMessage(f"asked for digest {root}, the aggregator returned {digest.root}")
+        return digest
+
+    def _chunk(self, chunk_id: str) -> bytes:
+        message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
+        chunk: pb.Chunk = self.call(self._stub.GetChunk, message)
+        check_chunk(chunk_id, chunk.data)
+        return chunk.data

@@ -1,7 +1,10 @@
-"""The aggregator's end of the wire: mutual TLS, every caller known by its certificate."""
+"""The aggregator's server: mutual TLS, every caller identified by its certificate."""
+
+# ruff: noqa: N802 (gRPC looks methods up by the names in rescind.proto)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -13,46 +16,64 @@ from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_server import answer, caller_fingerprint, start_server
 from rescind.wire.identity import TlsFiles
-from rescind.wire.transfer import Manifest, check_chunk, id_from_wire
+from rescind.wire.transfer import ChunkManifest, check_chunk, id_from_wire
 
 _SERVICE = "rescind.v1.Aggregator"
 
+_Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
 
 
 @dataclass(frozen=True)
 class SubmittedUpdate:
-    """What an organization says about one artifact; `signature` is not checked yet."""
+    """An organization's statement that an artifact is its update; `signature` is unchecked."""
 
     round_id: int
-    manifest: Manifest
+    manifest: ChunkManifest
     nonce: int
     signature: bytes
 
 
 @dataclass(frozen=True)
 class SubmittedOffer:
-    """What an organization says about a delta that a withdrawal needs; `round_id` 0: a counter-delta.
-    Neither `report` nor `signature` is checked yet."""
+    """An organization's delta for a withdrawal; `report` and `signature` are unchecked.
+
+    Attributes:
+        withdrawal_id: The withdrawal that needs the delta.
+        round_id: The round whose delta is replaced; 0 for a counter-delta.
+        manifest: The chunks of the delta.
+        report: The training report, canonical JSON.
+        signature: EIP-712 signature, 65 bytes.
+    """
 
     withdrawal_id: int
     round_id: int
-    manifest: Manifest
+    manifest: ChunkManifest
     report: bytes
     signature: bytes
 
 
 @dataclass(frozen=True)
 class SubmittedFisher:
-    """Statistics of an organization's data; neither they nor `signature` are checked yet."""
+    """The Fisher of an organization's data; neither it nor `signature` is checked."""
 
     round_id: int
-    manifest: Manifest
+    manifest: ChunkManifest
     signature: bytes
 
 
 @dataclass(frozen=True)
-class Description:
+class AggregatorDescription:
+    """The consortium that an aggregator serves, and its latest model.
+
+    Attributes:
+        parameters_id: SHA-256 of the agreed parameters, hexadecimal.
+        chain_id: The chain of the consortium.
+        rounds_address: The Rounds contract of the consortium.
+        latest_model_id: Number of the latest model; 0 for the base model.
+        adapter_id: SHA-256 of the latest model's adapter; zeros for the base model.
+    """
+
     parameters_id: str
     chain_id: int
     rounds_address: str
@@ -61,13 +82,19 @@ class Description:
 
 
 class AggregatorHandler(Protocol):
-    """What the aggregator does with authenticated calls; `organization` is an EIP-55 address."""
+    """The aggregator's reply to each authenticated call.
+
+    `organization` is the EIP-55 address of the caller. A RescindError that a method raises travels
+    to the caller.
+    """
 
     max_artifact_bytes: int
 
-    def organization_of(self, fingerprint: str) -> str | None: ...
-    def describe(self) -> Description: ...
-    def missing(self, organization: str, manifest: Manifest) -> Sequence[str]: ...
+    def organization_of(self, fingerprint: str) -> str | None:
+        """Return the member with a certificate, or None."""
+
+    def describe(self) -> AggregatorDescription: ...
+    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]: ...
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
@@ -78,13 +105,25 @@ class AggregatorHandler(Protocol):
     def replay_sums(
         self, organization: str, withdrawal_id: int, round_id: int
     ) -> Sequence[str]: ...
-    def manifest(self, organization: str, artifact_id: str) -> Manifest: ...
+    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
     def digest(self, organization: str, root: str) -> bytes: ...
 
 
 def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
-    """A started server and its port. Raises WireError when the address cannot be bound."""
+    """Start a server for a handler.
+
+    Args:
+        handler: Replies to the calls.
+        address: HOST:PORT to listen on; port 0 picks a free one.
+        tls: The aggregator's key and certificate, and the consortium's authority.
+
+    Returns:
+        The started server and its port.
+
+    Raises:
+        WireError: The address cannot be bound.
+    """
 
     def add(server: grpc.Server) -> None:
         rpc.add_AggregatorServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
@@ -92,138 +131,121 @@ def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc
     return start_server(add, _SERVICE, address, tls)
 
 
+def _authenticated(
+    reply: Callable[[_Servicer, str, _Request], _Reply],
+) -> Callable[[_Servicer, _Request, Any], _Reply]:
+    """Make a gRPC method of a reply to an organization: identify the caller, send errors back."""
+
+    @functools.wraps(reply)
+    def method(self: _Servicer, request: _Request, context: Any) -> _Reply:
+        return answer(context, lambda: reply(self, self.caller(context), request))
+
+    return method
+
+
 class _Servicer(rpc.AggregatorServicer):
+    """One method for each call of the service; converts messages, and leaves the rest to the handler."""
+
     def __init__(self, handler: AggregatorHandler) -> None:
         self._handler = handler
 
-    def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.Description:  # noqa: ARG002, N802
-        def reply(_: str) -> pb.Description:
-            found = self._handler.describe()
-            return pb.Description(
-                parameters_id=bytes.fromhex(found.parameters_id),
-                chain_id=found.chain_id,
-                rounds_address=found.rounds_address,
-                latest_model_id=found.latest_model_id,
-                adapter_id=bytes.fromhex(found.adapter_id),
-            )
-
-        return self._answer(context, reply)
-
-    def MissingChunks(self, request: pb.Manifest, context: Any) -> pb.ChunkIds:  # noqa: N802
-        def reply(caller: str) -> pb.ChunkIds:
-            found = self._handler.missing(caller, self._manifest(request))
-            return pb.ChunkIds(chunk_ids=[bytes.fromhex(one) for one in found])
-
-        return self._answer(context, reply)
-
-    def PutChunk(self, request: pb.Chunk, context: Any) -> pb.Stored:  # noqa: N802
-        def reply(caller: str) -> pb.Stored:
-            chunk_id = id_from_wire(request.chunk_id)
-            check_chunk(chunk_id, request.data)
-            self._handler.put_chunk(caller, chunk_id, request.data)
-            return pb.Stored()
-
-        return self._answer(context, reply)
-
-    def SubmitUpdate(self, request: pb.SignedUpdate, context: Any) -> pb.Receipt:  # noqa: N802
-        def reply(caller: str) -> pb.Receipt:
-            manifest = self._manifest(request.manifest)
-            self._handler.submit(
-                caller,
-                SubmittedUpdate(request.round_id, manifest, request.nonce, request.signature),
-            )
-            return pb.Receipt(artifact_id=request.manifest.artifact_id)
-
-        return self._answer(context, reply)
-
-    def SubmitOffered(self, request: pb.SignedOffer, context: Any) -> pb.Receipt:  # noqa: N802
-        def reply(caller: str) -> pb.Receipt:
-            offer = SubmittedOffer(
-                request.withdrawal_id,
-                request.round_id,
-                self._manifest(request.manifest),
-                request.report,
-                request.signature,
-            )
-            self._handler.submit_offered(caller, offer)
-            return pb.Receipt(artifact_id=request.manifest.artifact_id)
-
-        return self._answer(context, reply)
-
-    def PostFisher(self, request: pb.SignedFisher, context: Any) -> pb.Receipt:  # noqa: N802
-        def reply(caller: str) -> pb.Receipt:
-            manifest = self._manifest(request.manifest)
-            fisher = SubmittedFisher(request.round_id, manifest, request.signature)
-            self._handler.post_fisher(caller, fisher)
-            return pb.Receipt(artifact_id=request.manifest.artifact_id)
-
-        return self._answer(context, reply)
-
-    def GetFisher(self, request: pb.ModelId, context: Any) -> pb.ArtifactId:  # noqa: N802
-        def reply(caller: str) -> pb.ArtifactId:
-            found = self._handler.fisher(caller, request.model_id)
-            return pb.ArtifactId(artifact_id=bytes.fromhex(found))
-
-        return self._answer(context, reply)
-
-    def GetReplayStart(self, request: pb.ReplayRound, context: Any) -> pb.ArtifactId:  # noqa: N802
-        def reply(caller: str) -> pb.ArtifactId:
-            found = self._handler.replay_start(caller, request.withdrawal_id, request.round_id)
-            return pb.ArtifactId(artifact_id=bytes.fromhex(found))
-
-        return self._answer(context, reply)
-
-    def GetRoundSums(self, request: pb.ModelId, context: Any) -> pb.ArtifactIds:  # noqa: N802
-        return self._answer(
-            context, lambda caller: _ids(self._handler.round_sums(caller, request.model_id))
-        )
-
-    def GetReplaySums(self, request: pb.ReplayRound, context: Any) -> pb.ArtifactIds:  # noqa: N802
-        return self._answer(
-            context,
-            lambda caller: _ids(
-                self._handler.replay_sums(caller, request.withdrawal_id, request.round_id)
-            ),
-        )
-
-    def GetManifest(self, request: pb.ArtifactId, context: Any) -> pb.Manifest:  # noqa: N802
-        return self._answer(
-            context,
-            lambda caller: self._handler.manifest(
-                caller, id_from_wire(request.artifact_id)
-            ).to_wire(),
-        )
-
-    def GetChunk(self, request: pb.ChunkId, context: Any) -> pb.Chunk:  # noqa: N802
-        def reply(caller: str) -> pb.Chunk:
-            data = self._handler.chunk(caller, id_from_wire(request.chunk_id))
-            return pb.Chunk(chunk_id=request.chunk_id, data=data)
-
-        return self._answer(context, reply)
-
-    def GetDigest(self, request: pb.DigestRoot, context: Any) -> pb.DigestBytes:  # noqa: N802
-        return self._answer(
-            context,
-            lambda caller: pb.DigestBytes(
-                data=self._handler.digest(caller, id_from_wire(request.root))
-            ),
-        )
-
-    def _manifest(self, message: pb.Manifest) -> Manifest:
-        return Manifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
-
-    def _answer(self, context: Any, reply: Callable[[str], _Reply]) -> _Reply:
-        return answer(context, lambda: reply(self._caller(context)))
-
-    def _caller(self, context: Any) -> str:
+    def caller(self, context: Any) -> str:
+        """Return the organization whose certificate the caller presented, or raise NotAMember."""
         digest = caller_fingerprint(context)
         organization = self._handler.organization_of(digest)
         if organization is None:
             raise NotAMember(
-                f"the certificate with fingerprint {digest} is not that of a member on chain"
+                f"the certificate with fingerprint {digest} does not belong to a member on chain"
             )
         return organization
 
+    @_authenticated
+    def Describe(self, caller: str, request: pb.DescribeRequest) -> pb.Description:  # noqa: ARG002
+        description = self._handler.describe()
+        return pb.Description(
+            parameters_id=bytes.fromhex(description.parameters_id),
+            chain_id=description.chain_id,
+            rounds_address=description.rounds_address,
+            latest_model_id=description.latest_model_id,
+            adapter_id=bytes.fromhex(description.adapter_id),
+        )
 
-def _ids(artifacts: Sequence[str]) -> pb.ArtifactIds:
-    return pb.ArtifactIds(artifact_ids=[bytes.fromhex(one) for one in artifacts])
+    @_authenticated
+    def MissingChunks(self, caller: str, request: pb.Manifest) -> pb.ChunkIds:
+        missing = self._handler.missing(caller, self._manifest(request))
+        return pb.ChunkIds(chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in missing])
+
+    @_authenticated
+    def PutChunk(self, caller: str, request: pb.Chunk) -> pb.Stored:
+        chunk_id = id_from_wire(request.chunk_id)
+        check_chunk(chunk_id, request.data)
+        self._handler.put_chunk(caller, chunk_id, request.data)
+        return pb.Stored()
+
+    @_authenticated
+    def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:
+        manifest = self._manifest(request.manifest)
+        update = SubmittedUpdate(request.round_id, manifest, request.nonce, request.signature)
+        self._handler.submit(caller, update)
+        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+    @_authenticated
+    def SubmitOffered(self, caller: str, request: pb.SignedOffer) -> pb.Receipt:
+        offer = SubmittedOffer(
+            request.withdrawal_id,
+            request.round_id,
+            self._manifest(request.manifest),
+            request.report,
+            request.signature,
+        )
+        self._handler.submit_offered(caller, offer)
+        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+    @_authenticated
+    def PostFisher(self, caller: str, request: pb.SignedFisher) -> pb.Receipt:
+        manifest = self._manifest(request.manifest)
+        fisher = SubmittedFisher(request.round_id, manifest, request.signature)
+        self._handler.post_fisher(caller, fisher)
+        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+
+    @_authenticated
+    def GetFisher(self, caller: str, request: pb.ModelId) -> pb.ArtifactId:
+        return _artifact(self._handler.fisher(caller, request.model_id))
+
+    @_authenticated
+    def GetReplayStart(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactId:
+        start = self._handler.replay_start(caller, request.withdrawal_id, request.round_id)
+        return _artifact(start)
+
+    @_authenticated
+    def GetRoundSums(self, caller: str, request: pb.ModelId) -> pb.ArtifactIds:
+        return _artifacts(self._handler.round_sums(caller, request.model_id))
+
+    @_authenticated
+    def GetReplaySums(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactIds:
+        sums = self._handler.replay_sums(caller, request.withdrawal_id, request.round_id)
+        return _artifacts(sums)
+
+    @_authenticated
+    def GetManifest(self, caller: str, request: pb.ArtifactId) -> pb.Manifest:
+        return self._handler.manifest(caller, id_from_wire(request.artifact_id)).to_wire()
+
+    @_authenticated
+    def GetChunk(self, caller: str, request: pb.ChunkId) -> pb.Chunk:
+        data = self._handler.chunk(caller, id_from_wire(request.chunk_id))
+        return pb.Chunk(chunk_id=request.chunk_id, data=data)
+
+    @_authenticated
+    def GetDigest(self, caller: str, request: pb.DigestRoot) -> pb.DigestBytes:
+        return pb.DigestBytes(data=self._handler.digest(caller, id_from_wire(request.root)))
+
+    def _manifest(self, message: pb.Manifest) -> ChunkManifest:
+        return ChunkManifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
+
+
+def _artifact(artifact_id: str) -> pb.ArtifactId:
+    return pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
+
+
+def _artifacts(artifact_ids: Sequence[str]) -> pb.ArtifactIds:
+    return pb.ArtifactIds(artifact_ids=[bytes.fromhex(each) for each in artifact_ids])

@@ -1,4 +1,4 @@
-"""Regenerate the wire code: python -m rescind.wire.generate [OUT]"""
+"""Generator of the gRPC code: python -m rescind.wire.generate [OUT]"""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ HERE = Path(__file__).parent
 
 
 def generate(out: Path) -> None:
-    """Write rescind_pb2.py, .pyi and rescind_pb2_grpc.py, importable as protocol.generated."""
+    """Write rescind_pb2.py, rescind_pb2.pyi and rescind_pb2_grpc.py from rescind.proto.
+
+    Args:
+        out: The folder to write to; the code imports itself as rescind.wire.generated.
+
+    Raises:
+        SystemExit: The compiler failed.
+    """
     from grpc_tools import protoc
 
     out.mkdir(parents=True, exist_ok=True)
@@ -26,6 +33,7 @@ def generate(out: Path) -> None:
     if status:
         raise SystemExit(status)
     services = out / "rescind_pb2_grpc.py"
+    # protoc writes a top-level import, which works only if the folder is on sys.path.
     text = services.read_text(encoding="utf-8")
     services.write_text(
         text.replace("import rescind_pb2 as", "from rescind.wire.generated import rescind_pb2 as"),

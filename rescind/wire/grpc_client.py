@@ -1,4 +1,4 @@
-"""What every client of this wire has: mutual TLS, patience, errors that arrive as what they were."""
+"""The base of the gRPC clients: mutual TLS, retries, errors of the server's classes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,26 @@ from rescind.wire.grpc_server import MESSAGE_BYTES
 from rescind.wire.identity import TlsFiles
 
 _T = TypeVar("_T")
+
 CALL_SECONDS = 30.0
 """Deadline of one call."""
 
 
-class Caller:
-    """`who` answers, and `unavailable` is raised when nobody does for `patience` seconds."""
+class GrpcClient:
+    """A connection to one server.
 
-    who: ClassVar[str]
+    Attributes:
+        peer: The server, as error messages name it.
+        unavailable: The error to raise when the server does not answer.
+        channel: The gRPC channel.
+
+    Args:
+        address: HOST:PORT of the server.
+        tls: The caller's key and certificate, and the consortium's authority.
+        patience: Seconds for which a call is retried while the server is away.
+    """
+
+    peer: ClassVar[str]
     unavailable: ClassVar[type[WireError]]
 
     def __init__(self, address: str, tls: TlsFiles, patience: float) -> None:
@@ -43,9 +55,20 @@ class Caller:
         self.close()
 
     def close(self) -> None:
+        """Close the connection."""
         self.channel.close()
 
     def call(self, method: Callable[..., _T], message: Any) -> _T:
+        """Call a method of the server and return its reply.
+
+        Args:
+            method: A method of the generated stub.
+            message: Its request.
+
+        Raises:
+            WireError: The server is away (`unavailable`), or the call failed (BadMessage).
+            RescindError: The error that the server raised, of the same class.
+        """
         retrying = Retrying(
             retry=retry_if_exception(_is_unavailable),
             stop=stop_after_delay(self._patience),
@@ -63,9 +86,9 @@ class Caller:
             return class_of(str(codes[CODE_KEY]))(error.details())
         if _is_unavailable(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             return self.unavailable(
-                f"{self.who} at {self._address} does not answer: {error.details()}"
+                f"{self.peer} at {self._address} does not answer: {error.details()}"
             )
-        return BadMessage(f"{self.who} at {self._address} failed: {error.details()}")
+        return BadMessage(f"the call to {self.peer} at {self._address} failed: {error.details()}")
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""What every server of this wire has: mutual TLS, health and reflection, errors that travel."""
+"""The base of the gRPC servers: mutual TLS, health, reflection, errors that travel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from rescind.wire.identity import TlsFiles, fingerprint
 from rescind.wire.transfer import CHUNK_BYTES
 
 MESSAGE_BYTES = CHUNK_BYTES + 2**16
+"""Largest message: a chunk and 64 KiB of other fields."""
+
+_THREADS = 16
+"""Calls that a server answers at a time; the others wait."""
 
 _Reply = TypeVar("_Reply")
 
@@ -24,14 +28,28 @@ _Reply = TypeVar("_Reply")
 def start_server(
     add: Callable[[grpc.Server], None], service: str, address: str, tls: TlsFiles
 ) -> tuple[grpc.Server, int]:
-    """A started server of one service, with health and reflection, and its port. Raises WireError when the
-    address cannot be bound."""
+    """Start a server of one service, with health and reflection.
+
+    Args:
+        add: Registers the service with a server.
+        service: Full name of the service.
+        address: HOST:PORT to listen on; port 0 picks a free one.
+        tls: The server's key and certificate, and the consortium's authority.
+
+    Returns:
+        The started server and its port.
+
+    Raises:
+        CertificateProblem: A TLS file cannot be read.
+        WireError: The address cannot be bound.
+    """
     key, certificate, authority = tls.read()
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=16),
+        futures.ThreadPoolExecutor(max_workers=_THREADS),
         options=[
             ("grpc.max_receive_message_length", MESSAGE_BYTES),
             ("grpc.max_send_message_length", MESSAGE_BYTES),
+            # Without this, two servers could share the port, each answering some of the calls.
             ("grpc.so_reuseport", 0),
         ],
     )
@@ -47,15 +65,19 @@ def start_server(
         port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise WireError(
-            f"cannot listen on {address}: is another process using it, or is it not an address of "
-            "this machine?"
+            f"cannot listen on {address}: another process uses the port, or the host is not an "
+            "address of this machine"
         ) from error
     server.start()
     return server, port
 
 
 def answer(context: Any, reply: Callable[[], _Reply]) -> _Reply:
-    """The reply, or its error on the wire; what is not expected is told to the log alone."""
+    """Return the reply, or end the call with the error that it raised.
+
+    The caller sees a RescindError with its class and message. Any other exception goes to the log;
+    the caller sees only "internal error", so that no internals leak.
+    """
     try:
         return reply()
     except RescindError as error:
@@ -69,8 +91,12 @@ def answer(context: Any, reply: Callable[[], _Reply]) -> _Reply:
 
 
 def caller_fingerprint(context: Any) -> str:
-    """Of the certificate that the caller presented. Raises NotAMember when there is none."""
+    """Return the fingerprint of the certificate that the caller presented.
+
+    Raises:
+        NotAMember: The caller presented none.
+    """
     presented = context.auth_context().get("x509_pem_cert", [])
     if not presented:
-        raise NotAMember("no client certificate was presented")
+        raise NotAMember("you presented no client certificate")
     return fingerprint(presented[0])

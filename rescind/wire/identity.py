@@ -1,4 +1,7 @@
-"""Certificates: an organization's TLS key stays where it was made; the authority signs a request."""
+"""TLS keys and certificates, and a consortium's certificate authority.
+
+A private key never leaves the machine that generated it: the authority signs a request.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +22,43 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rescind.wire.errors import CertificateProblem
 
 _YEARS = 2
+"""Validity of an issued certificate."""
+_AUTHORITY_YEARS = 5
 _ONE_DAY = datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files: a private key, its certificate, and the consortium's authority."""
+    """Paths of PEM files: a private key, its certificate, and the consortium's authority."""
 
     key: Path
     certificate: Path
     authority: Path
 
     def read(self) -> tuple[bytes, bytes, bytes]:
-        """Raises CertificateProblem naming the file that cannot be read."""
+        """Return the content of the three files, in the order of the attributes.
+
+        Raises:
+            CertificateProblem: A file cannot be read.
+        """
         contents = []
         for path in (self.key, self.certificate, self.authority):
             try:
                 contents.append(path.read_bytes())
             except OSError as error:
-                raise CertificateProblem(f"{path} cannot be read: {error.strerror}") from error
+                raise CertificateProblem(f"cannot read {path}: {error.strerror}") from error
         return contents[0], contents[1], contents[2]
 
 
 def fingerprint(certificate: bytes) -> str:
-    """SHA-256 of the DER form, of a certificate in PEM or DER. Raises CertificateProblem."""
+    """Return the SHA-256 of a certificate's DER form, hexadecimal.
+
+    Args:
+        certificate: The certificate in PEM or DER.
+
+    Raises:
+        CertificateProblem: The bytes are not a certificate.
+    """
     try:
         parsed = (
             x509.load_pem_x509_certificate(certificate)
@@ -50,12 +66,18 @@ def fingerprint(certificate: bytes) -> str:
             else x509.load_der_x509_certificate(certificate)
         )
     except ValueError as error:
-        raise CertificateProblem(f"not a certificate: {error}") from error
+        raise CertificateProblem(
+            f"the bytes are not a certificate in PEM or DER: {error}"
+        ) from error
     return hashlib.sha256(parsed.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """A new P-256 key in a new file of mode 0600."""
+    """Generate a P-256 key and write it to a new file of mode 0600.
+
+    Raises:
+        FileExistsError: The file exists; a key is never overwritten.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -71,20 +93,35 @@ def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def signing_request(key: ec.EllipticCurvePrivateKey, name: str, hosts: Sequence[str] = ()) -> bytes:
-    """PEM of a request for `name`, reachable as `hosts` (names or addresses)."""
+    """Return a certificate signing request in PEM.
+
+    Args:
+        key: The key to certify.
+        name: Common name of the holder.
+        hosts: DNS names and IP addresses at which the holder is reached; "localhost" if empty.
+    """
     builder = x509.CertificateSigningRequestBuilder().subject_name(_name(name))
     builder = builder.add_extension(_alternatives(hosts or ("localhost",)), critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 class CertificateAuthority:
-    """A consortium's own authority, in a folder: `authority.key` and `authority.pem`."""
+    """A consortium's own certificate authority: `authority.key` and `authority.pem` in a folder."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key, self._certificate = key, certificate
 
     @classmethod
     def create(cls, folder: Path, name: str) -> Self:
+        """Create an authority in a folder.
+
+        Args:
+            folder: Where to write `authority.key` and `authority.pem`.
+            name: Common name of the authority.
+
+        Raises:
+            FileExistsError: The folder already holds an authority.
+        """
         key = new_key(folder / "authority.key")
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
@@ -94,7 +131,7 @@ class CertificateAuthority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _ONE_DAY)
-            .not_valid_after(now + 5 * 365 * _ONE_DAY)
+            .not_valid_after(now + _AUTHORITY_YEARS * 365 * _ONE_DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
             .add_extension(
@@ -107,7 +144,11 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Raises CertificateProblem when the folder holds no authority."""
+        """Read the authority in a folder.
+
+        Raises:
+            CertificateProblem: The folder holds no authority.
+        """
         try:
             key = serialization.load_pem_private_key(
                 (folder / "authority.key").read_bytes(), password=None
@@ -121,14 +162,27 @@ class CertificateAuthority:
 
     @property
     def pem(self) -> bytes:
+        """The certificate in PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, request: bytes) -> bytes:
-        """PEM of a certificate for a signing request, for both ends of TLS. Raises CertificateProblem."""
+        """Issue a certificate, valid for both ends of TLS.
+
+        Args:
+            request: A certificate signing request in PEM.
+
+        Returns:
+            The certificate in PEM.
+
+        Raises:
+            CertificateProblem: The request is malformed, or not signed by its own key.
+        """
         try:
             csr = x509.load_pem_x509_csr(request)
         except ValueError as error:
-            raise CertificateProblem(f"not a certificate signing request: {error}") from error
+            raise CertificateProblem(
+                f"the bytes are not a certificate signing request: {error}"
+            ) from error
         if not csr.is_signature_valid:
             raise CertificateProblem("the signing request is not signed by its own key")
         now = datetime.datetime.now(datetime.UTC)

@@ -1,5 +1,4 @@
-"""EIP-712 documents: an organization's Ethereum key says which artifact is its own, an auditor's what
-it attests."""
+"""EIP-712 documents that organizations and auditors sign with their Ethereum keys."""
 
 from __future__ import annotations
 
@@ -11,10 +10,54 @@ from eth_account.messages import encode_typed_data
 
 from rescind.wire.errors import BadSignature
 
+_SIGNATURE_BYTES = 65
+"""r (32), s (32) and v (1)."""
+
+_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "Update": (
+        ("roundId", "uint64"),
+        ("artifactId", "bytes32"),
+        ("size", "uint64"),
+        ("nonce", "uint64"),
+    ),
+    "Fisher": (
+        ("roundId", "uint64"),
+        ("artifactId", "bytes32"),
+        ("size", "uint64"),
+    ),
+    "Offer": (
+        ("withdrawalId", "uint64"),
+        ("roundId", "uint64"),
+        ("artifactId", "bytes32"),
+        ("size", "uint64"),
+        ("report", "bytes32"),
+    ),
+    "Disclosure": (
+        ("organization", "address"),
+        ("index", "uint64"),
+        ("time", "uint64"),
+        ("certificate", "bytes32"),
+    ),
+    "Attestation": (
+        ("withdrawal", "uint64"),
+        ("method", "uint8"),
+        ("source", "uint64"),
+        ("adapterId", "bytes32"),
+        ("digestRoot", "bytes32"),
+        ("evidence", "bytes32"),
+    ),
+}
+"""Name and Solidity type of each signed field, by primary type. The order is part of the hash."""
+
 
 def domain(chain_id: int, contract_address: str) -> dict[str, object]:
-    """EIP-712 domain: of what a daemon checks, with the address of Rounds; of what a contract checks,
-    with its own."""
+    """Return the EIP-712 domain of a document.
+
+    Args:
+        chain_id: The chain of the consortium.
+        contract_address: The contract that checks the document; the address of Rounds where a
+            daemon checks it.
+    """
     return {
         "name": "Rescind",
         "version": "1",
@@ -26,47 +69,34 @@ def domain(chain_id: int, contract_address: str) -> dict[str, object]:
 def update_typed_data(
     *, chain_id: int, rounds_address: str, round_id: int, artifact_id: str, size: int, nonce: int
 ) -> dict[str, Any]:
-    """What is signed for a round."""
-    return {
-        "domain": domain(chain_id, rounds_address),
-        "primaryType": "Update",
-        "types": {
-            "Update": [
-                {"name": "roundId", "type": "uint64"},
-                {"name": "artifactId", "type": "bytes32"},
-                {"name": "size", "type": "uint64"},
-                {"name": "nonce", "type": "uint64"},
-            ],
-        },
-        "message": {
-            "roundId": round_id,
-            "artifactId": bytes.fromhex(artifact_id),
-            "size": size,
-            "nonce": nonce,
-        },
-    }
+    """Return the document that an organization signs to submit its update of a round.
+
+    Args:
+        chain_id: The chain of the consortium.
+        rounds_address: The Rounds contract of the consortium.
+        round_id: The round that the update is for.
+        artifact_id: SHA-256 of the update, hexadecimal.
+        size: Bytes of the update.
+        nonce: A number that the organization has used for no other update; nonces ascend.
+    """
+    values = (round_id, bytes.fromhex(artifact_id), size, nonce)
+    return _document("Update", domain(chain_id, rounds_address), values)
 
 
 def fisher_typed_data(
     *, chain_id: int, rounds_address: str, round_id: int, artifact_id: str, size: int
 ) -> dict[str, Any]:
-    """What is signed for statistics that are posted with an update."""
-    return {
-        "domain": domain(chain_id, rounds_address),
-        "primaryType": "Fisher",
-        "types": {
-            "Fisher": [
-                {"name": "roundId", "type": "uint64"},
-                {"name": "artifactId", "type": "bytes32"},
-                {"name": "size", "type": "uint64"},
-            ],
-        },
-        "message": {
-            "roundId": round_id,
-            "artifactId": bytes.fromhex(artifact_id),
-            "size": size,
-        },
-    }
+    """Return the document that an organization signs to post the Fisher of its data.
+
+    Args:
+        chain_id: The chain of the consortium.
+        rounds_address: The Rounds contract of the consortium.
+        round_id: The round with whose update the Fisher is posted.
+        artifact_id: SHA-256 of the Fisher, hexadecimal.
+        size: Bytes of the Fisher.
+    """
+    values = (round_id, bytes.fromhex(artifact_id), size)
+    return _document("Fisher", domain(chain_id, rounds_address), values)
 
 
 def offer_typed_data(
@@ -79,27 +109,20 @@ def offer_typed_data(
     size: int,
     report: bytes,
 ) -> dict[str, Any]:
-    """What is signed for a delta that a withdrawal needs. `report`: its bytes, which are hashed."""
-    return {
-        "domain": domain(chain_id, rounds_address),
-        "primaryType": "Offer",
-        "types": {
-            "Offer": [
-                {"name": "withdrawalId", "type": "uint64"},
-                {"name": "roundId", "type": "uint64"},
-                {"name": "artifactId", "type": "bytes32"},
-                {"name": "size", "type": "uint64"},
-                {"name": "report", "type": "bytes32"},
-            ],
-        },
-        "message": {
-            "withdrawalId": withdrawal_id,
-            "roundId": round_id,
-            "artifactId": bytes.fromhex(artifact_id),
-            "size": size,
-            "report": hashlib.sha256(report).digest(),
-        },
-    }
+    """Return the document that an organization signs to submit a delta that a withdrawal needs.
+
+    Args:
+        chain_id: The chain of the consortium.
+        rounds_address: The Rounds contract of the consortium.
+        withdrawal_id: The withdrawal that needs the delta.
+        round_id: The round whose delta is replaced; 0 for a counter-delta.
+        artifact_id: SHA-256 of the delta, hexadecimal.
+        size: Bytes of the delta.
+        report: The training report, canonical JSON; the document holds its SHA-256.
+    """
+    report_hash = hashlib.sha256(report).digest()
+    values = (withdrawal_id, round_id, bytes.fromhex(artifact_id), size, report_hash)
+    return _document("Offer", domain(chain_id, rounds_address), values)
 
 
 def disclosure_typed_data(
@@ -111,26 +134,18 @@ def disclosure_typed_data(
     time: int,
     certificate: str,
 ) -> dict[str, Any]:
-    """What an auditor signs to be shown a record of an organization's ledger. `certificate`: SHA-256 of the
-    one that it calls with."""
-    return {
-        "domain": domain(chain_id, rounds_address),
-        "primaryType": "Disclosure",
-        "types": {
-            "Disclosure": [
-                {"name": "organization", "type": "address"},
-                {"name": "index", "type": "uint64"},
-                {"name": "time", "type": "uint64"},
-                {"name": "certificate", "type": "bytes32"},
-            ],
-        },
-        "message": {
-            "organization": organization,
-            "index": index,
-            "time": time,
-            "certificate": bytes.fromhex(certificate),
-        },
-    }
+    """Return the document that an auditor signs to be shown a record of a ledger.
+
+    Args:
+        chain_id: The chain of the consortium.
+        rounds_address: The Rounds contract of the consortium.
+        organization: Address of the ledger's organization.
+        index: Position of the record in the ledger.
+        time: Unix seconds at which the auditor asks.
+        certificate: SHA-256 of the auditor's TLS certificate, hexadecimal.
+    """
+    values = (organization, index, time, bytes.fromhex(certificate))
+    return _document("Disclosure", domain(chain_id, rounds_address), values)
 
 
 def attestation_typed_data(
@@ -144,45 +159,62 @@ def attestation_typed_data(
     digest_root: str,
     evidence: str,
 ) -> dict[str, Any]:
-    """What an auditor signs; Withdrawals.attestationHash is its hash. `method`: ILineage.Kind."""
-    return {
-        "domain": domain(chain_id, withdrawals_address),
-        "primaryType": "Attestation",
-        "types": {
-            "Attestation": [
-                {"name": "withdrawal", "type": "uint64"},
-                {"name": "method", "type": "uint8"},
-                {"name": "source", "type": "uint64"},
-                {"name": "adapterId", "type": "bytes32"},
-                {"name": "digestRoot", "type": "bytes32"},
-                {"name": "evidence", "type": "bytes32"},
-            ],
-        },
-        "message": {
-            "withdrawal": withdrawal_id,
-            "method": method,
-            "source": source,
-            "adapterId": bytes.fromhex(artifact_id),
-            "digestRoot": bytes.fromhex(digest_root),
-            "evidence": bytes.fromhex(evidence),
-        },
-    }
+    """Return the document that an auditor signs to attest how a withdrawal was carried out.
+
+    Its hash is what `Withdrawals.attestationHash` returns on chain.
+
+    Args:
+        chain_id: The chain of the consortium.
+        withdrawals_address: The Withdrawals contract, which checks the signature.
+        withdrawal_id: The withdrawal.
+        method: Number of the method in `ILineage.Kind`.
+        source: The model that is replaced.
+        artifact_id: SHA-256 of the new adapter, hexadecimal.
+        digest_root: Root of the new adapter's digest, hexadecimal.
+        evidence: SHA-256 of the evidence document, hexadecimal.
+    """
+    values = (
+        withdrawal_id,
+        method,
+        source,
+        bytes.fromhex(artifact_id),
+        bytes.fromhex(digest_root),
+        bytes.fromhex(evidence),
+    )
+    return _document("Attestation", domain(chain_id, withdrawals_address), values)
 
 
 def sign_typed(document: dict[str, Any], private_key: bytes) -> bytes:
-    """65 bytes r, s, v."""
+    """Return the signature of a document: 65 bytes, r, s and v."""
     signed = Account.sign_message(_signable(document), private_key)
     return bytes(signed.signature)
 
 
 def recover_signer(document: dict[str, Any], signature: bytes) -> str:
-    """EIP-55 address that signed. Raises BadSignature for anything that is not a signature."""
-    if len(signature) != 65:
-        raise BadSignature(f"signature has {len(signature)} bytes, expected 65")
+    """Return the EIP-55 address whose key signed a document.
+
+    Raises:
+        BadSignature: The bytes are not a signature.
+    """
+    if len(signature) != _SIGNATURE_BYTES:
+        raise BadSignature(f"the signature has {len(signature)} bytes, expected {_SIGNATURE_BYTES}")
     try:
         return str(Account.recover_message(_signable(document), signature=signature))
     except Exception as error:  # eth-account raises several unrelated types
-        raise BadSignature(f"not a valid signature: {error}") from error
+        raise BadSignature(f"the signature is not valid: {error}") from error
+
+
+def _document(
+    primary_type: str, document_domain: dict[str, object], values: tuple[object, ...]
+) -> dict[str, Any]:
+    """Pair the fields of a type with their values, in the order of the table."""
+    fields = _FIELDS[primary_type]
+    return {
+        "domain": document_domain,
+        "primaryType": primary_type,
+        "types": {primary_type: [{"name": name, "type": kind} for name, kind in fields]},
+        "message": {name: value for (name, _), value in zip(fields, values, strict=True)},
+    }
 
 
 def _signable(document: dict[str, Any]) -> Any:

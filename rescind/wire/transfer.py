@@ -1,4 +1,4 @@
-"""Artifacts on the wire: 4 MiB chunks, each named by its SHA-256."""
+"""Artifacts on the wire: chunks of 4 MiB, each named by its SHA-256."""
 
 from __future__ import annotations
 
@@ -10,64 +10,101 @@ from rescind.wire.errors import BadMessage, WrongHash
 from rescind.wire.generated import rescind_pb2 as pb
 
 CHUNK_BYTES = 4 * 2**20
+"""Bytes of a chunk: a retry repeats little, and a chunk fits one gRPC message."""
+
 ID_BYTES = 32
+"""Bytes of a SHA-256."""
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """`size` in bytes; ids are lowercase hexadecimal SHA-256."""
+class ChunkManifest:
+    """The chunks that make up an artifact.
+
+    Attributes:
+        artifact_id: SHA-256 of the artifact, lowercase hexadecimal.
+        size: Bytes of the artifact.
+        chunk_ids: SHA-256 of each chunk, in order, lowercase hexadecimal. All chunks but the last
+            have `CHUNK_BYTES`.
+    """
 
     artifact_id: str
     size: int
     chunk_ids: tuple[str, ...]
 
     def to_wire(self) -> pb.Manifest:
+        """Return the manifest as a protobuf message."""
         return pb.Manifest(
             artifact_id=bytes.fromhex(self.artifact_id),
             size=self.size,
-            chunk_ids=[bytes.fromhex(one) for one in self.chunk_ids],
+            chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in self.chunk_ids],
         )
 
     @classmethod
-    def from_wire(cls, message: pb.Manifest, *, max_bytes: int) -> Manifest:
-        """Raises BadMessage for a manifest that cannot be true or is too large."""
+    def from_wire(cls, message: pb.Manifest, *, max_bytes: int) -> ChunkManifest:
+        """Return the manifest of a protobuf message.
+
+        Raises:
+            BadMessage: The artifact is larger than `max_bytes`, or the number of chunks does not
+                match the size.
+        """
         chunks = len(message.chunk_ids)
         if message.size > max_bytes:
-            raise BadMessage(f"artifact of {message.size} bytes, at most {max_bytes} are accepted")
+            raise BadMessage(
+                f"the artifact has {message.size} bytes, at most {max_bytes} are accepted"
+            )
         if message.size == 0 or chunks != -(-message.size // CHUNK_BYTES):
-            raise BadMessage(f"a manifest of {message.size} bytes cannot have {chunks} chunks")
+            raise BadMessage(f"an artifact of {message.size} bytes cannot have {chunks} chunks")
         return cls(
             id_from_wire(message.artifact_id),
             message.size,
-            tuple(id_from_wire(one) for one in message.chunk_ids),
+            tuple(id_from_wire(chunk_id) for chunk_id in message.chunk_ids),
         )
 
 
 def id_from_wire(value: bytes) -> str:
+    """Return an id of a message in lowercase hexadecimal.
+
+    Raises:
+        BadMessage: The id does not have 32 bytes.
+    """
     if len(value) != ID_BYTES:
-        raise BadMessage(f"an id has {ID_BYTES} bytes, got {len(value)}")
+        raise BadMessage(f"an id must have {ID_BYTES} bytes, this one has {len(value)}")
     return value.hex()
 
 
-def split(data: bytes) -> tuple[Manifest, dict[str, bytes]]:
+def split(data: bytes) -> tuple[ChunkManifest, dict[str, bytes]]:
+    """Return the manifest of an artifact, and its chunks by id."""
     pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-    named = [(hashlib.sha256(piece).hexdigest(), piece) for piece in pieces]
-    manifest = Manifest(hashlib.sha256(data).hexdigest(), len(data), tuple(one for one, _ in named))
-    return manifest, dict(named)
+    chunk_ids = tuple(hashlib.sha256(piece).hexdigest() for piece in pieces)
+    manifest = ChunkManifest(hashlib.sha256(data).hexdigest(), len(data), chunk_ids)
+    return manifest, dict(zip(chunk_ids, pieces, strict=True))
 
 
-def join(manifest: Manifest, chunks: Mapping[str, bytes]) -> bytes:
-    """The artifact's bytes. Raises WrongHash unless they are those that the manifest names."""
-    data = b"".join(chunks[one] for one in manifest.chunk_ids)
+def join(manifest: ChunkManifest, chunks: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of an artifact.
+
+    Args:
+        manifest: The chunks to join, in order.
+        chunks: The bytes of each chunk, by id.
+
+    Raises:
+        WrongHash: The joined bytes are not the artifact that the manifest names.
+    """
+    data = b"".join(chunks[chunk_id] for chunk_id in manifest.chunk_ids)
     if hashlib.sha256(data).hexdigest() != manifest.artifact_id or len(data) != manifest.size:
-        raise WrongHash(f"the chunks of {manifest.artifact_id} make up another artifact")
+        raise WrongHash(f"the chunks of artifact {manifest.artifact_id} join to another artifact")
     return data
 
 
 def check_chunk(chunk_id: str, data: bytes) -> None:
-    """Raises WrongHash, or BadMessage for a chunk that is too large."""
+    """Check that the bytes of a chunk match its id.
+
+    Raises:
+        BadMessage: The chunk is larger than `CHUNK_BYTES`.
+        WrongHash: The chunk does not hash to its id.
+    """
     if len(data) > CHUNK_BYTES:
-        raise BadMessage(f"chunk of {len(data)} bytes, at most {CHUNK_BYTES} are accepted")
-    found = hashlib.sha256(data).hexdigest()
-    if found != chunk_id:
-        raise WrongHash(f"chunk named {chunk_id} hashes to {found}")
+        raise BadMessage(f"the chunk has {len(data)} bytes, at most {CHUNK_BYTES} are accepted")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != chunk_id:
+        raise WrongHash(f"chunk {chunk_id} hashes to {digest}, not to its id")

@@ -9,12 +9,12 @@ from rescind.contracts import Account
 from rescind.wire import (
     CHUNK_BYTES,
     AggregatorClient,
+    AggregatorDescription,
     AggregatorUnavailable,
     BadMessage,
     BadSignature,
     CertificateAuthority,
-    Description,
-    Manifest,
+    ChunkManifest,
     NotAMember,
     NotPublished,
     SubmittedUpdate,
@@ -54,11 +54,11 @@ class Handler:
     def organization_of(self, digest: str) -> str | None:
         return self.members.get(digest)
 
-    def describe(self) -> Description:
-        return Description("aa" * 32, 31337, ORGANIZATION, 0, "00" * 32)
+    def describe(self) -> AggregatorDescription:
+        return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, 0, "00" * 32)
 
-    def missing(self, organization: str, manifest: Manifest) -> Sequence[str]:
-        return [one for one in manifest.chunk_ids if one not in self.chunks]
+    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]:
+        return [each for each in manifest.chunk_ids if each not in self.chunks]
 
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
         self.puts.append(chunk_id)
@@ -69,7 +69,7 @@ class Handler:
             raise ZeroDivisionError("a secret of the server")
         self.submitted.append(update)
 
-    def manifest(self, organization: str, artifact_id: str) -> Manifest:
+    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest:
         if artifact_id not in self.published:
             raise NotPublished(f"artifact {artifact_id} is not published to members")
         return split(self.published[artifact_id])[0]
@@ -102,7 +102,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     server.stop(0).wait()
 
 
-def test_an_upload_arrives_and_a_repeat_sends_only_what_is_missing(wire: Wire) -> None:
+def test_a_repeated_upload_sends_only_missing_chunks(wire: Wire) -> None:
     data = bytes(range(256)) * (CHUNK_BYTES // 128) + b"tail"
     with wire.client() as client:
         manifest = client.upload(data)
@@ -116,7 +116,7 @@ def test_an_upload_arrives_and_a_repeat_sends_only_what_is_missing(wire: Wire) -
     assert wire.handler.submitted[0].manifest == manifest
 
 
-def test_a_download_is_what_its_id_says(wire: Wire) -> None:
+def test_a_download_is_checked_against_its_id(wire: Wire) -> None:
     data = b"adapter" * 1000
     digest = split(data)[0].artifact_id
     wire.handler.published[digest] = data
@@ -127,13 +127,16 @@ def test_a_download_is_what_its_id_says(wire: Wire) -> None:
         with pytest.raises(BadMessage, match="at most 10"):
             client.download(digest, 10)
         wire.handler.published[digest] = b"forged!" * 1000
-        with pytest.raises(BadMessage, match="was offered"):
+        with pytest.raises(BadMessage, match="aggregator offers"):
             client.download(digest, 10**6)
 
 
 def test_a_certificate_that_is_not_on_chain_is_refused(wire: Wire) -> None:
     stranger = identity(wire.folder / "stranger", wire.authority, "stranger")
-    with wire.client(stranger) as client, pytest.raises(NotAMember, match="not that of a member"):
+    with (
+        wire.client(stranger) as client,
+        pytest.raises(NotAMember, match="does not belong to a member"),
+    ):
         client.describe()
 
 
@@ -153,12 +156,12 @@ def test_a_server_of_another_authority_is_not_trusted(wire: Wire) -> None:
         client.describe()
 
 
-def test_what_is_too_large_is_refused_before_it_is_sent(wire: Wire) -> None:
+def test_an_oversized_upload_is_refused_before_it_is_sent(wire: Wire) -> None:
     with wire.client() as client, pytest.raises(BadMessage, match="at most"):
         client.upload(bytes(3 * CHUNK_BYTES + 1))
 
 
-def test_internals_of_the_server_do_not_leak(wire: Wire) -> None:
+def test_an_internal_error_does_not_leak_its_message(wire: Wire) -> None:
     with wire.client() as client:
         manifest = client.upload(b"data")
         with pytest.raises(BadMessage, match="internal error") as caught:
@@ -166,17 +169,17 @@ def test_internals_of_the_server_do_not_leak(wire: Wire) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_manifest_that_cannot_be_true_is_refused() -> None:
+def test_an_impossible_manifest_is_refused() -> None:
     manifest, _ = split(b"data")
-    lying = Manifest(manifest.artifact_id, 4, manifest.chunk_ids * 2).to_wire()
+    lying = ChunkManifest(manifest.artifact_id, 4, manifest.chunk_ids * 2).to_wire()
     with pytest.raises(BadMessage, match="cannot have 2 chunks"):
-        Manifest.from_wire(lying, max_bytes=100)
+        ChunkManifest.from_wire(lying, max_bytes=100)
     other, pieces = split(b"eta!")
     with pytest.raises(WrongHash):
-        join(Manifest(manifest.artifact_id, 4, other.chunk_ids), pieces)
+        join(ChunkManifest(manifest.artifact_id, 4, other.chunk_ids), pieces)
 
 
-def test_a_signature_names_its_signer_and_nobody_else() -> None:
+def test_a_signature_recovers_its_signer_for_no_other_document() -> None:
     account = Account.from_key(b"\x01" * 32)
     said = {"chain_id": 1, "rounds_address": ORGANIZATION, "round_id": 3, "size": 10, "nonce": 1}
     document = update_typed_data(artifact_id="ab" * 32, **said)
@@ -189,7 +192,7 @@ def test_a_signature_names_its_signer_and_nobody_else() -> None:
         recover_signer(document, b"short")
 
 
-def test_the_committed_wire_code_is_that_of_the_proto(tmp_path: Path) -> None:
+def test_the_committed_grpc_code_matches_the_proto(tmp_path: Path) -> None:
     generate(tmp_path / "generated")
     names = ["rescind_pb2.py", "rescind_pb2.pyi", "rescind_pb2_grpc.py"]
     same, _, _ = filecmp.cmpfiles(HERE / "generated", tmp_path / "generated", names, shallow=False)
