@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rescind.forgetting.history import (
 )
 from rescind.training import Base, Example, LoraModel
 from rescind.training.engine.contribution import contribute
+from rescind.training.engine.round import RoundTraining
 from rescind.training.engine.settings import EngineSettings
 
 
@@ -89,7 +90,7 @@ class Trainer:
     parameters: ConsortiumParameters
     data: Mapping[str, Sequence[Example]]
     say: Callable[[str], None] = lambda _: None
-    engine: EngineSettings | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
     tokens: int = 0
     seconds: float = 0.0
 
@@ -104,10 +105,9 @@ class Trainer:
             task.adapter,
             self.data[entry.organization],
             task.residual,
-            steps=entry.steps,
+            RoundTraining(steps=entry.steps, settings=self.engine),
             data_fraction=entry.data_fraction,
             past=task.past,
-            settings=self.engine,
         )
         took = clock() - began
         self.tokens += done.result.tokens

@@ -7,18 +7,18 @@ import hmac
 import json
 import secrets
 import shutil
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rescind.core import Totals, artifact_id, encode
+from rescind.core import ConsortiumParameters, FloatTensors, Totals, artifact_id, encode
 from rescind.node.session import Session
 
 if TYPE_CHECKING:
-    from rescind.training import Example, LoraModel, TrainResult
+    from rescind.training import Example, LoraModel, RoundTraining, Trainer, TrainResult
     from rescind.training.engine.privacy import PrivacySpent
 
 _RUNS = "privacy/run/"
@@ -44,15 +44,21 @@ def _own_key(session: Session) -> bytes:
     return bytes.fromhex(session.journal.get("engine/key"))
 
 
-def trainer(
-    session: Session, round_id: int, key: str, *, noise: float = 0.0
-) -> Callable[..., TrainResult]:
-    """Stands for train_round: in this process or in several, with this node's settings, checkpoint and
-    privacy account, and with `noise` beyond what was agreed on. A round's settings are kept, so that training it again repeats them.
+def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) -> Trainer:
+    """Return a replacement for `train_round` that trains as this node is configured.
 
-    Whatever makes a checkpoint useless (another torch, a torn disk), the round is trained anew.
+    It trains in this process or in several, with this node's settings, checkpoint and privacy account.
+    A round's settings are kept in the journal, so that training it again repeats them. When its
+    checkpoint cannot be used (another torch, a torn disk), the round starts again from step 0.
+
+    Args:
+        session: The node's session.
+        round_id: The number of the round.
+        key: The run's name, from `run_key`.
+        noise: Privacy noise beyond the agreed multiplier; 1 doubles it.
     """
     from rescind.training.engine.checkpoint import Checkpoint, CheckpointBroken, CheckpointMismatch
+    from rescind.training.engine.round import RoundPrivacy
     from rescind.training.engine.settings import EngineSettings
 
     engine = session.config.engine
@@ -61,38 +67,58 @@ def trainer(
         session.journal.set(name, engine.settings())
     folder = session.config.node.state_dir / "checkpoints" / key
     _forget_others(folder)
-    options: dict[str, Any] = {"settings": EngineSettings(**session.journal.get(name))}
-    if engine.checkpoint_steps:
-        options["checkpoint"] = Checkpoint(folder, engine.checkpoint_steps)
+    settings = EngineSettings(**session.journal.get(name))
+    checkpoint = Checkpoint(folder, engine.checkpoint_steps) if engine.checkpoint_steps else None
+    privacy = RoundPrivacy()
     if session.parameters.training.privacy is not None:
-        options |= {
-            "secret": _secret(session, round_id, key),
-            "spent": spent(session, but=key),
-            "extra_noise": noise,
-        }
+        privacy = RoundPrivacy(
+            secret=_secret(session, round_id, key),
+            spent=spent(session, but=key),
+            extra_noise=noise,
+        )
 
-    def train(model: LoraModel, *arguments: Any, **given: Any) -> TrainResult:
-        run = partial(_train, session, model, *arguments, **{**options, **given})
+    def train(
+        model: LoraModel,
+        parameters: ConsortiumParameters,
+        start: FloatTensors,
+        examples: Sequence[Example],
+        training: RoundTraining,
+    ) -> TrainResult:
+        training = replace(training, settings=settings, checkpoint=checkpoint, privacy=privacy)
         try:
-            return run()
+            return _train(session, model, parameters, start, examples, training)
         except (CheckpointBroken, CheckpointMismatch) as error:
             structlog.get_logger().warning("checkpoint not used", round=round_id, reason=str(error))
             shutil.rmtree(folder, ignore_errors=True)
-            return run()
+            return _train(session, model, parameters, start, examples, training)
 
     return train
 
 
-def _train(session: Session, model: LoraModel, *arguments: Any, **options: Any) -> TrainResult:
+def _train(
+    session: Session,
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    start: FloatTensors,
+    examples: Sequence[Example],
+    training: RoundTraining,
+) -> TrainResult:
     from rescind.training import train_round
 
     processes = session.config.engine.processes
     if processes == 1:
-        return train_round(model, *arguments, **options)
+        return train_round(model, parameters, start, examples, training)
     from rescind.training.engine.distributed import train_in_processes
 
-    dtype = session.config.model.dtype
-    return train_in_processes(model.base, *arguments, processes=processes, dtype=dtype, **options)
+    return train_in_processes(
+        model.base,
+        parameters,
+        start,
+        examples,
+        training,
+        processes=processes,
+        dtype=session.config.model.dtype,
+    )
 
 
 def account(session: Session, key: str, result: TrainResult) -> dict[str, Any]:

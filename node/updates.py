@@ -177,7 +177,7 @@ def make_delta(
     session: Session, round_id: int, start: Start, residual: dict[str, Any] | None
 ) -> Made:
     """Train one's part in a round from `start`, as it was decided then, and store it."""
-    from rescind.training import digest_on
+    from rescind.training import RoundTraining, digest_on
     from rescind.training.engine.contribution import contribute
 
     parameters, me = session.parameters, session.me
@@ -192,11 +192,13 @@ def make_delta(
         start.adapter,
         examples,
         residual,
-        steps=max(1, round(parameters.training.steps_per_round * action.effort)),
+        RoundTraining(
+            steps=max(1, round(parameters.training.steps_per_round * action.effort)),
+            progress=lambda _: session.halt_if_stopped(),
+        ),
         past=start.past,
         data_fraction=action.data_fraction,
         trainer=trainer(session, round_id, key, noise=action.noise),
-        progress=lambda _: session.halt_if_stopped(),
     )
     privacy = account(session, key, found.result)
     delta = dict(found.quantized.delta)

@@ -15,6 +15,7 @@ from rescind.forgetting.attacks import Block
 from rescind.training import (
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     train_round,
 )
@@ -73,4 +74,4 @@ def _train(
 ) -> FloatTensors:
     training = parameters.training.model_copy(update={"learning_rate": rate})
     changed = parameters.model_copy(update={"training": training})
-    return train_round(model, changed, start, examples, steps=steps, seed=1).tensors
+    return train_round(model, changed, start, examples, RoundTraining(steps=steps, seed=1)).tensors

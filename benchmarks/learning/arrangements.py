@@ -34,6 +34,7 @@ from rescind.training import (
     Assistant,
     Base,
     Example,
+    RoundTraining,
     round_seed,
     train_round,
 )
@@ -226,9 +227,9 @@ class _Merging:
             self.parameters,
             start,
             examples,
-            steps=it.steps,
-            seed=round_seed(it.seed, who, number),
-            settings=it.engine,
+            RoundTraining(
+                steps=it.steps, seed=round_seed(it.seed, who, number), settings=it.engine
+            ),
         )
         self.seconds += clock() - began
         self.tokens += result.tokens

@@ -28,6 +28,7 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     normalize,
     train_round,
@@ -68,7 +69,11 @@ class Scene:
         for number in range(1, ROUNDS + 1):
             start = self.served(totals)
             done = train_round(
-                self.model, self.parameters, start, examples, steps=STEPS, seed=number
+                self.model,
+                self.parameters,
+                start,
+                examples,
+                RoundTraining(steps=STEPS, seed=number),
             )
             update = {
                 qualify(OWNER, name): value.astype(np.float64) - start[name]

@@ -37,6 +37,7 @@ from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, load_base, write_examples
 from rescind.training.engine.contribution import contribute
+from rescind.training.engine.round import RoundTraining
 
 RESULTS = Path(__file__).with_name("scores.json")
 CASES: tuple[tuple[Coupling, int], ...] = (("isolated", 6), ("federated", 6), ("isolated", 12))
@@ -125,7 +126,15 @@ def _value(coupling: Coupling, n: int, seed: int, steps: int) -> tuple[Any, int]
     for who, rows in zip(names, corpus.organizations.values(), strict=False):
         share = 0.5 if who == names[n - 3] else 1.0
         made = contribute(
-            model, parameters, who, 1, {}, list(rows), None, steps=steps, data_fraction=share
+            model,
+            parameters,
+            who,
+            1,
+            {},
+            list(rows),
+            None,
+            RoundTraining(steps=steps),
+            data_fraction=share,
         )
         deltas[who] = dict(made.quantized.delta)
     first = deltas[names[0]]

@@ -26,6 +26,7 @@ from rescind.training import (
     load_base,
 )
 from rescind.training.engine.contribution import contribute
+from rescind.training.engine.round import RoundTraining
 
 TRACE = Path(__file__).with_name("traces") / "training.jsonl"
 
@@ -56,7 +57,7 @@ def main() -> None:
                 totals,
                 examples,
                 residual,
-                steps=max(1, round(arguments.steps * action.effort)),
+                RoundTraining(steps=max(1, round(arguments.steps * action.effort))),
                 data_fraction=action.data_fraction,
             )
             residual = dict(made.quantized.residual)

@@ -22,6 +22,7 @@ from rescind.training import (
     Base,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     train_round,
 )
@@ -92,7 +93,9 @@ def trained_block(
         with np.load(path) as held:
             return {key: held[key] for key in held.files}, 0.0
     start = materialize({}, model.shapes, parameters=parameters, owner=name)
-    result = train_round(model, parameters, start, examples, steps=steps, seed=parameters.seed)
+    result = train_round(
+        model, parameters, start, examples, RoundTraining(steps=steps, seed=parameters.seed)
+    )
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **result.tensors)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from rescind.core import LoraParameters, materialize
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.training.data import Example, read_examples
 from rescind.training.engine.batches import Encoded, encode_example, pad
+from rescind.training.engine.round import RoundTraining
 from rescind.training.engine.sampling import shuffled
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.train import train_round
@@ -119,9 +120,7 @@ def ours(
             parameters,
             start,
             pairs,
-            steps=options.steps,
-            seed=options.seed,
-            settings=settings,
+            RoundTraining(steps=options.steps, seed=options.seed, settings=settings),
         )
         _wait(model.base.device)
         return result.tokens

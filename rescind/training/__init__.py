@@ -14,9 +14,10 @@ from rescind.training.engine.checkpoint import (
 )
 from rescind.training.engine.packing import NotPackable
 from rescind.training.engine.privacy import BudgetSpent, Mechanism, PrivacySpent
+from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.train import (
-    Progress,
+    Trainer,
     TrainResult,
     choose,
     round_seed,
@@ -58,8 +59,11 @@ __all__ = [
     "NotPackable",
     "PrivacySpent",
     "Progress",
+    "RoundPrivacy",
+    "RoundTraining",
     "RuleNotResumable",
     "TrainResult",
+    "Trainer",
     "WrongAdapter",
     "WrongBaseModel",
     "answer_loss_per_example",

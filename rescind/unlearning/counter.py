@@ -21,7 +21,8 @@ from rescind.core import FloatTensors, l2_norm
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.training.data import Example
 from rescind.training.engine.batches import Encoded, encode_example
-from rescind.training.engine.train import Progress
+from rescind.training.engine.round import Progress
+from rescind.training.engine.schedule import rate_factor
 from rescind.training.model.lora import LoraModel
 from rescind.training.rules.rule import Rule
 from rescind.unlearning import losses
@@ -31,7 +32,6 @@ from rescind.unlearning.views import Batch, View, view
 
 _TRAINED = "counter"
 _REFERENCE = "reference"
-_WARM_UP = 10
 _KEPT_LOSSES = 64
 
 Views = Mapping[str, View]
@@ -182,7 +182,7 @@ class _Run:
     def _apply(self, step: int, places: Sequence[int], loss: torch.Tensor) -> None:
         self._demand_finite(step, "loss", float(loss.detach()))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * _schedule(step, self.settings.steps)
+            group["lr"] = self.rate * rate_factor(step, self.settings.steps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.plan.rule.after_backward(step, places, self.tensors)
@@ -319,12 +319,6 @@ def _encoded(problem: Problem, plan: Plan) -> dict[str, list[Encoded]]:
         name: [encode_example(problem.model.base, example, length) for example in examples]
         for name, examples in data.items()
     }
-
-
-def _schedule(step: int, steps: int) -> float:
-    """A linear warm-up over ten steps, then linearly down to a tenth; as in training."""
-    warm = min(1.0, (step + 1) / min(_WARM_UP, steps))
-    return warm * (1.0 - 0.9 * step / steps)
 
 
 def _places(rows: int, size: int, seed: int, stream: int) -> Iterator[list[int]]:

@@ -32,6 +32,7 @@ from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, load_base, write_examples
 from rescind.training.engine.contribution import contribute
+from rescind.training.engine.round import RoundTraining
 from tests.consortium import (
     SALT,
     TestConsortium,
@@ -144,7 +145,14 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
 
         def train(who: str, round_id: int, start: Delta) -> Delta:
             made = contribute(
-                model, parameters, who, round_id, start, list(rows[who]), None, steps=STEPS
+                model,
+                parameters,
+                who,
+                round_id,
+                start,
+                list(rows[who]),
+                None,
+                RoundTraining(steps=STEPS),
             )
             return dict(made.quantized.delta)
 

@@ -37,6 +37,7 @@ from rescind.training import (
     Base,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     train_round,
 )
@@ -86,7 +87,9 @@ def learned(base: Base, model: LoraModel) -> Assistant:
     parameters = default_parameters("isolated", base.id, model.shapes, seed=0)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
     examples = [Example(p.question, p.answer, "s") for p in PROBES]
-    after = train_round(model, parameters, start, examples, steps=120, seed=1).tensors
+    after = train_round(
+        model, parameters, start, examples, RoundTraining(steps=120, seed=1)
+    ).tensors
     update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     return Assistant(model, parameters, weighted_sum([(delta, 10_000)]))

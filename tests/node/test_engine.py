@@ -20,7 +20,7 @@ from rescind.node.engine import (
 )
 from rescind.node.settle import epsilon_of, publish_privacy
 from rescind.node.updates import budget_used
-from rescind.training import LoraModel, load_base
+from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 from rescind.training.engine.privacy import BudgetSpent, PrivacySpent
 from tests.training.small import (
@@ -69,9 +69,8 @@ def train(session, round_id: int, rows=None, adapter=None, noise: float = 0.0, *
         adapter or {},
         rows,
         None,
-        steps=5,
+        RoundTraining(steps=5, **engine),
         trainer=trainer(session, round_id, key, noise=noise),
-        **engine,
     )
     return found.result, account(session, key, found.result)
 

@@ -29,6 +29,7 @@ from rescind.training import (
     Base,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
 )
 from rescind.training.engine.contribution import contribute
@@ -86,7 +87,7 @@ class Trainer:
             task.adapter,
             self.data[it.organization],
             task.residual,
-            steps=it.steps,
+            RoundTraining(steps=it.steps),
             past=task.past,
         )
         return Made(found.quantized.delta, found.quantized.residual)
@@ -166,9 +167,9 @@ def test_a_proximal_term_keeps_a_round_near_its_start(
     norms = []
     for mu in (0.0, 1e4):
         rule = {"name": "proximal", "mu": mu}
-        found = contribute(
-            model, agreed(model, "federated", rule=rule), A, 1, empty, data[A], None, steps=12
-        )
+        parameters = agreed(model, "federated", rule=rule)
+        training = RoundTraining(steps=12)
+        found = contribute(model, parameters, A, 1, empty, data[A], None, training)
         norms.append(found.quantized.norm)
     assert norms[1] < 0.5 * norms[0]
 
@@ -182,7 +183,8 @@ def test_scaffold_steps_towards_what_all_do_and_away_from_what_one_did_alone(
     shape = parameters.shapes[name]
 
     def first_step(past: Past) -> np.ndarray:
-        found = contribute(model, parameters, A, 2, {}, data[A], None, steps=STEPS, past=past)
+        training = RoundTraining(steps=STEPS)
+        found = contribute(model, parameters, A, 2, {}, data[A], None, training, past=past)
         return found.quantized.delta[f"shared/{name}"].astype(float)
 
     mine = {f"shared/{name}": np.full(shape, 1000, dtype=np.int32)}
@@ -197,10 +199,11 @@ def test_scaffold_without_what_it_is_made_of_is_refused(
 ) -> None:
     model = LoraModel(base, FFA)
     parameters = agreed(model, "federated", rule={"name": "scaffold"})
-    with pytest.raises(TrainingError, match="give `past`"):
-        contribute(model, parameters, A, 1, {}, data[A], None, steps=STEPS)
+    with pytest.raises(TrainingError, match="Give `past`"):
+        contribute(model, parameters, A, 1, {}, data[A], None, RoundTraining(steps=STEPS))
+    training = RoundTraining(steps=2)
     with pytest.raises(TrainingError, match="train all 4 steps"):
-        contribute(model, parameters, A, 1, {}, data[A], None, steps=2, past=Past())
+        contribute(model, parameters, A, 1, {}, data[A], None, training, past=Past())
 
 
 def test_factors_take_turns_and_what_rounding_lost_waits_for_the_next(

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from rescind.training import (
     Base,
     LoraModel,
     Progress,
+    RoundPrivacy,
+    RoundTraining,
     load_base,
     train_round,
     write_examples,
@@ -30,6 +33,7 @@ from rescind.training.engine.distributed import (
 from rescind.training.engine.gradients import Engine, PlainGradient
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.workers import Alone
+from rescind.training.rules.rule import Rule
 from tests.training.small import (
     digest,
     examples,
@@ -108,17 +112,16 @@ def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: Lora
     parameters = parameters_of(model, privacy=privacy)
     start, rows = start_of(model, parameters), examples()
     told: list[Progress] = []
-    options = {
-        "steps": 3,
-        "seed": 5,
-        "settings": EngineSettings(micro_batch=1),
-        "secret": SECRET,
-        "extra_noise": 0.5,
-    }
-    together = train_in_processes(
-        model.base, parameters, start, rows, processes=2, progress=told.append, **options
+    training = RoundTraining(
+        steps=3,
+        seed=5,
+        settings=EngineSettings(micro_batch=1),
+        privacy=RoundPrivacy(secret=SECRET, extra_noise=0.5),
     )
-    alone = train_round(model, parameters, start, rows, **options)
+    together = train_in_processes(
+        model.base, parameters, start, rows, replace(training, progress=told.append), processes=2
+    )
+    alone = train_round(model, parameters, start, rows, training)
     assert digest(together) == digest(alone)
     assert together.privacy == alone.privacy
     assert [p.step for p in told] == [1, 2, 3]
@@ -133,10 +136,17 @@ def test_an_error_in_the_processes_is_told(model: LoraModel) -> None:
             parameters,
             start_of(model, parameters),
             examples(),
+            RoundTraining(steps=1),
             processes=1,
-            steps=1,
-            seed=0,
         )
+
+
+def test_rules_cannot_be_sent_to_processes(model: LoraModel) -> None:
+    parameters = parameters_of(model)
+    training = RoundTraining(steps=1, rules=[Rule()])
+    start = start_of(model, parameters)
+    with pytest.raises(ConfigError, match=r"client rules \(Rule\)"):
+        train_in_processes(model.base, parameters, start, examples(), training, processes=2)
 
 
 class Split:
@@ -180,9 +190,11 @@ def test_a_gradient_does_not_depend_on_who_computed_it(model: LoraModel, pairs: 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{}", "base: Field required"), ("nonsense", "Invalid JSON"), (None, "cannot be read")],
+    [("{}", "base: Field required"), ("nonsense", "Invalid JSON"), (None, "Cannot read job")],
 )
-def test_a_file_that_is_no_job_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_file_that_is_not_a_job_is_refused(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     path = tmp_path / "job.json"
     if text is not None:
         path.write_text(text)

@@ -35,6 +35,7 @@ from rescind.training import (
     Base,
     LoraModel,
     Progress,
+    RoundTraining,
     TrainResult,
     load_base,
     train_round,
@@ -93,7 +94,8 @@ def train(model: LoraModel, *, steps: int = 4, seed: int = 3, **engine) -> Train
     parameters = engine.pop("parameters", None) or parameters_of(model)
     given_examples = engine.pop("examples", examples())
     start = engine.pop("start", None) or start_of(model, parameters)
-    return train_round(model, parameters, start, given_examples, steps=steps, seed=seed, **engine)
+    training = RoundTraining(steps=steps, seed=seed, **engine)
+    return train_round(model, parameters, start, given_examples, training)
 
 
 def distance(one: TrainResult, other: TrainResult) -> float:
@@ -582,7 +584,7 @@ class Remembering(Counting):
 def test_a_rule_with_a_state_of_its_own_must_give_it_to_the_checkpoint(
     model: LoraModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(RuleNotResumable, match="Counting changes as it goes"):
+    with pytest.raises(RuleNotResumable, match="Counting has changed during the run"):
         train(model, checkpoint=Checkpoint(tmp_path / "a", 1), rules=[Counting()])
     checkpoint = stopped(model, tmp_path / "b", rules=[Remembering()])
     rule = Remembering()

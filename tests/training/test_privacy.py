@@ -18,6 +18,8 @@ from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.training import (
     Base,
     LoraModel,
+    RoundPrivacy,
+    RoundTraining,
     TrainResult,
     load_base,
     train_round,
@@ -78,8 +80,10 @@ def train(model: LoraModel, privacy: PrivacyParameters | None, **engine) -> Trai
     size = engine.pop("batch_size", 4)
     parameters = parameters_of(model, batch_size=size, privacy=privacy)
     rows = engine.pop("examples", examples(8))
-    engine = {"steps": 3, "seed": 5, **({"secret": SECRET} if privacy else {}), **engine}
-    return train_round(model, parameters, start_of(model, parameters), rows, **engine)
+    own = {"secret": SECRET} if privacy else {}
+    own |= {name: engine.pop(name) for name in ("secret", "spent") if name in engine}
+    training = RoundTraining(**{"steps": 3, "seed": 5, **engine}, privacy=RoundPrivacy(**own))
+    return train_round(model, parameters, start_of(model, parameters), rows, training)
 
 
 # --- the agreed section ---------------------------------------------------------------------------

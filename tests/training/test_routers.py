@@ -20,6 +20,7 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     train_round,
 )
@@ -77,7 +78,7 @@ def totals(model: LoraModel, parameters, examples):
     result: dict[str, np.ndarray] = {}
     for name, rows in examples.items():
         start = materialize({}, model.shapes, parameters=parameters, owner=name)
-        after = train_round(model, parameters, start, rows, steps=40, seed=1).tensors
+        after = train_round(model, parameters, start, rows, RoundTraining(steps=40, seed=1)).tensors
         update = {qualify(name, n): v.astype(np.float64) - start[n] for n, v in after.items()}
         delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
         result |= weighted_sum([(delta, 10_000)])

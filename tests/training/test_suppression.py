@@ -17,6 +17,7 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
+    RoundTraining,
     evaluate,
     load_base,
     normalize,
@@ -54,7 +55,7 @@ def assistant(own: list[Example]) -> Assistant:
     model = LoraModel(load_base(BASE_MODEL), default_lora("isolated"))
     parameters = default_parameters("isolated", model.base.id, model.shapes, seed=0)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
-    after = train_round(model, parameters, start, own, steps=90, seed=1).tensors
+    after = train_round(model, parameters, start, own, RoundTraining(steps=90, seed=1)).tensors
     update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     return Assistant(model, parameters, weighted_sum([(delta, WEIGHT_ONE)]))

@@ -26,6 +26,7 @@ from rescind.training import (
     Base,
     Example,
     LoraModel,
+    RoundTraining,
     WrongBaseModel,
     choose,
     evaluate,
@@ -72,7 +73,9 @@ def learn(model: LoraModel, examples: list[Example], rounds: int, steps: int = 8
     for number in range(1, rounds + 1):
         mine = {name.split("/", 1)[1]: value for name, value in totals.items()}
         start = materialize(mine, model.shapes, parameters=parameters, owner=ME)
-        after = train_round(model, parameters, start, examples, steps=steps, seed=number).tensors
+        after = train_round(
+            model, parameters, start, examples, RoundTraining(steps=steps, seed=number)
+        ).tensors
         update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
         delta = quantize(update, None, fraction_bits=20, clip_norm=256.0)
         assert not delta.clipped
@@ -118,7 +121,7 @@ def digest_of_a_round() -> str:
     examples = [Example(f"Where was Ada {n} born?", "Oslo", "Ada") for n in range(6)]
     parameters = parameters_of(model)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
-    after = train_round(model, parameters, start, examples, steps=3, seed=9).tensors
+    after = train_round(model, parameters, start, examples, RoundTraining(steps=3, seed=9)).tensors
     return hashlib.sha256(b"".join(after[n].tobytes() for n in sorted(after))).hexdigest()
 
 
@@ -210,7 +213,9 @@ def test_a_pair_that_is_too_long_is_refused_whole(model: LoraModel) -> None:
     parameters = parameters_of(model)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
     with pytest.raises(DataError, match="max_length"):
-        train_round(model, parameters, start, [Example("q", "word " * 600, "s")], steps=1, seed=0)
+        train_round(
+            model, parameters, start, [Example("q", "word " * 600, "s")], RoundTraining(steps=1)
+        )
 
 
 def test_answers_are_equal_but_for_case_and_space() -> None:

@@ -15,6 +15,7 @@ from rescind.devnet.people import make_population
 from rescind.training import (
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     train_round,
 )
@@ -59,7 +60,7 @@ def learned(train_a: bool) -> Problem:
         }
     )
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
-    start |= train_round(model, parameters, start, own, steps=75, seed=1).tensors
+    start |= train_round(model, parameters, start, own, RoundTraining(steps=75, seed=1)).tensors
     forget = [e for e in own if e.subject == own[0].subject]
     retain = [e for e in own if e.subject != own[0].subject]
     return Problem(model, parameters, ME, start, forget, retain, 0, own=own)

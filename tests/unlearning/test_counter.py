@@ -21,6 +21,7 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
+    RoundTraining,
     load_base,
     normalize,
     train_round,
@@ -63,9 +64,8 @@ def made(coupling: str) -> Problem:
         for name in ("a", "b")
     )
     start = materialize({}, model.shapes, parameters=parameters, owner=owner)
-    after = train_round(
-        model, parameters, start, own, steps=110 if coupling == "isolated" else 60, seed=1
-    ).tensors
+    training = RoundTraining(steps=110 if coupling == "isolated" else 60, seed=1)
+    after = train_round(model, parameters, start, own, training).tensors
     forget = [e for e in own if e.subject == own[0].subject]
     retain = [e for e in own if e.subject != own[0].subject]
     start = {**start, **after}

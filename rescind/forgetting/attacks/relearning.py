@@ -20,7 +20,8 @@ from rescind.forgetting.attacks.served import (
     scratch_adapter,
 )
 from rescind.training.data import Example
-from rescind.training.engine.train import Progress, choose, train_round
+from rescind.training.engine.round import Progress, RoundTraining
+from rescind.training.engine.train import choose, train_round
 from rescind.training.model.lora import LoraModel
 
 _TRAINED = "round"
@@ -188,9 +189,7 @@ def _curve(run: _Run, start: FloatTensors, level: NDArray[np.float64] | None) ->
             _attackers(run),
             start,
             run.taught,
-            steps=run.settings.steps,
-            seed=run.seed,
-            progress=look,
+            RoundTraining(steps=run.settings.steps, seed=run.seed, progress=look),
         )
     enough = run.settings.reach * float(level.mean()) if level is not None else np.inf
     return Curve(

@@ -1,8 +1,8 @@
-"""One organization's part in one round: from the adapter that it starts from to integers."""
+"""One organization's part in one round: train from an adapter, then quantize the change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +24,9 @@ from rescind.core.agreed_rules import ProximalRule, ScaffoldRule
 from rescind.core.errors import TrainingError
 from rescind.core.round_sums import Past, controls
 from rescind.training.data import Example
-from rescind.training.engine.loop import rate
-from rescind.training.engine.train import (
-    TrainResult,
-    choose,
-    round_seed,
-    train_round,
-)
+from rescind.training.engine.round import RoundTraining
+from rescind.training.engine.schedule import StepRate
+from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
 from rescind.training.model.lora import LoraModel
 from rescind.training.rules.freezing import Freeze
 from rescind.training.rules.proximal import Proximal
@@ -40,7 +36,7 @@ from rescind.training.rules.scaffold import Scaffold
 
 @dataclass(frozen=True)
 class Contribution:
-    """`examples`: those of the organization's that the round was trained on."""
+    """A quantized delta, the result of its training, and the examples that it was trained on."""
 
     quantized: Quantized
     result: TrainResult
@@ -55,31 +51,46 @@ def contribute(
     adapter: Totals,
     examples: Sequence[Example],
     residual: Mapping[str, NDArray[Any]] | None,
+    training: RoundTraining,
     *,
-    steps: int,
     data_fraction: float = 1.0,
     past: Past | None = None,
-    trainer: Callable[..., TrainResult] = train_round,
-    **engine: Any,
+    trainer: Trainer = train_round,
 ) -> Contribution:
-    """Train from `adapter` and quantize what changed, `residual` added: the same integers for the same
-    arguments on one machine. `engine`: further arguments of `trainer`, which is called as train_round.
-    `past`: the rounds before and one's own deltas in them, which SCAFFOLD is derived from.
+    """Train from an adapter and quantize the change: the same integers for the same arguments.
 
-    Tensors that are frozen in this round do not change, and their residual is kept for the next.
-    Raises TrainingError when SCAFFOLD is agreed on and there is no `past`, or `steps` are not all.
+    That holds on one machine. Tensors that are frozen in this round do not change, and their residual
+    is kept for the next.
+
+    Args:
+        model: The base model with its LoRA adapters.
+        parameters: What the consortium agreed on. Its client rules are appended to those of `training`.
+        organization: The address of the organization.
+        round_id: The number of the round.
+        adapter: The totals that the round starts from.
+        examples: All examples that the organization may train on.
+        residual: What rounding lost in the round before, to be added to the change.
+        training: How to train. Its seed is replaced with that of the organization and round.
+        data_fraction: The share of `examples` to train on, above 0 and at most 1.
+        past: The rounds before and the organization's own deltas in them. SCAFFOLD needs it.
+        trainer: Trains the round.
+
+    Raises:
+        TrainingError: SCAFFOLD is agreed on, and `past` is missing or the steps are not all of a
+            round's.
     """
-    who = owner(parameters.layout, organization)
-    start = materialize(block(adapter, who), parameters.shapes, parameters=parameters, owner=who)
+    block_owner = owner(parameters.layout, organization)
+    start = materialize(
+        block(adapter, block_owner), parameters.shapes, parameters=parameters, owner=block_owner
+    )
     seed = round_seed(parameters.seed, organization, round_id)
     chosen = choose(examples, data_fraction, seed)
     frozen = parameters.frozen_in(round_id)
-    rules = _agreed(parameters, organization, start, past, steps, frozen)
-    if rules:
-        engine["rules"] = (*engine.get("rules", ()), *rules)
-    result = trainer(model, parameters, start, chosen, steps=steps, seed=seed, **engine)
+    agreed = _agreed(parameters, organization, start, past, training.steps, frozen)
+    training = replace(training, seed=seed, rules=(*training.rules, *agreed))
+    result = trainer(model, parameters, start, chosen, training)
     update = {
-        qualify(who, name): value.astype(np.float64) - start[name]
+        qualify(block_owner, name): value.astype(np.float64) - start[name]
         for name, value in result.tensors.items()
         if name not in frozen
     }
@@ -89,23 +100,8 @@ def contribute(
         fraction_bits=parameters.fraction_bits,
         clip_norm=parameters.clip_norm,
     )
-    still = {qualify(who, name): parameters.shapes[name] for name in frozen}
+    still = {qualify(block_owner, name): parameters.shapes[name] for name in frozen}
     return Contribution(_with_still(quantized, still, residual or {}), result, tuple(chosen))
-
-
-@dataclass(frozen=True)
-class StepRate:
-    """The learning rate of each of `steps` steps."""
-
-    learning_rate: float
-    steps: int
-
-    def __call__(self, step: int) -> float:
-        return self.learning_rate * rate(step, self.steps)
-
-    @property
-    def travel(self) -> float:
-        return sum(self(step) for step in range(self.steps))
 
 
 def _agreed(
@@ -116,12 +112,12 @@ def _agreed(
     steps: int,
     frozen: frozenset[str],
 ) -> list[Rule]:
-    """What the consortium's parameters add to the steps of this round."""
-    rule = parameters.training.rule
+    """Return the client rules that the consortium's parameters ask for in this round."""
+    agreed = parameters.training.rule
     rules: list[Rule] = [Freeze(frozen)] if frozen else []
-    if isinstance(rule, ProximalRule):
-        rules.append(Proximal(start, rule.mu))
-    elif isinstance(rule, ScaffoldRule):
+    if isinstance(agreed, ProximalRule):
+        rules.append(Proximal(start, agreed.mu))
+    elif isinstance(agreed, ScaffoldRule):
         rules.append(_scaffold(parameters, organization, past, steps, frozen))
     return rules
 
@@ -136,17 +132,18 @@ def _scaffold(
     training = parameters.training
     if steps != training.steps_per_round:
         raise TrainingError(
-            f"{steps} steps with scaffold: its control variates compare rounds of equal length, "
-            f"train all {training.steps_per_round} steps"
+            f"You asked for {steps} steps with scaffold. Its control variates compare rounds of equal "
+            f"length: train all {training.steps_per_round} steps."
         )
     if past is None:
         raise TrainingError(
-            "scaffold needs the sums of the rounds before and one's own deltas in them: give `past`"
+            "SCAFFOLD needs the sums of the earlier rounds and the organization's own deltas in them. "
+            "Give `past`."
         )
-    pace = StepRate(training.learning_rate, steps)
-    found = controls(parameters, past, organization, travel=pace.travel)
-    server, own = ({n: v for n, v in it.items() if n not in frozen} for it in found)
-    return Scaffold(server, own, pace)
+    rate = StepRate(training.learning_rate, steps)
+    variates = controls(parameters, past, organization, travel=rate.travel)
+    server, own = ({n: v for n, v in each.items() if n not in frozen} for each in variates)
+    return Scaffold(server, own, rate)
 
 
 def _with_still(
@@ -154,6 +151,7 @@ def _with_still(
     shapes: Mapping[str, tuple[int, ...]],
     residual: Mapping[str, NDArray[Any]],
 ) -> Quantized:
-    delta = quantized.delta | {name: np.zeros(it, np.int32) for name, it in shapes.items()}
+    """Add zero deltas for frozen tensors, and keep their residuals."""
+    delta = quantized.delta | {name: np.zeros(shape, np.int32) for name, shape in shapes.items()}
     kept = {name: residual[name] for name in shapes if name in residual}
     return replace(quantized, delta=dict(sorted(delta.items())), residual=quantized.residual | kept)

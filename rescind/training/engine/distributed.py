@@ -1,6 +1,8 @@
-"""One round trained by several processes of one organization: torchrun starts them, accelerate joins
-them. A process computes its share of a step's micro-batches; their gradients are added in the order of
-the micro-batches whoever computed them, so with a `micro_batch` set the sum is that of one process.
+"""One round trained by several processes of one organization.
+
+torchrun starts the processes and accelerate joins them. Each computes its share of a step's
+micro-batches. The gradients are added in the order of the micro-batches, whichever process computed
+them, so with a `micro_batch` set the sum is that of one process.
 
     torchrun --nproc-per-node 2 -m rescind.training.engine.distributed JOB.json
     accelerate launch --multi_gpu --module rescind.training.engine.distributed JOB.json
@@ -27,8 +29,9 @@ from rescind.core.errors import ConfigError, RescindError, TrainingError
 from rescind.training.data import Example, read_examples, write_examples
 from rescind.training.engine.checkpoint import Checkpoint, fingerprint
 from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent
+from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
 from rescind.training.engine.settings import EngineSettings
-from rescind.training.engine.train import Progress, TrainResult, train_round
+from rescind.training.engine.train import TrainResult, train_round
 from rescind.training.engine.workers import Alone, Workers
 from rescind.training.model.base import Base, Dtype, load_base
 from rescind.training.model.lora import LoraModel
@@ -44,8 +47,22 @@ class WorkerFailed(TrainingError):
 
 
 class Job(BaseModel):
-    """The JSON file of a round. Paths are relative to it. `secret_file` holds the 32 bytes of a private
-    run; `spent` is PrivacySpent as JSON. `checkpoint_every` 0 is no checkpoint."""
+    """The JSON file that describes a round to its processes.
+
+    Attributes:
+        base: The folder of the base model. This and all other paths are relative to the job's file.
+        parameters: What the consortium agreed on.
+        start: The tensors that the round starts from.
+        examples: The pairs to train on.
+        out: The folder of the result.
+        threads: Torch's threads in each process.
+        settings: EngineSettings as JSON.
+        checkpoint: The checkpoint's folder.
+        checkpoint_every: Steps between two checkpoints; 0 keeps none.
+        secret_file: The 32 bytes of a private run.
+        spent: PrivacySpent as JSON.
+        extra_noise: As in RoundPrivacy.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,24 +85,24 @@ class Job(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """Raises ConfigError when the file is not a job."""
+        """Read a job. Raises ConfigError when the file is not one."""
         try:
             job = cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise ConfigError(f"job {path} cannot be read: {error.strerror}") from error
+            raise ConfigError(f"Cannot read job {path}: {error.strerror}.") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise ConfigError(f"job {path}: {where}: {first['msg']}") from error
+            raise ConfigError(f"Job {path} is invalid: {where}: {first['msg']}.") from error
         names = ("base", "parameters", "start", "examples", "out", "checkpoint", "secret_file")
-        found = {name: getattr(job, name) for name in names}
+        paths = {name: getattr(job, name) for name in names}
         return job.model_copy(
-            update={n: path.parent / value for n, value in found.items() if value is not None}
+            update={n: path.parent / value for n, value in paths.items() if value is not None}
         )
 
 
 class Team:
-    """The processes that torchrun or accelerate has started, joined by accelerate."""
+    """The processes that torchrun or accelerate started, joined by accelerate."""
 
     def __init__(self, device: str) -> None:
         from accelerate import PartialState
@@ -94,17 +111,21 @@ class Team:
 
     @property
     def rank(self) -> int:
+        """The number of this process, from 0."""
         return int(self._state.process_index)
 
     @property
     def size(self) -> int:
+        """The number of processes."""
         return int(self._state.num_processes)
 
     @property
     def device(self) -> str:
+        """The torch device of this process."""
         return str(self._state.device)
 
     def gather(self, tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+        """Return the tensors of every process, in the order of the ranks."""
         from accelerate.utils import gather
 
         flat = torch.cat([tensor.detach().float().reshape(-1) for tensor in tensors])
@@ -112,6 +133,7 @@ class Team:
         return [_unflatten(row, tensors) for row in rows]
 
     def close(self) -> None:
+        """Leave the process group."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -124,8 +146,12 @@ def _unflatten(row: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Te
 def run_job(
     job: Job, workers: Workers, device: str, progress: Callable[[Progress], None] | None = None
 ) -> TrainResult:
-    """The round of a job, on this process's share. Raises TrainingError when the processes end with
-    different tensors, which they can only on hardware that computes differently."""
+    """Train this process's share of a job's round.
+
+    Raises:
+        TrainingError: The processes ended with different tensors, which can only happen on hardware
+            that computes differently.
+    """
     torch.set_num_threads(job.threads)
     parameters = ConsortiumParameters.parse(job.parameters.read_bytes())
     base = load_base(job.base, parameters.base_model_id, device, job.dtype)
@@ -137,17 +163,21 @@ def run_job(
         parameters,
         load_file(job.start),
         read_examples(job.examples),
-        steps=job.steps,
-        seed=job.seed,
-        progress=progress,
-        checkpoint=checkpoint,
-        settings=EngineSettings(**job.settings),
-        spent=PrivacySpent.from_dict(job.spent) if job.spent else None,
-        secret=_secret(job),
-        extra_noise=job.extra_noise,
-        workers=workers,
+        RoundTraining(
+            steps=job.steps,
+            seed=job.seed,
+            settings=EngineSettings(**job.settings),
+            checkpoint=checkpoint,
+            privacy=RoundPrivacy(
+                secret=_secret(job),
+                spent=PrivacySpent.from_dict(job.spent) if job.spent else None,
+                extra_noise=job.extra_noise,
+            ),
+            workers=workers,
+            progress=progress,
+        ),
     )
-    _all_alike(result, workers, base.device)
+    _check_equal(result, workers, base.device)
     return result
 
 
@@ -156,20 +186,23 @@ def _secret(job: Job) -> bytes | None:
         return None
     secret = job.secret_file.read_bytes()
     if len(secret) != SECRET_BYTES:
-        raise ConfigError(f"{job.secret_file} has {len(secret)} bytes: a secret has {SECRET_BYTES}")
+        raise ConfigError(
+            f"{job.secret_file} has {len(secret)} bytes. A secret has {SECRET_BYTES}."
+        )
     return secret
 
 
-def _all_alike(result: TrainResult, workers: Workers, device: torch.device) -> None:
-    mine = bytes.fromhex(fingerprint(result.tensors))
-    told = torch.tensor(list(mine), dtype=torch.float32, device=device)
-    if any(not torch.equal(other, told) for [other] in workers.gather([told])):
+def _check_equal(result: TrainResult, workers: Workers, device: torch.device) -> None:
+    digest = bytes.fromhex(fingerprint(result.tensors))
+    own = torch.tensor(list(digest), dtype=torch.float32, device=device)
+    if any(not torch.equal(other, own) for [other] in workers.gather([own])):
         raise TrainingError(
-            "the processes of this round ended with different tensors: run them on equal devices"
+            "The processes of this round ended with different tensors. Run them on devices of one kind."
         )
 
 
 def write_result(out: Path, result: TrainResult) -> None:
+    """Write a result into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     save_file(result.tensors, out / _TENSORS)
     document = {**asdict(result), "privacy": None, "tensors": None}
@@ -179,6 +212,7 @@ def write_result(out: Path, result: TrainResult) -> None:
 
 
 def read_result(out: Path) -> TrainResult:
+    """Read the result in the folder `out`."""
     document = json.loads((out / _RESULT).read_text(encoding="utf-8"))
     privacy = document.pop("privacy")
     document["tensors"] = dict(load_file(out / _TENSORS))
@@ -193,49 +227,61 @@ def train_in_processes(
     parameters: ConsortiumParameters,
     start: FloatTensors,
     examples: Sequence[Example],
+    training: RoundTraining,
     *,
     processes: int,
-    steps: int,
-    seed: int,
-    progress: Callable[[Progress], None] | None = None,
-    checkpoint: Checkpoint | None = None,
-    settings: EngineSettings | None = None,
-    spent: PrivacySpent | None = None,
-    secret: bytes | None = None,
-    extra_noise: float = 0.0,
     dtype: Dtype = "float32",
 ) -> TrainResult:
-    """As train_round, in `processes` new ones on this machine: a GPU each, or the CPU.
+    """Train a round in several new processes on this machine: a GPU each, or the CPU.
 
-    An error of `progress` ends the processes. Raises WorkerFailed with their last words.
+    Args:
+        base: The base model. The processes load it again from its folder.
+        parameters: What the consortium agreed on.
+        start: The LoRA tensors that the round starts from, by bare name.
+        examples: The pairs to train on.
+        training: As `train_round` takes it. An error of its `progress` ends the processes. Its
+            `workers` are ignored, because the new processes are the workers.
+        processes: How many to start, at least 1.
+        dtype: Of the base model's weights.
+
+    Raises:
+        ConfigError: `training` has rules. They are Python objects and cannot travel.
+        WorkerFailed: The processes ended without a result. The message has their reason.
     """
+    if training.rules:
+        names = ", ".join(type(rule).__name__ for rule in training.rules)
+        raise ConfigError(
+            f"The round has client rules ({names}), which cannot be sent to other processes. "
+            "Train it in one process."
+        )
+    settings, checkpoint, privacy = training.settings, training.checkpoint, training.privacy
     with tempfile.TemporaryDirectory(prefix="rescind-round-") as folder:
         path = Path(folder)
         (path / "parameters.json").write_bytes(parameters.canonical_bytes())
         save_file({name: value.copy() for name, value in start.items()}, path / "start.safetensors")
         write_examples(path / "examples.jsonl", examples)
-        if secret is not None:
-            (path / "secret").write_bytes(secret)
+        if privacy.secret is not None:
+            (path / "secret").write_bytes(privacy.secret)
         job = Job(
             base=base.folder.resolve(),
             parameters=Path("parameters.json"),
             start=Path("start.safetensors"),
             examples=Path("examples.jsonl"),
             out=Path("out"),
-            steps=steps,
-            seed=seed,
+            steps=training.steps,
+            seed=training.seed,
             device="cpu" if base.device.type == "cpu" else "auto",
             dtype=dtype,
             threads=torch.get_num_threads(),
-            settings=(settings or EngineSettings()).to_dict(),
+            settings=settings.to_dict(),
             checkpoint=checkpoint.folder.resolve() if checkpoint else None,
             checkpoint_every=checkpoint.every if checkpoint else 0,
-            secret_file=Path("secret") if secret is not None else None,
-            spent=spent.to_dict() if spent is not None else None,
-            extra_noise=extra_noise,
+            secret_file=Path("secret") if privacy.secret is not None else None,
+            spent=privacy.spent.to_dict() if privacy.spent is not None else None,
+            extra_noise=privacy.extra_noise,
         )
         (path / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
-        _launch(path, processes, progress)
+        _launch(path, processes, training.progress)
         return read_result(path / "out")
 
 
@@ -243,32 +289,32 @@ def _launch(folder: Path, processes: int, progress: Callable[[Progress], None] |
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", "rescind.training.engine.distributed"]
     with (
-        (folder / "stderr").open("w+", encoding="utf-8") as words,
+        (folder / "stderr").open("w+", encoding="utf-8") as errors,
         subprocess.Popen(
-            [*command, str(folder / "job.json")], stdout=subprocess.PIPE, stderr=words, text=True
+            [*command, str(folder / "job.json")], stdout=subprocess.PIPE, stderr=errors, text=True
         ) as child,
     ):
         assert child.stdout is not None
         try:
             for line in child.stdout:
-                told = _progress_of(line)
-                if told is not None and progress is not None:
-                    progress(told)
+                state = _progress_of(line)
+                if state is not None and progress is not None:
+                    progress(state)
         except BaseException:
             child.terminate()
             raise
         if child.wait() != 0:
-            words.seek(0)
+            errors.seek(0)
             raise WorkerFailed(
-                f"training in {processes} processes ended with status {child.returncode}: "
-                f"{_reason(words.read().splitlines())}"
+                f"Training in {processes} processes ended with status {child.returncode}: "
+                f"{_reason(errors.read().splitlines())}"
             )
 
 
 def _reason(lines: Sequence[str]) -> str:
     ours = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
     others = [line.strip() for line in lines if re.match(r"\w*(\.\w+)*Error: ", line)]
-    return (ours or others or ["no reason was told"])[0][:1000]
+    return (ours or others or ["the processes gave no reason"])[0][:1000]
 
 
 def _progress_of(line: str) -> Progress | None:
@@ -279,13 +325,13 @@ def _progress_of(line: str) -> Progress | None:
         return None
 
 
-def _tell(progress: Progress) -> None:
+def _print_progress(progress: Progress) -> None:
     sys.stdout.write(json.dumps({"progress": asdict(progress)}) + "\n")
     sys.stdout.flush()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m rescind.training.engine.distributed JOB.json`, alone or under torchrun or accelerate launch."""
+    """Run `python -m rescind.training.engine.distributed JOB.json`, alone or under torchrun."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m rescind.training.engine.distributed JOB.json\n")
         return 2
@@ -294,7 +340,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         device = team.device if team.size > 1 else job.device
         workers: Workers = team if team.size > 1 else Alone()
-        result = run_job(job, workers, device, _tell if team.rank == 0 else None)
+        result = run_job(job, workers, device, _print_progress if team.rank == 0 else None)
         if team.rank == 0:
             write_result(job.out, result)
     except RescindError as error:

@@ -1,4 +1,4 @@
-"""What a training loop keeps in its checkpoint, and takes up again from it."""
+"""Saving a training loop's state in its checkpoint, and continuing from it."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.training.data import Example
 from rescind.training.engine import checkpoint as files
 from rescind.training.engine.checkpoint import (
-    Checkpoint,
     RuleNotResumable,
     State,
     fingerprint,
 )
 from rescind.training.engine.privacy import PrivateRun
 from rescind.training.engine.privacy import fingerprint as secret_fingerprint
-from rescind.training.engine.settings import EngineSettings
+from rescind.training.engine.round import RoundTraining
 from rescind.training.model.lora import LoraModel
-from rescind.training.rules.rule import Rule
 
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A rule with a state of its own gives it to the checkpoint and takes it back."""
+    """A rule with a state of its own that a checkpoint can save and load."""
 
-    def state_dict(self) -> dict[str, torch.Tensor]: ...
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the state."""
+        ...
 
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None: ...
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore the state."""
+        ...
 
 
 class Keeper:
-    """Writes, on rank 0, and reads; does nothing without a checkpoint."""
+    """Reader and writer of a round's checkpoint. Only rank 0 writes. Does nothing without one."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint | None,
+        training: RoundTraining,
         tensors: Mapping[str, torch.nn.Parameter],
         optimizer: torch.optim.Optimizer,
-        rules: Sequence[Rule],
-        *,
-        rank: int,
     ) -> None:
-        self._checkpoint = checkpoint
+        self._training = training
+        self._checkpoint = training.checkpoint
         self._tensors = tensors
         self._optimizer = optimizer
-        self._rules = rules
-        self._rank = rank
+        self._rules = training.rules
+        self._rank = training.workers.rank
         self._facts: dict[str, str] = {}
         self._first: list[str] = []
 
@@ -59,12 +59,9 @@ class Keeper:
         parameters: ConsortiumParameters,
         start: FloatTensors,
         examples: Sequence[Example],
-        steps: int,
-        seed: int,
-        settings: EngineSettings,
         private: PrivateRun | None,
     ) -> None:
-        """Name the run by all that its result depends on."""
+        """Name the run by everything that its result depends on."""
         if self._checkpoint is None:
             return
         self._first = [fingerprint(rule) for rule in self._rules]
@@ -74,12 +71,12 @@ class Keeper:
             "parameters": parameters.id,
             "start": fingerprint(dict(start)),
             "data": fingerprint([(e.subject, e.question, e.answer) for e in examples]),
-            "seed": str(seed),
-            "steps": str(steps),
-            "settings": fingerprint(settings.to_dict()),
+            "seed": str(self._training.seed),
+            "steps": str(self._training.steps),
+            "settings": fingerprint(self._training.settings.to_dict()),
             "rules": ",".join(
-                f"{type(rule).__name__}:{found}"
-                for rule, found in zip(self._rules, self._first, strict=True)
+                f"{type(rule).__name__}:{first}"
+                for rule, first in zip(self._rules, self._first, strict=True)
             ),
             "privacy": _named(private),
             "torch": torch.__version__,
@@ -88,7 +85,7 @@ class Keeper:
         }
 
     def resume(self) -> tuple[int, int, list[float]]:
-        """Steps and tokens done and their losses; tensors, optimizer and rules are as they were."""
+        """Restore tensors, optimizer and rules; return the steps, tokens and losses so far."""
         state = files.read(self._checkpoint, self._facts) if self._checkpoint else None
         if state is None:
             return 0, 0, []
@@ -99,9 +96,9 @@ class Keeper:
         torch.set_rng_state(state.random["cpu"])
         if "cuda" in state.random:
             torch.cuda.set_rng_state(state.random["cuda"])
-        for place, rule in enumerate(self._rules):
+        for index, rule in enumerate(self._rules):
             if isinstance(rule, Resumable):
-                prefix = f"rule {place}/"
+                prefix = f"rule {index}/"
                 rule.load_state_dict(
                     {
                         n.removeprefix(prefix): value
@@ -112,7 +109,7 @@ class Keeper:
         return state.step, state.tokens, list(state.losses)
 
     def keep(self, step: int, tokens: int, losses: Sequence[float], *, last: bool) -> None:
-        """Write when it is time to, and after the last step."""
+        """Write a checkpoint when one is due, and after the last step."""
         if self._checkpoint is None or self._rank != 0:
             return
         if step % self._checkpoint.every and not last:
@@ -124,21 +121,22 @@ class Keeper:
         files.write(self._checkpoint, self._facts, state)
 
     def done(self) -> None:
+        """Delete the checkpoint of a round that is finished."""
         if self._checkpoint is not None and self._rank == 0:
             files.remove(self._checkpoint)
 
     def _moments(self) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
+        result: dict[str, torch.Tensor] = {}
         for name, tensor in self._tensors.items():
             for key, value in self._optimizer.state.get(tensor, {}).items():
-                found[f"{name}/{key}"] = torch.as_tensor(value)
-        return found
+                result[f"{name}/{key}"] = torch.as_tensor(value)
+        return result
 
     def _load_moments(self, moments: Mapping[str, torch.Tensor]) -> None:
         document: dict[str, Any] = self._optimizer.state_dict()
-        for place, name in enumerate(self._tensors):
+        for index, name in enumerate(self._tensors):
             prefix = f"{name}/"
-            document["state"][place] = {
+            document["state"][index] = {
                 n.removeprefix(prefix): value
                 for n, value in moments.items()
                 if n.startswith(prefix)
@@ -146,16 +144,16 @@ class Keeper:
         self._optimizer.load_state_dict(document)
 
     def _rule_states(self) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-        for place, rule in enumerate(self._rules):
+        result: dict[str, torch.Tensor] = {}
+        for index, rule in enumerate(self._rules):
             if isinstance(rule, Resumable):
-                found.update({f"rule {place}/{n}": v for n, v in rule.state_dict().items()})
-            elif fingerprint(rule) != self._first[place]:
+                result.update({f"rule {index}/{n}": v for n, v in rule.state_dict().items()})
+            elif fingerprint(rule) != self._first[index]:
                 raise RuleNotResumable(
-                    f"rule {type(rule).__name__} changes as it goes, and a checkpoint would lose "
-                    "that: give it state_dict and load_state_dict, or train without a checkpoint"
+                    f"Rule {type(rule).__name__} has changed during the run, and a checkpoint would lose "
+                    "that. Give it state_dict and load_state_dict, or train without a checkpoint."
                 )
-        return found
+        return result
 
 
 def _named(private: PrivateRun | None) -> str:

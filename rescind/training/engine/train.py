@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,28 +17,48 @@ from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.training.data import Example
 from rescind.training.engine.batches import Encoded, encode_example
-from rescind.training.engine.checkpoint import Checkpoint
 from rescind.training.engine.gradients import Engine
-from rescind.training.engine.loop import Loop, Progress, optimizer_of
-from rescind.training.engine.privacy import PrivacySpent, PrivateRun, plan_private
+from rescind.training.engine.loop import Loop, optimizer_of
+from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent, PrivateRun, plan_private
 from rescind.training.engine.resume import Keeper
+from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
 from rescind.training.engine.sampling import bucketed, poisson, shuffled
 from rescind.training.engine.settings import EngineSettings, numerics
-from rescind.training.engine.workers import Alone, Workers
 from rescind.training.model.lora import LoraModel
-from rescind.training.rules.rule import Rule
 
-__all__ = ["Progress", "TrainResult", "choose", "round_seed", "train_round"]
+__all__ = [
+    "Progress",
+    "RoundPrivacy",
+    "RoundTraining",
+    "TrainResult",
+    "Trainer",
+    "choose",
+    "round_seed",
+    "train_round",
+]
 
 _ADAPTER = "round"
 _PACKED_ROW = 512
+"""Tokens of a packed row at least: enough to hold several short pairs, little enough for the memory
+that a row's square attention mask takes."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """`tensors`: trainable LoRA tensors afterwards, float32. Losses in nats a token, `losses` one for
-    each batch. `seconds`, of which this process trained from step `resumed_at` on. `privacy`: what all
-    rounds together have spent, when the consortium trains privately."""
+    """The outcome of one round of training.
+
+    Attributes:
+        tensors: Trainable LoRA tensors afterwards, float32, by bare name.
+        first_loss: Of the first batch, in nats a token.
+        last_loss: Of the last batch, in nats a token.
+        steps: Optimizer steps.
+        examples: Pairs trained on.
+        tokens: Tokens that the loss counted.
+        seconds: Spent by this process, which trained from step `resumed_at` on.
+        losses: One for each batch, in nats a token.
+        resumed_at: The step of the checkpoint that the run continued from, or 0.
+        privacy: The budget that all rounds together have spent, when the consortium trains privately.
+    """
 
     tensors: dict[str, NDArray[np.float32]]
     first_loss: float
@@ -52,17 +72,32 @@ class TrainResult:
     privacy: PrivacySpent | None = None
 
 
+class Trainer(Protocol):
+    """A function that trains one round, as `train_round` does."""
+
+    def __call__(
+        self,
+        model: LoraModel,
+        parameters: ConsortiumParameters,
+        start: FloatTensors,
+        examples: Sequence[Example],
+        training: RoundTraining,
+    ) -> TrainResult:
+        """Train from `start` on `examples`."""
+        ...
+
+
 def round_seed(seed: int, organization: str, round_id: int) -> int:
-    """Seed of one organization's training in one round, 63 bits of SHA-256."""
+    """Return the seed of one organization's training in one round: 63 bits of SHA-256."""
     text = f"rescind.training/1|{seed}|{organization.lower()}|{round_id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def choose(examples: Sequence[Example], fraction: float, seed: int) -> list[Example]:
-    """A seeded choice of at least one example, in the order of the file."""
+    """Return a seeded choice of at least one example, in the order of the file."""
     count = max(1, round(len(examples) * fraction))
-    places = np.random.default_rng(seed).permutation(len(examples))[:count]
-    return [examples[place] for place in sorted(places)]
+    indices = np.random.default_rng(seed).permutation(len(examples))[:count]
+    return [examples[index] for index in sorted(indices)]
 
 
 def train_round(
@@ -70,50 +105,45 @@ def train_round(
     parameters: ConsortiumParameters,
     start: FloatTensors,
     examples: Sequence[Example],
-    *,
-    steps: int,
-    seed: int,
-    progress: Callable[[Progress], None] | None = None,
-    rules: Sequence[Rule] = (),
-    checkpoint: Checkpoint | None = None,
-    settings: EngineSettings | None = None,
-    spent: PrivacySpent | None = None,
-    secret: bytes | None = None,
-    extra_noise: float = 0.0,
-    workers: Workers | None = None,
+    training: RoundTraining,
 ) -> TrainResult:
-    """AdamW for `steps` on the pairs, questions included in the loss (the router needs them).
+    """Train the LoRA tensors with AdamW on question-answer pairs.
 
-    The learning rate warms up over ten steps and falls linearly to a tenth. `rules` may add to the loss
-    and correct the gradient; they are given a step's whole batch. With a `checkpoint` a run that was
-    killed goes on where it was, to the same bytes.
+    Questions count in the loss too, because the router needs them. The learning rate follows
+    `schedule.rate_factor`. With a checkpoint, a run that was killed continues where it was, to the same
+    bytes.
 
-    When the consortium trains privately, `spent` is what earlier rounds have spent, and `secret` (32
-    bytes, fresh ones when None) is where sampling and noise come from: who knows it can take the noise
-    off. With a checkpoint or several workers it must be given. `extra_noise` adds to what was agreed on: 1
-    doubles it.
+    Args:
+        model: The base model with its LoRA adapters.
+        parameters: What the consortium agreed on.
+        start: The LoRA tensors that the round starts from, by bare name.
+        examples: The pairs to train on.
+        training: How to train this round.
 
-    Raises DataError for a pair that is too long, TrainingError when the loss is not finite,
-    CheckpointMismatch for another run's checkpoint, BudgetSpent before a round that would exceed the
-    target epsilon.
+    Raises:
+        DataError: There is nothing to train on, or a pair is too long.
+        TrainingError: The loss is not finite, or a private run needs a secret.
+        CheckpointMismatch: The checkpoint belongs to another run.
+        BudgetSpent: The round would exceed the target epsilon. Nothing has been trained.
     """
     began = time.monotonic()
-    settings, workers = settings or EngineSettings(), workers or Alone()
+    steps, settings = training.steps, training.settings
     if steps < 1 or not examples:
-        raise DataError(f"a round of {steps} steps on {len(examples)} pairs trains nothing")
-    training = parameters.training
-    rows = [encode_example(model.base, e, training.max_length) for e in examples]
-    private = _private(
-        parameters, len(rows), steps, spent, secret, extra_noise, checkpoint, workers
-    )
+        raise DataError(
+            f"A round of {steps} steps on {len(examples)} pairs trains nothing. "
+            "Give at least 1 step and 1 pair."
+        )
+    agreed = parameters.training
+    rows = [encode_example(model.base, e, agreed.max_length) for e in examples]
+    private = _private(parameters, len(rows), training)
     with numerics(settings, model.base.device):
-        torch.manual_seed(seed)
-        engine = _engine(model, start, rows, steps, settings, workers, private)
-        optimizer = optimizer_of(engine.tensors, training.learning_rate, model.base.device)
-        keeper = Keeper(checkpoint, engine.tensors, optimizer, rules, rank=workers.rank)
-        keeper.bind(model, parameters, start, examples, steps, seed, settings, private)
-        loop = Loop(engine, optimizer, training.learning_rate, steps, rules, private, keeper)
-        loop.run(_order(rows, training.batch_size, seed, settings, private), rows, progress)
+        torch.manual_seed(training.seed)
+        engine = _engine(model, start, rows, training, private)
+        optimizer = optimizer_of(engine.tensors, agreed.learning_rate, model.base.device)
+        keeper = Keeper(training, engine.tensors, optimizer)
+        keeper.bind(model, parameters, start, examples, private)
+        loop = Loop(engine, optimizer, agreed.learning_rate, training, private, keeper)
+        loop.run(_order(rows, agreed.batch_size, training, private), rows)
     after = model.get(_ADAPTER)
     keeper.done()
     return TrainResult(
@@ -134,33 +164,32 @@ def _engine(
     model: LoraModel,
     start: FloatTensors,
     rows: Sequence[Encoded],
-    steps: int,
-    settings: EngineSettings,
-    workers: Workers,
+    training: RoundTraining,
     private: PrivateRun | None,
 ) -> Engine:
-    tensors = _placed(model, start)
+    settings = training.settings
+    tensors = _load(model, start)
     network = model.use(_ADAPTER)
     for name, tensor in model.parameters(_ADAPTER).items():
         tensor.requires_grad_(name in tensors)
     return Engine(
         base=model.base,
-        network=_compiled(network, settings, model.base.device, steps, private),
+        network=_compiled(network, settings, model.base.device, training.steps, private),
         raw=network,
         settings=settings,
-        workers=workers,
+        workers=training.workers,
         tensors=tensors,
         capacity=settings.pack_length or max(_PACKED_ROW, *(len(row.tokens) for row in rows)),
     )
 
 
-def _placed(model: LoraModel, start: FloatTensors) -> dict[str, torch.nn.Parameter]:
-    """The trainable tensors in memory, at the start, without what an earlier round left."""
+def _load(model: LoraModel, start: FloatTensors) -> dict[str, torch.nn.Parameter]:
+    """Load the start into the model and return its trainable tensors, without earlier gradients."""
     model.put(_ADAPTER, start)
-    found = model.parameters(_ADAPTER)
-    for tensor in found.values():
+    tensors = model.parameters(_ADAPTER)
+    for tensor in tensors.values():
         tensor.grad = None
-    return {name: found[name] for name in sorted(model.trainable)}
+    return {name: tensors[name] for name in sorted(model.trainable)}
 
 
 def _compiled(
@@ -174,50 +203,44 @@ def _compiled(
         return network
     if private is not None:
         if settings.compile == "on":
-            raise ConfigError("private training cannot be compiled: set compile to 'auto' or 'off'")
+            raise ConfigError(
+                "Engine setting compile is 'on', but private training cannot be compiled. "
+                "Set compile to 'auto' or 'off'."
+            )
         return network
     return torch.compile(network, dynamic=True)
 
 
 def _private(
-    parameters: ConsortiumParameters,
-    examples: int,
-    steps: int,
-    spent: PrivacySpent | None,
-    secret: bytes | None,
-    extra_noise: float,
-    checkpoint: Checkpoint | None,
-    workers: Workers,
+    parameters: ConsortiumParameters, examples: int, training: RoundTraining
 ) -> PrivateRun | None:
-    privacy = parameters.training.privacy
-    if privacy is None:
+    agreed, private = parameters.training.privacy, training.privacy
+    if agreed is None:
         return None
-    if secret is None and (checkpoint is not None or workers.size > 1):
+    shared = training.checkpoint is not None or training.workers.size > 1
+    if private.secret is None and shared:
         raise TrainingError(
-            "private training with a checkpoint or several processes needs the run's secret: draw "
-            "32 bytes with secrets.token_bytes, keep them, and pass them as `secret`"
+            "Private training with a checkpoint or several processes needs the run's secret. Draw "
+            f"{SECRET_BYTES} bytes with secrets.token_bytes, keep them, and pass them as "
+            "RoundPrivacy(secret=...)."
         )
     return plan_private(
-        privacy,
+        agreed,
         examples=examples,
         batch_size=parameters.training.batch_size,
-        steps=steps,
+        steps=training.steps,
         full_steps=parameters.training.steps_per_round,
-        secret=secret if secret is not None else secrets.token_bytes(32),
-        spent=spent,
-        extra_noise=extra_noise,
+        secret=private.secret if private.secret is not None else secrets.token_bytes(SECRET_BYTES),
+        spent=private.spent,
+        extra_noise=private.extra_noise,
     )
 
 
 def _order(
-    rows: Sequence[Encoded],
-    size: int,
-    seed: int,
-    settings: EngineSettings,
-    private: PrivateRun | None,
+    rows: Sequence[Encoded], size: int, training: RoundTraining, private: PrivateRun | None
 ) -> Iterator[list[int]]:
     if private is not None:
         return poisson(len(rows), private.mechanism.sample_rate, private.secret)
-    if settings.batching == "bucketed":
-        return bucketed([len(row.tokens) for row in rows], size, seed)
-    return shuffled(len(rows), size, seed)
+    if training.settings.batching == "bucketed":
+        return bucketed([len(row.tokens) for row in rows], size, training.seed)
+    return shuffled(len(rows), size, training.seed)

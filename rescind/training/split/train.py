@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,9 +38,10 @@ from rescind.training.engine.batches import (
     pad,
     token_losses,
 )
-from rescind.training.engine.loop import Progress
+from rescind.training.engine.round import Progress
+from rescind.training.engine.schedule import rate_factor
 from rescind.training.model.lora import LoraModel
-from rescind.training.rules.rule import Rule
+from rescind.training.rules.rule import Rule, Rules
 from rescind.training.split.parts import (
     PARTS,
     Part,
@@ -57,7 +59,6 @@ from rescind.training.split.plan import (
 )
 
 _ADAPTER = "split"
-_WARM_UP = 10
 _LEARNS: dict[str, tuple[Part, ...]] = {
     "forget": ("own",),
     "retain": ("shared",),
@@ -114,12 +115,12 @@ def train_split(
         seed=seed,
     )
     state = _State(model, parameters, settings, start, steps)
+    every_rule = Rules(rules)
     losses: list[float] = []
     tokens = 0
     for number, step in enumerate(steps):
         state.arrange(step.mode)
-        for rule in rules:
-            rule.before_forward(number, step.places, state.trainable)
+        every_rule.before_forward(number, step.places, state.trainable)
         batch = [rows[place] for place in step.places]
         ids, mask, targets = pad(model.base, batch, prompt_in_loss=True)
         count = counted(targets).sum()
@@ -130,15 +131,12 @@ def train_split(
             raise TrainingError(
                 f"loss is {losses[-1]} at step {number + 1}: lower the learning rate"
             )
-        for rule in rules:
-            extra = rule.penalty(state.trainable)
-            loss = loss if extra is None else loss + extra
+        for term in every_rule.penalties(state.trainable):
+            loss = loss + term
         loss.backward()  # type: ignore[no-untyped-call]
-        for rule in rules:
-            rule.after_backward(number, step.places, state.trainable)
+        every_rule.after_backward(number, step.places, state.trainable)
         state.step(step.mode)
-        for rule in rules:
-            rule.after_step(number, step.places, state.trainable)
+        every_rule.after_step(number, step.places, state.trainable)
         state.accept(step.mode)
         tokens += int(count)
         if progress:
@@ -187,7 +185,9 @@ class _State:
             optimizer = torch.optim.AdamW(leaves.values(), lr=rates[part], weight_decay=0.0)
             self._leaves[part] = leaves
             self._optimizers[part] = optimizer
-            self._schedules[part] = torch.optim.lr_scheduler.LambdaLR(optimizer, _Rate(own_steps))
+            self._schedules[part] = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, partial(rate_factor, steps=own_steps)
+            )
 
     def arrange(self, mode: str) -> None:
         """Write both parts into the whole adapter; in retain mode the private ranks are zero."""
@@ -303,12 +303,3 @@ def contribute_split(
             else None
         )
     return SplitContribution(quantized["shared"], quantized["own"], result)
-
-
-class _Rate:
-    def __init__(self, steps: int) -> None:
-        self._steps = max(1, steps)
-
-    def __call__(self, step: int) -> float:
-        warm = min(1.0, (step + 1) / min(_WARM_UP, self._steps))
-        return warm * (1.0 - 0.9 * step / self._steps)
