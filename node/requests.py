@@ -153,7 +153,7 @@ def _value(name: str, text: str, hint: Any) -> Any:
 def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject: bool) -> Any:
     """A method of counter-training with its settings. Raises ConfigError when it does not go with what
     is to be forgotten and kept."""
-    from rescind.unlearning.registry import TASK_VECTOR, find
+    from rescind.unlearning import find
 
     method = find(name)
     settings = read_settings(method.settings, given)
@@ -161,7 +161,7 @@ def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject:
         raise ConfigError(
             f"method {name} needs pairs that are to be kept: give a file of them with --retain"
         )
-    if method is TASK_VECTOR and subject:
+    if subject and not method.forgets_subjects:
         raise ConfigError(
             f"method {name} takes back everything of the organization, not one subject's part"
         )

@@ -22,8 +22,7 @@ from rescind.core import (
 from rescind.core.errors import ConfigError
 from rescind.forgetting.history import History
 from rescind.forgetting.replay import calibrated_replay, recovery, replay
-from rescind.unlearning.problem import Method
-from rescind.unlearning.registry import METHODS, TASK_VECTOR, find
+from rescind.unlearning import Method, find, methods
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,13 @@ def make(scene: Scene, row: str) -> Made:
     """Raises ConfigError for a row that is neither a way back over the history nor a method."""
     if row in HISTORIES:
         return HISTORIES[row](scene)
-    if row in METHODS:
-        return _countered(scene, METHODS[row], scene.config.counter.methods.get(row, {}))
+    if row in methods():
+        return _countered(scene, find(row), scene.config.counter.methods.get(row, {}))
     if row in scene.config.counter.variants:
         given = dict(scene.config.counter.variants[row])
         return _countered(scene, find(given.pop("method")), given)
     raise ConfigError(
-        f"no row is called {row!r}; there are {', '.join([*HISTORIES, *sorted(METHODS)])}"
+        f"no row is called {row!r}; there are {', '.join([*HISTORIES, *sorted(methods())])}"
     )
 
 
@@ -165,7 +164,7 @@ def _derived(scene: Scene, name: str) -> dict[str, Any]:
     if name == "halimi":
         kept = history.without(scene.leaver)
         return {"reference": scene.tensors(adapter_totals(kept.terms(), kept.load))}
-    if name == TASK_VECTOR.name:
+    if name == "task_vector":
         own = [t for t in history.terms() if t.organization == scene.leaver]
         bits = scene.parameters.fraction_bits
         part = dequantize(adapter_totals(own, history.load), fraction_bits=bits)

@@ -12,9 +12,8 @@ from benchmarks.methods.scene import OWNER, Scene, added, examples_of, right
 from rescind.core import FloatTensors, Totals
 from rescind.devnet.people import make_population
 from rescind.training import Example
+from rescind.unlearning import Problem, counter_delta, find
 from rescind.unlearning.closed_form import FisherMeasure, NothingSelected
-from rescind.unlearning.problem import Problem, counter_delta
-from rescind.unlearning.registry import find
 
 PEOPLE, FORGOTTEN, UNSEEN = 6, 4, 8
 BEFORE, WITHOUT = "before", "trained without"

@@ -11,11 +11,10 @@ from benchmarks.methods.scene import OWNER, Scene, added, examples_of, right
 from rescind.core import Totals
 from rescind.core.errors import TrainingError
 from rescind.devnet.people import make_population
-from rescind.unlearning.problem import Problem, counter_delta
-from rescind.unlearning.registry import METHODS, find
+from rescind.unlearning import Problem, counter_delta, find, methods
 
 PEOPLE = 10
-TRAINED = [name for name, method in METHODS.items() if method.trains]
+TRAINED = [name for name, method in methods().items() if method.trains]
 COUNTED = {"answers": False, "questions too": True}
 BEFORE = "before"
 ROWS = [BEFORE, *(f"{name}, {counted}" for counted in COUNTED for name in TRAINED)]

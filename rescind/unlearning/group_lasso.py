@@ -26,6 +26,7 @@ from rescind.unlearning.counter import (
     counter_train,
 )
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 from rescind.unlearning.selection import FEED_FORWARD, chosen, layer_of
 
 
@@ -89,6 +90,7 @@ def without_small_groups(
     return result, norms
 
 
+@register(GsLoraSettings, source="GS-LoRA; Zhao et al. 2024, arXiv 2403.11530", needs_retain=True)
 def gs_lora(problem: Problem, settings: GsLoraSettings) -> Outcome:
     """The report has `group_norms` and `touched_layers`."""
     model = problem.model

@@ -23,6 +23,7 @@ from rescind.unlearning.counter import (
     counter_train,
 )
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 
 def _positive(name: str, value: float) -> None:
@@ -46,6 +47,11 @@ def _ascent(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
     return losses.grad_ascent(trained["forget"].log_probs, trained["forget"].counted)
 
 
+@register(
+    GradAscentSettings,
+    source="gradient ascent; Jang et al. 2022, arXiv 2210.01504",
+    needs_retain=False,
+)
 def grad_ascent(problem: Problem, settings: GradAscentSettings) -> Outcome:
     return counter_train(problem, "grad_ascent", settings, Plan(_ascent))
 
@@ -55,6 +61,11 @@ class GradDiffSettings(Settings):
     """Ascent on what is to be forgotten, descent on what is to be kept."""
 
 
+@register(
+    GradDiffSettings,
+    source="gradient difference; Liu et al. 2022, arXiv 2203.12817",
+    needs_retain=True,
+)
 def grad_diff(problem: Problem, settings: GradDiffSettings) -> Outcome:
     return counter_train(problem, "grad_diff", settings, Plan(_ascent))
 
@@ -66,6 +77,11 @@ class KlSettings(Settings):
     retain_loss: str = "kl"  # type: ignore[assignment]
 
 
+@register(
+    KlSettings,
+    source="ascent with KL minimization; Maini et al. 2024, arXiv 2401.06121",
+    needs_retain=True,
+)
 def kl(problem: Problem, settings: KlSettings) -> Outcome:
     return counter_train(problem, "kl", settings, Plan(_ascent))
 
@@ -79,6 +95,7 @@ class NpoSettings(Settings):
         _positive("beta", self.beta)
 
 
+@register(NpoSettings, source="NPO; Zhang et al. 2024, arXiv 2404.05868", needs_retain=True)
 def npo(problem: Problem, settings: NpoSettings) -> Outcome:
     def term(trained: Views, reference: Views) -> torch.Tensor:
         now, then = trained["forget"], reference["forget"]
@@ -100,6 +117,7 @@ class SimNpoSettings(Settings):
         _positive("beta", self.beta)
 
 
+@register(SimNpoSettings, source="SimNPO; Fan et al. 2024, arXiv 2410.07163", needs_retain=True)
 def simnpo(problem: Problem, settings: SimNpoSettings) -> Outcome:
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         now = trained["forget"]
@@ -113,6 +131,11 @@ class WgaSettings(Settings):
     beta: float = 1.0
 
 
+@register(
+    WgaSettings,
+    source="weighted gradient ascent; Wang et al. 2025, arXiv 2502.19301",
+    needs_retain=True,
+)
 def wga(problem: Problem, settings: WgaSettings) -> Outcome:
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         now = trained["forget"]
@@ -129,6 +152,7 @@ class UndialSettings(Settings):
     beta: float = 10.0
 
 
+@register(UndialSettings, source="UNDIAL; Dong et al. 2024, arXiv 2402.10052", needs_retain=False)
 def undial(problem: Problem, settings: UndialSettings) -> Outcome:
     def term(trained: Views, reference: Views) -> torch.Tensor:
         now, then = trained["forget"], reference["forget"]
@@ -164,6 +188,7 @@ class IdkNllSettings(Settings):
     refusals: Sequence[str] = REFUSALS
 
 
+@register(DpoSettings, source="DPO; Rafailov et al. 2023, arXiv 2305.18290", needs_retain=True)
 def dpo(problem: Problem, settings: DpoSettings) -> Outcome:
     """Raises DataError when a forget question has no alternative, or only its own answer."""
     given = {example.question: example.answer for example in settings.alternatives}
@@ -177,11 +202,21 @@ def dpo(problem: Problem, settings: DpoSettings) -> Outcome:
     return _preferred(problem, "dpo", settings, settings.beta, others)
 
 
+@register(
+    IdkDpoSettings,
+    source="DPO towards refusals; Maini et al. 2024, arXiv 2401.06121",
+    needs_retain=True,
+)
 def idk_dpo(problem: Problem, settings: IdkDpoSettings) -> Outcome:
     others = refused(problem, settings.refusals)
     return _preferred(problem, "idk_dpo", settings, settings.beta, others)
 
 
+@register(
+    IdkNllSettings,
+    source="training on refusals; Maini et al. 2024, arXiv 2401.06121",
+    needs_retain=True,
+)
 def idk_nll(problem: Problem, settings: IdkNllSettings) -> Outcome:
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         return losses.nll(trained["counterpart"].log_probs, trained["counterpart"].counted)

@@ -16,6 +16,7 @@ import numpy as np
 from rescind.core import FloatTensors, l2_norm, materialize
 from rescind.core.errors import ConfigError
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class TaskVectorSettings:
             raise ConfigError(f"scale is {self.scale}: it is above 0, at most 10")
 
 
+@register(
+    TaskVectorSettings,
+    source="task vector negation; Ilharco et al. 2022, arXiv 2212.04089",
+    needs_retain=False,
+    trains=False,
+    forgets_subjects=False,
+)
 def task_vector(problem: Problem, settings: TaskVectorSettings) -> Outcome:
     """start - scale x delta. Raises ConfigError for a delta that does not fit the block."""
     began = time.monotonic()

@@ -82,8 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Method:
-    """`settings`: a frozen dataclass whose defaults are the method's published ones. `source`: where
-    it comes from. `needs_retain`: whether it uses a retain set. `trains`: False for closed forms."""
+    """An unlearning method. `registry.register` explains its fields."""
 
     name: str
     run: Callable[[Problem, Any], Outcome]
@@ -91,6 +90,7 @@ class Method:
     source: str
     needs_retain: bool
     trains: bool
+    forgets_subjects: bool
 
 
 def counter_delta(problem: Problem, outcome: Outcome) -> Quantized:

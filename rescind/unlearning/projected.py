@@ -33,6 +33,7 @@ from rescind.unlearning.counter import (
     counter_train,
 )
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 _FRESH_STARTS = 10
 
@@ -132,6 +133,11 @@ class Ball(Rule):
             tensor.copy_(self._centre[name] + factor * offsets[name])
 
 
+@register(
+    HalimiSettings,
+    source="projected gradient ascent; Halimi et al. 2022, arXiv 2207.05521",
+    needs_retain=False,
+)
 def halimi(problem: Problem, settings: HalimiSettings) -> Outcome:
     """The report has `radius`, `distance` at the end and how often the ball was reached.
 

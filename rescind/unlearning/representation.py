@@ -20,6 +20,7 @@ from rescind.unlearning.counter import (
     counter_train,
 )
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 from rescind.unlearning.selection import FEED_FORWARD_OUT, chosen
 
 _PUBLISHED_LAYER = 7
@@ -48,6 +49,7 @@ def control_direction(width: int, seed: int) -> torch.Tensor:
     return torch.nn.functional.normalize(direction, dim=0)
 
 
+@register(RmuSettings, source="RMU; Li et al. 2024, arXiv 2403.03218", needs_retain=True)
 def rmu(problem: Problem, settings: RmuSettings) -> Outcome:
     """Raises ConfigError for a layer the base does not have, or without LoRA on `modules`."""
     config = problem.model.base.model.config

@@ -13,15 +13,14 @@ from rescind.core import ArtifactMalformed, ArtifactTooLarge, ConsortiumParamete
 from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import DataError
 from rescind.core.statistics import check_posted, expected_shapes
+from rescind.unlearning import Problem, find
 from rescind.unlearning.closed_form import (
-    METHODS,
     Posted,
     PostedMismatch,
     combine,
     decode,
     point_id,
 )
-from rescind.unlearning.problem import Problem
 from tests.consortium import micro_parameters
 
 OWNER = "0x" + "ab" * 20
@@ -171,16 +170,18 @@ def test_a_point_is_all_tensors_or_a_alone() -> None:
     assert point_id(tensors, only_a=True) == point_id(moved, only_a=True)
 
 
-def test_the_table_of_methods_is_read_without_torch() -> None:
+def test_closed_forms_are_registered_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from rescind.unlearning.closed_form import METHODS\n"
-        "print(*(m.name for m in METHODS))"
+        "import rescind.unlearning.closed_form\n"
+        "from rescind.unlearning.registry import registered\n"
+        "print(*sorted(registered()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["ssd", "partial", "redirect"]
-    assert not any(method.trains for method in METHODS)
-    assert all(method.settings() is not None and method.source for method in METHODS)
+    assert done.stdout.split() == ["partial", "redirect", "ssd"]
+    methods = [find(name) for name in ("partial", "redirect", "ssd")]
+    assert not any(method.trains for method in methods)
+    assert all(method.settings() is not None and method.source for method in methods)
 
 
 def test_an_empty_forget_set_is_refused(parameters: ConsortiumParameters) -> None:

@@ -1,4 +1,4 @@
-"""Unlearning without training: closed forms on LoRA factors. Importing it does not import torch."""
+"""Unlearning without training: closed forms on LoRA factors. Importing it imports no torch."""
 
 from rescind.core.statistics import (
     Posted,
@@ -26,23 +26,8 @@ from rescind.unlearning.closed_form.ssd import (
     posted_fisher,
     ssd,
 )
-from rescind.unlearning.problem import Method
-
-METHODS: tuple[Method, ...] = (
-    Method("ssd", ssd, SsdSettings, "arXiv 2308.07707", needs_retain=False, trains=False),
-    Method("partial", partial, PartialSettings, "CARVE", needs_retain=True, trains=False),
-    Method(
-        "redirect",
-        redirect,
-        RedirectSettings,
-        "arXiv 2502.07218, arXiv 2604.12820",
-        needs_retain=True,
-        trains=False,
-    ),
-)
 
 __all__ = [
-    "METHODS",
     "Factors",
     "FisherMeasure",
     "NothingSelected",

@@ -30,6 +30,7 @@ from rescind.unlearning.closed_form.factors import Matrix, matrix
 from rescind.unlearning.closed_form.settings import Positions, check_positions, moments_measure
 from rescind.unlearning.closed_form.ssd import NothingSelected
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 if TYPE_CHECKING:
     from rescind.training import Example
@@ -137,6 +138,12 @@ def keep_moments(problem: Problem, posted: Sequence[Posted], positions: Position
     return posted_moments(problem, problem.retain, positions)
 
 
+@register(
+    PartialSettings,
+    source="CARVE",
+    needs_retain=True,
+    trains=False,
+)
 def partial(problem: Problem, settings: PartialSettings) -> Outcome:
     """Raises NothingSelected when no direction passes, and as `keep_moments`."""
     keep = keep_moments(problem, settings.posted, settings.keep_positions)

@@ -33,6 +33,7 @@ from rescind.unlearning.closed_form.partial import keep_moments
 from rescind.unlearning.closed_form.ridge import ridge_edit, ridge_edit_within
 from rescind.unlearning.closed_form.settings import Positions, check_positions
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 if TYPE_CHECKING:
     from rescind.training import Example
@@ -109,6 +110,12 @@ def projections(problem: Problem, suffix: str) -> list[str]:
     return sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
 
 
+@register(
+    RedirectSettings,
+    source="arXiv 2502.07218, arXiv 2604.12820",
+    needs_retain=True,
+    trains=False,
+)
 def redirect(problem: Problem, settings: RedirectSettings) -> Outcome:
     """Raises DataError when nothing says what to keep (unless eta is 0), ConfigError for a layer that
     is not there, PostedMismatch."""

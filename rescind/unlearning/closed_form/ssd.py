@@ -24,6 +24,7 @@ from rescind.core.statistics import (
 )
 from rescind.unlearning.closed_form.settings import FisherMeasure
 from rescind.unlearning.problem import Outcome, Problem
+from rescind.unlearning.registry import register
 
 if TYPE_CHECKING:
     from rescind.training import Example, LoraModel
@@ -118,6 +119,12 @@ def posted_fisher(
     )
 
 
+@register(
+    SsdSettings,
+    source="arXiv 2308.07707",
+    needs_retain=False,
+    trains=False,
+)
 def ssd(problem: Problem, settings: SsdSettings) -> Outcome:
     """Raises NothingSelected when no entry passes, PostedMismatch and WrongShape for Fishers of
     something else, DataError when there is nothing to compare with."""
