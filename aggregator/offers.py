@@ -34,8 +34,13 @@ from rescind.wire import (
     offer_typed_data,
     recover_signer,
 )
-from rescind.withdrawals.amended import amended_model, start_of
-from rescind.withdrawals.evidence import EvidenceUnreadable, lacking_figures, read_report
+from rescind.withdrawals import (
+    EvidenceUnreadable,
+    amended_model,
+    missing_figures,
+    read_report,
+    replay_start,
+)
 
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 
@@ -154,7 +159,7 @@ class Offers:
             raise WrongPhase(f"there is no round {round_id}")
         amended = amended_model(self._consortium, it, self._consortium.latest_model_id())
         parent = self._consortium.content(self._consortium.round(round_id).parent_model)
-        terms = start_of(amended, parent, round_id)
+        terms = replay_start(amended, parent, round_id)
         if terms is None:
             raise NotPublished(
                 f"replay {withdrawal_id}: deltas before round {round_id} are lacking"
@@ -183,9 +188,9 @@ class Offers:
         except EvidenceUnreadable as error:
             raise DeltaRefused(str(error)) from error
         withdrawal = self._consortium.withdrawals()[it.withdrawal_id - 1]
-        lacking = lacking_figures(withdrawal.method.value, report)
-        if lacking:
-            raise DeltaRefused(f"the report does not say {', '.join(lacking)}")
+        missing = missing_figures(withdrawal.method.value, report)
+        if missing:
+            raise DeltaRefused(f"the report does not say {', '.join(missing)}")
         if withdrawal.method is ModelKind.REPLAY and self._consortium.layout() == "shared":
             given = f"start/{it.withdrawal_id:06d}/{it.round_id:06d}/{report['start']}"
             if report["start"] != NO_ADAPTER and not self._journal.get(given, False):

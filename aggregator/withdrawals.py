@@ -34,13 +34,15 @@ from rescind.core import (
 )
 from rescind.core.errors import RescindError
 from rescind.daemon import Journal
-from rescind.withdrawals.amended import Amended, amended_model, concerned_models
-from rescind.withdrawals.attestation import Attestation
-from rescind.withdrawals.evidence import (
+from rescind.withdrawals import (
+    AmendedModel,
+    Attestation,
     EvidenceDocument,
     OfferedPart,
     SourcePart,
     TermPart,
+    amended_model,
+    concerned_models,
 )
 
 ATTESTED = (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING)
@@ -164,7 +166,7 @@ class Withdrawals:
         if not concerned:
             return "waiting"
         amended = amended_model(self._consortium, it, concerned[0])
-        complete = not amended.lacking and all(self._offers.deposit(o) for o in amended.offered)
+        complete = not amended.missing and all(self._offers.deposit(o) for o in amended.offered)
         if not complete or (it.method in ATTESTED and not may_begin):
             return "waiting"
         if it.method not in ATTESTED:
@@ -178,7 +180,7 @@ class Withdrawals:
         quorum = self._consortium.auditor_quorum()
         return "ready" if len(self._signatures(document)) >= quorum else "unattested"
 
-    def _document(self, it: Withdrawal, source: int, amended: Amended) -> EvidenceDocument:
+    def _document(self, it: Withdrawal, source: int, amended: AmendedModel) -> EvidenceDocument:
         model = self._consortium.model(source)
         adapter = self._sum(amended.terms)
         change = add_totals(
@@ -276,6 +278,6 @@ def _evidence_key(withdrawal_id: int, source: int) -> str:
     return f"evidence/{withdrawal_id:06d}/{source:06d}"
 
 
-def _terms_hash(amended: Amended) -> str:
+def _terms_hash(amended: AmendedModel) -> str:
     text = "\n".join(f"{t.round_id} {t.artifact_id} {t.weight}" for t in amended.terms)
     return hashlib.sha256(text.encode()).hexdigest()

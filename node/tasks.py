@@ -13,7 +13,7 @@ from rescind.contracts import (
 )
 from rescind.node.session import Session
 from rescind.node.state import Task
-from rescind.withdrawals.amended import Amended, amended_model, start_of
+from rescind.withdrawals import AmendedModel, amended_model, replay_start
 
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 
@@ -106,9 +106,9 @@ def _replays(session: Session, known: Sequence[Withdrawal]) -> Iterator[Task]:
         return
 
 
-def can_start(session: Session, amended: Amended, round_id: int) -> bool:
+def can_start(session: Session, amended: AmendedModel, round_id: int) -> bool:
     parent = session.consortium.round(round_id).parent_model
-    return start_of(amended, session.consortium.content(parent), round_id) is not None
+    return replay_start(amended, session.consortium.content(parent), round_id) is not None
 
 
 def _delta_task(

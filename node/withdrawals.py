@@ -58,7 +58,7 @@ from rescind.wire import (
     sign_typed,
     split,
 )
-from rescind.withdrawals.amended import Amended, amended_model, start_of
+from rescind.withdrawals import AmendedModel, amended_model, replay_start
 
 if TYPE_CHECKING:
     from rescind.unlearning.problem import Outcome, Problem
@@ -221,11 +221,13 @@ def ready(session: Session, withdrawal_id: int) -> None:
     session.consortium.ready(withdrawal_id)
 
 
-def _start(session: Session, it: Withdrawal, amended: Amended, round_id: int) -> tuple[str, Start]:
+def _start(
+    session: Session, it: Withdrawal, amended: AmendedModel, round_id: int
+) -> tuple[str, Start]:
     """What a round is trained from again, and its name on record: the id of the plain sum."""
     consortium, plain = session.consortium, not needs_rounds(session.parameters)
     parent = consortium.round(round_id).parent_model
-    terms = start_of(amended, consortium.content(parent), round_id)
+    terms = replay_start(amended, consortium.content(parent), round_id)
     if session.parameters.layout == "blocks":
         totals = own_sum(session, terms or [])
         named = artifact_id(encode(totals)) if totals else NO_ADAPTER

@@ -25,7 +25,7 @@ NEEDS = {
         "cli/test_membership.py",
         "cli/test_withdraw.py",
         "contracts",
-        "withdrawals/test_amended.py",
+        "withdrawals/test_amendments.py",
     ),
     "trains": (
         "cli/test_evaluate.py",

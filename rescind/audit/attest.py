@@ -25,17 +25,15 @@ from rescind.core import (
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
 from rescind.wire import offer_typed_data, recover_signer
-from rescind.withdrawals.amended import (
-    Amended,
-    amended_model,
-    concerned_models,
-    start_of,
-)
-from rescind.withdrawals.attestation import Attestation
-from rescind.withdrawals.evidence import (
+from rescind.withdrawals import (
+    AmendedModel,
+    Attestation,
     EvidenceDocument,
     OfferedPart,
-    lacking_figures,
+    amended_model,
+    concerned_models,
+    missing_figures,
+    replay_start,
 )
 
 
@@ -143,8 +141,8 @@ class _Examiner:
             for t in amended.terms
         ]
         _same("what the new model is made of", claimed, found)
-        if amended.lacking:
-            who = {t.organization for t in amended.lacking}
+        if amended.missing:
+            who = {t.organization for t in amended.missing}
             raise NotAttested(f"deltas of {', '.join(sorted(who))} were not made again")
         return Finding("terms", True, f"{len(found)} deltas, as the chain has them")
 
@@ -162,7 +160,7 @@ class _Examiner:
 
     def figures(self) -> Finding:
         for it in self._it.offered:
-            lacking = lacking_figures(self._it.method, it.report)
+            lacking = missing_figures(self._it.method, it.report)
             if lacking:
                 raise NotAttested(
                     f"the report of {it.organization} for round {it.round_id} does not say "
@@ -180,7 +178,7 @@ class _Examiner:
         amended, checked = self._amended(), 0
         for it in self._it.offered:
             parent = self._consortium.round(it.round_id).parent_model
-            terms = start_of(amended, self._consortium.content(parent), it.round_id) or []
+            terms = replay_start(amended, self._consortium.content(parent), it.round_id) or []
             if self._it.coupling == "isolated":
                 terms = [t for t in terms if t.organization == it.organization]
             found = self._sum(terms)
@@ -217,7 +215,7 @@ class _Examiner:
             raise NotAttested(f"there is no withdrawal {self._it.withdrawal_id} on chain")
         return known[self._it.withdrawal_id]
 
-    def _amended(self) -> Amended:
+    def _amended(self) -> AmendedModel:
         return amended_model(self._consortium, self._withdrawal(), self._it.source.model_id)
 
     def _signer(self, it: OfferedPart) -> str:

@@ -8,7 +8,7 @@ from rescind.audit.artifact_cache import ArtifactCache
 from rescind.audit.certificate import Certificate
 from rescind.contracts import Event
 from rescind.core.errors import VerificationError
-from rescind.withdrawals.evidence import EvidenceDocument
+from rescind.withdrawals import EvidenceDocument
 
 
 def check_evidence(it: Certificate, held: ArtifactCache) -> str:

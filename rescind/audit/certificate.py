@@ -19,7 +19,7 @@ from rescind.contracts import Address, Deployment
 from rescind.core import Term
 from rescind.core.errors import VerificationError
 from rescind.wire import domain, recover_signer
-from rescind.withdrawals.evidence import Part, Sha256, TermPart
+from rescind.withdrawals import Part, Sha256, TermPart
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
 

@@ -27,7 +27,7 @@ from rescind.contracts import (
 )
 from rescind.core.errors import VerificationError
 from rescind.wire import sign_typed
-from rescind.withdrawals.evidence import TermPart
+from rescind.withdrawals import TermPart
 
 
 def build_certificate(

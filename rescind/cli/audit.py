@@ -270,7 +270,7 @@ def audit_attest(
     """As an auditor: check the evidence of a replay or a counter-training, and sign it."""
     from rescind.audit.attest import attest
     from rescind.devnet.layout import RunFolder
-    from rescind.withdrawals.evidence import EvidenceDocument
+    from rescind.withdrawals import EvidenceDocument
 
     with reported_errors():
         record = open_record(run, rpc, contracts)

@@ -1,4 +1,4 @@
-"""An auditor's signature under a piece of evidence, as a small file."""
+"""An auditor's signature of a piece of evidence, as a small JSON file."""
 
 from __future__ import annotations
 
@@ -25,11 +25,21 @@ from rescind.withdrawals.evidence import (
     EvidenceUnreadable,
     Part,
     Sha256,
+    first_problem,
 )
 
 
 class Attestation(Part):
-    """What Withdrawals.carryOut takes a quorum of. `method`: number of ILineage.Kind."""
+    """One auditor's attestation; Withdrawals.carryOut takes a quorum of them.
+
+    Attributes:
+        method: The number of the method in ILineage.Kind.
+        source: The model that is replaced.
+        adapter_id: Id of the new model's adapter.
+        digest_root: Merkle root of the new adapter's linear digest.
+        evidence: SHA-256 of the evidence.
+        signature: EIP-712, 65 bytes in hexadecimal; empty in a draft.
+    """
 
     format: Literal["rescind.attestation/1"] = "rescind.attestation/1"
     chain_id: int
@@ -44,41 +54,45 @@ class Attestation(Part):
     signature: str = Field(default="", pattern=r"^(0x[0-9a-f]{130})?$")
 
     @classmethod
-    def draft(cls, it: EvidenceDocument, auditor: str) -> Self:
-        """What is to be signed."""
+    def draft(cls, evidence: EvidenceDocument, auditor: str) -> Self:
+        """Return the attestation without a signature."""
         return cls(
-            chain_id=it.chain_id,
-            withdrawals=it.withdrawals,
-            withdrawal_id=it.withdrawal_id,
-            method=ModelKind(it.method).number,
-            source=it.source.model_id,
-            adapter_id=it.adapter_id,
-            digest_root=it.digest_root,
-            evidence=it.sha256,
+            chain_id=evidence.chain_id,
+            withdrawals=evidence.withdrawals,
+            withdrawal_id=evidence.withdrawal_id,
+            method=ModelKind(evidence.method).number,
+            source=evidence.source.model_id,
+            adapter_id=evidence.adapter_id,
+            digest_root=evidence.digest_root,
+            evidence=evidence.sha256,
             auditor=auditor,
         )
 
     @classmethod
-    def sign(cls, it: EvidenceDocument, auditor: Account) -> Self:
-        draft = cls.draft(it, auditor.address)
+    def sign(cls, evidence: EvidenceDocument, auditor: Account) -> Self:
+        """Return the attestation, signed by an auditor."""
+        draft = cls.draft(evidence, auditor.address)
         signature = sign_typed(draft.document(), auditor.key)
         return draft.model_copy(update={"signature": "0x" + signature.hex()})
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises EvidenceUnreadable."""
+        """Return the attestation in a file.
+
+        Raises:
+            EvidenceUnreadable: The file cannot be read, or does not hold an attestation.
+        """
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise EvidenceUnreadable(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "file"
             raise EvidenceUnreadable(
-                f"{path} is no attestation: {where}: {first['msg']}"
+                f"{path} is not a valid attestation: {first_problem(error)}"
             ) from error
 
     def document(self) -> dict[str, Any]:
+        """Return the EIP-712 document that the auditor signs."""
         return attestation_typed_data(
             chain_id=self.chain_id,
             withdrawals_address=self.withdrawals,
@@ -90,13 +104,23 @@ class Attestation(Part):
             evidence=self.evidence,
         )
 
-    def check(self, it: EvidenceDocument, consortium: Consortium) -> bytes:
-        """Its signature, 65 bytes. Raises BadSignature unless an auditor on chain signed this evidence."""
-        expected = Attestation.draft(it, self.auditor)
+    def check(self, evidence: EvidenceDocument, consortium: Consortium) -> bytes:
+        """Check the attestation against its evidence and the chain.
+
+        Returns:
+            The signature, 65 bytes.
+
+        Raises:
+            BadSignature: It is for other evidence, or not signed by an auditor on chain.
+        """
+        expected = Attestation.draft(evidence, self.auditor)
         for name in type(self).model_fields:
-            mine, wanted = getattr(self, name), getattr(expected, name)
-            if name != "signature" and mine != wanted:
-                raise BadSignature(f"the attestation's {name} is {mine}, of the evidence {wanted}")
+            value, wanted = getattr(self, name), getattr(expected, name)
+            if name != "signature" and value != wanted:
+                raise BadSignature(
+                    f"the attestation of {self.auditor} has {name} {value}, but the evidence has "
+                    f"{wanted}: it was signed for other evidence"
+                )
         signature = bytes.fromhex(self.signature.removeprefix("0x"))
         signer = recover_signer(self.document(), signature)
         if signer != self.auditor:
@@ -106,5 +130,6 @@ class Attestation(Part):
         return signature
 
     def save(self, path: Path) -> None:
+        """Write the attestation to a file."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2)
         path.write_text(f"{text}\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""What the aggregator says of a replay or a counter-training, for auditors to attest.
+"""The aggregator's evidence of a replay or a counter-training, for auditors to attest.
 
 Canonical JSON; the SHA-256 of its bytes goes on chain with the auditors' signatures.
 """
@@ -26,19 +26,23 @@ FIGURES: Mapping[str, frozenset[str]] = {
     "replay": frozenset({"start", "seed", "steps", "examples", "first_loss", "last_loss"}),
     "counter-training": frozenset({"start", "seed", "method", "verdict"}),
 }
-"""What an organization's report of one delta must say, by the withdrawal's method."""
+"""Fields that an organization's report of one delta must have, by the withdrawal's method."""
 
 
 class EvidenceUnreadable(VerificationError):
+    """Evidence, an attestation or a report cannot be read, or is malformed."""
+
     code = "evidence-unreadable"
 
 
 class Part(BaseModel):
+    """A frozen section of an evidence document or a certificate; unknown fields are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SourcePart(Part):
-    """The model whose place is taken."""
+    """The model that is replaced."""
 
     model_id: int
     adapter_id: Sha256
@@ -46,7 +50,15 @@ class SourcePart(Part):
 
 
 class TermPart(Part):
-    """One delta in a model. `digest_root`: Merkle root of its linear digest. Round 0: a counter-delta."""
+    """One delta in a model.
+
+    Attributes:
+        round_id: The round that it was contributed to; 0 for a counter-delta.
+        organization: Address of its organization.
+        artifact_id: Id of its artifact.
+        digest_root: Merkle root of its linear digest.
+        weight: Its weight in basis points.
+    """
 
     round_id: int
     organization: Address
@@ -56,6 +68,7 @@ class TermPart(Part):
 
     @classmethod
     def of(cls, term: Term) -> Self:
+        """Return the part that describes a term."""
         return cls(
             round_id=term.round_id,
             organization=term.organization,
@@ -65,15 +78,25 @@ class TermPart(Part):
         )
 
     def term(self) -> Term:
+        """Return the term that this part describes."""
         return Term(
             self.round_id, self.organization, self.artifact_id, self.weight, self.digest_root
         )
 
 
 class OfferedPart(Part):
-    """One delta that was registered for the withdrawal. `size` in bytes; `report`: what its
-    organization says of the training; `signature`: EIP-712 over both; `norm`: L2, in parameter units,
-    measured by the aggregator."""
+    """One delta that was registered for the withdrawal.
+
+    Attributes:
+        round_id: The round whose delta it replaces; 0 for a counter-delta.
+        organization: Address of its organization.
+        artifact_id: Id of its artifact.
+        digest_root: Merkle root of its linear digest.
+        size: Length of the artifact in bytes.
+        report: The organization's statements about the training.
+        signature: The organization's EIP-712 signature of artifact and report.
+        norm: L2 norm in parameter units, measured by the aggregator.
+    """
 
     round_id: int
     organization: Address
@@ -86,7 +109,17 @@ class OfferedPart(Part):
 
 
 class EvidenceDocument(Part):
-    """`change_norm`: L2 of the new adapter less the old one, in parameter units."""
+    """Evidence of one replaced model, as the aggregator publishes it.
+
+    Attributes:
+        subject: A salted commitment to one data subject; empty for the whole organization.
+        source: The model that is replaced.
+        adapter_id: Id of the new model's adapter.
+        digest_root: Merkle root of the new adapter's linear digest.
+        terms: The content of the new model.
+        offered: The deltas that were registered for the withdrawal.
+        change_norm: L2 norm of the new adapter less the old one, in parameter units.
+    """
 
     format: Literal["rescind.evidence/1"] = "rescind.evidence/1"
     chain_id: int
@@ -104,27 +137,44 @@ class EvidenceDocument(Part):
     change_norm: float
 
     def canonical_bytes(self) -> bytes:
+        """Return the document as canonical JSON."""
         return canonical_json(self.model_dump(mode="json"))
 
     @property
     def sha256(self) -> str:
+        """The SHA-256 of the canonical bytes, which goes on chain."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
 
     @classmethod
     def parse(cls, data: bytes, name: str = "evidence") -> Self:
-        """Raises EvidenceUnreadable for anything but the canonical bytes of a document."""
+        """Return the document with these canonical bytes.
+
+        Args:
+            data: The bytes.
+            name: The name of their file, for error messages.
+
+        Raises:
+            EvidenceUnreadable: The bytes are not canonical, or do not hold a document.
+        """
         try:
-            found = cls.model_validate_json(data)
+            document = cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "file"
-            raise EvidenceUnreadable(f"{name} is no evidence: {where}: {first['msg']}") from error
-        if found.canonical_bytes() != data:
-            raise EvidenceUnreadable(f"{name} is not in canonical form: its bytes were changed")
-        return found
+            raise EvidenceUnreadable(
+                f"{name} is not valid evidence: {first_problem(error)}"
+            ) from error
+        if document.canonical_bytes() != data:
+            raise EvidenceUnreadable(
+                f"{name} is not in canonical form: its bytes were changed. Fetch the evidence again."
+            )
+        return document
 
     @classmethod
     def read(cls, path: Path) -> Self:
+        """Return the document in a file.
+
+        Raises:
+            EvidenceUnreadable: The file cannot be read, or does not hold a canonical document.
+        """
         try:
             return cls.parse(path.read_bytes(), str(path))
         except OSError as error:
@@ -132,21 +182,34 @@ class EvidenceDocument(Part):
 
 
 def read_report(data: bytes) -> dict[str, Any]:
-    """Raises EvidenceUnreadable unless it is a canonical JSON object of 64 KiB at most."""
+    """Return an organization's report of one delta.
+
+    Raises:
+        EvidenceUnreadable: It is longer than 64 KiB, or not a canonical JSON object.
+    """
     if len(data) > MOST_REPORT_BYTES:
         raise EvidenceUnreadable(
-            f"a report of {len(data)} bytes, at most {MOST_REPORT_BYTES} are accepted"
+            f"the report has {len(data)} bytes. At most {MOST_REPORT_BYTES} are accepted."
         )
     try:
-        found = json.loads(data)
-        canonical = canonical_json(found)
+        report = json.loads(data)
+        canonical = canonical_json(report)
     except (ValueError, RecursionError) as error:
         raise EvidenceUnreadable(f"the report is not JSON: {error}") from error
-    if not isinstance(found, dict) or canonical != data:
-        raise EvidenceUnreadable("the report is not a canonical JSON object")
-    return found
+    if not isinstance(report, dict) or canonical != data:
+        raise EvidenceUnreadable(
+            "the report is not a canonical JSON object (sorted keys, no spaces)"
+        )
+    return report
 
 
-def lacking_figures(method: str, report: Mapping[str, Any]) -> list[str]:
-    """What the report of one delta must say and does not."""
+def missing_figures(method: str, report: Mapping[str, Any]) -> list[str]:
+    """Return the fields that a report of this method must have and does not, sorted."""
     return sorted(FIGURES.get(method, frozenset()) - set(report))
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the place and the message of the first problem that pydantic found."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"{where}: {first['msg']}"

@@ -129,7 +129,10 @@ def test_what_is_no_evidence_is_not_attested(files: Files, tmp_path: Path) -> No
     save_key(files.folder, "auditor", files.consortium.auditors[0])
     (tmp_path / "evidence.json").write_text("{}")
     key = key_options(files.folder, "auditor")
-    for path, what in (("evidence.json", "is no evidence"), ("absent.json", "cannot be read")):
+    for path, what in (
+        ("evidence.json", "is not valid evidence"),
+        ("absent.json", "cannot be read"),
+    ):
         done = rescind("audit", "attest", tmp_path / path, *key, *files.chain)
         assert done.exit_code == 19
         assert what in done.output

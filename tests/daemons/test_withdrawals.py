@@ -11,8 +11,7 @@ from rescind.devnet.data import generated
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.setup import load_account
 from rescind.ledger import Ledger, load_key
-from rescind.withdrawals.attestation import Attestation
-from rescind.withdrawals.evidence import EvidenceDocument
+from rescind.withdrawals import Attestation, EvidenceDocument
 from tests.daemons.consortium import (
     consortium,
     finals,

@@ -6,9 +6,14 @@ from eth_account import Account as EthAccount
 
 from rescind.contracts import Account, DeltaId, ModelKind
 from rescind.core import adapter_totals
-from rescind.withdrawals.amended import amended_model, concerned_models, start_of
-from rescind.withdrawals.attestation import Attestation
-from rescind.withdrawals.evidence import EvidenceDocument, SourcePart
+from rescind.withdrawals import (
+    Attestation,
+    EvidenceDocument,
+    SourcePart,
+    amended_model,
+    concerned_models,
+    replay_start,
+)
 from tests.consortium import (
     TestConsortium,
     make_consortium,
@@ -26,7 +31,7 @@ def finish(it: TestConsortium, number: int) -> int:
     count = 0
     while concerned := concerned_models(boss, withdrawal):
         foretold = amended_model(boss, withdrawal, concerned[0])
-        assert not foretold.lacking
+        assert not foretold.missing
         adapter = it.register(adapter_totals(foretold.terms, it.load))
         signed: list[bytes] = []
         if withdrawal.method in (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING):
@@ -75,15 +80,15 @@ def test_every_kind_comes_out_as_foretold(federated: bool) -> None:
         replay = boss.withdrawals()[3]
         head = boss.latest_model_id()
         before = amended_model(boss, replay, head)
-        lacking = {(t.round_id, t.organization) for t in before.lacking}
+        lacking = {(t.round_id, t.organization) for t in before.missing}
         everyone = {(n, who.address) for n in (2, 3) for who in (first, second, last)}
         assert lacking == (everyone if federated else set())
         parent = boss.content(boss.round(2).parent_model)
-        start = start_of(before, parent, 2)
+        start = replay_start(before, parent, 2)
         assert start is not None
         assert {t.round_id for t in start} == {1}
         assert third.address not in {t.organization for t in start}
-        assert (start_of(before, parent, 3) is None) == federated
+        assert (replay_start(before, parent, 3) is None) == federated
         if federated:
             for who in (first, second, last):
                 offer(it, who, 4, 2, 3)
@@ -94,7 +99,7 @@ def test_every_kind_comes_out_as_foretold(federated: bool) -> None:
         it.of(second).ready(5)
         again = amended_model(boss, boss.withdrawals()[4], boss.latest_model_id())
         wanted = {first, second, last} if federated else {second}
-        assert {t.organization for t in again.lacking} == {who.address for who in wanted}
+        assert {t.organization for t in again.missing} == {who.address for who in wanted}
         for who in wanted:
             offer(it, who, 5, 3)
         assert finish(it, 5) == 1
