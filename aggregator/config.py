@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rescind.daemon import ChainSettings, IdentitySettings, Section
+from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
 
 
 class AggregatorSection(Section):
@@ -25,12 +25,6 @@ class AggregatorSection(Section):
     minimum_members: Annotated[int, Field(ge=1)] = 1
     post_bond: bool = True
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
-
-
-class ModelSection(Section):
-    path: str
-    device: str = "auto"
-    threads: Annotated[int, Field(ge=1)] = 1
 
 
 class EvaluationSection(Section):

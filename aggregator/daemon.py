@@ -29,14 +29,10 @@ from rescind.aggregator.withdrawals import Withdrawals
 from rescind.contracts import (
     Account,
     AnswerState,
-    Chain,
-    ChainUnavailable,
     Claim,
     Consortium,
-    ContractRefused,
     Contribution,
     DeltaId,
-    Deployment,
     MemberStatus,
     Rejection,
     RejectReason,
@@ -51,12 +47,10 @@ from rescind.core import (
     encode,
     weights,
 )
-from rescind.core.errors import ConfigError, RescindError
+from rescind.core.errors import ConfigError
 from rescind.core.round_sums import served_of
-from rescind.daemon import Journal
+from rescind.daemon import DaemonLoop, Journal, load_account, open_consortium
 from rescind.wire import fingerprint, serve
-
-_PATIENT = 5
 
 
 def run(config: AggregatorConfig, stop: threading.Event) -> None:
@@ -67,12 +61,12 @@ def run(config: AggregatorConfig, stop: threading.Event) -> None:
 
 @contextmanager
 def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
-    account = load_account(config)
+    account = load_account(config.identity)
     try:
         document = config.aggregator.parameters.read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
-    consortium = open_consortium(config, account)
+    consortium = open_consortium(config.chain, account)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
     check_members(parameters, config.aggregator.minimum_members)
@@ -98,8 +92,11 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
         server.stop(grace=2).wait()
 
 
-class Aggregator:
+class Aggregator(DaemonLoop[Plan]):
     """`steps` are what it can do; each may be repeated after a crash without harm."""
+
+    kind = "aggregator"
+    wait = Step.WAIT
 
     def __init__(
         self,
@@ -112,57 +109,27 @@ class Aggregator:
         intake: Intake,
         withdrawals: Withdrawals,
     ) -> None:
+        super().__init__("aggregator", consortium.aggregator(), config.aggregator.poll_seconds)
         self.config, self.consortium, self.parameters = config, consortium, parameters
         self.journal, self.store = journal, store
         self.digests, self.intake, self.withdrawals = digests, intake, withdrawals
         self._scorer: Scorer | None = None
-        self._log = structlog.get_logger().bind(organization="aggregator")
-        self.steps: Mapping[Step, Callable[[Plan], None]] = {
-            Step.OPEN: lambda _: _ignore(consortium.open_round()),
-            Step.CLOSE_COMMITS: lambda it: _ignore(consortium.close_commits(it.round_id)),
-            Step.CLOSE_REVEALS: lambda it: _ignore(consortium.close_reveals(it.round_id)),
-            Step.ABANDON: lambda it: _ignore(consortium.abandon(it.round_id)),
+        self.steps: Mapping[Step, Callable[[Plan], object]] = {
+            Step.OPEN: lambda _: consortium.open_round(),
+            Step.CLOSE_COMMITS: lambda it: consortium.close_commits(it.round_id),
+            Step.CLOSE_REVEALS: lambda it: consortium.close_reveals(it.round_id),
+            Step.ABANDON: lambda it: consortium.abandon(it.round_id),
             Step.AGGREGATE: lambda it: self.aggregate(it.round_id),
             Step.POST_BOND: lambda _: self.post_bond(),
             Step.PROVE: lambda _: self.prove(),
-            Step.SETTLE: lambda _: _ignore(consortium.settle()),
+            Step.SETTLE: lambda _: consortium.settle(),
             Step.WRITE_EVIDENCE: lambda it: withdrawals.write_evidence(it.withdrawal_id),
             Step.CARRY_OUT: lambda it: withdrawals.carry_out(it.withdrawal_id),
             Step.CLOSE_WITHDRAWAL: lambda it: withdrawals.close(it.withdrawal_id),
         }
 
-    def run(self, stop: threading.Event) -> None:
-        poll, complaint = self.config.aggregator.poll_seconds, ""
-        self._log.info("aggregator started", address=self.consortium.aggregator())
-        while not stop.is_set():
-            try:
-                if self.tick():
-                    stop.wait(poll)
-                complaint = ""
-            except (RescindError, OSError) as error:
-                code = error.code if isinstance(error, RescindError) else "system"
-                text = f"{code}: {error}"
-                if text != complaint:
-                    self._log.error("step failed, will try again", code=code, reason=str(error))
-                complaint = text
-                quick = isinstance(error, (ChainUnavailable, ContractRefused))
-                stop.wait(poll if quick else _PATIENT * poll)
-        self._log.info("aggregator stopped")
-
-    def tick(self) -> bool:
-        """One step; True when there was nothing to do."""
-        chosen = plan(self.look())
-        if chosen.step is Step.WAIT:
-            return True
-        log = self._log.bind(
-            step=chosen.step.value,
-            round=chosen.round_id or None,
-            withdrawal=chosen.withdrawal_id or None,
-        )
-        log.info("step begins")
-        self.steps[chosen.step](chosen)
-        log.info("step done")
-        return False
+    def next_plan(self) -> Plan:
+        return plan(self.look())
 
     def look(self) -> View:
         consortium, section = self.consortium, self.config.aggregator
@@ -302,24 +269,16 @@ def claim_state(claim: Claim | None, now: int) -> ClaimState:
 
 def post_bond(config: AggregatorConfig) -> dict[str, object]:
     """Pay what the aggregator's bond lacks, after it was slashed say. Raises ContractRefused."""
-    account = load_account(config)
-    consortium = open_consortium(config, account)
+    account = load_account(config.identity)
+    consortium = open_consortium(config.chain, account)
     lacking = consortium.required_aggregator_bond() - consortium.aggregator_bond()
     transaction = consortium.post_aggregator_bond(lacking).tx_hash if lacking > 0 else None
     return {"paid_wei": max(0, lacking), "transaction": transaction}
 
 
-def open_consortium(config: AggregatorConfig, account: Account | None = None) -> Consortium:
-    settings = config.chain
-    chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
-    consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
-    consortium.check()
-    return consortium
-
-
 def status(config: AggregatorConfig) -> dict[str, object]:
     """What the chain and the aggregator's own records say, without a running daemon."""
-    consortium = open_consortium(config)
+    consortium = open_consortium(config.chain)
     journal = Journal(config.aggregator.state_dir / "aggregator.db")
     round_id = consortium.current_round_id()
     return {
@@ -336,15 +295,6 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "evidence": list(journal.all("evidence/").values()),
         "incidents": list(journal.all("incident/").values()),
     }
-
-
-def load_account(config: AggregatorConfig) -> Account:
-    path = config.identity.password_file
-    try:
-        password = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"password file {path} cannot be read: {error.strerror}") from error
-    return Account.load(config.identity.keystore, password)
 
 
 def _check_identity(
@@ -369,7 +319,3 @@ def _check_identity(
             f"{config.aggregator.parameters} has id {parameters.id}, the chain has "
             f"{consortium.parameters_id()}: use the document that was agreed on"
         )
-
-
-def _ignore(_: object) -> None:
-    return None

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.aggregator.config import AggregatorConfig, EvaluationSection, ModelSection
+from rescind.aggregator.config import AggregatorConfig, EvaluationSection
 from rescind.aggregator.shapley import (
     EXACT_UP_TO,
     Remembered,
@@ -40,6 +40,7 @@ from rescind.core import (
     weighted_sum,
     weights,
 )
+from rescind.daemon import ModelSection
 
 Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]

@@ -21,6 +21,7 @@ from rescind.contracts import (
     deploy,
 )
 from rescind.core import ConsortiumParameters
+from rescind.daemon import open_keystore
 from rescind.devnet.chain import CHAIN_ID, start_chain, url_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.ledger import Ledger, create_key
@@ -85,8 +86,7 @@ def make_ledger(folder: Path) -> None:
 
 
 def load_account(folder: Path) -> Account:
-    password = (folder / "password").read_text(encoding="utf-8").strip()
-    return Account.load(folder / "keystore.json", password)
+    return open_keystore(folder / "keystore.json", folder / "password")
 
 
 def identity_section() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rescind.daemon import ChainSettings, IdentitySettings, Section
+from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
 
 
 class NodeSection(Section):
@@ -22,13 +22,14 @@ class AggregatorLink(Section):
     address: str
 
 
-class ModelSection(Section):
-    """`path`: a folder, or a hub id. `threads`: of torch, on a CPU. `dtype`: of the frozen weights."""
+class NodeModelSection(ModelSection):
+    """The [model] section of a node.
 
-    path: str
-    device: str = "auto"
+    Attributes:
+        dtype: Type of the frozen base weights.
+    """
+
     dtype: Literal["float32", "bfloat16"] = "float32"
-    threads: Annotated[int, Field(ge=1)] = 1
 
 
 class EngineSection(Section):
@@ -137,7 +138,7 @@ class NodeConfig(Section):
     chain: ChainSettings
     identity: IdentitySettings
     aggregator: AggregatorLink
-    model: ModelSection
+    model: NodeModelSection
     engine: EngineSection = EngineSection()
     ledger: LedgerSection
     agent: AgentSection = AgentSection()

@@ -16,7 +16,7 @@ from rescind.contracts import (
     RoundState,
 )
 from rescind.core.errors import RescindError
-from rescind.daemon import Journal
+from rescind.daemon import DaemonLoop, Journal, load_account, open_consortium
 from rescind.node import (
     settle,
     tasks,
@@ -29,8 +29,6 @@ from rescind.node.disclosing import served
 from rescind.node.session import (
     NotCarriedOut,
     Session,
-    load_account,
-    open_consortium,
     open_session,
 )
 from rescind.node.state import (
@@ -41,27 +39,30 @@ from rescind.node.state import (
 )
 from rescind.wire import AggregatorUnavailable
 
-_PATIENT = 5
-"""Polls to wait after a step failed."""
-
 
 def run(config: NodeConfig, stop: threading.Event) -> None:
     """Until `stop` is set. Raises RescindError for what is wrong at the start."""
     with open_session(config, stop) as session, served(session) as port:
         if port is not None:
             structlog.get_logger().info("ledger served", port=port)
-        Node(session).run()
+        Node(session).run(stop)
 
 
-class Node:
-    """`steps` are what the node can do; each may be repeated after a crash without harm."""
+class Node(DaemonLoop[Plan]):
+    """An organization's daemon. Each of its steps may be repeated after a crash without harm."""
+
+    kind = "node"
+    wait = Step.WAIT
+    transient = (ChainUnavailable, AggregatorUnavailable, ContractRefused)
+    fatal = (NotCarriedOut,)
 
     def __init__(self, session: Session) -> None:
+        section = session.config.node
+        super().__init__(section.name, session.me, section.poll_seconds)
         self.session = session
         self._anchored = time.monotonic()
-        self._log = structlog.get_logger().bind(organization=session.config.node.name)
-        self.steps: Mapping[Step, Callable[[Plan], None]] = {
-            Step.JOIN: lambda _: _ignore(session.consortium.join()),
+        self.steps: Mapping[Step, Callable[[Plan], object]] = {
+            Step.JOIN: lambda _: session.consortium.join(),
             Step.ADOPT: lambda it: settle.adopt(session, it.model_id),
             Step.DECIDE: lambda it: updates.decide(session, it.round_id),
             Step.SIT_OUT: lambda it: updates.sit_out(session, it.round_id),
@@ -83,48 +84,11 @@ class Node:
             Step.ENFORCE_ROUND: lambda it: watch.enforce_round(session, it.round_id),
         }
 
-    def run(self) -> None:
-        stop = self.session.stop
-        poll = self.session.config.node.poll_seconds
-        complaint = ""
-        self._log.info("node started", address=self.session.me)
-        while not stop.is_set():
-            try:
-                waited = self.tick()
-                complaint = ""
-            except NotCarriedOut:
-                raise
-            except (ChainUnavailable, AggregatorUnavailable) as error:
-                complaint = self._complain(complaint, error)
-                stop.wait(poll)
-                continue
-            except (RescindError, OSError) as error:
-                complaint = self._complain(complaint, error)
-                stop.wait(poll if isinstance(error, ContractRefused) else _PATIENT * poll)
-                continue
-            if waited:
-                self._anchor_when_due()
-                stop.wait(poll)
-        self._log.info("node stopped")
+    def next_plan(self) -> Plan:
+        return plan(look(self.session))
 
-    def tick(self) -> bool:
-        """One step; True when there was nothing to do."""
-        chosen = plan(look(self.session))
-        if chosen.step is Step.WAIT:
-            return True
-        log = self._log.bind(
-            step=chosen.step.value,
-            round=chosen.round_id or None,
-            model=chosen.model_id or None,
-            withdrawal=chosen.withdrawal_id or None,
-        )
-        log.info("step begins")
-        self.steps[chosen.step](chosen)
-        log.info("step done")
-        return False
-
-    def _anchor_when_due(self) -> None:
-        """What was written to the ledger since the last round, by other commands say, is anchored too."""
+    def when_idle(self) -> None:
+        """Anchor on a timer records that were written between rounds, for example by the CLI."""
         now = time.monotonic()
         if now - self._anchored < self.session.config.ledger.anchor_seconds:
             return
@@ -132,14 +96,7 @@ class Node:
         try:
             settle.anchor(self.session)
         except (RescindError, OSError) as error:
-            self._complain("", error)
-
-    def _complain(self, last: str, error: RescindError | OSError) -> str:
-        code = error.code if isinstance(error, RescindError) else "system"
-        text = f"{code}: {error}"
-        if text != last:
-            self._log.error("step failed, will try again", code=code, reason=str(error))
-        return text
+            self.complain(error)
 
 
 def look(session: Session) -> View:
@@ -207,8 +164,8 @@ def _unsettled(session: Session, current: int, state: RoundState) -> int:
 
 def status(config: NodeConfig) -> dict[str, object]:
     """What the chain and the node's own records say, without a running daemon."""
-    account = load_account(config)
-    consortium = open_consortium(config)
+    account = load_account(config.identity)
+    consortium = open_consortium(config.chain)
     member = consortium.member(account.address)
     journal = Journal(config.node.state_dir / "node.db")
     anchored = consortium.anchor(account.address)
@@ -238,7 +195,3 @@ def status(config: NodeConfig) -> dict[str, object]:
             if w.organization == account.address
         ],
     }
-
-
-def _ignore(_: object) -> None:
-    return None

@@ -15,8 +15,8 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core.errors import ConfigError
+from rescind.daemon import load_account, open_consortium
 from rescind.node.config import NodeConfig
-from rescind.node.session import load_account, open_consortium
 from rescind.wire import fingerprint
 
 _HINTS = {
@@ -32,9 +32,9 @@ class Operator:
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
-        account = load_account(config)
+        account = load_account(config.identity)
         self.address = account.address
-        self.consortium = open_consortium(config, account)
+        self.consortium = open_consortium(config.chain, account)
 
     @property
     def member(self) -> Member:

@@ -19,9 +19,8 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core.errors import ConfigError, DataError
-from rescind.daemon import Journal
+from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
-from rescind.node.session import load_account, open_consortium
 from rescind.node.subjects import Withdrawn, commit_subject, request_key
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     the chain gets their hash. Raises ConfigError, DataError, or ContractRefused."""
     it = request or Request()
     kind = _checked(it)
-    account = load_account(config)
-    consortium = open_consortium(config, account)
+    account = load_account(config.identity)
+    consortium = open_consortium(config.chain, account)
     _may_ask(consortium, account.address, it)
     journal = Journal(config.node.state_dir / "node.db")
     if it.subject is not None or kind is ModelKind.COUNTER_TRAINING:

@@ -14,15 +14,13 @@ from rescind.agents.learners import make_learner
 from rescind.contracts import (
     Account,
     Anchor,
-    Chain,
     Consortium,
-    Deployment,
     Member,
     MemberStatus,
 )
 from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.core.errors import ConfigError, LedgerError
-from rescind.daemon import Journal
+from rescind.daemon import Journal, load_account, open_consortium
 from rescind.ledger import Ledger, load_key
 from rescind.node.config import NodeConfig
 from rescind.node.subjects import Withdrawn
@@ -116,8 +114,8 @@ class Session:
 @contextmanager
 def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]:
     """Everything is checked before anything is done; each problem is one clear error."""
-    account = load_account(config)
-    consortium = open_consortium(config, account)
+    account = load_account(config.identity)
+    consortium = open_consortium(config.chain, account)
     _check_membership(consortium, config, account)
     config.node.state_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -171,23 +169,6 @@ def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
             f"engine.processes is {processes}, and the consortium agreed on {what}, which is carried "
             "out in one process only: set engine.processes to 1"
         )
-
-
-def load_account(config: NodeConfig) -> Account:
-    path = config.identity.password_file
-    try:
-        password = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"password file {path} cannot be read: {error.strerror}") from error
-    return Account.load(config.identity.keystore, password)
-
-
-def open_consortium(config: NodeConfig, account: Account | None = None) -> Consortium:
-    settings = config.chain
-    chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
-    consortium = Consortium(chain, Deployment.load(config.chain.contracts), account)
-    consortium.check()
-    return consortium
 
 
 def _check_membership(consortium: Consortium, config: NodeConfig, account: Account) -> Member:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.conditions import conditions
-from rescind.aggregator.config import EvaluationSection, ModelSection
+from rescind.aggregator.config import EvaluationSection
 from rescind.aggregator.scoring import BenchmarkScorer
 from rescind.aggregator.shapley import (
     Floats,
@@ -33,6 +33,7 @@ from rescind.aggregator.shapley import (
     truncated_monte_carlo,
 )
 from rescind.core import Coupling
+from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, load_base, write_examples

@@ -128,13 +128,13 @@ def aggregator_certify(
 ) -> None:
     """Write the certificate of a closed withdrawal, signed by the aggregator."""
     from rescind import aggregator
-    from rescind.aggregator.daemon import load_account, open_consortium
     from rescind.audit import build_certificate
+    from rescind.daemon import load_account, open_consortium
 
     with reported_errors():
         loaded = load_config(config, aggregator.AggregatorConfig)
-        account = load_account(loaded)
-        made = build_certificate(open_consortium(loaded, account), withdrawal, issuer=account)
+        account = load_account(loaded.identity)
+        made = build_certificate(open_consortium(loaded.chain, account), withdrawal, issuer=account)
         made.save(file)
         facts = {"certificate": str(file), "withdrawal": withdrawal, "method": made.method}
         print_facts({**facts, "issuer": made.issuer}, as_json=as_json)

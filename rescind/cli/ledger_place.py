@@ -95,10 +95,10 @@ class Place:
         from rescind.core.errors import ConfigError
 
         if self.node is not None and run is None and rpc is None:
-            from rescind.node.session import load_account, open_consortium
+            from rescind.daemon import load_account, open_consortium
 
-            who = organization or load_account(self.node).address
-            return open_consortium(self.node), who
+            who = organization or load_account(self.node.identity).address
+            return open_consortium(self.node.chain), who
         if run is None and rpc is None and contracts is None:
             if organization is not None:
                 raise ConfigError("which chain? Give --run RUN, or --rpc URL and --contracts FILE")

@@ -290,14 +290,14 @@ def ledger_ask(
 def ledger_anchor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Put size and root on chain now; a running node does it after each round and on a timer."""
     from rescind.core.errors import ConfigError
-    from rescind.node.session import load_account, open_consortium
+    from rescind.daemon import load_account, open_consortium
 
     with reported_errors():
         if config is None:
             raise ConfigError("the node's key signs it: give --config node.toml")
         place = Place(None, config)
-        account = load_account(place.node)
-        consortium = open_consortium(place.node, account)
+        account = load_account(place.node.identity)
+        consortium = open_consortium(place.node.chain, account)
         with place.opened() as ledger:
             it = ledger.checkpoint()
         known = consortium.anchor(account.address)

@@ -55,11 +55,6 @@ def open_record(run: Path | None, rpc: str | None, contracts: Path | None) -> Co
 
 def open_account(keystore: Path, password_file: Path) -> Account:
     """Raises ConfigError for the password's file, KeystoreError for the keystore."""
-    from rescind.contracts import Account
+    from rescind.daemon import open_keystore
 
-    try:
-        password = password_file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigError(f"password file {password_file} cannot be read: {why}") from error
-    return Account.load(keystore, password)
+    return open_keystore(keystore, password_file)

@@ -1,6 +1,18 @@
-"""What both daemons share: the journal of durable facts and the configuration sections."""
+"""The shell that both daemons share: journal, configuration sections, identity and loop."""
 
-from rescind.daemon.config import ChainSettings, IdentitySettings, Section
+from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
+from rescind.daemon.identity import load_account, open_consortium, open_keystore
 from rescind.daemon.journal import Journal
+from rescind.daemon.loop import DaemonLoop
 
-__all__ = ["ChainSettings", "IdentitySettings", "Journal", "Section"]
+__all__ = [
+    "ChainSettings",
+    "DaemonLoop",
+    "IdentitySettings",
+    "Journal",
+    "ModelSection",
+    "Section",
+    "load_account",
+    "open_consortium",
+    "open_keystore",
+]

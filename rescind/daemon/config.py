@@ -1,4 +1,4 @@
-"""The sections that both daemons' TOML files have."""
+"""Sections that both daemons' TOML files have."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from rescind.wire.identity import TlsFiles
 
 
 class Section(BaseModel):
-    """A table of a TOML file; an unknown key is an error."""
+    """A table of a TOML file. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ChainSettings(Section):
-    """`contracts`: the JSON file with the consortium's contract addresses. `confirmations`: how many
-    blocks must lie on top of what the chain says before it is taken for final."""
+    """The [chain] section: how to reach the public chain.
+
+    Attributes:
+        rpc_url: URL of an Ethereum JSON-RPC endpoint.
+        chain_id: The chain's EIP-155 id.
+        contracts: The JSON file with the consortium's contract addresses.
+        confirmations: How many blocks must follow a block before the daemon treats it as final.
+    """
 
     rpc_url: str
     chain_id: Annotated[int, Field(ge=1)]
@@ -27,6 +33,16 @@ class ChainSettings(Section):
 
 
 class IdentitySettings(Section):
+    """The [identity] section: the Ethereum key, and the TLS key with its certificates.
+
+    Attributes:
+        keystore: Web3 Secret Storage file, version 3.
+        password_file: Text file with the keystore's password.
+        tls_key: PEM file of the TLS private key.
+        tls_certificate: PEM file of the certificate whose fingerprint is on chain.
+        ca_certificate: PEM file of the consortium's certificate authority.
+    """
+
     keystore: Path
     password_file: Path
     tls_key: Path
@@ -35,4 +51,19 @@ class IdentitySettings(Section):
 
     @property
     def tls(self) -> TlsFiles:
+        """The three TLS files, as the wire takes them."""
         return TlsFiles(self.tls_key, self.tls_certificate, self.ca_certificate)
+
+
+class ModelSection(Section):
+    """The [model] section: the base model, and the device that runs it.
+
+    Attributes:
+        path: A folder, or a Hugging Face hub id.
+        device: A torch device, or "auto".
+        threads: Number of torch threads on a CPU.
+    """
+
+    path: str
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1)] = 1

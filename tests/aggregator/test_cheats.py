@@ -15,7 +15,7 @@ import torch
 
 from rescind.agents.payout import credit
 from rescind.aggregator.checks import judge
-from rescind.aggregator.config import EvaluationSection, ModelSection
+from rescind.aggregator.config import EvaluationSection
 from rescind.aggregator.proof import Digests
 from rescind.aggregator.scoring import BenchmarkScorer
 from rescind.contracts import Account, ContractRefused
@@ -27,7 +27,7 @@ from rescind.core import (
     owner,
     qualify,
 )
-from rescind.daemon import Journal
+from rescind.daemon import Journal, ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, load_base, write_examples

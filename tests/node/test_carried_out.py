@@ -55,4 +55,4 @@ def test_a_node_that_cannot_do_what_was_agreed_on_ends_and_says_why() -> None:
         me="0xaa", stop=threading.Event(), config=SimpleNamespace(node=node)
     )
     with pytest.raises(NotCarriedOut, match=r"set engine\.processes to 1"):
-        Refusing(session).run()
+        Refusing(session).run(session.stop)
