@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow coverage lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge coverage lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -20,14 +20,18 @@ demo: setup ## Run the consortium of four organizations, start to certificate
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: setup-dev ## Run the tests of the contracts, and every test that is not slow
-	@scripts/forge test
+	@FOUNDRY_INVARIANT_RUNS=8 scripts/forge test
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-fast: setup-dev ## Run the tests that start no chain or daemon and train no model
 	@$(PYTEST) -m "not (slow or daemons or chain or trains)" $(ARGS)
 
-test-slow: setup-dev ## Run the tests that make test leaves out
+test-slow: setup-dev ## Run what make test leaves out: slow tests, and eight times as long random plays of the contracts
+	@scripts/forge test --match-contract Invariants
 	@$(PYTEST) -m slow $(ARGS)
+
+test-forge: setup-dev ## Run the tests of the contracts in full
+	@scripts/forge test
 
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)

@@ -65,6 +65,20 @@ class Anvil:
     def rpc(self, method: str, *arguments: object) -> object:
         return self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
 
+    @contextlib.contextmanager
+    def rewound(self) -> Iterator[None]:
+        """Take back whatever happens to the chain inside, its clock included."""
+        snapshot = self.result("evm_snapshot")
+        try:
+            yield
+        finally:
+            assert self.result("evm_revert", snapshot) is True
+
+    def result(self, method: str, *arguments: object) -> object:
+        answer = self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
+        assert "error" not in answer, answer
+        return answer["result"]
+
     def pass_time(self, seconds: int) -> None:
         self.rpc("evm_increaseTime", seconds)
         self.rpc("evm_mine")

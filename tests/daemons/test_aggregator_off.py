@@ -13,13 +13,13 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.devnet.setup import load_account
-from tests.daemons.consortium import (
+from tests.support.daemons import (
     consortium,
     finals,
     pass_time,
     wait_for,
 )
-from tests.daemons.test_liar import withdraw
+from tests.support.withdrawals import ask
 
 pytestmark = pytest.mark.slow
 ETHER = 10**18
@@ -33,7 +33,7 @@ def test_the_bond_is_slashed_and_no_round_opens_until_the_removal_is_made(tmp_pa
         daemons["aggregator"].stop()
         rounds = record.current_round_id()
         leaver = run.facts().organizations["aurora"]
-        withdraw(run.organization("aurora") / "node.toml")
+        ask(run, "aurora")
         bond = record.aggregator_bond()
         assert bond == 10 * ETHER
         pass_time(record, 3601)

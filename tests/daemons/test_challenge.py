@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import RoundState
-from tests.daemons.consortium import (
+from tests.support.daemons import (
     consortium,
     finals,
     pass_time,

@@ -1,11 +1,9 @@
 """A server optimizer and control variates by real daemons, through a replay and a counter-training."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 
 from rescind.core import ConsortiumParameters, artifact_id, encode
 from rescind.core.round_sums import by_round, sum_key
@@ -14,8 +12,9 @@ from rescind.devnet.data import generated
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import served_model
 from rescind.ledger import Ledger, load_key
-from tests.daemons.consortium import consortium, finals, wait_for
-from tests.daemons.withdrawals import (
+from tests.support.daemons import consortium, finals, play_until, wait_for
+from tests.support.library import adapter_of, play
+from tests.support.withdrawals import (
     accepted,
     adapter,
     ask,
@@ -34,14 +33,6 @@ def served(run: RunFolder, record: Any) -> dict[str, Any]:
     parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
     latest = record.latest_model_id()
     return served_model(run, parameters, record.model(latest).adapter_id, record.content(latest))
-
-
-def play_until(run: RunFolder, rounds: int) -> None:
-    """How many rounds the aggregator is to run, from its next start on."""
-    path = run.aggregator / "aggregator.toml"
-    content = tomllib.loads(path.read_text())
-    content["aggregator"]["rounds"] = rounds
-    path.write_text(tomli_w.dumps(content))
 
 
 def journal_of(run: RunFolder, name: str) -> Journal:
@@ -85,16 +76,9 @@ def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
         dampened_with_what_the_others_posted(run, record)
         for daemon in daemons.values():
             daemon.stop()
-    with consortium(tmp_path / "never", ROUNDS, run, absent="aurora", **common) as (
-        other,
-        record,
-        daemons,
-    ):
-        for daemon in daemons.values():
-            daemon.start()
-        wait_for("the rounds", lambda: finals(record) == ROUNDS)
-        assert adapter(record) == on_chain
-        assert encode(served(other, record)) == encode(replayed)
+    never_joined = play(run, tmp_path / "never", ROUNDS, absent="aurora")
+    assert adapter_of(never_joined) == on_chain
+    assert encode(never_joined.served()) == encode(replayed)
 
 
 def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rescind.core import (
     decode,
     split_owner,
 )
-from tests.daemons.consortium import consortium, finals, wait_for
+from tests.support.daemons import consortium, finals, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -1,31 +1,28 @@
 """SIGKILL at every step of a round, of a node and of the aggregator, then start again.
 
-One consortium plays one round for each step and moment; a second one, with the same keys, plays as
-many rounds undisturbed. Both must end with the same adapter, byte for byte.
+One consortium plays one round for each step and moment; the library plays as many rounds
+undisturbed. Both must end with the same adapter, byte for byte.
 """
 
 from pathlib import Path
 
 import pytest
 
-from rescind.contracts import Consortium
 from rescind.ledger import Ledger, load_key
-from tests.daemons.consortium import (
+from tests.support.daemons import (
     Daemon,
     consortium,
     finals,
     wait_for,
 )
+from tests.support.library import adapter_of, play
+from tests.support.withdrawals import adapter
 
 NODE_STEPS = ("decide", "train", "commit", "upload", "reveal", "adopt", "settle")
 AGGREGATOR_STEPS = ("post-bond", "open", "close-commits", "close-reveals", "aggregate", "prove")
 KILLS = [(step, moment) for step in NODE_STEPS for moment in ("before", "after")]
 AGGREGATOR_KILLS = [(step, moment) for step in AGGREGATOR_STEPS for moment in ("before", "after")]
 VICTIM = "aurora"
-
-
-def final_adapter(record: Consortium) -> str:
-    return record.model(record.latest_model_id()).adapter_id
 
 
 @pytest.mark.slow
@@ -70,12 +67,8 @@ def test_a_daemon_killed_at_any_step_finishes_the_round(tmp_path: Path) -> None:
             )
             anchor = record.anchor(address)
             assert ledger.verify([(anchor.size, anchor.root)]).sound
-        disturbed = final_adapter(record)
-    with consortium(tmp_path / "calm", rounds, same_as=run) as (_, record, daemons):
-        for daemon in daemons.values():
-            daemon.start()
-        wait_for("the last round", lambda: finals(record) == rounds)
-        assert final_adapter(record) == disturbed
+        disturbed = adapter(record)
+    assert adapter_of(play(run, tmp_path / "calm", rounds)) == disturbed
 
 
 def record_names(daemons: dict[str, Daemon]) -> list[str]:

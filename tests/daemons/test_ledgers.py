@@ -26,13 +26,14 @@ from rescind.wire import (
     TlsFiles,
 )
 from tests.consortium import free_port
-from tests.daemons.consortium import (
+from tests.support.commands import rescind
+from tests.support.daemons import (
     consortium,
     finals,
     play_until,
     wait_for,
 )
-from tests.daemons.withdrawals import ask, closed, rescind
+from tests.support.withdrawals import ask, closed
 
 pytestmark = pytest.mark.slow
 

@@ -5,19 +5,19 @@ themselves end it.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rescind.contracts import RoundState, WithdrawalState
-from tests.daemons.consortium import (
+from tests.support.commands import rescind
+from tests.support.daemons import (
     consortium,
     finals,
     pass_time,
     wait_for,
 )
+from tests.support.withdrawals import ask
 
 LIES = {
     "drop_from_sum": "SumMismatch",
@@ -63,7 +63,7 @@ def test_a_lying_aggregator_is_stopped_by_the_contract(tmp_path: Path) -> None:
             seen[reason] = refusals(liar.log, reason)
         wait_for("a round after the lies", lambda: finals(record) >= 5)
         leaver = run.facts().organizations["aurora"]
-        withdraw(run.organization("aurora") / "node.toml")
+        ask(run, "aurora")
         wait_for(
             "the lie about the removal",
             lambda: refusals(liar.log, "SumMismatch") > seen["SumMismatch"],
@@ -89,7 +89,7 @@ def test_another_adapter_than_the_sum_is_taken_by_no_node_and_found_by_verify(
         wait_for("both rounds", lambda: finals(record) == 2)
         nodes = [daemons[name] for name in run.facts().organizations]
         wait_for("the nodes' refusals", lambda: all(n.said("artifact-") for n in nodes))
-        withdraw(run.organization("aurora") / "node.toml")
+        ask(run, "aurora")
         wait_for("the removal", lambda: record.withdrawals()[0].state is WithdrawalState.CLOSED)
         certificate = tmp_path / "certificate.json"
         certify(run, record, certificate)
@@ -98,16 +98,6 @@ def test_another_adapter_than_the_sum_is_taken_by_no_node_and_found_by_verify(
         failed = {c["name"] for c in json.loads(found.stdout)["checks"] if c["status"] == "failed"}
         assert {"digests", "arithmetic"} <= failed
         assert found.returncode == 55
-
-
-def withdraw(config: Path) -> None:
-    done = rescind("withdraw", "request", "-c", config)
-    assert done.returncode == 0, done.stderr
-
-
-def rescind(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "rescind", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def certify(run, record, path: Path) -> None:

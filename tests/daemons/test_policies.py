@@ -16,7 +16,7 @@ from rescind.agents.experiments.sweep import sweep
 from rescind.daemon import Journal
 from rescind.devnet.trace import write_run_trace
 from rescind.ledger import Ledger, load_key
-from tests.daemons.consortium import consortium, finals, wait_for
+from tests.support.daemons import consortium, finals, wait_for
 
 pytestmark = pytest.mark.slow
 ROUNDS = 3

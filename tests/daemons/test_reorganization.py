@@ -8,7 +8,7 @@ import pytest
 from rescind.contracts import Consortium
 from rescind.daemon import Journal
 from rescind.devnet.setup import load_account
-from tests.daemons.consortium import (
+from tests.support.daemons import (
     consortium,
     finals,
     rpc,

@@ -7,8 +7,9 @@ import pytest
 
 from rescind.contracts import MemberStatus
 from rescind.devnet.data import generated
-from tests.daemons.consortium import consortium, finals, wait_for
-from tests.daemons.withdrawals import (
+from tests.support.daemons import consortium, finals, wait_for
+from tests.support.library import adapter_of, play
+from tests.support.withdrawals import (
     accepted,
     adapter,
     ask,
@@ -18,19 +19,6 @@ from tests.daemons.withdrawals import (
 
 ROUNDS = 3
 pytestmark = pytest.mark.slow
-
-
-def undisturbed(folder: Path, same_as, **changes) -> str:
-    """The adapter of a run of the same organizations, with something left out from the start."""
-    with consortium(folder, ROUNDS, same_as, organizations=3, coupling="federated", **changes) as (
-        _,
-        record,
-        daemons,
-    ):
-        for daemon in daemons.values():
-            daemon.start()
-        wait_for("the rounds", lambda: finals(record) == ROUNDS)
-        return adapter(record)
 
 
 def test_a_replay_is_the_run_that_was_never_joined(tmp_path: Path) -> None:
@@ -68,6 +56,7 @@ def test_a_replay_is_the_run_that_was_never_joined(tmp_path: Path) -> None:
         without_both = adapter(record)
         for daemon in daemons.values():
             daemon.stop()
-    assert undisturbed(tmp_path / "absent", run, absent="aurora") == replayed
-    changes = {"absent": "aurora", "without": [subject]}
-    assert undisturbed(tmp_path / "without", run, **changes) == without_both
+    never_joined = play(run, tmp_path / "absent", ROUNDS, absent="aurora")
+    assert adapter_of(never_joined) == replayed
+    never_had = play(run, tmp_path / "without", ROUNDS, absent="aurora", without=[subject])
+    assert adapter_of(never_had) == without_both

@@ -12,14 +12,16 @@ from rescind.devnet.layout import RunFolder
 from rescind.devnet.setup import load_account
 from rescind.ledger import Ledger, load_key
 from rescind.withdrawals import Attestation, EvidenceDocument
-from tests.daemons.consortium import (
+from tests.support.commands import rescind
+from tests.support.daemons import (
     consortium,
     finals,
     pass_time,
     play_until,
     wait_for,
 )
-from tests.daemons.withdrawals import (
+from tests.support.library import adapter_of, play
+from tests.support.withdrawals import (
     accepted,
     adapter,
     ask,
@@ -27,19 +29,10 @@ from tests.daemons.withdrawals import (
     attestations,
     closed,
     evidence_of,
-    rescind,
 )
 
 ROUNDS = 3
 pytestmark = pytest.mark.slow
-
-
-def undisturbed(folder: Path, same_as: RunFolder, **changes) -> str:
-    with consortium(folder, ROUNDS, same_as, **changes) as (_, record, daemons):
-        for daemon in daemons.values():
-            daemon.start()
-        wait_for("the rounds", lambda: finals(record) == ROUNDS)
-        return adapter(record)
 
 
 def ledger_of(run: RunFolder, name: str) -> list[dict[str, object]]:
@@ -116,8 +109,8 @@ def test_four_ways_to_take_back_and_each_is_certified(tmp_path: Path) -> None:
             "counter-training",
         }
         assert [it["code"] for it in told["incidents"]] == ["attestation"]
-    assert undisturbed(tmp_path / "without", run, without=[gone]) == replaced
-    assert undisturbed(tmp_path / "absent", run, absent="aurora") == left
+    assert adapter_of(play(run, tmp_path / "without", ROUNDS, without=[gone])) == replaced
+    assert adapter_of(play(run, tmp_path / "absent", ROUNDS, absent="aurora")) == left
 
 
 def refuse_what_is_wrong(run: RunFolder, record: Consortium, withdrawal: int) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,7 @@ from rescind.agents.curves import fit, read_trace
 from rescind.devnet.data import from_folder, generated
 from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples
-
-pytestmark = pytest.mark.slow
-
-
-def rescind(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "rescind", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from tests.support.commands import rescind
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 import signal
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +20,12 @@ from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts, RunFolder
-from rescind.devnet.setup import copy_identities, record_decisions, start_consortium
+from rescind.devnet.setup import record_decisions, start_consortium
 from rescind.training import LoraModel, load_base
 from tests.daemons import harness
+
+POLL_SECONDS = 0.05
+"""Between looks at the chain. Each look is some ten calls, which shorter pauses make a burden."""
 
 
 @cache
@@ -83,27 +86,27 @@ class Daemon:
 def consortium(
     folder: Path,
     rounds: int,
-    same_as: RunFolder | None = None,
     *,
     organizations: int = 2,
     challenge_seconds: int = 0,
     confirmations: int = 0,
     hiding: bool = False,
     coupling: Coupling = "isolated",
-    absent: str = "",
-    without: Sequence[str] = (),
     agreed: Mapping[str, object] | None = None,
     steps: int = 2,
     scored: bool = False,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
-    """`absent`: an organization that never joins; `without`: data subjects whom nobody has; `agreed`:
-    further parameters, those of training by their own names; `scored`: by what all know, not alike."""
+    """Set a consortium up on a chain of its own; its daemons are stopped at the end, and start as told.
+
+    Args:
+        folder: Of the run.
+        rounds: How many the aggregator is to make final.
+        agreed: Further parameters, those of training by their own names.
+        steps: Of training, in each round.
+        scored: Whether contributions are scored by data that all know, not all alike.
+    """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
-    data = {
-        name: [e for e in rows if e.subject not in without]
-        for name, rows in corpus.organizations.items()
-        if name != absent
-    }
+    data = corpus.organizations
     base = load_base(BASE_MODEL)
     model = LoraModel(base, default_lora(coupling))
     parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
@@ -123,8 +126,6 @@ def consortium(
         aggregator_port=free_port(),
         organizations={},
     )
-    if same_as is not None:
-        copy_identities(same_as, run, list(data))
     for name in data:
         # More than are to be final: one that is abandoned is made up for.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
@@ -138,6 +139,7 @@ def consortium(
     for daemon in daemons.values():
         content = tomllib.loads(daemon.config.read_text())
         content["chain"]["confirmations"] = confirmations
+        content[daemon.kind]["poll_seconds"] = POLL_SECONDS
         daemon.config.write_text(tomli_w.dumps(content))
     try:
         yield run, record, daemons

@@ -1,20 +1,14 @@
 """What the people around a withdrawal do: ask, attest, certify, verify; each by the command line."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from rescind.audit import verify
 from rescind.contracts import Consortium, WithdrawalState
 from rescind.daemon import Journal
 from rescind.devnet.layout import RunFolder
-from tests.daemons.consortium import wait_for
-
-
-def rescind(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "ignore", "-m", "rescind", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+from tests.support.commands import rescind
+from tests.support.daemons import wait_for
 
 
 def ask(run: RunFolder, name: str, *words: str) -> int:
