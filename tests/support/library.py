@@ -18,6 +18,7 @@ from rescind.devnet.layout import RunFolder
 from rescind.forgetting.history import Entry, History, Made, Task, extend
 from rescind.training import LoraModel, load_base, read_examples
 from rescind.training.engine.contribution import contribute
+from rescind.training.engine.round import RoundTraining
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def play(
             task.adapter,
             data[entry.organization],
             task.residual,
-            steps=entry.steps,
+            RoundTraining(steps=entry.steps),
             past=task.past,
         ).quantized
         return Made(quantized.delta, quantized.residual)
