@@ -50,13 +50,6 @@ EFFORTS, FRACTIONS, NOISES = np.array(
 """The levels of ACTIONS, each (actions,)."""
 
 
-def epsilons(round_epsilon: float) -> NDArray[np.float64]:
-    """What each of ACTIONS spends where a full round spends `round_epsilon`, (actions,): as the square root
-    of the steps and inversely to the noise (moments of the subsampled Gaussian, Abadi et al. 2016)."""
-    spent: NDArray[np.float64] = round_epsilon * np.sqrt(EFFORTS) / (1.0 + NOISES)
-    return spent
-
-
 def open_actions(*, private: bool) -> int:
     """How many of ACTIONS, from the first, an organization may choose from."""
     return len(ACTIONS) if private else FULL + 1

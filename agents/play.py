@@ -92,7 +92,7 @@ def play(
             for it, learns in zip(table, learning, strict=True):
                 chosen = it.learner.choose(it.of(features), clock, explore=learns)
                 actions[:, it.first : it.first + it.seats] = chosen
-            members = np.maximum(1, game.member.sum(axis=1))
+            members = np.maximum(1, game.state.member.sum(axis=1))
             step = game.step(actions)
             after = game.observe()
             for it, learns in zip(table, learning, strict=True):
@@ -106,7 +106,7 @@ def play(
                     )
             by_round["participation"][episode, round_] = (step.acted > 0).sum(axis=1) / members
             by_round["members"][episode, round_] = members
-            by_round["quality"][episode, round_] = game.quality.mean(axis=1)
+            by_round["quality"][episode, round_] = game.state.quality.mean(axis=1)
             by_round["paid"][episode, round_] = step.paid.sum(axis=1)
             least = np.where(step.acted > 0, step.paid, np.inf).min(axis=1)
             by_round["least_paid"][episode, round_] = np.where(np.isinf(least), 0.0, least)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,8 +133,7 @@ class GameConfig(BaseModel):
         return self.curve.scale * math.pow(self.organizations, 1.0 - self.redundancy)
 
 
-@dataclass(frozen=True)
-class Organizations:
+class Organizations(NamedTuple):
     """What is drawn once for each game and organization: every array is float64 (games, N), `conduct`
     int8. `size` has mean 1 within a game."""
 

@@ -15,7 +15,6 @@ from rescind.agents.interface import (
     EFFORTS,
     FRACTIONS,
     NOISES,
-    epsilons,
 )
 from rescind.agents.learners.base import (
     N_AVAILABLE,
@@ -28,6 +27,7 @@ from rescind.agents.learners.base import (
     Floats,
     Memoryless,
 )
+from rescind.agents.privacy import epsilon_by_action
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Myopic(Memoryless):
         known = (-np.log1p(-quality / curve.ceiling)) ** (1 / curve.shape) * curve.scale
         then = curve.ceiling * curve.known(known + work)
         gain = config.quality_value * np.maximum(0.0, then - quality)
-        epsilon = epsilons(config.round_epsilon)[open_]
+        epsilon = epsilon_by_action(config.round_epsilon)[open_]
         cost = effort * seen[..., N_PRICE, :] + config.privacy_price * epsilon * fraction
         barred = np.where((seen[..., N_SPENT, :] >= 1) & (effort > 0), 1e30, 0.0)
         return np.asarray(pay + gain - cost - barred)

@@ -153,7 +153,7 @@ def test_quality_follows_the_curve() -> None:
     game = Game(config, np.array([0]))
     for _ in range(4):
         game.step(full(config))
-    assert game.quality[0, 0] == pytest.approx(0.8 * (1 - math.exp(-((4 / 3.0) ** 2))))
+    assert game.state.quality[0, 0] == pytest.approx(0.8 * (1 - math.exp(-((4 / 3.0) ** 2))))
 
 
 def test_the_budget_ends_taking_part() -> None:
@@ -168,24 +168,24 @@ def test_noise_spends_less_and_teaches_less() -> None:
     plain, noisy = Game(config, np.array([0])), Game(config, np.array([0]))
     plain.step(full(config))
     noisy.step(full(config, action=len(ACTIONS) - 1))
-    assert noisy.epsilon[0, 0] == plain.epsilon[0, 0] / 2
-    assert noisy.quality[0, 0] < plain.quality[0, 0]
+    assert noisy.state.epsilon[0, 0] == plain.state.epsilon[0, 0] / 2
+    assert noisy.state.quality[0, 0] < plain.state.quality[0, 0]
 
 
 def test_what_is_withdrawn_is_forgotten() -> None:
     config = GameConfig(withdrawal_rate=1.0, withdrawn_share=1.0)
     game = Game(config, np.array([0]))
     game.step(full(config))
-    assert not game.own.any()
-    assert not game.common.any()
-    assert not game.quality.any()
+    assert not game.state.own.any()
+    assert not game.state.common.any()
+    assert not game.state.quality.any()
 
 
 def test_who_has_left_sits_out_and_takes_the_contribution_along() -> None:
     config = GameConfig(leave_rate=1.0)
     game = Game(config, np.array([0]))
     game.step(full(config))
-    assert not game.member.any()
+    assert not game.state.member.any()
     assert not game.step(full(config)).acted.any()
     assert (game.observe()[..., 0] == 0).all()
 
@@ -195,8 +195,8 @@ def test_a_clone_goes_on_by_itself() -> None:
     game.step(full(BUSY))
     other = game.clone()
     other.step(full(BUSY))
-    before = game.own.copy()
-    assert (game.own == before).all()
+    before = game.state.own.copy()
+    assert (game.state.own == before).all()
     assert (game.step(full(BUSY)).reward == Game.step(_at(1), full(BUSY)).reward).all()
 
 
@@ -210,12 +210,12 @@ def _at(rounds: int) -> Game:
 def test_what_cannot_be_played_is_refused() -> None:
     config = GameConfig(rounds=1)
     game = Game(config, np.array([0]))
-    with pytest.raises(ValueError, match=r"within 0\.\.4"):
+    with pytest.raises(ValueError, match=r"open actions are 0\.\.4"):
         game.step(full(config, action=5))
     with pytest.raises(ValueError, match="shape"):
         game.step(np.zeros((2, 2), dtype=np.int8))
     game.step(full(config))
-    with pytest.raises(IndexError, match="reset"):
+    with pytest.raises(IndexError, match="Reset"):
         game.step(full(config))
 
 

@@ -169,7 +169,7 @@ def test_features_are_what_the_game_shows() -> None:
         members=4,
         participants_last_round=4,
         reward_share_last_round=0.25,
-        quality=float(game.quality[0, 0]),
+        quality=float(game.state.quality[0, 0]),
         compute_price=0.02,
         reward_available=1.0,
     )
