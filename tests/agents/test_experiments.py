@@ -103,6 +103,7 @@ def test_a_sweep_is_run_reported_and_gone_on_with(small: Path, tmp_path: Path) -
     assert "q-learning" in report.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_survives_the_death_of_its_processes(small: Path, tmp_path: Path) -> None:
     small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 3000"))
     experiment, said = read_experiment(small), []

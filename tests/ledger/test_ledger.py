@@ -265,6 +265,7 @@ def test_secrets_that_were_changed_do_not_open(filled: Path | str, key: LocalKey
         Ledger.open(filled, key)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_the_file_is_found(tmp_path: Path, key: LocalKey) -> None:
     folder = tmp_path / "ledger"
     fill(folder, key)
@@ -372,7 +373,7 @@ def append_for_ever(where: str, key_file: str, writer: str, acknowledged) -> Non
             number += 1
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.45])
+@pytest.mark.parametrize("seconds", [0.3, pytest.param(0.45, marks=pytest.mark.slow)])
 def test_concurrent_writers_lose_nothing_when_one_is_killed(
     where: Path | str, key: LocalKey, tmp_path: Path, seconds: float
 ) -> None:

@@ -126,7 +126,7 @@ def short(name: str, problem: Problem, steps: int = 12, **changed):
     return find(name).run(problem, settings)
 
 
-@pytest.mark.parametrize("coupling", ["problem", "shared"])
+@pytest.mark.parametrize("coupling", ["problem", pytest.param("shared", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", COUNTER_TRAINING)
 def test_every_method_makes_the_withdrawn_answers_less_likely(
     name: str, coupling: str, request: pytest.FixtureRequest
