@@ -1,5 +1,4 @@
-"""What an auditor checks before signing evidence: everything in it that the chain, and the artifacts
-at hand, can speak of."""
+"""Making of attestations: check evidence against the chain and the artifacts, then sign it."""
 
 from __future__ import annotations
 
@@ -38,14 +37,20 @@ from rescind.withdrawals import (
 
 
 class NotAttested(VerificationError):
-    """Something in the evidence does not hold; nothing is signed."""
+    """The evidence contradicts the chain or the artifacts, so it is not signed."""
 
     code = "not-attested"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`made` False: it could not be checked with what was at hand."""
+    """The result of one check that did not fail.
+
+    Attributes:
+        name: Name of the check.
+        made: Whether it was made; False if what it needs was not available.
+        detail: What was found, or what was not available.
+    """
 
     name: str
     made: bool
@@ -60,14 +65,29 @@ def attest(
     artifacts: Sequence[Path] = (),
     adapter: Path | None = None,
 ) -> tuple[Attestation, list[Finding]]:
-    """Check everything, then sign. `artifacts`: folders of artifacts; `adapter`: the file of the new
-    model. Raises NotAttested."""
+    """Check evidence completely, then sign it.
+
+    Args:
+        consortium: The chain to compare with.
+        evidence: The evidence.
+        auditor: The auditor's account.
+        artifacts: Folders of artifacts; missing folders are ignored.
+        adapter: The file of the new model's adapter.
+
+    Returns:
+        The attestation, and the findings of the checks.
+
+    Raises:
+        NotAttested: A check failed, or the account is not an auditor's.
+    """
     findings = examine(consortium, evidence, artifacts=artifacts, adapter=adapter)
     if auditor.address not in consortium.auditors():
-        raise NotAttested(f"{auditor.address} is not an auditor of this consortium")
-    made = Attestation.sign(evidence, auditor)
-    made.check(evidence, consortium)
-    return made, findings
+        raise NotAttested(
+            f"{auditor.address} is not an auditor of this consortium. Sign with an auditor's key."
+        )
+    attestation = Attestation.sign(evidence, auditor)
+    attestation.check(evidence, consortium)
+    return attestation, findings
 
 
 def examine(
@@ -77,22 +97,29 @@ def examine(
     artifacts: Sequence[Path] = (),
     adapter: Path | None = None,
 ) -> list[Finding]:
-    """Raises NotAttested with the first thing that does not hold."""
-    it = _Examiner(consortium, evidence, [p for p in artifacts if p.is_dir()], adapter)
+    """Check evidence without signing it; for the arguments see `attest`.
+
+    Raises:
+        NotAttested: The first check that failed.
+    """
+    stores = [folder for folder in artifacts if folder.is_dir()]
+    examiner = _Examiner(consortium, evidence, stores, adapter)
     checks = (
-        it.withdrawal,
-        it.source,
-        it.terms,
-        it.offers,
-        it.figures,
-        it.starts,
-        it.arithmetic,
-        it.adapter,
+        examiner.withdrawal,
+        examiner.source,
+        examiner.terms,
+        examiner.offers,
+        examiner.figures,
+        examiner.starts,
+        examiner.arithmetic,
+        examiner.adapter,
     )
     return [check() for check in checks]
 
 
 class _Examiner:
+    """One method for each check; each returns a finding or raises NotAttested."""
+
     def __init__(
         self,
         consortium: Consortium,
@@ -100,164 +127,186 @@ class _Examiner:
         stores: Sequence[Path],
         adapter: Path | None,
     ) -> None:
-        self._consortium, self._it = consortium, evidence
+        self._consortium, self._evidence = consortium, evidence
         self._stores, self._adapter = stores, adapter
 
     def withdrawal(self) -> Finding:
-        it, deployment = self._it, self._consortium.deployment
-        _same("chain", it.chain_id, deployment.chain_id)
-        _same("contract", it.withdrawals, deployment.withdrawals)
-        found = self._withdrawal()
-        _same("state", WithdrawalState.REQUESTED.value, found.state.value)
-        _same("method", it.method, found.method.value)
-        _same("organization", it.organization, found.organization)
-        _same("subject", it.subject, found.subject)
-        _same("coupling", it.coupling, self._consortium.coupling())
-        whose = "one data subject of " if it.subject else ""
+        """The withdrawal on chain is the one in the evidence, and is still open."""
+        evidence, deployment = self._evidence, self._consortium.deployment
+        _same("chain", evidence.chain_id, deployment.chain_id)
+        _same("contract", evidence.withdrawals, deployment.withdrawals)
+        withdrawal = self._withdrawal()
+        _same("state", WithdrawalState.REQUESTED.value, withdrawal.state.value)
+        _same("method", evidence.method, withdrawal.method.value)
+        _same("organization", evidence.organization, withdrawal.organization)
+        _same("subject", evidence.subject, withdrawal.subject)
+        _same("coupling", evidence.coupling, self._consortium.coupling())
+        whose = "one data subject of " if evidence.subject else ""
         return Finding(
-            "withdrawal", True, f"{it.withdrawal_id}: {it.method} of {whose}{it.organization}"
+            "withdrawal",
+            True,
+            f"{evidence.withdrawal_id}: {evidence.method} of {whose}{evidence.organization}",
         )
 
     def source(self) -> Finding:
-        it = self._it
-        if it.source.model_id not in concerned_models(self._consortium, self._withdrawal()):
+        """The replaced model is in use, and has the adapter and the digest in the evidence."""
+        source = self._evidence.source
+        if source.model_id not in concerned_models(self._consortium, self._withdrawal()):
             raise NotAttested(
-                f"model {it.source.model_id} is not one that withdrawal {it.withdrawal_id} has yet "
-                "to replace: the evidence is out of date"
+                f"model {source.model_id} is not one that withdrawal "
+                f"{self._evidence.withdrawal_id} has yet to replace: the evidence is out of date. "
+                "Get the newest evidence from the aggregator."
             )
-        model = self._consortium.model(it.source.model_id)
-        _same("source's adapter", it.source.adapter_id, model.adapter_id)
-        _same("source's digest", it.source.digest_root, model.digest_root)
+        model = self._consortium.model(source.model_id)
+        _same("source's adapter", source.adapter_id, model.adapter_id)
+        _same("source's digest", source.digest_root, model.digest_root)
         return Finding("source", True, f"model {model.id} is in use and as on chain")
 
     def terms(self) -> Finding:
+        """The new model's content follows from the chain, and no delta is missing."""
         amended = self._amended()
         claimed = [
             (t.round_id, t.organization, t.artifact_id, t.weight, t.digest_root)
-            for t in self._it.terms
+            for t in self._evidence.terms
         ]
-        found = [
+        derived = [
             (t.round_id, t.organization, t.artifact_id, t.weight, t.digest_root)
             for t in amended.terms
         ]
-        _same("what the new model is made of", claimed, found)
+        _same("content of the new model", claimed, derived)
         if amended.missing:
-            who = {t.organization for t in amended.missing}
-            raise NotAttested(f"deltas of {', '.join(sorted(who))} were not made again")
-        return Finding("terms", True, f"{len(found)} deltas, as the chain has them")
+            organizations = sorted({t.organization for t in amended.missing})
+            raise NotAttested(
+                f"deltas of {', '.join(organizations)} were not trained again yet, so the replay "
+                "is incomplete. Wait for their offers and get new evidence."
+            )
+        return Finding("terms", True, f"{len(derived)} deltas, as the chain has them")
 
     def offers(self) -> Finding:
+        """The registered deltas are those on chain, and each organization signed its report."""
         amended = self._amended()
-        claimed = [(o.round_id, o.organization, o.artifact_id) for o in self._it.offered]
+        claimed = [(o.round_id, o.organization, o.artifact_id) for o in self._evidence.offered]
         _same(
-            "deltas that were registered for it",
+            "deltas registered for the withdrawal",
             claimed,
             [(o.round_id, o.organization, o.artifact_id) for o in amended.offered],
         )
-        for it in self._it.offered:
-            _same(f"signer of the report of round {it.round_id}", it.organization, self._signer(it))
+        for offered in self._evidence.offered:
+            _same(
+                f"signer of the report of round {offered.round_id}",
+                offered.organization,
+                self._signer(offered),
+            )
         return Finding("offers", True, f"{len(claimed)} deltas, each report signed by its maker")
 
     def figures(self) -> Finding:
-        for it in self._it.offered:
-            lacking = missing_figures(self._it.method, it.report)
-            if lacking:
+        """Every report has its required fields, and every guard accepted its delta."""
+        for offered in self._evidence.offered:
+            missing = missing_figures(self._evidence.method, offered.report)
+            if missing:
                 raise NotAttested(
-                    f"the report of {it.organization} for round {it.round_id} does not say "
-                    f"{', '.join(lacking)}"
+                    f"the report of {offered.organization} for round {offered.round_id} is missing "
+                    f"the required fields {', '.join(missing)}"
                 )
-            verdict = it.report.get("verdict", "ok")
+            verdict = offered.report.get("verdict", "ok")
             if verdict != "ok":
-                raise NotAttested(f"the guard's verdict on {it.artifact_id} is {verdict!r}, not ok")
-        return Finding("figures", True, f"{len(self._it.offered)} reports say what they must")
+                raise NotAttested(
+                    f"the guard's verdict on {offered.artifact_id} is {verdict!r}, not 'ok'"
+                )
+        return Finding("figures", True, f"{len(self._evidence.offered)} reports say what they must")
 
     def starts(self) -> Finding:
-        """A replay's deltas were trained from what the replay had come to."""
-        if self._it.method != "replay":
+        """Each delta of a replay was trained from the sum of the replay's earlier deltas."""
+        if self._evidence.method != "replay":
             return Finding("starts", False, "a counter-training has no rounds to start from")
         amended, checked = self._amended(), 0
-        for it in self._it.offered:
-            parent = self._consortium.round(it.round_id).parent_model
-            terms = replay_start(amended, self._consortium.content(parent), it.round_id) or []
-            if self._it.coupling == "isolated":
-                terms = [t for t in terms if t.organization == it.organization]
-            found = self._sum(terms)
-            if found is not None:
-                _same(f"start of round {it.round_id}", it.report["start"], found)
+        for offered in self._evidence.offered:
+            parent = self._consortium.round(offered.round_id).parent_model
+            content = self._consortium.content(parent)
+            terms = replay_start(amended, content, offered.round_id) or []
+            if self._evidence.coupling == "isolated":
+                terms = [t for t in terms if t.organization == offered.organization]
+            total = self._sum(terms)
+            if total is not None:
+                _same(f"start of round {offered.round_id}", offered.report["start"], total)
                 checked += 1
-        if checked < len(self._it.offered):
-            return Finding("starts", False, "the deltas before are not all at hand")
+        if checked < len(self._evidence.offered):
+            return Finding("starts", False, "not all earlier deltas are available")
         return Finding("starts", True, f"{checked} starts are the sums of the deltas before them")
 
     def arithmetic(self) -> Finding:
-        found = self._sum([_term(t) for t in self._it.terms])
-        if found is None:
-            return Finding("arithmetic", False, "the deltas are not all at hand")
-        _same("sum of the deltas", self._it.adapter_id, found)
+        """The deltas sum to the new adapter."""
+        total = self._sum([part.term() for part in self._evidence.terms])
+        if total is None:
+            return Finding("arithmetic", False, "not all deltas are available")
+        _same("sum of the deltas", self._evidence.adapter_id, total)
         return Finding("arithmetic", True, "the deltas come to the new adapter, byte for byte")
 
     def adapter(self) -> Finding:
-        data = self._load(self._it.adapter_id)
+        """The new adapter's bytes have the id and the digest in the evidence."""
+        data = self._load(self._evidence.adapter_id)
         if self._adapter is not None:
             try:
                 data = self._adapter.read_bytes()
             except OSError as error:
                 raise NotAttested(f"{self._adapter} cannot be read: {error.strerror}") from error
         if data is None:
-            return Finding("adapter", False, "the new adapter is not at hand")
-        _same("new adapter", self._it.adapter_id, artifact_id(data))
-        _same("its digest", self._it.digest_root, digest(decode(data)).root)
+            return Finding("adapter", False, "the new adapter is not available")
+        _same("id of the new adapter", self._evidence.adapter_id, artifact_id(data))
+        root = digest(decode(data)).root
+        _same("digest of the new adapter", self._evidence.digest_root, root)
         return Finding("adapter", True, "has the id and the digest that the evidence names")
 
     def _withdrawal(self) -> Withdrawal:
-        known = {w.id: w for w in self._consortium.withdrawals()}
-        if self._it.withdrawal_id not in known:
-            raise NotAttested(f"there is no withdrawal {self._it.withdrawal_id} on chain")
-        return known[self._it.withdrawal_id]
+        number = self._evidence.withdrawal_id
+        for withdrawal in self._consortium.withdrawals():
+            if withdrawal.id == number:
+                return withdrawal
+        raise NotAttested(f"there is no withdrawal {number} on chain")
 
     def _amended(self) -> AmendedModel:
-        return amended_model(self._consortium, self._withdrawal(), self._it.source.model_id)
+        source = self._evidence.source.model_id
+        return amended_model(self._consortium, self._withdrawal(), source)
 
-    def _signer(self, it: OfferedPart) -> str:
+    def _signer(self, offered: OfferedPart) -> str:
         document = offer_typed_data(
-            chain_id=self._it.chain_id,
+            chain_id=self._evidence.chain_id,
             rounds_address=self._consortium.deployment.rounds,
-            withdrawal_id=self._it.withdrawal_id,
-            round_id=it.round_id,
-            artifact_id=it.artifact_id,
-            size=it.size,
-            report=canonical_json(it.report),
+            withdrawal_id=self._evidence.withdrawal_id,
+            round_id=offered.round_id,
+            artifact_id=offered.artifact_id,
+            size=offered.size,
+            report=canonical_json(offered.report),
         )
-        return recover_signer(document, bytes.fromhex(it.signature.removeprefix("0x")))
+        return recover_signer(document, bytes.fromhex(offered.signature.removeprefix("0x")))
 
     def _sum(self, terms: Sequence[Term]) -> str | None:
-        """Id of what they come to; None when one is not at hand."""
+        """Id of the sum; None when a delta is not available. The empty sum has no artifact."""
         if any(self._load(t.artifact_id) is None for t in terms):
             return None
         if not terms:
             return "00" * 32
         return artifact_id(encode(adapter_totals(terms, self._delta)))
 
-    def _delta(self, wanted: str) -> Any:
-        data = self._load(wanted)
+    def _delta(self, delta_id: str) -> Any:
+        data = self._load(delta_id)
         assert data is not None
         return decode(data)
 
-    def _load(self, wanted: str) -> bytes | None:
+    def _load(self, wanted_id: str) -> bytes | None:
         for store in self._stores:
-            path = store / wanted[:2] / wanted
+            path = store / wanted_id[:2] / wanted_id
             if path.is_file():
                 data = path.read_bytes()
-                if artifact_id(data) != wanted:
-                    raise NotAttested(f"{path} does not hash to its name: it was changed")
+                if artifact_id(data) != wanted_id:
+                    raise NotAttested(
+                        f"{path} was changed: its bytes do not hash to its name. Fetch the "
+                        "artifact again."
+                    )
                 return data
         return None
 
 
-def _term(part: Any) -> Term:
-    return Term(part.round_id, part.organization, part.artifact_id, part.weight, part.digest_root)
-
-
-def _same(what: str, claimed: object, found: object) -> None:
-    if claimed != found:
-        raise NotAttested(f"{what}: the evidence has {claimed}, it is {found}")
+def _same(what: str, claimed: object, actual: object) -> None:
+    if claimed != actual:
+        raise NotAttested(f"{what}: the evidence has {claimed}, but it is {actual}")

@@ -1,4 +1,4 @@
-"""What a certificate names beside models: the evidence that auditors attested, an anchored ledger."""
+"""Checks of what a certificate names beside models: attested evidence and an anchored ledger."""
 
 from __future__ import annotations
 
@@ -11,38 +11,50 @@ from rescind.core.errors import VerificationError
 from rescind.withdrawals import EvidenceDocument
 
 
-def check_evidence(it: Certificate, held: ArtifactCache) -> str:
-    """What to say of the evidence where it can be reached; nothing where it cannot.
+def check_evidence(certificate: Certificate, cache: ArtifactCache) -> str:
+    """Check the attested evidence where it can be reached.
 
-    Raises VerificationError unless it is of this withdrawal and of a model that it made.
+    Returns:
+        A clause for the report; empty where the evidence cannot be reached.
+
+    Raises:
+        VerificationError: The evidence is for another withdrawal, or for a model that the
+            withdrawal did not make.
     """
-    data = held.load(it.withdrawal.evidence)
+    withdrawal = certificate.withdrawal
+    data = cache.load(withdrawal.evidence)
     if data is None:
         return ""
     document = EvidenceDocument.parse(data)
-    if (document.withdrawal_id, document.method) != (it.withdrawal.withdrawal_id, it.method):
+    if (document.withdrawal_id, document.method) != (withdrawal.withdrawal_id, certificate.method):
         raise VerificationError(
-            f"the evidence is of withdrawal {document.withdrawal_id}, a {document.method}"
+            f"the evidence is for withdrawal {document.withdrawal_id}, a {document.method}; the "
+            f"certificate is for withdrawal {withdrawal.withdrawal_id}, a {certificate.method}"
         )
-    made = {(pair.before.model_id, pair.after.adapter_id) for pair in it.replaced}
+    made = {(pair.before.model_id, pair.after.adapter_id) for pair in certificate.replaced}
     if (document.source.model_id, document.adapter_id) not in made:
-        raise VerificationError("the evidence is of a model that the withdrawal did not make")
+        raise VerificationError("the evidence is for a model that the withdrawal did not make")
     return f"; it is at hand and of this model, {len(document.offered)} reports in it"
 
 
-def check_ledger(it: Certificate, events: Sequence[Event]) -> None:
-    """Raises VerificationError unless the ledger that is named was anchored so."""
-    claimed, who = it.withdrawal.ledger, it.withdrawal.organization
-    if claimed is None:
+def check_ledger(certificate: Certificate, events: Sequence[Event]) -> None:
+    """Check that the organization anchored the ledger that the certificate names.
+
+    Raises:
+        VerificationError: The transaction did not anchor that size and root.
+    """
+    ledger, organization = certificate.withdrawal.ledger, certificate.withdrawal.organization
+    if ledger is None:
         return
     anchored = [
-        (e.args["organization"], e.args["size"], _hex(e.args["root"]))
-        for e in events
-        if e.name == "Anchored" and e.tx_hash == claimed.anchor_transaction
+        (event.args["organization"], event.args["size"], _hex(event.args["root"]))
+        for event in events
+        if event.name == "Anchored" and event.tx_hash == ledger.anchor_transaction
     ]
-    if anchored != [(who, claimed.size, claimed.root)]:
+    if anchored != [(organization, ledger.size, ledger.root)]:
         raise VerificationError(
-            f"ledger of {claimed.size} records: {claimed.anchor_transaction} did not anchor it"
+            f"transaction {ledger.anchor_transaction} did not anchor the ledger of {ledger.size} "
+            f"records with root {ledger.root} for {organization}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The certificate: one file that says what was withdrawn, from which models, and how to check it.
+"""The certificate: a file that states what was withdrawn from which models, and how to check it.
 
 Its bytes are canonical (sorted keys, two spaces, one newline at the end), so a change of any byte
 shows. The issuer, the consortium's aggregator, signs EIP-712 Certificate(bytes32 body), where body
@@ -19,20 +19,24 @@ from rescind.contracts import Address, Deployment
 from rescind.core import Term
 from rescind.core.errors import VerificationError
 from rescind.wire import domain, recover_signer
-from rescind.withdrawals import Part, Sha256, TermPart
+from rescind.withdrawals import Part, Sha256, TermPart, first_problem
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
 
 
 class CertificateUnreadable(VerificationError):
+    """The file cannot be read, or does not hold the canonical bytes of a certificate."""
+
     code = "certificate-unreadable"
 
 
 class ConsortiumPart(Part):
-    """`block_hash`: of the block in which the last contract was deployed; it names the chain.
+    """The consortium and what it agreed on.
 
-    `challenge_seconds` 0: the contract itself adds up every sum; otherwise a sum holds when nobody has
-    shown it wrong for so long.
+    Attributes:
+        block_hash: Hash of the block in which the last contract was deployed; it names the chain.
+        challenge_seconds: 0 if the contract itself adds up every sum; otherwise a sum holds when
+            it has not been shown wrong for so many seconds.
     """
 
     deployment: Deployment
@@ -45,6 +49,8 @@ class ConsortiumPart(Part):
 
 
 class ModelPart(Part):
+    """A model and its content."""
+
     model_id: int
     adapter_id: Sha256
     digest_root: Sha256
@@ -52,7 +58,7 @@ class ModelPart(Part):
 
 
 class EquationTerm(Part):
-    """coefficient x D(delta)."""
+    """One term of an equation: coefficient x D(delta)."""
 
     artifact_id: Sha256
     digest_root: Sha256
@@ -60,10 +66,11 @@ class EquationTerm(Part):
 
 
 class ReplacedPart(Part):
-    """One model that was in use, and the one in its place: D(after) = D(before) + sum of the terms.
+    """A model that was in use and its replacement: D(after) = D(before) + sum of the terms.
 
-    `proofs`: the transactions in which the contract added the digests up, the last one registering the
-    model.
+    Attributes:
+        proofs: The transactions in which the contract added the digests up; the last one
+            registered the model.
     """
 
     before: ModelPart
@@ -74,10 +81,12 @@ class ReplacedPart(Part):
 
 
 class WithdrawalPart(Part):
-    """`subject`: a salted commitment to one data subject; empty: everything of the organization.
+    """The withdrawal.
 
-    `offered`: the deltas that were registered for it, in the order of the chain. `ledger`: None when the
-    organization anchored nothing.
+    Attributes:
+        subject: A salted commitment to one data subject; empty for the whole organization.
+        offered: The deltas that were registered for it, in the order of the chain.
+        ledger: The organization's ledger; None if it never anchored one.
     """
 
     withdrawal_id: int
@@ -95,8 +104,11 @@ class WithdrawalPart(Part):
 
 
 class LedgerPart(Part):
-    """The organization's private ledger as it was last anchored: its records say what was asked for, of
-    whom, and each step since. One of them can be shown with an inclusion proof, and nothing else."""
+    """The organization's private ledger as it was last anchored.
+
+    Its records hold the request, the data subject and each later step. The organization can show
+    one of them with an inclusion proof, without showing any other.
+    """
 
     size: int
     root: Sha256
@@ -104,7 +116,7 @@ class LedgerPart(Part):
 
 
 class OfferedPart(Part):
-    """A delta that was registered for the withdrawal. Round 0: a counter-delta."""
+    """A delta that was registered for the withdrawal; round 0 is a counter-delta."""
 
     round_id: int
     organization: Address
@@ -113,14 +125,18 @@ class OfferedPart(Part):
 
 
 class ReplayPart(Part):
-    """What a run without the organization gave. `exact`: the same bytes as the model after."""
+    """The result of a run without the organization.
+
+    Attributes:
+        exact: Whether the run gave the same bytes as the model after.
+    """
 
     adapter_id: Sha256
     exact: bool
 
 
 class EvaluationPart(Part):
-    """The issuer's measurements: scores 0..1 by name, and the SHA-256 of the files they are from."""
+    """The issuer's measurements: scores from 0 to 1 by name, and the SHA-256 of their files."""
 
     before: dict[str, float | None]
     after: dict[str, float | None]
@@ -129,9 +145,13 @@ class EvaluationPart(Part):
 
 
 class Certificate(Part):
-    """`replaced`: every model in use that the withdrawal concerned; none if there was none.
+    """The certificate of one closed withdrawal.
 
-    `latest`: the model that is served after it.
+    Attributes:
+        replaced: Every model in use that the withdrawal concerned; may be empty.
+        latest: The model that is served after the withdrawal.
+        issued_at: Unix seconds on the chain's clock.
+        issuer: Address of the aggregator that signed.
     """
 
     format: Literal["rescind.certificate/3"] = "rescind.certificate/3"
@@ -148,23 +168,24 @@ class Certificate(Part):
 
     @property
     def removed(self) -> list[Term]:
-        """The organization's deltas that are in a model before and not in the one after, once each."""
-        gone: dict[str, Term] = {}
+        """The organization's deltas that a model before has and the model after has not, once each."""
+        removed: dict[str, Term] = {}
         for pair in self.replaced:
             kept = {t.artifact_id for t in pair.after.terms}
             for part in pair.before.terms:
                 if part.artifact_id not in kept and (
                     part.organization == self.withdrawal.organization
                 ):
-                    gone[part.artifact_id] = part.term()
-        return list(gone.values())
+                    removed[part.artifact_id] = part.term()
+        return list(removed.values())
 
     def canonical_bytes(self) -> bytes:
+        """Return the bytes of the file."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False)
         return f"{text}\n".encode("ascii")
 
     def document(self) -> dict[str, Any]:
-        """The EIP-712 document that the issuer signs."""
+        """Return the EIP-712 document that the issuer signs."""
         body = hashlib.sha256(self.model_copy(update={"signature": ""}).canonical_bytes()).digest()
         deployment = self.consortium.deployment
         return {
@@ -175,7 +196,11 @@ class Certificate(Part):
         }
 
     def signer(self) -> str:
-        """Raises BadSignature."""
+        """Return the address that signed.
+
+        Raises:
+            BadSignature: The signature is malformed.
+        """
         try:
             raw = bytes.fromhex(self.signature.removeprefix("0x"))
         except ValueError:
@@ -183,27 +208,43 @@ class Certificate(Part):
         return recover_signer(self.document(), raw)
 
     def save(self, path: Path) -> None:
+        """Write the certificate to a file."""
         path.write_bytes(self.canonical_bytes())
 
 
 def read_certificate(path: Path) -> Certificate:
-    """Raises CertificateUnreadable for anything but canonical bytes of a certificate."""
+    """Return the certificate in a file.
+
+    Raises:
+        CertificateUnreadable: The file cannot be read, or does not hold the canonical bytes of a
+            certificate.
+    """
     try:
         data = path.read_bytes()
         certificate = Certificate.model_validate_json(data)
     except OSError as error:
         raise CertificateUnreadable(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise CertificateUnreadable(f"{path} is no certificate: {where}: {first['msg']}") from error
+        raise CertificateUnreadable(
+            f"{path} is not a valid certificate: {first_problem(error)}"
+        ) from error
     if certificate.canonical_bytes() != data:
-        raise CertificateUnreadable(f"{path} is not in canonical form: its bytes were changed")
+        raise CertificateUnreadable(
+            f"{path} is not in canonical form: its bytes were changed. Ask for the file again."
+        )
     return certificate
 
 
 def equation(before: Iterable[Term], after: Iterable[Term]) -> tuple[EquationTerm, ...]:
-    """What has to be added to the one model to get the other: a coefficient for each delta."""
+    """Return the terms to add to one model to get another.
+
+    Args:
+        before: Content of the one model.
+        after: Content of the other.
+
+    Returns:
+        A coefficient for each delta whose weight differs, sorted by artifact.
+    """
     change: dict[tuple[str, str], int] = {}
     for terms, sign in ((before, -1), (after, 1)):
         for term in terms:

@@ -1,4 +1,4 @@
-"""What a check is, and those that everything which is verified against a chain begins with."""
+"""Checks and their results, and the two checks of the chain that every verification begins with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from rescind.core.errors import RescindError, VerificationError
 
 @dataclass(frozen=True)
 class Check:
-    """`status`: passed, failed or skipped."""
+    """The result of one check.
+
+    Attributes:
+        name: Name of the check.
+        status: "passed", "failed" or "skipped".
+        detail: What was found, why it failed, or why it was skipped.
+    """
 
     name: str
     status: str
@@ -21,12 +27,17 @@ class Check:
 
 
 class Skipped(Exception):
-    """Why a check could not be made; it is reported, and is no failure."""
+    """Raised by a check that cannot be made, with the reason. It is not a failure."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """`codes`: the exit code of each check's failure."""
+    """The results of all checks.
+
+    Attributes:
+        checks: The results, in the order in which the checks were made.
+        codes: The exit code of each check's failure, by name.
+    """
 
     checks: tuple[Check, ...]
     codes: Mapping[str, int]
@@ -39,6 +50,11 @@ class Verification:
 
 
 def make(name: str, check: Callable[[], str]) -> Check:
+    """Run a check and return its result.
+
+    Raises:
+        ChainUnavailable: The chain does not answer, which says nothing about what is checked.
+    """
     try:
         return Check(name, "passed", check())
     except Skipped as reason:
@@ -49,13 +65,22 @@ def make(name: str, check: Callable[[], str]) -> Check:
         return Check(name, "failed", str(error))
 
 
-def same(what: str, claimed: object, found: object) -> None:
-    if claimed != found:
-        raise VerificationError(f"{what}: the file has {claimed}, it is {found}")
+def same(what: str, claimed: object, actual: object) -> None:
+    """Compare a statement of the file with the truth.
+
+    Raises:
+        VerificationError: They differ.
+    """
+    if claimed != actual:
+        raise VerificationError(f"{what}: the file has {claimed}, but it is {actual}")
 
 
 def deployment_block_hash(consortium: Consortium) -> str:
-    """Raises VerificationError when the chain has no such block."""
+    """Return the hash of the block in which the last contract was deployed.
+
+    Raises:
+        VerificationError: The chain has no such block.
+    """
     number = consortium.deployment.block
     try:
         return consortium.chain.block_hash(number)
@@ -64,7 +89,7 @@ def deployment_block_hash(consortium: Consortium) -> str:
 
 
 def check_chain(consortium: Consortium, block_hash: str) -> str:
-    """It is the chain that is named."""
+    """Check that the chain is the one that the file names."""
     deployment = consortium.deployment
     found = consortium.chain.check()
     same("chain id", deployment.chain_id, found)
@@ -73,11 +98,13 @@ def check_chain(consortium: Consortium, block_hash: str) -> str:
 
 
 def check_contracts(consortium: Consortium) -> str:
-    """The code at the named addresses is Rescind's, and the contracts name one another."""
+    """Check that Rescind's code is at the addresses, and that the contracts name one another."""
     addresses = consortium.deployment.addresses()
     for name, address in addresses.items():
         if not load_compiled(name).is_code(consortium.chain.code(address)):
-            raise VerificationError(f"the code at {address} is not Rescind's {name}")
+            raise VerificationError(
+                f"the code at {address} is not that of Rescind's contract {name}"
+            )
     for wire, target in consortium.wiring().items():
         same(wire, addresses[wire.split(".")[1].capitalize()], target)
     return f"{len(addresses)} contracts, code as published, each naming the others"

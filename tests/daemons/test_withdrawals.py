@@ -119,7 +119,7 @@ def refuse_what_is_wrong(run: RunFolder, record: Consortium, withdrawal: int) ->
     given = document.offered[0]
     lies = {
         "sum of the deltas": {"adapter_id": document.source.adapter_id},
-        "the new model is made of": {"terms": document.terms[:-1]},
+        "content of the new model": {"terms": document.terms[:-1]},
         "is not one that withdrawal": {
             "source": document.source.model_copy(update={"model_id": 1})
         },
