@@ -36,7 +36,7 @@ class Account:
             raise KeystoreError(f"keystore {path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise KeystoreError(
-                f"keystore {path} does not open: wrong password or damaged file ({error})"
+                f"keystore {path} cannot be opened: wrong password or damaged file ({error})"
             ) from error
         return cls(EthAccount.from_key(key))
 
@@ -52,7 +52,9 @@ class Account:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as error:
-            raise KeystoreError(f"{path} exists already: a key is never overwritten") from error
+            raise KeystoreError(
+                f"{path} exists already, and a key is never overwritten. Choose another file."
+            ) from error
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(content, file)
         return self

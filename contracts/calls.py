@@ -41,13 +41,20 @@ class Calls:
         }
 
     def check(self) -> None:
-        """Raises ChainUnavailable, WrongChain, or ContractsMissing unless these contracts are there."""
+        """Check that these contracts are on the chain.
+
+        Raises:
+            ChainUnavailable: The chain does not answer.
+            WrongChain: It is another chain.
+            ContractsMissing: Another code, or none, is at one of the addresses.
+        """
         self.chain.check()
         for name, address in self.deployment.addresses().items():
             if not load_compiled(name).is_code(self.chain.code(address)):
                 raise ContractsMissing(
-                    f"{name} is not at {address} on {self.chain.rpc_url}: the chain was started "
-                    "anew, or the contracts file is another consortium's"
+                    f"the contract {name} is not at {address} on {self.chain.rpc_url}. Either the "
+                    "chain was reset, or the contracts file belongs to another consortium: check "
+                    "rpc_url and the contracts file."
                 )
 
     def events(self, from_block: int = 0) -> Iterator[Event]:
@@ -119,7 +126,9 @@ class Calls:
 
     def _me(self) -> Account:
         if self.account is None:
-            raise ContractRefused("this needs an account, and the record was opened to read only")
+            raise ContractRefused(
+                "a transaction needs an account, but this client was opened without one"
+            )
         return self.account
 
     def _read(self, contract: str, function: str, *arguments: Any) -> Any:
@@ -146,7 +155,9 @@ class Calls:
         except ContractLogicError as error:
             raise self._refused(contract, function, error) from error
         except Web3RPCError as error:
-            raise ChainUnavailable(f"{contract}.{function} was not taken: {error}") from error
+            raise ChainUnavailable(
+                f"{self.chain.rpc_url} did not accept {contract}.{function}: {error}"
+            ) from error
 
     def _refused(self, contract: str, function: str, error: Any) -> ContractRefused:
         data = str(getattr(error, "data", "") or "")

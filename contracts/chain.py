@@ -54,8 +54,8 @@ class Chain:
         found = self.ask(lambda: int(self.web3.eth.chain_id))
         if self.expected_id is not None and found != self.expected_id:
             raise WrongChain(
-                f"{self.rpc_url} is chain {found}, the consortium lives on chain "
-                f"{self.expected_id}: correct rpc_url or chain_id"
+                f"{self.rpc_url} is chain {found}, but the consortium is on chain "
+                f"{self.expected_id}. Correct rpc_url or chain_id."
             )
         return found
 
@@ -97,7 +97,8 @@ class Chain:
             return retrying(question)
         except requests.exceptions.RequestException as error:
             raise ChainUnavailable(
-                f"no Ethereum node answers at {self.rpc_url}: {type(error).__name__}"
+                f"no Ethereum node answers at {self.rpc_url} ({type(error).__name__}). Check "
+                "rpc_url, and that the node is running."
             ) from error
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
@@ -108,7 +109,7 @@ class Chain:
         self.ask(lambda: self._broadcast(raw, tx_hash))
         receipt = self.ask(lambda: self._final(raw, tx_hash))
         if receipt["status"] != 1:
-            raise ContractRefused(f"transaction {tx_hash} was mined and reverted")
+            raise ContractRefused(f"transaction {tx_hash} was mined, but the contract reverted it")
         return Receipt(tx_hash, int(receipt["blockNumber"]), int(receipt["gasUsed"]))
 
     def _prepare(self, account: Account, transaction: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +160,7 @@ class Chain:
         )(receipt)
         if found is None:
             raise ChainUnavailable(
-                f"transaction {tx_hash} was not final after {_MINED_SECONDS:.0f} s"
+                f"transaction {tx_hash} was not final after {_MINED_SECONDS:.0f} s. It may still "
+                "be mined: check it before you send it again."
             )
         return found

@@ -43,7 +43,7 @@ def node_modules() -> Path:
     """Where the npm packages are: RESCIND_NODE_MODULES, or beside the project."""
     chosen = Path(os.environ.get("RESCIND_NODE_MODULES", HERE.parent / "node_modules"))
     if not chosen.is_dir():
-        raise ChainError(f"npm packages are not in {chosen}: run make setup, or npm ci")
+        raise ChainError(f"the npm packages are not in {chosen}. Run make setup or npm ci.")
     return chosen
 
 
@@ -55,7 +55,7 @@ def foundry(name: str) -> Path:
     """
     found = sorted(node_modules().glob(f"@foundry-rs/{name}-*/bin/{name}"))
     if not found:
-        raise ChainError(f"{name} is not in {node_modules()}: run make setup, or npm ci")
+        raise ChainError(f"{name} is not in {node_modules()}. Run make setup or npm ci.")
     return found[0]
 
 

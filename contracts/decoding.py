@@ -119,8 +119,8 @@ def _member(enumeration: type[Enum], number: int) -> Enum:
         if number == (member.value if isinstance(member.value, int) else place):
             return member
     raise ContractsMissing(
-        f"{enumeration.__name__} has no member with the number {number}. The contracts do not match "
-        "this client: install the version of rescind that they were deployed with."
+        f"{enumeration.__name__} has no member with the number {number}. The contracts do not "
+        "match this client: install the version of rescind that they were deployed with."
     )
 
 

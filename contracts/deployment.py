@@ -78,7 +78,10 @@ class Deployment(BaseModel):
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(f"{path}: {first['loc']}: {first['msg']}") from error
+            where = ".".join(str(part) for part in first["loc"]) or "file"
+            raise ConfigError(
+                f"{path} is not a valid contracts file: {where}: {first['msg']}"
+            ) from error
 
 
 class DeploySettings(BaseModel):
@@ -124,8 +127,9 @@ class DeploySettings(BaseModel):
         longest = min(self.finalize_seconds, self.withdrawal_seconds // 2)
         if self.challenge_seconds >= longest:
             raise ValueError(
-                f"challenge_seconds {self.challenge_seconds} must be under finalize_seconds and half "
-                f"of withdrawal_seconds ({longest}): or withdrawals cannot be carried out in time"
+                f"challenge_seconds {self.challenge_seconds} must be less than finalize_seconds "
+                f"and half of withdrawal_seconds ({longest}). Otherwise withdrawals cannot be "
+                "carried out in time."
             )
         return self
 
@@ -152,8 +156,8 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
         found, block = _create(chain, founder, name, arguments, value=value)
         if found != where[name]:
             raise ContractRefused(
-                f"{name} came to {found} instead of {where[name]}: the founder's key sent another "
-                "transaction meanwhile; deploy again"
+                f"{name} was deployed at {found} instead of {where[name]}, because the founder's "
+                "key sent another transaction in the meantime. Deploy again."
             )
     members = chain.web3.eth.contract(address=where["Members"], abi=load_compiled("Members").abi)  # type: ignore[call-overload]
     for auditor in settings.auditors:

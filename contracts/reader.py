@@ -262,8 +262,10 @@ class ConsortiumReader(Calls):
         return [build(Offer, event, names) for event in self._logged("Lineage", "DeltaOffered")]
 
     def manifests(self, round_id: int, organization: str) -> list[str]:
-        """What an organization committed to having trained on for its deltas of a round: that which it
-        revealed, then those that it offered for withdrawals."""
+        """Return an organization's commitments to its training data for its deltas of a round.
+
+        The commitment that it revealed comes first, then those of its offers for withdrawals.
+        """
         logged = (("Rounds", "UpdateRevealed"), ("Withdrawals", "ManifestGiven"))
         manifests = [
             bytes(event["manifest"])

@@ -168,7 +168,7 @@ class Certificate(Part):
 
     @property
     def removed(self) -> list[Term]:
-        """The organization's deltas that a model before has and the model after has not, once each."""
+        """The organization's deltas that are in a model before but not in its replacement."""
         removed: dict[str, Term] = {}
         for pair in self.replaced:
             kept = {t.artifact_id for t in pair.after.terms}

@@ -1,5 +1,7 @@
-"""What an organization shows of its private ledger, checked against the public chain: anybody can, with the
-file and the URL of a node. Of the file nothing is believed."""
+"""Checks of a disclosure: what an organization shows of its private ledger.
+
+Anyone can make them with the file and the URL of a chain node. No statement in the file is trusted.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ from rescind.ledger.disclosure import (
     parse,
 )
 from rescind.ledger.vrf import ProofInvalid
+from rescind.withdrawals import first_problem
 
 DISCLOSURE_CHECKS: dict[str, int] = {
     "file": 60,
@@ -48,20 +51,25 @@ DISCLOSURE_CHECKS: dict[str, int] = {
 
 @dataclass(frozen=True)
 class Shown:
-    """`what`: what was disclosed, if the checks passed."""
+    """The result of checking a disclosure.
+
+    Attributes:
+        verification: The results of the checks.
+        what: The disclosure; None if the file cannot be read.
+    """
 
     verification: Verification
     what: Disclosure | ManifestDisclosure | None
 
 
 def anchored_at(consortium: Consortium, organization: str, transaction: str = "") -> Anchored:
-    """How a disclosure names the chain."""
+    """Return the part of a disclosure that names the chain, the contracts and the anchor."""
     contracts = consortium.deployment.model_dump()
     return Anchored(contracts, deployment_block_hash(consortium), organization, transaction)
 
 
 def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str, Event]]:
-    """Sizes and roots that an organization anchored, in the order of the chain."""
+    """Return size, root and event of each anchor of an organization, in the order of the chain."""
     return [
         (int(str(e.args["size"])), _hex(e.args["root"]), e)
         for e in consortium.events()
@@ -70,20 +78,28 @@ def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str
 
 
 def check_disclosure(path: Path, rpc_url: str | None) -> Shown:
-    """All checks, in order; those that need a failed one are left out. Without `rpc_url` the chain is not
-    asked, and the record is only as good as the signature of its log. Raises ChainUnavailable."""
+    """Check a disclosure in order, up to the first check that fails.
+
+    Args:
+        path: The file.
+        rpc_url: URL of a chain node. With None the checks of the chain are skipped, and a record is
+            only as trustworthy as the signature of its log.
+
+    Raises:
+        ChainUnavailable: The chain does not answer.
+    """
     try:
         what = _read(path)
     except LedgerError as error:
         failed = (Check("file", "failed", str(error)),)
         return Shown(Verification(failed, DISCLOSURE_CHECKS), None)
-    done = [Check("file", "passed", "a disclosure")]
+    results = [Check("file", "passed", "a disclosure")]
     for name, check in _checks(what, rpc_url):
-        made = make(name, check)
-        done.append(made)
-        if made.status == "failed":
+        result = make(name, check)
+        results.append(result)
+        if result.status == "failed":
             break
-    return Shown(Verification(tuple(done), DISCLOSURE_CHECKS), what)
+    return Shown(Verification(tuple(results), DISCLOSURE_CHECKS), what)
 
 
 def _read(path: Path) -> Disclosure | ManifestDisclosure:
@@ -91,7 +107,7 @@ def _read(path: Path) -> Disclosure | ManifestDisclosure:
         with path.open("rb") as file:
             return parse(file.read(DISCLOSURE_BYTES + 1))
     except OSError as error:
-        raise ProofInvalid(f"{path}: {error.strerror}") from error
+        raise ProofInvalid(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _checks(
@@ -99,7 +115,7 @@ def _checks(
 ) -> list[tuple[str, Callable[[], str]]]:
     anchored = what.anchored
     asked = anchored is not None and rpc_url is not None
-    found: list[tuple[str, Callable[[], str]]] = []
+    checks: list[tuple[str, Callable[[], str]]] = []
     if asked:
         assert anchored is not None
         assert rpc_url is not None
@@ -107,20 +123,22 @@ def _checks(
             consortium = _consortium(anchored, rpc_url)
         except VerificationError as error:
             return [("chain", _raising(error))]
-        found += [
+        checks += [
             ("chain", lambda: check_chain(consortium, anchored.block_hash)),
             ("contracts", lambda: check_contracts(consortium)),
         ]
-    why = "the chain was not asked: give --rpc URL" if anchored else "the file names no chain"
+    why = (
+        "the chain was not asked: pass --rpc URL" if anchored else "the file does not name a chain"
+    )
     if isinstance(what, Disclosure):
-        found.append(("record", lambda: _record(what)))
-        found.append(("anchor", (lambda: _anchor(what, consortium)) if asked else _skipping(why)))
+        checks.append(("record", lambda: _record(what)))
+        checks.append(("anchor", (lambda: _anchor(what, consortium)) if asked else _skipping(why)))
     else:
-        found.append(
+        checks.append(
             ("manifest", (lambda: _manifest(what, consortium)) if asked else _skipping(why))
         )
-        found.append(("presence", lambda: _presence(what)))
-    return found
+        checks.append(("presence", lambda: _presence(what)))
+    return checks
 
 
 def _consortium(anchored: Anchored, rpc_url: str) -> Consortium:
@@ -128,7 +146,7 @@ def _consortium(anchored: Anchored, rpc_url: str) -> Consortium:
         deployment = Deployment.model_validate(dict(anchored.contracts))
     except ValidationError as error:
         raise VerificationError(
-            f"the file names no contracts: {error.errors()[0]['msg']}"
+            f"the file does not name valid contracts: {first_problem(error)}"
         ) from error
     return Consortium(Chain(rpc_url), deployment)
 
@@ -144,17 +162,21 @@ def _anchor(it: Disclosure, consortium: Consortium) -> str:
     who, transaction = it.anchored.organization, it.anchored.transaction
     name = _name(consortium, who)
     size, root = it.checkpoint.size, it.checkpoint.root.hex()
-    for found, its_root, event in anchors_of(consortium, who):
-        if event.tx_hash == transaction and (found, its_root) == (size, root):
+    for anchored_size, anchored_root, event in anchors_of(consortium, who):
+        if event.tx_hash == transaction and (anchored_size, anchored_root) == (size, root):
             return f"{name} anchored {size} records with that root in block {event.block}"
-    raise VerificationError(f"{transaction} did not anchor {size} records and that root for {who}")
+    raise VerificationError(
+        f"transaction {transaction} did not anchor {size} records with root {root} for {who}"
+    )
 
 
 def _manifest(it: ManifestDisclosure, consortium: Consortium) -> str:
     who = it.anchored.organization
     name = _name(consortium, who)
     if it.commitment not in consortium.manifests(it.round_id, who):
-        raise VerificationError(f"{who} committed to no such manifest for round {it.round_id}")
+        raise VerificationError(
+            f"{who} did not commit to this manifest on chain for round {it.round_id}"
+        )
     return f"{name} committed to it on chain with its delta of round {it.round_id}"
 
 
@@ -166,10 +188,10 @@ def _presence(it: ManifestDisclosure) -> str:
 
 
 def _name(consortium: Consortium, who: str) -> str:
-    found = consortium.member(who).name
-    if not found:
-        raise VerificationError(f"{who} is no member of the consortium")
-    return found
+    name = consortium.member(who).name
+    if not name:
+        raise VerificationError(f"{who} is not a member of the consortium")
+    return name
 
 
 def _skipping(why: str) -> Callable[[], str]:

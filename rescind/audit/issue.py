@@ -1,4 +1,4 @@
-"""A certificate made from what the chain says of one withdrawal."""
+"""Build a certificate from what the chain holds about one withdrawal."""
 
 from __future__ import annotations
 
@@ -38,15 +38,30 @@ def build_certificate(
     replay: ReplayPart | None = None,
     evaluation: EvaluationPart | None = None,
 ) -> Certificate:
-    """Everything but replay and evaluation is read from the chain. Raises VerificationError unless
-    the withdrawal is closed."""
+    """Build and sign the certificate of a closed withdrawal.
+
+    Everything but `replay` and `evaluation` is read from the chain.
+
+    Args:
+        consortium: The chain.
+        withdrawal_id: Number of the withdrawal.
+        issuer: The aggregator's account, which signs.
+        replay: The result of a run without the organization.
+        evaluation: The issuer's measurements.
+
+    Raises:
+        VerificationError: There is no such withdrawal, or it is not closed.
+    """
     known = {w.id: w for w in consortium.withdrawals()}
     if withdrawal_id not in known:
-        raise VerificationError(f"there is no withdrawal {withdrawal_id}")
+        raise VerificationError(
+            f"there is no withdrawal {withdrawal_id}: they are numbered from 1 to {len(known)}"
+        )
     withdrawal = known[withdrawal_id]
     if withdrawal.state is not WithdrawalState.CLOSED:
         raise VerificationError(
-            f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed"
+            f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed. Wait for it to "
+            "close before issuing its certificate."
         )
     events = list(consortium.events())
     requested = withdrawal_event(events, "WithdrawalRequested", withdrawal_id)
@@ -88,7 +103,11 @@ def build_certificate(
 
 
 def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:
-    """Raises VerificationError when there is none."""
+    """Return the first event of a name about a withdrawal.
+
+    Raises:
+        VerificationError: There is none.
+    """
     for event in events:
         if event.name == name and event.args.get("id") == withdrawal_id:
             return event
@@ -96,40 +115,46 @@ def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> 
 
 
 def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tuple[str, ...]:
-    """The auditors who attested the evidence, ascending."""
-    found = {
+    """Return the auditors who attested the evidence, in ascending order of address."""
+    auditors = {
         str(e.args["auditor"])
         for e in events
         if e.name == "Attested"
         and e.args["id"] == withdrawal_id
         and _hex(e.args["evidence"]) == evidence
     }
-    return tuple(sorted(found, key=str.lower))
+    return tuple(sorted(auditors, key=str.lower))
 
 
 def offered_for(consortium: Consortium, withdrawal_id: int) -> tuple[OfferedPart, ...]:
+    """Return the deltas registered for a withdrawal, in the order of the chain."""
     return tuple(
         OfferedPart(
-            round_id=it.round_id,
-            organization=it.organization,
-            artifact_id=it.artifact_id,
-            digest_root=it.digest_root,
+            round_id=offer.round_id,
+            organization=offer.organization,
+            artifact_id=offer.artifact_id,
+            digest_root=offer.digest_root,
         )
-        for it in consortium.offers()
-        if it.withdrawal_id == withdrawal_id
+        for offer in consortium.offers()
+        if offer.withdrawal_id == withdrawal_id
     )
 
 
 def last_anchor(events: Sequence[Event], organization: str) -> LedgerPart | None:
-    mine = [e for e in events if e.name == "Anchored" and e.args["organization"] == organization]
-    if not mine:
+    """Return the newest anchor of an organization's ledger, or None."""
+    anchors = [e for e in events if e.name == "Anchored" and e.args["organization"] == organization]
+    if not anchors:
         return None
-    size, root = int(str(mine[-1].args["size"])), _hex(mine[-1].args["root"])
-    return LedgerPart(size=size, root=root, anchor_transaction=mine[-1].tx_hash)
+    size, root = int(str(anchors[-1].args["size"])), _hex(anchors[-1].args["root"])
+    return LedgerPart(size=size, root=root, anchor_transaction=anchors[-1].tx_hash)
 
 
 def aggregator_at(events: Sequence[Event], block: int) -> str:
-    """Who the aggregator was at a block."""
+    """Return the address of the aggregator at a block.
+
+    Raises:
+        VerificationError: There was none.
+    """
     changes = [e for e in events if e.name == "AggregatorChanged" and e.block <= block]
     if not changes:
         raise VerificationError(f"there was no aggregator at block {block}")
@@ -137,6 +162,7 @@ def aggregator_at(events: Sequence[Event], block: int) -> str:
 
 
 def model_part(consortium: Consortium, model_id: int) -> ModelPart:
+    """Return a model and its content, as on chain."""
     model = consortium.model(model_id)
     return ModelPart(
         model_id=model_id,
@@ -149,20 +175,20 @@ def model_part(consortium: Consortium, model_id: int) -> ModelPart:
 def replaced_models(
     consortium: Consortium, events: Sequence[Event], withdrawal_id: int
 ) -> tuple[ReplacedPart, ...]:
-    """Every model that the withdrawal replaced, and by what, in the order of the chain."""
+    """Return every model that a withdrawal replaced, with its replacement."""
     numbers = [
         number
-        for number, it in enumerate(consortium.amendments(), start=1)
-        if it.withdrawal_id == withdrawal_id
+        for number, amendment in enumerate(consortium.amendments(), start=1)
+        if amendment.withdrawal_id == withdrawal_id
     ]
-    found = []
+    replaced = []
     for model_id in range(1, consortium.model_count() + 1):
         model = consortium.model(model_id)
         if model.kind is ModelKind.ROUND or model.amendments not in numbers:
             continue
         before, after = model_part(consortium, model.parent), model_part(consortium, model_id)
         claim, proofs = _transactions(events, model_id, model.adapter_id)
-        found.append(
+        replaced.append(
             ReplacedPart(
                 before=before,
                 after=after,
@@ -173,16 +199,16 @@ def replaced_models(
                 proofs=proofs,
             )
         )
-    return tuple(found)
+    return tuple(replaced)
 
 
 def _transactions(
     events: Sequence[Event], model_id: int, adapter_id: str
 ) -> tuple[str, tuple[str, ...]]:
-    """Of the claim that became the model, and of the sums that were added up since."""
+    """The claim that became the model, and the sums that were added up since."""
     registered = next(
-        place
-        for place, e in enumerate(events)
+        index
+        for index, e in enumerate(events)
         if e.name == "ModelRegistered" and e.args["model"] == model_id
     )
     claim, proofs = "", list[str]()

@@ -1,4 +1,4 @@
-"""What the public record says, as rows."""
+"""Queries of the public record. Answers are rows, in the order of the chain."""
 
 from __future__ import annotations
 
@@ -33,51 +33,82 @@ from rescind.core.errors import ConfigError
 
 
 def names(consortium: Consortium) -> dict[str, str]:
+    """Return the members' names by address."""
     return {member.address: member.name for member in consortium.members()}
 
 
 def organization(consortium: Consortium, name_or_address: str) -> str:
-    """The address of a member. Raises ConfigError when there is none, or several of that name."""
+    """Return the address of a member.
+
+    Args:
+        consortium: The chain.
+        name_or_address: The member's name, or its address in any case.
+
+    Raises:
+        ConfigError: No member, or more than one, has this name or address.
+    """
     known, wanted = names(consortium), name_or_address.lower()
-    found = [who for who in known if who.lower() == wanted]
-    found = found or [who for who, name in known.items() if name == name_or_address]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ConfigError(f"{len(found)} members are named {name_or_address!r}: give the address")
+    matches = [address for address in known if address.lower() == wanted]
+    matches = matches or [address for address, name in known.items() if name == name_or_address]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ConfigError(
+            f"{len(matches)} members are named {name_or_address!r}: give the address instead"
+        )
     members = ", ".join(known.values()) or "none so far"
-    raise ConfigError(f"no member is named or addressed {name_or_address!r}; members: {members}")
+    raise ConfigError(
+        f"no member has the name or the address {name_or_address!r}. Members: {members}."
+    )
 
 
 def contributions(consortium: Consortium) -> list[ContributionRow]:
-    """Who contributed what, and what became of it."""
+    """Return every contribution and rejection, by round."""
     known, rows = names(consortium), []
     for round_id in range(1, consortium.current_round_id() + 1):
         answers = consortium.answers(round_id)
         rows += [
             ContributionRow(
                 round_id,
-                it.organization,
-                known[it.organization],
-                it.artifact_id,
-                it.digest_root,
-                it.weight,
-                it.score,
-                consortium.credited(round_id, it.organization),
+                contribution.organization,
+                known[contribution.organization],
+                contribution.artifact_id,
+                contribution.digest_root,
+                contribution.weight,
+                contribution.score,
+                consortium.credited(round_id, contribution.organization),
                 "accepted",
             )
-            for it in consortium.contributions(round_id)
+            for contribution in consortium.contributions(round_id)
         ]
         for refusal in consortium.rejections(round_id):
-            who, reason = refusal.organization, refusal.reason.name.lower().replace("_", "-")
-            artifact, root = answers[who].artifact_id, answers[who].digest_root
-            row = ContributionRow(round_id, who, known[who], artifact, root, 0, 0, 0, reason)
-            rows.append(row)
+            address = refusal.organization
+            rows.append(
+                ContributionRow(
+                    round_id,
+                    address,
+                    known[address],
+                    answers[address].artifact_id,
+                    answers[address].digest_root,
+                    0,
+                    0,
+                    0,
+                    refusal.reason.name.lower().replace("_", "-"),
+                )
+            )
     return rows
 
 
 def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRow]:
-    """What each model, or one, is made of. Raises ConfigError for a model that there is not."""
+    """Return the content of every model, or of one.
+
+    Args:
+        consortium: The chain.
+        model_id: The model; None for all.
+
+    Raises:
+        ConfigError: There is no such model.
+    """
     count = consortium.model_count()
     if model_id is not None and not 0 <= model_id <= count:
         raise ConfigError(f"there is no model {model_id}: they are numbered from 1 to {count}")
@@ -95,8 +126,8 @@ def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRo
                 model.parent,
                 model.kind.value,
                 model.block,
-                tuple(known[it.organization] for it in changes if it.excludes),
-                tuple(_amendment_row(it, known) for it in changes),
+                tuple(known[change.organization] for change in changes if change.excludes),
+                tuple(_amendment_row(change, known) for change in changes),
                 tuple(
                     TermRow(
                         t.round_id,
@@ -113,13 +144,18 @@ def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRo
     return rows
 
 
-def models(consortium: Consortium, who: str | None = None) -> list[ModelSummaryRow]:
-    """Every model; with the address `who`, also whether it holds anything of that organization."""
+def models(consortium: Consortium, organization: str | None = None) -> list[ModelSummaryRow]:
+    """Return a summary of every model.
+
+    Args:
+        consortium: The chain.
+        organization: An address, to say for each model whether it holds nothing of that organization.
+    """
     settled = _settlements(consortium.events())
     rows = []
     for number in range(1, consortium.model_count() + 1):
         model = consortium.model(number)
-        how, transaction = settled[number]
+        settlement, transaction = settled[number]
         rows.append(
             ModelSummaryRow(
                 number,
@@ -131,9 +167,9 @@ def models(consortium: Consortium, who: str | None = None) -> list[ModelSummaryR
                 model.released,
                 model.adapter_id,
                 model.digest_root,
-                how,
+                settlement,
                 transaction,
-                None if who is None else consortium.is_clean(number, who),
+                None if organization is None else consortium.is_clean(number, organization),
             )
         )
     return rows
@@ -146,27 +182,27 @@ def _privacy(stated: StatedPrivacy | None) -> tuple[float | str | None, float | 
 
 
 def membership(consortium: Consortium) -> Membership:
-    """Who belongs to the consortium, with which bonds."""
+    """Return the members with their bonds, the auditors and the aggregator."""
     required, required_of_aggregator = consortium.bond(), consortium.required_aggregator_bond()
     aggregator_bond = consortium.aggregator_bond()
     members = consortium.members()
     rows = tuple(
         MemberRow(
-            it.address,
-            it.name,
-            it.status.value,
-            it.bond,
-            max(0, required - it.bond) if it.status is MemberStatus.ACTIVE else 0,
-            it.exit_at or None,
-            consortium.pending_reward(it.address),
-            it.fingerprint,
-            *_privacy(consortium.privacy_spent(it.address)),
+            member.address,
+            member.name,
+            member.status.value,
+            member.bond,
+            max(0, required - member.bond) if member.status is MemberStatus.ACTIVE else 0,
+            member.exit_at or None,
+            consortium.pending_reward(member.address),
+            member.fingerprint,
+            *_privacy(consortium.privacy_spent(member.address)),
         )
-        for it in members
+        for member in members
     )
     return Membership(
         rows,
-        sum(it.status is MemberStatus.ACTIVE for it in members),
+        sum(member.status is MemberStatus.ACTIVE for member in members),
         required,
         tuple(consortium.auditors()),
         consortium.aggregator(),
@@ -177,57 +213,58 @@ def membership(consortium: Consortium) -> Membership:
 
 
 def proposals(consortium: Consortium) -> list[ProposalRow]:
-    """What members have proposed, and how the votes stand."""
-    found = consortium.proposals()
-    if not found:
+    """Return the members' proposals with their votes."""
+    proposed = consortium.proposals()
+    if not proposed:
         return []
     known, now = names(consortium), consortium.chain.now()
     active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
     needed = len(active) * consortium.vote_threshold() // 10_000 + 1
     return [
         ProposalRow(
-            it.id,
-            it.proposer,
-            known[it.proposer],
-            it.call,
-            it.votes,
+            proposal.id,
+            proposal.proposer,
+            known[proposal.proposer],
+            proposal.call,
+            proposal.votes,
             needed,
-            it.deadline,
-            it.executed,
-            _proposal_state(it, needed, now),
+            proposal.deadline,
+            proposal.executed,
+            _proposal_state(proposal, needed, now),
         )
-        for it in found
+        for proposal in proposed
     ]
 
 
 def withdrawals(consortium: Consortium) -> list[WithdrawalRow]:
+    """Return every withdrawal."""
     known, now = names(consortium), consortium.chain.now()
     return [
         WithdrawalRow(
-            it.id,
-            it.organization,
-            known[it.organization],
-            it.method.value,
-            it.state.value,
-            it.subject or None,
-            it.expelled,
-            it.requested_at,
-            it.deadline,
-            it.closed_model or None,
-            it.evidence or None,
-            overdue=_overdue(it, now),
+            withdrawal.id,
+            withdrawal.organization,
+            known[withdrawal.organization],
+            withdrawal.method.value,
+            withdrawal.state.value,
+            withdrawal.subject or None,
+            withdrawal.expelled,
+            withdrawal.requested_at,
+            withdrawal.deadline,
+            withdrawal.closed_model or None,
+            withdrawal.evidence or None,
+            overdue=_overdue(withdrawal, now),
         )
-        for it in consortium.withdrawals()
+        for withdrawal in consortium.withdrawals()
     ]
 
 
 def rounds(consortium: Consortium) -> list[RoundRow]:
-    """Participation, transactions and gas of each round, from the contracts' events."""
+    """Return participation, transactions and gas of each round, from the contracts' events."""
     known = names(consortium)
     transactions = _transactions_of_rounds(consortium.events())
     rows = []
     for round_id in range(1, consortium.current_round_id() + 1):
-        it, sent = consortium.round(round_id), transactions.get(round_id, set())
+        round_, sent = consortium.round(round_id), transactions.get(round_id, set())
         took_part = [known[c.organization] for c in consortium.contributions(round_id)]
         sat_out = [
             known[who]
@@ -237,58 +274,58 @@ def rounds(consortium: Consortium) -> list[RoundRow]:
         rows.append(
             RoundRow(
                 round_id,
-                it.state.value,
+                round_.state.value,
                 tuple(took_part),
                 tuple(sat_out),
                 len(sent),
                 sum(consortium.gas_of(tx) for tx in sent),
-                it.model_id if it.state is RoundState.FINAL else 0,
+                round_.model_id if round_.state is RoundState.FINAL else 0,
             )
         )
     return rows
 
 
-def _amendment_row(it: Amendment, known: dict[str, str]) -> AmendmentRow:
+def _amendment_row(amendment: Amendment, known: dict[str, str]) -> AmendmentRow:
     return AmendmentRow(
-        it.withdrawal_id,
-        it.kind.value,
-        it.organization,
-        known[it.organization],
-        it.excludes,
-        it.from_round,
-        it.first_model,
+        amendment.withdrawal_id,
+        amendment.kind.value,
+        amendment.organization,
+        known[amendment.organization],
+        amendment.excludes,
+        amendment.from_round,
+        amendment.first_model,
     )
 
 
-def _overdue(it: Withdrawal, now: int) -> bool:
-    return it.state is not WithdrawalState.CLOSED and now > it.deadline
+def _overdue(withdrawal: Withdrawal, now: int) -> bool:
+    return withdrawal.state is not WithdrawalState.CLOSED and now > withdrawal.deadline
 
 
-def _proposal_state(it: Proposal, needed: int, now: int) -> str:
-    if it.executed:
+def _proposal_state(proposal: Proposal, needed: int, now: int) -> str:
+    if proposal.executed:
         return "executed"
-    if now > it.deadline:
+    if now > proposal.deadline:
         return "expired"
-    return "carried" if it.votes >= needed else "open"
+    return "carried" if proposal.votes >= needed else "open"
 
 
 def _settlements(events: Iterable[Event]) -> dict[int, tuple[str, str]]:
-    """By model: whether its sum was proven or stood unchallenged, and in which transaction."""
+    """By model: "proven" or "unchallenged", and the transaction that registered it."""
     words = {"ModelProven": "proven", "ModelSettled": "unchallenged"}
-    found, how = {}, ""
+    settled, word = {}, ""
     for event in events:
-        how = words.get(event.name, how)
+        word = words.get(event.name, word)
         if event.name == "ModelRegistered":
-            found[int(str(event.args["model"]))] = (how, event.tx_hash)
-    return found
+            settled[int(str(event.args["model"]))] = (word, event.tx_hash)
+    return settled
 
 
 def _transactions_of_rounds(events: Iterable[Event]) -> dict[int, set[str]]:
-    """Of each round: its own, and those that added up its sum."""
-    found: dict[int, set[str]] = {}
+    """By round: its own transactions, and those that added up its sum."""
+    transactions: dict[int, set[str]] = {}
     for round_id, event in _events_of_rounds(events):
-        found.setdefault(round_id, set()).add(event.tx_hash)
-    return found
+        transactions.setdefault(round_id, set()).add(event.tx_hash)
+    return transactions
 
 
 def _events_of_rounds(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:

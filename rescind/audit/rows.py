@@ -1,4 +1,4 @@
-"""Rows of the answers to queries of the public record."""
+"""Rows in the answers to queries. Amounts are in wei, times in Unix seconds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ContributionRow:
+    """One contribution or rejection.
+
+    Attributes:
+        weight: Basis points; 0 if it was rejected.
+        outcome: "accepted", or the reason of the rejection.
+    """
+
     round_id: int
     organization: str
     name: str
@@ -16,11 +23,12 @@ class ContributionRow:
     score: int
     reward_wei: int
     outcome: str
-    """`accepted`, or the reason of the rejection."""
 
 
 @dataclass(frozen=True)
 class TermRow:
+    """One delta in a model; round 0 is a counter-delta."""
+
     round_id: int
     organization: str
     name: str
@@ -31,8 +39,13 @@ class TermRow:
 
 @dataclass(frozen=True)
 class AmendmentRow:
-    """What a withdrawal changed in a model. `excludes`: the organization is gone from it; else its
-    deltas of rounds from `from_round` on were replaced or counteracted."""
+    """The change that a withdrawal made to a model.
+
+    Attributes:
+        excludes: Whether nothing of the organization remains in it. Otherwise the organization's
+            deltas of rounds from `from_round` on were replaced or counteracted.
+        first_model: The first model with the change.
+    """
 
     withdrawal_id: int
     kind: str
@@ -45,8 +58,13 @@ class AmendmentRow:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """`content`: every delta in the model; `removed`: names of the organizations it is clean of;
-    `amendments`: what withdrawals changed in it, in order."""
+    """A model with its content.
+
+    Attributes:
+        removed: Names of the organizations that withdrawals removed from it.
+        amendments: The changes that withdrawals made to it, in order.
+        content: Every delta in it.
+    """
 
     model_id: int
     adapter_id: str
@@ -61,10 +79,17 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class ModelSummaryRow:
-    """`round_id`: the last round in it; `deltas`: how many it sums. `in_use`, `released`: whether a
-    withdrawal must replace it, and whether it stays in use beside later ones. `settled`: how the
-    chain came to hold it: `proven` (its digests were added up) or `unchallenged`, in
-    `transaction`. `clean`: whether it holds nothing of the organization asked about."""
+    """A summary of a model.
+
+    Attributes:
+        round_id: The last round in it.
+        deltas: How many deltas it sums.
+        in_use: Whether a withdrawal must replace it.
+        released: Whether it stays in use beside later models.
+        settled: How the chain accepted it: "proven" (its digests were added up) or "unchallenged".
+        transaction: The transaction that registered it.
+        clean: Whether it holds nothing of the organization in the query; None if none was given.
+    """
 
     model_id: int
     kind: str
@@ -82,9 +107,14 @@ class ModelSummaryRow:
 
 @dataclass(frozen=True)
 class MemberRow:
-    """`lacking_wei`: what an active member must pay before it may contribute again. `exit_at`: from
-    when the bond can be reclaimed, once it has left. `epsilon`, `delta`: the privacy that it says it has
-    spent, "unbounded" for no bound, None where it states none."""
+    """A member.
+
+    Attributes:
+        lacking_wei: The amount an active member must pay before it may contribute again.
+        exit_at: When the bond of a member that has left can be reclaimed.
+        epsilon: The privacy that it states to have spent: a number, "unbounded", or None.
+        delta: The delta that goes with `epsilon`.
+    """
 
     organization: str
     name: str
@@ -100,7 +130,14 @@ class MemberRow:
 
 @dataclass(frozen=True)
 class Membership:
-    """`aggregator_lacking_wei`: while it is not 0, no round opens."""
+    """The consortium's members, auditors and aggregator.
+
+    Attributes:
+        active: How many members are active.
+        bond_wei: The bond of a member.
+        aggregator_lacking_wei: The amount missing from the aggregator's bond. No round opens unless
+            it is 0.
+    """
 
     members: tuple[MemberRow, ...]
     active: int
@@ -114,8 +151,12 @@ class Membership:
 
 @dataclass(frozen=True)
 class ProposalRow:
-    """`needed`: how many votes of active members carry it now. `state`: `open`, `carried` (may be
-    executed), `executed` or `expired`."""
+    """A proposal.
+
+    Attributes:
+        needed: How many votes of active members carry it now.
+        state: "open", "carried" (may be executed), "executed" or "expired".
+    """
 
     proposal_id: int
     proposer: str
@@ -130,8 +171,13 @@ class ProposalRow:
 
 @dataclass(frozen=True)
 class WithdrawalRow:
-    """`subject`: a salted commitment to one data subject, None for the whole organization.
-    `evidence`: hash of what auditors attested. `overdue`: past its deadline and not closed."""
+    """A withdrawal.
+
+    Attributes:
+        subject: A salted commitment to one data subject; None for the whole organization.
+        evidence: SHA-256 of the evidence that auditors attested.
+        overdue: Whether it is past its deadline and not closed.
+    """
 
     withdrawal_id: int
     organization: str
@@ -149,6 +195,16 @@ class WithdrawalRow:
 
 @dataclass(frozen=True)
 class RoundRow:
+    """A round.
+
+    Attributes:
+        participants: Names of the organizations whose contributions were accepted.
+        sat_out: Names of the organizations that sat it out.
+        transactions: How many transactions it took, with the proof of its sum.
+        gas: What they used together.
+        model_id: The model that it made; 0 unless it is final.
+    """
+
     round_id: int
     state: str
     participants: tuple[str, ...]

@@ -164,7 +164,7 @@ class EvidenceDocument(Part):
             ) from error
         if document.canonical_bytes() != data:
             raise EvidenceUnreadable(
-                f"{name} is not in canonical form: its bytes were changed. Fetch the evidence again."
+                f"{name} is not in canonical form: its bytes were changed. Get the evidence again."
             )
         return document
 

@@ -64,10 +64,10 @@ class Story:
 
 
 def tell(it: TestConsortium, folder: Path) -> Story:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     it.store.put(it.parameters.canonical_bytes())
-    it.play_round(dice)
-    it.play_round(dice)
+    it.play_round(rng)
+    it.play_round(rng)
     it.of(it.organizations[0]).request_withdrawal()
     it.remove(1)
     return Story(it, folder)
@@ -106,7 +106,7 @@ def certify(
     ).save(story.path)
 
 
-def test_a_true_certificate_passes_every_check(story: Story) -> None:
+def test_a_genuine_certificate_passes_every_check(story: Story) -> None:
     found = story.check(story.file_of(3))
     assert [check.name for check in found.checks] == list(CHECKS)
     statuses = {check.name: check.status for check in found.checks}
@@ -115,7 +115,7 @@ def test_a_true_certificate_passes_every_check(story: Story) -> None:
     assert found.exit_code == 0
 
 
-def test_without_artifacts_what_the_chain_says_is_still_checked(story: Story) -> None:
+def test_the_chain_is_still_checked_without_artifacts(story: Story) -> None:
     found = verify(story.path, rpc_url=story.it.anvil.url)
     skipped = {check.name for check in found.checks if check.status == "skipped"}
     assert skipped == {"artifacts", "digests", "arithmetic", "adapter", "attested"}
@@ -123,7 +123,7 @@ def test_without_artifacts_what_the_chain_says_is_still_checked(story: Story) ->
     assert found.exit_code == 0
 
 
-def test_who_is_served_another_model_finds_out(story: Story, tmp_path: Path) -> None:
+def test_a_served_adapter_that_is_not_the_latest_model_fails(story: Story, tmp_path: Path) -> None:
     assert story.check(story.file_of(2)).exit_code == CHECKS["adapter"]
     tensors = story.it.load(story.it.of().model(3).adapter_id)
     changed = {name: value.copy() for name, value in tensors.items()}
@@ -133,7 +133,7 @@ def test_who_is_served_another_model_finds_out(story: Story, tmp_path: Path) -> 
     assert story.check(tmp_path / "absent").exit_code == CHECKS["adapter"]
 
 
-def test_every_flipped_byte_of_the_certificate_is_found(story: Story) -> None:
+def test_a_changed_byte_of_the_certificate_is_detected(story: Story) -> None:
     original = story.path.read_bytes()
     for place in range(0, len(original), max(1, len(original) // 120)):
         story.path.write_bytes(
@@ -143,7 +143,7 @@ def test_every_flipped_byte_of_the_certificate_is_found(story: Story) -> None:
     story.path.write_bytes(original)
 
 
-def test_a_flipped_byte_of_any_artifact_is_found(story: Story) -> None:
+def test_a_changed_byte_of_any_artifact_is_detected(story: Story) -> None:
     for path in sorted(story.store.glob("??/*")):
         original = path.read_bytes()
         path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
@@ -153,7 +153,7 @@ def test_a_flipped_byte_of_any_artifact_is_found(story: Story) -> None:
     assert story.failed() == {"evaluation"}
 
 
-def test_a_forged_signature_is_found(story: Story) -> None:
+def test_only_the_aggregators_signature_is_accepted(story: Story) -> None:
     certify(story, issuer=story.it.organizations[1])
     assert "issuer" in story.failed()
 
@@ -163,7 +163,7 @@ def test_a_claim_of_exactness_must_be_true(story: Story) -> None:
     assert "replay" in story.failed()
 
 
-def test_another_consortiums_record_is_not_taken(story: Story) -> None:
+def test_a_certificate_fails_against_another_consortium(story: Story) -> None:
     with start_anvil() as other:
         elsewhere = make_consortium(other)
         found = verify(story.path, rpc_url=elsewhere.anvil.url)
@@ -179,7 +179,7 @@ def test_an_open_withdrawal_has_no_certificate(story: Story) -> None:
         build_certificate(it.of(), 9, issuer=it.aggregator)
 
 
-def test_the_queries_tell_the_same_story(played: Story) -> None:
+def test_the_queries_agree_with_the_rounds_and_the_removal(played: Story) -> None:
     public = played.it.of()
     assert len(contributions(public)) == 6
     assert [len(row.content) for row in lineage(public)] == [3, 6, 4]
@@ -204,14 +204,14 @@ def test_a_removal_in_a_shared_layout_is_certified_with_its_weights(tmp_path: Pa
 def test_a_replacement_and_a_counter_training_are_certified(tmp_path: Path) -> None:
     with start_anvil() as anvil:
         it = make_consortium(anvil, store=tmp_path / "store")
-        dice, story = np.random.default_rng(1), Story(it, tmp_path)
+        rng, story = np.random.default_rng(1), Story(it, tmp_path)
         it.store.put(it.parameters.canonical_bytes())
-        it.play_round(dice)
-        it.play_round(dice)
-        replace_one_delta(it, dice)
+        it.play_round(rng)
+        it.play_round(rng)
+        replace_one_delta(it, rng)
         certify(story, 1)
         assert story.check().exit_code == 0, story.check()
-        counter_train(it, dice)
+        counter_train(it, rng)
         certify(story, 2)
         found = story.check()
         assert found.exit_code == 0, found
@@ -219,11 +219,11 @@ def test_a_replacement_and_a_counter_training_are_certified(tmp_path: Path) -> N
         assert attested.detail.endswith("attested by 2 auditors")
 
 
-def replace_one_delta(it: TestConsortium, dice: np.random.Generator) -> None:
+def replace_one_delta(it: TestConsortium, rng: np.random.Generator) -> None:
     """The first organization trains its delta of round 1 again, without one data subject."""
     who, boss = it.organizations[0], it.of(it.aggregator)
     it.of(who).request_subject_withdrawal("5a" * 32, ModelKind.REPLACEMENT)
-    new = it.register(it.random_delta(who, dice))
+    new = it.register(it.random_delta(who, rng))
     it.of(who).offer(1, 1, new)
     it.of(who).ready(1)
     source = boss.latest_model_id()
@@ -240,10 +240,10 @@ def replace_one_delta(it: TestConsortium, dice: np.random.Generator) -> None:
     boss.close_withdrawal(1)
 
 
-def counter_train(it: TestConsortium, dice: np.random.Generator) -> None:
+def counter_train(it: TestConsortium, rng: np.random.Generator) -> None:
     who, boss = it.organizations[1], it.of(it.aggregator)
     it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
-    counter = it.register(it.random_delta(who, dice))
+    counter = it.register(it.random_delta(who, rng))
     it.of(who).offer(2, 0, counter)
     it.of(who).ready(2)
     source = boss.latest_model_id()

@@ -16,13 +16,13 @@ from tests.consortium import TestConsortium, make_consortium, start_anvil
 def played() -> Iterator[TestConsortium]:
     """Two rounds of three, the first organization removed, one more round of two."""
     with start_anvil() as anvil:
-        made, dice = make_consortium(anvil, 3), np.random.default_rng(0)
-        made.play_round(dice)
-        made.play_round(dice)
-        made.of(made.organizations[0]).request_withdrawal()
-        made.remove(1)
-        made.play_round(dice)
-        yield made
+        consortium, rng = make_consortium(anvil, 3), np.random.default_rng(0)
+        consortium.play_round(rng)
+        consortium.play_round(rng)
+        consortium.of(consortium.organizations[0]).request_withdrawal()
+        consortium.remove(1)
+        consortium.play_round(rng)
+        yield consortium
 
 
 def test_contributions_carry_their_digest_roots(played: TestConsortium) -> None:
@@ -32,7 +32,7 @@ def test_contributions_carry_their_digest_roots(played: TestConsortium) -> None:
     assert {row.outcome for row in rows} == {"accepted"}
 
 
-def test_each_model_says_how_it_came_about_and_what_proves_it(played: TestConsortium) -> None:
+def test_models_list_their_kind_content_and_proof_transaction(played: TestConsortium) -> None:
     record = played.of()
     rows = audit.models(record, played.organizations[0].address)
     assert [row.kind for row in rows] == ["round", "round", "removal", "round"]
@@ -49,7 +49,7 @@ def test_each_model_says_how_it_came_about_and_what_proves_it(played: TestConsor
     assert dirty == record.models_containing(played.organizations[0].address)
 
 
-def test_lineage_names_digests_and_what_withdrawals_changed(played: TestConsortium) -> None:
+def test_lineage_lists_digests_and_amendments(played: TestConsortium) -> None:
     before, after = audit.lineage(played.of(), 2)[0], audit.lineage(played.of(), 4)[0]
     assert before.amendments == ()
     (change,) = after.amendments
@@ -62,7 +62,7 @@ def test_lineage_names_digests_and_what_withdrawals_changed(played: TestConsorti
         audit.lineage(played.of(), 9)
 
 
-def test_a_round_costs_its_proof_too(played: TestConsortium) -> None:
+def test_the_cost_of_a_round_includes_its_proof(played: TestConsortium) -> None:
     rows = audit.rounds(played.of())
     assert [row.model_id for row in rows] == [1, 2, 4]
     # open, 3 commits, close, 3 reveals, close, aggregate, prove
@@ -74,22 +74,22 @@ def test_a_member_is_found_by_name_or_address(played: TestConsortium) -> None:
     record, who = played.of(), played.organizations[1].address
     assert audit.organization(record, "org-1") == who
     assert audit.organization(record, who.lower()) == who
-    with pytest.raises(ConfigError, match="members: org-0, org-1, org-2"):
+    with pytest.raises(ConfigError, match="Members: org-0, org-1, org-2"):
         audit.organization(record, "org-9")
 
 
-def test_two_members_of_one_name_are_told_apart_by_address(tmp_path: Path) -> None:
+def test_a_name_that_two_members_share_must_be_given_as_an_address(tmp_path: Path) -> None:
     with start_anvil() as anvil:
-        made = make_consortium(anvil, 0)
+        consortium = make_consortium(anvil, 0)
         who = [anvil.funded().address for _ in range(2)]
         for place, address in enumerate(who):
-            made.of(made.founder).admit(address, "twin", f"{place + 1:064x}")
+            consortium.of(consortium.founder).admit(address, "twin", f"{place + 1:064x}")
         with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
-            audit.organization(made.of(), "twin")
-        assert audit.organization(made.of(), who[1]) == who[1]
+            audit.organization(consortium.of(), "twin")
+        assert audit.organization(consortium.of(), who[1]) == who[1]
 
 
-def test_events_are_json_lines_from_a_block_on(played: TestConsortium, tmp_path: Path) -> None:
+def test_events_are_json_lines_from_the_given_block(played: TestConsortium, tmp_path: Path) -> None:
     played.deployment.save(tmp_path / "contracts.json")
     words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
 
@@ -107,7 +107,7 @@ def test_events_are_json_lines_from_a_block_on(played: TestConsortium, tmp_path:
     assert later == [it for it in every if it["block"] == last]
 
 
-def test_the_commands_show_the_same(played: TestConsortium, tmp_path: Path) -> None:
+def test_the_audit_commands_show_the_queries(played: TestConsortium, tmp_path: Path) -> None:
     played.deployment.save(tmp_path / "contracts.json")
     words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
 

@@ -37,16 +37,16 @@ def test_the_compiled_contracts_match_their_sources() -> None:
         assert json.loads(json.dumps(built)) == stored, f"run: make contracts ({name} changed)"
 
 
-def test_every_contract_fits_on_a_chain() -> None:
+def test_every_contract_is_below_the_code_size_limit() -> None:
     for file in ARTIFACTS.glob("*.json"):
         assert len(json.loads(file.read_text())["deployed_bytecode"]) // 2 < 24_576
 
 
 @pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
-def test_rounds_and_a_removal_are_on_record(anvil: Anvil, federated: bool) -> None:
+def test_rounds_and_a_removal_are_on_chain(anvil: Anvil, federated: bool) -> None:
     it = make_consortium(anvil, parameters=micro_parameters(federated=federated), exit_seconds=0)
-    dice = np.random.default_rng(0)
-    first, second = it.play_round(dice), it.play_round(dice, only=it.organizations[:2])
+    rng = np.random.default_rng(0)
+    first, second = it.play_round(rng), it.play_round(rng, only=it.organizations[:2])
     public = it.of()
     leaver = it.organizations[0].address
     assert public.round(first).state is RoundState.FINAL
@@ -69,7 +69,7 @@ def test_rounds_and_a_removal_are_on_record(anvil: Anvil, federated: bool) -> No
     )
     assert artifact_id(encode(adapter_totals(content, it.load))) == latest.adapter_id
     assert it.digest_of(latest.adapter_id).root == latest.digest_root
-    it.play_round(dice)
+    it.play_round(rng)
     assert public.is_clean(public.latest_model_id(), leaver)
     before = anvil.chain().web3.eth.get_balance(leaver)  # type: ignore[arg-type]
     it.of(it.organizations[0]).claim_reward()
@@ -81,7 +81,7 @@ def test_rounds_and_a_removal_are_on_record(anvil: Anvil, federated: bool) -> No
     assert second == 2
 
 
-def test_a_sum_too_large_for_one_transaction_is_proven_in_several(anvil: Anvil) -> None:
+def test_a_large_sum_is_proven_in_several_transactions(anvil: Anvil) -> None:
     it = make_consortium(anvil)
     it.play_round(np.random.default_rng(0), prove=False)
     public = it.of()
@@ -115,7 +115,7 @@ def test_a_member_is_admitted_and_expelled_by_vote(anvil: Anvil) -> None:
     assert public.member(newcomer.address).status is MemberStatus.WITHDRAWN
 
 
-def test_a_refusal_names_the_contracts_reason(anvil: Anvil) -> None:
+def test_a_refusal_names_the_contracts_error(anvil: Anvil) -> None:
     it = make_consortium(anvil, 1)
     with pytest.raises(ContractRefused, match=r"NotAggregator\(caller 0x") as refused:
         it.of(it.organizations[0]).open_round()
@@ -124,7 +124,7 @@ def test_a_refusal_names_the_contracts_reason(anvil: Anvil) -> None:
         it.of(it.organizations[0]).join()
 
 
-def test_a_chain_that_is_not_the_one_is_said_so(anvil: Anvil) -> None:
+def test_a_wrong_or_absent_chain_is_reported(anvil: Anvil) -> None:
     it = make_consortium(anvil, 1)
     with pytest.raises(WrongChain, match="is chain 31337"):
         Chain(anvil.url, 5).check()
@@ -136,7 +136,7 @@ def test_a_chain_that_is_not_the_one_is_said_so(anvil: Anvil) -> None:
     it.of().check()
 
 
-def test_the_record_outlives_the_chains_process(tmp_path: Path) -> None:
+def test_the_chain_state_survives_a_restart(tmp_path: Path) -> None:
     with start_anvil(tmp_path / "state.json") as anvil:
         it = make_consortium(anvil)
         it.play_round(np.random.default_rng(0))
@@ -149,7 +149,7 @@ def test_the_record_outlives_the_chains_process(tmp_path: Path) -> None:
         assert public.gas_of(after[-1].tx_hash) > 0
 
 
-def test_a_keystore_opens_with_its_password_only(tmp_path: Path) -> None:
+def test_a_keystore_opens_only_with_its_password(tmp_path: Path) -> None:
     path = tmp_path / "keystore.json"
     made = Account.create(path, "right")
     assert Account.load(path, "right").address == made.address
@@ -159,7 +159,7 @@ def test_a_keystore_opens_with_its_password_only(tmp_path: Path) -> None:
         Account.create(path, "other")
 
 
-def test_privacy_that_was_spent_is_stated_and_never_less(anvil: Anvil) -> None:
+def test_the_stated_privacy_budget_never_decreases(anvil: Anvil) -> None:
     made = make_consortium(anvil, 2)
     who = made.organizations[0]
     mine = made.of(who)

@@ -87,7 +87,9 @@ def test_a_struct_is_decoded_into_its_dataclass(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("position", range(len(VALUES) + 1))
-def test_an_inserted_field_shifts_no_other(monkeypatch: pytest.MonkeyPatch, position: int) -> None:
+def test_an_inserted_field_does_not_shift_the_others(
+    monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
     components = claim_components()
     components.insert(position, {"name": "inserted", "type": "uint64", "internalType": "uint64"})
     assert reader(monkeypatch, components).claim() == EXPECTED

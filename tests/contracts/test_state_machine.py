@@ -225,7 +225,7 @@ class Consortiums(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("layout", ["blocks", "shared"])
-def test_the_record_says_what_the_reference_says_after_any_actions(layout: str) -> None:
+def test_the_contracts_match_the_reference_after_any_actions(layout: str) -> None:
     with open_stage(layout) as stage:
         run_state_machine_as_test(
             seed(int(layout == "shared"))(lambda: Consortiums(stage)),

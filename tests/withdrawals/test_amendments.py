@@ -47,22 +47,22 @@ def finish(it: TestConsortium, number: int) -> int:
 
 
 def offer(it: TestConsortium, who: Account, number: int, *rounds: int) -> None:
-    dice = np.random.default_rng([number, *rounds])
+    rng = np.random.default_rng([number, *rounds])
     for round_id in rounds:
-        it.of(who).offer(number, round_id, it.register(it.random_delta(who, dice)))
+        it.of(who).offer(number, round_id, it.register(it.random_delta(who, rng)))
 
 
 @pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
-def test_every_kind_comes_out_as_foretold(federated: bool) -> None:
-    dice = np.random.default_rng(0)
+def test_amended_models_match_the_contract_for_every_method(federated: bool) -> None:
+    rng = np.random.default_rng(0)
     with start_anvil() as anvil:
         it = make_consortium(anvil, 4, micro_parameters(federated=federated))
         first, second, third, last = it.organizations
         boss = it.of(it.aggregator)
-        it.play_round(dice)
+        it.play_round(rng)
         boss.release(1)
-        it.play_round(dice, only=[first, second, last])
-        it.play_round(dice)
+        it.play_round(rng, only=[first, second, last])
+        it.play_round(rng)
 
         it.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
         offer(it, first, 1, 1, 3)

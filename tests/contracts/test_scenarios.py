@@ -41,7 +41,7 @@ def test_a_removal_takes_an_organization_out_of_the_model(play: Play) -> None:
     assert not play.model.models[play.model.head].has(leaver)
 
 
-def test_a_replacement_puts_an_organizations_new_delta_in_place_of_its_old_one(play: Play) -> None:
+def test_a_replacement_swaps_only_the_organizations_own_delta(play: Play) -> None:
     play.play_round()
     play.do(play.boss, "release", 1)
     play.play_round()
@@ -195,7 +195,9 @@ def test_a_round_is_final_only_with_its_exact_sum(play: Play, fault: str) -> Non
     ("kind", "reason"),
     [("zero", "ZeroDelta"), ("revealed", "ArtifactSeenBefore"), ("offered", "ArtifactSeenBefore")],
 )
-def test_a_worthless_delta_is_refused_when_revealed(play: Play, kind: str, reason: str) -> None:
+def test_a_zero_or_copied_delta_is_refused_when_revealed(
+    play: Play, kind: str, reason: str
+) -> None:
     play.play_round()
     who, owner_ = play.orgs[:2]
     play.do(owner_, "request_subject_withdrawal", "ab" * 32, ModelKind.COUNTER_TRAINING)
