@@ -1,4 +1,4 @@
-"""The daemon that runs rounds."""
+"""The aggregator daemon: it runs rounds, sums updates, proves the sums and carries out withdrawals."""
 
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.daemon import (

@@ -1,4 +1,4 @@
-"""Whether a revealed update may be summed, and if not, why."""
+"""The check of a revealed update before it is summed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from rescind.core import (
     OutOfBounds,
     WrongShape,
     check_delta,
-    decode,
     is_hiding,
     owner,
     qualify,
@@ -29,11 +28,18 @@ _REASONS: tuple[tuple[type[ArtifactError], RejectReason], ...] = (
     (WrongShape, RejectReason.WRONG_SHAPE),
     (OutOfBounds, RejectReason.OUT_OF_BOUNDS),
 )
+"""The rejection for each error; MALFORMED for any other."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`delta` is set when it may be summed, else `reason` and `what`."""
+    """The outcome of a check.
+
+    Attributes:
+        delta: The delta to sum; None if it is rejected.
+        reason: The rejection as it is recorded on chain; None if the delta is accepted.
+        what: The rejection in words, for incidents and logs.
+    """
 
     delta: Mapping[str, Any] | None = None
     reason: RejectReason | None = None
@@ -51,13 +57,29 @@ def judge(
     digest_root: str,
     round_id: int = 0,
 ) -> Verdict:
-    """`round_id`: 0 for a counter-delta, which may change everything that is trained."""
+    """Check a delta against the agreed parameters and its registered digest.
+
+    Args:
+        organization: EIP-55 address of the organization that registered the delta.
+        artifact_id: Id of the delta as registered.
+        store: Where the uploaded delta is.
+        digests: Digests of the artifacts in `store`.
+        parameters: What the consortium agreed on: shapes, bounds, frozen tensors.
+        submitted: Whether the organization submitted the delta.
+        digest_root: Root of the delta's digest as registered.
+        round_id: Round of the delta; 0 for a counter-delta, which may change all trained tensors.
+
+    Returns:
+        The delta, or why it is rejected.
+    """
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
-    who = owner(parameters.layout, organization)
-    shapes = {qualify(who, name): shape for name, shape in parameters.delta_shapes().items()}
+    block_owner = owner(parameters.layout, organization)
+    shapes = {
+        qualify(block_owner, name): shape for name, shape in parameters.delta_shapes().items()
+    }
     try:
-        delta = decode(store.get(artifact_id), max_bytes=parameters.max_artifact_bytes)
+        delta = store.load(artifact_id, max_bytes=parameters.max_artifact_bytes)
         check_delta(
             delta, shapes, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
         )
@@ -68,15 +90,15 @@ def judge(
         return Verdict(reason=reason, what=str(error))
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
-    still = parameters.frozen_in(round_id) if round_id else ()
-    moved = [name for name in still if delta[qualify(who, name)].any()]
-    if moved:
-        what = f"{sorted(moved)[0]!r} changes in round {round_id}, where it is frozen"
+    frozen = parameters.frozen_in(round_id) if round_id else ()
+    changed = [name for name in frozen if delta[qualify(block_owner, name)].any()]
+    if changed:
+        what = f"tensor {min(changed)!r} changes in round {round_id}, in which it is frozen"
         return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
     if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
-    found = digests.of(artifact_id).root
-    if found != digest_root:
-        what = f"the delta's digest has root {found}, registered is {digest_root}"
+    root = digests.of(artifact_id).root
+    if root != digest_root:
+        what = f"the delta's digest has root {root}, registered on chain is {digest_root}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
     return Verdict(delta=delta)

@@ -1,12 +1,13 @@
-"""Fishers that organizations post with their updates, and their mean over everybody's data.
+"""Fishers that organizations post with their updates, and their mean over all organizations' data.
 
-One organization's is shown to nobody: members are given the mean alone.
+The Fisher of a single organization is never given out: members get the mean only.
 """
 
 from __future__ import annotations
 
-from rescind.contracts import Consortium
-from rescind.core import SHARED, ArtifactStore, ConsortiumParameters
+from rescind.aggregator.facts import PostedFisher
+from rescind.aggregator.session import AggregatorSession
+from rescind.core import SHARED
 from rescind.core.errors import ArtifactError
 from rescind.core.statistics import (
     Posted,
@@ -14,73 +15,89 @@ from rescind.core.statistics import (
     combine,
     decode,
 )
-from rescind.daemon import Journal
 from rescind.unlearning.closed_form.settings import FisherMeasure
 from rescind.wire import NotPublished, StatisticsRefused, WrongPhase
 
-_LEAST = 2
-"""Organizations in a mean: the mean over one is that one's."""
+_FEWEST = 2
+"""Organizations in a mean: a mean over one would be that organization's own Fisher."""
 
 
 class Fishers:
-    def __init__(
-        self,
-        consortium: Consortium,
-        parameters: ConsortiumParameters,
-        journal: Journal,
-        store: ArtifactStore,
-    ) -> None:
-        self._consortium, self._parameters = consortium, parameters
-        self._journal, self._store = journal, store
+    """The posted Fishers of a consortium.
+
+    Args:
+        session: The aggregator's session.
+    """
+
+    def __init__(self, session: AggregatorSession) -> None:
+        self._session = session
 
     def check_wanted(self) -> None:
-        """Raises WrongPhase where the consortium did not agree on it."""
-        if not self._parameters.post_fisher:
+        """Check that the consortium agreed to post Fishers.
+
+        Raises:
+            WrongPhase: It did not.
+        """
+        if not self._session.parameters.post_fisher:
             raise WrongPhase(
-                "no Fishers are posted in this consortium: post_fisher is not agreed on"
+                "this consortium posts no Fishers: post_fisher is not agreed on in its parameters"
             )
 
     def take(self, organization: str, round_id: int, data: bytes) -> None:
-        """Keep what was posted with an update. Raises StatisticsRefused for anything that is not a Fisher
-        of the shared adapter, measured as agreed."""
+        """Check and keep a Fisher that an organization posted with its update.
+
+        Args:
+            organization: EIP-55 address of the organization.
+            round_id: The round of the update.
+            data: The encoded statistics.
+
+        Raises:
+            StatisticsRefused: The data is not a Fisher of the shared adapter, measured as agreed.
+        """
+        session = self._session
         try:
-            self._check(decode(data, max_bytes=self._parameters.max_artifact_bytes))
+            self._check(decode(data, max_bytes=session.parameters.max_artifact_bytes))
         except ArtifactError as error:
             raise StatisticsRefused(str(error)) from error
-        self._journal.set(_key(round_id, organization), self._store.put(data))
+        PostedFisher(round_id, organization, session.store.put(data)).save(session.journal)
 
     def of_model(self, model_id: int) -> str:
-        """Publish the mean over the data of everybody in a model, of the last that each posted.
+        """Publish the mean Fisher over the data of all organizations in a model.
 
-        Raises WrongPhase when there is no such model, NotPublished when fewer than two have posted.
+        For each organization, the one that it posted last counts.
+
+        Returns:
+            The artifact id of the mean.
+
+        Raises:
+            WrongPhase: There is no such model.
+            NotPublished: Fewer than two organizations in the model have posted one.
         """
         self.check_wanted()
-        if not 1 <= model_id <= self._consortium.model_count():
-            raise WrongPhase(f"there is no model {model_id}")
-        last: dict[str, str] = {}
-        for term in sorted(self._consortium.content(model_id), key=lambda it: it.round_id):
-            found = self._journal.get(_key(term.round_id, term.organization))
-            if found is not None:
-                last[term.organization] = str(found)
-        if len(last) < _LEAST:
-            raise NotPublished(
-                f"{len(last)} organizations in model {model_id} have posted a Fisher: a mean over fewer "
-                f"than {_LEAST} would show one's own"
+        session = self._session
+        if not 1 <= model_id <= session.consortium.model_count():
+            raise WrongPhase(
+                f"there is no model {model_id}: the latest is {session.consortium.model_count()}"
             )
-        mean = combine([decode(self._store.get(artifact)) for artifact in last.values()])
-        artifact = self._store.put(mean.encode())
-        self._journal.set(f"published/{artifact}", True)
-        return artifact
+        last: dict[str, str] = {}
+        terms = session.consortium.content(model_id)
+        for term in sorted(terms, key=lambda each: each.round_id):
+            fact = PostedFisher.load(session.journal, term.round_id, term.organization)
+            if fact is not None:
+                last[term.organization] = fact.artifact_id
+        if len(last) < _FEWEST:
+            raise NotPublished(
+                f"{len(last)} organizations in model {model_id} have posted a Fisher: a mean over "
+                f"fewer than {_FEWEST} would reveal a single organization's Fisher"
+            )
+        mean = combine([decode(session.store.get(artifact)) for artifact in last.values()])
+        return session.publish(mean.encode())
 
     def _check(self, posted: Posted) -> None:
         check_posted(
             posted,
             kind="fisher",
-            parameters=self._parameters,
+            parameters=self._session.parameters,
             owner=SHARED,
             measure=str(FisherMeasure()),
         )
-
-
-def _key(round_id: int, organization: str) -> str:
-    return f"fisher/{round_id:06d}/{organization}"

@@ -1,18 +1,19 @@
-"""The aggregator's end of uploads and downloads. Nobody is given another organization's delta."""
+"""Uploads and downloads of members. No member is given another organization's delta."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from rescind.aggregator.facts import Nonces, Published, Submission
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.offers import Offers
-from rescind.aggregator.proof import Digests
+from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.sums import RoundSums
-from rescind.contracts import AnswerState, Consortium, RoundState
-from rescind.core import ArtifactStore, StoreMissing
+from rescind.contracts import AnswerState, RoundState
+from rescind.core import StoreMissing
 from rescind.core.errors import RescindError, WireError
-from rescind.daemon import Journal
 from rescind.wire import (
     AggregatorDescription,
     BadMessage,
@@ -33,187 +34,232 @@ from rescind.wire import (
 )
 
 _UPLOADS = 2
-"""Artifacts that one organization may have under way at a time."""
+"""Artifacts that an organization may have in progress: an update, and a delta for a withdrawal."""
+
+_CACHED_CHUNKS = 64
+"""Chunks of downloads held in memory; 4 MiB each at most, so 256 MiB."""
 
 
 class Intake:
-    """Implements protocol.AggregatorHandler. Refusals are recorded as incidents."""
+    """The aggregator's reply to each call of a member (`wire.AggregatorHandler`).
+
+    Every refusal for a WireError is recorded as an incident. Calls arrive on several threads; one
+    lock covers the uploads in progress and the cache of downloads.
+
+    Args:
+        session: The aggregator's session.
+        offers: Deltas for withdrawals.
+        sums: The published sums of rounds.
+        fishers: Posted Fishers.
+    """
 
     def __init__(
-        self,
-        consortium: Consortium,
-        journal: Journal,
-        store: ArtifactStore,
-        chunks: ArtifactStore,
-        digests: Digests,
-        offers: Offers,
-        sums: RoundSums,
-        fishers: Fishers,
-        max_artifact_bytes: int,
+        self, session: AggregatorSession, offers: Offers, sums: RoundSums, fishers: Fishers
     ) -> None:
-        self._consortium, self._journal, self._digests = consortium, journal, digests
-        self._store, self._chunks, self._offers = store, chunks, offers
-        self._sums, self._fishers = sums, fishers
-        self.max_artifact_bytes = max_artifact_bytes
+        self._session = session
+        self._offers, self._sums, self._fishers = offers, sums, fishers
+        self.max_artifact_bytes = session.parameters.max_artifact_bytes
         self._lock = threading.Lock()
         self._announced: dict[str, dict[str, ChunkManifest]] = {}
-        self._served: dict[str, tuple[str, bytes]] = {}
+        self._served: dict[str, bytes] = {}
 
     def organization_of(self, fingerprint: str) -> str | None:
-        found = self._consortium.organization_of(fingerprint)
-        if found is None:
-            self.incident("unknown", "not-a-member", f"certificate {fingerprint} is not on chain")
-        return found
+        """Return the member with a certificate, or None; an unknown caller is an incident."""
+        organization = self._session.consortium.organization_of(fingerprint)
+        if organization is None:
+            self._session.record_incident(
+                "unknown", "not-a-member", f"certificate {fingerprint} is not on chain"
+            )
+        return organization
 
     def describe(self) -> AggregatorDescription:
-        latest = self._consortium.latest_model_id()
+        """Return the consortium that this aggregator serves, and its latest model."""
+        consortium = self._session.consortium
+        latest = consortium.latest_model_id()
         return AggregatorDescription(
-            parameters_id=self._consortium.parameters_id(),
-            chain_id=self._consortium.deployment.chain_id,
-            rounds_address=self._consortium.deployment.rounds,
+            parameters_id=consortium.parameters_id(),
+            chain_id=consortium.deployment.chain_id,
+            rounds_address=consortium.deployment.rounds,
             latest_model_id=latest,
-            adapter_id=self._consortium.model(latest).adapter_id,
+            adapter_id=consortium.model(latest).adapter_id,
         )
 
     def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]:
+        """Begin or resume an upload, and return the ids of the chunks to send.
+
+        Raises:
+            WrongPhase: No artifact of the organization is expected now.
+            TooManyUploads: Too many uploads of the organization are in progress.
+        """
         with self._lock:
             if self._offers.expected(organization, manifest.artifact_id) is None:
                 self._round_for_upload(organization)
-            mine = self._announced.setdefault(organization, {})
-            if manifest.artifact_id not in mine and len(mine) >= _UPLOADS:
+            uploads = self._announced.setdefault(organization, {})
+            if manifest.artifact_id not in uploads and len(uploads) >= _UPLOADS:
                 error = TooManyUploads(
-                    f"{len(mine)} uploads of {organization} are under way: finish one first"
+                    f"{len(uploads)} uploads of {organization} are in progress: finish one first"
                 )
-                raise self._noted(organization, error)
-            mine[manifest.artifact_id] = manifest
-            return self._chunks.missing(list(dict.fromkeys(manifest.chunk_ids)))
+                raise self._recorded(organization, error)
+            uploads[manifest.artifact_id] = manifest
+            return self._session.chunks.missing(list(dict.fromkeys(manifest.chunk_ids)))
 
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
+        """Keep a chunk of an upload in progress.
+
+        Raises:
+            WrongPhase: The chunk belongs to no upload of the organization.
+        """
         with self._lock:
-            announced = self._announced.get(organization, {})
-            if not any(chunk_id in manifest.chunk_ids for manifest in announced.values()):
-                raise WrongPhase(f"chunk {chunk_id} was not announced: ask which are missing first")
-        self._chunks.put(data)
+            uploads = self._announced.get(organization, {})
+            if not any(chunk_id in manifest.chunk_ids for manifest in uploads.values()):
+                raise WrongPhase(
+                    f"chunk {chunk_id} belongs to no upload in progress: ask which chunks are "
+                    "missing first"
+                )
+        self._session.chunks.put(data)
 
     def submit(self, organization: str, update: SubmittedUpdate) -> None:
-        with self._lock:
-            try:
-                self._submit(organization, update)
-            except RescindError as error:
-                raise self._noted(organization, error) from error
+        """Check and keep an update of the current round.
+
+        Raises:
+            WrongPhase: No update of the organization is expected, or for another round.
+            BadSignature: The organization did not sign the submission.
+            ReusedNonce: The nonce is not greater than all that were used.
+            BadMessage: Chunks are missing.
+            WrongHash: The chunks join to another artifact.
+        """
+        with self._lock, self._recording(organization):
+            self._check_update(organization, update)
+            nonces = self._check_nonce(organization, update)
+            session, artifact_id = self._session, update.manifest.artifact_id
+            session.store.put(self._assemble(update.manifest))
+            nonces.use(update.nonce, update.round_id, artifact_id).save(session.journal)
+            Submission(update.round_id, organization, artifact_id).save(session.journal)
+            self._forget_upload(organization, update.manifest)
 
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
-        with self._lock:
+        """Check and keep a delta for a withdrawal; see `Offers.check` and `Offers.take`."""
+        with self._lock, self._recording(organization):
             try:
                 expected = self._offers.check(organization, offer)
                 self._offers.take(expected, offer, self._assemble(offer.manifest))
-            except RescindError as error:
-                raise self._noted(organization, error) from error
             finally:
-                self._tidy(organization, offer.manifest)
+                self._forget_upload(organization, offer.manifest)
 
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
-        with self._lock:
+        """Check and keep the Fisher of an organization's data; see `Fishers.take`."""
+        with self._lock, self._recording(organization):
             try:
                 self._check_fisher(organization, fisher)
                 data = self._assemble(fisher.manifest)
                 self._fishers.take(organization, fisher.round_id, data)
-            except RescindError as error:
-                raise self._noted(organization, error) from error
             finally:
-                self._tidy(organization, fisher.manifest)
+                self._forget_upload(organization, fisher.manifest)
 
     def fisher(self, organization: str, model_id: int) -> str:  # noqa: ARG002
+        """Return the id of the mean Fisher of a model; see `Fishers.of_model`."""
         return self._fishers.of_model(model_id)
 
     def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
+        """Return the id of the start of a replayed round; see `Offers.start`."""
         return self._offers.start(withdrawal_id, round_id)
 
     def round_sums(self, organization: str, model_id: int) -> Sequence[str]:  # noqa: ARG002
+        """Return the ids of the sums of a model's rounds; see `RoundSums.of_model`."""
         return self._sums.of_model(model_id)
 
     def replay_sums(self, organization: str, withdrawal_id: int, round_id: int) -> Sequence[str]:  # noqa: ARG002
+        """Return the ids of the sums before a replayed round; see `Offers.sums`."""
         return self._offers.sums(withdrawal_id, round_id)
 
     def manifest(self, organization: str, artifact_id: str) -> ChunkManifest:
-        if not self._journal.get(f"published/{artifact_id}", False):
+        """Return the chunks of a published artifact.
+
+        Raises:
+            NotPublished: The artifact is not published.
+        """
+        if not Published(artifact_id).holds(self._session.journal):
             error = NotPublished(f"artifact {artifact_id} is not published to members")
-            raise self._noted(organization, error)
-        manifest, pieces = split(self._store.get(artifact_id))
+            raise self._recorded(organization, error)
+        manifest, pieces = split(self._session.store.get(artifact_id))
         with self._lock:
-            for chunk_id, piece in pieces.items():
-                self._served[chunk_id] = (artifact_id, piece)
-            while len(self._served) > 64:
+            self._served.update(pieces)
+            while len(self._served) > _CACHED_CHUNKS:
                 del self._served[next(iter(self._served))]
         return manifest
 
     def chunk(self, organization: str, chunk_id: str) -> bytes:  # noqa: ARG002
+        """Return a chunk of a published artifact.
+
+        Raises:
+            NotPublished: The chunk belongs to no published artifact.
+        """
         with self._lock:
-            known = self._served.get(chunk_id)
-        if known is not None:
-            return known[1]
-        for key in self._journal.all("published/"):
-            _, pieces = split(self._store.get(key.removeprefix("published/")))
+            cached = self._served.get(chunk_id)
+        if cached is not None:
+            return cached
+        # The cache is too small, or the daemon was restarted since it gave the manifest out.
+        for published in Published.all(self._session.journal):
+            _, pieces = split(self._session.store.get(published.artifact_id))
             if chunk_id in pieces:
                 return pieces[chunk_id]
-        raise NotPublished(f"chunk {chunk_id} is of no artifact published to members")
+        raise NotPublished(f"chunk {chunk_id} belongs to no artifact published to members")
 
     def digest(self, organization: str, root: str) -> bytes:
-        found = self._digests.by_root(root)
-        if found is None:
-            raise self._noted(organization, NotPublished(f"no digest with root {root} is known"))
-        return found.to_bytes()
+        """Return the digest with a Merkle root, 16 KiB.
 
-    def incident(self, organization: str, code: str, what: str) -> None:
-        self._journal.add(
-            "incident/",
-            {
-                "organization": organization,
-                "code": code,
-                "what": what,
-                "round": self._consortium.current_round_id(),
-                "time": self._consortium.chain.now(),
-            },
-        )
+        Raises:
+            NotPublished: No artifact has this digest.
+        """
+        digest = self._session.digests.by_root(root)
+        if digest is None:
+            error = NotPublished(f"no artifact has a digest with root {root}")
+            raise self._recorded(organization, error)
+        return digest.to_bytes()
 
-    def _submit(self, organization: str, update: SubmittedUpdate) -> None:
+    def _check_update(self, organization: str, update: SubmittedUpdate) -> None:
         round_id = self._round_for_upload(organization)
-        artifact = update.manifest.artifact_id
         if update.round_id != round_id:
-            raise WrongPhase(f"the update is for round {update.round_id}, this is round {round_id}")
+            raise WrongPhase(
+                f"the update is for round {update.round_id}, the current round is {round_id}"
+            )
+        deployment = self._session.consortium.deployment
         document = update_typed_data(
-            chain_id=self._consortium.deployment.chain_id,
-            rounds_address=self._consortium.deployment.rounds,
+            chain_id=deployment.chain_id,
+            rounds_address=deployment.rounds,
             round_id=update.round_id,
-            artifact_id=artifact,
+            artifact_id=update.manifest.artifact_id,
             size=update.manifest.size,
             nonce=update.nonce,
         )
         signer = recover_signer(document, update.signature)
         if signer != organization:
             raise BadSignature(f"the update of {organization} is signed by {signer}")
-        said = [update.round_id, artifact]
-        nonces = self._journal.get(f"nonces/{organization}", {})
-        if nonces.get(str(update.nonce), said) != said:
+
+    def _check_nonce(self, organization: str, update: SubmittedUpdate) -> Nonces:
+        """Return the organization's nonces; the same submission may repeat its nonce."""
+        nonces = Nonces.load(self._session.journal, organization)
+        entry = (update.round_id, update.manifest.artifact_id)
+        if nonces.used.get(update.nonce, entry) != entry:
             raise ReusedNonce(f"nonce {update.nonce} of {organization} was used for another update")
-        if any(int(known) > update.nonce for known in nonces) and str(update.nonce) not in nonces:
+        if update.nonce not in nonces.used and any(used > update.nonce for used in nonces.used):
             raise ReusedNonce(
-                f"nonce {update.nonce} of {organization} is lower than an earlier one"
+                f"nonce {update.nonce} of {organization} is less than {max(nonces.used)}, which was "
+                "used before"
             )
-        data = self._assemble(update.manifest)
-        self._store.put(data)
-        self._journal.set(f"nonces/{organization}", {**nonces, str(update.nonce): said})
-        self._journal.set(f"submission/{round_id:06d}/{organization}/{artifact}", True)
-        self._tidy(organization, update.manifest)
+        return nonces
 
     def _check_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
         self._fishers.check_wanted()
         round_id = self._round_for_upload(organization)
         if fisher.round_id != round_id:
-            raise WrongPhase(f"the Fisher is for round {fisher.round_id}, this is round {round_id}")
+            raise WrongPhase(
+                f"the Fisher is for round {fisher.round_id}, the current round is {round_id}"
+            )
+        deployment = self._session.consortium.deployment
         document = fisher_typed_data(
-            chain_id=self._consortium.deployment.chain_id,
-            rounds_address=self._consortium.deployment.rounds,
+            chain_id=deployment.chain_id,
+            rounds_address=deployment.rounds,
             round_id=round_id,
             artifact_id=fisher.manifest.artifact_id,
             size=fisher.manifest.size,
@@ -222,35 +268,49 @@ class Intake:
         if signer != organization:
             raise BadSignature(f"the Fisher of {organization} is signed by {signer}")
 
-    def _tidy(self, organization: str, manifest: ChunkManifest) -> None:
+    def _forget_upload(self, organization: str, manifest: ChunkManifest) -> None:
         for chunk_id in manifest.chunk_ids:
-            self._chunks.delete(chunk_id)
+            self._session.chunks.delete(chunk_id)
         self._announced.get(organization, {}).pop(manifest.artifact_id, None)
 
     def _assemble(self, manifest: ChunkManifest) -> bytes:
-        if self._store.has(manifest.artifact_id):
-            return self._store.get(manifest.artifact_id)
+        session = self._session
+        if session.store.has(manifest.artifact_id):
+            return session.store.get(manifest.artifact_id)
         try:
-            pieces = {one: self._chunks.get(one) for one in manifest.chunk_ids}
+            pieces = {chunk_id: session.chunks.get(chunk_id) for chunk_id in manifest.chunk_ids}
         except StoreMissing as error:
             raise BadMessage(
-                "not all chunks were uploaded before the update was submitted"
+                f"chunks of artifact {manifest.artifact_id} are missing: upload them before you "
+                "submit it"
             ) from error
         return join(manifest, pieces)
 
     def _round_for_upload(self, organization: str) -> int:
-        round_id = self._consortium.current_round_id()
-        state = self._consortium.round(round_id).state if round_id else RoundState.NONE
-        answer = self._consortium.answer(round_id, organization).state
-        taken = answer in (AnswerState.COMMITTED, AnswerState.REVEALED)
-        if state not in (RoundState.COMMITTED, RoundState.REVEALED) or not taken:
+        """Return the current round, if an update of the organization is expected in it."""
+        consortium = self._session.consortium
+        round_id = consortium.current_round_id()
+        state = consortium.round(round_id).state if round_id else RoundState.NONE
+        answer = consortium.answer(round_id, organization).state
+        takes_part = answer in (AnswerState.COMMITTED, AnswerState.REVEALED)
+        if state not in (RoundState.COMMITTED, RoundState.REVEALED) or not takes_part:
             raise WrongPhase(
                 f"no update of {organization} is expected now: round {round_id} is {state.value}, "
                 f"its answer is {answer.value}"
             )
         return round_id
 
-    def _noted(self, organization: str, error: RescindError) -> RescindError:
+    @contextmanager
+    def _recording(self, organization: str) -> Iterator[None]:
+        """Record an error that ends the block as an incident."""
+        try:
+            yield
+        except RescindError as error:
+            self._recorded(organization, error)
+            raise
+
+    def _recorded(self, organization: str, error: RescindError) -> RescindError:
+        """Return the error, recorded as an incident if the caller is to blame."""
         if isinstance(error, WireError):
-            self.incident(organization, error.code, str(error))
+            self._session.record_incident(organization, error.code, str(error))
         return error

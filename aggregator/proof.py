@@ -1,10 +1,11 @@
-"""The digests of what is stored, and the proof of a claimed sum, one transaction at a time."""
+"""Digests of stored artifacts, and the proof of a claimed sum on chain, a transaction at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 
+from rescind.aggregator.facts import DigestRoot
 from rescind.contracts import (
     DIGESTS_PER_TRANSACTION,
     Claim,
@@ -15,40 +16,55 @@ from rescind.core import (
     ZERO_DIGEST,
     ArtifactStore,
     Digest,
-    decode,
     digest,
 )
 from rescind.daemon import Journal
 
-_KEPT = 1024
-"""Digests held in memory, 16 KiB each."""
+_CACHED_DIGESTS = 1024
+"""Digests held in memory; 16 KiB each, so 16 MiB."""
+
+_PAYMENTS_PER_DIGEST = 8
+"""Payments to organizations that cost about as much gas as adding one digest."""
 
 
 class Digests:
-    """Digests of stored artifacts, computed once, and found again by their root."""
+    """The digests of stored artifacts, computed once each.
+
+    Args:
+        store: Where the artifacts are.
+        journal: Where the artifact of each digest root is recorded.
+    """
 
     def __init__(self, store: ArtifactStore, journal: Journal) -> None:
         self._store, self._journal = store, journal
-        self.of = lru_cache(maxsize=_KEPT)(self._compute)
+        self.of = lru_cache(maxsize=_CACHED_DIGESTS)(self._compute)
 
     def by_root(self, root: str) -> Digest | None:
+        """Return the digest with a Merkle root, or None if no artifact with it is known."""
         if root == ZERO_DIGEST.root:
             return ZERO_DIGEST
-        artifact = self._journal.get(f"digest/{root}")
-        return None if artifact is None else self.of(str(artifact))
+        fact = DigestRoot.load(self._journal, root)
+        return None if fact is None else self.of(fact.artifact_id)
 
     def _compute(self, artifact_id: str) -> Digest:
-        found = digest(decode(self._store.get(artifact_id)))
-        self._journal.set(f"digest/{found.root}", artifact_id)
-        return found
+        result = digest(self._store.load(artifact_id))
+        DigestRoot(result.root, artifact_id).save(self._journal)
+        return result
 
 
 def prove(consortium: Consortium, claim: Claim, digests: Digests) -> None:
-    """Add the next digests to the claim's sum, and conclude it with the last."""
-    done, todo = _terms(consortium, claim)
+    """Send one transaction that adds digests to a claim's sum; the last one concludes the claim.
+
+    Args:
+        consortium: The contracts, called with the aggregator's account.
+        claim: The claim to prove, as it is on chain now.
+        digests: Digests of all deltas in the sum.
+    """
+    done, todo = _split_terms(consortium, claim)
     batch = todo[:DIGESTS_PER_TRANSACTION]
     # The last transaction also registers the model, and pays every organization in it.
-    room = max(0, DIGESTS_PER_TRANSACTION - 1 - (len(done) + len(todo)) // 8)
+    payments = (len(done) + len(todo)) // _PAYMENTS_PER_DIGEST
+    room = max(0, DIGESTS_PER_TRANSACTION - 1 - payments)
     last = len(todo) <= room
     consortium.prove(
         _sum(done, digests).to_bytes() if claim.carried else b"",
@@ -57,13 +73,13 @@ def prove(consortium: Consortium, claim: Claim, digests: Digests) -> None:
     )
 
 
-def _terms(consortium: Consortium, claim: Claim) -> tuple[list[SumTerm], list[SumTerm]]:
-    """Those that the chain has added up, and those that it has not."""
+def _split_terms(consortium: Consortium, claim: Claim) -> tuple[list[SumTerm], list[SumTerm]]:
+    """Return the terms that the chain has added, and those that it has not."""
     steps = consortium.claim_terms()
     earlier = [term for step in steps[: claim.step] for term in step]
-    here = steps[claim.step] if claim.step < len(steps) else []
+    current = steps[claim.step] if claim.step < len(steps) else []
     later = [term for step in steps[claim.step + 1 :] for term in step]
-    return [*earlier, *here[: claim.place]], [*here[claim.place :], *later]
+    return [*earlier, *current[: claim.place]], [*current[claim.place :], *later]
 
 
 def _sum(terms: Sequence[SumTerm], digests: Digests) -> Digest:
@@ -74,12 +90,16 @@ def _sum(terms: Sequence[SumTerm], digests: Digests) -> Digest:
 
 
 def _source(consortium: Consortium, claim: Claim, digests: Digests) -> Digest:
-    """Of the source's adapter; of the sum that it should be, where another adapter was registered."""
+    """Return the digest registered for the source model.
+
+    If another adapter than the sum of the source's deltas was registered, its digest does not match;
+    the registered root is then that of the sum.
+    """
     if claim.source == 0:
         return ZERO_DIGEST
     model = consortium.model(claim.source)
-    found = digests.of(model.adapter_id)
-    if found.root == model.digest_root:
-        return found
+    registered = digests.of(model.adapter_id)
+    if registered.root == model.digest_root:
+        return registered
     terms = consortium.content(claim.source)
     return _sum([SumTerm(t.artifact_id, t.digest_root, t.weight) for t in terms], digests)

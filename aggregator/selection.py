@@ -1,8 +1,8 @@
-"""Which of a round's right updates are summed, by the rule that the consortium agreed on.
+"""Selection of a round's accepted updates by the rule that the consortium agreed on.
 
-Those that the rule chooses have equal shares, as the contract asks; the others are rejected on chain.
-The rule is applied once, when a round is aggregated: a removal re-sums what was accepted, and a replay
-trains it again, but neither chooses anew.
+The chosen updates have equal shares, as the contract asks; the others are rejected on chain. The rule
+is applied once, when a round is aggregated: a removal sums again what was accepted, and a replay
+trains it again, but neither selects again.
 """
 
 from __future__ import annotations
@@ -11,57 +11,66 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from rescind.aggregator.checks import Verdict
-from rescind.aggregator.robust import (
-    Krum,
-    MultiKrum,
-    TooFewUpdates,
-    WeightRule,
-    require_checkable,
-)
+from rescind.aggregator.krum import Krum, MultiKrum, TooFewUpdates
 from rescind.contracts import RejectReason
 from rescind.core import ConsortiumParameters
 from rescind.core.agreed_rules import KrumSelection, Selection
 from rescind.core.errors import ConfigError
 
 
-def rule_of(selection: Selection) -> WeightRule:
-    """Raises NotCheckable for a rule whose sums the contract could not check."""
+def rule_of(selection: Selection) -> MultiKrum:
+    """Return the rule that the consortium agreed on."""
     if isinstance(selection, KrumSelection):
-        return require_checkable(Krum(selection.byzantine))
-    return require_checkable(MultiKrum(selection.byzantine, selection.kept))
+        return Krum(selection.byzantine)
+    return MultiKrum(selection.byzantine, selection.kept)
 
 
 def fewest(selection: Selection) -> int:
-    """Updates that a round needs for the rule to mean something."""
-    return max(
-        2 * selection.byzantine + 3, selection.byzantine + (getattr(selection, "kept", 0) or 0)
-    )
+    """Return the number of updates that a round needs for the rule's guarantee to hold."""
+    kept = 0 if isinstance(selection, KrumSelection) else selection.kept or 0
+    return max(2 * selection.byzantine + 3, selection.byzantine + kept)
 
 
 def select(parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """The verdicts with those rejected, as out of bounds, that the rule leaves out: all of them when
-    the round has too few, so that it is abandoned. The same without a rule."""
-    found = dict(verdicts)
+    """Reject the accepted updates that the agreed rule leaves out.
+
+    Args:
+        parameters: What the consortium agreed on. Without a selection, nothing changes.
+        verdicts: The outcome of the checks for each organization.
+
+    Returns:
+        The verdicts; updates that the rule leaves out are rejected as out of bounds. If the round
+        has too few updates for the rule, all are, so that the round is abandoned.
+    """
+    result = dict(verdicts)
     if parameters.selection is None:
-        return found
-    right = {who: it.delta for who, it in found.items() if it.delta is not None}
-    rule = rule_of(parameters.selection)
+        return result
+    accepted = {who: v.delta for who, v in result.items() if v.delta is not None}
+    rule, needed = rule_of(parameters.selection), fewest(parameters.selection)
     try:
-        if len(right) < fewest(parameters.selection):
+        if len(accepted) < needed:
             raise TooFewUpdates(
-                f"{rule.name} needs {fewest(parameters.selection)} updates, the round has {len(right)}"
+                f"{rule.name} needs {needed} updates, the round has {len(accepted)}"
             )
-        chosen = rule.select(right)
+        chosen = rule.select(accepted)
     except TooFewUpdates as error:
-        return found | {who: _left_out(found[who], str(error)) for who in right}
+        return result | {who: _left_out(result[who], str(error)) for who in accepted}
     for who in chosen.left_out:
-        score = chosen.measure[who]
-        found[who] = _left_out(found[who], f"{rule.name} leaves it out, its score is {score}")
-    return found
+        what = f"{rule.name} left the update out: its score is {chosen.measure[who]}"
+        result[who] = _left_out(result[who], what)
+    return result
 
 
 def check_members(parameters: ConsortiumParameters, minimum_members: int) -> None:
-    """Raises ConfigError when rounds would open that are too small for the rule."""
+    """Check that rounds will have enough updates for the agreed rule.
+
+    Args:
+        parameters: What the consortium agreed on.
+        minimum_members: Active members below which the aggregator opens no round.
+
+    Raises:
+        ConfigError: Rounds would open that are too small.
+    """
     if parameters.selection is None:
         return
     needed = fewest(parameters.selection)
@@ -78,5 +87,5 @@ def check_members(parameters: ConsortiumParameters, minimum_members: int) -> Non
         )
 
 
-def _left_out(verdict: Verdict, why: str) -> Verdict:
-    return replace(verdict, delta=None, reason=RejectReason.OUT_OF_BOUNDS, what=why)
+def _left_out(verdict: Verdict, what: str) -> Verdict:
+    return replace(verdict, delta=None, reason=RejectReason.OUT_OF_BOUNDS, what=what)

@@ -1,67 +1,71 @@
-"""The sums of single rounds, for whoever has to start from what a server optimizer makes of them."""
+"""Published sums of single rounds, for nodes that apply a server optimizer to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from rescind.contracts import Consortium
-from rescind.core import (
-    ArtifactStore,
-    ConsortiumParameters,
-    Term,
-    adapter_totals,
-    decode,
-    encode,
-)
+from rescind.aggregator.facts import RoundSumFact
+from rescind.aggregator.session import AggregatorSession
+from rescind.core import Term, adapter_totals, encode
 from rescind.core.round_sums import by_round, needs_rounds, sum_key
-from rescind.daemon import Journal
 from rescind.wire import WrongPhase
 
 
 class RoundSums:
-    """Each is made once and published. They are given out only where members need them: who knows a
-    round's sum with and without an organization knows its delta."""
+    """The sum of each round, computed once and published.
 
-    def __init__(
-        self,
-        consortium: Consortium,
-        parameters: ConsortiumParameters,
-        journal: Journal,
-        store: ArtifactStore,
-    ) -> None:
-        self._consortium, self._parameters = consortium, parameters
-        self._journal, self._store = journal, store
+    Sums are given out only where members need them: anyone who has a round's sum both with and
+    without an organization can derive its delta.
+
+    Args:
+        session: The aggregator's session.
+    """
+
+    def __init__(self, session: AggregatorSession) -> None:
+        self._session = session
 
     def of_model(self, model_id: int) -> list[str]:
-        """Raises WrongPhase when there is no such model, or no member needs its rounds."""
-        self._check()
-        if not 1 <= model_id <= self._consortium.model_count():
-            raise WrongPhase(f"there is no model {model_id}")
-        return self.of(self._consortium.content(model_id))
+        """Return the id of the sum of each round in a model; see `of`.
+
+        Raises:
+            WrongPhase: There is no such model, or no member needs its rounds.
+        """
+        self._check_needed()
+        consortium = self._session.consortium
+        if not 1 <= model_id <= consortium.model_count():
+            raise WrongPhase(
+                f"there is no model {model_id}: the latest is {consortium.model_count()}"
+            )
+        return self.of(consortium.content(model_id))
 
     def of(self, terms: Iterable[Term]) -> list[str]:
-        """Artifact ids by ascending round, that of the counter-deltas first. Raises WrongPhase when no
-        member needs them."""
-        self._check()
-        return [self._published(group) for group in by_round(terms).values()]
+        """Return the id of the sum of each round in a set of terms.
 
-    def _check(self) -> None:
-        if self._parameters.layout != "shared" or not needs_rounds(self._parameters):
+        Args:
+            terms: Weighted deltas of any rounds.
+
+        Returns:
+            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+
+        Raises:
+            WrongPhase: No member needs the rounds of a model.
+        """
+        self._check_needed()
+        return [self._publish(group) for group in by_round(terms).values()]
+
+    def _check_needed(self) -> None:
+        parameters = self._session.parameters
+        if parameters.layout != "shared" or not needs_rounds(parameters):
             raise WrongPhase(
-                "sums of single rounds are not given out in this consortium: nobody needs them to "
-                "train or to serve"
+                "this consortium does not give out the sums of single rounds: its members do not "
+                "need them to train or to serve"
             )
 
-    def _published(self, group: Sequence[Term]) -> str:
-        key = f"round-sum/{sum_key(group)}"
-        known = self._journal.get(key)
-        if known is not None and self._store.has(str(known)):
-            return str(known)
-        artifact = self._store.put(encode(adapter_totals(group, self._load)))
-        self._journal.set(f"published/{artifact}", True)
-        self._journal.set(key, artifact)
-        return artifact
-
-    def _load(self, artifact_id: str) -> Any:
-        return decode(self._store.get(artifact_id))
+    def _publish(self, group: Sequence[Term]) -> str:
+        journal, store = self._session.journal, self._session.store
+        known = RoundSumFact.load(journal, group)
+        if known is not None and store.has(known.artifact_id):
+            return known.artifact_id
+        artifact_id = self._session.publish(encode(adapter_totals(group, store.load)))
+        RoundSumFact(sum_key(group), artifact_id).save(journal)
+        return artifact_id

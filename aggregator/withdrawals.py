@@ -1,20 +1,21 @@
-"""Carrying withdrawals out: what is ready, its evidence, its attestations, its sums."""
+"""Carrying out of withdrawals: their order, evidence, attestations and sums."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import structlog
 
+from rescind.aggregator.facts import AttestationComplaint, EvidenceFact, WithdrawalProgress
 from rescind.aggregator.offers import Offers
-from rescind.aggregator.proof import Digests
+from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import (
+    NO_ADAPTER,
     Claim,
-    Consortium,
     DeltaId,
     ModelKind,
     Offer,
@@ -23,17 +24,14 @@ from rescind.contracts import (
 )
 from rescind.core import (
     WEIGHT_ONE,
-    ArtifactStore,
-    ConsortiumParameters,
     Term,
     adapter_totals,
     add_totals,
-    decode,
     encode,
     l2_norm,
 )
 from rescind.core.errors import RescindError
-from rescind.daemon import Journal
+from rescind.core.files import sync_folder, write_atomically
 from rescind.withdrawals import (
     AmendedModel,
     Attestation,
@@ -46,12 +44,31 @@ from rescind.withdrawals import (
 )
 
 ATTESTED = (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING)
+"""Methods that a sum on chain does not prove, so that auditors have to attest them."""
+
+
+class _Stage(Enum):
+    """How far a withdrawal has come in the model that it concerns next."""
+
+    WAITING = "waiting"
+    """Deltas are missing, or a round is in progress."""
+    UNWRITTEN = "unwritten"
+    """The evidence for auditors is not written yet, or is out of date."""
+    UNATTESTED = "unattested"
+    """Too few auditors have attested the evidence."""
+    READY = "ready"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """`ready`: can be carried out in one more model; `unwritten`: evidence is due; `done`: to be
-    closed; `holds`: no round may open meanwhile."""
+    """The withdrawals that the aggregator can advance now.
+
+    Attributes:
+        ready: Those that can be carried out in one more model.
+        unwritten: Those whose evidence is due.
+        done: Those that are carried out in all models and can be closed.
+        holds: Whether no round may open meanwhile.
+    """
 
     ready: tuple[int, ...] = ()
     unwritten: tuple[int, ...] = ()
@@ -60,143 +77,154 @@ class Standing:
 
 
 class Withdrawals:
-    """`state`: the daemon's folder, with `evidence/` to be read by auditors and `attestations/` to be
-    filled by them."""
+    """The open withdrawals of a consortium.
 
-    def __init__(
-        self,
-        consortium: Consortium,
-        parameters: ConsortiumParameters,
-        journal: Journal,
-        store: ArtifactStore,
-        digests: Digests,
-        offers: Offers,
-        state: Path,
-    ) -> None:
-        self._consortium, self._parameters = consortium, parameters
-        self._journal, self._store = journal, store
-        self._digests, self._offers = digests, offers
-        self._evidence, self._attestations = state / "evidence", state / "attestations"
+    In the daemon's folder, `evidence/` holds files for auditors to read, and `attestations/` takes
+    the files that they write.
+
+    Args:
+        session: The aggregator's session.
+        offers: Deltas that organizations submitted for withdrawals.
+    """
+
+    def __init__(self, session: AggregatorSession, offers: Offers) -> None:
+        self._session, self._offers = session, offers
+        self._evidence = session.folder / "evidence"
+        self._attestations = session.folder / "attestations"
         self._attestations.mkdir(parents=True, exist_ok=True)
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def standing(self, claim: Claim | None, *, round_over: bool) -> Standing:
-        """One withdrawal is carried out at a time: one that was begun comes first, then by number."""
-        known = self._consortium.withdrawals()
-        waiting = [w for w in known if w.state is WithdrawalState.REQUESTED]
-        if not waiting:
+        """Return the withdrawals that can be advanced now.
+
+        They are carried out one at a time: one that was begun comes first, then by number.
+
+        Args:
+            claim: The claim that is on chain now.
+            round_over: Whether no round is in progress.
+        """
+        consortium = self._session.consortium
+        requested = [w for w in consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
+        if not requested:
             return Standing()
-        shared = self._parameters.layout == "shared"
-        replays = shared and any(w.method is ModelKind.REPLAY for w in waiting)
+        shared = self._session.parameters.layout == "shared"
+        replays = shared and any(w.method is ModelKind.REPLAY for w in requested)
         if claim is not None:
             return Standing(holds=replays)
-        done = [w.id for w in waiting if self._consortium.carried_out(w.id)]
-        last = [it.withdrawal_id for it in self._consortium.amendments()][-1:]
-        unfinished = [w for w in waiting if w.id in last and w.id not in done]
-        todo = unfinished or [w for w in waiting if w.id not in done]
+        done = [w.id for w in requested if consortium.carried_out(w.id)]
+        last = [amendment.withdrawal_id for amendment in consortium.amendments()][-1:]
+        unfinished = [w for w in requested if w.id in last and w.id not in done]
+        todo = unfinished or [w for w in requested if w.id not in done]
         stages = {w.id: self._stage(w, may_begin=round_over or bool(unfinished)) for w in todo}
-        attested = any(s in ("unwritten", "unattested") for s in stages.values())
+        attesting = any(s in (_Stage.UNWRITTEN, _Stage.UNATTESTED) for s in stages.values())
         return Standing(
-            tuple(n for n, stage in stages.items() if stage == "ready"),
-            tuple(n for n, stage in stages.items() if stage == "unwritten"),
+            tuple(number for number, stage in stages.items() if stage is _Stage.READY),
+            tuple(number for number, stage in stages.items() if stage is _Stage.UNWRITTEN),
             tuple(done),
-            replays or attested,
+            replays or attesting,
         )
 
     def carry_out(self, withdrawal_id: int) -> None:
-        """Sum what the model in place of the next one is to be, publish it, and claim it."""
-        it = self._consortium.withdrawals()[withdrawal_id - 1]
-        key = _fact_key(it)
-        fact = self._journal.get(key, {})
-        source = concerned_models(self._consortium, it)[0]
-        began = time.monotonic()
-        adapter = self._sum(amended_model(self._consortium, it, source).terms)
-        fact = {
-            "withdrawal": withdrawal_id,
-            "organization": it.organization,
-            "method": it.method.value,
-            "adapter": adapter.artifact_id,
-            "began": fact.get("began", time.time()),
-            "arithmetic_seconds": time.monotonic() - began,
-        }
-        self._journal.set(key, fact)
-        if it.method not in ATTESTED:
-            self._consortium.carry_out(withdrawal_id, source, adapter)
+        """Compute and publish the model that replaces the next one, and claim it on chain."""
+        session = self._session
+        withdrawal = self._withdrawal(withdrawal_id)
+        known = WithdrawalProgress.load(session.journal, withdrawal)
+        source = concerned_models(session.consortium, withdrawal)[0]
+        started = time.monotonic()
+        adapter = self._sum(amended_model(session.consortium, withdrawal, source).terms)
+        WithdrawalProgress(
+            withdrawal=withdrawal_id,
+            organization=withdrawal.organization,
+            method=withdrawal.method.value,
+            adapter=adapter.artifact_id,
+            began=time.time() if known is None else known.began,
+            arithmetic_seconds=time.monotonic() - started,
+        ).save(session.journal)
+        if withdrawal.method not in ATTESTED:
+            session.consortium.carry_out(withdrawal_id, source, adapter)
             return
-        document = self._written(it, source)
+        document = self._written(withdrawal, source)
         assert document is not None
         signatures = self._signatures(document)
-        self._consortium.carry_out(withdrawal_id, source, adapter, document.sha256, signatures)
+        session.consortium.carry_out(withdrawal_id, source, adapter, document.sha256, signatures)
 
     def close(self, withdrawal_id: int) -> None:
-        it = self._consortium.withdrawals()[withdrawal_id - 1]
-        self._consortium.close_withdrawal(withdrawal_id)
-        fact = self._journal.get(_fact_key(it))
-        if fact is not None:
-            self._journal.set(_fact_key(it), {**fact, "seconds": time.time() - fact["began"]})
+        """Close a withdrawal that is carried out in all models, and record how long it took."""
+        session = self._session
+        session.consortium.close_withdrawal(withdrawal_id)
+        progress = WithdrawalProgress.load(session.journal, self._withdrawal(withdrawal_id))
+        if progress is not None:
+            replace(progress, seconds=time.time() - progress.began).save(session.journal)
 
     def write_evidence(self, withdrawal_id: int) -> None:
-        """Say what is to be attested: of one model, by a file for the auditors."""
-        consortium = self._consortium
-        it = consortium.withdrawals()[withdrawal_id - 1]
-        source = concerned_models(consortium, it)[0]
-        amended = amended_model(consortium, it, source)
-        document = self._document(it, source, amended)
+        """Write the file that auditors attest, for the model that a withdrawal concerns next.
+
+        The file and the published copy are on the disk before the journal names them: after a power
+        failure a fact never points to a file that is gone.
+        """
+        session = self._session
+        withdrawal = self._withdrawal(withdrawal_id)
+        source = concerned_models(session.consortium, withdrawal)[0]
+        amended = amended_model(session.consortium, withdrawal, source)
+        document = self._document(withdrawal, source, amended)
         data = document.canonical_bytes()
         self._evidence.mkdir(parents=True, exist_ok=True)
-        path = self._evidence / f"withdrawal-{it.id}-model-{source}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(data)
-        temporary.replace(path)
-        self._journal.set(f"published/{self._store.put(data)}", True)
-        fact = {"evidence": document.sha256, "terms": _terms_hash(amended), "file": path.name}
-        self._journal.set(_evidence_key(it.id, source), fact)
+        sync_folder(self._evidence.parent)
+        path = self._evidence / f"withdrawal-{withdrawal.id}-model-{source}.json"
+        write_atomically(path, data)
+        session.publish(data)
+        fact = EvidenceFact(document.sha256, _terms_hash(amended), path.name)
+        fact.save(session.journal, withdrawal.id, source)
         self._log.info(
             "evidence is written, auditors are to attest it",
-            withdrawal=it.id,
+            withdrawal=withdrawal.id,
             file=str(path),
             attestations=str(self._attestations),
         )
 
-    def _stage(self, it: Withdrawal, *, may_begin: bool) -> str:
-        """waiting, unwritten, unattested or ready."""
-        if it.method is ModelKind.REMOVAL:
-            return "ready"
-        concerned = concerned_models(self._consortium, it)
-        if not concerned:
-            return "waiting"
-        amended = amended_model(self._consortium, it, concerned[0])
-        complete = not amended.missing and all(self._offers.deposit(o) for o in amended.offered)
-        if not complete or (it.method in ATTESTED and not may_begin):
-            return "waiting"
-        if it.method not in ATTESTED:
-            return "ready"
-        fact = self._journal.get(_evidence_key(it.id, concerned[0]))
-        if fact is None or fact["terms"] != _terms_hash(amended):
-            return "unwritten"
-        document = self._written(it, concerned[0])
-        if document is None:
-            return "unwritten"
-        quorum = self._consortium.auditor_quorum()
-        return "ready" if len(self._signatures(document)) >= quorum else "unattested"
+    def _withdrawal(self, withdrawal_id: int) -> Withdrawal:
+        return self._session.consortium.withdrawals()[withdrawal_id - 1]
 
-    def _document(self, it: Withdrawal, source: int, amended: AmendedModel) -> EvidenceDocument:
-        model = self._consortium.model(source)
+    def _stage(self, withdrawal: Withdrawal, *, may_begin: bool) -> _Stage:
+        consortium = self._session.consortium
+        if withdrawal.method is ModelKind.REMOVAL:
+            return _Stage.READY
+        concerned = concerned_models(consortium, withdrawal)
+        if not concerned:
+            return _Stage.WAITING
+        amended = amended_model(consortium, withdrawal, concerned[0])
+        complete = not amended.missing and all(self._offers.deposit(o) for o in amended.offered)
+        if not complete or (withdrawal.method in ATTESTED and not may_begin):
+            return _Stage.WAITING
+        if withdrawal.method not in ATTESTED:
+            return _Stage.READY
+        fact = EvidenceFact.load(self._session.journal, withdrawal.id, concerned[0])
+        if fact is None or fact.terms != _terms_hash(amended):
+            return _Stage.UNWRITTEN
+        document = self._written(withdrawal, concerned[0])
+        if document is None:
+            return _Stage.UNWRITTEN
+        attested = len(self._signatures(document)) >= consortium.auditor_quorum()
+        return _Stage.READY if attested else _Stage.UNATTESTED
+
+    def _document(
+        self, withdrawal: Withdrawal, source: int, amended: AmendedModel
+    ) -> EvidenceDocument:
+        session, store = self._session, self._session.store
+        model = session.consortium.model(source)
         adapter = self._sum(amended.terms)
+        before = store.load(model.adapter_id) if model.adapter_id != NO_ADAPTER else {}
         change = add_totals(
-            [
-                self._load(adapter.artifact_id),
-                {name: -value for name, value in self._load_adapter(model.adapter_id).items()},
-            ]
+            [store.load(adapter.artifact_id), {name: -value for name, value in before.items()}]
         )
         return EvidenceDocument(
-            chain_id=self._consortium.deployment.chain_id,
-            withdrawals=self._consortium.deployment.withdrawals,
-            withdrawal_id=it.id,
-            method=it.method.value,
-            organization=it.organization,
-            subject=it.subject,
-            coupling=self._parameters.coupling,
+            chain_id=session.consortium.deployment.chain_id,
+            withdrawals=session.consortium.deployment.withdrawals,
+            withdrawal_id=withdrawal.id,
+            method=withdrawal.method.value,
+            organization=withdrawal.organization,
+            subject=withdrawal.subject,
+            coupling=session.parameters.coupling,
             source=SourcePart(
                 model_id=source, adapter_id=model.adapter_id, digest_root=model.digest_root
             ),
@@ -207,75 +235,57 @@ class Withdrawals:
             change_norm=l2_norm(change) / self._unit / WEIGHT_ONE,
         )
 
-    def _offered(self, it: Offer) -> OfferedPart:
-        deposit = self._offers.deposit(it)
+    def _offered(self, offer: Offer) -> OfferedPart:
+        deposit = self._offers.deposit(offer)
         assert deposit is not None
         return OfferedPart(
-            round_id=it.round_id,
-            organization=it.organization,
-            artifact_id=it.artifact_id,
-            digest_root=it.digest_root,
+            round_id=offer.round_id,
+            organization=offer.organization,
+            artifact_id=offer.artifact_id,
+            digest_root=offer.digest_root,
             size=deposit.size,
             report=deposit.report,
             signature=deposit.signature,
-            norm=l2_norm(self._load(it.artifact_id)) / self._unit,
+            norm=l2_norm(self._session.store.load(offer.artifact_id)) / self._unit,
         )
 
-    def _written(self, it: Withdrawal, source: int) -> EvidenceDocument | None:
-        fact = self._journal.get(_evidence_key(it.id, source))
-        if fact is None or not self._store.has(fact["evidence"]):
+    def _written(self, withdrawal: Withdrawal, source: int) -> EvidenceDocument | None:
+        fact = EvidenceFact.load(self._session.journal, withdrawal.id, source)
+        if fact is None or not self._session.store.has(fact.evidence):
             return None
-        return EvidenceDocument.parse(self._store.get(fact["evidence"]))
+        return EvidenceDocument.parse(self._session.store.get(fact.evidence))
 
     def _signatures(self, document: EvidenceDocument) -> list[bytes]:
-        """Those in the folder that auditors made of this evidence, ascending by auditor."""
-        found: dict[str, bytes] = {}
+        """Return the auditors' signatures of this evidence, by ascending auditor, as contracts ask."""
+        signatures: dict[str, bytes] = {}
         for path in sorted(self._attestations.glob("*.json")):
             try:
-                it = Attestation.read(path)
-                if it.evidence == document.sha256:
-                    found[it.auditor] = it.check(document, self._consortium)
+                attestation = Attestation.read(path)
+                if attestation.evidence == document.sha256:
+                    signature = attestation.check(document, self._session.consortium)
+                    signatures[attestation.auditor] = signature
             except (RescindError, OSError) as error:
                 self._complain(path, str(error))
-        return [found[who] for who in sorted(found, key=str.lower)]
+        return [signatures[auditor] for auditor in sorted(signatures, key=str.lower)]
 
-    def _complain(self, path: Path, what: str) -> None:
-        key = f"attestation/{path.name}/{hashlib.sha256(what.encode()).hexdigest()[:16]}"
-        if not self._journal.get(key, False):
-            self._log.warning("attestation not taken", file=str(path), reason=what)
-            fact = {
-                "organization": "unknown",
-                "code": "attestation",
-                "what": f"{path.name}: {what}",
-                "round": self._consortium.current_round_id(),
-                "time": self._consortium.chain.now(),
-            }
-            self._journal.add("incident/", fact)
-            self._journal.set(key, True)
+    def _complain(self, path: Path, reason: str) -> None:
+        """Log and record that an attestation is refused, once for each reason."""
+        complaint = AttestationComplaint(path.name, reason)
+        if complaint.holds(self._session.journal):
+            return
+        self._log.warning("attestation refused", file=str(path), reason=reason)
+        self._session.record_incident("unknown", "attestation", f"{path.name}: {reason}")
+        complaint.save(self._session.journal)
 
     def _sum(self, terms: tuple[Term, ...]) -> DeltaId:
-        """The adapter of these terms, published."""
-        artifact = self._store.put(encode(adapter_totals(terms, self._load)))
-        self._journal.set(f"published/{artifact}", True)
-        return DeltaId(artifact, self._digests.of(artifact).root)
-
-    def _load_adapter(self, adapter_id: str) -> Any:
-        return self._load(adapter_id) if int(adapter_id, 16) else {}
-
-    def _load(self, artifact_id: str) -> Any:
-        return decode(self._store.get(artifact_id))
+        """Publish the adapter of these terms."""
+        session = self._session
+        return session.named(session.publish(encode(adapter_totals(terms, session.store.load))))
 
     @property
     def _unit(self) -> float:
-        return float(2**self._parameters.fraction_bits)
-
-
-def _fact_key(it: Withdrawal) -> str:
-    return f"{it.method.value}/{it.id:06d}"
-
-
-def _evidence_key(withdrawal_id: int, source: int) -> str:
-    return f"evidence/{withdrawal_id:06d}/{source:06d}"
+        """Integer steps in one unit of a parameter."""
+        return float(2**self._session.parameters.fraction_bits)
 
 
 def _terms_hash(amended: AmendedModel) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
+from rescind.aggregator.facts import WithdrawalProgress
 from rescind.audit import (
     EvaluationPart,
     ReplayPart,
     build_certificate,
     rounds,
 )
-from rescind.contracts import Consortium
+from rescind.contracts import Consortium, ModelKind
 from rescind.core import (
     ConsortiumParameters,
     Term,
@@ -151,7 +152,8 @@ def summarize(
 ) -> Summary:
     after = consortium.model(facts.after_model or 0)
     journal = Journal(run.aggregator / "state" / "aggregator.db")
-    removal = list(journal.all("removal/").values())[-1]
+    removal_seconds = WithdrawalProgress.all(journal, ModelKind.REMOVAL)[-1].seconds
+    assert removal_seconds is not None, "the removal is not closed"
     evaluation = EvaluationSummary(
         before=_scores(evaluations["before"]),
         after=_scores(evaluations["after"]),
@@ -165,9 +167,9 @@ def summarize(
     withdrawal = WithdrawalSummary(
         organization=leaver,
         exact=after.adapter_id == replay.adapter_id,
-        removal_seconds=removal["seconds"],
+        removal_seconds=removal_seconds,
         replay_seconds=replay.seconds,
-        speedup=replay.seconds / max(removal["seconds"], 1e-9),
+        speedup=replay.seconds / max(removal_seconds, 1e-9),
         adapter_after=after.adapter_id,
         adapter_replay=replay.adapter_id,
     )

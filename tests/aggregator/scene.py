@@ -113,8 +113,12 @@ class Scene:
     hostile: Member
     members: list[Member]
 
+    @property
+    def record(self) -> Record:
+        return self.aggregator.session.consortium
+
     def until(self, state: RoundState) -> int:
-        record = self.aggregator.consortium
+        record = self.record
         for _ in range(50):
             self.aggregator.tick()
             round_id = record.current_round_id()
@@ -135,12 +139,12 @@ class Scene:
         self.honest.record.reveal(round_id, self.honest.named(good), SALT)
         self.hostile.record.reveal(round_id, named, SALT)
         self.until(RoundState.FINAL)
-        accepted = self.aggregator.consortium.contributions(round_id)
+        accepted = self.record.contributions(round_id)
         assert [c.organization for c in accepted] == [self.honest.account.address]
         return round_id
 
     def reason(self, round_id: int) -> RejectReason:
-        return self.aggregator.consortium.rejections(round_id)[0].reason
+        return self.record.rejections(round_id)[0].reason
 
     def incidents(self) -> list[str]:
         return [incident["code"] for incident in status(self.config)["incidents"]]  # type: ignore[union-attr, index]

@@ -93,14 +93,14 @@ def test_members_get_the_mean_and_nobody_anothers(scene: Scene) -> None:
     post(first, round_id, one.encode())
     post(first, round_id, one.encode())
     scene.until(RoundState.FINAL)
-    latest = scene.aggregator.consortium.latest_model_id()
-    with pytest.raises(NotPublished, match="would show one's own"):
+    latest = scene.record.latest_model_id()
+    with pytest.raises(NotPublished, match="would reveal a single"):
         mean_of(first, latest)
 
     round_id = begin(scene, 7)
     post(second, round_id, two.encode())
     scene.until(RoundState.FINAL)
-    latest = scene.aggregator.consortium.latest_model_id()
+    latest = scene.record.latest_model_id()
     found = mean_of(first, latest)
     assert found.encode() == combine([one, two]).encode()
     assert found.count == 4
@@ -118,7 +118,7 @@ def test_what_is_not_a_fisher_of_the_shared_adapter_is_refused(scene: Scene) -> 
     good = fisher(member, 1.0)
     with pytest.raises(BadSignature, match="is signed by"):
         post(member, round_id, good.encode(), signer=other)
-    with pytest.raises(WrongPhase, match="this is round"):
+    with pytest.raises(WrongPhase, match="the current round is"):
         post(member, round_id + 1, good.encode())
     for data, why in (
         (b"no statistics", "not rescind.statistics/1"),

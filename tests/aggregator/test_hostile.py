@@ -87,7 +87,7 @@ def test_a_delta_with_anothers_digest_is_rejected(scene: Scene) -> None:
 
 
 def test_nothing_and_what_was_revealed_before_are_refused_by_the_contract(scene: Scene) -> None:
-    old = scene.aggregator.consortium.contributions(1)[0]
+    old = scene.record.contributions(1)[0]
     repeated = DeltaId(old.artifact_id, old.digest_root)
     again = DeltaId("ab" * 32, old.digest_root)
     nothing = DeltaId("ac" * 32, ZERO_DIGEST.root)
@@ -138,12 +138,12 @@ def test_a_message_in_anothers_name_is_refused(scene: Scene) -> None:
 
 
 def test_nobody_is_given_anothers_delta(scene: Scene) -> None:
-    theirs = scene.aggregator.consortium.contributions(1)[0].artifact_id
+    theirs = scene.record.contributions(1)[0].artifact_id
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
         with pytest.raises(NotPublished):
             client.download(theirs, 10**6)
-        latest = scene.aggregator.consortium.latest_model_id()
-        adapter = scene.aggregator.consortium.model(latest).adapter_id
+        latest = scene.record.latest_model_id()
+        adapter = scene.record.model(latest).adapter_id
         assert artifact_id(client.download(adapter, 10**6)) == adapter
 
 
@@ -163,7 +163,7 @@ def test_who_never_reveals_does_not_stall_the_round(scene: Scene) -> None:
     assert scene.aggregator.tick()
     scene.anvil.pass_time(301)
     scene.until(RoundState.FINAL)
-    accepted = scene.aggregator.consortium.contributions(round_id)
+    accepted = scene.record.contributions(round_id)
     assert [c.organization for c in accepted] == [scene.honest.account.address]
     bond = scene.hostile.record.member(scene.hostile.account.address).bond
     assert bond == 9 * 10**17, "what is committed and not revealed is penalized"

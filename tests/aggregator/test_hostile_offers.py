@@ -62,7 +62,7 @@ class Asked:
             client.submit_offered(self.number, round_id, manifest, report, signature)
 
     def state(self) -> WithdrawalState:
-        return self.scene.aggregator.consortium.withdrawals()[self.number - 1].state
+        return self.scene.record.withdrawals()[self.number - 1].state
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def ask(scene: Scene, kind: ModelKind) -> Asked:
-    number = len(scene.aggregator.consortium.withdrawals()) + 1
+    number = len(scene.record.withdrawals()) + 1
     scene.honest.record.request_subject_withdrawal(f"{number:064x}", kind)
     return Asked(scene, number)
 
@@ -106,8 +106,8 @@ def test_only_who_offered_a_delta_on_chain_may_hand_it_in(scene: Scene) -> None:
     for _ in range(10):
         scene.aggregator.tick()
     assert it.state() is WithdrawalState.CLOSED
-    head = scene.aggregator.consortium.latest_model_id()
-    held = {t.artifact_id for t in scene.aggregator.consortium.content(head)}
+    head = scene.record.latest_model_id()
+    held = {t.artifact_id for t in scene.record.content(head)}
     assert artifact_id(data) in held
     with pytest.raises(WrongPhase):
         it.send(scene.honest, encode(scene.honest.delta(value=6)))
@@ -137,7 +137,7 @@ def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why
     for _ in range(3):
         scene.aggregator.tick()
     assert it.state() is WithdrawalState.REQUESTED, "it waits, for a vote that makes it a removal"
-    assert not scene.aggregator.store.has(artifact_id(data))
+    assert not scene.aggregator.session.store.has(artifact_id(data))
 
 
 def test_a_counter_delta_needs_to_be_on_chain_and_a_report(scene: Scene) -> None:
@@ -148,7 +148,7 @@ def test_a_counter_delta_needs_to_be_on_chain_and_a_report(scene: Scene) -> None
     with pytest.raises(ContractRefused, match="NothingOffered"):
         scene.honest.record.ready(it.number)
     it.offer(data, round_id=0)
-    with pytest.raises(DeltaRefused, match="does not say method, seed, start, verdict"):
+    with pytest.raises(DeltaRefused, match="report is missing method, seed, start, verdict"):
         it.send(scene.honest, data, round_id=0)
     report = canonical_json({"method": "npo", "seed": 1, "start": "00" * 32, "verdict": "ok"})
     it.send(scene.honest, data, round_id=0, report=report)
@@ -157,6 +157,6 @@ def test_a_counter_delta_needs_to_be_on_chain_and_a_report(scene: Scene) -> None
 def test_there_is_no_replay_start_where_blocks_are_apart(scene: Scene) -> None:
     with (
         AggregatorClient(scene.honest.address, scene.honest.tls) as client,
-        pytest.raises(WrongPhase, match="no open replay"),
+        pytest.raises(WrongPhase, match="not an open replay"),
     ):
         client.replay_start(1, 1)

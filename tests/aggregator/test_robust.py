@@ -3,13 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rescind.aggregator.robust import (
-    CoordinateMedian,
+from rescind.aggregator.krum import (
     Krum,
     MultiKrum,
+    TooFewUpdates,
+    WeightRule,
+)
+from rescind.aggregator.research_rules import (
+    CoordinateMedian,
     NormClipping,
     NotCheckable,
-    TooFewUpdates,
     TrimmedMean,
     require_checkable,
 )
@@ -22,14 +25,14 @@ from rescind.core import (
 from rescind.core.errors import ConfigError
 
 BITS = 16
-ADDRESSES = [f"0x{place + 1:040x}" for place in range(20)]
+ADDRESSES = [f"0x{index + 1:040x}" for index in range(20)]
 
 
 def round_of(seed: int, honest: int, bad: list[np.ndarray], size: int = 30) -> dict:
     """Honest updates lie around one direction; the bad ones have the highest addresses."""
-    dice = np.random.default_rng(seed)
-    centre = dice.normal(0, 1, size)
-    rows = [centre + dice.normal(0, 0.3, size) for _ in range(honest)] + bad
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(0, 1, size)
+    rows = [centre + rng.normal(0, 0.3, size) for _ in range(honest)] + bad
     return {
         who: {"shared/w": np.rint(row * 2**BITS).astype(np.int32)}
         for who, row in zip(ADDRESSES, rows, strict=False)
@@ -37,9 +40,9 @@ def round_of(seed: int, honest: int, bad: list[np.ndarray], size: int = 30) -> d
 
 
 def attacks(seed: int, kind: str, count: int, size: int = 30) -> list[np.ndarray]:
-    dice = np.random.default_rng(seed + 100)
+    rng = np.random.default_rng(seed + 100)
     if kind == "noise":
-        return [dice.normal(0, 20, size) for _ in range(count)]
+        return [rng.normal(0, 20, size) for _ in range(count)]
     if kind == "far and all alike":
         return [np.full(size, 50.0)] * count
     return [-10 * np.random.default_rng(seed).normal(0, 1, size) for _ in range(count)]
@@ -50,23 +53,23 @@ KINDS = ["noise", "far and all alike", "sign flipped"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(5))
-def test_krum_picks_an_honest_update_against_f_bad_ones_of_2f_plus_3(kind, seed) -> None:
+def test_krum_selects_an_honest_update_against_f_bad_of_2f_plus_3(kind, seed) -> None:
     for bad in (1, 3, 6):
         honest = bad + 3
-        found = Krum(bad).select(round_of(seed, honest, attacks(seed, kind, bad)))
-        [chosen] = found.weights
+        selection = Krum(bad).select(round_of(seed, honest, attacks(seed, kind, bad)))
+        [chosen] = selection.weights
         assert chosen in ADDRESSES[:honest]
-        assert found.weights[chosen] == 10_000
-        assert len(found.left_out) == 2 * bad + 2
+        assert selection.weights[chosen] == 10_000
+        assert len(selection.left_out) == 2 * bad + 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_multi_krum_averages_honest_updates_only(kind) -> None:
     deltas = round_of(1, 9, attacks(1, kind, 3))
-    found = MultiKrum(3).select(deltas)
-    assert len(found.weights) == 12 - 3 - 2
-    assert set(found.weights) <= set(ADDRESSES[:9])
-    assert sum(found.weights.values()) == 10_000
+    selection = MultiKrum(3).select(deltas)
+    assert len(selection.weights) == 12 - 3 - 2
+    assert set(selection.weights) <= set(ADDRESSES[:9])
+    assert sum(selection.weights.values()) == 10_000
 
 
 def test_krum_score_is_the_sum_over_the_nearest_others() -> None:
@@ -74,9 +77,15 @@ def test_krum_score_is_the_sum_over_the_nearest_others() -> None:
         who: {"w": np.array([x], dtype=np.int32)}
         for who, x in zip("abcde", (0, 1, 3, 7, 90), strict=True)
     }
-    found = Krum(1).select(deltas)
-    assert found.measure == {"a": 1 + 9, "b": 1 + 4, "c": 4 + 9, "d": 16 + 36, "e": 83**2 + 87**2}
-    assert found.weights == {"b": 10_000}
+    selection = Krum(1).select(deltas)
+    assert selection.measure == {
+        "a": 1 + 9,
+        "b": 1 + 4,
+        "c": 4 + 9,
+        "d": 16 + 36,
+        "e": 83**2 + 87**2,
+    }
+    assert selection.weights == {"b": 10_000}
 
 
 def test_ties_go_to_the_lowest_address_and_order_does_not_matter() -> None:
@@ -92,19 +101,19 @@ extreme = st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=3, max_size=3)
 def test_distances_are_exact_over_the_whole_range_of_32_bits(rows) -> None:
     deltas = {who: {"w": np.array(row, np.int32)} for who, row in zip("abcde", rows, strict=True)}
     measure = MultiKrum(1).select(deltas).measure
-    for place, who in enumerate("abcde"):
+    for index, who in enumerate("abcde"):
         squares = sorted(
-            sum((x - y) ** 2 for x, y in zip(rows[place], other, strict=True))
+            sum((x - y) ** 2 for x, y in zip(rows[index], other, strict=True))
             for n, other in enumerate(rows)
-            if n != place
+            if n != index
         )
         assert measure[who] == sum(squares[:2])
 
 
-def test_too_few_updates_for_the_promise_are_refused() -> None:
+def test_a_round_with_too_few_updates_is_refused() -> None:
     with pytest.raises(TooFewUpdates, match="needs at least 7, the round has 6"):
         Krum(2).select(round_of(0, 6, []))
-    with pytest.raises(ConfigError, match="must be 1 to 4"):
+    with pytest.raises(ConfigError, match="keep 1 to 4"):
         MultiKrum(1, kept=5).select(round_of(0, 5, []))
     with pytest.raises(TooFewUpdates):
         TrimmedMean(2).combine(round_of(0, 4, []))
@@ -114,28 +123,28 @@ def test_too_few_updates_for_the_promise_are_refused() -> None:
         NormClipping(BITS).select({})
 
 
-def test_updates_of_different_blocks_cannot_be_compared() -> None:
+def test_updates_of_different_blocks_are_refused() -> None:
     deltas = {who: {f"{who}/w": np.ones(2, dtype=np.int32)} for who in ADDRESSES[:5]}
     for rule in (Krum(1), NormClipping(BITS), CoordinateMedian(), TrimmedMean(1)):
-        with pytest.raises(WrongShape, match="shared layout only"):
+        with pytest.raises(WrongShape, match="only in a shared layout"):
             rule.combine(deltas)
 
 
 # norm clipping
 
 
-def test_nobody_counts_for_more_than_share_times_bound() -> None:
+def test_no_term_is_longer_than_share_times_bound() -> None:
     deltas = round_of(3, 6, [np.full(30, 400.0), np.full(30, 1e4)])
-    found = NormClipping(BITS, bound=5.0).select(deltas)
-    for who, weight in found.weights.items():
+    selection = NormClipping(BITS, bound=5.0).select(deltas)
+    for who, weight in selection.weights.items():
         norm = float(np.linalg.norm(deltas[who]["shared/w"].astype(float))) / 2**BITS
         assert weight * norm <= 1_250 * 5.0
         assert (weight == 1_250) == (norm <= 5.0)
         assert (weight + 1) * norm > 1_250 * 5.0 or weight == 1_250
-    assert sum(found.weights.values()) < 10_000
+    assert sum(selection.weights.values()) < 10_000
 
 
-def test_a_huge_update_takes_nothing_from_anybody_else() -> None:
+def test_a_huge_update_does_not_change_the_weights_of_others() -> None:
     calm = NormClipping(BITS, bound=8.0).select(round_of(4, 5, []))
     for size in (1.0, 1e3, 3e4):
         deltas = round_of(4, 4, [np.full(30, size)])
@@ -143,22 +152,22 @@ def test_a_huge_update_takes_nothing_from_anybody_else() -> None:
         assert [hit[who] for who in ADDRESSES[:4]] == [calm.weights[who] for who in ADDRESSES[:4]]
 
 
-def test_an_update_that_clips_to_nothing_is_left_out() -> None:
+def test_an_update_clipped_to_zero_weight_is_left_out() -> None:
     deltas = round_of(5, 4, [np.full(30, 3e4)])
-    found = NormClipping(BITS, bound=1.0).select(deltas)
-    assert found.left_out == (ADDRESSES[4],)
+    selection = NormClipping(BITS, bound=1.0).select(deltas)
+    assert selection.left_out == (ADDRESSES[4],)
 
 
-def test_without_a_bound_the_median_norm_bounds_and_half_is_untouched() -> None:
-    found = NormClipping(BITS).select(round_of(6, 5, [np.full(30, 1e3)] * 2))
-    assert sum(weight in (1_428, 1_429) for weight in found.weights.values()) == 4
+def test_the_default_bound_is_the_median_norm() -> None:
+    selection = NormClipping(BITS).select(round_of(6, 5, [np.full(30, 1e3)] * 2))
+    assert sum(weight in (1_428, 1_429) for weight in selection.weights.values()) == 4
 
 
-def test_noise_that_hides_a_digest_is_no_distance_and_no_norm() -> None:
+def test_noise_that_hides_digests_does_not_count() -> None:
     deltas = round_of(7, 5, [])
     noisy = {
-        who: delta | {f"shared/{HIDING}": np.full((8, 2048), 2**20 * place, dtype=np.int32)}
-        for place, (who, delta) in enumerate(deltas.items())
+        who: delta | {f"shared/{HIDING}": np.full((8, 2048), 2**20 * index, dtype=np.int32)}
+        for index, (who, delta) in enumerate(deltas.items())
     }
     for rule in (Krum(1), NormClipping(BITS, bound=1.0)):
         assert rule.select(noisy) == rule.select(deltas)
@@ -168,7 +177,7 @@ def test_noise_that_hides_a_digest_is_no_distance_and_no_norm() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [Krum(2), MultiKrum(2), NormClipping(BITS, bound=5.0)], ids=lambda it: it.name
+    "rule", [Krum(2), MultiKrum(2), NormClipping(BITS, bound=5.0)], ids=lambda rule: rule.name
 )
 def test_a_selection_is_a_weighted_sum_that_digests_check(rule) -> None:
     deltas = round_of(8, 6, attacks(8, "noise", 2))
@@ -179,23 +188,23 @@ def test_a_selection_is_a_weighted_sum_that_digests_check(rule) -> None:
     assert digest(rule.combine(deltas)).root == total.root
 
 
-@pytest.mark.parametrize("rule", [TrimmedMean(2), CoordinateMedian()], ids=lambda it: it.name)
-def test_statistics_by_coordinate_are_refused_where_a_sum_must_be_proven(rule) -> None:
-    assert not rule.checkable
-    with pytest.raises(NotCheckable, match="no weighted sum"):
+@pytest.mark.parametrize("rule", [TrimmedMean(2), CoordinateMedian()], ids=lambda rule: rule.name)
+def test_statistics_by_coordinate_are_not_checkable(rule) -> None:
+    assert not isinstance(rule, WeightRule)
+    with pytest.raises(NotCheckable, match="does not compute a weighted sum"):
         require_checkable(rule)
 
 
 @pytest.mark.parametrize(
-    "rule", [Krum(1), MultiKrum(1), NormClipping(BITS)], ids=lambda it: it.name
+    "rule", [Krum(1), MultiKrum(1), NormClipping(BITS)], ids=lambda rule: rule.name
 )
-def test_after_a_removal_the_rule_is_applied_to_who_remains(rule) -> None:
+def test_the_rule_can_be_applied_to_the_remaining_organizations(rule) -> None:
     deltas = round_of(9, 6, attacks(9, "noise", 1))
-    [gone, *_] = rule.select(deltas).weights
-    never = {who: delta for who, delta in deltas.items() if who != gone}
-    found = rule.select(never)
-    assert gone not in found.weights
-    total = weighted_sum((never[who], weight) for who, weight in found.weights.items())
+    [removed, *_] = rule.select(deltas).weights
+    never = {who: delta for who, delta in deltas.items() if who != removed}
+    selection = rule.select(never)
+    assert removed not in selection.weights
+    total = weighted_sum((never[who], weight) for who, weight in selection.weights.items())
     assert np.array_equal(total["shared/w"], rule.combine(never)["shared/w"])
 
 
@@ -213,30 +222,30 @@ def test_median_and_trimmed_mean_stay_within_the_honest_values(honest, bad) -> N
     for rule in (CoordinateMedian(), TrimmedMean(bad)):
         if isinstance(rule, TrimmedMean) and len(rows) <= 2 * bad:
             continue
-        found = rule.combine(deltas)["w"]
-        assert np.all(low <= found)
-        assert np.all(found <= high)
+        selection = rule.combine(deltas)["w"]
+        assert np.all(low <= selection)
+        assert np.all(selection <= high)
 
 
 @given(st.lists(extreme, min_size=1, max_size=6))
-def test_median_is_that_of_numpy(rows) -> None:
+def test_the_median_equals_that_of_numpy(rows) -> None:
     deltas = {
         who: {"w": np.array(row, np.int32)} for who, row in zip(ADDRESSES, rows, strict=False)
     }
-    found = CoordinateMedian().combine(deltas)["w"]
-    assert np.array_equal(found, np.median(np.array(rows, dtype=float), axis=0) * 10_000)
+    selection = CoordinateMedian().combine(deltas)["w"]
+    assert np.array_equal(selection, np.median(np.array(rows, dtype=float), axis=0) * 10_000)
 
 
-def test_a_trimmed_mean_of_nothing_trimmed_is_the_mean() -> None:
+def test_a_trimmed_mean_with_nothing_trimmed_is_the_mean() -> None:
     deltas = round_of(10, 4, [])
-    mean = np.mean([it["shared/w"] for it in deltas.values()], axis=0) * 10_000
+    mean = np.mean([delta["shared/w"] for delta in deltas.values()], axis=0) * 10_000
     assert np.abs(TrimmedMean(0).combine(deltas)["shared/w"] - mean).max() <= 0.5
 
 
-def test_the_mean_is_carried_away_where_the_robust_rules_are_not() -> None:
+def test_bad_updates_move_the_mean_but_not_the_robust_rules() -> None:
     deltas = round_of(11, 8, attacks(11, "far and all alike", 2))
     honest = np.mean([deltas[who]["shared/w"] for who in ADDRESSES[:8]], axis=0) * 10_000
-    mean = np.mean([it["shared/w"] for it in deltas.values()], axis=0) * 10_000
+    mean = np.mean([delta["shared/w"] for delta in deltas.values()], axis=0) * 10_000
     far = np.linalg.norm(mean - honest)
     for rule in (Krum(2), MultiKrum(2), NormClipping(BITS), TrimmedMean(2), CoordinateMedian()):
         assert np.linalg.norm(rule.combine(deltas)["shared/w"] - honest) < far / 5

@@ -58,7 +58,7 @@ def play(scene: Scene, values: list[int], state: RoundState) -> int:
 
 def test_the_odd_update_is_rejected_and_the_others_have_equal_shares(scene: Scene) -> None:
     round_id = play(scene, [3, 4, 5, 900], RoundState.FINAL)
-    record = scene.aggregator.consortium
+    record = scene.record
     good = [it.account.address for it in scene.members[:3]]
     accepted = {c.organization: c.weight for c in record.contributions(round_id)}
     assert accepted == weights("shared", good)
@@ -70,7 +70,7 @@ def test_the_odd_update_is_rejected_and_the_others_have_equal_shares(scene: Scen
 
 def test_a_round_with_too_few_for_the_rule_is_abandoned_at_once(scene: Scene) -> None:
     round_id = play(scene, [6, 7], RoundState.ABANDONED)
-    rejected = scene.aggregator.consortium.rejections(round_id)
+    rejected = scene.record.rejections(round_id)
     assert {it.reason for it in rejected} == {RejectReason.OUT_OF_BOUNDS}
     assert len(rejected) == 2
 
@@ -79,7 +79,7 @@ def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
     scene: Scene,
 ) -> None:
     play(scene, [8, 9, 10, -700], RoundState.FINAL)
-    record, parameters = scene.aggregator.consortium, scene.members[0].parameters
+    record, parameters = scene.record, scene.members[0].parameters
     latest = record.latest_model_id()
     terms = record.content(latest)
     with AggregatorClient(scene.honest.address, scene.honest.tls) as client:
@@ -89,7 +89,7 @@ def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
             client.round_sums(latest + 1)
     rounds = sorted({t.round_id for t in terms})
     assert [record.aggregate_of(n).artifact_id for n in rounds] == named
-    load = scene.aggregator._load
+    load = scene.aggregator.session.store.load
     assert encode(adapter_totals([t for t in terms if t.round_id == rounds[-1]], load)) == encode(
         sums[-1]
     )
@@ -102,7 +102,7 @@ def test_sums_of_rounds_are_not_given_out_where_nobody_needs_them(tmp_path) -> N
         play(scene, [3], RoundState.FINAL)
         with (
             AggregatorClient(scene.honest.address, scene.honest.tls) as client,
-            pytest.raises(WrongPhase, match="nobody needs them"),
+            pytest.raises(WrongPhase, match="do not need them"),
         ):
             client.round_sums(1)
 

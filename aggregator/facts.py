@@ -1,0 +1,337 @@
+"""Durable facts of the aggregator, one class for each kind of journal entry.
+
+Keys start with the kind, and numbers in them have six digits, so that facts of one kind are read in
+the order of their numbers. A fact is on the disk when `save` returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+from rescind.contracts import ModelKind, Offer, Withdrawal
+from rescind.core import Term
+from rescind.core.round_sums import sum_key
+from rescind.daemon import Journal
+
+
+class _Mark:
+    """A fact that holds or does not; it has a key and no value."""
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    def save(self, journal: Journal) -> None:
+        """Record that the fact holds."""
+        journal.set(self.key, True)
+
+    def holds(self, journal: Journal) -> bool:
+        """Return whether the fact was recorded."""
+        return bool(journal.get(self.key, False))
+
+
+@dataclass(frozen=True)
+class BondPosted(_Mark):
+    """The aggregator has paid its bond once; the daemon does not pay a slashed bond again."""
+
+    @property
+    def key(self) -> str:
+        return "bonded"
+
+
+@dataclass(frozen=True)
+class Published(_Mark):
+    """Members may download an artifact."""
+
+    artifact_id: str
+
+    PREFIX: ClassVar[str] = "published/"
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.artifact_id}"
+
+    @classmethod
+    def all(cls, journal: Journal) -> Iterator[Self]:
+        """Yield the published artifacts, by ascending id."""
+        for key in journal.all(cls.PREFIX):
+            yield cls(key.removeprefix(cls.PREFIX))
+
+
+@dataclass(frozen=True)
+class Submission(_Mark):
+    """An organization submitted an artifact as its update of a round."""
+
+    round_id: int
+    organization: str
+    artifact_id: str
+
+    @property
+    def key(self) -> str:
+        return f"submission/{self.round_id:06d}/{self.organization}/{self.artifact_id}"
+
+
+@dataclass(frozen=True)
+class ReplayStart(_Mark):
+    """The aggregator gave out an adapter as the start of a round of a replay."""
+
+    withdrawal_id: int
+    round_id: int
+    artifact_id: str
+
+    @property
+    def key(self) -> str:
+        return f"start/{self.withdrawal_id:06d}/{self.round_id:06d}/{self.artifact_id}"
+
+
+@dataclass(frozen=True)
+class AttestationComplaint(_Mark):
+    """The aggregator has logged why it does not take an attestation file."""
+
+    file: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return f"attestation/{self.file}/{hashlib.sha256(self.reason.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Nonces:
+    """The nonces that an organization has used, each with the round and artifact it signed."""
+
+    organization: str
+    used: Mapping[int, tuple[int, str]]
+
+    @classmethod
+    def load(cls, journal: Journal, organization: str) -> Self:
+        """Return the nonces of an organization; empty if it has used none."""
+        entries = journal.get(f"nonces/{organization}", {})
+        used = {int(nonce): (int(entry[0]), str(entry[1])) for nonce, entry in entries.items()}
+        return cls(organization, used)
+
+    def save(self, journal: Journal) -> None:
+        """Record the nonces."""
+        entries = {str(nonce): list(entry) for nonce, entry in self.used.items()}
+        journal.set(f"nonces/{self.organization}", entries)
+
+    def use(self, nonce: int, round_id: int, artifact_id: str) -> Self:
+        """Return the nonces with one more."""
+        return type(self)(self.organization, {**self.used, nonce: (round_id, artifact_id)})
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A refused call, a rejected update or a refused attestation.
+
+    Attributes:
+        organization: EIP-55 address, or "unknown".
+        code: The error's or the rejection's code.
+        what: The reason.
+        round: The round that was current.
+        time: Unix seconds, by the chain's clock.
+    """
+
+    organization: str
+    code: str
+    what: str
+    round: int
+    time: int
+
+    PREFIX: ClassVar[str] = "incident/"
+
+    def append(self, journal: Journal) -> None:
+        """Record the incident under the next free number."""
+        journal.add(self.PREFIX, asdict(self))
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return all incidents, oldest first."""
+        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """A delta that an organization submitted for a withdrawal.
+
+    Attributes:
+        size: Bytes of the delta.
+        report: Its training report.
+        signature: The organization's signature of the submission, 0x and hexadecimal.
+    """
+
+    size: int
+    report: dict[str, Any]
+    signature: str
+
+    @classmethod
+    def load(cls, journal: Journal, offer: Offer) -> Self | None:
+        """Return the deposit of what was offered on chain, or None if it was not submitted yet."""
+        value = journal.get(cls._key(offer))
+        return None if value is None else cls(**value)
+
+    def save(self, journal: Journal, offer: Offer) -> None:
+        """Record the deposit of what was offered on chain."""
+        journal.set(self._key(offer), asdict(self))
+
+    @staticmethod
+    def _key(offer: Offer) -> str:
+        numbers = f"{offer.withdrawal_id:06d}/{offer.round_id:06d}"
+        return f"deposit/{numbers}/{offer.organization}/{offer.artifact_id}"
+
+
+@dataclass(frozen=True)
+class Depositor:
+    """The organization that first submitted a delta for any withdrawal."""
+
+    artifact_id: str
+    organization: str
+
+    @classmethod
+    def load(cls, journal: Journal, artifact_id: str) -> Self | None:
+        """Return the first depositor of a delta, or None."""
+        value = journal.get(f"deposited-by/{artifact_id}")
+        return None if value is None else cls(artifact_id, str(value))
+
+    def save(self, journal: Journal) -> None:
+        """Record the depositor."""
+        journal.set(f"deposited-by/{self.artifact_id}", self.organization)
+
+
+@dataclass(frozen=True)
+class RoundSumFact:
+    """The artifact that is the sum of a round's terms."""
+
+    terms_key: str
+    artifact_id: str
+
+    @classmethod
+    def load(cls, journal: Journal, terms: Sequence[Term]) -> Self | None:
+        """Return the sum of these terms, or None if it was not computed yet."""
+        key = sum_key(terms)
+        value = journal.get(f"round-sum/{key}")
+        return None if value is None else cls(key, str(value))
+
+    def save(self, journal: Journal) -> None:
+        """Record the sum."""
+        journal.set(f"round-sum/{self.terms_key}", self.artifact_id)
+
+
+@dataclass(frozen=True)
+class DigestRoot:
+    """The artifact whose digest has a Merkle root."""
+
+    root: str
+    artifact_id: str
+
+    @classmethod
+    def load(cls, journal: Journal, root: str) -> Self | None:
+        """Return the artifact with a digest root, or None if the root is not known."""
+        value = journal.get(f"digest/{root}")
+        return None if value is None else cls(root, str(value))
+
+    def save(self, journal: Journal) -> None:
+        """Record the root."""
+        journal.set(f"digest/{self.root}", self.artifact_id)
+
+
+@dataclass(frozen=True)
+class PostedFisher:
+    """The Fisher that an organization posted with its update of a round."""
+
+    round_id: int
+    organization: str
+    artifact_id: str
+
+    @classmethod
+    def load(cls, journal: Journal, round_id: int, organization: str) -> Self | None:
+        """Return an organization's Fisher of a round, or None if it posted none."""
+        value = journal.get(cls._key(round_id, organization))
+        return None if value is None else cls(round_id, organization, str(value))
+
+    def save(self, journal: Journal) -> None:
+        """Record the Fisher."""
+        journal.set(self._key(self.round_id, self.organization), self.artifact_id)
+
+    @staticmethod
+    def _key(round_id: int, organization: str) -> str:
+        return f"fisher/{round_id:06d}/{organization}"
+
+
+@dataclass(frozen=True)
+class WithdrawalProgress:
+    """A withdrawal that the aggregator has begun to carry out.
+
+    Attributes:
+        withdrawal: Number of the withdrawal.
+        organization: Who withdraws.
+        method: Value of its `ModelKind`.
+        adapter: The new adapter that was computed last.
+        began: Unix seconds at which the first model was begun.
+        arithmetic_seconds: Time that the last sum took.
+        seconds: From `began` until the withdrawal was closed; None before.
+    """
+
+    withdrawal: int
+    organization: str
+    method: str
+    adapter: str
+    began: float
+    arithmetic_seconds: float
+    seconds: float | None = None
+
+    @classmethod
+    def load(cls, journal: Journal, withdrawal: Withdrawal) -> Self | None:
+        """Return the progress of a withdrawal, or None if it was not begun."""
+        value = journal.get(f"{withdrawal.method.value}/{withdrawal.id:06d}")
+        return None if value is None else cls(**value)
+
+    @classmethod
+    def all(cls, journal: Journal, method: ModelKind) -> list[Self]:
+        """Return the progress of all withdrawals by a method, by ascending number."""
+        return [cls(**value) for value in journal.all(f"{method.value}/").values()]
+
+    def save(self, journal: Journal) -> None:
+        """Record the progress."""
+        journal.set(f"{self.method}/{self.withdrawal:06d}", self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fact as JSON, without `seconds` while the withdrawal is open."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class EvidenceFact:
+    """The evidence that the aggregator wrote for one model of a withdrawal.
+
+    Attributes:
+        evidence: SHA-256 of the document, which is in the store under this id.
+        terms: SHA-256 of the terms that the document is about.
+        file: Name of the file for auditors, in `evidence/` of the daemon's folder.
+    """
+
+    evidence: str
+    terms: str
+    file: str
+
+    @classmethod
+    def load(cls, journal: Journal, withdrawal_id: int, source: int) -> Self | None:
+        """Return the evidence for replacing model `source`, or None if none was written."""
+        value = journal.get(cls._key(withdrawal_id, source))
+        return None if value is None else cls(**value)
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return all evidence that was written, by withdrawal and model."""
+        return [cls(**value) for value in journal.all("evidence/").values()]
+
+    def save(self, journal: Journal, withdrawal_id: int, source: int) -> None:
+        """Record the evidence for replacing model `source`."""
+        journal.set(self._key(withdrawal_id, source), asdict(self))
+
+    @staticmethod
+    def _key(withdrawal_id: int, source: int) -> str:
+        return f"evidence/{withdrawal_id:06d}/{source:06d}"
