@@ -1,4 +1,4 @@
-"""One organization's private record: append-only, encrypted, provable, and able to forget people."""
+"""An organization's private ledger: append-only, encrypted, provable, with erasable subjects."""
 
 from rescind.ledger.database import LedgerDamaged
 from rescind.ledger.fsck import Problem, Report

@@ -1,8 +1,8 @@
-"""MACs over the blocks of a file: run as a program of its own, python -I block_macs.py FILE.
+"""MACs over the blocks of a file, run as a separate process: python -I block_macs.py FILE.
 
-A process that has a SQLite database open must not open its file beside SQLite: when any descriptor of the
-file is closed, POSIX drops all locks that the process holds on it, another process takes itself for the
-last one, deletes the write-ahead log, and what is appended afterwards is lost
+A process that has a SQLite database open must not open its file beside SQLite: when any descriptor
+of the file is closed, POSIX drops all locks that the process holds on it, another process takes
+itself for the last one, deletes the write-ahead log, and what is appended afterwards is lost
 (sqlite.org/howtocorrupt.html, section 2.2).
 """
 
@@ -14,29 +14,45 @@ import sys
 from pathlib import Path
 
 BLOCK = 2**16
+"""Bytes of a block."""
 _MAC = 32
+"""Hexadecimal digits of a MAC: 16 bytes of the HMAC-SHA256."""
 
 
 def macs_of(path: Path, key: bytes, about: str) -> list[str]:
-    """16 bytes for each block of 64 KiB, hexadecimal, bound to `about` and to its place. Raises OSError."""
+    """Return the MACs of a file's blocks of 64 KiB, computed by another process.
+
+    Args:
+        path: The file.
+        key: The MAC key. It goes to the process on standard input, not on its command line.
+        about: Text that every MAC is bound to, beside the index of its block.
+
+    Returns:
+        16 bytes for each block, in hexadecimal.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     command = [sys.executable, "-I", __file__, str(path)]
-    done = subprocess.run(
+    process = subprocess.run(
         command, input=f"{key.hex()} {about}", capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise OSError(f"{path} cannot be read: {done.stderr.strip()[-200:]}")
-    return done.stdout.split()
+    if process.returncode:
+        raise OSError(f"{path} cannot be read: {process.stderr.strip()[-200:]}")
+    return process.stdout.split()
 
 
 def main() -> None:
+    """Read `KEY ABOUT` from standard input; print one MAC per line for the file argv names."""
     key, about = sys.stdin.read().split(" ", 1)
+    # pathlib takes longer to import than a small file takes to read.
     with open(sys.argv[1], "rb") as file:  # noqa: PTH123
-        place = 0
+        index = 0
         while block := file.read(BLOCK):
-            mac = hmac.new(bytes.fromhex(key), f"{about}|{place}|".encode(), "sha256")
+            mac = hmac.new(bytes.fromhex(key), f"{about}|{index}|".encode(), "sha256")
             mac.update(block)
             sys.stdout.write(f"{mac.hexdigest()[:_MAC]}\n")
-            place += 1
+            index += 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where a ledger lies: a folder with one SQLite file, or a PostgreSQL database by URL."""
+"""The database of a ledger: a folder with one SQLite file, or PostgreSQL by URL."""
 
 from __future__ import annotations
 
@@ -22,15 +22,24 @@ from rescind.ledger import schema
 
 FILE, SEAL = "ledger.db", "ledger.seal"
 _VACUUM_SECONDS = 30.0
+"""How long to wait for other transactions that can still see deleted rows."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class LedgerDamaged(LedgerError):
+    """The database is not a readable ledger."""
+
     code = "ledger-damaged"
 
 
 class Database:
-    """`folder` is None in PostgreSQL."""
+    """A connection pool to the database of one ledger.
+
+    Attributes:
+        folder: The folder of the SQLite file; None in PostgreSQL.
+        name: The folder, or the URL without its password, for messages.
+        engine: The SQLAlchemy engine.
+    """
 
     def __init__(self, where: Path | str) -> None:
         text = str(where)
@@ -45,20 +54,21 @@ class Database:
 
     @property
     def file(self) -> Path:
+        """The SQLite file; only for a ledger in a folder."""
         assert self.folder is not None
         return self.folder / FILE
 
     def exists(self) -> bool:
-        """Raises LedgerError when it cannot be told."""
+        """Return whether a ledger is there; raise LedgerError when the database cannot be read."""
         if self.folder is not None:
             return self.file.is_file()
         with self.reading() as connection:
             return sql.inspect(connection).has_table("alembic_version")
 
     def create(self) -> None:
-        """Raises LedgerError when a ledger is there."""
+        """Create the tables; raise LedgerError when a ledger is there."""
         if self.exists():
-            raise LedgerError(f"{self.name} holds a ledger already")
+            raise LedgerError(f"{self.name} already holds a ledger: choose another place")
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.file, os.O_CREAT | os.O_EXCL, 0o600))
@@ -66,12 +76,12 @@ class Database:
             migrate(connection)
 
     def drop(self) -> None:
-        """Leave nothing of a ledger that was just made here."""
+        """Delete a ledger that was just created here, completely."""
         if self.folder is not None:
             self.engine.dispose()
             for path in (
                 self.file,
-                *(self.file.with_name(f"{FILE}{it}") for it in ("-wal", "-shm")),
+                *(self.file.with_name(f"{FILE}{end}") for end in ("-wal", "-shm")),
             ):
                 path.unlink(missing_ok=True)
             (self.folder / SEAL).unlink(missing_ok=True)
@@ -81,23 +91,31 @@ class Database:
             connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
 
     def check(self) -> None:
-        """Raises LedgerError unless it is a ledger of the schema that this version knows."""
+        """Check that the ledger has the schema that this version reads and writes.
+
+        Raises:
+            LedgerError: There is no ledger, or it has another schema.
+            LedgerDamaged: The database cannot be read.
+        """
         if not self.exists():
-            raise LedgerError(f"no ledger in {self.name}: create one with rescind ledger init")
+            raise LedgerError(
+                f"there is no ledger in {self.name}: create one with rescind ledger init"
+            )
         try:
             with self.engine.connect() as connection:
-                found = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
-                revision = found.scalar_one()
+                rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+                revision = rows.scalar_one()
         except SQLAlchemyError as error:
             raise LedgerDamaged(f"{self.name} is not a readable ledger: {reason(error)}") from error
         if revision != schema.REVISION:
             raise LedgerError(
-                f"{self.name} has schema {revision}, this version of Rescind knows {schema.REVISION}: "
-                "run rescind ledger upgrade, or use the newer version that made it"
+                f"{self.name} has schema {revision}, but this version of Rescind reads "
+                f"{schema.REVISION}: run rescind ledger upgrade, or use the version that made it"
             )
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
+        """Open a connection to read from; raise LedgerDamaged when reading fails."""
         try:
             with self.engine.connect() as connection:
                 yield connection
@@ -106,7 +124,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[sql.Connection]:
-        """Reading, and what others write meanwhile is not seen."""
+        """Open a connection to read from that does not see what others write meanwhile."""
         with self.reading() as connection:
             if self.folder is None:
                 connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -114,7 +132,11 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
-        """One transaction, durable when the block is left. Raises LedgerError; then nothing was written."""
+        """Open one transaction, which is durable when the block is left.
+
+        Raises:
+            LedgerError: Writing failed; then nothing was written.
+        """
         try:
             with self.engine.execution_options(writes=True).begin() as connection:
                 yield connection
@@ -122,8 +144,14 @@ class Database:
             raise LedgerError(f"cannot write to {self.name}: {reason(error)}") from error
 
     def fold(self) -> bool:
-        """Fold SQLite's write-ahead log into its file; False when a reader is in the way. Raises
-        LedgerError."""
+        """Fold SQLite's write-ahead log into its file.
+
+        Returns:
+            False when a reader prevents it.
+
+        Raises:
+            LedgerError: The file cannot be written.
+        """
         raw = self.engine.raw_connection()
         try:
             busy, _, _ = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -134,12 +162,19 @@ class Database:
         return not busy
 
     def wipe(self) -> None:
-        """What was deleted is gone from the database's own files. Raises LedgerError."""
+        """Remove deleted data from the database's own files.
+
+        SQLite overwrites deleted rows (secure_delete), but the write-ahead log may still hold them.
+        PostgreSQL keeps dead rows until the table is rewritten.
+
+        Raises:
+            LedgerError: Deleted data may still be readable; the message says what to do.
+        """
         if self.folder is not None:
             if not self.fold():
                 raise LedgerError(
-                    f"what was shredded may still be read in {self.file}-wal, which another process "
-                    "holds open: stop it, and shred again"
+                    f"shredded data may still be readable in {self.file}-wal, which another "
+                    "process holds open: stop that process and shred again"
                 )
             return
         try:
@@ -148,39 +183,43 @@ class Database:
                 for table in ("keys", "entries"):
                     _vacuum(connection, table)
         except SQLAlchemyError as error:
-            raise LedgerError(f"what was shredded may still be read: {reason(error)}") from error
+            raise LedgerError(f"shredded data may still be readable: {reason(error)}") from error
 
 
 def _vacuum(connection: sql.Connection, table: str) -> None:
-    """Rewrite a table without its dead rows. PostgreSQL keeps those that another transaction of the
-    database may still see, and says how many: then it is tried again for a while."""
-    said: list[str] = []
-    driver: Any = connection.connection.driver_connection
-    driver.add_notice_handler(lambda it: said.append(it.message_detail or ""))
+    """Rewrite a table without its dead rows.
 
-    def left() -> int:
-        said.clear()
+    PostgreSQL keeps those that another transaction of the database may still see, and reports how
+    many. Then the rewrite is repeated for a while.
+    """
+    notices: list[str] = []
+    driver: Any = connection.connection.driver_connection
+    driver.add_notice_handler(lambda notice: notices.append(notice.message_detail or ""))
+
+    def dead_rows() -> int:
+        notices.clear()
         connection.exec_driver_sql(f"VACUUM (FULL, VERBOSE) {table}")
-        numbers = [re.search(r"\d+", detail) for detail in said]
-        return max((int(it.group()) for it in numbers if it), default=0)
+        numbers = [re.search(r"\d+", detail) for detail in notices]
+        return max((int(number.group()) for number in numbers if number), default=0)
 
     retry(
         retry=retry_if_result(bool),
         stop=stop_after_delay(_VACUUM_SECONDS),
         wait=wait_fixed(0.2),
-        retry_error_callback=_still_seen,
-    )(left)()
+        retry_error_callback=_raise_still_visible,
+    )(dead_rows)()
 
 
-def _still_seen(state: RetryCallState) -> int:
+def _raise_still_visible(state: RetryCallState) -> int:
     raise LedgerError(
-        f"what was shredded is still in the database's files: another transaction has seen it for "
-        f"{state.seconds_since_start:.0f} s. End it (pg_stat_activity shows which), and shred again"
+        "shredded data is still in the database's files, because another transaction has been "
+        f"able to see it for {state.seconds_since_start:.0f} s. End that transaction "
+        "(pg_stat_activity lists it) and shred again"
     )
 
 
 def migrate(connection: sql.Connection) -> None:
-    """To the newest schema."""
+    """Migrate to the newest schema."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -188,6 +227,7 @@ def migrate(connection: sql.Connection) -> None:
 
 
 def reason(error: BaseException) -> str:
+    """Return the first line of a database error."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
@@ -198,7 +238,7 @@ def _postgres(text: str) -> URL:
         raise LedgerError(f"not a database URL: {error}") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise LedgerError(
-            f"{url.drivername}:// is not a ledger: give a folder, or postgresql://..."
+            f"a ledger cannot be stored in {url.drivername}://...: pass a folder or postgresql://..."
         )
     return url.set(drivername="postgresql+psycopg")
 
@@ -207,7 +247,9 @@ def _postgres_engine(url: URL) -> sql.Engine:
     try:
         return sql.create_engine(url, connect_args={"connect_timeout": 10}, pool_pre_ping=True)
     except ImportError as error:
-        raise LedgerError("a ledger in PostgreSQL needs pip install 'rescind[postgres]'") from error
+        raise LedgerError(
+            "a ledger in PostgreSQL needs its driver: run pip install 'rescind[postgres]'"
+        ) from error
 
 
 def _sqlite_engine(path: Path) -> sql.Engine:
@@ -216,6 +258,7 @@ def _sqlite_engine(path: Path) -> sql.Engine:
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
+        # FULL: a commit is on the disk when it returns. secure_delete: deleted rows are zeroed.
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
@@ -227,6 +270,7 @@ def _sqlite_engine(path: Path) -> sql.Engine:
     @sql.event.listens_for(engine, "begin")
     def _on_begin(connection: sql.Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
+        # A writer takes the lock at once: one that first reads may fail to upgrade its lock later.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

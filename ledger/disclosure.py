@@ -1,5 +1,7 @@
-"""One record, shown to somebody with what proves that it is in the log: the file that
-`rescind ledger prove` writes. It tells that record and nothing else of the log."""
+"""Disclosures: files that show one record, or one fact about a manifest, with its proof.
+
+`rescind ledger prove` writes them. A disclosure reveals nothing else of the log.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,23 @@ from rescind.ledger.vrf import ProofInvalid
 
 FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/1"
 DISCLOSURE_BYTES = 2**26
+"""The largest disclosure that is read; a record has at most 16 MiB."""
 _DEPTH = 64
+"""The longest path: a log has fewer than 2^64 entries."""
 _BAD = (NoteInvalid, KeyError, TypeError, ValueError, AttributeError, RecursionError)
+"""What malformed JSON documents raise while they are read."""
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """Where on the public chain something of an organization is. `contracts`: the consortium's
-    contracts.json; `block_hash`: of the block in which they were deployed, which tells one chain from
-    another; `transaction`: that put it there, empty where the chain is asked by other names."""
+    """Where an organization's anchor is on the public chain.
+
+    Attributes:
+        contracts: The consortium's contracts.json.
+        block_hash: The hash of the block in which they were deployed, which identifies the chain.
+        organization: The organization's address.
+        transaction: The transaction that anchored; empty where the chain is asked by other names.
+    """
 
     contracts: Mapping[str, Any]
     block_hash: str
@@ -33,20 +43,30 @@ class Anchored:
     transaction: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
         return {**self.__dict__, "contracts": dict(self.contracts)}
 
     @classmethod
-    def from_json(cls, it: Any) -> Anchored:
-        """Raises ValueError, KeyError, TypeError."""
-        if not isinstance(it["contracts"], dict):
-            raise ValueError("contracts are given by name")
-        texts = (_string(it[name]) for name in ("block_hash", "organization", "transaction"))
-        return cls(it["contracts"], *texts)
+    def from_json(cls, document: Any) -> Anchored:
+        """Read what `to_json` returned; raise ValueError, KeyError or TypeError."""
+        if not isinstance(document["contracts"], dict):
+            raise ValueError("contracts must be an object of addresses by name")
+        texts = (_string(document[name]) for name in ("block_hash", "organization", "transaction"))
+        return cls(document["contracts"], *texts)
 
 
 @dataclass(frozen=True)
 class Disclosure:
-    """`key`: of the log, to check its signature. `anchored`: None when it was made without a chain."""
+    """A record with the proof that it is in a log.
+
+    Attributes:
+        record: The record.
+        salt: The salt of its commitment.
+        path: Its RFC 9162 inclusion proof.
+        checkpoint: The signed size and root of the log.
+        key: The log's public key.
+        anchored: The anchor; None when the disclosure was made without a chain.
+    """
 
     record: Record
     salt: bytes
@@ -56,30 +76,32 @@ class Disclosure:
     anchored: Anchored | None = None
 
     @classmethod
-    def of(cls, it: Proven, key: Verifier, anchored: Anchored | None = None) -> Disclosure:
-        return cls(it.record, it.salt, it.path, it.checkpoint, key, anchored)
+    def of(cls, proven: Proven, key: Verifier, anchored: Anchored | None = None) -> Disclosure:
+        """Return the disclosure of a proved record."""
+        return cls(proven.record, proven.salt, proven.path, proven.checkpoint, key, anchored)
 
     def check(self) -> None:
-        """All that needs no chain. Raises ProofInvalid, NoteInvalid."""
+        """Check everything that needs no chain; raise ProofInvalid or NoteInvalid."""
         self.checkpoint.check_signed(self.key)
         leaf = merkle.leaf_hash(leaf_bytes(self.record, self.salt))
         size, root = self.checkpoint.size, self.checkpoint.root
         if not merkle.verify_inclusion(leaf, self.record.index, size, self.path, root):
             raise ProofInvalid(
-                f"record {self.record.index} is not the one in the log of size {size} and root {root.hex()}"
+                f"record {self.record.index} is not in the log of size {size} and root {root.hex()}"
             )
 
     def to_json(self) -> dict[str, Any]:
-        it = self.record
+        """Return it as a JSON object."""
+        record = self.record
         return {
             "format": FORMAT,
             "record": {
-                "index": it.index,
-                "type": it.type,
-                "schema": it.schema,
-                "time": it.time,
-                "subject": it.subject,
-                "payload": it.payload,
+                "index": record.index,
+                "type": record.type,
+                "schema": record.schema,
+                "time": record.time,
+                "subject": record.subject,
+                "payload": record.payload,
             },
             "salt": self.salt.hex(),
             "path": [step.hex() for step in self.path],
@@ -90,7 +112,7 @@ class Disclosure:
 
     @classmethod
     def parse(cls, data: bytes) -> Disclosure:
-        """Raises ProofInvalid for whatever is not such a file."""
+        """Read a disclosure file; raise ProofInvalid for anything else."""
         document = _document(data, FORMAT)
         try:
             return cls(
@@ -102,13 +124,21 @@ class Disclosure:
                 Anchored.from_json(document["anchor"]) if document["anchor"] else None,
             )
         except _BAD as error:
-            raise ProofInvalid(f"not a disclosure: {_short(error)}") from error
+            raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error
 
 
 @dataclass(frozen=True)
 class ManifestDisclosure:
-    """That a data subject, or one `sample` (question and answer) of it, was in what an organization trained
-    on in a round, or was not. `commitment`: of the manifest that is meant, which must be on chain."""
+    """A proof that data was, or was not, in what an organization trained on in a round.
+
+    Attributes:
+        round_id: The round.
+        subject: The name of the data subject.
+        sample: One question and answer of the subject; None for the subject as a whole.
+        commitment: The commitment to the manifest, in hexadecimal. It must be on chain.
+        proof: The proof about the manifest.
+        anchored: The anchor.
+    """
 
     round_id: int
     subject: str
@@ -118,11 +148,12 @@ class ManifestDisclosure:
     anchored: Anchored
 
     def check(self) -> bool:
-        """Whether it was in, if the manifest is the one on chain. Raises ProofInvalid."""
+        """Return whether the data was in the manifest; raise ProofInvalid for a bad proof."""
         sample = self.sample and sample_bytes(*self.sample)
         return check(bytes.fromhex(self.commitment), self.proof, self.subject, sample)
 
     def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
         return {
             "format": MANIFEST_FORMAT,
             "round": self.round_id,
@@ -135,13 +166,13 @@ class ManifestDisclosure:
 
     @classmethod
     def parse(cls, data: bytes) -> ManifestDisclosure:
-        """Raises ProofInvalid for whatever is not such a file."""
+        """Read a disclosure file; raise ProofInvalid for anything else."""
         document = _document(data, MANIFEST_FORMAT)
         try:
             sample = document["sample"]
             if sample is not None:
                 if not isinstance(sample, list):
-                    raise ProofInvalid("a sample is a question and its answer")
+                    raise ProofInvalid("a sample must be a list of a question and its answer")
                 question, answer = map(_string, sample)
                 sample = (question, answer)
             return cls(
@@ -153,59 +184,61 @@ class ManifestDisclosure:
                 Anchored.from_json(document["anchor"]),
             )
         except _BAD as error:
-            raise ProofInvalid(f"not a disclosure: {_short(error)}") from error
+            raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error
 
 
 def parse(data: bytes) -> Disclosure | ManifestDisclosure:
-    """Either kind of file. Raises ProofInvalid."""
+    """Read either kind of disclosure; raise ProofInvalid for anything else."""
     if _format(data) == MANIFEST_FORMAT:
         return ManifestDisclosure.parse(data)
     return Disclosure.parse(data)
 
 
 def _document(data: bytes, expected: str) -> Any:
-    found = _format(data)
-    if found != expected:
-        raise ProofInvalid(f"{_short(found)!r} is not {expected!r}")
+    format_ = _format(data)
+    if format_ != expected:
+        raise ProofInvalid(f"the file has format {_short(format_)!r} and must have {expected!r}")
     return json.loads(data)
 
 
 def _format(data: bytes) -> Any:
     if len(data) > DISCLOSURE_BYTES:
-        raise ProofInvalid(f"{len(data)} bytes: a disclosure has {DISCLOSURE_BYTES} at most")
+        raise ProofInvalid(
+            f"the file has {len(data)} bytes; a disclosure has at most {DISCLOSURE_BYTES}"
+        )
     try:
         return json.loads(data)["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ProofInvalid(f"not a disclosure: {_short(error)}") from error
+        raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error
 
 
-def _record(it: Mapping[str, Any]) -> Record:
-    index, schema, time = (_whole(it[name]) for name in ("index", "schema", "time"))
-    subject, payload = it["subject"], it["payload"]
+def _record(document: Mapping[str, Any]) -> Record:
+    index, schema, time = (_whole(document[name]) for name in ("index", "schema", "time"))
+    subject, payload = document["subject"], document["payload"]
     if not (subject is None or isinstance(subject, str)) or not isinstance(payload, dict):
-        raise ValueError("a record has a payload, and a subject or none")
-    return Record(index, _string(it["type"]), schema, time, subject, payload)
+        raise ValueError("the payload must be an object, and the subject text or null")
+    return Record(index, _string(document["type"]), schema, time, subject, payload)
 
 
 def _path(steps: Any) -> tuple[bytes, ...]:
     if not isinstance(steps, list) or len(steps) > _DEPTH:
-        raise ValueError(f"a path of {_DEPTH} hashes at most is a list")
-    found = tuple(bytes.fromhex(step) for step in steps)
-    if any(len(step) != 32 for step in found):
-        raise ValueError("a hash has 32 bytes")
-    return found
+        raise ValueError(f"a path must be a list of at most {_DEPTH} hashes")
+    path = tuple(bytes.fromhex(step) for step in steps)
+    if any(len(step) != 32 for step in path):
+        raise ValueError("a hash of the path must have 32 bytes")
+    return path
 
 
 def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(f"{_short(value)} is no whole number")
+        raise ValueError(f"{_short(value)} is not a whole number from 0 to 2^53")
     return value
 
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_short(value)} is no text")
-    value.encode()  # Half of a surrogate pair is JSON, and no text.
+        raise ValueError(f"{_short(value)} is not text")
+    value.encode()  # Reject a lone surrogate: JSON allows it, UTF-8 does not.
     return value
 
 

@@ -1,5 +1,7 @@
-"""A note of every byte of a ledger's SQLite file: SQLite does not read some of them, and does not notice
-when they change."""
+"""MACs of every byte of a ledger's SQLite file.
+
+SQLite does not read some bytes of its file and does not notice when they change.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,11 @@ from rescind.ledger.log_state import read_log_state
 
 
 class Seal:
-    """Of a ledger in a folder. MACs of 16 bytes over blocks of 64 KiB, bound to their place and to the
-    number of changes that the ledger had seen."""
+    """The file of MACs beside a ledger's SQLite file.
+
+    It holds MACs of 16 bytes over blocks of 64 KiB, bound to their index and to the number of
+    changes that the ledger had seen.
+    """
 
     def __init__(self, database: Database, secrets: Secrets) -> None:
         assert database.folder is not None
@@ -26,7 +31,7 @@ class Seal:
         self._path = database.folder / SEAL
 
     def write(self) -> None:
-        """Nothing is written while a reader keeps the write-ahead log from being folded in."""
+        """Write the file, unless a reader keeps the write-ahead log from being folded in."""
         if not self._database.fold():
             return
         changes = self._changes()
@@ -35,7 +40,10 @@ class Seal:
         write_atomically(self._path, sealed, mode=0o600)
 
     def check(self) -> Iterator[str]:
-        """What differs; nothing when the ledger was written to since, or was not closed properly."""
+        """Yield what differs from the file of MACs, one line for each difference.
+
+        Nothing is compared when the ledger was written to since, or was not closed properly.
+        """
         wal = self._database.file.with_name(f"{FILE}-wal")
         if wal.exists() and wal.stat().st_size:
             return
@@ -48,28 +56,35 @@ class Seal:
             return
         known = self._parse(content)
         if known is None:
-            yield f"{self._path} is damaged, or another ledger's"
+            yield f"{self._path} is damaged, or belongs to another ledger"
             return
         changes = self._changes()
         if known["changes"] < changes:
             return
         if known["changes"] > changes:
-            yield f"{FILE} has seen {changes} changes, {SEAL} is of {known['changes']}: it is an older state"
+            yield (
+                f"{FILE} is an older state: it has seen {changes} changes, and {SEAL} was written "
+                f"after {known['changes']}"
+            )
             return
-        found = self._blocks(changes)
+        macs = self._blocks(changes)
         if self._changes() != changes:
             return
-        if len(found) != len(known["blocks"]):
-            yield f"{FILE} has {len(found)} blocks of 64 KiB, {len(known['blocks'])} were sealed"
-        for place, (now, before) in enumerate(zip(found, known["blocks"], strict=False)):
+        if len(macs) != len(known["blocks"]):
+            yield (
+                f"{FILE} has {len(macs)} blocks of 64 KiB, but {SEAL} was written for "
+                f"{len(known['blocks'])}"
+            )
+        for index, (now, before) in enumerate(zip(macs, known["blocks"], strict=False)):
             if now != before:
-                first = place * BLOCK
-                yield f"bytes {first} to {first + BLOCK - 1} of {FILE} are not those that were sealed"
+                first = index * BLOCK
+                last = first + BLOCK - 1
+                yield f"bytes {first} to {last} of {FILE} have changed since it was sealed"
 
     def _parse(self, content: bytes) -> dict[str, Any] | None:
         try:
-            found = json.loads(content)
-            text = {"changes": found["changes"], "blocks": found["blocks"]}
+            document = json.loads(content)
+            text = {"changes": document["changes"], "blocks": document["blocks"]}
             sealed = canonical_json({**text, "mac": self._secrets.mac(text).hex()})
         except (ValueError, KeyError, TypeError):
             return None

@@ -1,4 +1,4 @@
-"""Recomputing a ledger from its entries, in pieces, and comparing everything with it."""
+"""Check of a ledger: recompute everything from its entries, in pieces, and compare."""
 
 from __future__ import annotations
 
@@ -22,15 +22,20 @@ from rescind.ledger.records import (
 )
 
 _PIECE = 2**12
-"""Entries that are looked at together; a power of two, so that their subtree is one node."""
+"""Entries that are checked together; a power of two, so that their subtree is one node."""
 
 _entries, _keys, _nodes = schema.entries, schema.keys, schema.nodes
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`index` is the entry, or None when it is the log as a whole. `since`: the last anchor or checkpoint
-    before it that still agrees, as a size."""
+    """Something that does not hold in a ledger.
+
+    Attributes:
+        index: The entry, or None for the log as a whole.
+        what: What does not hold.
+        since: The size at the last anchor or checkpoint before it that still agrees, if any.
+    """
 
     index: int | None
     what: str
@@ -39,22 +44,41 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
+    """The result of a check.
+
+    Attributes:
+        size: The number of entries that are there.
+        root: Their root, in hexadecimal.
+        problems: What does not hold.
+    """
+
     size: int
     root: str
     problems: tuple[Problem, ...]
 
     @property
     def sound(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems
 
 
 @dataclass
-class _Found:
-    """What is kept while the entries go by."""
+class _Seen:
+    """What is kept while the entries go by.
+
+    Attributes:
+        keys: Subject keys by id.
+        categories: Their categories by id, also of keys that cannot be unwrapped.
+        shredded: Indices of entries by the id of their missing key.
+        buried: Ids of keys that a tombstone names.
+        time: The latest time so far, in Unix seconds.
+        lost: The number of missing entries so far.
+        roots: Roots at the anchored sizes.
+    """
 
     keys: dict[str, SubjectKey] = field(default_factory=dict)
     categories: dict[str, str] = field(default_factory=dict)
-    gone: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    shredded: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     buried: set[str] = field(default_factory=set)
     time: int = 0
     lost: int = 0
@@ -62,29 +86,37 @@ class _Found:
 
 
 def check(database: Database, keyring: Keyring, anchors: Sequence[tuple[int, str]]) -> Report:
-    """`anchors`: sizes with the roots that they had, hexadecimal. Memory does not grow with the log."""
+    """Recompute a ledger and compare it with what is stored and anchored.
+
+    Memory does not grow with the log, except for its keys.
+
+    Args:
+        database: The ledger's database.
+        keyring: Its keys.
+        anchors: Sizes with the roots that they had, in hexadecimal.
+    """
     problems: list[Problem] = []
-    found, frontier = _Found(), merkle.Frontier()
+    seen, frontier = _Seen(), merkle.Frontier()
     sizes = {size for size, _ in anchors}
-    found.roots[0] = merkle.EMPTY_ROOT
+    seen.roots[0] = merkle.EMPTY_ROOT
     with database.snapshot() as connection:
         problems += _check_file(database, connection, keyring)
-        head = read_log_state(connection)
-        problems += _check_head(head, keyring)
-        problems += _open_keys(connection, keyring, found)
+        state = read_log_state(connection)
+        problems += _check_state(state, keyring)
+        problems += _open_keys(connection, keyring, seen)
         for rows in _pieces(connection):
-            problems += _check_piece(connection, keyring, found, frontier, rows, sizes)
-        if frontier.size != head.size:
-            what = f"table log says {head.size} entries, {frontier.size} are there"
+            problems += _check_piece(connection, keyring, seen, frontier, rows, sizes)
+        if frontier.size != state.size:
+            what = f"table log says {state.size} entries, but {frontier.size} are there"
             problems.append(Problem(None, what))
         problems += _check_upper(connection, frontier.size)
-    for key, places in found.gone.items():
-        if key not in found.buried:
-            what = f"its key is gone, and no tombstone says so ({len(places)} records under it)"
-            problems.append(Problem(places[0], what))
-    agreed = [size for size, root in anchors if found.roots.get(size, b"").hex() == root]
+    for key, indices in seen.shredded.items():
+        if key not in seen.buried:
+            what = f"its key is missing and no tombstone names it ({len(indices)} records under it)"
+            problems.append(Problem(indices[0], what))
+    agreed = [size for size, root in anchors if seen.roots.get(size, b"").hex() == root]
     for size, expected in anchors:
-        problems += _check_anchor(size, expected, found, frontier.size, agreed)
+        problems += _check_anchor(size, expected, seen, frontier.size, agreed)
     return Report(frontier.size, frontier.root().hex(), tuple(problems))
 
 
@@ -100,22 +132,22 @@ def _check_file(
         yield Problem(None, line)
 
 
-def _check_head(head: LogState, keyring: Keyring) -> Iterator[Problem]:
-    if not head.holds(keyring.secrets):
-        yield Problem(None, "the row of table log was changed by somebody without the ledger's key")
+def _check_state(state: LogState, keyring: Keyring) -> Iterator[Problem]:
+    if not state.holds(keyring.secrets):
+        yield Problem(None, "the row of table log was changed without the ledger's key")
 
 
-def _open_keys(connection: sql.Connection, keyring: Keyring, found: _Found) -> Iterator[Problem]:
+def _open_keys(connection: sql.Connection, keyring: Keyring, seen: _Seen) -> Iterator[Problem]:
     for row in connection.execute(sql.select(_keys)):
-        found.categories[row.id] = row.category
+        seen.categories[row.id] = row.category
         try:
-            found.keys[row.id] = keyring.open(row)
+            seen.keys[row.id] = keyring.open(row)
         except RecordUnreadable as error:
             yield Problem(None, str(error))
 
 
 def _pieces(connection: sql.Connection) -> Iterator[Sequence[sql.Row[Any]]]:
-    """Rows by ascending position; all of a piece but the last one has _PIECE of them."""
+    """Yield rows by ascending position; every piece but the last has _PIECE of them."""
     after = -1
     while True:
         rows = connection.execute(
@@ -134,61 +166,59 @@ def _pieces(connection: sql.Connection) -> Iterator[Sequence[sql.Row[Any]]]:
 def _check_piece(
     connection: sql.Connection,
     keyring: Keyring,
-    found: _Found,
+    seen: _Seen,
     frontier: merkle.Frontier,
     rows: Sequence[sql.Row[Any]],
     sizes: set[int],
 ) -> Iterator[Problem]:
     first, expected = frontier.size, dict[tuple[int, int], bytes]()
     for row in rows:
-        place = frontier.size
-        if row.position != place + found.lost:
-            lacking = place + found.lost
-            yield Problem(
-                lacking, f"entry {lacking} is missing, {row.position} stands in its place"
-            )
-            found.lost = row.position - place
-        yield from _check_entry(row.position, row, keyring, found)
+        index = frontier.size
+        if row.position != index + seen.lost:
+            missing = index + seen.lost
+            yield Problem(missing, f"entry {missing} is missing; the next entry is {row.position}")
+            seen.lost = row.position - index
+        yield from _check_entry(row.position, row, keyring, seen)
         for level, at, digest in frontier.add(merkle.leaf_hash(bytes(row.leaf))):
             expected[level, at] = digest
         if frontier.size in sizes:
-            found.roots[frontier.size] = frontier.root()
+            seen.roots[frontier.size] = frontier.root()
     yield from _check_nodes(connection, expected, first, frontier.size)
 
 
-def _check_entry(
-    place: int, row: sql.Row[Any], keyring: Keyring, found: _Found
-) -> Iterator[Problem]:
-    key = found.keys.get(row.key)
+def _check_entry(index: int, row: sql.Row[Any], keyring: Keyring, seen: _Seen) -> Iterator[Problem]:
+    key = seen.keys.get(row.key)
     try:
-        head = shredded_record(place, bytes(row.leaf))
-        if head.time < found.time:
-            yield Problem(place, "it is dated before the entry in front of it")
-        found.time = max(found.time, head.time)
+        header = shredded_record(index, bytes(row.leaf))
+        if header.time < seen.time:
+            yield Problem(index, "its time is before that of the previous entry")
+        seen.time = max(seen.time, header.time)
         if key is None:
-            if row.key not in found.categories:
-                found.gone[row.key].append(place)
+            if row.key not in seen.categories:
+                seen.shredded[row.key].append(index)
                 if row.box is not None or row.wrapped is not None:
-                    yield Problem(place, "its key is gone and its ciphertext is not")
+                    yield Problem(index, "its key was destroyed, but its ciphertext is still there")
             return
-        if found.categories[row.key] != head.type:
-            yield Problem(place, f"a {head.type} under a key for {found.categories[row.key]}")
-        record, _ = open_committed(place, bytes(row.leaf), keyring.unlock(key, row))
+        if seen.categories[row.key] != header.type:
+            yield Problem(
+                index, f"a {header.type} record is under a key for {seen.categories[row.key]}"
+            )
+        record, _ = open_committed(index, bytes(row.leaf), keyring.decrypt_record(key, row))
     except (RecordUnreadable, TypeError) as error:
-        yield Problem(place, str(error))
+        yield Problem(index, str(error))
         return
     if record.type == "tombstone":
-        found.buried |= _names(record)
+        seen.buried |= _names(record)
 
 
 def _names(record: Record) -> set[str]:
-    return {it for it in record.payload.get("keys", []) if isinstance(it, str)}
+    return {key for key in record.payload.get("keys", []) if isinstance(key, str)}
 
 
 def _check_nodes(
     connection: sql.Connection, expected: dict[tuple[int, int], bytes], first: int, last: int
 ) -> Iterator[Problem]:
-    """The nodes that the entries from `first` up to `last` complete."""
+    """Compare the nodes that the entries from `first` up to `last` complete."""
     stored = dict[tuple[int, int], bytes]()
     for level in range((last + 1).bit_length()):
         query = sql.select(_nodes).where(
@@ -196,17 +226,17 @@ def _check_nodes(
             _nodes.c.place >= first >> level,
             _nodes.c.place < last >> level,
         )
-        stored |= {(it.level, it.place): bytes(it.hash) for it in connection.execute(query)}
+        stored |= {(row.level, row.place): bytes(row.hash) for row in connection.execute(query)}
     for level, place in sorted(set(expected) | set(stored)):
-        here = place << level
+        first_leaf = place << level
         if (level, place) not in stored:
-            yield Problem(here, f"tree node {level}/{place} is missing")
+            yield Problem(first_leaf, f"tree node {level}/{place} is missing")
         elif stored[level, place] != expected.get((level, place)):
-            yield Problem(here, f"tree node {level}/{place} is not its entries'")
+            yield Problem(first_leaf, f"tree node {level}/{place} does not match its entries")
 
 
 def _check_upper(connection: sql.Connection, size: int) -> Iterator[Problem]:
-    """Nodes that no entries complete."""
+    """Find nodes that no entries complete."""
     levels = connection.execute(
         sql.select(
             _nodes.c.level, sql.func.max(_nodes.c.place), sql.func.min(_nodes.c.place)
@@ -214,14 +244,14 @@ def _check_upper(connection: sql.Connection, size: int) -> Iterator[Problem]:
     )
     for level, largest, smallest in levels:
         if smallest < 0 or largest >= size >> level:
-            yield Problem(None, f"tree node {level}/{largest} belongs to no entries")
+            yield Problem(None, f"tree node {level}/{largest} does not belong to any entries")
 
 
 def _check_anchor(
-    size: int, expected: str, found: _Found, known: int, agreed: Sequence[int]
+    size: int, expected: str, seen: _Seen, known: int, agreed: Sequence[int]
 ) -> Iterator[Problem]:
-    since = max((it for it in agreed if it < size), default=None)
+    since = max((earlier for earlier in agreed if earlier < size), default=None)
     if size > known:
-        yield Problem(None, f"the chain anchors {size} entries, the ledger has {known}", since)
-    elif found.roots[size].hex() != expected:
-        yield Problem(None, f"the first {size} entries are not those anchored", since)
+        yield Problem(None, f"the chain anchors {size} entries, but the ledger has {known}", since)
+    elif seen.roots[size].hex() != expected:
+        yield Problem(None, f"the first {size} entries are not the anchored ones", since)

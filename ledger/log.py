@@ -14,8 +14,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from rescind.core.errors import LedgerError
-from rescind.ledger import merkle, schema
-from rescind.ledger import tree_store as tree
+from rescind.ledger import merkle, schema, tree_store
 from rescind.ledger.database import Database, LedgerDamaged, reason
 from rescind.ledger.file_macs import Seal
 from rescind.ledger.fsck import Problem, Report, check
@@ -35,23 +34,35 @@ from rescind.ledger.records import (
 )
 
 _PATIENCE = 60
-"""Seconds that a clock may step back."""
+"""Seconds by which the clock may step back, as time synchronization does."""
 _AT_ONCE = 500
+"""Rows of one query; bounds memory."""
 
 _entries, _keys = schema.entries, schema.keys
 
 
 class RecordShredded(LedgerError):
+    """The key of a record was destroyed, so it cannot be read or proved."""
+
     code = "ledger-record-shredded"
 
 
 class ClockWentBack(LedgerError):
+    """The machine's clock is behind the last record."""
+
     code = "ledger-clock"
 
 
 @dataclass(frozen=True)
 class NewRecord:
-    """`key`: idempotency key; the same one again is the record that is there."""
+    """A record to append.
+
+    Attributes:
+        type: A key of RECORD_TYPES.
+        payload: Its fields.
+        subject: The name of the person whose data it is about, if any.
+        key: An idempotency key. A second record with the same key is not appended.
+    """
 
     type: str
     payload: Mapping[str, Any]
@@ -61,7 +72,13 @@ class NewRecord:
 
 @dataclass(frozen=True)
 class Entry:
-    """`leaf_hash` is what the tree holds; `new` is False when the idempotency key was known."""
+    """The place of a record in the log.
+
+    Attributes:
+        index: The index of the entry.
+        leaf_hash: The hash that the tree holds.
+        new: False when a record with the same idempotency key was there already.
+    """
 
     index: int
     leaf_hash: bytes
@@ -70,7 +87,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Proven:
-    """A record with what shows that it is in the log of `checkpoint`: its salt and inclusion proof."""
+    """A record with the proof that it is in the log of a checkpoint.
+
+    Attributes:
+        record: The record.
+        salt: The salt of its commitment.
+        path: Its RFC 9162 inclusion proof.
+        checkpoint: The signed size and root.
+    """
 
     record: Record
     salt: bytes
@@ -79,17 +103,19 @@ class Proven:
 
 
 class Ledger:
-    """`where`: a folder, or the URL of a PostgreSQL database. Open with `Ledger.open`; use as a context
-    manager so that it is sealed when it closes."""
+    """A ledger in a folder or in a PostgreSQL database.
+
+    Open it with `Ledger.open` and use it as a context manager, so that it is sealed when it closes.
+    """
 
     def __init__(
         self, database: Database, master: MasterKey, clock: Callable[[], float] = time.time
     ) -> None:
         self.database, self._clock = database, clock
         with database.reading() as connection:
-            head = read_log_state(connection)
+            state = read_log_state(connection)
         try:
-            self.keyring = Keyring(head.id, Secrets.unwrap(head.secrets, master, head.id))
+            self.keyring = Keyring(state.id, Secrets.unwrap(state.secrets, master, state.id))
         except LedgerKeyError as error:
             raise LedgerKeyError(f"{database.name}: {error}") from error
 
@@ -100,21 +126,40 @@ class Ledger:
         master: MasterKey,
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """A new, empty ledger. Raises LedgerError when there is one already."""
-        identifier, made = secrets.token_hex(16), Secrets.new()
+        """Create an empty ledger and open it.
+
+        Args:
+            where: A folder, or the URL of a PostgreSQL database.
+            master: The master key.
+            clock: The time in Unix seconds.
+
+        Raises:
+            LedgerError: There is a ledger already.
+        """
+        identifier, new = secrets.token_hex(16), Secrets.new()
         with _closed_on_error(Database(where)) as database:
             database.create()
             with database.writing() as connection:
-                head = LogState(identifier, 0, 0, 0, made.wrap(master, identifier))
-                connection.execute(schema.log.insert().values(**head.row(made)))
+                state = LogState(identifier, 0, 0, 0, new.wrap(master, identifier))
+                connection.execute(schema.log.insert().values(**state.row(new)))
             return cls(database, master, clock)
 
     @classmethod
     def open(
         cls, where: Path | str, master: MasterKey, clock: Callable[[], float] = time.time
     ) -> Self:
-        """Raises LedgerError when there is none, LedgerDamaged when it cannot be read, LedgerKeyError
-        when the key is not its own."""
+        """Open a ledger.
+
+        Args:
+            where: A folder, or the URL of a PostgreSQL database.
+            master: The master key.
+            clock: The time in Unix seconds.
+
+        Raises:
+            LedgerError: There is no ledger, or its schema is another version's.
+            LedgerDamaged: It cannot be read.
+            LedgerKeyError: The master key belongs to another ledger.
+        """
         with _closed_on_error(Database(where)) as database:
             database.check()
             return cls(database, master, clock)
@@ -127,16 +172,18 @@ class Ledger:
 
     @property
     def id(self) -> str:
+        """The log's id, 32 hexadecimal digits."""
         return self.keyring.log_id
 
     @property
     def size(self) -> int:
+        """The number of entries."""
         with self.database.reading() as connection:
             return read_log_state(connection).size
 
     @property
     def key(self) -> LogKey:
-        """What signs its checkpoints."""
+        """The key that signs the log's checkpoints."""
         return LogKey.of(self.id, self.keyring.secrets.signing)
 
     def append(
@@ -147,48 +194,66 @@ class Ledger:
         subject: str | None = None,
         key: str | None = None,
     ) -> Entry:
-        """Durable when it returns. The same idempotency `key` again returns the first entry."""
+        """Append a record, durably when it returns.
+
+        Args:
+            type_: A key of RECORD_TYPES.
+            payload: The fields of the record.
+            subject: The name of the person whose data it is about, if any.
+            key: An idempotency key; if a record has it already, that record's entry is returned.
+
+        Raises:
+            LedgerError: The record is not valid, or writing failed; then nothing was written.
+            ClockWentBack: The machine's clock is wrong.
+        """
         return self.append_all([NewRecord(type_, payload, subject, key)])[0]
 
     def append_all(self, records: Sequence[NewRecord]) -> list[Entry]:
-        """All of them or none, in one transaction."""
-        for it in records:
-            check_payload(it.type, it.payload)
-            check_names(it.subject, it.key)
+        """Append records in one transaction, all or none; raise as `append`."""
+        for record in records:
+            check_payload(record.type, record.payload)
+            check_names(record.subject, record.key)
         with self.database.writing() as connection:
             return self.add(connection, records)
 
     def add(self, connection: sql.Connection, records: Sequence[NewRecord]) -> list[Entry]:
-        """Within a transaction of `database.writing`."""
-        head = read_log_state(connection, for_update=True)
-        writer = _Writer(connection, head, self.keyring, self._time(head))
+        """Append records within a transaction of `database.writing`; raise as `append`."""
+        state = read_log_state(connection, for_update=True)
+        writer = _Writer(connection, state, self.keyring, self._time(state))
         writer.find_keys(records)
-        entries = [writer.write(it) for it in records]
-        new = [it.leaf_hash for it in entries if it.new]
+        entries = [writer.write(record) for record in records]
+        new = [entry.leaf_hash for entry in entries if entry.new]
         if new:
             connection.execute(_entries.insert(), writer.rows)
-            tree.grow(connection, head.size, new)
-            after = head.grown(len(new), writer.time)
+            tree_store.grow(connection, state.size, new)
+            after = state.grown(len(new), writer.time)
             write_log_state(connection, after, self.keyring.secrets)
         return entries
 
-    def _time(self, head: LogState) -> int:
+    def _time(self, state: LogState) -> int:
         now = int(self._clock())
-        if now < head.time - _PATIENCE:
+        if now < state.time - _PATIENCE:
             raise ClockWentBack(
-                f"the clock says {_utc(now)}, the last record was made at {_utc(head.time)}: set the "
-                "clock of this machine; nothing was written"
+                f"the clock of this machine says {_utc(now)}, but the last record is of "
+                f"{_utc(state.time)}: nothing was written; set the clock and retry"
             )
-        return max(now, head.time)
+        return max(now, state.time)
 
     def record(self, index: int) -> Record:
-        """Decrypted. Raises LedgerError for an index that is not there, RecordShredded,
-        RecordUnreadable."""
+        """Return a decrypted record.
+
+        Raises:
+            LedgerError: The index is not in the ledger.
+            RecordShredded: Its key was destroyed.
+            RecordUnreadable: Its bytes were changed.
+        """
         with self.database.reading() as connection:
-            found, _ = self._read(connection, index)
-        if isinstance(found, Shredded):
-            raise RecordShredded(f"record {index} was shredded: its key is destroyed")
-        return found
+            record, _ = self._read(connection, index)
+        if isinstance(record, Shredded):
+            raise RecordShredded(
+                f"record {index} was shredded: its key was destroyed, and it cannot be read"
+            )
+        return record
 
     def _read(self, connection: sql.Connection, index: int) -> tuple[Record | Shredded, bytes]:
         row = connection.execute(
@@ -200,13 +265,22 @@ class Ledger:
         if key is None:
             return shredded_record(index, bytes(row.leaf)), b""
         return open_committed(
-            index, bytes(row.leaf), self.keyring.unlock(self.keyring.open(key), row)
+            index, bytes(row.leaf), self.keyring.decrypt_record(self.keyring.open(key), row)
         )
 
     def records(
         self, type_: str | None = None, subject: str | None = None, start: int = 0
     ) -> Iterator[Record | Shredded]:
-        """From index `start`, by ascending index; of one type or about one subject if given."""
+        """Yield records by ascending index.
+
+        Args:
+            type_: Only records of this type.
+            subject: Only records about this person; those that were shredded are left out.
+            start: The first index.
+
+        Raises:
+            RecordUnreadable: The bytes of a record were changed.
+        """
         keys: dict[str, SubjectKey] = {}
         while True:
             with self.database.reading() as connection:
@@ -220,12 +294,12 @@ class Ledger:
             for row in rows:
                 key = keys.get(row.key)
                 if key is not None:
-                    inside = self.keyring.unlock(key, row)
+                    inside = self.keyring.decrypt_record(key, row)
                     yield open_committed(row.position, bytes(row.leaf), inside)[0]
                     continue
-                found = shredded_record(row.position, bytes(row.leaf))
-                if row.box is None and type_ in (None, found.type):
-                    yield found
+                shredded = shredded_record(row.position, bytes(row.leaf))
+                if row.box is None and type_ in (None, shredded.type):
+                    yield shredded
             if len(rows) < _AT_ONCE:
                 return
             start = rows[-1].position + 1
@@ -239,74 +313,105 @@ class Ledger:
         return query
 
     def root(self, size: int | None = None) -> bytes:
-        """Root of the first `size` entries, of all by default."""
+        """Return the root of the first `size` entries, by default of all; raise LedgerError for
+        more.
+        """
         with self.database.reading() as connection:
             known = read_log_state(connection).size
             wanted = self._within(known, size)
-            return merkle.root(wanted, tree.stored(connection))
+            return merkle.root(wanted, tree_store.stored_subtrees(connection))
 
     def _within(self, known: int, size: int | None) -> int:
         if size is not None and not 0 <= size <= known:
-            raise LedgerError(f"the ledger has {known} records, not {size}")
+            raise LedgerError(f"the ledger has {known} records, so there is no root of {size}")
         return known if size is None else size
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """Return the RFC 9162 proof that the first `size` entries include one."""
         with self.database.reading() as connection:
-            return merkle.inclusion_proof(index, size, tree.stored(connection))
+            return merkle.inclusion_proof(index, size, tree_store.stored_subtrees(connection))
 
     def consistency_proof(self, first: int, second: int) -> list[bytes]:
+        """Return the RFC 9162 proof that the log at `first` is a prefix of that at `second`."""
         with self.database.reading() as connection:
-            return merkle.consistency_proof(first, second, tree.stored(connection))
+            return merkle.consistency_proof(first, second, tree_store.stored_subtrees(connection))
 
     def checkpoint(self, size: int | None = None) -> Checkpoint:
-        """Size and root, signed."""
+        """Return the signed size and root of the first `size` entries, by default of all."""
         with self.database.reading() as connection:
             wanted = self._within(read_log_state(connection).size, size)
-            root = merkle.root(wanted, tree.stored(connection))
+            root = merkle.root(wanted, tree_store.stored_subtrees(connection))
         return self.key.checkpoint(wanted, root)
 
     def prove(self, index: int, size: int | None = None) -> Proven:
-        """Of a record in the log as it was at `size`, at its newest by default. Raises LedgerError."""
+        """Prove that a record is in the log.
+
+        Args:
+            index: The index of the record.
+            size: The size of the log to prove against; the newest by default.
+
+        Raises:
+            LedgerError: The record is not among the first `size`.
+            RecordShredded: Its key was destroyed.
+        """
         checkpoint = self.checkpoint(size)
         with self.database.reading() as connection:
             if index >= checkpoint.size:
-                raise LedgerError(f"record {index} is not among the first {checkpoint.size}")
-            found, salt = self._read(connection, index)
-            path = merkle.inclusion_proof(index, checkpoint.size, tree.stored(connection))
-        if isinstance(found, Shredded):
-            raise RecordShredded(f"record {index} was shredded: nobody can prove what it said")
-        return Proven(found, salt, tuple(path), checkpoint)
+                raise LedgerError(
+                    f"record {index} is not among the first {checkpoint.size} records"
+                )
+            record, salt = self._read(connection, index)
+            path = merkle.inclusion_proof(
+                index, checkpoint.size, tree_store.stored_subtrees(connection)
+            )
+        if isinstance(record, Shredded):
+            raise RecordShredded(
+                f"record {index} was shredded: its key was destroyed, and it cannot be proved"
+            )
+        return Proven(record, salt, tuple(path), checkpoint)
 
     def rotate(self, master: MasterKey) -> None:
-        """Wrap every key anew, under another master key; no record is rewritten. With the old master key
-        destroyed, every copy of a key that was made before is dead, wherever it lies."""
-        made = self.keyring.secrets.rewrapped()
+        """Wrap every key again under new secrets and another master key; no record is rewritten.
+
+        Destroy the old master key afterwards: then every copy of the wrapped keys that was made
+        before is useless, wherever it lies.
+        """
+        rewrapped = self.keyring.secrets.rewrapped()
         with self.database.writing() as connection:
-            head = read_log_state(connection, for_update=True)
-            self.keyring.rewrap(connection, made)
-            write_log_state(connection, head.changed(made.wrap(master, head.id)), made)
-        self.keyring = Keyring(self.id, made)
+            state = read_log_state(connection, for_update=True)
+            self.keyring.rewrap(connection, rewrapped)
+            changed = state.changed(rewrapped.wrap(master, state.id))
+            write_log_state(connection, changed, rewrapped)
+        self.keyring = Keyring(self.id, rewrapped)
         self.database.wipe()
         self.write_seal()
 
     def write_seal(self) -> None:
-        """Note keyed MACs of all bytes of its SQLite file, since SQLite ignores some of them; with them
-        `verify` finds a change even there. In PostgreSQL there is nothing to do."""
+        """Write keyed MACs of all bytes of the SQLite file.
+
+        SQLite ignores some bytes; with the MACs `verify` finds a change even there. Does nothing in
+        PostgreSQL.
+        """
         if self.database.folder is not None:
             Seal(self.database, self.keyring.secrets).write()
 
     def close(self) -> None:
+        """Seal the ledger and close its database."""
         try:
             self.write_seal()
         finally:
             self.database.engine.dispose()
 
     def verify(self, anchors: Sequence[tuple[int, str]] = ()) -> Report:
-        """Recompute everything from the entries; `anchors` are (size, root) from the chain."""
+        """Recompute everything from the entries and report what does not hold.
+
+        Args:
+            anchors: Sizes with their roots, in hexadecimal, from the chain.
+        """
         try:
             return check(self.database, self.keyring, anchors)
         except (LedgerDamaged, SQLAlchemyError, OverflowError, ValueError, TypeError) as error:
-            what = f"the database cannot be read through: {reason(error)}"
+            what = f"the database cannot be read to its end: {reason(error)}"
             return Report(0, "", (Problem(None, what),))
 
 
@@ -323,34 +428,34 @@ class _Writer:
     """Records of one transaction, as rows."""
 
     def __init__(
-        self, connection: sql.Connection, head: LogState, keyring: Keyring, now: int
+        self, connection: sql.Connection, state: LogState, keyring: Keyring, now: int
     ) -> None:
         self._connection, self._keyring, self.time = connection, keyring, now
-        self._next = head.size
+        self._next = state.size
         self._keys: dict[tuple[str, str], SubjectKey] = {}
         self._known: dict[str, Entry] = {}
         self.rows: list[dict[str, Any]] = []
 
     def find_keys(self, records: Sequence[NewRecord]) -> None:
-        """Those that are there, in few queries."""
-        subjects = sorted({self._keyring.secrets.subject(it.subject) for it in records})
-        categories = sorted({it.type for it in records})
+        """Load the keys that these records need and that exist, in few queries."""
+        subjects = sorted({self._keyring.secrets.subject(record.subject) for record in records})
+        categories = sorted({record.type for record in records})
         for start in range(0, len(subjects), _AT_ONCE):
             wanted = _keys.c.subject.in_(subjects[start : start + _AT_ONCE])
             query = sql.select(_keys).where(wanted, _keys.c.category.in_(categories))
             for row in self._connection.execute(query):
                 self._keys[row.category, row.subject] = self._keyring.open(row)
 
-    def write(self, it: NewRecord) -> Entry:
-        once = None if it.key is None else self._keyring.secrets.hash("once", it.key)
+    def write(self, new: NewRecord) -> Entry:
+        once = None if new.key is None else self._keyring.secrets.hash("once", new.key)
         if once is not None:
-            found = self._known.get(once) or self._stored(once)
-            if found is not None:
-                return Entry(found.index, found.leaf_hash, new=False)
-        type_ = RECORD_TYPES[it.type]
-        record = Record(self._next, it.type, type_.schema, self.time, it.subject, dict(it.payload))
-        key, committed = self._key(it.type, it.subject), commit(record)
-        wrapped, box = self._keyring.lock(key, record.index, once, committed.inside)
+            earlier = self._known.get(once) or self._stored(once)
+            if earlier is not None:
+                return Entry(earlier.index, earlier.leaf_hash, new=False)
+        schema_ = RECORD_TYPES[new.type].schema
+        record = Record(self._next, new.type, schema_, self.time, new.subject, dict(new.payload))
+        key, committed = self._key(new.type, new.subject), commit(record)
+        wrapped, box = self._keyring.encrypt_record(key, record.index, once, committed.inside)
         self.rows.append(
             {
                 "position": record.index,
@@ -377,6 +482,7 @@ class _Writer:
         subject = self._keyring.secrets.subject(name)
         known = self._keys.get((category, subject))
         if known is None:
+            # The id is random: a hash of the subject would survive shredding in the entries.
             known, row = self._keyring.make(category, subject, secrets.token_hex(16))
             self._connection.execute(_keys.insert().values(**row))
             self._keys[category, subject] = known

@@ -1,7 +1,7 @@
 """RFC 9162 Merkle trees (section 2.1): leaf and node prefixes, never a duplicated node.
 
 Trees are given as the hashes of their complete, aligned subtrees: `subtree(level, place)` covers
-the leaves place * 2^level up to (place + 1) * 2^level. So a root or a proof reads O(log n) hashes.
+the leaves place * 2^level up to (place + 1) * 2^level. A root or a proof reads O(log n) hashes.
 """
 
 from __future__ import annotations
@@ -10,20 +10,23 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 Subtree = Callable[[int, int], bytes]
+"""Returns the hash of the complete subtree at a level and place."""
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of a leaf."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of a node from those of its children."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
-    """Subtree hashes over leaf hashes held in memory."""
+    """Return the subtree function of leaf hashes in memory."""
 
     def subtree(level: int, place: int) -> bytes:
         if level == 0:
@@ -34,45 +37,51 @@ def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
 
 
 class Frontier:
-    """A tree that grows at its right edge: the roots of its complete subtrees, by level."""
+    """The right edge of a growing tree.
+
+    Attributes:
+        size: The number of leaves.
+        peaks: The hashes of the largest complete subtrees, by level.
+    """
 
     def __init__(self, size: int = 0) -> None:
         self.size, self.peaks = size, dict[int, bytes]()
 
     def wanted(self) -> Iterator[tuple[int, int]]:
-        """Level and place of each peak."""
+        """Yield level and place of each peak of a tree of this size."""
         for level in range(self.size.bit_length()):
             if self.size >> level & 1:
                 yield level, (self.size >> level) - 1
 
     def add(self, leaf: bytes) -> list[tuple[int, int, bytes]]:
-        """Level, place and hash of every subtree that this leaf completes, itself first."""
+        """Add a leaf hash; return level, place and hash of each subtree that it completes."""
         level, place, digest = 0, self.size, leaf
-        made = [(level, place, digest)]
+        completed = [(level, place, digest)]
         while place & 1:
             digest = node_hash(self.peaks.pop(level), digest)
             level, place = level + 1, place >> 1
-            made.append((level, place, digest))
+            completed.append((level, place, digest))
         self.peaks[level] = digest
         self.size += 1
-        return made
+        return completed
 
     def root(self) -> bytes:
-        found = b""
+        """Return the root."""
+        digest = b""
         for level in sorted(self.peaks):
-            found = node_hash(self.peaks[level], found) if found else self.peaks[level]
-        return found or EMPTY_ROOT
+            digest = node_hash(self.peaks[level], digest) if digest else self.peaks[level]
+        return digest or EMPTY_ROOT
 
 
 def root(size: int, subtree: Subtree) -> bytes:
-    """Root of the first `size` leaves."""
+    """Return the root of the first `size` leaves."""
     return EMPTY_ROOT if size == 0 else _range_hash(0, size, subtree)
 
 
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
-    """Section 2.1.3.1. Raises ValueError unless 0 <= index < size."""
+    """Return the proof that a leaf is in the tree (section 2.1.3.1); raise ValueError if not."""
     if not 0 <= index < size:
-        raise ValueError(f"no leaf {index} in a tree of {size}")
+        raise ValueError(f"leaf {index} is not in a tree of {size} leaves")
     proof: list[bytes] = []
     start, end = 0, size
     while end - start > 1:
@@ -87,9 +96,13 @@ def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
 
 
 def consistency_proof(first: int, second: int, subtree: Subtree) -> list[bytes]:
-    """Section 2.1.4.1. Raises ValueError unless 0 < first <= second."""
+    """Return the proof that the first tree is a prefix of the second (section 2.1.4.1).
+
+    Raises:
+        ValueError: Not 0 < first <= second.
+    """
     if not 0 < first <= second:
-        raise ValueError(f"no consistency proof from {first} to {second}")
+        raise ValueError(f"there is no consistency proof from size {first} to size {second}")
     proof: list[bytes] = []
     start, end, known = 0, second, True
     while first != end:
@@ -108,7 +121,7 @@ def consistency_proof(first: int, second: int, subtree: Subtree) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
 ) -> bool:
-    """Section 2.1.3.2."""
+    """Return whether a proof shows a leaf in the tree with a root (section 2.1.3.2)."""
     if not 0 <= index < size:
         return False
     node, last, computed = index, size - 1, leaf
@@ -128,7 +141,7 @@ def verify_inclusion(
 def verify_consistency(
     first: int, second: int, proof: Sequence[bytes], first_root: bytes, second_root: bytes
 ) -> bool:
-    """Section 2.1.4.2."""
+    """Return whether a proof shows one tree to be a prefix of another (section 2.1.4.2)."""
     if not 0 < first <= second:
         return False
     if first == second:
@@ -156,7 +169,7 @@ def verify_consistency(
 
 
 def _split(size: int) -> int:
-    """Largest power of two smaller than `size`."""
+    """Return the largest power of two smaller than `size`."""
     return 1 << (size - 1).bit_length() - 1
 
 

@@ -1,4 +1,4 @@
-"""Records, and what of them is committed to.
+"""Records, and their commitments in the leaves of the tree.
 
 leaf       = canonical JSON of index, type, schema, time and commitment
 commitment = SHA-256(salt || canonical JSON of payload and subject), salt of 32 random bytes
@@ -18,12 +18,19 @@ from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
 
 _SALT = 32
+"""Bytes of a salt. Without it, a guessed payload could be tested against a leaf."""
 PAYLOAD_BYTES = 2**24
+"""The largest payload, as canonical JSON."""
 
 
 @dataclass(frozen=True)
 class RecordType:
-    """`needs`: what a payload must have."""
+    """A type of record that this version writes.
+
+    Attributes:
+        schema: The version of the payload's schema.
+        needs: Fields that a payload must have.
+    """
 
     schema: int
     needs: tuple[str, ...] = ()
@@ -41,16 +48,27 @@ RECORD_TYPES: Mapping[str, RecordType] = {
     "training-run": RecordType(1, ("round",)),
     "withdrawal": RecordType(1, ("withdrawal", "event")),
 }
-"""What this version writes. Others are kept and shown as they are."""
+"""The types that this version writes. Records of other types are kept and shown unchanged."""
 
 
 class RecordUnreadable(LedgerError):
+    """A stored record or its key cannot be decrypted, or does not match its leaf."""
+
     code = "ledger-record-unreadable"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One entry, decrypted. `time` is Unix seconds; `subject` is whose data it speaks of, if any."""
+    """A decrypted entry.
+
+    Attributes:
+        index: The entry's index in the log, from 0.
+        type: A key of RECORD_TYPES, or a type of a later version.
+        schema: The version of the payload's schema.
+        time: When the record was appended, in Unix seconds.
+        subject: The name of the person whose data the record is about, if any.
+        payload: The fields of the record.
+    """
 
     index: int
     type: str
@@ -62,7 +80,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Shredded:
-    """What is left of a record whose key was destroyed."""
+    """The part of a record that remains when its key is destroyed."""
 
     index: int
     type: str
@@ -72,47 +90,68 @@ class Shredded:
 
 @dataclass(frozen=True)
 class Committed:
-    """A record as it is committed to, and what is to be encrypted of it."""
+    """A record as it is stored.
+
+    Attributes:
+        leaf: The bytes of the leaf, in the clear.
+        inside: The content that the leaf commits to, to be encrypted.
+    """
 
     leaf: bytes
     inside: bytes
 
 
 def check_payload(type_: str, payload: Mapping[str, object]) -> None:
-    """Raises LedgerError for a record that this version must not write."""
+    """Check that this version may write a record.
+
+    Raises:
+        LedgerError: The type is unknown, or the payload is not JSON, too large or lacks a field.
+    """
     known = RECORD_TYPES.get(type_)
     if known is None:
-        raise LedgerError(f"unknown record type {type_!r}: one of {', '.join(RECORD_TYPES)}")
-    lacking = [name for name in known.needs if name not in payload]
-    if lacking:
-        raise LedgerError(f"a record of type {type_} must say {', '.join(lacking)}")
+        raise LedgerError(
+            f"record type {type_!r} is unknown; use one of: {', '.join(RECORD_TYPES)}"
+        )
+    missing = [name for name in known.needs if name not in payload]
+    if missing:
+        fields = "field" if len(missing) == 1 else "fields"
+        names = ", ".join(repr(name) for name in missing)
+        raise LedgerError(f"a {type_} record is missing the required {fields} {names}")
     try:
         size = len(canonical_json(dict(payload)))
     except (TypeError, ValueError) as error:
-        raise LedgerError(f"the payload of a {type_} is no JSON: {error}") from error
+        raise LedgerError(
+            f"the payload of a {type_} record cannot be written as JSON: {error}"
+        ) from error
     if size > PAYLOAD_BYTES:
-        raise LedgerError(f"the payload has {size} bytes, {PAYLOAD_BYTES} is the most")
+        raise LedgerError(f"the payload has {size} bytes; at most {PAYLOAD_BYTES} are allowed")
 
 
 def check_names(*names: str | None) -> None:
-    """Raises LedgerError for what is no text, or empty."""
+    """Check names of subjects and idempotency keys; None is skipped.
+
+    Raises:
+        LedgerError: A name is empty or not valid Unicode.
+    """
     for name in names:
         if name is None:
             continue
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise LedgerError(f"{name!r} is no text: {error.reason}") from error
+            raise LedgerError(f"{name!r} is not valid Unicode text: {error.reason}") from error
         if not name:
-            raise LedgerError("a subject and an idempotency key are not empty: leave them out")
+            raise LedgerError("a subject or idempotency key is empty: pass a name, or leave it out")
 
 
 def commitment(salt: bytes, subject: str | None, payload: Mapping[str, object]) -> str:
+    """Return the commitment to a payload and its subject, in hexadecimal."""
     text = canonical_json({"payload": payload, "subject": subject})
     return hashlib.sha256(salt + text).hexdigest()
 
 
 def leaf_bytes(record: Record, salt: bytes) -> bytes:
+    """Return the leaf of a record under a salt."""
     committed = commitment(salt, record.subject, record.payload)
     return canonical_json(
         {
@@ -126,33 +165,50 @@ def leaf_bytes(record: Record, salt: bytes) -> bytes:
 
 
 def commit(record: Record) -> Committed:
+    """Commit to a record under a fresh salt."""
     salt = os.urandom(_SALT)
     inside = {"payload": record.payload, "subject": record.subject, "salt": salt.hex()}
     return Committed(leaf_bytes(record, salt), canonical_json(inside))
 
 
 def open_committed(index: int, leaf: bytes, inside: bytes) -> tuple[Record, bytes]:
-    """The record, and its salt. Raises RecordUnreadable when it is not the one its leaf commits to."""
+    """Decode a decrypted record and check it against its leaf.
+
+    Returns:
+        The record and its salt.
+
+    Raises:
+        RecordUnreadable: The content is damaged or is not what the leaf commits to.
+    """
     try:
-        head, body = json.loads(leaf), json.loads(inside)
+        header, body = json.loads(leaf), json.loads(inside)
         salt = bytes.fromhex(body["salt"])
         record = Record(
-            index, head["type"], head["schema"], head["time"], body["subject"], body["payload"]
+            index,
+            header["type"],
+            header["schema"],
+            header["time"],
+            body["subject"],
+            body["payload"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise RecordUnreadable(f"record {index} is damaged: {error}") from error
     if leaf != leaf_bytes(record, salt):
-        raise RecordUnreadable(f"record {index} is not the one that its leaf commits to")
+        raise RecordUnreadable(f"record {index} does not match the commitment in its leaf")
     return record, salt
 
 
 def shredded_record(index: int, leaf: bytes) -> Shredded:
-    """Raises RecordUnreadable."""
+    """Read what a leaf shows of a record without its key.
+
+    Raises:
+        RecordUnreadable: The leaf is damaged or carries another index.
+    """
     try:
-        head = json.loads(leaf)
-        found = Shredded(head["index"], head["type"], head["schema"], head["time"])
+        header = json.loads(leaf)
+        shredded = Shredded(header["index"], header["type"], header["schema"], header["time"])
     except (ValueError, KeyError, TypeError) as error:
         raise RecordUnreadable(f"record {index} is damaged: {error}") from error
-    if found.index != index:
-        raise RecordUnreadable(f"the leaf of record {index} says that it is record {found.index}")
-    return found
+    if shredded.index != index:
+        raise RecordUnreadable(f"the leaf of record {index} carries the index {shredded.index}")
+    return shredded

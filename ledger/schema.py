@@ -1,11 +1,14 @@
-"""The tables of a ledger, the same in SQLite and PostgreSQL. Alembic (ledger/migrations) makes them."""
+"""The tables of a ledger, the same in SQLite and PostgreSQL.
+
+Alembic (ledger/migrations) creates them.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sql
 
 REVISION = "0001"
-"""The newest migration: what this version of the code reads and writes."""
+"""The newest migration, which this version of the code reads and writes."""
 
 _BIG = sql.BigInteger().with_variant(sql.Integer, "sqlite")
 
@@ -21,8 +24,11 @@ log = sql.Table(
     sql.Column("secrets", sql.LargeBinary, nullable=False),
     sql.Column("mac", sql.LargeBinary, nullable=False),
 )
-"""One row. `changes` counts writes of any kind, `time` is the last record's, `secrets` is wrapped by the
-master key, `mac` is over the rest."""
+"""The state of the log, in one row.
+
+`changes` counts writes of any kind, `time` is the last record's, the master key wraps `secrets`,
+and `mac` is over the rest.
+"""
 
 keys = sql.Table(
     "keys",
@@ -33,8 +39,10 @@ keys = sql.Table(
     sql.Column("wrapped", sql.LargeBinary, nullable=False),
     sql.UniqueConstraint("category", "subject", name="one_key_each"),
 )
-"""A key for each category (record type) and data subject. `subject` is a keyed hash of the name, or empty
-for what is about nobody. Shredding deletes rows."""
+"""One key for each category (record type) and data subject.
+
+`subject` is a keyed hash of the name, or empty for records about no person. Shredding deletes rows.
+"""
 
 entries = sql.Table(
     "entries",
@@ -46,8 +54,11 @@ entries = sql.Table(
     sql.Column("wrapped", sql.LargeBinary),
     sql.Column("box", sql.LargeBinary),
 )
-"""`key`: id in keys, or of a key that was shredded. `once`: keyed hash of the idempotency key. `wrapped` and
-`box` are gone when it was shredded; the leaf stays for ever."""
+"""The entries of the log.
+
+`key` is an id in table `keys`, or of a key that was shredded. `once` is the keyed hash of the
+idempotency key. Shredding clears `wrapped` and `box`; the leaf stays.
+"""
 
 nodes = sql.Table(
     "nodes",
@@ -57,4 +68,4 @@ nodes = sql.Table(
     sql.Column("hash", sql.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
-"""Hashes of complete, aligned subtrees; level 0 are the leaves."""
+"""Hashes of complete, aligned subtrees; level 0 holds the leaves."""

@@ -1,5 +1,8 @@
-"""Forgetting a data subject in a log that cannot be rewritten: its keys are destroyed, and what they
-locked; the leaves stay, and with them every root and proof."""
+"""Erasure of a data subject from a log that cannot be rewritten.
+
+The subject's keys are destroyed, with the ciphertexts under them. The leaves stay, and with them
+every root and proof.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,15 @@ _entries, _keys = schema.entries, schema.keys
 
 @dataclass(frozen=True)
 class Shred:
-    """`tombstone`: index of the record that says so, or None when there was nothing of the subject.
-    `cleaned`, `out_of_reach`: backups that this ledger recorded, whose copies of the keys are destroyed,
-    and those that are not where they were written to."""
+    """The result of shredding.
+
+    Attributes:
+        records: The number of records that were shredded.
+        keys: The number of keys that were destroyed.
+        tombstone: The index of the record that says so; None when no record was about the subject.
+        cleaned: Backups of this ledger whose copies of the keys were destroyed.
+        out_of_reach: Backups that are not where they were written.
+    """
 
     records: int
     keys: int
@@ -30,30 +39,36 @@ class Shred:
 
 
 def shred(ledger: Ledger, subject: str, why: str = "erasure requested") -> Shred:
-    """Destroy the subject's keys here and in the backups that can be reached. `why` must name nobody.
+    """Destroy a subject's keys in the ledger and in the backups that can be reached.
 
-    May be repeated, and must be after it was interrupted. Raises LedgerError when something of what was
-    shredded may still be read; the message says what to do.
+    It may be repeated, and must be repeated if it was interrupted.
+
+    Args:
+        ledger: The ledger.
+        subject: The name of the data subject.
+        why: The reason. The tombstone keeps it, so it must not name the subject.
+
+    Raises:
+        LedgerError: Shredded data may still be readable; the message says what to do.
     """
     count, keys, tombstone = _destroy(ledger, subject, why)
     ledger.database.wipe()
-    gone = buried(ledger)
+    keys_destroyed = shredded_keys(ledger)
     cleaned: list[str] = []
-    lost: list[str] = []
+    out_of_reach: list[str] = []
     for folder in backups(ledger):
-        (cleaned if snapshot.forget(folder, gone, ledger.keyring.secrets) else lost).append(
-            str(folder)
-        )
+        reached = snapshot.destroy_keys(folder, keys_destroyed, ledger.keyring.secrets)
+        (cleaned if reached else out_of_reach).append(str(folder))
     ledger.write_seal()
-    return Shred(count, keys, tombstone, tuple(cleaned), tuple(lost))
+    return Shred(count, keys, tombstone, tuple(cleaned), tuple(out_of_reach))
 
 
 def _destroy(ledger: Ledger, subject: str, why: str) -> tuple[int, int, int | None]:
     hashed = ledger.keyring.secrets.subject(subject)
     with ledger.database.writing() as connection:
         read_log_state(connection, for_update=True)
-        mine = connection.execute(sql.select(_keys.c.id).where(_keys.c.subject == hashed))
-        keys = sorted(mine.scalars().all())
+        ids = connection.execute(sql.select(_keys.c.id).where(_keys.c.subject == hashed))
+        keys = sorted(ids.scalars().all())
         if not keys:
             return 0, 0, None
         held = _entries.c.key.in_(keys)
@@ -67,17 +82,18 @@ def _destroy(ledger: Ledger, subject: str, why: str) -> tuple[int, int, int | No
     return count, len(keys), entry.index
 
 
-def buried(ledger: Ledger) -> set[str]:
-    """Ids of all keys that were ever shredded."""
+def shredded_keys(ledger: Ledger) -> set[str]:
+    """Return the ids of all keys that were ever shredded."""
     return {
         key
-        for it in ledger.records("tombstone")
-        if isinstance(it, Record)
-        for key in it.payload["keys"]
+        for record in ledger.records("tombstone")
+        if isinstance(record, Record)
+        for key in record.payload["keys"]
     }
 
 
 def backups(ledger: Ledger) -> list[Path]:
-    """Folders that backups were written to."""
-    found = [it.payload["path"] for it in ledger.records("backup") if isinstance(it, Record)]
-    return [Path(it) for it in dict.fromkeys(found)]
+    """Return the folders that backups were written to, each once."""
+    records = ledger.records("backup")
+    folders = [record.payload["path"] for record in records if isinstance(record, Record)]
+    return [Path(folder) for folder in dict.fromkeys(folders)]

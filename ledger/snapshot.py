@@ -1,12 +1,12 @@
-"""A ledger in a folder, as it was at one moment: to move it, to keep it, to bring it back.
+"""A copy of a ledger in a folder, as it was at one moment: to move it, keep it or restore it.
 
-log.json       format, id, size, root, the secrets as wrapped by the master key, the signed checkpoint,
-               the SHA-256 of entries.jsonl, and a MAC of all that
+log.json       format, id, size, root, the secrets as wrapped by the master key, the signed
+               checkpoint, the SHA-256 of entries.jsonl, and a MAC of all that
 keys.jsonl     the keys of categories and data subjects, wrapped
 entries.jsonl  the entries, encrypted as they are in the database
 shredded.json  ids of keys that were destroyed here since, with a MAC
 
-All of the keys lie in a file of their own, so that shredding reaches them and leaves the rest alone.
+All keys lie in a file of their own, so that shredding can reach them and leave the rest alone.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ import sqlalchemy as sql
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
 from rescind.core.files import sync_folder, write_atomically
-from rescind.ledger import merkle, schema
-from rescind.ledger import tree_store as tree
+from rescind.ledger import merkle, schema, tree_store
 from rescind.ledger.database import Database
 from rescind.ledger.fsck import Report
 from rescind.ledger.keyring import Secrets
@@ -37,24 +36,40 @@ from rescind.ledger.log_state import LogState, read_log_state
 from rescind.ledger.notes import Checkpoint, LogKey
 
 FORMAT = "rescind.ledger.snapshot/1"
-_LOG, _KEYS, _ENTRIES, _GONE = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"
+_LOG, _KEYS, _ENTRIES, _SHREDDED = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"
 _AT_ONCE = 1000
+"""Rows of one query; bounds memory."""
 _LINE_BYTES = 2**26
+"""The longest line that is read; a record has at most 16 MiB before encryption and base64."""
 
 
 class SnapshotInvalid(LedgerError):
+    """A snapshot is damaged, was changed, or is not there."""
+
     code = "ledger-snapshot-invalid"
 
 
 class SnapshotOld(LedgerError):
-    """Bringing it back would take back what the public chain already holds."""
+    """A snapshot holds less than the public chain anchors."""
 
     code = "ledger-snapshot-old"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What log.json says, and where it lies."""
+    """The content of log.json.
+
+    Attributes:
+        folder: The folder of the snapshot.
+        id: The log's id.
+        size: The number of entries.
+        root: Their root, in hexadecimal.
+        time: The time of the last record, in Unix seconds.
+        secrets: The log's secrets, wrapped by the master key.
+        checkpoint: The signed size and root.
+        entries: The SHA-256 of entries.jsonl, in hexadecimal.
+        mac: The MAC over the rest, in hexadecimal.
+    """
 
     folder: Path
     id: str
@@ -66,8 +81,8 @@ class Snapshot:
     entries: str
     mac: str
 
-    def told(self) -> dict[str, Any]:
-        """What the MAC is over."""
+    def authenticated(self) -> dict[str, Any]:
+        """Return what the MAC is over."""
         return {
             "format": FORMAT,
             "id": self.id,
@@ -81,34 +96,52 @@ class Snapshot:
 
 
 def write(ledger: Ledger, folder: Path) -> Snapshot:
-    """Into a new folder, durably. Raises LedgerError when it is not empty."""
+    """Write a snapshot of a ledger to a new folder, durably.
+
+    Raises:
+        LedgerError: The folder is not empty.
+    """
     if folder.exists() and any(folder.iterdir()):
-        raise LedgerError(f"{folder} is not empty: choose a new folder")
+        raise LedgerError(f"{folder} is not empty: choose another folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ledger.database.snapshot() as connection:
-        head = read_log_state(connection)
+        state = read_log_state(connection)
         _write_lines(folder / _KEYS, _rows(connection, schema.keys))
         _write_lines(folder / _ENTRIES, _rows(connection, schema.entries))
-        root = merkle.root(head.size, tree.stored(connection))
-    checkpoint, held = ledger.key.checkpoint(head.size, root), _hash(folder / _ENTRIES)
-    it = Snapshot(
-        folder, head.id, head.size, root.hex(), head.time, head.secrets, checkpoint, held, ""
+        root = merkle.root(state.size, tree_store.stored_subtrees(connection))
+    checkpoint, entries = ledger.key.checkpoint(state.size, root), _hash(folder / _ENTRIES)
+    snapshot = Snapshot(
+        folder=folder,
+        id=state.id,
+        size=state.size,
+        root=root.hex(),
+        time=state.time,
+        secrets=state.secrets,
+        checkpoint=checkpoint,
+        entries=entries,
+        mac="",
     )
-    told = it.told()
-    mac = ledger.keyring.secrets.mac(told).hex()
-    write_atomically(folder / _LOG, canonical_json({**told, "mac": mac}), mode=0o600)
+    document = snapshot.authenticated()
+    mac = ledger.keyring.secrets.mac(document).hex()
+    write_atomically(folder / _LOG, canonical_json({**document, "mac": mac}), mode=0o600)
     return read(folder)
 
 
 def read(folder: Path) -> Snapshot:
-    """Raises SnapshotInvalid."""
+    """Read log.json of a snapshot; its MAC is not checked, since that takes the master key.
+
+    Raises:
+        SnapshotInvalid: The file is missing or damaged.
+    """
     path = folder / _LOG
     try:
         document = json.loads(path.read_bytes())
         if document["format"] != FORMAT:
-            raise SnapshotInvalid(f"{path}: {document['format']!r} is not {FORMAT!r}")
+            raise SnapshotInvalid(
+                f"{path} has format {document['format']!r}; this version reads {FORMAT!r}"
+            )
         checkpoint = Checkpoint.parse(document["checkpoint"])
-        found = Snapshot(
+        snapshot = Snapshot(
             folder,
             document["id"],
             document["size"],
@@ -119,39 +152,52 @@ def read(folder: Path) -> Snapshot:
             document["entries"],
             document["mac"],
         )
-        if (checkpoint.size, checkpoint.root.hex()) != (found.size, found.root):
-            raise SnapshotInvalid(f"{path}: the checkpoint is of another size or root")
+        if (checkpoint.size, checkpoint.root.hex()) != (snapshot.size, snapshot.root):
+            raise SnapshotInvalid(f"{path} is damaged: its checkpoint has another size or root")
     except OSError as error:
-        raise SnapshotInvalid(f"no snapshot in {folder}: {path}: {error.strerror}") from error
+        raise SnapshotInvalid(
+            f"there is no snapshot in {folder}: {path}: {error.strerror}"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotInvalid(f"{path} is damaged: {error}") from error
-    return found
+    return snapshot
 
 
 def load(
     folder: Path, where: Path | str, master: MasterKey, anchors: Sequence[tuple[int, str]] = ()
 ) -> Report:
-    """Make the ledger that a snapshot is of, and check all of it; nothing is left of one that is not
-    sound. `anchors`: sizes and roots that the chain holds. Where keys were destroyed in the snapshot, a
-    tombstone for them is the first new record.
+    """Restore a ledger from a snapshot and check all of it; on error no ledger is left behind.
 
-    Raises SnapshotInvalid, SnapshotOld when the chain holds more, LedgerKeyError when the key is another
-    one's, LedgerError when there is a ledger.
+    Where keys were destroyed in the snapshot, a tombstone for them is the first new record.
+
+    Args:
+        folder: The snapshot.
+        where: The folder or PostgreSQL URL of the new ledger.
+        master: The master key.
+        anchors: Sizes and roots that the chain holds.
+
+    Raises:
+        SnapshotInvalid: The snapshot is damaged or was changed.
+        SnapshotOld: The chain anchors more entries.
+        LedgerKeyError: The master key belongs to another ledger.
+        LedgerError: There is a ledger already.
     """
-    found = read(folder)
+    snapshot = read(folder)
     newest = max((size for size, _ in anchors), default=0)
-    if newest > found.size:
+    if newest > snapshot.size:
         raise SnapshotOld(
-            f"{folder} holds {found.size} records and the chain anchors {newest}: what is missing was "
-            "promised in public, and the contract takes no smaller log. Bring back a newer backup"
+            f"{folder} holds {snapshot.size} records, but the chain anchors {newest}, and the "
+            "contract does not accept a smaller log: restore a newer backup"
         )
-    secrets = Secrets.unwrap(found.secrets, master, found.id)
-    if not hmac.compare_digest(found.mac, secrets.mac(found.told()).hex()):
-        raise SnapshotInvalid(f"{folder / _LOG} was changed")
-    if _hash(folder / _ENTRIES) != found.entries:
-        raise SnapshotInvalid(f"{folder / _ENTRIES} was changed")
+    secrets = Secrets.unwrap(snapshot.secrets, master, snapshot.id)
+    if not hmac.compare_digest(snapshot.mac, secrets.mac(snapshot.authenticated()).hex()):
+        raise SnapshotInvalid(f"{folder / _LOG} was changed: its MAC does not match")
+    if _hash(folder / _ENTRIES) != snapshot.entries:
+        raise SnapshotInvalid(
+            f"{folder / _ENTRIES} was changed: its SHA-256 is not the one in {_LOG}"
+        )
     destroyed = _destroyed(folder, secrets)
-    found.checkpoint.check_signed(LogKey.of(found.id, secrets.signing).verifier())
+    snapshot.checkpoint.check_signed(LogKey.of(snapshot.id, secrets.signing).verifier())
     database = Database(where)
     try:
         database.create()
@@ -159,16 +205,16 @@ def load(
         database.engine.dispose()
         raise
     try:
-        _fill(database, found, secrets)
+        _fill(database, snapshot, secrets)
         with Ledger.open(where, master) as ledger:
             if destroyed:
-                why = "destroyed in the snapshot that this log was brought back from"
+                why = "destroyed in the snapshot that this log was restored from"
                 ledger.append("tombstone", {"keys": sorted(destroyed), "why": why})
-            report = ledger.verify([*anchors, (found.size, found.root)])
+            report = ledger.verify([*anchors, (snapshot.size, snapshot.root)])
         if not report.sound:
             first = report.problems[0]
             at = "" if first.index is None else f"record {first.index}: "
-            raise SnapshotInvalid(f"{folder} is not sound: {at}{first.what}")
+            raise SnapshotInvalid(f"{folder} does not hold a sound ledger: {at}{first.what}")
     except BaseException:
         database.drop()
         raise
@@ -177,44 +223,55 @@ def load(
     return report
 
 
-def _fill(database: Database, found: Snapshot, secrets: Secrets) -> None:
+def _fill(database: Database, snapshot: Snapshot, secrets: Secrets) -> None:
     with database.writing() as connection:
-        for rows in _batches(_read_lines(found.folder / _KEYS, schema.keys)):
+        for rows in _batches(_read_lines(snapshot.folder / _KEYS, schema.keys)):
             connection.execute(schema.keys.insert(), rows)
         known = set(connection.execute(sql.select(schema.keys.c.id)).scalars())
         size = 0
-        for rows in _batches(_read_lines(found.folder / _ENTRIES, schema.entries)):
+        for rows in _batches(_read_lines(snapshot.folder / _ENTRIES, schema.entries)):
             for row in rows:
                 if row["key"] not in known:
                     row["wrapped"] = row["box"] = None
             connection.execute(schema.entries.insert(), rows)
-            tree.grow(connection, size, [merkle.leaf_hash(row["leaf"]) for row in rows])
+            tree_store.grow(connection, size, [merkle.leaf_hash(row["leaf"]) for row in rows])
             size += len(rows)
-        if size != found.size:
-            raise SnapshotInvalid(f"{found.folder} says {found.size} entries and has {size}")
-        head = LogState(found.id, size, 0, found.time, found.secrets)
-        connection.execute(schema.log.insert().values(**head.row(secrets)))
+        if size != snapshot.size:
+            raise SnapshotInvalid(
+                f"{snapshot.folder} has {size} entries, but {_LOG} says {snapshot.size}"
+            )
+        state = LogState(snapshot.id, size, 0, snapshot.time, snapshot.secrets)
+        connection.execute(schema.log.insert().values(**state.row(secrets)))
 
 
-def forget(folder: Path, keys: set[str], secrets: Secrets) -> bool:
-    """Destroy keys in a snapshot; False when it is not there. Their bytes are overwritten first."""
+def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
+    """Destroy keys in a snapshot, after overwriting their bytes.
+
+    Args:
+        folder: The snapshot.
+        keys: The ids of the keys.
+        secrets: The secrets of the log.
+
+    Returns:
+        False when there is no snapshot in the folder.
+    """
     path = folder / _KEYS
     if not path.is_file():
         return False
     before = path.read_bytes()
     lines = [(json.loads(line)["id"], line) for line in before.splitlines(keepends=True)]
-    mine = {it for it, _ in lines} & keys
-    if not mine:
+    present = {key for key, _ in lines} & keys
+    if not present:
         return True
-    gone = sorted(_destroyed(folder, secrets) | mine)
+    destroyed = sorted(_destroyed(folder, secrets) | present)
     write_atomically(
-        folder / _GONE,
-        canonical_json({"keys": gone, "mac": _mac_of(gone, folder, secrets)}),
+        folder / _SHREDDED,
+        canonical_json({"keys": destroyed, "mac": _mac_of(destroyed, folder, secrets)}),
         mode=0o600,
     )
     replacement = path.with_name(f".{path.name}.new")
     write_atomically(
-        replacement, b"".join(line for it, line in lines if it not in keys), mode=0o600
+        replacement, b"".join(line for key, line in lines if key not in keys), mode=0o600
     )
     with path.open("r+b") as file:
         file.write(bytes(len(before)))
@@ -226,16 +283,16 @@ def forget(folder: Path, keys: set[str], secrets: Secrets) -> bool:
 
 
 def _destroyed(folder: Path, secrets: Secrets) -> set[str]:
-    path = folder / _GONE
+    path = folder / _SHREDDED
     if not path.exists():
         return set()
     try:
-        found = json.loads(path.read_bytes())
-        keys, mac = list(map(str, found["keys"])), str(found["mac"])
+        document = json.loads(path.read_bytes())
+        keys, mac = list(map(str, document["keys"])), str(document["mac"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SnapshotInvalid(f"{path} is damaged: {error}") from error
     if not hmac.compare_digest(mac.encode(), _mac_of(keys, folder, secrets).encode()):
-        raise SnapshotInvalid(f"{path} was changed")
+        raise SnapshotInvalid(f"{path} was changed: its MAC does not match")
     return set(keys)
 
 
@@ -247,8 +304,8 @@ def _rows(connection: sql.Connection, table: sql.Table) -> Iterator[bytes]:
     first = next(iter(table.primary_key.columns))
     query = sql.select(table).order_by(first).execution_options(yield_per=_AT_ONCE)
     for row in connection.execute(query):
-        told = {k: _text(v) if isinstance(v, bytes) else v for k, v in row._mapping.items()}
-        yield canonical_json(told) + b"\n"
+        columns = {k: _text(v) if isinstance(v, bytes) else v for k, v in row._mapping.items()}
+        yield canonical_json(columns) + b"\n"
 
 
 def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
@@ -270,10 +327,12 @@ def _read_lines(path: Path, table: sql.Table) -> Iterator[dict[str, Any]]:
                     raise SnapshotInvalid(f"{path}, line {number} is cut off")
                 row = json.loads(line)
                 if set(row) != names:
-                    raise SnapshotInvalid(f"{path}, line {number}: not a row of {table.name}")
+                    raise SnapshotInvalid(
+                        f"{path}, line {number} is damaged: it is not a row of table {table.name}"
+                    )
                 yield {k: _bytes(v) if k in binary else v for k, v in row.items()}
     except OSError as error:
-        raise SnapshotInvalid(f"{path}: {error.strerror}") from error
+        raise SnapshotInvalid(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         raise SnapshotInvalid(f"{path}, line {number} is damaged: {error}") from error
 
@@ -298,7 +357,7 @@ def _bytes(value: Any) -> Any:
         return None
     raw = base64.b64decode(value, validate=True)
     if _text(raw) != value:
-        raise ValueError("base64 that is not canonical")
+        raise ValueError("its base64 is not canonical")
     return raw
 
 
@@ -307,4 +366,4 @@ def _hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise SnapshotInvalid(f"{path}: {error.strerror}") from error
+        raise SnapshotInvalid(f"{path} cannot be read: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""The Merkle tree as it is stored: a hash for every complete, aligned subtree."""
+"""The stored Merkle tree: one hash for every complete, aligned subtree."""
 
 from __future__ import annotations
 
@@ -13,20 +13,34 @@ from rescind.ledger.database import LedgerDamaged
 _nodes = schema.nodes
 
 
-def stored(connection: sql.Connection) -> merkle.Subtree:
+def stored_subtrees(connection: sql.Connection) -> merkle.Subtree:
+    """Return the function that reads subtree hashes from the database.
+
+    It raises LedgerDamaged when a node is missing.
+    """
+
     def subtree(level: int, place: int) -> bytes:
-        found = connection.execute(
+        digest = connection.execute(
             sql.select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.place == place)
         ).scalar_one_or_none()
-        if found is None:
-            raise LedgerDamaged(f"the tree lacks node {level}/{place}: run rescind ledger fsck")
-        return bytes(found)
+        if digest is None:
+            raise LedgerDamaged(f"tree node {level}/{place} is missing: run rescind ledger fsck")
+        return bytes(digest)
 
     return subtree
 
 
 def grow(connection: sql.Connection, size: int, leaves: Sequence[bytes]) -> None:
-    """Add leaf hashes to a tree of `size`."""
+    """Add leaf hashes to the stored tree.
+
+    Args:
+        connection: A connection within a writing transaction.
+        size: The number of leaves so far.
+        leaves: The hashes to add.
+
+    Raises:
+        LedgerDamaged: A node at the tree's edge is missing.
+    """
     frontier = merkle.Frontier(size)
     wanted = list(frontier.wanted())
     if wanted:
@@ -34,8 +48,11 @@ def grow(connection: sql.Connection, size: int, leaves: Sequence[bytes]) -> None
         for row in connection.execute(sql.select(_nodes).where(where)):
             frontier.peaks[row.level] = bytes(row.hash)
     if len(frontier.peaks) < len(wanted):
-        raise LedgerDamaged("the tree lacks nodes at its edge: run rescind ledger fsck")
+        raise LedgerDamaged("nodes at the edge of the tree are missing: run rescind ledger fsck")
     rows: list[dict[str, Any]] = []
     for leaf in leaves:
-        rows += [{"level": lv, "place": pl, "hash": it} for lv, pl, it in frontier.add(leaf)]
+        rows += [
+            {"level": level, "place": place, "hash": digest}
+            for level, place, digest in frontier.add(leaf)
+        ]
     connection.execute(_nodes.insert(), rows)

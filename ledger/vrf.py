@@ -1,8 +1,8 @@
 """A verifiable random function: ECVRF-EDWARDS25519-SHA512-TAI (RFC 9381).
 
-Whoever has the secret key can say what a name is mapped to, and prove it; nobody else can map a name,
-or find it by trying. There is one output for each key and name, even if the key's owner cheats.
-Group operations are libsodium's.
+The holder of the secret key can compute the output for a name and prove it. No one else can compute
+the output, or find a name from it by trying. There is one output for each key and name, even if
+the key's owner cheats. Group operations are libsodium's.
 """
 
 from __future__ import annotations
@@ -18,29 +18,35 @@ from rescind.core.errors import LedgerError
 
 _SUITE = b"\x03"
 _ORDER = 2**252 + 27742317777372353535851937790883648493
+"""The order of the prime-order subgroup of edwards25519."""
 _CHALLENGE, _SCALAR, _POINT = 16, 32, 32
 PROOF_BYTES = _POINT + _CHALLENGE + _SCALAR
 _IDENTITY = (1).to_bytes(_POINT, "little")
 
 
 class ProofInvalid(LedgerError):
-    """A proof does not show what it is said to show."""
+    """A proof does not show what it claims."""
 
     code = "ledger-proof-invalid"
 
 
 @dataclass(frozen=True)
 class VrfKey:
-    """A 32-byte secret. `public`: 32 bytes."""
+    """A secret key.
+
+    Attributes:
+        secret: 32 bytes.
+    """
 
     secret: bytes
 
     @property
     def public(self) -> bytes:
+        """The public key, 32 bytes."""
         return bytes(SigningKey(self.secret).verify_key)
 
     def prove(self, alpha: bytes) -> bytes:
-        """80 bytes (section 5.1), from which `output` is read."""
+        """Return the proof for an input, 80 bytes (section 5.1), from which `output` reads."""
         expanded = hashlib.sha512(self.secret).digest()
         scalar = _clamped(expanded[:32])
         point = _to_curve(self.public, alpha)
@@ -52,12 +58,27 @@ class VrfKey:
 
 
 def verify(public: bytes, alpha: bytes, proof: bytes) -> bytes:
-    """The output, 64 bytes (section 5.3). Raises ProofInvalid."""
+    """Check a proof and return its output (section 5.3).
+
+    Args:
+        public: The public key.
+        alpha: The input.
+        proof: 80 bytes.
+
+    Returns:
+        64 bytes.
+
+    Raises:
+        ProofInvalid: The key or the proof is malformed, or the proof does not hold.
+    """
     if len(proof) != PROOF_BYTES or len(public) != _POINT:
-        raise ProofInvalid(f"a proof has {PROOF_BYTES} bytes and a key {_POINT}")
+        raise ProofInvalid(
+            f"the proof has {len(proof)} bytes and must have {PROOF_BYTES}; the key has "
+            f"{len(public)} and must have {_POINT}"
+        )
     gamma, c, s = proof[:32], proof[32:48], int.from_bytes(proof[48:], "little")
     if s >= _ORDER:
-        raise ProofInvalid("the proof's last number is out of range")
+        raise ProofInvalid("the scalar s of the proof is out of range")
     try:
         if _cleared(public) == _IDENTITY:
             raise ProofInvalid("the public key is of low order")
@@ -65,29 +86,29 @@ def verify(public: bytes, alpha: bytes, proof: bytes) -> bytes:
         u = sodium.crypto_core_ed25519_sub(_times_base(s), _times_any(number, public))
         v = sodium.crypto_core_ed25519_sub(_times(s, point), _times_any(number, gamma))
     except NotOnCurve as error:
-        raise ProofInvalid("the key or the proof is no point of the curve") from error
+        raise ProofInvalid("the key or the proof does not encode a point of the curve") from error
     if _challenge(public, point, gamma, u, v) != c:
-        raise ProofInvalid("the proof is not of this name under this key")
+        raise ProofInvalid("the proof does not hold for this name and key")
     return output(proof)
 
 
 def output(proof: bytes) -> bytes:
-    """What a proof is of, unchecked: 64 bytes (section 5.2)."""
+    """Return the output of a proof without checking it: 64 bytes (section 5.2)."""
     return hashlib.sha512(_SUITE + b"\x03" + _cleared(proof[:32]) + b"\x00").digest()
 
 
 def _to_curve(salt: bytes, alpha: bytes) -> bytes:
-    """Try and increment (section 5.4.1.1)."""
+    """Hash to the curve by try and increment (section 5.4.1.1)."""
     for counter in range(256):
         text = _SUITE + b"\x01" + salt + alpha + bytes([counter]) + b"\x00"
         candidate = hashlib.sha512(text).digest()[:32]
         try:
-            found = _cleared(candidate)
+            point = _cleared(candidate)
         except NotOnCurve:
             continue
-        if found != _IDENTITY:
-            return found
-    raise ProofInvalid("no point of the curve belongs to this name")
+        if point != _IDENTITY:
+            return point
+    raise ProofInvalid("this name does not hash to a point of the curve")
 
 
 def _challenge(*points: bytes) -> bytes:
@@ -100,7 +121,7 @@ def _clamped(data: bytes) -> int:
 
 
 def _cleared(point: bytes) -> bytes:
-    """Eight times a point, which is in the group of prime order. Raises NotOnCurve."""
+    """Return eight times a point, which is in the group of prime order; raise NotOnCurve."""
     for _ in range(3):
         point = sodium.crypto_core_ed25519_add(point, point)
     return point
@@ -117,7 +138,7 @@ def _times_base(scalar: int) -> bytes:
 
 
 def _times_any(scalar: int, point: bytes) -> bytes:
-    """Of a point that may be outside the group of prime order, by doubling and adding."""
+    """Multiply a point that may be outside the group of prime order, by doubling and adding."""
     total = _IDENTITY
     for bit in bin(scalar)[2:]:
         total = sodium.crypto_core_ed25519_add(total, total)

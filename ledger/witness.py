@@ -1,4 +1,8 @@
-"""Cosigning checkpoints of others: only of logs that have grown since, and never two roots of one size."""
+"""Cosignatures on checkpoints of other logs.
+
+A witness cosigns only a log that has grown since it was last cosigned, and never two roots of one
+size.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,11 @@ from rescind.ledger.notes import (
 
 
 class CheckpointRefused(LedgerError):
-    """`size`: of the log when it was last cosigned; a proof must begin there."""
+    """A witness does not cosign a checkpoint.
+
+    Attributes:
+        size: The size at which the log was last cosigned; a proof must begin there.
+    """
 
     code = "ledger-checkpoint-refused"
 
@@ -33,7 +41,14 @@ class CheckpointRefused(LedgerError):
 
 @dataclass(frozen=True)
 class Witness:
-    """`folder`: holds what was cosigned last, a file for each log; losing it means starting over."""
+    """A witness with its memory.
+
+    Attributes:
+        key: The key that cosigns. folder: Holds what was cosigned last, one file for each log. If
+        it is lost, the witness starts
+            over and would cosign a rewritten log.
+        clock: The time in Unix seconds.
+    """
 
     key: LogKey
     folder: Path
@@ -42,45 +57,62 @@ class Witness:
     def cosign(
         self, checkpoint: Checkpoint, log: Verifier, old_size: int, proof: Sequence[bytes]
     ) -> Signature:
-        """`proof`: that the log of `old_size` is the beginning of this one, empty the first time. Raises
-        NoteInvalid, CheckpointRefused."""
+        """Cosign a checkpoint.
+
+        Args:
+            checkpoint: The checkpoint, signed by its log. log: The log's public key. old_size: The
+            size at which the log was last cosigned, 0 the first time. proof: The proof that the log
+            of `old_size` is a prefix of this one; empty the first time.
+
+        Raises:
+            NoteInvalid: The log's signature is missing or wrong.
+            CheckpointRefused: The log is another one, or it has not only grown.
+        """
         checkpoint.check_signed(log)
         if checkpoint.origin != log.name:
-            raise CheckpointRefused(f"{log.name} has signed a checkpoint of {checkpoint.origin}")
+            raise CheckpointRefused(
+                f"{log.name} signed a checkpoint of another log, {checkpoint.origin}"
+            )
         size, root = self.seen(log)
         if old_size != size:
             raise CheckpointRefused(
-                f"{checkpoint.origin} was last cosigned at size {size}, the proof begins at {old_size}",
+                f"{checkpoint.origin} was last cosigned at size {size}, but the proof begins at "
+                f"{old_size}: ask with a proof from {size}",
                 size,
             )
         if size and not merkle.verify_consistency(
             size, checkpoint.size, proof, root, checkpoint.root
         ):
             raise CheckpointRefused(
-                f"{checkpoint.origin} at size {checkpoint.size} is no continuation of what was cosigned at "
-                f"size {size}: it was rewritten, or the proof is another one's",
+                f"{checkpoint.origin} at size {checkpoint.size} does not continue what was "
+                f"cosigned at size {size}: the log was rewritten, or the proof belongs to "
+                f"another log",
                 size,
             )
         self._keep(log, checkpoint)
         return self.key.cosign(checkpoint, int(self.clock()))
 
     def seen(self, log: Verifier) -> tuple[int, bytes]:
-        """Size and root that were cosigned last. Raises LedgerError when the note of it is damaged."""
+        """Return size and root that were cosigned last, 0 and the empty root at first.
+
+        Raises:
+            LedgerError: The file that holds them is damaged.
+        """
         path = self._path(log)
         if not path.exists():
             return 0, merkle.EMPTY_ROOT
         try:
-            it = json.loads(path.read_bytes())
-            if it["key"] != str(log):
-                raise ValueError("it is of another key")
-            return int(it["size"]), bytes.fromhex(it["root"])
+            document = json.loads(path.read_bytes())
+            if document["key"] != str(log):
+                raise ValueError("it was written for another key")
+            return int(document["size"]), bytes.fromhex(document["root"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LedgerError(f"{path} is damaged, nothing is cosigned: {error}") from error
+            raise LedgerError(f"{path} is damaged, so nothing is cosigned: {error}") from error
 
     def _keep(self, log: Verifier, checkpoint: Checkpoint) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        told = {"key": str(log), "size": checkpoint.size, "root": checkpoint.root.hex()}
-        write_atomically(self._path(log), canonical_json(told), mode=0o600)
+        document = {"key": str(log), "size": checkpoint.size, "root": checkpoint.root.hex()}
+        write_atomically(self._path(log), canonical_json(document), mode=0o600)
 
     def _path(self, log: Verifier) -> Path:
         return self.folder / f"{sha256(str(log).encode()).hexdigest()[:32]}.json"

@@ -113,7 +113,7 @@ def test_a_ledger_is_moved_and_keys_are_rotated(place: list[object], tmp_path: P
     [
         (["show"], 10, "which ledger?"),
         (["show", "--ledger", "nowhere"], 16, "no ledger key"),
-        (["init", "--ledger", "mysql://x/y", "--key-file", "k"], 16, "is not a ledger"),
+        (["init", "--ledger", "mysql://x/y", "--key-file", "k"], 16, "cannot be stored in mysql"),
         (["init", "--ledger", "postgresql://127.0.0.1:1/x", "--key-file", "k"], 16, "cannot read"),
         (["append", "--type", "x", "--payload", "[1]", "--ledger", "l"], 16, "no JSON object"),
         (["append", "--type", "x", "--payload", "{", "--ledger", "l"], 16, "is no JSON"),

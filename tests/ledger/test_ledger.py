@@ -1,4 +1,4 @@
-"""What a ledger does, on both databases."""
+"""Behaviour of a ledger, on SQLite and PostgreSQL."""
 
 import multiprocessing
 import os
@@ -51,13 +51,13 @@ def test_an_idempotency_key_is_appended_once(filled: Path | str, key: LocalKey) 
         assert ledger.record(3).payload["round"] == 3
 
 
-def test_many_records_are_appended_at_once_or_not_at_all(filled: Path | str, key: LocalKey) -> None:
+def test_records_are_appended_all_or_none(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         new = [NewRecord("reward", {"round": n}, key=f"r/{n % 4}") for n in range(6)]
         entries = ledger.append_all(new)
         assert [it.index for it in entries] == [7, 8, 9, 10, 7, 8]
         assert [it.new for it in entries] == [True] * 4 + [False] * 2
-        with pytest.raises(LedgerError, match="must say round"):
+        with pytest.raises(LedgerError, match="missing the required field 'round'"):
             ledger.append_all([NewRecord("reward", {"round": 9}), NewRecord("reward", {})])
         assert ledger.size == 11
         assert ledger.verify().sound
@@ -74,7 +74,7 @@ def test_records_are_found_by_type_and_subject(filled: Path | str, key: LocalKey
         )
         assert len(list(ledger.records("decision"))) == 7
         assert len(list(ledger.records("reward"))) == 0
-        assert len(list(ledger.records(subject="nobody known"))) == 0
+        assert len(list(ledger.records(subject="unknown person"))) == 0
         assert len(list(ledger.records(start=605))) == 2
 
 
@@ -87,22 +87,24 @@ def test_proofs_from_the_stored_tree_verify(filled: Path | str, key: LocalKey) -
         assert merkle.verify_consistency(7, 8, path, ledger.root(7), ledger.root())
 
 
-def test_another_key_does_not_open_it(filled: Path | str, key: LocalKey, tmp_path: Path) -> None:
-    with pytest.raises(LedgerKeyError, match="another ledger's"):
+def test_another_ledgers_key_does_not_open_it(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with pytest.raises(LedgerKeyError, match="belongs to another ledger"):
         Ledger.open(filled, create_key(tmp_path / "other.key"))
 
 
-def test_a_record_nobody_could_read_is_not_taken(filled: Path | str, key: LocalKey) -> None:
+def test_an_invalid_record_is_refused(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
-        with pytest.raises(LedgerError, match="one of backup, consent"):
+        with pytest.raises(LedgerError, match="use one of: backup, consent"):
             ledger.append("gossip", {})
-        with pytest.raises(LedgerError, match="no JSON"):
+        with pytest.raises(LedgerError, match="cannot be written as JSON"):
             ledger.append("reward", {"round": float("nan")})
-        with pytest.raises(LedgerError, match="no JSON"):
+        with pytest.raises(LedgerError, match="cannot be written as JSON"):
             ledger.append("reward", {"round": object()})
-        with pytest.raises(LedgerError, match="is no text"):
+        with pytest.raises(LedgerError, match="not valid Unicode text"):
             ledger.append("reward", {"round": 1}, subject="\ud800")
-        with pytest.raises(LedgerError, match="not empty"):
+        with pytest.raises(LedgerError, match="is empty"):
             ledger.append("reward", {"round": 1}, subject="")
         assert ledger.size == 7
 
@@ -112,14 +114,12 @@ def test_a_sound_ledger_matches_its_anchors(filled: Path | str, key: LocalKey) -
         anchors = [(size, ledger.root(size).hex()) for size in (1, 5, 7)]
         assert ledger.verify(anchors).sound
         [short] = ledger.verify([*anchors, (9, "00" * 32)]).problems
-        assert (short.what, short.since) == ("the chain anchors 9 entries, the ledger has 7", 7)
+        assert (short.what, short.since) == ("the chain anchors 9 entries, but the ledger has 7", 7)
         [forked] = ledger.verify([anchors[0], (5, "00" * 32)]).problems
-        assert (forked.what, forked.since) == ("the first 5 entries are not those anchored", 1)
+        assert (forked.what, forked.since) == ("the first 5 entries are not the anchored ones", 1)
 
 
-def test_a_clock_that_goes_back_is_refused_and_nothing_is_lost(
-    where: Path | str, key: LocalKey
-) -> None:
+def test_nothing_is_appended_when_the_clock_goes_back(where: Path | str, key: LocalKey) -> None:
     now = [1_800_000_000.0]
     with Ledger.create(where, key, clock=lambda: now[0]) as ledger:
         ledger.append("reward", {"round": 1})
@@ -133,25 +133,27 @@ def test_a_clock_that_goes_back_is_refused_and_nothing_is_lost(
         assert ledger.verify().sound
 
 
-def test_types_of_a_later_version_are_kept(filled: Path | str, key: LocalKey, monkeypatch) -> None:
+def test_record_types_of_a_later_version_are_kept(
+    filled: Path | str, key: LocalKey, monkeypatch
+) -> None:
     from rescind.ledger import records
 
     more = {**records.RECORD_TYPES, "of-the-future": records.RecordType(9)}
     with Ledger.open(filled, key) as ledger:
         for module in (records, sys.modules["rescind.ledger.log"]):
             monkeypatch.setattr(module, "RECORD_TYPES", more)
-        ledger.append("of-the-future", {"what": "nobody knows"})
+        ledger.append("of-the-future", {"what": "unknown"})
         monkeypatch.undo()
         found = ledger.record(7)
         assert (found.type, found.schema, found.payload) == (
             "of-the-future",
             9,
-            {"what": "nobody knows"},
+            {"what": "unknown"},
         )
         assert ledger.verify().sound
 
 
-def test_the_master_key_is_rotated_and_no_record_is_rewritten(
+def test_rotating_the_master_key_rewrites_no_record(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     new = create_key(tmp_path / "new.key")
@@ -171,7 +173,7 @@ def test_the_master_key_is_rotated_and_no_record_is_rewritten(
         assert ledger.verify().sound
 
 
-def test_a_key_can_stay_in_a_service(where: Path | str, tmp_path: Path) -> None:
+def test_the_master_key_can_stay_in_a_key_service(where: Path | str, tmp_path: Path) -> None:
     program = tmp_path / "service"
     program.write_text(
         f"#!{sys.executable}\n"
@@ -185,13 +187,13 @@ def test_a_key_can_stay_in_a_service(where: Path | str, tmp_path: Path) -> None:
     with Ledger.open(where, KeyProgram((str(program),))) as ledger:
         assert ledger.verify().sound
     program.write_text("#!/bin/sh\necho the service is away >&2\nexit 7\n")
-    with pytest.raises(LedgerKeyError, match="failed with 7: the service is away"):
+    with pytest.raises(LedgerKeyError, match="failed with exit code 7: the service is away"):
         Ledger.open(where, KeyProgram((str(program),)))
     with pytest.raises(LedgerKeyError, match="cannot be run"):
         Ledger.open(where, KeyProgram((str(tmp_path / "none"),)))
 
 
-def test_the_tables_are_those_that_the_code_knows(where: Path | str, key: LocalKey) -> None:
+def test_the_migrations_create_the_tables_of_the_schema(where: Path | str, key: LocalKey) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.config import Config
     from alembic.migration import MigrationContext
@@ -213,11 +215,13 @@ def test_a_database_of_another_version_is_refused(filled: Path | str, key: Local
         Ledger.open(filled, key)
 
 
-def test_no_ledger_and_two_ledgers_are_clear_errors(where: Path | str, key: LocalKey) -> None:
+def test_opening_none_and_creating_a_second_ledger_are_clear_errors(
+    where: Path | str, key: LocalKey
+) -> None:
     with pytest.raises(LedgerError, match="rescind ledger init"):
         Ledger.open(where, key)
     Ledger.create(where, key).close()
-    with pytest.raises(LedgerError, match="holds a ledger already"):
+    with pytest.raises(LedgerError, match="already holds a ledger"):
         Ledger.create(where, key)
 
 
@@ -231,7 +235,7 @@ CHANGES = {
     "a deleted last entry": ("DELETE FROM entries WHERE position = 6", None),
     "a node": ("UPDATE nodes SET hash = :junk WHERE level = 1 AND place = 1", 2),
     "a leaf's node": ("UPDATE nodes SET hash = :junk WHERE level = 0 AND place = 3", 3),
-    "a lacking node": ("DELETE FROM nodes WHERE level = 1 AND place = 1", 2),
+    "a missing node": ("DELETE FROM nodes WHERE level = 1 AND place = 1", 2),
     "a node too many": ("INSERT INTO nodes VALUES (1, 3, :junk)", None),
     "a wrapped key": ("UPDATE keys SET wrapped = :junk", None),
     "the category of a key": ("UPDATE keys SET category = 'reward'", None),
@@ -245,7 +249,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_whatever_is_changed_in_the_tables_is_found_and_located(
+def test_a_change_in_the_tables_is_detected_and_located(
     filled: Path | str, key: LocalKey, what: str
 ) -> None:
     statement, index = CHANGES[what]
@@ -258,7 +262,7 @@ def test_whatever_is_changed_in_the_tables_is_found_and_located(
         assert index in [it.index for it in problems], [it.what for it in problems]
 
 
-def test_secrets_that_were_changed_do_not_open(filled: Path | str, key: LocalKey) -> None:
+def test_a_ledger_with_changed_secrets_does_not_open(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger, ledger.database.writing() as connection:
         connection.execute(schema.log.update().values(secrets=b"j" * 80))
     with pytest.raises(LedgerKeyError):
@@ -266,7 +270,7 @@ def test_secrets_that_were_changed_do_not_open(filled: Path | str, key: LocalKey
 
 
 @pytest.mark.slow
-def test_every_flipped_byte_of_the_file_is_found(tmp_path: Path, key: LocalKey) -> None:
+def test_a_flipped_byte_anywhere_in_the_file_is_detected(tmp_path: Path, key: LocalKey) -> None:
     folder = tmp_path / "ledger"
     fill(folder, key)
     for name in ("ledger.db", "ledger.seal"):
@@ -296,11 +300,12 @@ def test_a_flipped_byte_that_sqlite_does_not_read_is_located(tmp_path: Path, key
         whats = [it.what for it in ledger.verify().problems]
     first = place // 2**16 * 2**16
     assert (
-        f"bytes {first} to {first + 2**16 - 1} of ledger.db are not those that were sealed" in whats
+        f"bytes {first} to {first + 2**16 - 1} of ledger.db have changed since it was sealed"
+        in whats
     )
 
 
-def test_a_truncated_file_is_no_ledger(tmp_path: Path, key: LocalKey) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path, key: LocalKey) -> None:
     folder = tmp_path / "ledger"
     fill(folder, key)
     path = folder / "ledger.db"
@@ -326,7 +331,7 @@ def _sound(folder: Path, key: LocalKey) -> bool:
         ledger.database.engine.dispose()
 
 
-def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+def test_a_key_file_that_other_users_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "k"
     create_key(path)
     path.chmod(0o644)
@@ -423,30 +428,30 @@ def entries_of(ledger: Ledger) -> list:
     return [tuple(it) for it in sorted(table(ledger, schema.entries), key=lambda it: it.position)]
 
 
-def test_a_shredded_subject_is_gone_and_every_proof_is_valid(
+def test_shredding_erases_the_subject_and_keeps_all_proofs_valid(
     where: Path | str, key: LocalKey
 ) -> None:
-    dice = random.Random(0)
+    rng = random.Random(0)
     with Ledger.create(where, key) as ledger:
         for number in range(30):
-            who = dice.choice(["Ada", "Bela", None])
+            who = rng.choice(["Ada", "Bela", None])
             ledger.append("consent", {"event": "given", "n": number}, subject=who)
             ledger.append("decision", {"round": number}, subject=who)
         size, root, note = ledger.size, ledger.root(), str(ledger.checkpoint())
-        mine = [it.index for it in ledger.records(subject="Ada")]
+        about_ada = [record.index for record in ledger.records(subject="Ada")]
         done = shred(ledger, "Ada", "she asked for it")
-        assert (done.records, done.keys, done.tombstone) == (len(mine), 2, size)
+        assert (done.records, done.keys, done.tombstone) == (len(about_ada), 2, size)
         assert (ledger.root(size), str(ledger.checkpoint(size))) == (root, note)
         assert ledger.verify([(size, root.hex())]).sound
         assert list(ledger.records(subject="Ada")) == []
-        gone = [it.index for it in ledger.records() if isinstance(it, Shredded)]
-        assert gone == mine
-        with pytest.raises(RecordShredded, match="its key is destroyed"):
-            ledger.record(mine[0])
-        with pytest.raises(RecordShredded, match="nobody can prove"):
-            ledger.prove(mine[0])
+        shredded = [record.index for record in ledger.records() if isinstance(record, Shredded)]
+        assert shredded == about_ada
+        with pytest.raises(RecordShredded, match="its key was destroyed"):
+            ledger.record(about_ada[0])
+        with pytest.raises(RecordShredded, match="cannot be proved"):
+            ledger.prove(about_ada[0])
         tombstone = ledger.record(size).payload
-        assert tombstone["records"] == len(mine)
+        assert tombstone["records"] == len(about_ada)
         assert "Ada" not in str(tombstone)
         again = shred(ledger, "Ada")
         assert (again.records, again.tombstone) == (0, None)
@@ -455,13 +460,13 @@ def test_a_shredded_subject_is_gone_and_every_proof_is_valid(
         assert ledger.verify().sound
 
 
-def test_keys_that_vanish_without_a_tombstone_are_noticed(where: Path | str, key: LocalKey) -> None:
+def test_keys_missing_without_a_tombstone_are_reported(where: Path | str, key: LocalKey) -> None:
     with Ledger.create(where, key) as ledger:
         ledger.append("consent", {"event": "given"}, subject="Ada")
         ledger.append("consent", {"event": "given"}, subject="Bela")
         with ledger.database.writing() as connection:
-            mine = schema.keys.c.subject == ledger.keyring.secrets.subject("Ada")
-            connection.execute(schema.keys.delete().where(mine))
+            of_ada = schema.keys.c.subject == ledger.keyring.secrets.subject("Ada")
+            connection.execute(schema.keys.delete().where(of_ada))
             connection.execute(schema.entries.update().values(box=None, wrapped=None))
-        found = [it.what for it in ledger.verify().problems if it.index == 0]
-        assert found == ["its key is gone, and no tombstone says so (1 records under it)"]
+        problems = [it.what for it in ledger.verify().problems if it.index == 0]
+        assert problems == ["its key is missing and no tombstone names it (1 records under it)"]

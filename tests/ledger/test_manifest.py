@@ -1,4 +1,4 @@
-"""Who and what was in a round's data, and who was not, without showing the rest."""
+"""Proofs that data was or was not in a round, which reveal nothing else."""
 
 import json
 from dataclasses import replace
@@ -20,7 +20,9 @@ rows = st.lists(st.tuples(names, st.binary(max_size=3)), max_size=12)
 
 @settings(max_examples=40)
 @given(rows, names, st.binary(max_size=3))
-def test_a_proof_says_what_is_so(held: list[tuple[str, bytes]], who: str, what: bytes) -> None:
+def test_a_proof_shows_whether_data_is_in_the_manifest(
+    held: list[tuple[str, bytes]], who: str, what: bytes
+) -> None:
     manifest = Manifest.of(held, SECRET)
     there = check(manifest.commitment, manifest.prove(who), who)
     assert there == any(subject == who for subject, _ in held)
@@ -35,7 +37,7 @@ def test_order_and_repetition_do_not_matter() -> None:
     assert again.commitment != Manifest.of(ROWS[1:], SECRET).commitment
 
 
-def test_presence_cannot_be_denied_nor_absence_made_up() -> None:
+def test_presence_and_absence_cannot_be_forged() -> None:
     manifest = Manifest.of(ROWS, SECRET)
     gone, there = manifest.prove("nobody"), manifest.prove("person 1")
     # Whoever holds the secret can prove any leaf; no choice of leaves denies who is there.
@@ -72,7 +74,7 @@ def test_a_changed_proof_is_refused(change: dict[str, object]) -> None:
         check(manifest.commitment, replace(manifest.prove("nobody"), **change), "nobody")
 
 
-def test_a_proof_about_one_subject_does_not_let_another_be_found() -> None:
+def test_a_proof_about_one_subject_reveals_no_other() -> None:
     proof = Manifest.of(ROWS, SECRET).prove("nobody")
     shown = json.dumps(proof.to_json())
     for number in range(4):
@@ -88,6 +90,6 @@ def test_a_proof_about_one_subject_does_not_let_another_be_found() -> None:
         max_leaves=8,
     )
 )
-def test_rubbish_is_no_proof(document: object) -> None:
+def test_malformed_proofs_are_rejected(document: object) -> None:
     with pytest.raises(ProofInvalid):
         ManifestProof.from_json(document)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def test_a_frontier_grows_to_the_same_root(data: list[bytes]) -> None:
         assert {level for level, _ in frontier.wanted()} == set(frontier.peaks)
 
 
-def test_the_examples_of_the_rfc_have_their_shapes() -> None:
+def test_the_trees_of_the_rfc_have_its_proofs() -> None:
     """RFC 9162, section 2.1.5: the tree of seven leaves, and its proofs by name."""
     leaf = [merkle.leaf_hash(bytes([n])) for n in range(7)]
     a, b, c, d, e, f, j = leaf
@@ -73,7 +73,7 @@ def test_the_examples_of_the_rfc_have_their_shapes() -> None:
     assert merkle.consistency_proof(6, 7, subtree) == [i, j, k]
 
 
-def test_a_duplicated_last_leaf_is_another_tree() -> None:
+def test_duplicating_the_last_leaf_changes_the_root() -> None:
     leaves = [merkle.leaf_hash(bytes([n])) for n in range(3)]
     doubled = [*leaves, leaves[-1]]
     assert merkle.root(3, merkle.subtrees_of(leaves)) != merkle.root(4, merkle.subtrees_of(doubled))

@@ -31,7 +31,7 @@ def test_a_signature_by_another_implementation_is_accepted() -> None:
     assert str(key) == GO_KEY
     assert key.hash == raw[:4]
     key.check(raw[4:], GO_TEXT.encode())
-    with pytest.raises(NoteInvalid, match="not over this text"):
+    with pytest.raises(NoteInvalid, match="does not match the text"):
         key.check(raw[4:], GO_TEXT.upper().encode())
 
 
@@ -40,7 +40,7 @@ def log() -> LogKey:
     return LogKey("rescind.ledger/aa", bytes(range(32)))
 
 
-def test_a_checkpoint_is_read_as_it_was_written(log: LogKey) -> None:
+def test_a_checkpoint_round_trips(log: LogKey) -> None:
     note = log.checkpoint(7, bytes(32))
     again = Checkpoint.parse(str(note))
     assert again == note
@@ -51,32 +51,30 @@ def test_a_checkpoint_is_read_as_it_was_written(log: LogKey) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("\n7\n", "\n07\n", "no size"),
-        ("\n7\n", "\n-7\n", "no size"),
-        ("\n7\n", "\n" + "9" * 5000 + "\n", "no size"),
-        ("\n7\n", "\n8\n", "not over this text"),
+        ("\n7\n", "\n07\n", "not a valid log size"),
+        ("\n7\n", "\n-7\n", "not a valid log size"),
+        ("\n7\n", "\n" + "9" * 5000 + "\n", "not a valid log size"),
+        ("\n7\n", "\n8\n", "does not match the text"),
         ("A=\n", "B=\n", "canonical"),
-        ("rescind.ledger/aa\n7", "rescind ledger\n7", "no name"),
+        ("rescind.ledger/aa\n7", "rescind ledger\n7", "not a valid key name"),
         ("\n\n", "\n", "not a checkpoint"),
-        ("\N{EM DASH} ", "- ", "no line of a signature"),
+        ("\N{EM DASH} ", "- ", "not a valid signature line"),
     ],
 )
-def test_a_note_that_was_changed_is_an_error(
-    log: LogKey, before: str, after: str, said: str
-) -> None:
+def test_a_changed_note_is_rejected(log: LogKey, before: str, after: str, said: str) -> None:
     text = str(log.checkpoint(7, bytes(32)))
     with pytest.raises(NoteInvalid, match=said):
         Checkpoint.parse(text.replace(before, after, 1)).check_signed(log.verifier())
 
 
-def test_a_key_that_is_damaged_is_an_error(log: LogKey) -> None:
+def test_a_damaged_key_is_rejected(log: LogKey) -> None:
     good = str(log.verifier())
     for bad in ("", "a+b", good[:-2], good.replace("aa+", "ab+"), good + "AAAA", "x+00000000+AA=="):
         with pytest.raises(NoteInvalid):
             Verifier.parse(bad)
 
 
-def test_a_witness_cosigns_what_grows_and_nothing_else(tmp_path: Path, key: LocalKey) -> None:
+def test_a_witness_cosigns_only_logs_that_grow(tmp_path: Path, key: LocalKey) -> None:
     witness = Witness(LogKey("rescind.witness/b", bytes(32)), tmp_path / "seen", clock=lambda: 1e9)
     with (
         Ledger.create(tmp_path / "one", key) as ledger,
@@ -94,10 +92,10 @@ def test_a_witness_cosigns_what_grows_and_nothing_else(tmp_path: Path, key: Loca
         assert refused.value.size == 4
         witness.cosign(ledger.checkpoint(9), mine, 4, ledger.consistency_proof(4, 9))
         witness.cosign(ledger.checkpoint(9), mine, 9, [])
-        with pytest.raises(CheckpointRefused, match="no continuation"):
+        with pytest.raises(CheckpointRefused, match="does not continue"):
             witness.cosign(ledger.checkpoint(7), mine, 9, [])
         forged = ledger.key.checkpoint(9, other.root())
-        with pytest.raises(CheckpointRefused, match="no continuation"):
+        with pytest.raises(CheckpointRefused, match="does not continue"):
             witness.cosign(forged, mine, 9, [])
         with pytest.raises(NoteInvalid, match="not signed by"):
             witness.cosign(other.checkpoint(), mine, 9, [])
@@ -109,5 +107,5 @@ def test_a_witness_cosigns_what_grows_and_nothing_else(tmp_path: Path, key: Loca
     again = Witness(witness.key, tmp_path / "seen")
     assert again.seen(mine)[0] == 9
     next((tmp_path / "seen").iterdir()).write_text("{}")
-    with pytest.raises(Exception, match="nothing is cosigned"):
+    with pytest.raises(Exception, match="so nothing is cosigned"):
         again.seen(mine)

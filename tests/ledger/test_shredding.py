@@ -104,7 +104,7 @@ def test_no_byte_of_a_shredded_subject_is_left(tmp_path: Path, monkeypatch) -> N
         assert ledger.verify().sound
 
 
-def test_a_command_that_shreds_says_no_name(tmp_path: Path) -> None:
+def test_the_shred_command_prints_no_name(tmp_path: Path) -> None:
     key = create_key(tmp_path / "key")
     append_and_back_up(tmp_path / "ledger", key, tmp_path / "backup")
     rescind = [sys.executable, "-m", "rescind", "ledger", "shred", "--subject", NAME]
@@ -114,7 +114,7 @@ def test_a_command_that_shreds_says_no_name(tmp_path: Path) -> None:
     assert NAME not in done.stdout + done.stderr
 
 
-def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_holds(
+def test_postgresql_tables_are_clean_and_rotation_kills_keys_in_its_log(
     cluster, tmp_path: Path
 ) -> None:
     where, key = cluster.new(), create_key(tmp_path / "key")
@@ -147,7 +147,7 @@ def test_in_postgresql_the_tables_are_clean_and_rotation_kills_what_its_log_hold
         assert ledger.verify().sound
 
 
-def test_in_postgresql_a_transaction_that_still_sees_it_is_waited_for(
+def test_postgresql_waits_for_transactions_that_still_see_the_data(
     cluster, tmp_path: Path, monkeypatch
 ) -> None:
     from rescind.ledger import database
@@ -160,7 +160,7 @@ def test_in_postgresql_a_transaction_that_still_sees_it_is_waited_for(
         with other.database.reading() as connection:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             connection.execute(sql.select(schema.log)).all()
-            with pytest.raises(LedgerError, match="another transaction has seen it"):
+            with pytest.raises(LedgerError, match="another transaction has been able to see it"):
                 shred(ledger, NAME)
         assert shred(ledger, NAME).tombstone is None
         with ledger.database.engine.connect() as connection:

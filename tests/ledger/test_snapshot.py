@@ -1,4 +1,4 @@
-"""Exports, backups and what is brought back from them, between both databases."""
+"""Exports, backups and restored ledgers, between both databases."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def filled(where: Path | str, key: LocalKey) -> Path | str:
     return where
 
 
-def test_what_is_brought_back_is_the_same_log(
+def test_a_restored_ledger_is_the_same_log(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     with Ledger.open(filled, key) as ledger:
@@ -60,22 +60,22 @@ def test_a_ledger_moves_to_the_other_database(
         assert list(ledger.records()) == records
 
 
-def test_a_state_older_than_the_anchor_is_refused_and_leaves_nothing(
+def test_a_snapshot_older_than_the_anchor_is_refused_and_leaves_nothing(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     with Ledger.open(filled, key) as ledger:
         snapshot.write(ledger, tmp_path / "old")
         ledger.append("reward", {"round": 9})
         anchor = (ledger.size, ledger.root().hex())
-    with pytest.raises(snapshot.SnapshotOld, match=r"holds 41 records and the chain anchors 42"):
+    with pytest.raises(snapshot.SnapshotOld, match=r"holds 41 records, but the chain anchors 42"):
         snapshot.load(tmp_path / "old", tmp_path / "again", key, [anchor])
-    with pytest.raises(snapshot.SnapshotInvalid, match="not those anchored"):
+    with pytest.raises(snapshot.SnapshotInvalid, match="not the anchored ones"):
         snapshot.load(tmp_path / "old", tmp_path / "again", key, [(40, "00" * 32)])
     with pytest.raises(LedgerError, match="no ledger"):
         Ledger.open(tmp_path / "again", key)
 
 
-def test_a_backup_does_not_bring_back_who_was_shredded_since(
+def test_a_backup_does_not_restore_subjects_shredded_since(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     with Ledger.open(filled, key) as ledger:
@@ -100,7 +100,7 @@ def test_a_backup_does_not_bring_back_who_was_shredded_since(
         assert ledger.verify().sound
 
 
-def test_whatever_is_damaged_in_a_snapshot_is_an_error(
+def test_damage_anywhere_in_a_snapshot_is_an_error(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     with Ledger.open(filled, key) as ledger:
@@ -125,11 +125,11 @@ def test_whatever_is_damaged_in_a_snapshot_is_an_error(
         snapshot.load(tmp_path, tmp_path / "x", key)
     document = json.loads((tmp_path / "kept" / "log.json").read_bytes())
     (tmp_path / "kept" / "log.json").write_text(json.dumps(document | {"format": "other/9"}))
-    with pytest.raises(snapshot.SnapshotInvalid, match="'other/9' is not"):
+    with pytest.raises(snapshot.SnapshotInvalid, match="has format 'other/9'"):
         snapshot.load(tmp_path / "kept", tmp_path / "x", key)
 
 
-def test_a_folder_that_is_not_empty_is_not_written_to(
+def test_a_snapshot_is_only_written_to_an_empty_folder(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
     with Ledger.open(filled, key) as ledger, pytest.raises(LedgerError, match="is not empty"):

@@ -24,7 +24,7 @@ OUTPUT = (
 )
 
 
-def test_the_rfcs_first_example() -> None:
+def test_the_first_example_of_the_rfc() -> None:
     key = VrfKey(bytes.fromhex(SECRET))
     assert key.public.hex() == PUBLIC
     assert key.prove(b"").hex() == PROOF
@@ -32,7 +32,7 @@ def test_the_rfcs_first_example() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=40), st.integers(0, 8 * 80 - 1))
-def test_a_changed_bit_is_no_proof(secret: bytes, alpha: bytes, bit: int) -> None:
+def test_a_proof_with_a_changed_bit_is_rejected(secret: bytes, alpha: bytes, bit: int) -> None:
     key = VrfKey(secret)
     proof = key.prove(alpha)
     assert verify(key.public, alpha, proof) == output(proof)
@@ -45,6 +45,6 @@ def test_a_changed_bit_is_no_proof(secret: bytes, alpha: bytes, bit: int) -> Non
 
 
 @given(st.binary(max_size=90), st.binary(max_size=34))
-def test_rubbish_is_refused(proof: bytes, public: bytes) -> None:
+def test_malformed_proofs_are_rejected(proof: bytes, public: bytes) -> None:
     with pytest.raises(ProofInvalid):
         verify(public, b"name", proof)
