@@ -1,7 +1,7 @@
-"""Canonical bytes of deltas, aggregates and adapters: safetensors with one encoding only.
+"""Canonical bytes of deltas, aggregates and adapters: safetensors with exactly one encoding.
 
-A tensor map has exactly one encoding (names sorted, fixed metadata, header padded by the
-safetensors rule), so equal tensors have equal ids on every machine.
+Names are sorted, metadata is fixed and the header is padded by the safetensors rule, so equal
+tensors have equal ids on every machine.
 """
 
 from __future__ import annotations
@@ -23,58 +23,74 @@ _INTEGER_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 class ArtifactTooLarge(ArtifactError):
+    """An artifact has more bytes than the consortium allows."""
+
     code = "artifact-too-large"
 
 
 class ArtifactMalformed(ArtifactError):
+    """The bytes are not the canonical encoding of an artifact."""
+
     code = "artifact-malformed"
 
 
 class ArtifactWrongType(ArtifactError):
+    """A tensor is neither int32 nor int64."""
+
     code = "artifact-wrong-type"
 
 
 class ArtifactWrongDigest(ArtifactError):
-    """Its linear digest is not the registered one: it is not the sum that it is said to be."""
+    """An artifact's linear digest is not the registered one: it is not the sum it claims to be."""
 
     code = "artifact-wrong-digest"
 
 
 def artifact_id(data: bytes) -> str:
-    """SHA-256 of the bytes, lowercase hexadecimal."""
+    """Return the SHA-256 of the bytes, in lowercase hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    """Canonical bytes of integer tensors. Raises ArtifactWrongType for any other dtype."""
+    """Return the canonical bytes of integer tensors.
+
+    Raises:
+        ArtifactWrongType: A tensor is neither int32 nor int64.
+    """
     ordered = {}
     for name in sorted(tensors):
         array = np.asarray(tensors[name])
         if array.dtype not in _INTEGER_TYPES:
             raise ArtifactWrongType(
-                f"tensor {name!r} has dtype {array.dtype}; artifacts hold int32 or int64 only"
+                f"tensor {name!r} has dtype {array.dtype}; artifacts hold only int32 and int64"
             )
         ordered[name] = np.array(array, order="C", copy=True)
     return safetensors.numpy.save(ordered, metadata=dict(METADATA))
 
 
 def decode(data: bytes, *, max_bytes: int | None = None) -> dict[str, IntArray]:
-    """Tensors by name, sorted.
+    """Return the tensors of an artifact, by name, sorted.
 
-    Raises ArtifactTooLarge, ArtifactMalformed (not safetensors, or not the canonical encoding)
-    or ArtifactWrongType.
+    Args:
+        data: The bytes.
+        max_bytes: The largest size to accept; unlimited by default.
+
+    Raises:
+        ArtifactTooLarge: There are more bytes.
+        ArtifactMalformed: They are not safetensors, or not the canonical encoding.
+        ArtifactWrongType: A tensor is neither int32 nor int64.
     """
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtifactTooLarge(
-            f"artifact of {len(data)} bytes is larger than the {max_bytes} the consortium allows"
+            f"the artifact has {len(data)} bytes; the consortium allows {max_bytes}"
         )
     try:
         tensors = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactMalformed(f"not a safetensors artifact: {error}") from error
+        raise ArtifactMalformed(f"the bytes are not a safetensors artifact: {error}") from error
     if encode(tensors) != data:
         raise ArtifactMalformed(
-            "artifact is not in canonical form (names sorted, metadata "
+            "the artifact is not in canonical form (names sorted, metadata "
             f"{METADATA}); write it with rescind.core.encode"
         )
     return {name: tensors[name] for name in sorted(tensors)}

@@ -1,18 +1,20 @@
 """Control variates of SCAFFOLD, option II (Karimireddy et al. 2020, arXiv 1910.06378), from deltas.
 
-With x the model that a round starts from, y_i what organization i's K steps of size lr make of it and
-delta_i = y_i - x:
+With x the model that a round starts from, y_i what organization i's K steps of size lr make of it
+and delta_i = y_i - x:
 
     c_i+ = c_i - c + (x - y_i) / (K lr) = c_i - c - delta_i / (K lr)
     c+   = c + (1 / N) sum over S of (c_i+ - c_i)
          = (1 - |S| / N) c - (|S| / N) mean over S of delta_i / (K lr)
 
-S are those in the round and N all members. So c is a function of the round aggregates, and c_i one of
-i's own deltas and c: nothing is sent, registered or trusted beyond the deltas themselves, and control
-variates without a withdrawn organization are recomputed from what remains.
+S are the organizations in the round and N the number of all members. So c is a function of the
+round aggregates, and c_i one of i's own deltas and c: nothing is sent, registered or trusted beyond
+the deltas themselves, and control variates without a withdrawn organization are recomputed from
+what remains.
 
 `travel` is K lr, or the sum of the learning rates of the K steps where they differ. It must be the
-same for all who are in a round. Control variates are float64 in parameter units over learning rate.
+same for all organizations in a round. Control variates are float64, in parameter units over
+learning rate.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ Control = Mapping[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class ControlRound:
-    """A round's weighted sum, how many were in it, and `travel`."""
+    """A round, as far as control variates depend on it.
+
+    Attributes:
+        aggregate: Its weighted sum.
+        participants: How many organizations are in it.
+        travel: The sum of the learning rates of its steps.
+    """
 
     aggregate: Totals
     participants: int
@@ -41,9 +49,17 @@ class ControlRound:
 def own_control(
     own: Control, server: Control, delta: IntTensors, *, travel: float, fraction_bits: int
 ) -> dict[str, NDArray[np.float64]]:
-    """c_i after a round in which the organization registered `delta`; a missing tensor is zero.
+    """Return c_i after a round in which the organization registered a delta.
 
-    Raises ConfigError unless `travel` is positive.
+    Args:
+        own: c_i before. A missing tensor is zero.
+        server: c before. A missing tensor is zero.
+        delta: The organization's delta.
+        travel: The sum of the learning rates of the round's steps.
+        fraction_bits: The fixed-point resolution.
+
+    Raises:
+        ConfigError: `travel` is not positive.
     """
     _check_travel(travel)
     scale = float(2**fraction_bits) * travel
@@ -58,23 +74,26 @@ def own_control(
 def server_control(
     rounds: Iterable[ControlRound], *, members: int, fraction_bits: int
 ) -> dict[str, NDArray[np.float64]]:
-    """c after `rounds`, in their order; zero before the first.
+    """Return c after rounds, in their order; it is zero before the first.
 
     The mean over S is taken with the round's weights, so c is the mean of all c_i as far as those
-    are equal. Raises ConfigError when a round has more participants than there are members.
+    are equal.
+
+    Raises:
+        ConfigError: A round has more participants than there are members, or none.
     """
     control: dict[str, NDArray[np.float64]] = {}
-    for it in rounds:
-        _check_travel(it.travel)
-        if not 0 < it.participants <= members:
+    for round_ in rounds:
+        _check_travel(round_.travel)
+        if not 0 < round_.participants <= members:
             raise ConfigError(
-                f"a round of {it.participants} participants among {members} members: "
-                "it must be at least one and at most all"
+                f"a round has {round_.participants} participants among {members} members: "
+                "it must have at least one and at most all"
             )
-        share = it.participants / members
-        scale = float(2**fraction_bits) * WEIGHT_ONE * it.travel
-        for name in sorted(it.aggregate):
-            value = it.aggregate[name] / scale
+        share = round_.participants / members
+        scale = float(2**fraction_bits) * WEIGHT_ONE * round_.travel
+        for name in sorted(round_.aggregate):
+            value = round_.aggregate[name] / scale
             before = control.get(name, np.zeros(value.shape))
             control[name] = (1.0 - share) * before - share * value
     return control
@@ -82,4 +101,6 @@ def server_control(
 
 def _check_travel(travel: float) -> None:
     if not travel > 0:
-        raise ConfigError(f"travel is {travel}: the learning rates of a round's steps sum to more")
+        raise ConfigError(
+            f"travel is {travel}, but the learning rates of a round's steps sum to more than 0"
+        )

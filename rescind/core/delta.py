@@ -1,4 +1,4 @@
-"""Deltas as integers: quantized once, at the node, and summed exactly ever after."""
+"""Deltas as integers: quantized once, at the node, and summed exactly from then on."""
 
 from __future__ import annotations
 
@@ -24,24 +24,39 @@ _INT64_MAX = 2**63 - 1
 
 
 class NotFinite(ArtifactError):
+    """A tensor has NaN or infinite values."""
+
     code = "artifact-not-finite"
 
 
 class WrongShape(ArtifactError):
+    """A tensor is missing, unexpected, or has the wrong shape or dtype."""
+
     code = "artifact-wrong-shape"
 
 
 class OutOfBounds(ArtifactError):
+    """A tensor is larger than its bound."""
+
     code = "artifact-out-of-bounds"
 
 
 class SumOverflow(ArtifactError):
+    """A sum may not fit 64 bits."""
+
     code = "artifact-sum-overflow"
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """`norm`: L2 before clipping, in parameter units; `residual`: what rounding lost."""
+    """A quantized update.
+
+    Attributes:
+        delta: The integers.
+        residual: What rounding lost, in parameter units.
+        norm: The L2 norm before clipping, in parameter units.
+        clipped: Whether the norm was over the bound.
+    """
 
     delta: dict[str, NDArray[np.int32]]
     residual: dict[str, NDArray[np.float64]]
@@ -50,7 +65,7 @@ class Quantized:
 
 
 def l2_norm(tensors: Mapping[str, NDArray[Any]]) -> float:
-    """L2 norm over all tensors together, in float64 and in the order of the names."""
+    """Return the L2 norm over all tensors together, in float64 and in the order of the names."""
     total = sum(
         float(np.sum(np.square(tensors[name], dtype=np.float64))) for name in sorted(tensors)
     )
@@ -64,17 +79,27 @@ def quantize(
     fraction_bits: int,
     clip_norm: float,
 ) -> Quantized:
-    """Clip `update` to `clip_norm`, add the carried `residual`, round to 2^-fraction_bits.
+    """Clip an update, add the carried residual and round it to 2^-fraction_bits.
 
     The integers themselves stay within the bound: values are truncated towards zero wherever
-    rounding would carry the norm over it. Raises NotFinite for NaN or infinity.
+    rounding would carry the norm over it.
+
+    Args:
+        update: The change of the parameters, by tensor name.
+        residual: What earlier roundings lost, by tensor name.
+        fraction_bits: The fixed-point resolution.
+        clip_norm: The bound of the L2 norm, in parameter units.
+
+    Raises:
+        NotFinite: The update has NaN or infinite values.
+        OutOfBounds: A value does not fit 32 bits.
     """
     exact = {}
     for name in sorted(update):
         value = np.asarray(update[name], dtype=np.float64)
         if not np.all(np.isfinite(value)):
             raise NotFinite(
-                f"update of {name!r} has NaN or infinite values: training diverged; "
+                f"the update of {name!r} has NaN or infinite values: training diverged; "
                 "lower the learning rate"
             )
         exact[name] = value + residual[name] if residual and name in residual else value
@@ -89,7 +114,7 @@ def quantize(
     for name, value in integers.items():
         if value.size and np.max(np.abs(value)) > _INT32_MAX:
             raise OutOfBounds(
-                f"update of {name!r} does not fit 32 bits at {fraction_bits} fraction bits; "
+                f"the update of {name!r} does not fit 32 bits at {fraction_bits} fraction bits; "
                 "lower fraction_bits or clip_norm"
             )
     return Quantized(
@@ -101,7 +126,12 @@ def quantize(
 
 
 def weighted_sum(terms: Iterable[tuple[IntTensors, int]]) -> dict[str, NDArray[np.int64]]:
-    """Sum of weight x delta per tensor name, exact in int64. Raises SumOverflow, WrongShape."""
+    """Return the sum of weight x delta by tensor name, exact in int64.
+
+    Raises:
+        SumOverflow: The sum may not fit 64 bits.
+        WrongShape: A tensor has different shapes in two terms.
+    """
     totals: dict[str, NDArray[np.int64]] = {}
     bounds: dict[str, int] = {}
     for delta, weight in terms:
@@ -111,7 +141,12 @@ def weighted_sum(terms: Iterable[tuple[IntTensors, int]]) -> dict[str, NDArray[n
 
 
 def add_totals(parts: Iterable[Totals]) -> dict[str, NDArray[np.int64]]:
-    """Elementwise sum, exact in int64. Raises SumOverflow, WrongShape."""
+    """Return the elementwise sum by tensor name, exact in int64.
+
+    Raises:
+        SumOverflow: The sum may not fit 64 bits.
+        WrongShape: A tensor has different shapes in two parts.
+    """
     totals: dict[str, NDArray[np.int64]] = {}
     bounds: dict[str, int] = {}
     for part in parts:
@@ -127,10 +162,13 @@ def _accumulate(
     value: NDArray[np.int64],
     weight: int,
 ) -> None:
+    # A bound over all terms so far: a sum within it cannot wrap, in whatever order it is taken.
     largest = max(int(value.max()), -int(value.min())) if value.size else 0
     bounds[name] = bounds.get(name, 0) + largest * abs(weight)
     if bounds[name] > _INT64_MAX:
-        raise SumOverflow(f"sum of {name!r} may exceed 64 bits; sum fewer rounds or lower weights")
+        raise SumOverflow(
+            f"the sum of {name!r} may exceed 64 bits: sum fewer rounds or lower the weights"
+        )
     if name not in totals:
         totals[name] = value * np.int64(weight)
         return
@@ -143,7 +181,7 @@ def _accumulate(
 
 
 def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.float32]]:
-    """Parameter units of a weighted total: total / (2^fraction_bits * 10,000)."""
+    """Return a weighted total in parameter units: total / (2^fraction_bits * 10,000)."""
     unit = float(2**fraction_bits) * WEIGHT_ONE
     return {name: (value / unit).astype(np.float32) for name, value in total.items()}
 
@@ -155,23 +193,29 @@ def check_delta(
     fraction_bits: int,
     clip_norm: float,
 ) -> None:
-    """Raise unless `delta` has exactly the named shapes, is int32 and within the L2 bound.
+    """Check that a delta has exactly the agreed tensors, is int32 and within the L2 bound.
 
-    A hiding tensor has a bound of its own, HIDING_BOUND.
+    A hiding tensor has a bound of its own, HIDING_BOUND, and does not count towards `clip_norm`.
+
+    Args:
+        delta: The delta.
+        shapes: The agreed shapes, by tensor name.
+        fraction_bits: The fixed-point resolution.
+        clip_norm: The bound of the L2 norm, in parameter units.
+
+    Raises:
+        WrongShape: A tensor is missing, unexpected, or has the wrong shape or dtype.
+        OutOfBounds: The norm is over the bound.
     """
     missing, extra = sorted(set(shapes) - set(delta)), sorted(set(delta) - set(shapes))
     if missing or extra:
-        raise WrongShape(
-            f"delta lacks {missing[:3]} and has unexpected {extra[:3]}"
-            if missing and extra
-            else f"delta lacks tensors {missing[:3]}"
-            if missing
-            else f"delta has unexpected tensors {extra[:3]}"
-        )
+        missed = f"is missing tensors {missing[:3]}" if missing else ""
+        unexpected = f"has unexpected tensors {extra[:3]}" if extra else ""
+        raise WrongShape(f"the delta {' and '.join(filter(None, (missed, unexpected)))}")
     for name in sorted(shapes):
         value = delta[name]
         if value.dtype != np.int32:
-            raise WrongShape(f"tensor {name!r} has dtype {value.dtype}, a delta is int32")
+            raise WrongShape(f"tensor {name!r} has dtype {value.dtype}; a delta must be int32")
         if tuple(value.shape) != tuple(shapes[name]):
             raise WrongShape(
                 f"tensor {name!r} has shape {tuple(value.shape)}, expected {tuple(shapes[name])}"
@@ -179,13 +223,13 @@ def check_delta(
     noise = {name: value for name, value in delta.items() if is_hiding(name)}
     if l2_norm(noise) > HIDING_BOUND:
         raise OutOfBounds(
-            f"hiding tensor has L2 norm {l2_norm(noise):.6g}, its bound is {HIDING_BOUND:.6g}; "
+            f"the hiding tensor has L2 norm {l2_norm(noise):.6g}, its bound is {HIDING_BOUND:.6g}; "
             "make it with rescind.core.hiding_block"
         )
     norm = l2_norm({name: value for name, value in delta.items() if name not in noise})
     bound = clip_norm * float(2**fraction_bits)
     if norm > bound:
         raise OutOfBounds(
-            f"delta has L2 norm {norm / 2**fraction_bits:.6g}, "
+            f"the delta has L2 norm {norm / 2**fraction_bits:.6g}, "
             f"the consortium's bound is {clip_norm:.6g}"
         )

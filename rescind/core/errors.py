@@ -1,4 +1,4 @@
-"""The one tree of errors.
+"""The tree of errors.
 
 RescindError
 ├── ConfigError          a configuration file or command-line value
@@ -12,7 +12,7 @@ RescindError
 ├── AgentError           participation agents and their tables
 └── VerificationError    a certificate or proof that does not hold
 
-Rooms add leaves below these. Every message says what was wrong, where, and what to do.
+Subpackages add leaves below these. Every message says what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -21,46 +21,70 @@ from typing import ClassVar
 
 
 class RescindError(Exception):
-    """An expected failure. `code` is stable and kebab-case; it travels on the wire and in JSON."""
+    """An expected failure.
+
+    Attributes:
+        code: A stable name in kebab-case, which travels on the wire and in JSON.
+    """
 
     code: ClassVar[str] = "error"
 
 
 class ConfigError(RescindError):
+    """A configuration file or command-line value is not valid."""
+
     code = "config"
 
 
 class DataError(RescindError):
+    """A training or evaluation data file is not valid."""
+
     code = "data"
 
 
 class ArtifactError(RescindError):
+    """The bytes of a delta or an adapter are not valid."""
+
     code = "artifact"
 
 
 class StoreError(RescindError):
+    """The artifact store cannot read or write."""
+
     code = "store"
 
 
 class WireError(RescindError):
+    """A call, a certificate or a signature on the wire failed."""
+
     code = "wire"
 
 
 class ChainError(RescindError):
+    """The public chain or a contract refused."""
+
     code = "chain"
 
 
 class LedgerError(RescindError):
+    """A private ledger refused or is damaged."""
+
     code = "ledger"
 
 
 class TrainingError(RescindError):
+    """Loading, training or evaluating a model failed."""
+
     code = "training"
 
 
 class AgentError(RescindError):
+    """A participation agent or its table is not valid."""
+
     code = "agent"
 
 
 class VerificationError(RescindError):
+    """A certificate or proof does not hold."""
+
     code = "verification"

@@ -1,4 +1,4 @@
-"""The block of noise that makes the digest of a delta say nothing about the delta.
+"""The block of noise that makes the digest of a delta reveal nothing about the delta.
 
 It is one more tensor, so it is digested and summed like any other. The regularity lemma
 (Lyubashevsky, Peikert and Regev, "A Toolkit for Ring-LWE Cryptography", Eurocrypt 2013,
@@ -19,20 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 HIDING = "digest.hiding"
+"""The bare name of the hiding tensor."""
 HIDING_SHAPE = (8, 2048)
 HIDING_DEVIATION = 2.0**20
-"""Standard deviation of an entry."""
+"""The standard deviation of an entry."""
 HIDING_BOUND = 1.125 * HIDING_DEVIATION * (8 * 2048) ** 0.5
-"""L2 norm an honest block stays under: over 20 standard deviations above the mean norm."""
+"""The L2 norm that an honest block stays under: over 20 standard deviations above the mean norm."""
 
 
 def is_hiding(name: str) -> bool:
-    """Of a bare name or OWNER/NAME."""
+    """Return whether a bare name or OWNER/NAME is that of the hiding tensor."""
     return name.rpartition("/")[2] == HIDING
 
 
 def hiding_block() -> NDArray[np.int32]:
-    """Fresh noise of shape (8, 2048) from the operating system's generator; never use it twice.
+    """Return fresh noise of shape (8, 2048) from the operating system's generator; never use it
+    twice.
 
     Box-Muller over 53-bit uniforms: no entry is beyond 9 standard deviations.
     """

@@ -1,4 +1,4 @@
-"""Files with one JSON object a line."""
+"""Files with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from rescind.core.errors import DataError
 def json_lines(
     path: Path, error: type[DataError] = DataError
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object with "file:line", blank lines left out. Raises `error` with file and line."""
+    """Yield each object with its position "FILE:LINE"; blank lines are skipped.
+
+    Args:
+        path: The file, in UTF-8.
+        error: The error to raise.
+
+    Raises:
+        DataError: `error`, when the file cannot be read or a line is not a JSON object.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+        raise error(f"{path} cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise error(f"{path}: not UTF-8 text at byte {problem.start}") from problem
+        raise error(f"{path} is not UTF-8 text: see byte {problem.start}") from problem
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -27,14 +35,14 @@ def json_lines(
         try:
             row = json.loads(line)
         except json.JSONDecodeError as problem:
-            raise error(f"{where}: not a JSON object: {problem.msg}") from problem
+            raise error(f"{where}: the line is not a JSON object: {problem.msg}") from problem
         if not isinstance(row, dict):
-            raise error(f"{where}: expected a JSON object")
+            raise error(f"{where}: the line is JSON, but not an object")
         yield where, row
 
 
 def demand_text(row: dict[str, Any], key: str, where: str, error: type[DataError]) -> str:
-    """The text under `key`. Raises `error` when it is missing, empty or not text."""
+    """Return the text under `key`; raise `error` when it is missing, empty or not text."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise error(f"{where}: {key!r} is missing, empty or not text")

@@ -1,9 +1,9 @@
-"""The linear digest: a ring-SIS hash of integer tensors, so that a sum is checked unseen.
+"""The linear digest: a ring-SIS hash of integer tensors, so that a sum can be checked unseen.
 
-D(x) = sum over tensors and blocks of a_{name,shape,k} x_k in R_q (rescind.core.ring), where x_k is the
-k-th run of 2048 values of a tensor, row-major, zero-padded, as a polynomial. Ajtai 1996;
+D(x) = sum over tensors and blocks of a_{name,shape,k} x_k in R_q (rescind.core.ring), where x_k is
+the k-th run of 2048 values of a tensor, row-major, zero-padded, as a polynomial. Ajtai 1996;
 Lyubashevsky, Micciancio, Peikert, Rosen, "SWIFFT", FSE 2008. It is linear over the integers, and
-binding for vectors as short as rescind.core.security says.
+binding for vectors that are as short as rescind.core.security demands.
 """
 
 from __future__ import annotations
@@ -21,51 +21,66 @@ from rescind.core.errors import ArtifactError
 from rescind.core.ring import DEGREE, PRIMES, WORDS
 
 DIGEST_BYTES = 4 * WORDS
+"""Bytes of a digest: 4096 residues of 4 bytes."""
 DEPTH = 9
-"""Height of the Merkle tree over the 512 words of 32 bytes."""
+"""The height of the Merkle tree over the 512 words of 32 bytes."""
 _LEAVES = 1 << DEPTH
 _MODULI = np.array(PRIMES, dtype=np.uint64)[:, None]
 
 
 class DigestMalformed(ArtifactError):
+    """Bytes are not a digest, or tensors cannot be digested."""
+
     code = "artifact-digest-malformed"
 
 
 @dataclass(frozen=True)
 class Digest:
-    """An element of R_q as its canonical bytes: 4096 big-endian uint32, 2048 residues below q1 and
-    then 2048 below q2. Equal digests have equal bytes. Raises DigestMalformed."""
+    """An element of R_q, as its canonical bytes.
+
+    They are 4096 big-endian uint32: 2048 residues below q1 and then 2048 below q2. Equal digests
+    have equal bytes.
+
+    Attributes:
+        data: The bytes.
+
+    Raises:
+        DigestMalformed: There are not DIGEST_BYTES, or a residue is not below its prime.
+    """
 
     data: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if len(self.data) != DIGEST_BYTES:
             raise DigestMalformed(
-                f"a digest has {DIGEST_BYTES} bytes, this has {len(self.data)}; "
+                f"a digest has {DIGEST_BYTES} bytes, but this one has {len(self.data)}; "
                 "take it from Digest.to_bytes()"
             )
         too_large = np.argwhere(self.residues >= _MODULI)
         if len(too_large):
-            row, place = (int(n) for n in too_large[0])
+            row, index = (int(n) for n in too_large[0])
             raise DigestMalformed(
-                f"residue {place} is {self.residues[row, place]}, not below the prime {PRIMES[row]}"
+                f"residue {index} is {self.residues[row, index]}, which is not below the prime "
+                f"{PRIMES[row]}"
             )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
+        """Return the digest with these bytes; raise DigestMalformed if there is none."""
         return cls(bytes(data))
 
     @classmethod
     def from_residues(cls, residues: NDArray[Any]) -> Self:
-        """From (2, 2048) canonical residues, row i mod prime i."""
+        """Return the digest of (2, 2048) canonical residues, row i modulo prime i."""
         return cls(np.ascontiguousarray(residues, dtype=">u4").tobytes())
 
     def to_bytes(self) -> bytes:
+        """Return the canonical bytes."""
         return self.data
 
     @property
     def residues(self) -> NDArray[np.uint32]:
-        """Shape (2, 2048), row i mod prime i."""
+        """The residues, of shape (2, 2048), row i modulo prime i."""
         return np.frombuffer(self.data, dtype=">u4").astype(np.uint32).reshape(2, DEGREE)
 
     @cached_property
@@ -78,16 +93,22 @@ class Digest:
 
     @property
     def root(self) -> str:
-        """keccak-256 Merkle root over the 512 words of 32 bytes, 64 hexadecimal digits.
+        """The keccak-256 Merkle root over the 512 words of 32 bytes, 64 hexadecimal digits.
 
-        A node is keccak(left + right). The depth is fixed, so that leaves need no prefix.
+        A node is keccak(left + right). The depth is fixed, so leaves need no prefix.
         """
         return self._levels[-1][0].hex()
 
     def prove(self, word_index: int) -> tuple[bytes, ...]:
-        """The 9 siblings of a word, bottom up, for `verify_word`."""
+        """Return the 9 siblings of a word, bottom up, for `verify_word`.
+
+        Raises:
+            DigestMalformed: The index is not below 512.
+        """
         if not 0 <= word_index < _LEAVES:
-            raise DigestMalformed(f"word {word_index} is not one of the {_LEAVES} of a digest")
+            raise DigestMalformed(
+                f"word {word_index} is not in a digest: its words are 0 to {_LEAVES - 1}"
+            )
         return tuple(self._levels[level][(word_index >> level) ^ 1] for level in range(DEPTH))
 
     def __add__(self, other: Digest) -> Digest:
@@ -100,7 +121,7 @@ class Digest:
         return ZERO_DIGEST - self
 
     def __mul__(self, factor: int) -> Digest:
-        """By any integer; D(k x) = k D(x)."""
+        """Multiply by any integer; D(k x) = k D(x)."""
         factors = np.array([factor % prime for prime in PRIMES], dtype=np.uint64)
         return _reduced(self._wide * factors[:, None])
 
@@ -120,7 +141,7 @@ ZERO_DIGEST = Digest(bytes(DIGEST_BYTES))
 
 
 def verify_word(root: str, index: int, word: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether `word` is the 32 bytes at `index` of the digest with this `root`."""
+    """Return whether `word` is the 32 bytes at `index` of the digest with this `root`."""
     if not 0 <= index < _LEAVES or len(proof) != DEPTH or len(word) != 32:
         return False
     node = bytes(word)
@@ -132,16 +153,19 @@ def verify_word(root: str, index: int, word: bytes, proof: Sequence[bytes]) -> b
 
 
 def digest(tensors: Mapping[str, NDArray[Any]]) -> Digest:
-    """D of int32 or int64 tensors; names, shapes and values are bound, dtypes are not.
+    """Return the linear digest of integer tensors.
 
-    Raises DigestMalformed for any other dtype.
+    Names, shapes and values are bound; dtypes and memory layouts are not.
+
+    Raises:
+        DigestMalformed: A tensor is neither int32 nor int64.
     """
-    # numba takes most of a second to import, and most of what imports adapters digests nothing.
+    # numba takes most of a second to import, and most importers of the core digest nothing.
     from rescind.core import _ntt
 
     for name, array in tensors.items():
         if array.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
             raise DigestMalformed(
-                f"tensor {name!r} has dtype {array.dtype}; digests are of int32 or int64"
+                f"tensor {name!r} has dtype {array.dtype}; only int32 or int64 can be digested"
             )
     return Digest.from_residues(_ntt.residues(tensors))

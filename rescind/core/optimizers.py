@@ -11,12 +11,13 @@ x_(t+1) = x_t + step_t, where delta_t is the round's aggregate in parameter unit
 and in the last three m = beta1 m + (1 - beta1) delta, step = lr m / (sqrt(v) + tau), with m = 0 and
 v = tau^2 before the first round and no bias correction.
 
-Everything is elementwise float64 with +, -, *, / and sqrt only, which IEEE 754 rounds in one way, so
-that whoever holds the aggregates computes the same served adapter. A step is rounded to the grid of
-aggregates, 2^-fraction_bits / 10,000, so the served adapter is integers like any other.
+Everything is elementwise float64 with +, -, *, / and sqrt only, which IEEE 754 rounds in one way,
+so that every holder of the aggregates computes the same served adapter. A step is rounded to the
+grid of aggregates, 2^-fraction_bits / 10,000, so the served adapter is integers like any other.
 
-A tensor that a round's aggregate lacks (the block of an organization that sat out, a frozen factor)
-stays as it is in that round, its moments included. Noise that hides a digest is summed as it is.
+A tensor that a round's aggregate does not have (the block of an organization that sat out, a frozen
+factor) stays as it is in that round, its moments included. Noise that hides a digest is summed as
+it is.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Tau = Annotated[float, Field(gt=0, le=1)]
 
 _LARGEST_STEP = 2.0**62
+"""A float64 below this fits int64 with room for one sum."""
 
 
 class _Optimizer(BaseModel):
@@ -51,15 +53,16 @@ class _Optimizer(BaseModel):
 
     @property
     def initial_second(self) -> float:
+        """The second moment before the first round."""
         return 0.0
 
     @abstractmethod
     def step(self, delta: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats, Floats]:
-        """The step and both moments after it; all in parameter units, of one shape."""
+        """Return the step and both moments after it; all in parameter units, of one shape."""
 
 
 class FedAvg(_Optimizer):
-    """The weighted mean of the deltas, `learning_rate` times; with 1.0 exactly the integer sum."""
+    """The weighted mean of the deltas, times `learning_rate`; with 1.0 exactly the integer sum."""
 
     name: Literal["fedavg"] = "fedavg"
     learning_rate: LearningRate = 1.0
@@ -69,8 +72,11 @@ class FedAvg(_Optimizer):
 
 
 class FedAvgM(_Optimizer):
-    """Momentum without dampening: a delta that repeats counts 1 / (1 - momentum) times in the end, so
-    the default learning rate makes it one."""
+    """Momentum without dampening.
+
+    A delta that repeats counts 1 / (1 - momentum) times in the end, so the default learning rate
+    makes it count once.
+    """
 
     name: Literal["fedavgm"] = "fedavgm"
     learning_rate: LearningRate = 0.1
@@ -82,7 +88,7 @@ class FedAvgM(_Optimizer):
 
 
 class _Adaptive(_Optimizer):
-    """`learning_rate` is about the largest change of one parameter in one round."""
+    """Adaptive steps. `learning_rate` is about the largest change of one parameter in one round."""
 
     learning_rate: LearningRate = 0.01
     beta1: Decay = 0.9
@@ -93,7 +99,8 @@ class _Adaptive(_Optimizer):
         return self.tau * self.tau
 
     @abstractmethod
-    def accumulate(self, second: Floats, square: Floats) -> Floats: ...
+    def accumulate(self, second: Floats, square: Floats) -> Floats:
+        """Return the second moment after a round with this squared delta."""
 
     def step(self, delta: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats, Floats]:
         first = self.beta1 * first + (1.0 - self.beta1) * delta
@@ -112,6 +119,8 @@ class FedAdagrad(_Adaptive):
 
 
 class FedAdam(_Adaptive):
+    """The second moment is a moving average."""
+
     name: Literal["fedadam"] = "fedadam"
     beta2: Decay = 0.99
 
@@ -136,8 +145,13 @@ ServerOptimizer = Annotated[
 
 @dataclass(frozen=True)
 class ServerState:
-    """After some rounds. `adapter`: the served one, on the grid of aggregates; `first`, `second`: the
-    moments, float64, parameter units and their squares. All by tensor name."""
+    """The state after some rounds; everything by tensor name.
+
+    Attributes:
+        adapter: The served adapter, on the grid of aggregates.
+        first: The first moments, float64, in parameter units.
+        second: The second moments, float64, in parameter units squared.
+    """
 
     adapter: Totals = field(default_factory=dict)
     first: Mapping[str, Floats] = field(default_factory=dict)
@@ -147,10 +161,17 @@ class ServerState:
 def advance(
     server: ServerOptimizer, state: ServerState, aggregate: Totals, *, fraction_bits: int
 ) -> ServerState:
-    """The state after one more round, whose weighted sum is `aggregate`.
+    """Return the state after one more round.
 
-    Raises SumOverflow when the served adapter may not fit 64 bits, WrongShape when a tensor changes
-    its shape.
+    Args:
+        server: The optimizer.
+        state: The state before.
+        aggregate: The round's weighted sum.
+        fraction_bits: The fixed-point resolution.
+
+    Raises:
+        SumOverflow: The served adapter may not fit 64 bits.
+        WrongShape: A tensor changes its shape.
     """
     unit = float(2**fraction_bits) * WEIGHT_ONE
     plain = server == FedAvg()
@@ -174,7 +195,7 @@ def advance(
 def server_state(
     server: ServerOptimizer, aggregates: Iterable[Totals], *, fraction_bits: int
 ) -> ServerState:
-    """The state after all of `aggregates`, in the order of their rounds."""
+    """Return the state after all of `aggregates`, in the order of their rounds."""
     state = ServerState()
     for aggregate in aggregates:
         state = advance(server, state, aggregate, fraction_bits=fraction_bits)
@@ -184,10 +205,10 @@ def server_state(
 def serve(
     server: ServerOptimizer, aggregates: Iterable[Totals], *, fraction_bits: int
 ) -> dict[str, NDArray[np.int64]]:
-    """The adapter that is served after the rounds with these aggregates, in their order.
+    """Return the adapter that is served after rounds with these aggregates, in their order.
 
-    int64 in units of 2^-fraction_bits / 10,000: what `dequantize`, `materialize` and `encode` take.
-    Removal of an organization is this function of the aggregates without it.
+    It is int64 in units of 2^-fraction_bits / 10,000: what `dequantize`, `materialize` and `encode`
+    take. Removal of an organization is this function of the aggregates without it.
     """
     return dict(server_state(server, aggregates, fraction_bits=fraction_bits).adapter)
 

@@ -1,4 +1,4 @@
-"""What the members of a consortium agreed on before the first round."""
+"""The parameters that the members of a consortium agree on before the first round."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ class _Agreed(BaseModel):
 class LoraParameters(_Agreed):
     """Shape of the low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
 
-    `train_a` False freezes A at its shared random start (FFA-LoRA, Sun et al. 2024, arXiv
-    2403.12313), so that averages of B are averages of the products. In a shared layout with `train_a`
-    both factors are averaged, each by itself (FedIT, Zhang et al. 2023, arXiv 2305.05644); with
-    `alternate` odd rounds train B and even rounds A, so that averages are exact again (RoLoRA, Chen et
-    al. 2025, arXiv 2502.01755). The document does not name `alternate` when it is false.
+    Attributes:
+        rank: The rank of the factors. alpha: The scale of their product is alpha / rank.
+        target_modules: The modules that get factors. train_a: Whether A is trained. False freezes
+        it at its shared random start (FFA-LoRA, Sun et al.
+            2024, arXiv 2403.12313), so that averages of B are averages of the products. True in a
+            shared layout averages both factors, each by itself (FedIT, Zhang et al. 2023, arXiv
+            2305.05644).
+        alternate: Whether odd rounds train B and even rounds A, so that averages are exact again
+            (RoLoRA, Chen et al. 2025, arXiv 2502.01755). The document omits it when it is false.
     """
 
     rank: Annotated[int, Field(ge=1, le=1024)]
@@ -50,11 +54,11 @@ class LoraParameters(_Agreed):
     @model_validator(mode="after")
     def _alternates_both(self) -> Self:
         if self.alternate and not self.train_a:
-            raise ValueError("lora.alternate trains A in even rounds: set lora.train_a true")
+            raise ValueError("lora.alternate trains A in even rounds: set lora.train_a to true")
         return self
 
     @model_serializer(mode="wrap")
-    def _no_alternation_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_alternate(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
         if not self.alternate:
             document.pop("alternate", None)
@@ -64,12 +68,17 @@ class LoraParameters(_Agreed):
 class PrivacyParameters(_Agreed):
     """Differentially private training of a round (DP-SGD, Abadi et al. 2016, arXiv 1607.00133).
 
-    The gradient of each question-answer pair is clipped to the L2 norm `max_grad_norm`; Gaussian noise
-    of standard deviation `noise_multiplier` x `max_grad_norm` is added to their sum. In place of a
-    noise multiplier, `target_epsilon` with the number of `rounds` that it must last for at full
-    effort: each organization then finds its own multiplier and refuses a round that would exceed the
-    target. `delta` is the probability that the guarantee fails; it belongs below one over the number
-    of pairs. `on_chain`: whether an organization publishes its epsilon and delta.
+    Attributes:
+        max_grad_norm: The L2 norm to which the gradient of each question-answer pair is clipped.
+        noise_multiplier: Gaussian noise of standard deviation noise_multiplier x max_grad_norm is
+        added
+            to the sum of the gradients.
+        target_epsilon: In place of a noise multiplier: the epsilon to stay below. Each organization
+            finds its own multiplier and refuses a round that would exceed the target.
+        rounds: The number of rounds that `target_epsilon` must last for at full effort. delta: The
+        probability that the guarantee fails; it should be below one over the number of pairs.
+        accountant: How epsilon is computed. on_chain: Whether an organization publishes its epsilon
+        and delta.
     """
 
     max_grad_norm: Annotated[float, Field(gt=0, le=2**20)]
@@ -81,21 +90,31 @@ class PrivacyParameters(_Agreed):
     on_chain: bool = False
 
     @model_validator(mode="after")
-    def _one_way_to_say_how_much(self) -> Self:
+    def _noise_or_target(self) -> Self:
         if (self.noise_multiplier is None) == (self.target_epsilon is None):
-            raise ValueError("privacy needs noise_multiplier or target_epsilon, and not both")
+            raise ValueError(
+                "privacy needs either noise_multiplier or target_epsilon: set exactly one"
+            )
         if (self.target_epsilon is None) != (self.rounds is None):
             raise ValueError(
-                "privacy.rounds says how many rounds target_epsilon is for: set both or neither"
+                "privacy.rounds is the number of rounds that target_epsilon must last for: "
+                "set both or neither"
             )
         return self
 
 
 class TrainingParameters(_Agreed):
-    """Local training of one round at full effort. `max_length` is in tokens.
+    """Local training of one round at full effort.
 
-    `rule`: what a node adds to its steps (rescind.core.agreed_rules). The document names neither `privacy` nor
-    `rule` when there is none.
+    The document omits `privacy` and `rule` when there is none.
+
+    Attributes:
+        steps_per_round: The number of optimizer steps.
+        batch_size: Question-answer pairs in one step.
+        learning_rate: The peak learning rate.
+        max_length: The longest example, in tokens.
+        privacy: Differential privacy, if any.
+        rule: What a node adds to its steps, if anything (rescind.core.agreed_rules).
     """
 
     steps_per_round: Annotated[int, Field(ge=1)]
@@ -106,7 +125,7 @@ class TrainingParameters(_Agreed):
     rule: ClientRule | None = None
 
     @model_serializer(mode="wrap")
-    def _nothing_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
         for name in ("privacy", "rule"):
             if getattr(self, name) is None:
@@ -117,15 +136,31 @@ class TrainingParameters(_Agreed):
 class ConsortiumParameters(_Agreed):
     """The document whose SHA-256 the contract holds.
 
-    `clip_norm` bounds the L2 norm of one delta, in parameter units; `fraction_bits` is the
-    fixed-point resolution of a delta, 2^-fraction_bits. `shapes` names every LoRA tensor of the base
-    model, so that a delta can be checked without it. `max_rounds` and `max_members` bound what an
-    adapter may sum, and so what its digest binds (rescind.core.security); `hiding` adds noise to every
-    delta so that its digest tells nothing (rescind.core.hiding). `server` makes the served adapter of the
-    round aggregates (rescind.core.optimizers); the document does not name it when it is plain FedAvg.
-    `selection`: which of a round's updates the aggregator sums (rescind.core.agreed_rules); all that are right
-    when the document does not name it. `post_fisher`: whether each organization posts the diagonal
-    Fisher of its data with its update, in a shared layout; not named when it is false.
+    Attributes:
+        name: The name of the consortium.
+        base_model_id: The SHA-256 of the base model's files.
+        coupling: What organizations register.
+        layout: How deltas add up: in one block for each organization, or in one shared block.
+        seed: Determines the initial values.
+        lora: The shape of the adapters.
+        training: Local training.
+        fraction_bits: The fixed-point resolution of a delta, 2^-fraction_bits.
+        clip_norm: The bound of the L2 norm of one delta, in parameter units.
+        max_artifact_bytes: The largest artifact.
+        max_rounds: The most rounds that an adapter may sum; bounds what its digest binds
+            (rescind.core.security).
+        max_members: The most members; bounds the same.
+        hiding: Whether noise is added to every delta so that its digest reveals nothing
+            (rescind.core.hiding).
+        server: What makes the served adapter of the round aggregates (rescind.core.optimizers). The
+            document omits plain FedAvg.
+        selection: Which of a round's valid updates the aggregator sums (rescind.core.agreed_rules);
+            all
+            of them by default, and then the document omits it.
+        post_fisher: Whether each organization posts the diagonal Fisher of its data with its
+            update, in
+            a shared layout. The document omits it when it is false.
+        shapes: Every LoRA tensor of the base model, so that a delta can be checked without it.
     """
 
     format: Literal["rescind.parameters/1"] = "rescind.parameters/1"
@@ -156,17 +191,20 @@ class ConsortiumParameters(_Agreed):
             raise ValueError("lora.alternate is for layout 'shared': in blocks nothing is averaged")
         if isinstance(self.training.rule, ScaffoldRule) and self.layout != "shared":
             raise ValueError(
-                "training.rule scaffold is for layout 'shared': in blocks nobody drifts from anybody"
+                "training.rule scaffold is for layout 'shared': in blocks there is no client drift "
+                "to correct"
             )
         if self.selection is not None and self.layout != "shared":
             raise ValueError("selection is for layout 'shared': in blocks updates are not compared")
         if self.post_fisher and self.layout != "shared":
             raise ValueError(
-                "post_fisher is for layout 'shared': a block is trained on one's own data"
+                "post_fisher is for layout 'shared': in blocks each organization trains on its own "
+                "data only"
             )
         if self.post_fisher and self.training.privacy is not None:
             raise ValueError(
-                "post_fisher with training.privacy: a Fisher is not differentially private"
+                "post_fisher cannot be combined with training.privacy: a Fisher is not "
+                "differentially private"
             )
         return self
 
@@ -179,7 +217,7 @@ class ConsortiumParameters(_Agreed):
         return self
 
     @model_serializer(mode="wrap")
-    def _plain_choices_unnamed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
         if self.server == FedAvg():
             document.pop("server", None)
@@ -190,18 +228,19 @@ class ConsortiumParameters(_Agreed):
         return document
 
     def canonical_bytes(self) -> bytes:
-        """The one encoding that is hashed: JSON, keys sorted, no spaces, ASCII."""
+        """Return the encoding that is hashed: canonical JSON."""
         return canonical_json(self.model_dump(mode="json"))
 
     @property
     def id(self) -> str:
+        """The SHA-256 of the canonical bytes, in hexadecimal."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
 
     @property
     def adapter_norm_bound(self) -> float:
-        """What `l2_norm` of an adapter's integers, noise included, may be for its digest to bind.
+        """The L2 norm up to which the digest binds an adapter's integers, noise included.
 
-        Whoever takes an adapter for the one with a digest checks this first.
+        Check it before you accept an adapter as the one with a digest.
         """
         return adapter_norm_bound(
             clip_norm=self.clip_norm,
@@ -213,7 +252,10 @@ class ConsortiumParameters(_Agreed):
         )
 
     def delta_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The tensors of a delta, by bare name: B always, A unless it is frozen, noise if hiding."""
+        """Return the shapes of a delta's tensors, by bare name.
+
+        B is always among them, A unless it is frozen, and noise if digests are hiding.
+        """
         shapes = {
             name: shape
             for name, shape in self.shapes.items()
@@ -224,15 +266,19 @@ class ConsortiumParameters(_Agreed):
         return dict(sorted(shapes.items()))
 
     def frozen_in(self, round_id: int) -> frozenset[str]:
-        """Bare names of the tensors of a delta that must be zero in a round."""
+        """Return the bare names of a delta's tensors that must be zero in a round."""
         if not self.lora.alternate:
             return frozenset()
-        still = ".lora_A" if round_id % 2 else ".lora_B"
-        return frozenset(name for name in self.shapes if name.endswith(still))
+        frozen = ".lora_A" if round_id % 2 else ".lora_B"
+        return frozenset(name for name in self.shapes if name.endswith(frozen))
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Raises ConfigError when the document is not valid or not in its canonical encoding."""
+        """Read the document.
+
+        Raises:
+            ConfigError: It is not valid, or not in its canonical encoding.
+        """
         try:
             parameters = cls.model_validate_json(data)
         except ValidationError as error:

@@ -1,7 +1,8 @@
-"""A model seen by rounds: what the server optimizer makes of their sums, and the control variates.
+"""A model as sums of rounds: what the server optimizer makes of them, and the control variates.
 
-The chain's adapter is the plain sum over all rounds, whatever the server optimizer: the contract checks
-that. What is served, and what a round starts from, is a function of the same rounds in their order.
+The chain's adapter is the plain sum over all rounds, whatever the server optimizer: the contract
+checks that. What is served, and what a round starts from, is a function of the same rounds in their
+order.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from rescind.core.sums import Load, Term, adapter_totals
 
 @dataclass(frozen=True)
 class RoundSum:
-    """`aggregate`: the weighted sum of a round's deltas, of `organizations`."""
+    """The sum of one round.
+
+    Attributes:
+        round_id: The round; 0 for counter-deltas.
+        organizations: The addresses of the organizations in it.
+        aggregate: The weighted sum of their deltas.
+    """
 
     round_id: int
     organizations: tuple[str, ...]
@@ -40,55 +47,73 @@ class RoundSum:
 
 @dataclass(frozen=True)
 class Past:
-    """What a round comes after: the sums of the rounds before, in their order, and the deltas of one
-    organization in them, by round."""
+    """What a round comes after.
+
+    Attributes:
+        rounds: The sums of the rounds before, in their order.
+        own: One organization's deltas in them, by round.
+    """
 
     rounds: tuple[RoundSum, ...] = ()
     own: Mapping[int, IntTensors] = field(default_factory=dict)
 
 
 def by_round(terms: Iterable[Term]) -> dict[int, tuple[Term, ...]]:
-    """Ascending; 0: counter-deltas."""
-    ordered = sorted(terms, key=lambda it: (it.round_id, it.organization.lower(), it.artifact_id))
+    """Return the terms of each round, ascending; round 0 holds the counter-deltas."""
+    ordered = sorted(
+        terms, key=lambda term: (term.round_id, term.organization.lower(), term.artifact_id)
+    )
     return {
-        round_id: tuple(group) for round_id, group in groupby(ordered, key=lambda it: it.round_id)
+        round_id: tuple(group)
+        for round_id, group in groupby(ordered, key=lambda term: term.round_id)
     }
 
 
 def sum_key(terms: Sequence[Term]) -> str:
-    """One name for the sum of one round: SHA-256 of what is summed with which weight."""
-    text = "\n".join(sorted(f"{it.artifact_id} {it.weight}" for it in terms))
+    """Return a name for the sum of one round: the SHA-256 of its artifacts and weights."""
+    text = "\n".join(sorted(f"{term.artifact_id} {term.weight}" for term in terms))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def round_sum(round_id: int, terms: Sequence[Term], load: Load) -> RoundSum:
-    return RoundSum(round_id, tuple(it.organization for it in terms), adapter_totals(terms, load))
+    """Return the sum of one round's terms."""
+    organizations = tuple(term.organization for term in terms)
+    return RoundSum(round_id, organizations, adapter_totals(terms, load))
 
 
 def round_sums(terms: Iterable[Term], load: Load) -> tuple[RoundSum, ...]:
-    """Counter-deltas left out."""
+    """Return the sums of all rounds, ascending, without counter-deltas."""
     groups = by_round(terms).items()
-    return tuple(round_sum(number, its, load) for number, its in groups if number)
+    return tuple(round_sum(number, group, load) for number, group in groups if number)
 
 
 def uses_controls(parameters: ConsortiumParameters) -> bool:
+    """Return whether the agreed training rule needs control variates."""
     return isinstance(parameters.training.rule, ScaffoldRule)
 
 
 def needs_rounds(parameters: ConsortiumParameters) -> bool:
-    """Whether the sum of all rounds is not enough to train or to serve."""
+    """Return whether the sum over all rounds is not enough to train or to serve."""
     return parameters.server != FedAvg() or uses_controls(parameters)
 
 
 def served(
     parameters: ConsortiumParameters, rounds: Iterable[RoundSum], counters: Totals | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """The adapter that is served after these rounds: `rescind.core.optimizers.serve` of their sums, and
-    then `counters`, the sum of the counter-deltas, which no optimizer touches.
+    """Return the adapter that is served after rounds.
 
-    A tensor that was frozen in a round stays as it is, its moments included. Raises SumOverflow.
+    It is `rescind.core.optimizers.serve` of their sums, and then `counters`. A tensor that was
+    frozen in a round stays as it is, its moments included.
+
+    Args:
+        parameters: The consortium's parameters.
+        rounds: The sums of the rounds, in their order.
+        counters: The sum of the counter-deltas, which no optimizer touches.
+
+    Raises:
+        SumOverflow: The adapter may not fit 64 bits.
     """
-    aggregates = [_moved(parameters, it) for it in rounds]
+    aggregates = [_moved(parameters, round_) for round_ in rounds]
     adapter = serve(parameters.server, aggregates, fraction_bits=parameters.fraction_bits)
     return add_totals([adapter, counters]) if counters else adapter
 
@@ -96,44 +121,52 @@ def served(
 def served_of(
     parameters: ConsortiumParameters, terms: Iterable[Term], load: Load
 ) -> dict[str, NDArray[np.int64]]:
-    """The same from a model's terms and every delta in it."""
+    """Return the adapter that is served, from a model's terms and every delta in it."""
     known = list(terms)
     if parameters.server == FedAvg():
         return adapter_totals(known, load)
-    counters = adapter_totals([it for it in known if not it.round_id], load)
+    counters = adapter_totals([term for term in known if not term.round_id], load)
     return served(parameters, round_sums(known, load), counters)
 
 
 def controls(
     parameters: ConsortiumParameters, past: Past, organization: str, *, travel: float
 ) -> tuple[Control, Control]:
-    """SCAFFOLD's c and c_i before the next round of a shared layout, by bare tensor name.
+    """Return SCAFFOLD's c and c_i before the next round of a shared layout, by bare tensor name.
 
-    N is the number of organizations that are in any of the rounds, so both are functions of what is in
-    the model, and after a removal of what remains. `travel`: sum of the learning rates of one round's
-    steps, the same for all. Raises ConfigError unless it is positive.
+    N is the number of organizations that are in any of the rounds, so both are functions of what is
+    in the model, and after a removal of what remains.
+
+    Args:
+        parameters: The consortium's parameters.
+        past: The rounds before, with the organization's own deltas.
+        organization: The address of the organization.
+        travel: The sum of the learning rates of one round's steps, the same for all.
+
+    Raises:
+        ConfigError: `travel` is not positive.
     """
-    members = len({who.lower() for it in past.rounds for who in it.organizations})
+    members = len({name.lower() for round_ in past.rounds for name in round_.organizations})
     bits = parameters.fraction_bits
     known: list[ControlRound] = []
     own: Control = {}
-    for it in past.rounds:
-        if organization.lower() in {who.lower() for who in it.organizations}:
+    for round_ in past.rounds:
+        if organization.lower() in {name.lower() for name in round_.organizations}:
             before = server_control(known, members=members, fraction_bits=bits)
-            mine = _kept(parameters, it.round_id, past.own[it.round_id])
-            changed = own_control(own, before, mine, travel=travel, fraction_bits=bits)
+            delta = _kept(parameters, round_.round_id, past.own[round_.round_id])
+            changed = own_control(own, before, delta, travel=travel, fraction_bits=bits)
             own = {**own, **changed}
-        aggregate = _moved(parameters, it)
-        known.append(ControlRound(_parameters_of(aggregate), len(it.organizations), travel))
+        aggregate = _moved(parameters, round_)
+        known.append(ControlRound(_parameters_of(aggregate), len(round_.organizations), travel))
     server = server_control(known, members=max(1, members), fraction_bits=bits)
     return _bare(server), _bare(own)
 
 
-def _moved(parameters: ConsortiumParameters, it: RoundSum) -> Totals:
-    frozen = parameters.frozen_in(it.round_id)
+def _moved(parameters: ConsortiumParameters, round_: RoundSum) -> Totals:
+    frozen = parameters.frozen_in(round_.round_id)
     if not frozen:
-        return it.aggregate
-    return {n: value for n, value in it.aggregate.items() if split_owner(n)[1] not in frozen}
+        return round_.aggregate
+    return {n: value for n, value in round_.aggregate.items() if split_owner(n)[1] not in frozen}
 
 
 def _kept(parameters: ConsortiumParameters, round_id: int, delta: IntTensors) -> IntTensors:

@@ -1,9 +1,9 @@
-"""How short an adapter must be for its digest to bind it: the budget of the linear digest.
+"""The budget of the linear digest: how short an adapter must be for its digest to bind it.
 
 1. Two different openings of one digest, each of L2 norm up to B, differ by a ring-SIS solution of
-   norm up to 2B. The digest binds while nobody can find one.
+   norm up to 2B. The digest binds as long as no one can find such a solution.
 2. B is the norm of what is opened: an adapter in integer units. The aggregator bounds every delta
-   (`check_delta`), the contract bounds the weights, and whoever holds an adapter checks its norm
+   (`check_delta`), the contract bounds the weights, and every holder of an adapter checks its norm
    against `adapter_norm_bound`, which follows from the two by the triangle inequality.
 3. Lattice reduction of root Hermite factor d reaches 2^(2 sqrt(n log2 q log2 d)) in these
    lattices, at the subdimension that suits it best (Micciancio and Regev, "Lattice-based
@@ -28,30 +28,36 @@ from rescind.core.ring import DEGREE, MODULUS
 MINIMUM_BITS = 110
 """Core-SVP bits that the parameters of a consortium must leave."""
 BITS_PER_DIMENSION = 0.292
+"""The exponent of classical sieving."""
 _BLOCK_SIZES = (60.0, 2.0**20)
-"""Chen's formula holds above about 50; at 60 reduction reaches only norms far above q."""
+"""The range that is searched.
+
+Chen's formula holds above about 50; at 60 reduction reaches only norms far above q.
+"""
 
 
 class DigestBudgetExceeded(ConfigError):
+    """The agreed parameters allow adapters that are too long for their digest to bind."""
+
     code = "config-digest-budget"
 
 
 def hermite_factor(block_size: float) -> float:
-    """Root Hermite factor that BKZ of this block size reaches (Chen 2013)."""
+    """Return the root Hermite factor that BKZ of this block size reaches (Chen 2013)."""
     b = block_size
     return float(((math.pi * b) ** (1 / b) * b / (2 * math.pi * math.e)) ** (1 / (2 * (b - 1))))
 
 
 def shortest_reached(block_size: float) -> float:
-    """L2 norm of the ring-SIS solutions that BKZ of this block size finds."""
+    """Return the L2 norm of the ring-SIS solutions that BKZ of this block size finds."""
     exponent = DEGREE * math.log2(MODULUS) * math.log2(hermite_factor(block_size))
     return float(2 ** (2 * math.sqrt(exponent)))
 
 
 def core_svp_bits(norm: float) -> float:
-    """log2 of the cost of two openings of L2 norm up to `norm` with one digest.
+    """Return log2 of the cost of finding two openings of one digest, of L2 norm up to `norm`.
 
-    Zero from q/2 on, where a collision is trivial: q times anything digests as zero.
+    It is zero from q/2 on, where a collision is trivial: q times anything digests as zero.
     """
     if norm >= MODULUS / 2:
         return 0.0
@@ -63,7 +69,7 @@ def core_svp_bits(norm: float) -> float:
 
 
 def largest_norm(bits: float) -> float:
-    """The L2 norm that leaves exactly `bits`."""
+    """Return the L2 norm that leaves exactly `bits`."""
     return shortest_reached(bits / BITS_PER_DIMENSION) / 2
 
 
@@ -76,11 +82,19 @@ def adapter_norm_bound(
     max_members: int,
     hiding: bool = False,
 ) -> float:
-    """L2 norm, in integer units, that no sum of weighted deltas exceeds.
+    """Return the L2 norm that no sum of weighted deltas exceeds, in integer units.
 
     A round adds at most 10,000 times a delta's bound: to one block for each member in `blocks`
     (disjoint coordinates, so the members add as squares), to the one block in `shared`, where the
     weights of a round sum to 10,000.
+
+    Args:
+        clip_norm: The bound of a delta's L2 norm, in parameter units.
+        fraction_bits: The fixed-point resolution.
+        layout: How members' deltas add up.
+        max_rounds: The most rounds that an adapter sums.
+        max_members: The most members of a round.
+        hiding: Whether every delta carries a hiding tensor.
     """
     delta = math.hypot(clip_norm * 2.0**fraction_bits, HIDING_BOUND if hiding else 0.0)
     blocks = max_members if layout == "blocks" else 1
@@ -88,14 +102,15 @@ def adapter_norm_bound(
 
 
 def check_budget(norm: float) -> float:
-    """The bits that adapters of L2 norm up to `norm` (`adapter_norm_bound`) leave.
+    """Return the bits that adapters of L2 norm up to `norm` leave.
 
-    Raises DigestBudgetExceeded under MINIMUM_BITS.
+    Raises:
+        DigestBudgetExceeded: They are fewer than MINIMUM_BITS.
     """
     bits = core_svp_bits(norm)
     if bits < MINIMUM_BITS:
         raise DigestBudgetExceeded(
-            f"the linear digest of an adapter would bind with {bits:.1f} bits, the minimum is "
+            f"the linear digest of an adapter would bind with {bits:.1f} bits, but the minimum is "
             f"{MINIMUM_BITS}: its L2 norm may reach 2^{math.log2(norm):.1f}, "
             f"{norm / largest_norm(MINIMUM_BITS):.3g} times too much; lower max_rounds, clip_norm, "
             "fraction_bits or (in blocks) max_members"

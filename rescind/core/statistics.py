@@ -1,8 +1,8 @@
-"""What an organization posts instead of data: statistics of its data under a block, with their bytes.
+"""Statistics that an organization posts instead of data, measured under a block.
 
-A Fisher has the block's trainable tensors' shapes; moments have one (rank, rank) matrix a module. The
-bytes are safetensors in one encoding only: names sorted, one metadata entry whose value is canonical
-JSON; the id is their SHA-256.
+A Fisher has the shapes of the block's trainable tensors; moments have one (rank, rank) matrix for
+each module. The bytes are safetensors in exactly one encoding: names sorted, and one metadata entry
+whose value is canonical JSON. The id is their SHA-256.
 """
 
 from __future__ import annotations
@@ -46,9 +46,14 @@ class PostedMismatch(ArtifactError):
 class Posted:
     """Means over an organization's data, measured under one block.
 
-    `count`: over how many (pairs for a Fisher, tokens for moments). `measure`: what exactly was
-    measured; only equal ones combine. `point`: `point_id` of the tensors it was measured at.
-    `tensors`: float32 by tensor name (fisher), float64 by module name (moments).
+    Attributes:
+        kind: "fisher" or "moments".
+        base_model_id: The base model.
+        owner: The owner of the block.
+        point: `point_id` of the tensors at which it was measured.
+        measure: What exactly was measured; only equal measures combine.
+        count: The size of the data: pairs for a Fisher, tokens for moments.
+        tensors: float32 by tensor name (fisher), float64 by module name (moments).
     """
 
     kind: Kind
@@ -60,7 +65,7 @@ class Posted:
     tensors: Arrays
 
     def encode(self) -> bytes:
-        """Raises as `check_values`."""
+        """Return the canonical bytes; raise as `check_values`."""
         check_values(self)
         header = {name: getattr(self, name) for name in _FIELDS}
         text = canonical_json(header).decode()
@@ -73,15 +78,21 @@ class Posted:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the bytes, lowercase hexadecimal."""
+        """The SHA-256 of the bytes, in lowercase hexadecimal."""
         return hashlib.sha256(self.encode()).hexdigest()
 
 
 def decode(data: bytes, *, max_bytes: int | None = None) -> Posted:
-    """Raises ArtifactTooLarge, ArtifactMalformed (also for another encoding), and as `check_values`."""
+    """Read canonical bytes.
+
+    Raises:
+        ArtifactTooLarge: There are more than `max_bytes`.
+        ArtifactMalformed: They are not the canonical encoding.
+        ArtifactError: As `check_values`.
+    """
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtifactTooLarge(
-            f"posted statistics of {len(data)} bytes are larger than the {max_bytes} allowed"
+            f"the posted statistics have {len(data)} bytes; at most {max_bytes} are allowed"
         )
     try:
         tensors = safetensors.numpy.load(data)
@@ -90,31 +101,45 @@ def decode(data: bytes, *, max_bytes: int | None = None) -> Posted:
         posted = Posted(tensors=tensors, **fields)
         known = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactMalformed(f"not {_FORMAT} in safetensors: {error}") from error
+        raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
     if not known:
-        raise ArtifactMalformed(f"posted statistics have the unknown kind {posted.kind!r}")
+        raise ArtifactMalformed(f"the posted statistics have the unknown kind {posted.kind!r}")
     if posted.encode() != data:
-        raise ArtifactMalformed("posted statistics are not in canonical form: use Posted.encode")
+        raise ArtifactMalformed(
+            "the posted statistics are not in canonical form: write them with Posted.encode"
+        )
     return posted
 
 
 def check_values(posted: Posted) -> None:
-    """Raises NotFinite, OutOfBounds (a negative Fisher, indefinite moments, no data), WrongShape."""
+    """Check the values of statistics.
+
+    Raises:
+        NotFinite: A value is NaN or infinite. OutOfBounds: A Fisher is negative, moments are not
+        positive semidefinite, or there is no data. WrongShape: Moments are not square.
+    """
     if not isinstance(posted.count, int) or posted.count < 1:
-        raise OutOfBounds(f"posted count is {posted.count!r}: statistics are of at least one item")
+        raise OutOfBounds(
+            f"the posted count is {posted.count!r}: it must be a whole number of at least 1"
+        )
     for name, value in posted.tensors.items():
         if not np.isfinite(value).all():
-            raise NotFinite(f"posted {posted.kind} of {name!r} has NaN or infinite values")
+            raise NotFinite(f"the posted {posted.kind} of {name!r} has NaN or infinite values")
         if posted.kind == "fisher":
             if value.size and value.min() < 0:
-                raise OutOfBounds(f"posted fisher of {name!r} is negative: squares cannot be")
+                raise OutOfBounds(
+                    f"the posted fisher of {name!r} is negative, but it is a mean of squares"
+                )
             continue
         if value.ndim != 2 or value.shape[0] != value.shape[1]:
-            raise WrongShape(f"posted moments of {name!r} have shape {value.shape}: not square")
+            raise WrongShape(
+                f"the posted moments of {name!r} have shape {value.shape}: they must be square"
+            )
         if not np.array_equal(value, value.T):
-            raise OutOfBounds(f"posted moments of {name!r} are not symmetric")
+            raise OutOfBounds(f"the posted moments of {name!r} are not symmetric")
+        # Rounding makes eigenvalues of a semidefinite matrix slightly negative.
         if np.linalg.eigvalsh(value)[0] < -1e-9 * max(np.trace(value), 0.0):
-            raise OutOfBounds(f"posted moments of {name!r} have a negative eigenvalue")
+            raise OutOfBounds(f"the posted moments of {name!r} have a negative eigenvalue")
 
 
 def check_posted(
@@ -126,7 +151,21 @@ def check_posted(
     measure: str,
     point: str | None = None,
 ) -> None:
-    """That `posted` is for this block. Raises PostedMismatch, WrongShape, and as `check_values`."""
+    """Check that statistics are those of one block.
+
+    Args:
+        posted: The statistics.
+        kind: The expected kind.
+        parameters: The consortium's parameters.
+        owner: The owner of the block.
+        measure: The expected measure.
+        point: The expected point; any point by default.
+
+    Raises:
+        PostedMismatch: A field differs.
+        WrongShape: A tensor is missing, unexpected or has another shape.
+        ArtifactError: As `check_values`.
+    """
     wanted = {
         "kind": kind,
         "base_model_id": parameters.base_model_id,
@@ -135,27 +174,28 @@ def check_posted(
         **({} if point is None else {"point": point}),
     }
     for field, value in wanted.items():
-        found = getattr(posted, field)
-        if found != value:
+        actual = getattr(posted, field)
+        if actual != value:
             raise PostedMismatch(
-                f"posted {posted.kind} has {field} {found!r}, expected {value!r}: "
+                f"the posted {posted.kind} has {field} {actual!r}, expected {value!r}: "
                 "ask the organization to measure it again"
             )
     shapes = expected_shapes(kind, parameters)
     if {name: value.shape for name, value in posted.tensors.items()} != shapes:
-        odd = next(
-            name
-            for name in sorted({*posted.tensors, *shapes})
-            if name not in posted.tensors or posted.tensors[name].shape != shapes.get(name)
+        name = next(
+            known
+            for known in sorted({*posted.tensors, *shapes})
+            if known not in posted.tensors or posted.tensors[known].shape != shapes.get(known)
         )
-        found_shape = posted.tensors[odd].shape if odd in posted.tensors else None
+        actual_shape = posted.tensors[name].shape if name in posted.tensors else None
         raise WrongShape(
-            f"posted {kind} of {odd!r} has shape {found_shape}, expected {shapes.get(odd)}"
+            f"the posted {kind} of {name!r} has shape {actual_shape}, expected {shapes.get(name)}"
         )
     check_values(posted)
 
 
 def expected_shapes(kind: Kind, parameters: ConsortiumParameters) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a block's statistics, by tensor name or module name."""
     if kind == "fisher":
         return {n: tuple(s) for n, s in parameters.delta_shapes().items() if n != HIDING}
     rank = parameters.lora.rank
@@ -163,18 +203,23 @@ def expected_shapes(kind: Kind, parameters: ConsortiumParameters) -> dict[str, t
 
 
 def modules(names: Mapping[str, object]) -> list[str]:
-    """Modules that LoRA changes, from tensor names."""
+    """Return the modules that LoRA changes, from tensor names, sorted."""
     return sorted({n.removesuffix(".lora_A") for n in names if n.endswith(".lora_A")})
 
 
 def combine(parts: Sequence[Posted]) -> Posted:
-    """The statistics of all the data together: I = sum n_k I_k / n, in float64, in order of ids.
+    """Combine statistics into those of all the data together: I = sum n_k I_k / n.
 
-    The parts must agree in base model, block and measure; the point is "" where theirs differ (then a
-    Fisher is approximate). Raises DataError for no part, PostedMismatch, WrongShape.
+    The sum is taken in float64 and in the order of ids. The point is "" where the parts' points
+    differ; then a Fisher is approximate.
+
+    Raises:
+        DataError: There is no part.
+        PostedMismatch: The parts differ in kind, base model, owner or measure.
+        WrongShape: The parts differ in names or shapes.
     """
     if not parts:
-        raise DataError("no posted statistics to combine: name at least one organization's")
+        raise DataError("there are no posted statistics to combine: name at least one organization")
     first = parts[0]
     for part in parts[1:]:
         for field in ("kind", "base_model_id", "owner", "measure"):
@@ -203,7 +248,12 @@ def combine(parts: Sequence[Posted]) -> Posted:
 
 
 def point_id(tensors: FloatTensors, *, only_a: bool = False) -> str:
-    """SHA-256 of the tensors' canonical safetensors bytes; of the A tensors alone for moments."""
+    """Return the SHA-256 of the tensors' canonical safetensors bytes.
+
+    Args:
+        tensors: The tensors, by name.
+        only_a: Hash the A tensors alone, as moments do.
+    """
     chosen = {
         name: np.array(tensors[name], dtype=np.float32, order="C", copy=True)
         for name in sorted(tensors)

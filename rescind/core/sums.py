@@ -1,4 +1,4 @@
-"""What a model is made of, as a sum over registered deltas."""
+"""Models as sums over registered deltas."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from rescind.core.layout import weights
 from rescind.core.parameters import Layout
 
 Load = Callable[[str], IntTensors]
+"""Returns the tensors of an artifact, by its id."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """One delta in a model: its artifact, its weight in basis points, its digest's root."""
+    """One delta in a model.
+
+    Attributes:
+        round_id: The round in which it was registered; 0 for a counter-delta.
+        organization: The address of its owner.
+        artifact_id: The id of its bytes.
+        weight: Its weight, in basis points.
+        digest_root: The root of its digest; empty where it is not known.
+    """
 
     round_id: int
     organization: str
@@ -28,20 +37,26 @@ class Term:
 
 
 def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.int64]]:
-    """Sum of weight x delta over all terms; the same integers in any order.
+    """Return the sum of weight x delta over all terms; the same integers in any order.
 
-    Deltas are loaded one at a time, so memory stays at two adapters whatever the history.
+    Deltas are loaded one at a time, so that memory stays at two adapters however many terms there
+    are.
     """
     return weighted_sum((load(term.artifact_id), term.weight) for term in terms)
 
 
 def without(terms: Sequence[Term], excluded: Collection[str], layout: Layout) -> list[Term]:
-    """The terms of everybody else, each round re-weighted by the rule for who remains.
+    """Return the terms of the remaining organizations, with each round weighted again for them.
 
     Counter-deltas (round 0) come first, in the order given, and keep their weight.
+
+    Args:
+        terms: The terms of a model.
+        excluded: The addresses to leave out.
+        layout: The layout, which decides the weights.
     """
-    gone = {organization.lower() for organization in excluded}
-    kept = [term for term in terms if term.organization.lower() not in gone]
+    removed = {organization.lower() for organization in excluded}
+    kept = [term for term in terms if term.organization.lower() not in removed]
     result = [term for term in kept if term.round_id == 0]
     of_rounds = sorted(
         (term for term in kept if term.round_id), key=lambda t: (t.round_id, t.organization.lower())

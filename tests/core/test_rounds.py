@@ -157,7 +157,7 @@ def test_a_selection_that_the_contract_cannot_check_is_refused(choices, why: str
 def test_scaffold_and_selection_are_for_a_shared_adapter() -> None:
     document = micro_parameters().model_dump(mode="json")
     training = {"training": document["training"] | {"rule": {"name": "scaffold"}}}
-    with pytest.raises(ValueError, match="nobody drifts"):
+    with pytest.raises(ValueError, match="no client drift"):
         ConsortiumParameters.model_validate(document | training)
     with pytest.raises(ValueError, match="not compared"):
         ConsortiumParameters.model_validate(

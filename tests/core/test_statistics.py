@@ -66,7 +66,7 @@ def test_posted_statistics_come_back_from_their_bytes(
 def test_only_the_canonical_bytes_are_taken(parameters: ConsortiumParameters) -> None:
     one = posted(parameters)
     data = one.encode()
-    with pytest.raises(ArtifactTooLarge, match="larger than the 10 allowed"):
+    with pytest.raises(ArtifactTooLarge, match="at most 10 are allowed"):
         decode(data, max_bytes=10)
     with pytest.raises(ArtifactMalformed, match="not rescind"):
         decode(b"nonsense")
@@ -92,7 +92,7 @@ def test_no_bytes_are_an_unexpected_error(data: bytes) -> None:
         decode(data)
 
 
-def test_numbers_that_cannot_be_are_refused(parameters: ConsortiumParameters) -> None:
+def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
     one, two = posted(parameters), posted(parameters, "moments")
     name, module = next(iter(one.tensors)), next(iter(two.tensors))
     for value, error, message in (
@@ -106,7 +106,7 @@ def test_numbers_that_cannot_be_are_refused(parameters: ConsortiumParameters) ->
     for value, error, message in (
         (skew, OutOfBounds, "not symmetric"),
         (-two.tensors[module], OutOfBounds, "negative eigenvalue"),
-        (two.tensors[module][:1], WrongShape, "not square"),
+        (two.tensors[module][:1], WrongShape, "must be square"),
     ):
         with pytest.raises(error, match=message):
             replace(two, tensors={**two.tensors, module: value}).encode()

@@ -112,7 +112,7 @@ def test_a_delta_of_another_shape_dtype_or_size_is_refused() -> None:
     check_delta(good, {"w": (3,)}, **limits)
     with pytest.raises(WrongShape, match="shape"):
         check_delta(good, {"w": (4,)}, **limits)
-    with pytest.raises(WrongShape, match="lacks"):
+    with pytest.raises(WrongShape, match="missing tensors"):
         check_delta({}, {"w": (3,)}, **limits)
     with pytest.raises(WrongShape, match="unexpected"):
         check_delta(good | {"x": good["w"]}, {"w": (3,)}, **limits)
@@ -140,7 +140,7 @@ def test_only_the_canonical_bytes_of_integers_are_an_artifact() -> None:
         decode(b"garbage")
     with pytest.raises(ArtifactWrongType, match="float32"):
         decode(safetensors.numpy.save({"w": np.zeros(2, dtype=np.float32)}))
-    with pytest.raises(ArtifactTooLarge, match="larger"):
+    with pytest.raises(ArtifactTooLarge, match="consortium allows 8"):
         decode(encode(tensors), max_bytes=8)
 
 

@@ -226,7 +226,7 @@ def test_factors_take_turns_and_what_rounding_lost_waits_for_the_next(
 
 
 def test_alternation_needs_both_factors_and_one_shared_adapter(base: Base) -> None:
-    with pytest.raises(ValueError, match=r"set lora\.train_a true"):
+    with pytest.raises(ValueError, match=r"set lora\.train_a to true"):
         LoraParameters(rank=4, alpha=8, train_a=False, alternate=True)
     model = LoraModel(base, LoraParameters(rank=4, alpha=8, train_a=True, alternate=True))
     with pytest.raises((ConfigError, ValueError), match="in blocks nothing is averaged"):

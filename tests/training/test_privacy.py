@@ -100,9 +100,9 @@ def test_parameters_without_privacy_do_not_name_it(model: LoraModel) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target_epsilon": 1.0, "rounds": 3}, "not both"),
-        ({"noise_multiplier": None}, "needs noise_multiplier or target_epsilon"),
-        ({"noise_multiplier": None, "target_epsilon": 1.0}, "how many rounds"),
+        ({"target_epsilon": 1.0, "rounds": 3}, "set exactly one"),
+        ({"noise_multiplier": None}, "needs either noise_multiplier or target_epsilon"),
+        ({"noise_multiplier": None, "target_epsilon": 1.0}, "number of rounds"),
         ({"delta": 0.0}, "greater than 0"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_choice_of_the_data_is_seeded_and_never_empty() -> None:
     ("line", "message"),
     [
         ("nonsense", "not a JSON object"),
-        ("[1]", "expected a JSON object"),
+        ("[1]", "JSON, but not an object"),
         ('{"question": "q", "answer": "a"}', "'subject' is missing"),
         ('{"question": "q", "answer": "", "subject": "s"}', "'answer' is missing, empty"),
         ('{"question": "q", "answer": "a", "subject": "s", "x": 1}', "unknown key 'x'"),
