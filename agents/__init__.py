@@ -1,4 +1,4 @@
-"""Participation agents: whether, and how much, to take part in a round."""
+"""Participation agents, which decide whether and how much to take part in a round."""
 
 from rescind.agents.interface import (
     ACTIONS,
@@ -12,13 +12,8 @@ from rescind.agents.interface import (
     Observation,
     Outcome,
 )
-from rescind.agents.policy import (
-    POLICIES,
-    LiveAgent,
-    PolicyFile,
-    make_agent,
-    read_decisions,
-)
+from rescind.agents.live import POLICIES, LiveAgent, make_agent, read_decisions
+from rescind.agents.policy_file import PolicyFile
 
 __all__ = [
     "ACTIONS",

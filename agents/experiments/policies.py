@@ -12,7 +12,7 @@ from rescind.agents.experiments.config import Cell
 from rescind.agents.experiments.run import Trained, evaluate, train_cell
 from rescind.agents.game import Game
 from rescind.agents.play import Played, Seated
-from rescind.agents.policy import PolicyFile
+from rescind.agents.policy_file import PolicyFile
 from rescind.core.errors import AgentError
 
 _MOST_FILES = 64

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from rescind.agents.learners.base import Actions, Floats, Place
+from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import (
     STATES,
     Tabular,
@@ -35,6 +36,7 @@ class BanditConfig:
             raise ValueError(f"exploration is {self.exploration}: it cannot be negative")
 
 
+@register("bandit", BanditConfig)
 class Bandit(Tabular):
     name = "bandit"
 

@@ -12,14 +12,17 @@ from numba import njit
 
 from rescind.agents.counter_random import mix, uniform
 from rescind.agents.learners.base import Actions, Floats
+from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import (
     Tabular,
+    TabularConfig,
     best_of,
     fill_one,
     state_of,
 )
 
 
+@register("double-q", TabularConfig)
 class DoubleQ(Tabular):
     name = "double-q"
     tables = 2

@@ -24,6 +24,7 @@ from rescind.agents.learners.base import (
     Floats,
     Memoryless,
 )
+from rescind.agents.learners.registry import register
 from rescind.core.errors import AgentError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class DQNConfig:
             raise ValueError("width and steps of dqn are at least 1")
 
 
+@register("dqn", DQNConfig)
 class DQN(Memoryless):
     """One network for all seats. `layers`: weight (out, in) and bias (out,) of each."""
 

@@ -10,6 +10,7 @@ from numba import njit
 from rescind.agents.counter_random import mix, uniform
 from rescind.agents.interface import FULL
 from rescind.agents.learners.base import Actions, Floats, Memoryless
+from rescind.agents.learners.registry import register
 
 
 class Constant(Memoryless):
@@ -22,14 +23,17 @@ class Constant(Memoryless):
         return np.full(features.shape[:2], self.action, dtype=np.int8)
 
 
+@register("always")
 def always() -> Constant:
     return Constant("always", FULL)
 
 
+@register("never")
 def never() -> Constant:
     return Constant("never", 0)
 
 
+@register("random")
 class Random(Memoryless):
     """Every open action with the same chance, drawn anew in each round."""
 

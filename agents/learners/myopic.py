@@ -27,6 +27,7 @@ from rescind.agents.learners.base import (
     Floats,
     Memoryless,
 )
+from rescind.agents.learners.registry import register
 from rescind.agents.privacy import epsilon_by_action
 
 
@@ -40,6 +41,7 @@ class MyopicConfig:
     curve: LearningCurve = field(default_factory=LearningCurve)
 
 
+@register("myopic", MyopicConfig)
 class Myopic(Memoryless):
     name = "myopic"
 

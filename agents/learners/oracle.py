@@ -14,6 +14,7 @@ import numpy as np
 from rescind.agents.game import Game
 from rescind.agents.interface import FULL
 from rescind.agents.learners.base import Actions, Floats, Memoryless
+from rescind.agents.learners.registry import register
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class OracleConfig:
             raise ValueError(f"horizon is {self.horizon}: it looks at least one round ahead")
 
 
+@register("oracle", OracleConfig)
 class Oracle(Memoryless):
     name = "oracle"
 

@@ -10,14 +10,17 @@ from typing import Any
 from numba import njit
 
 from rescind.agents.learners.base import Actions, Floats
+from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import (
     Tabular,
+    TabularConfig,
     best_of,
     fill_one,
     state_of,
 )
 
 
+@register("q-learning", TabularConfig)
 class QLearning(Tabular):
     name = "q-learning"
 

@@ -12,9 +12,11 @@ import numpy as np
 from numba import njit
 
 from rescind.agents.learners.base import Actions, Floats, Place
-from rescind.agents.learners.tabular import Tabular, fill_one, state_of
+from rescind.agents.learners.registry import register
+from rescind.agents.learners.tabular import Tabular, TabularConfig, fill_one, state_of
 
 
+@register("sarsa", TabularConfig)
 class Sarsa(Tabular):
     name = "sarsa"
 

@@ -31,7 +31,7 @@ def test_an_unknown_setting_is_refused_before_anything_is_agreed_on(tmp_path: Pa
 
 def test_a_start_that_is_no_policy_is_refused(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text("{}")
-    with pytest.raises(AgentError, match="not a policy file"):
+    with pytest.raises(AgentError, match="not a valid policy file"):
         check_agent(config(tmp_path, start=tmp_path / "policy.json"))
 
 
