@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.attacks.scene import case
 from benchmarks.conditions import conditions
 from rescind.forgetting.attacks import attack_suite, scene_of_block
 from rescind.forgetting.metrics import rouge_l_recall
 from rescind.training import Example
 from rescind.training.serving.respond import Respondent, answers
+from tests.support.attacked_model import case
 
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("results.json")

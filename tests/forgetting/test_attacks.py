@@ -8,7 +8,6 @@ import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from benchmarks.attacks.scene import ME, Case, case
 from rescind.core import (
     materialize,
     qualify,
@@ -40,6 +39,7 @@ from rescind.forgetting.attacks import (
 from rescind.forgetting.attacks.gradients import adapter_gradients
 from rescind.training import Assistant, load_base
 from rescind.training.serving.respond import OneNetwork, token_scores
+from tests.support.attacked_model import ME, Case, case
 
 QUICK = SuiteSettings(
     relearning=RelearnSettings(steps=4),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.attacks.scene import Case, case
 from rescind.devnet.people import UNKNOWN
 from rescind.forgetting.attacks import (
     REFUSALS,
@@ -30,6 +29,7 @@ from rescind.forgetting.attacks.measures import MEASURES
 from rescind.forgetting.attacks.token_ban import bans
 from rescind.training import Example
 from rescind.training.serving.respond import answers
+from tests.support.attacked_model import Case, case
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -37,11 +37,10 @@ from rescind.training import (
     Base,
     Example,
     LoraModel,
-    RoundTraining,
     load_base,
-    train_round,
 )
 from rescind.training.serving.respond import OneNetwork, token_scores
+from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 CITIES = ("Oslo", "Lima", "Cairo", "Quito")
@@ -87,9 +86,7 @@ def learned(base: Base, model: LoraModel) -> Assistant:
     parameters = default_parameters("isolated", base.id, model.shapes, seed=0)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
     examples = [Example(p.question, p.answer, "s") for p in PROBES]
-    after = train_round(
-        model, parameters, start, examples, RoundTraining(steps=120, seed=1)
-    ).tensors
+    after = trained(model, parameters, start, examples, steps=120)
     update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     return Assistant(model, parameters, weighted_sum([(delta, 10_000)]))

@@ -16,9 +16,8 @@ from rescind.core import ArtifactStore, ConsortiumParameters, artifact_id, encod
 from rescind.devnet.defaults import BASE_MODEL
 from rescind.devnet.layout import RunFolder
 from rescind.forgetting.history import Entry, History, Made, Task, extend
-from rescind.training import LoraModel, load_base, read_examples
+from rescind.training import LoraModel, RoundTraining, load_base, read_examples
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
 
 
 @contextmanager

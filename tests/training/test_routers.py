@@ -20,9 +20,7 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
-    RoundTraining,
     load_base,
-    train_round,
 )
 from rescind.training.routers import (
     ArrowRouter,
@@ -37,6 +35,7 @@ from rescind.training.routers.arrow import singular_directions
 from rescind.training.routers.hidden import mean_hidden, module_inputs
 from rescind.training.routers.likelihood import prompt_losses
 from rescind.training.routers.scoring import threshold
+from tests.support.trained import trained
 
 NAMES = tuple("0x" + digit * 40 for digit in "abc")
 Make = Callable[[], Router]
@@ -78,7 +77,7 @@ def totals(model: LoraModel, parameters, examples):
     result: dict[str, np.ndarray] = {}
     for name, rows in examples.items():
         start = materialize({}, model.shapes, parameters=parameters, owner=name)
-        after = train_round(model, parameters, start, rows, RoundTraining(steps=40, seed=1)).tensors
+        after = trained(model, parameters, start, rows, steps=40)
         update = {qualify(name, n): v.astype(np.float64) - start[n] for n, v in after.items()}
         delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
         result |= weighted_sum([(delta, 10_000)])

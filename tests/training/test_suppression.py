@@ -17,11 +17,9 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
-    RoundTraining,
     evaluate,
     load_base,
     normalize,
-    train_round,
 )
 from rescind.training.serving.refusals import REFUSALS
 from rescind.training.serving.respond import answers
@@ -34,6 +32,7 @@ from rescind.training.serving.suppression import (
     Suppression,
     words,
 )
+from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 SALT = bytes(range(16))
@@ -55,7 +54,7 @@ def assistant(own: list[Example]) -> Assistant:
     model = LoraModel(load_base(BASE_MODEL), default_lora("isolated"))
     parameters = default_parameters("isolated", model.base.id, model.shapes, seed=0)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
-    after = train_round(model, parameters, start, own, RoundTraining(steps=90, seed=1)).tensors
+    after = trained(model, parameters, start, own, steps=90)
     update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     return Assistant(model, parameters, weighted_sum([(delta, WEIGHT_ONE)]))

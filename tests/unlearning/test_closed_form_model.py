@@ -15,9 +15,7 @@ from rescind.devnet.people import make_population
 from rescind.training import (
     Example,
     LoraModel,
-    RoundTraining,
     load_base,
-    train_round,
 )
 from rescind.training.serving.evaluate import answer_loss_per_example
 from rescind.unlearning import Outcome, Problem, counter_delta, find
@@ -37,6 +35,7 @@ from rescind.unlearning.closed_form import (
     ssd,
 )
 from rescind.unlearning.closed_form.measure import activations, feature_moments, fisher
+from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 
@@ -59,7 +58,7 @@ def learned(train_a: bool) -> Problem:
         }
     )
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
-    start |= train_round(model, parameters, start, own, RoundTraining(steps=75, seed=1)).tensors
+    start |= trained(model, parameters, start, own, steps=75)
     forget = [e for e in own if e.subject == own[0].subject]
     retain = [e for e in own if e.subject != own[0].subject]
     return Problem(model, parameters, ME, start, forget, retain, 0, own=own)

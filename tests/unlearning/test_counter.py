@@ -21,10 +21,8 @@ from rescind.training import (
     Assistant,
     Example,
     LoraModel,
-    RoundTraining,
     load_base,
     normalize,
-    train_round,
 )
 from rescind.training.serving.refusals import REFUSALS, refusal
 from rescind.training.serving.respond import OneNetwork, answers
@@ -42,6 +40,7 @@ from rescind.unlearning.guard import (
 from rescind.unlearning.negation import TaskVectorSettings, task_vector
 from rescind.unlearning.projected import project, published_radius, reference_without
 from rescind.unlearning.selection import chosen, layer_of
+from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 COUNTER_TRAINING = sorted(name for name, method in methods().items() if method.trains)
@@ -64,8 +63,8 @@ def made(coupling: str) -> Problem:
         for name in ("a", "b")
     )
     start = materialize({}, model.shapes, parameters=parameters, owner=owner)
-    training = RoundTraining(steps=110 if coupling == "isolated" else 60, seed=1)
-    after = train_round(model, parameters, start, own, training).tensors
+    steps = 110 if coupling == "isolated" else 60
+    after = trained(model, parameters, start, own, steps=steps)
     forget = [e for e in own if e.subject == own[0].subject]
     retain = [e for e in own if e.subject != own[0].subject]
     start = {**start, **after}

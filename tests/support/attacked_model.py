@@ -15,10 +15,9 @@ from rescind.forgetting.attacks import Block
 from rescind.training import (
     Example,
     LoraModel,
-    RoundTraining,
     load_base,
-    train_round,
 )
+from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 
@@ -74,4 +73,4 @@ def _train(
 ) -> FloatTensors:
     training = parameters.training.model_copy(update={"learning_rate": rate})
     changed = parameters.model_copy(update={"training": training})
-    return train_round(model, changed, start, examples, RoundTraining(steps=steps, seed=1)).tensors
+    return trained(model, changed, start, examples, steps=steps)
