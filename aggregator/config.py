@@ -11,10 +11,18 @@ from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Sectio
 
 
 class AggregatorSection(Section):
-    """`rounds`: how many to finalize; none opens before `minimum_members` are active.
+    """The [aggregator] section.
 
-    `store`: a folder or an fsspec URL. `post_bond`: pay the aggregator's bond when it was never paid;
-    one that was slashed is never paid again without being told to (`rescind aggregator bond`).
+    Attributes:
+        listen: HOST:PORT to serve members on.
+        state_dir: Folder of the daemon's durable state.
+        store: Folder or fsspec URL of the artifacts.
+        parameters: The parameters document that the consortium agreed on.
+        rounds: Number of rounds to finalize.
+        minimum_members: Active members below which the first round does not open.
+        post_bond: Pay the aggregator's bond if it was never paid. A slashed bond is paid again only
+            by `rescind aggregator bond`.
+        poll_seconds: Time between looks at the chain.
     """
 
     listen: str
@@ -28,10 +36,16 @@ class AggregatorSection(Section):
 
 
 class EvaluationSection(Section):
-    """`data`: a public benchmark by which contributions are scored. `method`: from the values of
-    sub-models, exact Shapley values up to six organizations in a round and GTG-Shapley over at least
-    `permutations` orders above; what each adds to all the others; or what each adds alone, which pays
-    for sending what somebody else knows too."""
+    """The [evaluation] section: how contributions are scored.
+
+    Attributes:
+        data: A public benchmark.
+        method: "shapley": exact Shapley values of the sub-models for up to six organizations in a
+            round, GTG-Shapley for more. "leave-one-out": what each organization adds to all others.
+            "alone": what each adds on its own; it also pays an organization for sending what another
+            one knows too.
+        permutations: Fewest orders that GTG-Shapley draws.
+    """
 
     data: Path
     method: Literal["shapley", "leave-one-out", "alone"] = "shapley"
@@ -39,7 +53,10 @@ class EvaluationSection(Section):
 
 
 class AggregatorConfig(Section):
-    """Without [model] and [evaluation], accepted contributions score the same."""
+    """The aggregator's configuration.
+
+    Without [model] and [evaluation], all accepted contributions score the same.
+    """
 
     aggregator: AggregatorSection
     chain: ChainSettings

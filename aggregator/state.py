@@ -1,4 +1,4 @@
-"""What the aggregator does next: a pure function of what the chain and its own records say."""
+"""The aggregator's planner: the next step, as a pure function of the chain and its own records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from rescind.contracts import RoundState
 
 
 class Step(Enum):
+    """A step of the aggregator; it performs one at a time."""
+
     WAIT = "wait"
     POST_BOND = "post-bond"
     PROVE = "prove"
@@ -24,16 +26,22 @@ class Step(Enum):
 
 
 class ClaimState(Enum):
-    """Of the model that is claimed: its sum is to be proven, its challenge window runs or is over."""
+    """The state of the model that is claimed on chain."""
 
     NONE = "none"
+    """No model is claimed."""
     UNPROVEN = "unproven"
+    """Its sum has to be proven."""
     IN_WINDOW = "in-window"
+    """Its challenge window is open."""
     UNCHALLENGED = "unchallenged"
+    """Its challenge window is over: it can be settled."""
 
 
 @dataclass(frozen=True)
 class Plan:
+    """The next step, and the round or withdrawal that it is about; 0 for none."""
+
     step: Step
     round_id: int = 0
     withdrawal_id: int = 0
@@ -41,9 +49,29 @@ class Plan:
 
 @dataclass(frozen=True)
 class View:
-    """Times are the chain's. `requested`: withdrawals that can be carried out; `unwritten`: those that
-    need evidence first; `carried_out`: those of which every model was replaced. `holds`: a withdrawal
-    for which no round may open. `bond_due`: the bond was never posted, and no round opens without."""
+    """Everything that the next step depends on.
+
+    Attributes:
+        now: Unix seconds, by the chain's clock, as all times here.
+        active_members: Members that have not left.
+        minimum_members: Active members below which no round opens.
+        finalized: Rounds that are final.
+        target: Final rounds after which no round opens.
+        requested: Withdrawals that can be carried out in one more model.
+        unwritten: Withdrawals that need evidence first.
+        carried_out: Withdrawals that are carried out in all models.
+        holds: Whether no round may open, because of a withdrawal.
+        claim: State of the open claim.
+        bond_due: Whether the aggregator has to post its bond, which it never did before.
+        bonded: Whether the bond is complete; without it no round opens.
+        round_id: The current round; 0 before the first.
+        round_state: Its state.
+        commit_deadline: When its commits may be closed.
+        reveal_deadline: When its reveals may be closed.
+        finalize_deadline: After this it can only be abandoned.
+        all_answered: Whether all members have committed or sit out.
+        all_revealed: Whether all commitments are revealed.
+    """
 
     now: int
     active_members: int
@@ -67,6 +95,12 @@ class View:
 
 
 def plan(view: View) -> Plan:
+    """Return the next step.
+
+    1. A claim is proven and settled before anything else: the chain holds one claim at a time.
+    2. Without a claim, withdrawals come before rounds: close, carry out, write evidence.
+    3. Otherwise the round advances, or the next one opens.
+    """
     if view.claim is ClaimState.UNPROVEN:
         return Plan(Step.PROVE, view.round_id)
     if view.claim is ClaimState.UNCHALLENGED:

@@ -1,4 +1,4 @@
-"""A real aggregator, a real chain and mutual TLS; one member is honest, the other is not."""
+"""A real aggregator, a real chain and mutual TLS, with an honest and a hostile member."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ class Member:
         }
 
     def named(self, data: bytes) -> DeltaId:
-        """As it is registered: what is no delta gets the digest of some other one."""
+        """Return the id and digest to register; bytes that are not a delta get some other digest."""
         try:
             found = digest(decode(data))
         except ArtifactError:
@@ -127,7 +127,7 @@ class Scene:
         raise AssertionError(f"the round never became {state}")
 
     def play(self, data: bytes, upload: Callable[[int], None], named: DeltaId | None = None) -> int:
-        """A round in which the hostile member commits to `data` and uploads as it likes."""
+        """Play a round in which the hostile member commits to `data`, and `upload` uploads for it."""
         round_id = self.until(RoundState.OPEN)
         good = encode(self.honest.delta(value=round_id))
         named = named or self.hostile.named(data)

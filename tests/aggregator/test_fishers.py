@@ -1,4 +1,4 @@
-"""Fishers that are posted with updates, in a real aggregator on a real chain."""
+"""Fishers posted with updates, in a real aggregator on a real chain."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -66,10 +66,11 @@ def post(member: Member, round_id: int, data: bytes, signer: Member | None = Non
 
 
 def begin(scene: Scene, value: int) -> int:
-    """A round that both have committed to and uploaded for."""
+    """Play a round up to the reveals of both members."""
     round_id = scene.until(RoundState.OPEN)
     both = {
-        it.account.address: encode(it.delta(value=value + k)) for k, it in enumerate(scene.members)
+        member.account.address: encode(member.delta(value=value + index))
+        for index, member in enumerate(scene.members)
     }
     for member in scene.members:
         member.record.commit(round_id, member.named(both[member.account.address]), SALT)
@@ -86,7 +87,7 @@ def mean_of(member: Member, model: int) -> Posted:
         return decode(client.download(client.fisher(model), 2**20))
 
 
-def test_members_get_the_mean_and_nobody_anothers(scene: Scene) -> None:
+def test_members_get_the_mean_fisher_and_no_single_one(scene: Scene) -> None:
     first, second = scene.members
     round_id = begin(scene, 3)
     one, two = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
@@ -101,10 +102,10 @@ def test_members_get_the_mean_and_nobody_anothers(scene: Scene) -> None:
     post(second, round_id, two.encode())
     scene.until(RoundState.FINAL)
     latest = scene.record.latest_model_id()
-    found = mean_of(first, latest)
-    assert found.encode() == combine([one, two]).encode()
-    assert found.count == 4
-    assert {float(value.mean()) for value in found.tensors.values()} == {2.0}
+    mean = mean_of(first, latest)
+    assert mean.encode() == combine([one, two]).encode()
+    assert mean.count == 4
+    assert {float(value.mean()) for value in mean.tensors.values()} == {2.0}
     with AggregatorClient(first.address, first.tls) as client:
         with pytest.raises(NotPublished):
             client.download(two.id, 2**20)
@@ -112,7 +113,7 @@ def test_members_get_the_mean_and_nobody_anothers(scene: Scene) -> None:
             client.fisher(latest + 1)
 
 
-def test_what_is_not_a_fisher_of_the_shared_adapter_is_refused(scene: Scene) -> None:
+def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> None:
     member, other = scene.members
     round_id = begin(scene, 11)
     good = fisher(member, 1.0)
@@ -134,7 +135,7 @@ def test_what_is_not_a_fisher_of_the_shared_adapter_is_refused(scene: Scene) -> 
     assert {"bad-signature", "statistics-refused"} <= set(scene.incidents())
 
 
-def test_nothing_is_posted_where_it_was_not_agreed_on(tmp_path) -> None:
+def test_fishers_are_refused_unless_agreed_on(tmp_path) -> None:
     with open_scene(tmp_path, agreed()) as scene:
         round_id = begin(scene, 3)
         with pytest.raises(WrongPhase, match="not agreed on"):
@@ -144,7 +145,7 @@ def test_nothing_is_posted_where_it_was_not_agreed_on(tmp_path) -> None:
             mean_of(scene.honest, 1)
 
 
-def test_it_is_for_shared_layouts_without_differential_privacy() -> None:
+def test_posting_fishers_needs_a_shared_layout_without_privacy() -> None:
     assert b"post_fisher" not in agreed().canonical_bytes()
     isolated = micro_parameters().model_dump(mode="json") | {"post_fisher": True}
     with pytest.raises(ValidationError, match="for layout 'shared'"):

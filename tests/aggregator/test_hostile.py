@@ -1,4 +1,4 @@
-"""A real aggregator, a real chain and mutual TLS; one member is honest, the other is not."""
+"""Hostile updates against a real aggregator, a real chain and mutual TLS."""
 
 from collections.abc import Callable, Iterator
 
@@ -41,16 +41,21 @@ def unsealed(tensors: dict[str, np.ndarray]) -> bytes:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda it: encode(it.delta(rows=1)), RejectReason.WRONG_SHAPE),
-        (lambda it: encode(it.delta(dtype=np.int64)), RejectReason.WRONG_SHAPE),
-        (lambda it: encode({"someone/else": np.ones(2, dtype=np.int32)}), RejectReason.WRONG_SHAPE),
+        (lambda member: encode(member.delta(rows=1)), RejectReason.WRONG_SHAPE),
+        (lambda member: encode(member.delta(dtype=np.int64)), RejectReason.WRONG_SHAPE),
         (
-            lambda it: unsealed({n: v * np.nan for n, v in it.delta(dtype=np.float32).items()}),
+            lambda member: encode({"someone/else": np.ones(2, dtype=np.int32)}),
+            RejectReason.WRONG_SHAPE,
+        ),
+        (
+            lambda member: unsealed(
+                {n: v * np.nan for n, v in member.delta(dtype=np.float32).items()}
+            ),
             RejectReason.WRONG_TYPE,
         ),
-        (lambda it: encode(it.delta(value=2**30)), RejectReason.OUT_OF_BOUNDS),
-        (lambda it: encode(it.delta(value=0)), RejectReason.ZERO),
-        (lambda it: b"not an artifact at all", RejectReason.MALFORMED),
+        (lambda member: encode(member.delta(value=2**30)), RejectReason.OUT_OF_BOUNDS),
+        (lambda member: encode(member.delta(value=0)), RejectReason.ZERO),
+        (lambda member: b"not an artifact at all", RejectReason.MALFORMED),
     ],
     ids=[
         "another shape",
@@ -62,7 +67,7 @@ def unsealed(tensors: dict[str, np.ndarray]) -> bytes:
         "garbage",
     ],
 )
-def test_a_faulty_update_is_rejected_and_the_others_go_on(
+def test_a_faulty_update_is_rejected_and_the_round_goes_on(
     scene: Scene, make: Callable[[Member], bytes], reason: RejectReason
 ) -> None:
     data = make(scene.hostile)
@@ -71,14 +76,14 @@ def test_a_faulty_update_is_rejected_and_the_others_go_on(
     assert scene.incidents()[-1] == reason.name.lower()
 
 
-def test_an_artifact_other_than_the_committed_one_counts_as_missing(scene: Scene) -> None:
+def test_an_uncommitted_artifact_counts_as_missing(scene: Scene) -> None:
     committed = encode(scene.hostile.delta(value=41))
     other = encode(scene.hostile.delta(value=42))
     round_id = scene.play(committed, lambda n: scene.hostile.submit(n, other))
     assert scene.reason(round_id) is RejectReason.MISSING
 
 
-def test_a_delta_with_anothers_digest_is_rejected(scene: Scene) -> None:
+def test_a_delta_with_the_digest_of_another_is_rejected(scene: Scene) -> None:
     data = encode(scene.hostile.delta(value=51))
     other = scene.hostile.named(encode(scene.hostile.delta(value=52)))
     lie = DeltaId(artifact_id(data), other.digest_root)
@@ -86,7 +91,7 @@ def test_a_delta_with_anothers_digest_is_rejected(scene: Scene) -> None:
     assert scene.reason(round_id) is RejectReason.WRONG_DIGEST
 
 
-def test_nothing_and_what_was_revealed_before_are_refused_by_the_contract(scene: Scene) -> None:
+def test_the_contract_refuses_zero_and_repeated_deltas(scene: Scene) -> None:
     old = scene.record.contributions(1)[0]
     repeated = DeltaId(old.artifact_id, old.digest_root)
     again = DeltaId("ab" * 32, old.digest_root)
@@ -125,7 +130,7 @@ def test_a_reused_nonce_is_refused_and_recorded(scene: Scene) -> None:
     assert "reused-nonce" in scene.incidents()
 
 
-def test_a_message_in_anothers_name_is_refused(scene: Scene) -> None:
+def test_an_update_signed_by_another_member_is_refused(scene: Scene) -> None:
     data = encode(scene.hostile.delta(value=45))
 
     def upload(round_id: int) -> None:
@@ -137,7 +142,7 @@ def test_a_message_in_anothers_name_is_refused(scene: Scene) -> None:
     assert "bad-signature" in scene.incidents()
 
 
-def test_nobody_is_given_anothers_delta(scene: Scene) -> None:
+def test_members_cannot_download_the_deltas_of_others(scene: Scene) -> None:
     theirs = scene.record.contributions(1)[0].artifact_id
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
         with pytest.raises(NotPublished):
@@ -147,12 +152,12 @@ def test_nobody_is_given_anothers_delta(scene: Scene) -> None:
         assert artifact_id(client.download(adapter, 10**6)) == adapter
 
 
-def test_an_upload_nobody_asked_for_is_refused(scene: Scene) -> None:
+def test_an_unexpected_upload_is_refused(scene: Scene) -> None:
     with pytest.raises(WrongPhase, match="no update"):
         scene.hostile.submit(99, b"data")
 
 
-def test_who_never_reveals_does_not_stall_the_round(scene: Scene) -> None:
+def test_a_member_that_never_reveals_does_not_stall_the_round(scene: Scene) -> None:
     round_id = scene.until(RoundState.OPEN)
     good = encode(scene.honest.delta(value=77))
     scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
@@ -166,5 +171,5 @@ def test_who_never_reveals_does_not_stall_the_round(scene: Scene) -> None:
     accepted = scene.record.contributions(round_id)
     assert [c.organization for c in accepted] == [scene.honest.account.address]
     bond = scene.hostile.record.member(scene.hostile.account.address).bond
-    assert bond == 9 * 10**17, "what is committed and not revealed is penalized"
+    assert bond == 9 * 10**17, "a commitment that is not revealed is penalized"
     scene.hostile.record.top_up(10**17)

@@ -1,4 +1,4 @@
-"""Deltas for withdrawals, sent to a real aggregator by who may and who may not."""
+"""Deltas for withdrawals, submitted to a real aggregator by members that may and that may not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from tests.aggregator.scene import (
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A withdrawal of a data subject by the honest member, for which nothing is offered yet."""
 
     scene: Scene
@@ -79,38 +79,38 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield opened
 
 
-def ask(scene: Scene, kind: ModelKind) -> Asked:
+def request_subject_withdrawal(scene: Scene, kind: ModelKind) -> Request:
     number = len(scene.record.withdrawals()) + 1
     scene.honest.record.request_subject_withdrawal(f"{number:064x}", kind)
-    return Asked(scene, number)
+    return Request(scene, number)
 
 
-def test_only_who_offered_a_delta_on_chain_may_hand_it_in(scene: Scene) -> None:
-    it = ask(scene, ModelKind.REPLACEMENT)
+def test_only_the_organization_that_offered_a_delta_can_submit_it(scene: Scene) -> None:
+    request = request_subject_withdrawal(scene, ModelKind.REPLACEMENT)
     data = encode(scene.honest.delta(value=5))
     with pytest.raises(WrongPhase, match="no update of"):
-        it.send(scene.honest, data)
-    it.offer(data)
+        request.send(scene.honest, data)
+    request.offer(data)
     with pytest.raises(WrongPhase):
-        it.send(scene.hostile, data)
+        request.send(scene.hostile, data)
     with pytest.raises(BadSignature, match="is signed by"):
-        it.send(scene.honest, data, signer=scene.hostile)
+        request.send(scene.honest, data, signer=scene.hostile)
     with pytest.raises(WrongPhase, match="offer it on chain first"):
-        it.send(scene.honest, data, round_id=2)
+        request.send(scene.honest, data, round_id=2)
     with pytest.raises(DeltaRefused, match="not JSON"):
-        it.send(scene.honest, data, report=b"{")
-    scene.honest.record.ready(it.number)
-    assert scene.aggregator.tick() or it.state() is WithdrawalState.REQUESTED
-    it.send(scene.honest, data)
-    it.send(scene.honest, data)
+        request.send(scene.honest, data, report=b"{")
+    scene.honest.record.ready(request.number)
+    assert scene.aggregator.tick() or request.state() is WithdrawalState.REQUESTED
+    request.send(scene.honest, data)
+    request.send(scene.honest, data)
     for _ in range(10):
         scene.aggregator.tick()
-    assert it.state() is WithdrawalState.CLOSED
+    assert request.state() is WithdrawalState.CLOSED
     head = scene.record.latest_model_id()
     held = {t.artifact_id for t in scene.record.content(head)}
     assert artifact_id(data) in held
     with pytest.raises(WrongPhase):
-        it.send(scene.honest, encode(scene.honest.delta(value=6)))
+        request.send(scene.honest, encode(scene.honest.delta(value=6)))
     assert {"bad-signature", "delta-refused"} <= set(scene.incidents())
 
 
@@ -119,7 +119,7 @@ def test_only_who_offered_a_delta_on_chain_may_hand_it_in(scene: Scene) -> None:
     [("digest", "digest has root"), ("shape", "shape"), ("bounds", "norm"), ("zero", "zero")],
 )
 def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why: str) -> None:
-    it, honest = ask(scene, ModelKind.REPLACEMENT), scene.honest
+    request, honest = request_subject_withdrawal(scene, ModelKind.REPLACEMENT), scene.honest
     salt = 20 + len(why)
     faulty = {
         "digest": honest.delta(value=salt),
@@ -130,31 +130,33 @@ def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why
     data = encode(faulty)
     wrong = honest.named(encode(honest.delta(value=100 + salt))).digest_root
     named = DeltaId(artifact_id(data), wrong) if kind in ("digest", "zero") else None
-    it.offer(data, named)
+    request.offer(data, named)
     with pytest.raises(DeltaRefused, match=why):
-        it.send(honest, data)
-    honest.record.ready(it.number)
+        request.send(honest, data)
+    honest.record.ready(request.number)
     for _ in range(3):
         scene.aggregator.tick()
-    assert it.state() is WithdrawalState.REQUESTED, "it waits, for a vote that makes it a removal"
+    assert request.state() is WithdrawalState.REQUESTED, (
+        "the withdrawal waits for a vote that makes it a removal"
+    )
     assert not scene.aggregator.session.store.has(artifact_id(data))
 
 
-def test_a_counter_delta_needs_to_be_on_chain_and_a_report(scene: Scene) -> None:
-    it = ask(scene, ModelKind.COUNTER_TRAINING)
+def test_a_counter_delta_must_be_on_chain_and_have_a_report(scene: Scene) -> None:
+    request = request_subject_withdrawal(scene, ModelKind.COUNTER_TRAINING)
     data = encode(scene.honest.delta(value=200))
     with pytest.raises(WrongPhase):
-        it.send(scene.honest, data, round_id=0)
+        request.send(scene.honest, data, round_id=0)
     with pytest.raises(ContractRefused, match="NothingOffered"):
-        scene.honest.record.ready(it.number)
-    it.offer(data, round_id=0)
+        scene.honest.record.ready(request.number)
+    request.offer(data, round_id=0)
     with pytest.raises(DeltaRefused, match="report is missing method, seed, start, verdict"):
-        it.send(scene.honest, data, round_id=0)
+        request.send(scene.honest, data, round_id=0)
     report = canonical_json({"method": "npo", "seed": 1, "start": "00" * 32, "verdict": "ok"})
-    it.send(scene.honest, data, round_id=0, report=report)
+    request.send(scene.honest, data, round_id=0, report=report)
 
 
-def test_there_is_no_replay_start_where_blocks_are_apart(scene: Scene) -> None:
+def test_a_blocks_layout_has_no_replay_start(scene: Scene) -> None:
     with (
         AggregatorClient(scene.honest.address, scene.honest.tls) as client,
         pytest.raises(WrongPhase, match="not an open replay"),

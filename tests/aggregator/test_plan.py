@@ -64,5 +64,7 @@ AGGREGATED = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.AGGREG
         (AGGREGATED, {"claim": ClaimState.UNPROVEN, "requested": (1,)}, Plan(Step.PROVE, 1)),
     ],
 )
-def test_the_next_step(view: View, changes: dict[str, object], expected: Plan) -> None:
+def test_the_planner_picks_the_next_step(
+    view: View, changes: dict[str, object], expected: Plan
+) -> None:
     assert plan(dataclasses.replace(view, **changes)) == expected

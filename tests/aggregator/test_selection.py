@@ -1,4 +1,4 @@
-"""A rule that chooses updates, in a real aggregator on a real chain; and the sums of its rounds."""
+"""Selection of updates, and sums of rounds, in a real aggregator on a real chain."""
 
 from collections.abc import Iterator
 
@@ -40,26 +40,28 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 def play(scene: Scene, values: list[int], state: RoundState) -> int:
-    """A round in which a member's delta is its value everywhere; the others sit out."""
+    """Play a round in which each member's delta is its value everywhere; the others sit out."""
     round_id = scene.until(RoundState.OPEN)
     taking_part = scene.members[: len(values)]
-    data = [encode(it.delta(value=v)) for it, v in zip(taking_part, values, strict=True)]
-    for member, its in zip(taking_part, data, strict=True):
-        member.record.commit(round_id, member.named(its), SALT)
+    data = [
+        encode(member.delta(value=value)) for member, value in zip(taking_part, values, strict=True)
+    ]
+    for member, update in zip(taking_part, data, strict=True):
+        member.record.commit(round_id, member.named(update), SALT)
     for member in scene.members[len(values) :]:
         member.record.sit_out(round_id)
     scene.until(RoundState.COMMITTED)
-    for member, its in zip(taking_part, data, strict=True):
-        member.submit(round_id, its)
-        member.record.reveal(round_id, member.named(its), SALT)
+    for member, update in zip(taking_part, data, strict=True):
+        member.submit(round_id, update)
+        member.record.reveal(round_id, member.named(update), SALT)
     scene.until(state)
     return round_id
 
 
-def test_the_odd_update_is_rejected_and_the_others_have_equal_shares(scene: Scene) -> None:
+def test_the_outlier_is_rejected_and_the_others_have_equal_shares(scene: Scene) -> None:
     round_id = play(scene, [3, 4, 5, 900], RoundState.FINAL)
     record = scene.record
-    good = [it.account.address for it in scene.members[:3]]
+    good = [member.account.address for member in scene.members[:3]]
     accepted = {c.organization: c.weight for c in record.contributions(round_id)}
     assert accepted == weights("shared", good)
     [rejected] = record.rejections(round_id)
@@ -68,14 +70,14 @@ def test_the_odd_update_is_rejected_and_the_others_have_equal_shares(scene: Scen
     assert "out_of_bounds" in scene.incidents()
 
 
-def test_a_round_with_too_few_for_the_rule_is_abandoned_at_once(scene: Scene) -> None:
+def test_a_round_with_too_few_updates_for_the_rule_is_abandoned(scene: Scene) -> None:
     round_id = play(scene, [6, 7], RoundState.ABANDONED)
     rejected = scene.record.rejections(round_id)
-    assert {it.reason for it in rejected} == {RejectReason.OUT_OF_BOUNDS}
+    assert {rejection.reason for rejection in rejected} == {RejectReason.OUT_OF_BOUNDS}
     assert len(rejected) == 2
 
 
-def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
+def test_members_compute_the_served_adapter_from_round_sums(
     scene: Scene,
 ) -> None:
     play(scene, [8, 9, 10, -700], RoundState.FINAL)
@@ -84,7 +86,7 @@ def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
     terms = record.content(latest)
     with AggregatorClient(scene.honest.address, scene.honest.tls) as client:
         named = client.round_sums(latest)
-        sums = [dict(decode(client.download(it, 2**20))) for it in named]
+        sums = [dict(decode(client.download(artifact, 2**20))) for artifact in named]
         with pytest.raises(WrongPhase, match="there is no model"):
             client.round_sums(latest + 1)
     rounds = sorted({t.round_id for t in terms})
@@ -93,11 +95,11 @@ def test_members_get_the_sum_of_each_round_and_make_the_served_adapter_of_them(
     assert encode(adapter_totals([t for t in terms if t.round_id == rounds[-1]], load)) == encode(
         sums[-1]
     )
-    found = served_of(parameters, terms, load)
-    assert encode(found) != encode(adapter_totals(terms, load))
+    served = served_of(parameters, terms, load)
+    assert encode(served) != encode(adapter_totals(terms, load))
 
 
-def test_sums_of_rounds_are_not_given_out_where_nobody_needs_them(tmp_path) -> None:
+def test_round_sums_are_not_given_out_unless_members_need_them(tmp_path) -> None:
     with open_scene(tmp_path, agreed(), ("one",)) as scene:
         play(scene, [3], RoundState.FINAL)
         with (
@@ -107,7 +109,7 @@ def test_sums_of_rounds_are_not_given_out_where_nobody_needs_them(tmp_path) -> N
             client.round_sums(1)
 
 
-def test_an_aggregator_that_would_open_rounds_too_small_for_the_rule_does_not_start() -> None:
+def test_the_aggregator_refuses_to_start_with_too_few_members_for_the_rule() -> None:
     parameters = agreed(selection={"name": "krum", "byzantine": 2})
     check_members(parameters, 7)
     with pytest.raises(ConfigError, match="set it to 7 or more"):
@@ -116,7 +118,7 @@ def test_an_aggregator_that_would_open_rounds_too_small_for_the_rule_does_not_st
         check_members(parameters.model_copy(update={"max_members": 6}), 7)
 
 
-def test_without_a_rule_every_right_update_stays() -> None:
+def test_without_a_rule_all_valid_updates_stay() -> None:
     verdicts = {
         "0x01": Verdict({"shared/w": np.ones(2, dtype=np.int32)}),
         "0x02": Verdict(reason=RejectReason.ZERO, what="zero"),
