@@ -89,7 +89,7 @@ class DeploySettings(BaseModel):
 
     `vote_threshold`: basis points of the active members that votes must exceed. `slash_share`: basis
     points of a slashed bond that go to whom it harmed. `challenge_seconds` 0: every sum is added up
-    on chain; otherwise a sum holds when nobody has proven it wrong for so long.
+    on chain; otherwise a sum holds when it has not been proven wrong for so many seconds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

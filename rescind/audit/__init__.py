@@ -1,5 +1,6 @@
 """The read side: queries of the public record, certificates and their verifier."""
 
+from rescind.audit.attest import Finding, NotAttested, attest, examine
 from rescind.audit.certificate import (
     Certificate,
     CertificateUnreadable,
@@ -12,6 +13,7 @@ from rescind.audit.disclosure import (
     DISCLOSURE_CHECKS,
     Shown,
     anchored_at,
+    anchors_of,
     check_disclosure,
 )
 from rescind.audit.issue import build_certificate
@@ -49,10 +51,12 @@ __all__ = [
     "Check",
     "ContributionRow",
     "EvaluationPart",
+    "Finding",
     "MemberRow",
     "Membership",
     "ModelRow",
     "ModelSummaryRow",
+    "NotAttested",
     "ProposalRow",
     "ReplayPart",
     "RoundRow",
@@ -61,9 +65,12 @@ __all__ = [
     "Verification",
     "WithdrawalRow",
     "anchored_at",
+    "anchors_of",
+    "attest",
     "build_certificate",
     "check_disclosure",
     "contributions",
+    "examine",
     "lineage",
     "membership",
     "models",

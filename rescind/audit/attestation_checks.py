@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rescind.audit.artifact_cache import ArtifactCache
 from rescind.audit.certificate import Certificate
+from rescind.audit.checks import to_hex
 from rescind.contracts import Event
 from rescind.core.errors import VerificationError
 from rescind.withdrawals import EvidenceDocument
@@ -47,7 +48,7 @@ def check_ledger(certificate: Certificate, events: Sequence[Event]) -> None:
     if ledger is None:
         return
     anchored = [
-        (event.args["organization"], event.args["size"], _hex(event.args["root"]))
+        (event.args["organization"], event.args["size"], to_hex(event.args["root"]))
         for event in events
         if event.name == "Anchored" and event.tx_hash == ledger.anchor_transaction
     ]
@@ -56,7 +57,3 @@ def check_ledger(certificate: Certificate, events: Sequence[Event]) -> None:
             f"transaction {ledger.anchor_transaction} did not anchor the ledger of {ledger.size} "
             f"records with root {ledger.root} for {organization}"
         )
-
-
-def _hex(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)

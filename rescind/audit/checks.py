@@ -75,6 +75,11 @@ def same(what: str, claimed: object, actual: object) -> None:
         raise VerificationError(f"{what}: the file has {claimed}, but it is {actual}")
 
 
+def to_hex(value: object) -> str:
+    """Return bytes from an event's arguments as hexadecimal text; anything else as text."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
 def deployment_block_hash(consortium: Consortium) -> str:
     """Return the hash of the block in which the last contract was deployed.
 

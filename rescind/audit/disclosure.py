@@ -19,6 +19,7 @@ from rescind.audit.checks import (
     check_contracts,
     deployment_block_hash,
     make,
+    to_hex,
 )
 from rescind.contracts import (
     Chain,
@@ -71,7 +72,7 @@ def anchored_at(consortium: Consortium, organization: str, transaction: str = ""
 def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str, Event]]:
     """Return size, root and event of each anchor of an organization, in the order of the chain."""
     return [
-        (int(str(e.args["size"])), _hex(e.args["root"]), e)
+        (int(str(e.args["size"])), to_hex(e.args["root"]), e)
         for e in consortium.events()
         if e.name == "Anchored" and e.args["organization"] == organization
     ]
@@ -151,46 +152,52 @@ def _consortium(anchored: Anchored, rpc_url: str) -> Consortium:
     return Consortium(Chain(rpc_url), deployment)
 
 
-def _record(it: Disclosure) -> str:
-    it.check()
-    size = it.checkpoint.size
-    return f"record {it.record.index} is in the log of {size} records that {it.key.name} signed"
+def _record(disclosure: Disclosure) -> str:
+    disclosure.check()
+    index, size = disclosure.record.index, disclosure.checkpoint.size
+    return f"record {index} is in the log of {size} records that {disclosure.key.name} signed"
 
 
-def _anchor(it: Disclosure, consortium: Consortium) -> str:
-    assert it.anchored is not None
-    who, transaction = it.anchored.organization, it.anchored.transaction
-    name = _name(consortium, who)
-    size, root = it.checkpoint.size, it.checkpoint.root.hex()
-    for anchored_size, anchored_root, event in anchors_of(consortium, who):
+def _anchor(disclosure: Disclosure, consortium: Consortium) -> str:
+    assert disclosure.anchored is not None
+    organization = disclosure.anchored.organization
+    transaction = disclosure.anchored.transaction
+    name = _name(consortium, organization)
+    size, root = disclosure.checkpoint.size, disclosure.checkpoint.root.hex()
+    for anchored_size, anchored_root, event in anchors_of(consortium, organization):
         if event.tx_hash == transaction and (anchored_size, anchored_root) == (size, root):
             return f"{name} anchored {size} records with that root in block {event.block}"
     raise VerificationError(
-        f"transaction {transaction} did not anchor {size} records with root {root} for {who}"
+        f"transaction {transaction} did not anchor {size} records with root {root} for "
+        f"{organization}"
     )
 
 
-def _manifest(it: ManifestDisclosure, consortium: Consortium) -> str:
-    who = it.anchored.organization
-    name = _name(consortium, who)
-    if it.commitment not in consortium.manifests(it.round_id, who):
+def _manifest(disclosure: ManifestDisclosure, consortium: Consortium) -> str:
+    organization, round_id = disclosure.anchored.organization, disclosure.round_id
+    name = _name(consortium, organization)
+    if disclosure.commitment not in consortium.manifests(round_id, organization):
         raise VerificationError(
-            f"{who} did not commit to this manifest on chain for round {it.round_id}"
+            f"{organization} did not commit to this manifest on chain for round {round_id}"
         )
-    return f"{name} committed to it on chain with its delta of round {it.round_id}"
+    return f"{name} committed to it on chain with its delta of round {round_id}"
 
 
-def _presence(it: ManifestDisclosure) -> str:
-    inside = it.check()
-    what = f"a sample of {it.subject!r}" if it.sample else f"{it.subject!r}"
-    how = "is in" if inside else "is NOT in"
-    return f"{what} {how} what round {it.round_id} was trained on, of {it.proof.size} samples"
+def _presence(disclosure: ManifestDisclosure) -> str:
+    inside = disclosure.check()
+    subject = repr(disclosure.subject)
+    what = f"a sample of {subject}" if disclosure.sample else subject
+    verb = "is in" if inside else "is NOT in"
+    return (
+        f"{what} {verb} what round {disclosure.round_id} was trained on, of "
+        f"{disclosure.proof.size} samples"
+    )
 
 
-def _name(consortium: Consortium, who: str) -> str:
-    name = consortium.member(who).name
+def _name(consortium: Consortium, address: str) -> str:
+    name = consortium.member(address).name
     if not name:
-        raise VerificationError(f"{who} is not a member of the consortium")
+        raise VerificationError(f"{address} is not a member of the consortium")
     return name
 
 
@@ -206,7 +213,3 @@ def _raising(error: VerificationError) -> Callable[[], str]:
         raise error
 
     return check
-
-
-def _hex(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rescind.audit.certificate import (
     Certificate,
@@ -17,7 +16,7 @@ from rescind.audit.certificate import (
     WithdrawalPart,
     equation,
 )
-from rescind.audit.checks import deployment_block_hash
+from rescind.audit.checks import deployment_block_hash, to_hex
 from rescind.contracts import (
     Account,
     Consortium,
@@ -121,7 +120,7 @@ def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tup
         for e in events
         if e.name == "Attested"
         and e.args["id"] == withdrawal_id
-        and _hex(e.args["evidence"]) == evidence
+        and to_hex(e.args["evidence"]) == evidence
     }
     return tuple(sorted(auditors, key=str.lower))
 
@@ -145,7 +144,7 @@ def last_anchor(events: Sequence[Event], organization: str) -> LedgerPart | None
     anchors = [e for e in events if e.name == "Anchored" and e.args["organization"] == organization]
     if not anchors:
         return None
-    size, root = int(str(anchors[-1].args["size"])), _hex(anchors[-1].args["root"])
+    size, root = int(str(anchors[-1].args["size"])), to_hex(anchors[-1].args["root"])
     return LedgerPart(size=size, root=root, anchor_transaction=anchors[-1].tx_hash)
 
 
@@ -213,14 +212,10 @@ def _transactions(
     )
     claim, proofs = "", list[str]()
     for event in events[: registered + 1]:
-        if event.name == "ModelClaimed" and _hex(event.args["adapterId"]) == adapter_id:
+        if event.name == "ModelClaimed" and to_hex(event.args["adapterId"]) == adapter_id:
             claim, proofs = event.tx_hash, []
         elif event.name in ("SumCarried", "ModelProven", "ModelSettled") and (
-            _hex(event.args["adapterId"]) == adapter_id
+            to_hex(event.args["adapterId"]) == adapter_id
         ):
             proofs.append(event.tx_hash)
     return claim, tuple(dict.fromkeys(proofs))
-
-
-def _hex(value: Any) -> str:
-    return bytes(value).hex()

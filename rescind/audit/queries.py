@@ -267,8 +267,8 @@ def rounds(consortium: Consortium) -> list[RoundRow]:
         round_, sent = consortium.round(round_id), transactions.get(round_id, set())
         took_part = [known[c.organization] for c in consortium.contributions(round_id)]
         sat_out = [
-            known[who]
-            for who, answer in consortium.answers(round_id).items()
+            known[address]
+            for address, answer in consortium.answers(round_id).items()
             if answer.state.value == "sat-out"
         ]
         rows.append(

@@ -268,7 +268,7 @@ def audit_attest(
     as_json: JsonOption = False,
 ) -> None:
     """As an auditor: check the evidence of a replay or a counter-training, and sign it."""
-    from rescind.audit.attest import attest
+    from rescind.audit import attest
     from rescind.devnet.layout import RunFolder
     from rescind.withdrawals import EvidenceDocument
 

@@ -109,6 +109,6 @@ class Place:
 
 
 def anchors(chain: tuple[Consortium, str] | None) -> list[tuple[int, str]]:
-    from rescind.audit.disclosure import anchors_of
+    from rescind.audit import anchors_of
 
     return [] if chain is None else [(size, root) for size, root, _ in anchors_of(*chain)]

@@ -52,7 +52,7 @@ def ledger_prove(
     as_json: JsonOption = False,
 ) -> None:
     """One file that shows one record, and proves that it is in the log that is anchored on chain."""
-    from rescind.audit.disclosure import anchored_at, anchors_of
+    from rescind.audit import anchored_at, anchors_of
     from rescind.ledger.disclosure import Disclosure
 
     with reported_errors():
@@ -124,7 +124,7 @@ def ledger_prove_subject(
     as_json: JsonOption = False,
 ) -> None:
     """One file that proves that a subject (or a sample) was in what a round was trained on, or was not."""
-    from rescind.audit.disclosure import anchored_at
+    from rescind.audit import anchored_at
     from rescind.core.errors import ConfigError
     from rescind.ledger import Manifest, Record
     from rescind.ledger.disclosure import ManifestDisclosure
@@ -178,7 +178,7 @@ def ledger_check(
     as_json: JsonOption = False,
 ) -> None:
     """Check a disclosure with the file and an Ethereum node, anywhere; exit 0, or the failed check's code."""
-    from rescind.audit.disclosure import check_disclosure
+    from rescind.audit import check_disclosure
     from rescind.contracts import Deployment
     from rescind.core.errors import VerificationError
 

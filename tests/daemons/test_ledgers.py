@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from rescind.audit.disclosure import check_disclosure
+from rescind.audit import check_disclosure
 from rescind.contracts import Account
 from rescind.devnet.data import generated
 from rescind.devnet.setup import make_identity, take_certificate

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rescind.audit.attest import NotAttested, examine
+from rescind.audit import NotAttested, examine
 from rescind.contracts import Consortium, ModelKind, WithdrawalState
 from rescind.devnet.data import generated
 from rescind.devnet.layout import RunFolder
