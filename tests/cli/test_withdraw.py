@@ -59,7 +59,7 @@ def ask(files: Files, *words: str, place: int = 0):
         (
             ["--method", "counter-training", "--subject", "ada", "--with", "prayer"],
             10,
-            "no method is called 'prayer'",
+            "Unknown unlearning method 'prayer'",
         ),
         (
             ["--method", "counter-training", "--subject", "ada", "--set", "steps=many"],
