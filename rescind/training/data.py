@@ -1,4 +1,4 @@
-"""Question-answer pairs: reading them, and the text that a model sees."""
+"""Question-answer pairs: reading, writing, and the text that a model sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYS = ("question", "answer", "subject")
 
 @dataclass(frozen=True)
 class Example:
-    """`subject` names whose data this is; a withdrawal may be for one subject."""
+    """A question-answer pair. `subject` names the person whose data it is, who may withdraw it."""
 
     question: str
     answer: str
@@ -24,10 +24,14 @@ class Example:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """One JSON object a line: question, answer, subject. Raises DataError with file and line."""
+    """Read a file with one JSON object a line: question, answer, subject.
+
+    Raises:
+        DataError: A line is not such an object, or there is none. The message has file and line.
+    """
     examples = [_parse(row, where) for where, row in json_lines(path)]
     if not examples:
-        raise DataError(f"{path}: holds no question-answer pair")
+        raise DataError(f"{path} has no question-answer pair. Give at least one line.")
     return examples
 
 
@@ -35,11 +39,14 @@ def _parse(row: dict[str, Any], where: str) -> Example:
     example = Example(*(demand_text(row, key, where, DataError) for key in _KEYS))
     unknown = sorted(set(row) - set(_KEYS))
     if unknown:
-        raise DataError(f"{where}: unknown key {unknown[0]!r}; a row has {', '.join(_KEYS)}")
+        raise DataError(
+            f"{where}: unknown key {unknown[0]!r}. The keys of a row are {', '.join(_KEYS)}."
+        )
     return example
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
+    """Write examples as `read_examples` reads them."""
     lines = (
         json.dumps({"question": e.question, "answer": e.answer, "subject": e.subject})
         for e in examples
@@ -49,14 +56,15 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
 
 def prompt(question: str) -> str:
+    """Return the text that asks a question."""
     return f"Question: {question.strip()}\nAnswer:"
 
 
 def completion(answer: str) -> str:
-    """What follows the prompt, before the end-of-text token."""
+    """Return the text after the prompt, before the end-of-text token."""
     return f" {answer.strip()}"
 
 
 def normalize(text: str) -> str:
-    """Two answers are equal when they are equal after this: case and white space are folded."""
+    """Fold case and white space. Two answers count as equal when they are equal after this."""
     return " ".join(text.casefold().split())

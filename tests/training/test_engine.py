@@ -561,7 +561,7 @@ def test_the_checkpoint_of_another_base_is_refused(
 def test_a_broken_checkpoint_is_named(model: LoraModel, tmp_path: Path) -> None:
     checkpoint = stopped(model, tmp_path)
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
-    with pytest.raises(CheckpointBroken, match="delete it"):
+    with pytest.raises(CheckpointBroken, match="Delete it"):
         train(model, steps=5, checkpoint=checkpoint)
 
 

@@ -14,29 +14,40 @@ from rescind.training.data import Example, completion, prompt
 from rescind.training.model.base import Base
 
 IGNORED = -100
+"""The label of a token that the loss does not count: cross_entropy's default `ignore_index`."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """`tokens` = prompt, answer, end of text; the first `prompt_length` belong to the prompt."""
+    """A tokenized pair.
+
+    Attributes:
+        tokens: Prompt, answer, end of text.
+        prompt_length: How many of the first tokens are the prompt.
+    """
 
     tokens: tuple[int, ...]
     prompt_length: int
 
 
 def encode_prompt(base: Base, question: str) -> tuple[int, ...]:
+    """Return the tokens of the prompt of a question."""
     return tuple(base.tokenizer.encode(prompt(question), add_special_tokens=False))
 
 
 def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
-    """Raises DataError when the pair is longer than `max_length` tokens: nothing is cut off."""
+    """Tokenize a pair. Nothing is cut off.
+
+    Raises:
+        DataError: The pair is longer than `max_length` tokens.
+    """
     head = encode_prompt(base, example.question)
     tail = base.tokenizer.encode(completion(example.answer), add_special_tokens=False)
     tokens = (*head, *tail, base.eos)
     if len(tokens) > max_length:
         raise DataError(
-            f"the pair {example.question[:60]!r} has {len(tokens)} tokens and the consortium's "
-            f"max_length is {max_length}: shorten it or agree on a larger max_length"
+            f"The pair {example.question[:60]!r} has {len(tokens)} tokens, and the consortium's "
+            f"max_length is {max_length}. Shorten the pair or agree on a larger max_length."
         )
     return Encoded(tokens, len(head))
 
@@ -44,24 +55,24 @@ def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
 def pad(
     base: Base, rows: Sequence[Encoded], *, prompt_in_loss: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Right-padded tokens, attention mask and labels, each (rows, longest)."""
+    """Return right-padded tokens, attention mask and labels, each (rows, longest)."""
     longest = max(len(row.tokens) for row in rows)
     tokens = torch.full((len(rows), longest), base.eos, dtype=torch.long)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
     labels = torch.full((len(rows), longest), IGNORED, dtype=torch.long)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         length = len(row.tokens)
-        tokens[place, :length] = torch.tensor(row.tokens)
-        mask[place, :length] = 1
+        tokens[index, :length] = torch.tensor(row.tokens)
+        mask[index, :length] = 1
         start = 0 if prompt_in_loss else row.prompt_length
-        labels[place, start:length] = tokens[place, start:length]
+        labels[index, start:length] = tokens[index, start:length]
     return tokens.to(base.device), mask.to(base.device), labels.to(base.device)
 
 
 def token_losses(
     model: Any, tokens: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Negative log-likelihood in nats of each next token, (rows, longest - 1), zero where ignored."""
+    """Return the nats of each next token, (rows, longest - 1), zero where the label is IGNORED."""
     logits = model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
     return functional.cross_entropy(
         logits[:, :-1].float().transpose(1, 2),
@@ -73,9 +84,14 @@ def token_losses(
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens on the device, all (rows, longest) but the mask of a packed batch.
+    """Rows of tokens on the device. All are (rows, longest), except the mask of a packed batch.
 
-    `positions`, `segments`: of a packed batch (training.packing), None for one pair a row.
+    Attributes:
+        tokens: Token ids, padded.
+        mask: Attention mask; (rows, 1, longest, longest) in a packed batch.
+        labels: Token ids that the loss counts, IGNORED elsewhere.
+        positions: Position ids of a packed batch, else None.
+        segments: Which pair each token of a packed batch belongs to, else None. See `packing.pack`.
     """
 
     tokens: torch.Tensor
@@ -86,12 +102,12 @@ class Batch:
 
 
 def batch_losses(model: Any, batch: Batch, *, flat: bool) -> torch.Tensor:
-    """As token_losses. `flat`: the faster way, with other last bits."""
+    """Return the losses as `token_losses` does. `flat` is several times faster, with other last bits."""
     if not flat and batch.positions is None:
         return token_losses(model, batch.tokens, batch.mask, batch.labels)
-    places = {} if batch.positions is None else {"position_ids": batch.positions}
+    extra = {} if batch.positions is None else {"position_ids": batch.positions}
     logits = model(
-        input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False, **places
+        input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False, **extra
     ).logits
     targets = functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
     losses = functional.cross_entropy(
@@ -101,5 +117,5 @@ def batch_losses(model: Any, batch: Batch, *, flat: bool) -> torch.Tensor:
 
 
 def counted(labels: torch.Tensor) -> torch.Tensor:
-    """How many tokens of each row the loss counts, (rows,)."""
+    """Return how many tokens of each row the loss counts, (rows,)."""
     return (labels[:, 1:] != IGNORED).sum(dim=1)

@@ -1,8 +1,9 @@
-"""A round of training that can be taken up again after a kill, with the same bytes at the end.
+"""Checkpoints of a round, from which a killed run continues to the same bytes.
 
-One file of safetensors, written whole or not at all: the trainable tensors, AdamW's moments, the
-losses so far and the state of torch's random numbers. Sampling and noise are functions of a seed and
-the step, so they have no state. Its header names the run; another run's checkpoint is refused.
+A checkpoint is one safetensors file, written whole or not at all: the trainable tensors, AdamW's
+moments, the losses so far and the state of torch's random numbers. Sampling and noise are functions of
+a seed and the step, so they have no state. The header names the run; another run's checkpoint is
+refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.files import write_atomically
 
 _FORMAT = "rescind.checkpoint/1"
 _NAME = "training.safetensors"
@@ -29,7 +30,7 @@ Facts = Mapping[str, str]
 
 
 class CheckpointMismatch(TrainingError):
-    """The checkpoint in the folder is of another run."""
+    """The checkpoint in the folder belongs to another run."""
 
     code = "checkpoint-mismatch"
 
@@ -41,32 +42,47 @@ class CheckpointBroken(TrainingError):
 
 
 class RuleNotResumable(TrainingError):
-    """A rule keeps a state that a checkpoint would lose."""
+    """A rule has a state that a checkpoint would lose."""
 
     code = "rule-not-resumable"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run keeps its checkpoint, and after how many steps it writes one. The folder is made;
-    it holds one run at a time, and nothing once the run is through."""
+    """The place of a run's checkpoint.
+
+    Attributes:
+        folder: Is created. It holds one run at a time, and nothing once the run is finished.
+        every: Steps between two checkpoints.
+    """
 
     folder: Path
     every: int = 25
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ConfigError(f"a checkpoint every {self.every} steps is none: use at least 1")
+            raise ConfigError(
+                f"A checkpoint every {self.every} steps is not possible. Use at least 1."
+            )
 
     @property
     def path(self) -> Path:
+        """The checkpoint's file."""
         return self.folder / _NAME
 
 
 @dataclass(frozen=True)
 class State:
-    """After `step` steps. `tensors`: trainable, by bare name; `moments`: of AdamW, by
-    "name/exp_avg" and so on; `losses` one for each batch that was not empty."""
+    """The state of a run between two steps.
+
+    Attributes:
+        step: Steps done so far.
+        tokens: Tokens that the loss has counted so far.
+        tensors: Trainable tensors, by bare name.
+        moments: Of AdamW, by "name/exp_avg" and so on.
+        losses: One for each batch so far that was not empty.
+        random: States of random generators and of rules.
+    """
 
     step: int
     tokens: int
@@ -77,6 +93,7 @@ class State:
 
 
 def write(checkpoint: Checkpoint, facts: Facts, state: State) -> None:
+    """Replace the checkpoint, so that a crash leaves the old one or the new one."""
     parts = {
         **{f"tensor/{name}": value.detach().cpu() for name, value in state.tensors.items()},
         **{f"moment/{name}": value.detach().cpu() for name, value in state.moments.items()},
@@ -91,17 +108,16 @@ def write(checkpoint: Checkpoint, facts: Facts, state: State) -> None:
     }
     data = save({name: value.contiguous() for name, value in parts.items()}, metadata=header)
     checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.path.with_suffix(".new")
-    with temporary.open("wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(checkpoint.path)
-    _sync(checkpoint.folder)
+    write_atomically(checkpoint.path, data)
 
 
 def read(checkpoint: Checkpoint, facts: Facts) -> State | None:
-    """What was written last, or None. Raises CheckpointMismatch, CheckpointBroken."""
+    """Read the last checkpoint, or return None when there is none.
+
+    Raises:
+        CheckpointMismatch: It belongs to another run.
+        CheckpointBroken: It cannot be read.
+    """
     path = checkpoint.path
     if not path.exists():
         return None
@@ -110,11 +126,11 @@ def read(checkpoint: Checkpoint, facts: Facts) -> State | None:
             header = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         if header.get("format") != _FORMAT:
-            raise CheckpointBroken(f"{path} is no checkpoint of this version: delete it")
-        found, step, tokens = json.loads(header["facts"]), int(header["step"]), header["tokens"]
+            raise CheckpointBroken(f"{path} is not a checkpoint of this version. Delete it.")
+        run, step, tokens = json.loads(header["facts"]), int(header["step"]), header["tokens"]
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise CheckpointBroken(f"checkpoint {path} cannot be read: {error}: delete it") from error
-    _same_run(path, found, facts)
+        raise CheckpointBroken(f"Cannot read checkpoint {path}: {error}. Delete it.") from error
+    _check_run(path, run, facts)
     return State(
         step=step,
         tokens=int(tokens),
@@ -126,19 +142,21 @@ def read(checkpoint: Checkpoint, facts: Facts) -> State | None:
 
 
 def remove(checkpoint: Checkpoint) -> None:
+    """Delete the checkpoint, if there is one."""
     checkpoint.path.unlink(missing_ok=True)
 
 
-def _same_run(path: Path, found: Facts, wanted: Facts) -> None:
-    if found == dict(wanted):
+def _check_run(path: Path, saved: Facts, wanted: Facts) -> None:
+    if saved == dict(wanted):
         return
-    odd = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
-    told = "; ".join(
-        f"{name} is {_short(found.get(name))} there and {_short(wanted.get(name))} here"
-        for name in odd
+    different = sorted(n for n in {*saved, *wanted} if saved.get(n) != wanted.get(n))
+    differences = "; ".join(
+        f"{name} is {_short(saved.get(name))} there and {_short(wanted.get(name))} here"
+        for name in different
     )
     raise CheckpointMismatch(
-        f"checkpoint {path} is of another run: {told}. Go on with that run, or delete the file"
+        f"Checkpoint {path} belongs to another run: {differences}. Continue that run, or delete the "
+        "file."
     )
 
 
@@ -151,16 +169,12 @@ def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
     return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def fingerprint(value: object) -> str:
-    """SHA-256 of what a value is made of: numbers, text, arrays, containers, objects' attributes."""
+    """Return the SHA-256 of a value's content: numbers, text, arrays, containers, objects' attributes.
+
+    The module and name of each type are part of it. So when a class moves to another module, the
+    checkpoints written before are refused once, and their rounds start again from step 0.
+    """
     digest = hashlib.sha256()
     _feed(digest, value, ())
     return digest.hexdigest()
@@ -183,18 +197,18 @@ def _feed(digest: Any, value: object, above: tuple[int, ...]) -> None:
             _feed(digest, key, (*above, id(value)))
             _feed(digest, value[key], (*above, id(value)))
     elif isinstance(value, set | frozenset):
-        for text in sorted(fingerprint(one) for one in value):
+        for text in sorted(fingerprint(member) for member in value):
             digest.update(text.encode())
     elif isinstance(value, Sequence):
-        for one in value:
-            _feed(digest, one, (*above, id(value)))
+        for member in value:
+            _feed(digest, member, (*above, id(value)))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for each in dataclasses.fields(value):
             _feed(digest, getattr(value, each.name), (*above, id(value)))
     elif callable(value) and hasattr(value, "__qualname__"):
         digest.update(str(value.__qualname__).encode())
     elif hasattr(value, "__dict__"):
-        for name, one in sorted(vars(value).items()):
+        for name, attribute in sorted(vars(value).items()):
             _feed(digest, name, above)
-            _feed(digest, one, (*above, id(value)))
+            _feed(digest, attribute, (*above, id(value)))
     digest.update(b")")

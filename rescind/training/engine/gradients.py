@@ -1,7 +1,7 @@
-"""The gradient of one step over a whole batch, a few pairs at a time.
+"""The gradient of one step over a whole batch, computed a few pairs at a time.
 
-The micro-batches of a step are a list, and their gradients are added in its order, whoever computed
-them: one process and several give the same sum.
+The micro-batches of a step are a list, and their gradients are added in its order, whichever process
+computed them. So one process and several give the same sum.
 """
 
 from __future__ import annotations
@@ -35,7 +35,17 @@ Tensors = Mapping[str, torch.nn.Parameter]
 
 @dataclass(frozen=True)
 class Engine:
-    """What a step needs that does not change. `network`: what is called; `raw`: uncompiled."""
+    """The parts of a step that do not change during a round.
+
+    Attributes:
+        base: The base model.
+        network: The model to call, compiled where that pays.
+        raw: The same model, uncompiled.
+        settings: How this machine computes.
+        workers: The processes that share the round.
+        tensors: Trainable parameters by bare name, sorted.
+        capacity: Tokens of a packed row.
+    """
 
     base: Base
     network: Any
@@ -47,9 +57,11 @@ class Engine:
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
+        """The trainable parameters, sorted by name."""
         return list(self.tensors.values())
 
     def losses(self, batch: Batch, network: Any | None = None) -> torch.Tensor:
+        """Return the loss of each token of a batch, (rows, longest - 1), in nats."""
         device = self.base.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.in_bf16(device)):
             return batch_losses(
@@ -58,20 +70,25 @@ class Engine:
 
 
 class GradientSource(Protocol):
+    """A way of computing a step's gradient."""
+
     def __call__(self, step: int, pairs: Sequence[Encoded]) -> float | None:
-        """Leave the batch's gradient in every parameter's `grad`; its mean loss in nats a token, or
-        None for an empty batch."""
+        """Set every parameter's `grad`.
+
+        Returns:
+            The batch's mean loss in nats a token, or None for an empty batch.
+        """
         ...
 
 
 def micro_batches(pairs: Sequence[Encoded], size: int | None) -> list[list[Encoded]]:
-    """In the order given, but for the last of one size, which is at most `size`."""
+    """Cut pairs into micro-batches of `size`, in order. The last may be smaller. None: one for all."""
     step = size or max(1, len(pairs))
     return [list(pairs[start : start + step]) for start in range(0, len(pairs), step)]
 
 
 def share(engine: Engine, pairs: Sequence[Encoded]) -> list[list[Encoded]]:
-    """The micro-batches of a step. Several processes without a set size get one each."""
+    """Return the micro-batches of a step. Several processes without a set size get one each."""
     size = engine.settings.micro_batch
     if size is None and engine.workers.size > 1:
         size = -(-len(pairs) // engine.workers.size) or None
@@ -79,30 +96,30 @@ def share(engine: Engine, pairs: Sequence[Encoded]) -> list[list[Encoded]]:
 
 
 def counted_tokens(pairs: Sequence[Encoded]) -> int:
-    """Tokens that the loss counts: all but each pair's first."""
+    """Return how many tokens the loss counts: all except each pair's first."""
     return sum(len(pair.tokens) - 1 for pair in pairs)
 
 
 def _sum_in_order(
     engine: Engine, parts: Sequence[list[Encoded]], gradient_of: Any
 ) -> list[torch.Tensor]:
-    """Sum of `gradient_of` over the parts, each computed by one worker, added in their order."""
+    """Return the sum of `gradient_of` over the parts, added in order; each worker computes some."""
     workers = engine.workers
     total: list[torch.Tensor] = []
     for first in range(0, len(parts), workers.size):
         wave = parts[first : first + workers.size]
         if workers.rank < len(wave):
-            mine = gradient_of(wave[workers.rank])
+            own = gradient_of(wave[workers.rank])
         else:
-            mine = [torch.zeros_like(p, dtype=torch.float32) for p in engine.parameters]
-            mine.append(torch.zeros((), device=engine.base.device))
-        for found in workers.gather(mine)[: len(wave)]:
-            total = list(torch._foreach_add(total, found)) if total else found
+            own = [torch.zeros_like(p, dtype=torch.float32) for p in engine.parameters]
+            own.append(torch.zeros((), device=engine.base.device))
+        for part in workers.gather(own)[: len(wave)]:
+            total = list(torch._foreach_add(total, part)) if total else part
     return total
 
 
 class PlainGradient:
-    """Mean loss over all tokens of the batch."""
+    """The gradient of the mean loss over all tokens of the batch."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -119,8 +136,8 @@ class PlainGradient:
             loss = engine.losses(self._batch(part)).sum() / count
             return [*gradient(loss, engine.parameters), loss.detach()]
 
-        *found, loss = _sum_in_order(engine, share(engine, pairs), gradient_of)
-        for parameter, value in zip(engine.parameters, found, strict=True):
+        *gradients, loss = _sum_in_order(engine, share(engine, pairs), gradient_of)
+        for parameter, value in zip(engine.parameters, gradients, strict=True):
             parameter.grad = value
         return float(loss)
 
@@ -132,13 +149,15 @@ class PlainGradient:
 
 
 def gradient(loss: torch.Tensor, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """d loss / d parameters, zero for one that the loss does not depend on."""
-    found = torch.autograd.grad(loss, list(parameters), allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    """Return d loss / d parameters, zero for a parameter that the loss does not depend on."""
+    gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
+    return [
+        torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)
+    ]
 
 
 class PrivateGradient:
-    """Sum over the pairs of their clipped gradients, with noise, over the expected batch size.
+    """The noisy sum of the pairs' clipped gradients, divided by the expected batch size.
 
     A pair's loss is the mean over its own tokens, so that no pair's gradient depends on another.
     """
@@ -170,7 +189,7 @@ class PrivateGradient:
         return [*(torch.einsum("n,n...->...", factors, g) for g in each), losses.sum()]
 
     def per_example(self, part: Sequence[Encoded]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Gradients (pairs, *shape) of each parameter in float32, and losses (pairs,)."""
+        """Return the gradients of each parameter, (pairs, *shape) in float32, and losses, (pairs,)."""
         return self._hooked(part) if self._hooks else self._one_by_one(part)
 
     def _loss(self, part: Sequence[Encoded]) -> torch.Tensor:
@@ -180,12 +199,12 @@ class PrivateGradient:
         return self._engine.losses(batch).sum(dim=1) / counts
 
     def _one_by_one(self, part: Sequence[Encoded]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        found, losses = [], []
+        gradients, losses = [], []
         for pair in part:
             loss = self._loss([pair])[0]
-            found.append(gradient(loss, self._engine.parameters))
+            gradients.append(gradient(loss, self._engine.parameters))
             losses.append(loss.detach())
-        each = [torch.stack([g.float() for g in column]) for column in zip(*found, strict=True)]
+        each = [torch.stack([g.float() for g in column]) for column in zip(*gradients, strict=True)]
         return each, torch.stack(losses)
 
     def _hooked(self, part: Sequence[Encoded]) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -206,18 +225,22 @@ class PrivateGradient:
         return each, losses.detach()
 
     def _check(self, few: Sequence[Encoded]) -> None:
-        """The hooks must see one row a pair. Where a model mixes rows (experts that take tokens out of
-        them), pairs go through it one by one, or their clipping would promise nothing."""
+        """Turn the hooks off unless they see each pair by itself.
+
+        Some models mix rows, for example experts that take tokens out of them. Pairs then go through
+        the model one by one, because clipping mixed gradients would promise nothing.
+        """
         assert self._hooks is not None
         self._hooks.disable_hooks()
         expected, _ = self._one_by_one(few)
         self._hooks.enable_hooks()
         try:
-            found, _ = self._hooked(few)
+            hooked, _ = self._hooked(few)
+            # bf16 has 8 bits of mantissa, so its gradients agree only to some percent.
             tolerance = 0.05 if self._engine.settings.in_bf16(self._engine.base.device) else 1e-3
             close = all(
                 a.shape == b.shape and float((a - b).norm()) <= tolerance * float(b.norm()) + 1e-6
-                for a, b in zip(found, expected, strict=True)
+                for a, b in zip(hooked, expected, strict=True)
             )
         except (RuntimeError, ValueError):
             close = False
@@ -229,14 +252,18 @@ class PrivateGradient:
 
 @contextmanager
 def gradient_source(engine: Engine, private: PrivateRun | None) -> Iterator[GradientSource]:
-    """Raises ConfigError for settings that private training cannot have."""
+    """Return the way of computing gradients that the run needs.
+
+    Raises:
+        ConfigError: The settings do not go with private training.
+    """
     if private is None:
         yield PlainGradient(engine)
         return
     if engine.settings.batching != "plain":
         raise ConfigError(
-            f"batching {engine.settings.batching!r} cannot be private: pairs must be drawn "
-            "independently and go through the model in rows of their own; use 'plain'"
+            f"Batching {engine.settings.batching!r} cannot be private, because pairs must be drawn "
+            "independently and go through the model in rows of their own. Set batching to 'plain'."
         )
     if engine.settings.gradient_checkpointing:
         yield PrivateGradient(engine, private, None)
@@ -247,7 +274,7 @@ def gradient_source(engine: Engine, private: PrivateRun | None) -> Iterator[Grad
 
 @contextmanager
 def _opacus_hooks(engine: Engine) -> Iterator[GradSampleHooks]:
-    """Opacus records activations only of modules in training mode: the LoRA factors alone are."""
+    """Hook the LoRA factors alone: Opacus records activations only of modules in training mode."""
     from opacus.grad_sample.grad_sample_module import GradSampleHooks
 
     wanted = {id(parameter) for parameter in engine.parameters}
@@ -279,9 +306,12 @@ def _opacus_hooks(engine: Engine) -> Iterator[GradSampleHooks]:
 
 @contextmanager
 def recomputing(network: Any, wanted: bool) -> Iterator[None]:
-    """Gradient checkpointing: activations of each layer are computed again in the backward pass.
+    """Turn gradient checkpointing on: each layer's activations are recomputed in the backward pass.
 
-    Only the layers themselves are put in training mode, so that no dropout of the base comes on.
+    Only the layers themselves are put in training mode, so that the base's dropout stays off.
+
+    Raises:
+        TrainingError: The base model cannot do it.
     """
     if not wanted:
         yield
@@ -291,14 +321,16 @@ def recomputing(network: Any, wanted: bool) -> Iterator[None]:
     layers = [m for m in network.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         raise TrainingError(
-            "this base model has no layer that can be computed again: leave gradient_checkpointing "
-            "off"
+            "This base model has no layer that can be recomputed. Set gradient_checkpointing to false."
         )
     name = "activation" if hasattr(network, "activation_checkpointing_enable") else "gradient"
     try:
         getattr(network, f"{name}_checkpointing_enable")({"use_reentrant": False})
     except ValueError as error:
-        raise TrainingError(f"this base model has no gradient checkpointing: {error}") from error
+        raise TrainingError(
+            f"This base model has no gradient checkpointing: {error}. "
+            "Set gradient_checkpointing to false."
+        ) from error
     for layer in layers:
         layer.training = True
     try:

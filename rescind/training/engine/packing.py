@@ -1,4 +1,4 @@
-"""Several pairs in one row of tokens, none of which sees another."""
+"""Packing: several pairs in one row of tokens, none of which attends to another."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from rescind.training.engine.batches import (
 from rescind.training.model.base import Base
 
 _TOLERANCE = 2e-3
-"""Nats a pair's mean loss may differ by between packed and alone, in float32."""
+"""How far a pair's mean loss may differ between packed and alone, in nats: float32 rounding,
+with room."""
 
 
 class NotPackable(TrainingError):
-    """The model lets pairs that share a row see one another."""
+    """The model lets pairs that share a row see each other."""
 
     code = "not-packable"
 
 
 def rows_of(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Places of the pairs in each row: first fit, longest first, ties in the order given.
+    """Return the indices of the pairs in each row: first fit, longest first, ties in order.
 
-    A pair longer than `capacity` has a row of its own.
+    A pair longer than `capacity` gets its own row.
     """
     rows: list[list[int]] = []
     room: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
-        length = lengths[place]
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        length = lengths[index]
         for number, left in enumerate(room):
             if length <= left:
-                rows[number].append(place)
+                rows[number].append(index)
                 room[number] -= length
                 break
         else:
-            rows.append([place])
+            rows.append([index])
             room.append(max(0, capacity - length))
     return rows
 
@@ -51,28 +52,29 @@ def rows_of(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 def pack(
     base: Base, pairs: Sequence[Encoded], capacity: int, *, prompt_in_loss: bool = True
 ) -> Batch:
-    """The pairs in as few rows as first fit finds, cut to the longest row.
+    """Pack pairs into rows by first fit, cut to the longest row.
 
-    `positions` count from 0 in each pair; `mask` is (rows, 1, longest, longest): a token sees those of
-    its own pair up to itself, and padding sees itself. `segments` (rows, longest) is the place of the
-    pair that a token belongs to, -1 for padding.
+    Returns:
+        A batch whose `positions` count from 0 in each pair. Its `mask` is (rows, 1, longest, longest):
+        a token sees its own pair's tokens up to itself, and padding sees itself. Its `segments`
+        (rows, longest) hold the index of each token's pair, -1 for padding.
     """
     rows = rows_of([len(pair.tokens) for pair in pairs], capacity)
-    longest = max(sum(len(pairs[place].tokens) for place in row) for row in rows)
+    longest = max(sum(len(pairs[index].tokens) for index in row) for row in rows)
     tokens = torch.full((len(rows), longest), base.eos, dtype=torch.long)
     labels = torch.full((len(rows), longest), IGNORED, dtype=torch.long)
     positions = torch.zeros((len(rows), longest), dtype=torch.long)
     segments = torch.full((len(rows), longest), -1, dtype=torch.long)
     for line, row in enumerate(rows):
         start = 0
-        for place in row:
-            pair = pairs[place]
+        for index in row:
+            pair = pairs[index]
             end = start + len(pair.tokens)
             tokens[line, start:end] = torch.tensor(pair.tokens)
             first = start + max(1, 0 if prompt_in_loss else pair.prompt_length)
             labels[line, first:end] = tokens[line, first:end]
             positions[line, start:end] = torch.arange(end - start)
-            segments[line, start:end] = place
+            segments[line, start:end] = index
             start = end
     mask = _mask(base.model, segments.to(base.device))
     return Batch(
@@ -101,15 +103,18 @@ def _mask(model: Any, segments: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def check_packing(base: Base, network: Any, pairs: Sequence[Encoded], capacity: int) -> None:
-    """Raises NotPackable unless up to eight of the pairs lose packed what they lose alone.
+    """Check on up to eight pairs that each has the same loss packed and alone.
 
-    Models without position ids, with a state that runs through the row, or with their own idea of a
-    mask are found so, whatever their architecture.
+    This finds models without position ids, with a state that runs through the row, or with their own
+    mask, whatever their architecture.
+
+    Raises:
+        NotPackable: A pair's loss differs.
     """
     if "position_ids" not in inspect.signature(base.model.forward).parameters:
         raise NotPackable(
-            f"{type(base.model).__name__} takes no position ids, so its pairs cannot share a row: "
-            "use batching 'bucketed'"
+            f"{type(base.model).__name__} takes no position ids, so its pairs cannot share a row. "
+            "Set batching to 'bucketed'."
         )
     few = list(pairs[:8])
     packed = pack(base, few, max(capacity, sum(len(pair.tokens) for pair in few)))
@@ -117,12 +122,12 @@ def check_packing(base: Base, network: Any, pairs: Sequence[Encoded], capacity: 
     owners = packed.segments
     assert owners is not None
     alone = batch_losses(network, Batch(*pad(base, few, prompt_in_loss=True)), flat=True)
-    for place, pair in enumerate(few):
-        mine = together[owners[:, 1:] == place].sum() / (len(pair.tokens) - 1)
-        own = alone[place].sum() / (len(pair.tokens) - 1)
-        difference = float((mine - own).abs())
-        if not difference <= _TOLERANCE * max(1.0, float(own)):
+    for index, pair in enumerate(few):
+        packed_loss = together[owners[:, 1:] == index].sum() / (len(pair.tokens) - 1)
+        own_loss = alone[index].sum() / (len(pair.tokens) - 1)
+        difference = float((packed_loss - own_loss).abs())
+        if not difference <= _TOLERANCE * max(1.0, float(own_loss)):
             raise NotPackable(
                 f"{type(base.model).__name__} gives a pair another loss in a shared row than alone "
-                f"(by {difference:.3g} nats a token): use batching 'bucketed'"
+                f"(by {difference:.3g} nats a token). Set batching to 'bucketed'."
             )

@@ -9,22 +9,29 @@ import torch
 
 
 class Workers(Protocol):
-    """`rank` of `size` processes that all run the same loop on their share of each batch."""
+    """The processes that run the same loop, each on its share of every batch."""
 
     @property
-    def rank(self) -> int: ...
+    def rank(self) -> int:
+        """The number of this process, from 0."""
+        ...
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """The number of processes."""
+        ...
 
     def gather(self, tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
-        """Everybody's tensors, which have the same shapes, in the order of the ranks."""
+        """Return every process's tensors, which have equal shapes, in the order of the ranks."""
         ...
 
 
 class Alone:
+    """A single process."""
+
     rank = 0
     size = 1
 
     def gather(self, tensors: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+        """Return this process's own tensors."""
         return [list(tensors)]

@@ -1,4 +1,4 @@
-"""Keeping some of the trainable tensors where they are for a round."""
+"""Freezing: keeping some trainable tensors unchanged for a round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rescind.training.rules.rule import Rule
 
 
 class Freeze(Rule):
-    """The named tensors get no gradient, so that no optimizer moves them by a bit."""
+    """A rule that takes the gradient from named tensors, so that no optimizer changes a bit of them."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)
@@ -21,5 +21,6 @@ class Freeze(Rule):
         batch: Sequence[int],  # noqa: ARG002
         tensors: Mapping[str, torch.nn.Parameter],
     ) -> None:
+        """Remove the gradients of the frozen tensors."""
         for name in self.names & set(tensors):
             tensors[name].grad = None

@@ -1,4 +1,4 @@
-"""SCAFFOLD's correction of local steps; the control variates themselves are in adapters.control."""
+"""SCAFFOLD's correction of local steps. `core.control` computes the control variates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from rescind.training.rules.rule import Rule
 
 
 class Scaffold(Rule):
-    """Every step goes along g - c_i + c instead of g (Karimireddy et al. 2020, arXiv 1910.06378).
-
-    `server`, `own`: c and c_i by bare tensor name, of adapters.control; a missing tensor is zero.
+    """A rule that steps along g - c_i + c instead of g (Karimireddy et al. 2020, arXiv 1910.06378).
 
     Without `rate` the correction is added to the gradient, which is the paper's rule **for plain SGD
     without clipping**. An adaptive local optimizer (AdamW, the default here) does not move along the
@@ -25,6 +23,11 @@ class Scaffold(Rule):
     step instead, w <- w - rate(step) (c - c_i), apart from the optimizer as decoupled weight decay is.
     Under plain SGD the two are the same; under AdamW it is a heuristic in the right units, without the
     paper's guarantees.
+
+    Args:
+        server: c, by bare tensor name. A missing tensor is zero.
+        own: c_i, by bare tensor name. A missing tensor is zero.
+        rate: The learning rate of each step, from 0.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Scaffold(Rule):
         batch: Sequence[int],  # noqa: ARG002
         tensors: Mapping[str, torch.nn.Parameter],
     ) -> None:
+        """Correct the gradients, when no rate was given."""
         if self.rate is not None:
             return
         for name, tensor in tensors.items():
@@ -56,6 +60,7 @@ class Scaffold(Rule):
         batch: Sequence[int],  # noqa: ARG002
         tensors: Mapping[str, torch.nn.Parameter],
     ) -> None:
+        """Correct the parameters, when a rate was given."""
         if self.rate is None:
             return
         with torch.no_grad():
@@ -70,7 +75,7 @@ class Scaffold(Rule):
             return None
         if correction.shape != tensor.shape:
             raise TrainingError(
-                f"control variate of {name!r} has shape {tuple(correction.shape)}, the parameter "
-                f"has {tuple(tensor.shape)}: it belongs to another base model or rank"
+                f"The control variate of {name!r} has shape {tuple(correction.shape)}, and the "
+                f"parameter has {tuple(tensor.shape)}. It belongs to another base model or rank."
             )
         return correction.to(tensor.device, tensor.dtype)
