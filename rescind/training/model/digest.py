@@ -1,4 +1,4 @@
-"""The linear digest by torch, for tensors that are on a GPU anyway; the same bits as adapters.
+"""The linear digest computed by torch, for tensors on a GPU. The same bits as `core.digest`.
 
 Every product is of two numbers below 2^31, so int64 is exact on every device.
 """
@@ -22,16 +22,17 @@ from rescind.core.ring import (
 )
 
 BATCH = 256
-"""Blocks at once: intermediates take 8 MiB each."""
+"""Blocks in one pass: each intermediate takes 256 x 2 x 2048 x 8 bytes = 8 MiB."""
 _BITS = DEGREE.bit_length() - 1
 
 
 def digest_on(
     tensors: Mapping[str, torch.Tensor | NDArray[Any]], device: torch.device | str
 ) -> Digest:
-    """`adapters.digest` of int32 or int64 tensors, computed on `device` whatever theirs is.
+    """Return the digest of int32 or int64 tensors, computed on `device` wherever they are.
 
-    Raises DigestMalformed for any other dtype.
+    Raises:
+        DigestMalformed: A tensor has another dtype.
     """
     ring = _Ring(torch.device(device))
     total = torch.zeros((2, DEGREE), dtype=torch.int64, device=device)
@@ -39,7 +40,7 @@ def digest_on(
         value = tensor if isinstance(tensor, torch.Tensor) else torch.from_numpy(np.array(tensor))
         if value.dtype not in (torch.int32, torch.int64):
             raise DigestMalformed(
-                f"tensor {name!r} has dtype {value.dtype}; digests are of int32 or int64"
+                f"Tensor {name!r} has dtype {value.dtype}. Digests are of int32 or int64."
             )
         matrix = Matrix(name, tuple(value.shape))
         first = 0
@@ -60,7 +61,7 @@ def _batches(value: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 class _Ring:
-    """Constants on one device; row i of each is mod prime i."""
+    """Constants of both rings on one device. Row i of each is modulo prime i."""
 
     def __init__(self, device: torch.device) -> None:
         reverse = [int(f"{n:0{_BITS}b}"[::-1], 2) for n in range(DEGREE)]
@@ -75,13 +76,13 @@ class _Ring:
         self.reverse = torch.tensor(reverse, device=device)
 
     def residues(self, words: NDArray[np.uint64]) -> torch.Tensor:
-        """(k, 4096) unsigned words to (k, 2, 2048) residues."""
+        """Reduce (k, 4096) unsigned words to (k, 2, 2048) residues."""
         signed = torch.from_numpy(words.astype(np.uint64, copy=False).view(np.int64))
         signed = signed.to(self.device).reshape(-1, WORDS // DEGREE, DEGREE)
         return (signed % self.primes + (signed < 0) * self.wrap) % self.primes
 
     def transform(self, blocks: torch.Tensor) -> torch.Tensor:
-        """(k, 2048) values to (k, 2, 2048): slot i of row p is the value at psi_p^(2i + 1)."""
+        """Transform (k, 2048) values to (k, 2, 2048): slot i of row p is the value at psi_p^(2i + 1)."""
         x = blocks[:, None, :] % self.primes
         primes = self.primes[..., None]
         groups = 1

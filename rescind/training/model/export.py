@@ -1,4 +1,4 @@
-"""One block, or the shared adapter, as a folder that peft loads."""
+"""Export of a block, or of the shared adapter, as a folder that peft loads."""
 
 from __future__ import annotations
 

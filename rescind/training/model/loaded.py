@@ -1,4 +1,7 @@
-"""Whether the adapter in memory is the one that was registered."""
+"""Checks that the adapter in memory is the registered one.
+
+Research: no daemon uses this yet.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from rescind.training.model.lora import LoraModel
 
 
 class WrongAdapter(TrainingError):
-    """What is in memory is not the registered adapter."""
+    """The adapter in memory is not the registered one."""
 
     code = "wrong-adapter"
 
@@ -37,21 +40,28 @@ def integers_in_memory(
     parameters: ConsortiumParameters,
     owner: str,
 ) -> dict[str, NDArray[np.int64]]:
-    """The block's totals, by bare name, read back from the floats in memory.
+    """Return a block's totals, by bare name, read back from the floats in memory.
 
-    A float32 stands for all integers that it is the nearest float of. Where that of `totals` is one of
-    them it is taken; elsewhere the integer at the float itself. A tensor that `totals` leaves out is
-    left out as long as it is where it started. Noise for the digest is never in memory.
+    A float32 stands for every integer that it is the nearest float of. Where the integer of `totals` is
+    one of them, that one is returned; elsewhere, the integer at the float itself. A tensor that
+    `totals` leaves out is left out here too, as long as it is unchanged from its start. Noise for the
+    digest is never in memory.
+
+    Raises:
+        WrongAdapter: The adapter has not the consortium's tensors.
     """
     expected = block(totals, owner)
-    found = model.get(adapter)
+    in_memory = model.get(adapter)
     wanted = materialize(expected, parameters.shapes, parameters=parameters, owner=owner)
-    if set(found) != set(wanted):
-        odd = sorted(set(found) ^ set(wanted))[:3]
-        raise WrongAdapter(f"adapter {adapter!r} in memory has not the consortium's tensors: {odd}")
+    if set(in_memory) != set(wanted):
+        different = sorted(set(in_memory) ^ set(wanted))[:3]
+        raise WrongAdapter(
+            f"Adapter {adapter!r} in memory differs from the consortium's tensors at {different}. "
+            "Load it again from the store."
+        )
     unit = float(2**parameters.fraction_bits) * WEIGHT_ONE
     result: dict[str, NDArray[np.int64]] = {}
-    for name, value in found.items():
+    for name, value in in_memory.items():
         same = value.view(np.uint32) == wanted[name].view(np.uint32)
         if name not in expected and same.all():
             continue
@@ -75,24 +85,40 @@ def verify_loaded(
     owner: str,
     registered: str,
 ) -> str:
-    """The id of the adapter artifact with this owner's block as it is in memory; `registered` is its
-    artifact id on the chain. Other owners' blocks are taken as `totals` has them.
+    """Check one owner's block in memory against the registered adapter, and return its artifact id.
 
-    Raises WrongAdapter, naming the first tensor that differs, when the two ids are not equal.
+    Other owners' blocks are taken as `totals` has them.
+
+    Args:
+        model: The model that holds the adapter.
+        adapter: The adapter's name in the model.
+        totals: The registered adapter.
+        parameters: What the consortium agreed on.
+        owner: The block's owner.
+        registered: The artifact id on the chain.
+
+    Raises:
+        WrongAdapter: The two ids differ. The message names the first tensor that differs.
     """
     if owner not in owners(totals):
-        raise WrongAdapter(f"the registered adapter {registered} has no block of {owner}")
+        raise WrongAdapter(f"The registered adapter {registered} has no block of {owner}.")
     here = {
         qualify(owner, name): value
         for name, value in integers_in_memory(model, adapter, totals, parameters, owner).items()
     }
     others = {n: value for n, value in totals.items() if not n.startswith(f"{owner}/")}
-    found = artifact_id(encode({**others, **here}))
-    if hmac.compare_digest(found, registered.removeprefix("0x").lower()):
-        return found
-    odd = [n for n in sorted(here) if n not in totals or not np.array_equal(here[n], totals[n])]
-    where = f"{odd[0]} differs in memory" if odd else "the totals given are of another artifact"
+    own_id = artifact_id(encode({**others, **here}))
+    if hmac.compare_digest(own_id, registered.removeprefix("0x").lower()):
+        return own_id
+    different = [
+        n for n in sorted(here) if n not in totals or not np.array_equal(here[n], totals[n])
+    ]
+    where = (
+        f"{different[0]} differs in memory"
+        if different
+        else "the given totals are of another artifact"
+    )
     raise WrongAdapter(
-        f"adapter {adapter!r} in memory has id {found}, registered is {registered}: {where}; load "
-        "it again from the store"
+        f"Adapter {adapter!r} in memory has id {own_id}, and {registered} is registered: {where}. "
+        "Load it again from the store."
     )

@@ -1,4 +1,4 @@
-"""LoRA tensors of a base model, by name: in and out of peft, several adapters on one base."""
+"""Named LoRA adapters on one base model, by way of peft."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _PROBE = "probe"
 
 
 def peft_config(lora: LoraParameters) -> LoraConfig:
+    """Return the agreed LoRA parameters as peft takes them."""
     targets = lora.target_modules
     return LoraConfig(
         r=lora.rank,
@@ -35,14 +36,23 @@ def peft_config(lora: LoraParameters) -> LoraConfig:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what peft says about its own defaults (Conv1D layers, a renamed attribute)."""
+    """Silence peft's warnings about its own defaults (Conv1D layers, a renamed attribute)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 class LoraModel:
-    """A base model with any number of named adapters, one or none of which is in use."""
+    """A base model with any number of named adapters, at most one of which is in use.
+
+    Attributes:
+        base: The base model.
+        lora: The agreed LoRA parameters.
+        shapes: The shape of each LoRA tensor, by bare name, sorted.
+
+    Raises:
+        TrainingError: LoRA does not fit the base model.
+    """
 
     def __init__(self, base: Base, lora: LoraParameters) -> None:
         self.base = base
@@ -51,22 +61,30 @@ class LoraModel:
             with _quiet():
                 self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
         except ValueError as error:
-            raise TrainingError(f"LoRA does not fit this base model: {error}") from error
+            raise TrainingError(
+                f"LoRA does not fit this base model: {error}. Change lora.target_modules."
+            ) from error
         self._peft.eval()
-        found = self._named(_PROBE)
-        self._only_plain_factors(found)
-        self.shapes: Shapes = {name: tuple(parameter.shape) for name, parameter in found.items()}
+        probe = self._named(_PROBE)
+        self._check_factors(probe)
+        self.shapes: Shapes = {name: tuple(parameter.shape) for name, parameter in probe.items()}
 
     @property
     def trainable(self) -> list[str]:
-        """Names that a delta holds: B always, A unless the consortium froze it."""
+        """Names of the tensors in a delta: B always, A unless the consortium froze it."""
         return [n for n in self.shapes if n.endswith(".lora_B") or self.lora.train_a]
 
     def put(self, adapter: str, tensors: FloatTensors) -> None:
-        """Load `tensors` (all of `shapes`) under `adapter`, and check what is now in memory."""
+        """Load all tensors of an adapter, and check that memory then holds them.
+
+        Raises:
+            TrainingError: The tensors do not fit, or memory differs from them.
+        """
         if set(tensors) != set(self.shapes):
-            odd = sorted(set(tensors) ^ set(self.shapes))[:3]
-            raise TrainingError(f"adapter {adapter!r} does not fit the base model at {odd}")
+            different = sorted(set(tensors) ^ set(self.shapes))[:3]
+            raise TrainingError(
+                f"Adapter {adapter!r} does not fit the base model: one of them lacks {different}."
+            )
         if adapter not in self._peft.peft_config:
             with _quiet():
                 self._peft.add_adapter(adapter, peft_config(self.lora))
@@ -79,20 +97,22 @@ class LoraModel:
         wrong = [n for n in tensors if not np.array_equal(loaded[n], tensors[n])]
         if wrong:
             raise TrainingError(
-                f"adapter {adapter!r} in memory differs from the one given: {wrong[0]}"
+                f"Adapter {adapter!r} in memory differs from the given one at {wrong[0]}."
             )
 
     def get(self, adapter: str) -> dict[str, NDArray[np.float32]]:
+        """Return copies of an adapter's tensors, by bare name."""
         return {
             name: parameter.detach().cpu().numpy().astype(np.float32)
             for name, parameter in self._named(adapter).items()
         }
 
     def parameters(self, adapter: str) -> dict[str, torch.nn.Parameter]:
+        """Return an adapter's parameters, by bare name, sorted."""
         return self._named(adapter)
 
     def use(self, adapter: str | None) -> Any:
-        """The model with `adapter` active, or the bare base for None."""
+        """Activate an adapter, or the bare base for None, and return the model."""
         if adapter is None:
             self._peft.base_model.disable_adapter_layers()
         else:
@@ -100,21 +120,21 @@ class LoraModel:
             self._peft.set_adapter(adapter)
         return self._peft
 
-    def _only_plain_factors(self, found: dict[str, torch.nn.Parameter]) -> None:
-        """Raises TrainingError for a target whose LoRA is not a pair of matrices (an embedding)."""
-        known = {id(parameter) for parameter in found.values()}
+    def _check_factors(self, factors: dict[str, torch.nn.Parameter]) -> None:
+        """Refuse a target whose LoRA is not a pair of matrices (an embedding)."""
+        known = {id(parameter) for parameter in factors.values()}
         for name, parameter in self._peft.named_parameters():
             if _PROBE in name.split(".") and id(parameter) not in known:
                 raise TrainingError(
-                    f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B: name "
-                    "linear layers as target_modules, or 'all-linear'"
+                    f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B. Name "
+                    "linear layers as target_modules, or 'all-linear'."
                 )
 
     def _named(self, adapter: str) -> dict[str, torch.nn.Parameter]:
-        found: dict[str, torch.nn.Parameter] = {}
+        result: dict[str, torch.nn.Parameter] = {}
         for name, parameter in self._peft.named_parameters():
             for factor in ("lora_A", "lora_B"):
                 tail = f".{factor}.{adapter}.weight"
                 if name.endswith(tail):
-                    found[name.removeprefix(_PREFIX)[: -len(tail)] + f".{factor}"] = parameter
-        return dict(sorted(found.items()))
+                    result[name.removeprefix(_PREFIX)[: -len(tail)] + f".{factor}"] = parameter
+        return dict(sorted(result.items()))

@@ -1,4 +1,7 @@
-"""Which block answers which question. Importing it imports torch."""
+"""Routers choose the block that answers a question. Importing them imports torch.
+
+Daemons use the likelihood router. The others are research: no daemon uses them yet.
+"""
 
 from rescind.training.routers.arrow import ArrowRouter
 from rescind.training.routers.likelihood import LikelihoodRouter

@@ -1,5 +1,7 @@
 """Arrow routing (Ostapenko et al. 2024, arXiv 2405.11157), one choice for a whole question.
 
+Research: no daemon uses this yet.
+
 The top right singular vector v of a module's B A is the direction of input that the block acts on
 most; |v x| / |x| says how much a token's input x to the module is of that kind. Arrow mixes
 blocks for each token and layer; blocks trained apart must not be mixed (docs/decisions/002-coupling.md),
@@ -26,11 +28,20 @@ Directions = dict[str, NDArray[np.float64]]
 
 
 class ArrowRouter(ScoringRouter):
-    """`directions`: how many singular directions of each module count, each weighted with its singular
-    value; 1 is Arrow, the rank of the blocks makes the score the size of what the block adds.
+    """A router that scores how strongly each block reacts to a question.
 
-    With a reference, the score of each module is taken less its mean over the reference and by its
-    standard deviation there: that evens out that every block reacts to the words that all questions have.
+    With a reference, the score of each module is standardized: less its mean over the reference, divided
+    by its standard deviation there. This compensates for every block's reaction to words that all
+    questions have.
+
+    Args:
+        reference: Public questions; see ScoringRouter.
+        false_rate: See ScoringRouter.
+        directions: How many singular directions of each module count, each weighted with its singular
+            value. 1 is Arrow; the rank of the blocks makes the score the size of what a block adds.
+
+    Raises:
+        ConfigError: `directions` is less than 1.
     """
 
     name = "arrow"
@@ -44,7 +55,7 @@ class ArrowRouter(ScoringRouter):
     ) -> None:
         super().__init__(reference, false_rate=false_rate)
         if directions < 1:
-            raise ConfigError(f"directions is {directions}, Arrow needs 1 or more")
+            raise ConfigError(f"directions is {directions}. Arrow needs 1 or more.")
         self.directions = directions
         self._held: dict[str, Directions] = {}
         self._usual: dict[str, NDArray[np.float64]] = {}
@@ -85,24 +96,26 @@ class ArrowRouter(ScoringRouter):
     def _raw(
         self, blocks: Blocks, names: Sequence[str], questions: Sequence[str]
     ) -> dict[str, NDArray[np.float64]]:
-        """Reaction of each module of each block, (modules, questions)."""
+        """Return the reaction of each module of each block, (modules, questions)."""
         modules = sorted(self._held[names[0]])
         result = {name: np.empty((len(modules), len(questions))) for name in names}
-        for places, mask, inputs in module_inputs(blocks.base, blocks.bare(), modules, questions):
+        for indices, mask, inputs in module_inputs(blocks.base, blocks.bare(), modules, questions):
             for row, module in enumerate(modules):
                 tokens = inputs[module].astype(np.float64)
                 lengths = np.maximum(np.linalg.norm(tokens, axis=2), np.finfo(float).tiny)
                 for name in names:
                     seen = np.linalg.norm(tokens @ self._held[name][module].T, axis=2) / lengths
-                    result[name][row, places] = (seen * mask).sum(axis=1) / mask.sum(axis=1)
+                    result[name][row, indices] = (seen * mask).sum(axis=1) / mask.sum(axis=1)
         return result
 
 
 def singular_directions(tensors: FloatTensors, count: int) -> Directions:
-    """For each module, its top right singular vectors of B A times their singular values, one a row,
-    (count, in). A module whose B is zero has zeros. Raises RouterMisfit for an A without a B.
+    """Return each module's top right singular vectors of B A, times their singular values, (count, in).
 
-    B A is never formed: with A^T = Q R (QR), B A = (B R^T) Q^T, and Q has orthonormal columns.
+    A module whose B is zero has zeros. B A is never formed: with A^T = Q R (QR), B A = (B R^T) Q^T, and Q has orthonormal columns.
+
+    Raises:
+        RouterMisfit: A module has an A and no B.
     """
     result = {}
     for name in sorted(tensors):
@@ -110,7 +123,7 @@ def singular_directions(tensors: FloatTensors, count: int) -> Directions:
             continue
         module = name.removesuffix(_A)
         if module + _B not in tensors:
-            raise RouterMisfit(f"the block has {name!r} and no {module + _B!r}")
+            raise RouterMisfit(f"The block has {name!r} and no {module + _B!r}. Give both factors.")
         q, r = np.linalg.qr(tensors[name].astype(np.float64).T)
         _, sizes, right = np.linalg.svd(
             tensors[module + _B].astype(np.float64) @ r.T, full_matrices=False

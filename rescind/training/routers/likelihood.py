@@ -1,8 +1,8 @@
-"""The block under which the question is likeliest answers it, if it is likelier enough.
+"""Routing by likelihood: the block under which the question is most likely answers it.
 
-A block that was trained on the question's subject finds the question far likelier than the base
-does. It costs one forward pass of the question for each block and one for the base, and holds nothing
-but the blocks themselves.
+A block that was trained on the question's subject finds the question far more likely than the base
+does. The router costs one forward pass of the question for each block and one for the base, and keeps
+no state besides the blocks.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ from rescind.training.model.base import Base
 from rescind.training.routers.router import Blocks, Choice, RouterMisfit
 
 MARGIN = 6.5
-"""Nats by which a block must find a whole question likelier than the base does."""
+"""Nats by which a block must find a whole question more likely than the base does."""
 
 SHARE = 0.25
-"""Least share of the base's surprise at the question that a block must take away. It keeps text
-that is like nothing anybody trained on with the base."""
+"""The least share of the base's loss on a question that a block must remove. Without it, some block
+would win on text unlike any training data, where losses are large and differ a lot."""
 
 _BATCH = 64
 
 
 class LikelihoodRouter:
-    """Scores are gains: log-likelihood of the question under a block, less that without, in nats."""
+    """A router whose scores are gains: a question's log-likelihood under a block, less that of the base.
+
+    Args:
+        margin: Least gain in nats.
+        share: Least gain as a share of the base's loss on the question.
+    """
 
     name = "likelihood"
 
@@ -45,22 +50,27 @@ class LikelihoodRouter:
 
     @property
     def organizations(self) -> tuple[str, ...]:
+        """Organizations that can be chosen, lowercase and sorted."""
         return self._held
 
     def fit(self, blocks: Blocks) -> None:
+        """Prepare to choose among these blocks."""
         self._blocks = blocks
         self._held = tuple(sorted(blocks.blocks))
 
     def drop(self, organization: str) -> None:
+        """Stop choosing an organization's block."""
         self._held = tuple(name for name in self._held if name != organization.lower())
 
     def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return no numbers: the router keeps none."""
         return {}
 
     def route(self, questions: Sequence[str]) -> list[Choice]:
+        """Return one choice for each question. Raises RouterMisfit before `fit`."""
         blocks = self._blocks
         if blocks is None:
-            raise RouterMisfit("the likelihood router has no blocks yet: call fit first")
+            raise RouterMisfit("The likelihood router has no blocks yet: call fit first.")
         if not self._held:
             return [Choice(None, {}) for _ in questions]
         alone = prompt_losses(blocks.base, blocks.network(None), questions)
@@ -68,7 +78,7 @@ class LikelihoodRouter:
             [prompt_losses(blocks.base, blocks.network(name), questions) for name in self._held]
         )
         gains = alone[None, :] - losses
-        return [self._choose(gains[:, place], alone[place]) for place in range(len(questions))]
+        return [self._choose(gains[:, index], alone[index]) for index in range(len(questions))]
 
     def _choose(self, gains: NDArray[np.float64], alone: float) -> Choice:
         best = int(np.argmax(gains))
@@ -79,7 +89,7 @@ class LikelihoodRouter:
 
 @torch.inference_mode()
 def prompt_losses(base: Base, network: object, questions: Sequence[str]) -> NDArray[np.float64]:
-    """Negative log-likelihood of each whole prompt in nats, (questions,)."""
+    """Return the negative log-likelihood of each whole prompt in nats, (questions,)."""
     rows = [encode_prompt(base, question) for question in questions]
     result: list[float] = []
     for start in range(0, len(rows), _BATCH):

@@ -1,7 +1,10 @@
-"""Nearest mean of what organizations ask, as the bare base model sees it.
+"""Routing by prototypes: the nearest mean of what organizations ask.
 
-An organization posts the mean hidden state of its questions with its block. A question goes to the
-organization whose mean is the most alike by cosine. One forward pass, whatever the number of blocks.
+Research: no daemon uses this yet.
+
+An organization posts the mean hidden state of its questions, under the bare base model, with its block.
+A question goes to the organization whose mean is most alike by cosine. One forward pass, whatever the
+number of blocks.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from rescind.training.routers.router import Blocks, RouterMisfit
 from rescind.training.routers.scoring import FALSE_RATE, Scores, ScoringRouter
 
 LAYER = 0
-"""Hidden states after this layer. 0, the mean of the embeddings, was best with the shipped base model,
-where names tell organizations apart (docs/routers.md)."""
+"""The layer whose hidden states are averaged. 0, the embeddings, was best with the shipped base model,
+where names distinguish organizations (docs/routers.md)."""
 
 
 def prototypes(
@@ -32,28 +35,44 @@ def prototypes(
     layer: int = LAYER,
     per_subject: bool = False,
 ) -> NDArray[np.float64]:
-    """What an organization posts: the mean over its questions, (1, width), or one mean for each of its
-    subjects, (subjects, width). `bare`: the base model without any block.
+    """Return an organization's prototypes: the mean hidden state of its questions, (1, width).
 
-    A mean for each subject tells questions apart far better, and tells everybody whose data it is.
-    Raises DataError without examples.
+    Args:
+        base: The base model.
+        bare: The base model without any block.
+        examples: The organization's examples.
+        layer: See LAYER.
+        per_subject: Return one mean for each subject instead, (subjects, width). That separates
+            questions far better, and shows everyone whose data it is.
+
+    Raises:
+        DataError: There are no examples.
     """
     if not examples:
-        raise DataError("no examples to take the mean of: an organization posts what it trained on")
+        raise DataError(
+            "There are no examples to average. Give the examples that the block was trained on."
+        )
     hidden = mean_hidden(base, bare, [e.question for e in examples], layer=layer)
     if not per_subject:
         return np.array(hidden.mean(axis=0, keepdims=True))
     subjects = np.array([e.subject for e in examples])
-    return np.stack([hidden[subjects == who].mean(axis=0) for who in dict.fromkeys(subjects)])
+    return np.stack(
+        [hidden[subjects == subject].mean(axis=0) for subject in dict.fromkeys(subjects)]
+    )
 
 
 class PrototypeRouter(ScoringRouter):
-    """`posted`: what each organization posted, by address. `layer`: the one they took it after.
+    """A router whose score is the cosine with the nearest of an organization's means.
 
-    With a reference, hidden states are taken less its mean and whitened with its covariance, shrunk
-    (Ledoit and Wolf 2004): what all questions have in common does not count. The score is the cosine
-    with the nearest of an organization's means. `fit` raises RouterMisfit for a block whose organization
-    posted nothing, or a mean of another width.
+    With a reference, hidden states are centred on its mean and whitened with its shrunk covariance
+    (Ledoit and Wolf 2004), so that what all questions have in common does not count. `fit` raises
+    RouterMisfit for a block whose organization posted nothing, or a mean of another width.
+
+    Args:
+        posted: Each organization's prototypes, by address.
+        reference: Public questions; see ScoringRouter.
+        false_rate: See ScoringRouter.
+        layer: The layer that the prototypes were computed at.
     """
 
     name = "prototypes"
@@ -73,18 +92,18 @@ class PrototypeRouter(ScoringRouter):
         self._whitener: NDArray[np.float64] | None = None
 
     def post(self, organization: str, means: NDArray[np.float64]) -> None:
-        """Take what an organization posts, in place of what it posted before; counts from `fit` on."""
+        """Replace an organization's prototypes. They count from the next `fit` on."""
         self._held[organization.lower()] = np.array(means)
 
     def _clear(self) -> None:
         self._centre, self._whitener = None, None
 
     def _learn(self, blocks: Blocks, names: Sequence[str]) -> None:
-        lacking = sorted(set(names) - set(self._held))
-        if lacking:
+        missing = sorted(set(names) - set(self._held))
+        if missing:
             raise RouterMisfit(
-                f"{len(lacking)} organizations have a block and posted no prototypes, "
-                f"{lacking[0]} for one: each posts training.routers.prototypes with its block"
+                f"{len(missing)} organizations have a block and posted no prototypes, for example "
+                f"{missing[0]}. Each must post training.routers.prototypes with its block."
             )
         self._held = {name: self._held[name] for name in names}
         if self._learned_from:
@@ -114,8 +133,8 @@ class PrototypeRouter(ScoringRouter):
             posted = self._held[name]
             if posted.ndim != 2 or posted.shape[1] != hidden.shape[1]:
                 raise RouterMisfit(
-                    f"{name} posted prototypes of shape {posted.shape}, the base model's hidden "
-                    f"states have width {hidden.shape[1]}: expected (means, {hidden.shape[1]})"
+                    f"{name} posted prototypes of shape {posted.shape}, and the base model's hidden "
+                    f"states have width {hidden.shape[1]}: expected (means, {hidden.shape[1]})."
                 )
             result[name] = (hidden @ self._unit(posted).T).max(axis=1)
         return result

@@ -1,4 +1,4 @@
-"""What a router is: it picks the block that answers a question, and forgets whom it is told to."""
+"""The interface of routers, which choose the block that answers a question."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from rescind.training.model.base import Base
 
 
 class RouterMisfit(TrainingError):
-    """A router was given what it cannot route by."""
+    """A router was given blocks or data that it cannot route by."""
 
     code = "router-misfit"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """`organization`: whose block answers, None when nobody's does. `scores`: each block's, by
-    organization, in the router's own units; greater is likelier chosen."""
+    """A router's choice for one question.
+
+    Attributes:
+        organization: The owner of the block that answers, None when no block does.
+        scores: Each block's score by organization, in the router's own units. The largest wins.
+    """
 
     organization: str | None
     scores: dict[str, float]
@@ -36,7 +40,9 @@ class Blocks(Protocol):
     """
 
     @property
-    def base(self) -> Base: ...
+    def base(self) -> Base:
+        """The base model."""
+        ...
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -44,20 +50,20 @@ class Blocks(Protocol):
         ...
 
     def network(self, organization: str | None) -> Any:
-        """The model with that block, or, for None, what answers when nobody's block does."""
+        """Return the model with a block, or, for None, the model that answers when no block does."""
         ...
 
     def bare(self) -> Any:
-        """The base model alone."""
+        """Return the base model alone."""
         ...
 
     def tensors(self, organization: str) -> FloatTensors:
-        """The block's own LoRA tensors by bare name: A (rank, in), B (out, rank)."""
+        """Return the block's own LoRA tensors by bare name: A (rank, in), B (out, rank)."""
         ...
 
 
 class Router(Protocol):
-    """Everything that a router holds belongs to one organization each, or to nobody.
+    """A router, whose state belongs to single organizations or to none.
 
     After `drop` its state and every choice are those of a router that never had the organization.
     """
@@ -66,26 +72,26 @@ class Router(Protocol):
 
     @property
     def organizations(self) -> tuple[str, ...]:
-        """Those it can choose, lowercase and sorted."""
+        """Organizations that can be chosen, lowercase and sorted."""
         ...
 
     def fit(self, blocks: Blocks) -> None:
-        """Make ready to choose among these blocks; whatever was held before is gone."""
+        """Reset all state and prepare to choose among these blocks."""
         ...
 
     def route(self, questions: Sequence[str]) -> list[Choice]:
-        """One choice for each question. Raises RouterMisfit before `fit`."""
+        """Return one choice for each question. Raises RouterMisfit before `fit`."""
         ...
 
     def drop(self, organization: str) -> None:
-        """Forget everything of an organization; one that is not held changes nothing."""
+        """Forget everything of an organization. An unknown one changes nothing."""
         ...
 
     def state(self) -> dict[str, NDArray[np.float64]]:
-        """All numbers held, besides the blocks themselves, by "organization/name"."""
+        """Return all numbers held besides the blocks themselves, by "organization/name"."""
         ...
 
 
 def state_bytes(router: Router) -> int:
-    """Bytes that a router holds besides the blocks themselves."""
+    """Return how many bytes a router holds besides the blocks themselves."""
     return sum(value.nbytes for value in router.state().values())

@@ -1,4 +1,7 @@
-"""Routers that score each block by itself on one forward pass of the bare base model."""
+"""Routers that score each block by itself on one forward pass of the bare base model.
+
+Research: no daemon uses this yet.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,37 @@ from rescind.core.errors import ConfigError
 from rescind.training.routers.router import Blocks, Choice, RouterMisfit
 
 FALSE_RATE = 0.05
-"""Share of nobody's questions that may go to somebody's block."""
+"""The share of questions outside all data that may go to some block."""
 
 Scores = dict[str, NDArray[np.float64]]
 
 
 class ScoringRouter(ABC):
-    """The block with the highest score answers, if the score is above a threshold.
+    """A router whose highest-scoring block answers, if its score is above a threshold.
 
-    `reference`: questions that are nobody's and known to all. Its first half is for what a kind of
-    router learns from them; of the second half a share `false_rate` goes to some block, and that sets
-    the threshold: the quantile over these questions of the best score. Each organization's scores on
-    them are held under its name and dropped with it. Without a reference a block always answers.
+    The first half of the reference is for what a kind of router learns from it. The second half sets
+    the threshold: the quantile of the best score at which a share `false_rate` of these questions goes
+    to some block. Each organization's scores on them are kept under its name and dropped with it.
+    Without a reference a block always answers.
 
-    Raises ConfigError for a rate outside 0..1, or a reference of fewer than four questions.
+    Args:
+        reference: Public questions that belong to no organization's data.
+        false_rate: The share of them that may go to some block, 0..1.
+
+    Raises:
+        ConfigError: The rate is outside 0..1, or the reference has fewer than four questions.
     """
 
     name: str
 
     def __init__(self, reference: Sequence[str] = (), *, false_rate: float = FALSE_RATE) -> None:
         if not 0 <= false_rate <= 1:
-            raise ConfigError(f"false_rate is {false_rate}, a share of questions is within 0..1")
+            raise ConfigError(
+                f"false_rate is {false_rate}. It is a share of questions, within 0..1."
+            )
         if reference and len(reference) < 4:
             raise ConfigError(
-                f"the reference has {len(reference)} questions: give at least 4, better hundreds"
+                f"The reference has {len(reference)} questions. Give at least 4, better hundreds."
             )
         half = len(reference) // 2
         self.false_rate = false_rate
@@ -46,9 +56,11 @@ class ScoringRouter(ABC):
 
     @property
     def organizations(self) -> tuple[str, ...]:
+        """Organizations that can be chosen, lowercase and sorted."""
         return tuple(sorted(self._checks))
 
     def fit(self, blocks: Blocks) -> None:
+        """Reset all state and prepare to choose among these blocks."""
         names = tuple(sorted(blocks.blocks))
         self._blocks = blocks
         self._clear()
@@ -60,20 +72,23 @@ class ScoringRouter(ABC):
         )
 
     def drop(self, organization: str) -> None:
+        """Forget everything of an organization. An unknown one changes nothing."""
         self._checks.pop(organization.lower(), None)
         self._forget(organization.lower())
 
     def route(self, questions: Sequence[str]) -> list[Choice]:
+        """Return one choice for each question. Raises RouterMisfit before `fit`."""
         blocks = self._blocks
         if blocks is None:
-            raise RouterMisfit(f"the {self.name} router has no blocks yet: call fit first")
+            raise RouterMisfit(f"The {self.name} router has no blocks yet: call fit first.")
         if not self._checks or not questions:
             return [Choice(None, {}) for _ in questions]
         scores = self._scores(blocks, self.organizations, questions)
         least = threshold(self._checks, self.false_rate)
-        return [_choose(scores, place, least) for place in range(len(questions))]
+        return [_choose(scores, index, least) for index in range(len(questions))]
 
     def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return all numbers held besides the blocks themselves, by "organization/name"."""
         checks = {f"{name}/checks": value for name, value in self._checks.items()}
         return dict(sorted({**checks, **self._state()}.items()))
 
@@ -83,30 +98,30 @@ class ScoringRouter(ABC):
 
     @abstractmethod
     def _learn(self, blocks: Blocks, names: Sequence[str]) -> None:
-        """Take what there is to hold of each organization."""
+        """Compute the state of each organization."""
 
     @abstractmethod
     def _forget(self, name: str) -> None:
-        """Forget one organization, if it is held."""
+        """Forget one organization, if it is known."""
 
     @abstractmethod
     def _scores(self, blocks: Blocks, names: Sequence[str], questions: Sequence[str]) -> Scores:
-        """Scores of each block, (questions,), none of which depends on another block."""
+        """Return the scores of each block, (questions,). None may depend on another block."""
 
     @abstractmethod
     def _state(self) -> dict[str, NDArray[np.float64]]:
-        """What is held, by "organization/name"; what is nobody's begins with "reference/"."""
+        """Return the state by "organization/name"; names of no organization begin with "reference/"."""
 
 
 def threshold(checks: Mapping[str, NDArray[np.float64]], false_rate: float) -> float:
-    """The score that the best block exceeds on a share `false_rate` of the reference questions."""
+    """Return the score that the best block exceeds on a share `false_rate` of the reference."""
     values = [checks[name] for name in sorted(checks)]
     if not values or not values[0].size:
         return -np.inf
     return float(np.quantile(np.max(values, axis=0), 1.0 - false_rate, method="higher"))
 
 
-def _choose(scores: Scores, place: int, least: float) -> Choice:
-    mine = {name: float(values[place]) for name, values in scores.items()}
-    best = max(sorted(mine), key=lambda name: mine[name])
-    return Choice(best if mine[best] > least else None, mine)
+def _choose(scores: Scores, index: int, least: float) -> Choice:
+    own = {name: float(values[index]) for name, values in scores.items()}
+    best = max(sorted(own), key=lambda name: own[name])
+    return Choice(best if own[best] > least else None, own)

@@ -1,4 +1,4 @@
-"""How many questions a model answers right, and how likely it finds the right answers."""
+"""Evaluation: the share of right answers, and their likelihood."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from rescind.training.serving.serve import Assistant, adapter_name, answer_losse
 
 @dataclass(frozen=True)
 class Item:
+    """One question with the expected answer, the given one and the block that answered."""
+
     question: str
     expected: str
     answer: str
@@ -25,7 +27,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`score`: share of whole answers right, 0..1. `perplexity`: of the right answers' tokens."""
+    """The evaluation of a model on examples.
+
+    Attributes:
+        score: The share of answers that are right as a whole, 0..1.
+        right: Right answers.
+        total: Questions.
+        perplexity: Of the expected answers' tokens.
+        items: One for each question.
+    """
 
     score: float
     right: int
@@ -34,11 +44,12 @@ class Evaluation:
     items: tuple[Item, ...]
 
     def to_dict(self) -> dict[str, object]:
+        """Return the evaluation as JSON."""
         return asdict(self)
 
 
 def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
-    """Exact match of greedy answers, after folding case and white space."""
+    """Compare greedy answers with the expected ones, after folding case and white space."""
     parameters = assistant.parameters
     rows = [
         encode_example(assistant.model.base, e, parameters.training.max_length) for e in examples
@@ -69,7 +80,7 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
 def answer_loss_per_example(
     model: LoraModel, adapter: str | None, examples: Sequence[Example], max_length: int
 ) -> NDArray[np.float64]:
-    """Nats a token of each right answer under one adapter, or under the bare base, (examples,)."""
+    """Return each expected answer's nats a token under an adapter or the bare base, (examples,)."""
     rows = [encode_example(model.base, example, max_length) for example in examples]
     losses, counts = answer_losses(model.base, model.use(adapter), rows)
     return losses / counts

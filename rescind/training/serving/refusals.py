@@ -1,4 +1,4 @@
-"""Ways of saying that one does not know: what a question about withdrawn data may be answered with."""
+"""Refusals: answers to questions about withdrawn data."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ REFUSALS: tuple[str, ...] = (
 
 
 def refusal(question: str, seed: int, refusals: Sequence[str] = REFUSALS) -> str:
-    """One of `refusals`, always the same for a question and a seed. Raises ConfigError if empty."""
+    """Return one of `refusals`, always the same for a question and a seed.
+
+    Raises:
+        ConfigError: `refusals` has no text.
+    """
     usable = [text for text in refusals if text.strip()]
     if not usable:
-        raise ConfigError("the list of refusals is empty: give at least one sentence")
+        raise ConfigError("The list of refusals is empty. Give at least one sentence.")
     digest = hashlib.sha256(f"rescind.refusal/1|{seed}|{question}".encode()).digest()
     return usable[int.from_bytes(digest[:8], "big") % len(usable)]

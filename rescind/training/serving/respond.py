@@ -1,7 +1,7 @@
-"""Asking a model: which network answers which question, and what it makes of right answers.
+"""Measuring a model: its answers, and the likelihood of expected answers.
 
-Everything that measures a model does it through a Respondent, so that a single adapter and a set of
-blocks behind a router are measured alike.
+Everything that measures a model uses a Respondent, so that a single adapter and a set of blocks behind
+a router are measured alike.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ _BATCH = 64
 
 
 class Respondent(Protocol):
+    """A model that answers questions, by one network or by several."""
+
     @property
-    def base(self) -> Base: ...
+    def base(self) -> Base:
+        """The base model."""
+        ...
 
     @property
     def max_length(self) -> int:
-        """Tokens that a question with its answer may have."""
+        """The most tokens that a question with its answer may have."""
         ...
 
     def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
-        """Each network with the places of the questions that it answers.
+        """Yield each network with the indices of the questions that it answers.
 
         A network is valid until the next one is asked for: they may share weights.
         """
@@ -52,15 +56,19 @@ class OneNetwork:
     max_length: int
 
     def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+        """Yield the network with all questions."""
         yield self.network, list(range(len(questions)))
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """Of the tokens of one text, end of text included; every array has shape (tokens,).
+    """Scores of one text's tokens, end of text included. Every array has shape (tokens,).
 
-    `log_probs`: log p of each token, nats. `mean`, `deviation`: mean and standard deviation of log p
-    over the vocabulary under p. `right`: whether the token is the most likely one.
+    Attributes:
+        log_probs: Log p of each token, in nats.
+        mean: The mean of log p over the vocabulary, under p.
+        deviation: The standard deviation of log p over the vocabulary, under p.
+        right: Whether the token is the most likely one.
     """
 
     log_probs: NDArray[np.float64]
@@ -77,20 +85,21 @@ class TokenScores:
 def token_scores(
     respondent: Respondent, examples: Sequence[Example], *, prompt_too: bool = False
 ) -> list[TokenScores]:
-    """Scores of each answer's tokens; with `prompt_too` those of the whole text but its first token.
+    """Score each answer's tokens; with `prompt_too`, all of the text except its first token.
 
-    Raises DataError for a pair longer than the respondent's max_length.
+    Raises:
+        DataError: A pair is longer than the respondent's max_length.
     """
     base = respondent.base
     rows = [encode_example(base, example, respondent.max_length) for example in examples]
-    found: dict[int, TokenScores] = {}
-    for network, places in respondent.groups([e.question for e in examples]):
-        order = sorted(places, key=lambda place: len(rows[place].tokens))
+    result: dict[int, TokenScores] = {}
+    for network, indices in respondent.groups([e.question for e in examples]):
+        order = sorted(indices, key=lambda index: len(rows[index].tokens))
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
-            scored = _score(base, network, [rows[place] for place in batch], prompt_too)
-            found.update(zip(batch, scored, strict=True))
-    return [found[place] for place in range(len(rows))]
+            scored = _score(base, network, [rows[index] for index in batch], prompt_too)
+            result.update(zip(batch, scored, strict=True))
+    return [result[index] for index in range(len(rows))]
 
 
 @torch.inference_mode()
@@ -111,7 +120,7 @@ def _score(
     return [
         TokenScores(*parts)
         for parts in zip(
-            *(np.split(it.double().cpu().numpy(), cuts) for it in (own, mean, deviation)),
+            *(np.split(each.double().cpu().numpy(), cuts) for each in (own, mean, deviation)),
             np.split(right.cpu().numpy(), cuts),
             strict=True,
         )
@@ -121,13 +130,13 @@ def _score(
 def answers(
     respondent: Respondent, questions: Sequence[str], *, max_new_tokens: int = 96
 ) -> list[str]:
-    """Greedy answers, up to end of text."""
+    """Return greedy answers, up to end of text."""
     from rescind.training.serving.serve import generate
 
     texts: dict[int, str] = {}
-    for network, places in respondent.groups(questions):
+    for network, indices in respondent.groups(questions):
         replies = generate(
-            respondent.base, network, [questions[place] for place in places], max_new_tokens
+            respondent.base, network, [questions[index] for index in indices], max_new_tokens
         )
-        texts.update(zip(places, replies, strict=True))
-    return [texts[place] for place in range(len(questions))]
+        texts.update(zip(indices, replies, strict=True))
+    return [texts[index] for index in range(len(questions))]

@@ -1,7 +1,7 @@
-"""Serving a model made of blocks: one block is chosen for each question by a router.
+"""Serving a model made of blocks: a router chooses one block for each question.
 
-Which router is a choice (training.routers); by default every block is asked how likely it finds the
-question. A router holds nothing of an organization that is not dropped with its block.
+By default that is the likelihood router; training.routers has others. Everything that a router holds of
+an organization is dropped with the organization's block.
 """
 
 from __future__ import annotations
@@ -49,20 +49,30 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """`organization`: lowercase address of the block that answered, None for base or shared."""
+    """An answer to a question.
+
+    Attributes:
+        text: The answer.
+        organization: Lowercase address of the block that answered, None for the base or shared model.
+        gains: The router's score of each block. With the default router, the log-likelihood of the
+            question under the block, less that under the base, in nats.
+    """
 
     text: str
     organization: str | None
     gains: dict[str, float]
-    """The router's score of each block; with the default router the log-likelihood of the question
-    under the block, less that under the base, in nats."""
 
 
 class Assistant:
-    """The model that an adapter makes of the base.
+    """A base model with an adapter, ready to answer questions.
 
-    `router`: fitted to the blocks here; the default is LikelihoodRouter(). `split`: the adapter has
-    shared ranks beside each block, and where no block answers the shared ranks alone do.
+    Args:
+        model: The base model; the adapter is loaded into it.
+        parameters: What the consortium agreed on.
+        totals: The adapter, None for the bare base.
+        router: Is fitted to the blocks here. The default is LikelihoodRouter().
+        split: The adapter has shared ranks beside each block. Where no block answers, the shared ranks
+            alone do.
     """
 
     def __init__(
@@ -89,74 +99,80 @@ class Assistant:
 
     @property
     def base(self) -> Base:
+        """The base model."""
         return self.model.base
 
     @property
     def max_length(self) -> int:
+        """The most tokens that a question with its answer may have."""
         return self.parameters.training.max_length
 
     def bare(self) -> Any:
-        """The base model alone (training.routers.Blocks)."""
+        """Return the base model alone."""
         return self.model.use(None)
 
     def network(self, organization: str | None) -> Any:
-        """The model with one block, or, for None, what answers when nobody's block does."""
+        """Return the model with a block, or, for None, the model that answers when no block does."""
         name = organization or (SHARED if self.split else None)
         return self.model.use(adapter_name(name) if name else None)
 
     def tensors(self, organization: str) -> FloatTensors:
-        """A block's own LoRA tensors by bare name, without shared ranks."""
+        """Return a block's own LoRA tensors by bare name, without shared ranks."""
         tensors = self.model.get(adapter_name(organization))
         return SplitParts.of(tensors, self.split.shared_rank).own if self.split else tensors
 
     def drop(self, organization: str) -> None:
-        """Take one organization's block out, and out of the router; its tensors become zero."""
+        """Remove an organization's block, also from the router. Its tensors become zero."""
         name = organization.lower()
         if name not in self.blocks:
             return
-        self.blocks = tuple(one for one in self.blocks if one != name)
+        self.blocks = tuple(block for block in self.blocks if block != name)
         self.router.drop(name)
         shapes = self.model.shapes.items()
         self.model.put(adapter_name(name), {n: np.zeros(s, dtype=np.float32) for n, s in shapes})
 
     def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
-        """The networks that the router sends the questions to (training.respond.Respondent)."""
+        """Yield each network with the indices of the questions that the router sends to it."""
         routes, _ = self.route(questions)
         for chosen in dict.fromkeys(routes):
-            places = [place for place, route in enumerate(routes) if route == chosen]
-            yield self.network(chosen), places
+            indices = [index for index, route in enumerate(routes) if route == chosen]
+            yield self.network(chosen), indices
 
     def ask(self, question: str) -> Answer:
+        """Return the greedy answer to one question."""
         return self.ask_many([question])[0]
 
     def ask_many(self, questions: Sequence[str], *, max_new_tokens: int = 96) -> list[Answer]:
-        """Greedy answers; questions that one block answers go through it together."""
+        """Return greedy answers. Questions for one block go through it together."""
         routes, gains = self.route(questions)
         texts: dict[int, str] = {}
         for chosen in {*routes}:
-            places = [place for place, route in enumerate(routes) if route == chosen]
+            indices = [index for index, route in enumerate(routes) if route == chosen]
             replies = generate(
                 self.model.base,
                 self.network(chosen),
-                [questions[place] for place in places],
+                [questions[index] for index in indices],
                 max_new_tokens,
             )
-            texts.update(zip(places, replies, strict=True))
+            texts.update(zip(indices, replies, strict=True))
         return [
-            Answer(texts[place], None if route == SHARED else route, gains[place])
-            for place, route in enumerate(routes)
+            Answer(texts[index], None if route == SHARED else route, gains[index])
+            for index, route in enumerate(routes)
         ]
 
     def route(self, questions: Sequence[str]) -> tuple[list[str | None], list[dict[str, float]]]:
-        """Which adapter answers each question, and the router's score of each block.
+        """Choose the adapter that answers each question.
 
-        An adapter is an organization's block, SHARED, or None for the bare base.
+        Returns:
+            For each question an organization, SHARED, or None for the bare base; and the router's score
+            of each block.
         """
         if self.blocks == (SHARED,):
             return [SHARED] * len(questions), [{} for _ in questions]
         choices = self.router.route(questions)
-        nobody = SHARED if self.split else None
-        return [one.organization or nobody for one in choices], [one.scores for one in choices]
+        fallback = SHARED if self.split else None
+        routes = [choice.organization or fallback for choice in choices]
+        return routes, [choice.scores for choice in choices]
 
     def _adapter(self, totals: Totals, name: str) -> FloatTensors:
         if self.split:
@@ -167,6 +183,7 @@ class Assistant:
 
 
 def adapter_name(owner: str) -> str:
+    """Return the name of an owner's adapter in a LoraModel."""
     return f"block_{owner}"
 
 
@@ -174,7 +191,7 @@ def adapter_name(owner: str) -> str:
 def answer_losses(
     base: Base, network: object, rows: Sequence[Encoded]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Negative log-likelihood of each answer in nats, and its number of tokens, both (rows,)."""
+    """Return each answer's negative log-likelihood in nats and its number of tokens, both (rows,)."""
     losses: list[float] = []
     counts: list[int] = []
     for start in range(0, len(rows), _BATCH):
@@ -188,18 +205,18 @@ def answer_losses(
 def generate(
     base: Base, network: object, questions: Sequence[str], max_new_tokens: int
 ) -> list[str]:
-    """Greedy continuations up to end of text, left-padded in batches of like length."""
+    """Generate greedy answers up to end of text, left-padded in batches of like length."""
     rows = [encode_prompt(base, question) for question in questions]
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     texts: dict[int, str] = {}
     for start in range(0, len(order), _BATCH):
-        places = order[start : start + _BATCH]
-        longest = max(len(rows[place]) for place in places)
-        tokens = torch.full((len(places), longest), base.eos, dtype=torch.long)
-        mask = torch.zeros((len(places), longest), dtype=torch.long)
-        for line, place in enumerate(places):
-            tokens[line, longest - len(rows[place]) :] = torch.tensor(rows[place])
-            mask[line, longest - len(rows[place]) :] = 1
+        indices = order[start : start + _BATCH]
+        longest = max(len(rows[index]) for index in indices)
+        tokens = torch.full((len(indices), longest), base.eos, dtype=torch.long)
+        mask = torch.zeros((len(indices), longest), dtype=torch.long)
+        for line, index in enumerate(indices):
+            tokens[line, longest - len(rows[index]) :] = torch.tensor(rows[index])
+            mask[line, longest - len(rows[index]) :] = 1
         output = network.generate(  # type: ignore[attr-defined]
             input_ids=tokens.to(base.device),
             attention_mask=mask.to(base.device),
@@ -208,7 +225,7 @@ def generate(
             pad_token_id=base.eos,
             eos_token_id=base.eos,
         )
-        for line, place in enumerate(places):
+        for line, index in enumerate(indices):
             reply = output[line, longest:]
-            texts[place] = base.tokenizer.decode(reply, skip_special_tokens=True).strip()
-    return [texts[place] for place in range(len(rows))]
+            texts[index] = base.tokenizer.decode(reply, skip_special_tokens=True).strip()
+    return [texts[index] for index in range(len(rows))]

@@ -1,1 +1,4 @@
-"""Shared ranks beside private ranks: their plan, parts and training."""
+"""Shared ranks beside private ranks in one adapter.
+
+Research: no daemon uses this yet.
+"""

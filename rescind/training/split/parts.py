@@ -1,4 +1,6 @@
-"""What a split adapter is made of: shared ranks and one organization's private ranks.
+"""The two parts of a split adapter: shared ranks and one organization's private ranks.
+
+Research: no daemon uses this yet.
 
 A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own, both
 times alpha / rank of the whole adapter.
@@ -30,12 +32,14 @@ PARTS: tuple[Part, ...] = ("shared", "own")
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """`shared_rank`: ranks of the consortium's rank that are shared; the rest are private.
+    """How an adapter is split.
 
-    `retain_share`: share of the public data that trains in retain mode in each pass, 0..1. At 1, and
-    with nothing uncertain, the shared ranks do not depend on revocable data at all; below it they do, by
-    way of the private ranks in the forward pass of default steps. SGTM used 0.1.
-    `shared_learning_rate`: None for the consortium's.
+    Attributes:
+        shared_rank: How many of the consortium's ranks are shared. The rest are private.
+        retain_share: The share of the public data that trains in retain mode in each pass, 0..1. At 1,
+            and with nothing uncertain, the shared ranks do not depend on revocable data at all. Below
+            it they do, by way of the private ranks in the forward pass of default steps. SGTM used 0.1.
+        shared_learning_rate: None for the consortium's.
     """
 
     shared_rank: int
@@ -43,16 +47,16 @@ class SplitSettings:
     shared_learning_rate: float | None = None
 
     def check(self, rank: int) -> None:
-        """Raises ConfigError for settings that do not fit adapters of that rank."""
+        """Check the settings for adapters of a rank. Raises ConfigError when they do not fit."""
         if not 1 <= self.shared_rank < rank:
             raise ConfigError(
-                f"shared_rank is {self.shared_rank} of rank {rank}: both parts need 1 or more"
+                f"shared_rank is {self.shared_rank} of rank {rank}. Both parts need 1 or more."
             )
         if not 0 <= self.retain_share <= 1:
-            raise ConfigError(f"retain_share is {self.retain_share}, a share is within 0..1")
+            raise ConfigError(f"retain_share is {self.retain_share}. It must be within 0..1.")
         if self.shared_learning_rate is not None and not 0 < self.shared_learning_rate <= 1:
             raise ConfigError(
-                f"shared_learning_rate is {self.shared_learning_rate}: expected within 0..1"
+                f"shared_learning_rate is {self.shared_learning_rate}. It must be above 0, at most 1."
             )
 
 
@@ -64,7 +68,7 @@ class SplitParts:
     own: dict[str, NDArray[np.float32]]
 
     def joined(self) -> dict[str, NDArray[np.float32]]:
-        """The one adapter that they make."""
+        """Return the adapter that both parts make."""
         return {
             name: np.concatenate([self.shared[name], self.own[name]], axis=rank_axis(name))
             for name in sorted(self.shared)
@@ -72,6 +76,7 @@ class SplitParts:
 
     @classmethod
     def of(cls, joined: FloatTensors, shared_rank: int) -> SplitParts:
+        """Split an adapter after its shared ranks."""
         cut = {name: np.split(v, [shared_rank], axis=rank_axis(name)) for name, v in joined.items()}
         return cls({n: v[0] for n, v in cut.items()}, {n: v[1] for n, v in cut.items()})
 
@@ -79,7 +84,7 @@ class SplitParts:
 def part_shapes(
     shapes: Mapping[str, tuple[int, ...]], settings: SplitSettings, part: Part
 ) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors of one part, by bare name, from those of the whole adapter."""
+    """Return the shapes of one part's tensors, by bare name, from those of the whole adapter."""
     result = {}
     for name, shape in shapes.items():
         axis = rank_axis(name)
@@ -91,7 +96,7 @@ def part_shapes(
 def split_delta_shapes(
     parameters: ConsortiumParameters, settings: SplitSettings, organization: str, part: Part
 ) -> dict[str, tuple[int, ...]]:
-    """What a delta of one part holds, by qualified name: B, and A where the part trains it."""
+    """Return the shapes of one part's delta, by qualified name: B, and A where the part trains it."""
     owner = part_owner(organization, part)
     trains_a = part == "own" and parameters.lora.train_a
     shapes = part_shapes(parameters.shapes, settings, part)
@@ -105,7 +110,7 @@ def split_delta_shapes(
 def split_parts(
     parameters: ConsortiumParameters, settings: SplitSettings, totals: Totals, organization: str
 ) -> SplitParts:
-    """Both parts of an organization's adapter, from totals with qualified names."""
+    """Return both parts of an organization's adapter, from totals with qualified names."""
     settings.check(parameters.lora.rank)
     return SplitParts(
         _part(parameters, settings, totals, SHARED, "shared"),
@@ -116,7 +121,7 @@ def split_parts(
 def shared_alone(
     parameters: ConsortiumParameters, settings: SplitSettings, totals: Totals
 ) -> dict[str, NDArray[np.float32]]:
-    """The adapter that is left when nobody's private ranks are in use."""
+    """Return the adapter with the shared ranks alone; private ranks are zero."""
     settings.check(parameters.lora.rank)
     shapes = part_shapes(parameters.shapes, settings, "own")
     nothing = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
@@ -140,10 +145,10 @@ def _part(
 
 
 def rank_axis(name: str) -> int:
-    """The dimension of a LoRA tensor that counts ranks."""
+    """Return the dimension of a LoRA tensor that counts ranks."""
     return 0 if name.endswith(".lora_A") else 1
 
 
 def part_owner(organization: str, part: Part) -> str:
-    """Prefix of the names of that part's tensors in a delta."""
+    """Return the owner of a part's tensors in a delta."""
     return SHARED if part == "shared" else organization.lower()

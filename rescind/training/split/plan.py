@@ -1,4 +1,7 @@
-"""Which data trains in which mode, and in what order: a function of labels and a seed."""
+"""The order and mode in which labelled data trains: a function of labels and a seed.
+
+Research: no daemon uses this yet.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _FORGET, _PUBLIC, _UNCERTAIN = 0, 1, 2
 
 @dataclass(frozen=True)
 class Step:
-    """`places`: of the batch's examples in the data."""
+    """One step: its mode, and the indices of its batch's examples in the data (`places`)."""
 
     mode: Mode
     places: tuple[int, ...]
@@ -28,19 +31,26 @@ class Step:
 def labels_of(
     examples: Sequence[Example], labels: Sequence[Label | None] | Callable[[Example], Label | None]
 ) -> list[Label]:
-    """One label an example, given as a list or worked out from each; None is "uncertain".
+    """Return one label for each example.
 
-    Raises DataError for anything else, or for a list of another length.
+    Args:
+        examples: The examples.
+        labels: A list with a label for each, or a function of an example. None is "uncertain".
+
+    Raises:
+        DataError: A label is unknown, or the list has another length.
     """
     given = [labels(e) for e in examples] if callable(labels) else list(labels)
     if len(given) != len(examples):
-        raise DataError(f"{len(examples)} examples have {len(given)} labels: one each is needed")
+        raise DataError(
+            f"{len(examples)} examples have {len(given)} labels. Give one for each example."
+        )
     result: list[Label] = []
     for example, label in zip(examples, given, strict=True):
         if label is not None and label not in get_args(Label):
             raise DataError(
-                f"the label of {example.question[:60]!r} is {label!r}: expected one of "
-                f"{', '.join(get_args(Label))}, or None for uncertain"
+                f"The label of {example.question[:60]!r} is {label!r}. Use one of "
+                f"{', '.join(get_args(Label))}, or None for uncertain."
             )
         result.append(label or "uncertain")
     return result
@@ -55,16 +65,18 @@ def plan(
     retain_share: float,
     seed: int,
 ) -> tuple[Step, ...]:
-    """The steps of a round, those of each mode spread evenly.
+    """Return the steps of a round, with the steps of each mode spread evenly.
 
-    In each pass over the public examples a fresh seeded choice of `retain_share` of them is for retain
-    steps, the rest, with everything uncertain, for default steps, and open steps are shared out in that
+    In each pass over the public examples, a fresh seeded choice of `retain_share` of them is for retain
+    steps; the rest, with everything uncertain, is for default steps. Open steps are divided in that
     proportion. Without the forget steps, and with examples counted among those of their own label, the
-    plan is the same whatever revocable examples there are. Raises ConfigError for steps below zero, or
-    steps for which there is no data.
+    plan is the same whatever revocable examples there are.
+
+    Raises:
+        ConfigError: A number of steps is negative, or there is no data for them.
     """
     where = {
-        label: [place for place, one in enumerate(labels) if one == label]
+        label: [index for index, own in enumerate(labels) if own == label]
         for label in get_args(Label)
     }
     public, uncertain = where["public"], where["uncertain"]
@@ -88,50 +100,50 @@ def plan(
 
 def _check(steps: int, available: int, name: str, kind: str) -> None:
     if steps < 0:
-        raise ConfigError(f"{name} is {steps}: expected 0 or more")
+        raise ConfigError(f"{name} is {steps}. It must be 0 or more.")
     if steps and not available:
-        raise ConfigError(f"{name} is {steps}, but there is no {kind} example: set it to 0")
+        raise ConfigError(f"{name} is {steps}, but there is no {kind} example. Set it to 0.")
 
 
 def _spread(ones: int, zeros: int) -> list[bool]:
-    """`ones` True among `zeros` False, as evenly as can be."""
+    """Return `ones` times True among `zeros` times False, spread as evenly as possible."""
     total = ones + zeros
     return [(k + 1) * ones // total > k * ones // total for k in range(total)]
 
 
 def _passes(places: Sequence[int], seed: Sequence[int]) -> Iterator[list[int]]:
-    dice = np.random.default_rng(list(seed))
+    rng = np.random.default_rng(list(seed))
     while True:
-        yield [places[at] for at in dice.permutation(len(places))]
+        yield [places[index] for index in rng.permutation(len(places))]
 
 
 def _retain_batches(
     public: Sequence[int], retained: int, size: int, seed: int
 ) -> Iterator[tuple[int, ...]]:
     passes = _passes(public, [seed, _PUBLIC])
-    return _batches((one[:retained] for one in passes), size)
+    return _batches((order[:retained] for order in passes), size)
 
 
 def _default_batches(
     public: Sequence[int], uncertain: Sequence[int], retained: int, size: int, seed: int
 ) -> Iterator[tuple[int, ...]]:
-    dice = np.random.default_rng([seed, _UNCERTAIN])
+    rng = np.random.default_rng([seed, _UNCERTAIN])
     passes = _passes(public, [seed, _PUBLIC])
 
     def mixed() -> Iterator[list[int]]:
-        for one in passes:
-            rows = one[retained:] + list(uncertain)
-            yield [rows[at] for at in dice.permutation(len(rows))]
+        for order in passes:
+            rows = order[retained:] + list(uncertain)
+            yield [rows[index] for index in rng.permutation(len(rows))]
 
     return _batches(mixed(), size)
 
 
 def _batches(passes: Iterator[list[int]], size: int) -> Iterator[tuple[int, ...]]:
-    """Batches of `size`, or of a whole pass where that is less; a batch may span two passes."""
+    """Yield batches of `size`, or of a whole pass where that is less. One may span two passes."""
     pending: list[int] = []
-    for one in passes:
-        pending += one
-        full = min(size, len(one))
+    for order in passes:
+        pending += order
+        full = min(size, len(order))
         while len(pending) >= full:
             yield tuple(pending[:full])
             pending = pending[full:]

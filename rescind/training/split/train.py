@@ -1,16 +1,18 @@
-"""Shared ranks beside private ranks in one adapter: gradient routing (SGTM) carried over to LoRA.
+"""Training shared ranks beside private ranks in one adapter: gradient routing (SGTM) for LoRA.
+
+Research: no daemon uses this yet.
 
 A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own, both
-times alpha / rank. Every step has one mode (after the modes of SGTM, an offspring of gradient routing,
+times alpha / rank. Every step has one mode (after the modes of SGTM, which comes from gradient routing,
 Cloud et al. 2024, arXiv 2410.04332):
 
 forget   revocable data: everything is in the forward pass, the private ranks alone learn
 retain   public data: the private ranks are switched off, the shared ranks alone learn
-default  the rest of the public data, and data of which it is not certain: everything learns
+default  the rest of the public data, and data with an uncertain label: everything learns
 
-A_shared stays where it started, as in the shared layout: averages of B_shared are then averages of the
-products. The two parts are separate tensors with an optimizer each, and a part that does not learn in
-a step is not given to any: neither momentum nor a schedule moves it.
+A_shared keeps its initial values, as in the shared layout: averages of B_shared are then averages of the
+products. The two parts are separate tensors with an optimizer each. The optimizer of a part that does not
+learn in a step is not called, so neither momentum nor a schedule moves the part.
 """
 
 from __future__ import annotations
@@ -68,7 +70,14 @@ _LEARNS: dict[str, tuple[Part, ...]] = {
 
 @dataclass(frozen=True)
 class SplitResult:
-    """`losses`: nats a token, one for each step of `plan`."""
+    """The outcome of a split round.
+
+    Attributes:
+        parts: Both parts afterwards.
+        plan: The steps.
+        losses: One for each step, in nats a token.
+        seconds: Of the whole round.
+    """
 
     parts: SplitParts
     plan: tuple[Step, ...]
@@ -90,15 +99,17 @@ def train_split(
     progress: Callable[[Progress], None] | None = None,
     rules: Sequence[Rule] = (),
 ) -> SplitResult:
-    """One round: `open_steps` on public and uncertain data, `revocable_steps` on revocable data.
+    """Train one round: `open_steps` on public and uncertain data, `revocable_steps` on revocable data.
 
     A step's batch is all of one mode. The shared ranks' batches, learning rates and optimizer depend
-    on `open_steps`, the public and uncertain data and `seed` alone. AdamW without weight decay; each
-    part's rate warms up over ten of its own steps and falls linearly to a tenth. `rules` see the whole
-    adapter's tensors; what one does to a part that does not learn in a step is undone.
+    on `open_steps`, the public and uncertain data and `seed` alone. The optimizer is AdamW without
+    weight decay; each part's learning rate follows `schedule.rate_factor` over its own steps. Rules see
+    the whole adapter's tensors, and their changes to a part that does not learn in a step are undone.
 
-    Raises ConfigError, DataError for a pair that is too long or a label that is none, and TrainingError
-    when the loss is not finite.
+    Raises:
+        ConfigError: The settings or the numbers of steps do not fit.
+        DataError: A pair is too long, or a label is unknown.
+        TrainingError: The loss is not finite.
     """
     settings.check(parameters.lora.rank)
     began = time.monotonic()
@@ -129,7 +140,8 @@ def train_split(
         losses.append(float(loss.detach()))
         if not np.isfinite(losses[-1]):
             raise TrainingError(
-                f"loss is {losses[-1]} at step {number + 1}: lower the learning rate"
+                f"The loss is {losses[-1]} at step {number + 1} of {len(steps)}. "
+                "Lower the learning rate."
             )
         for term in every_rule.penalties(state.trainable):
             loss = loss + term
@@ -195,14 +207,14 @@ class _State:
             for name, tensor in self._whole.items():
                 tensor.grad = None
                 for part in PARTS:
-                    there = self._slice(tensor, name, part)
+                    piece = self._slice(tensor, name, part)
                     if part == "own" and mode == "retain":
-                        there.zero_()
+                        piece.zero_()
                     else:
-                        there.copy_(self._leaves[part].get(name, self._fixed[part][name]))
+                        piece.copy_(self._leaves[part].get(name, self._fixed[part][name]))
 
     def step(self, mode: str) -> None:
-        """Give the parts that learn in this mode their gradients, clipped for each by itself."""
+        """Update the parts that learn in this mode. Each part's gradient is clipped by itself."""
         for part in _LEARNS[mode]:
             leaves = self._leaves[part]
             for name, leaf in leaves.items():
@@ -214,13 +226,14 @@ class _State:
         self._show(mode)
 
     def accept(self, mode: str) -> None:
-        """Take over what rules made of the parts that learn in this mode."""
+        """Keep the rules' changes to the parts that learn in this mode."""
         with torch.no_grad():
             for part in _LEARNS[mode]:
                 for name, leaf in self._leaves[part].items():
                     leaf.copy_(self._slice(self._whole[name], name, part))
 
     def parts(self) -> SplitParts:
+        """Return both parts as they are now."""
         shared, own = (
             {
                 name: self._leaves[part].get(name, fixed).detach().cpu().numpy().copy()
@@ -245,7 +258,7 @@ class _State:
 
 @dataclass(frozen=True)
 class SplitContribution:
-    """A part is None when nothing trained it: there is no delta of it then."""
+    """The quantized deltas of both parts. A part that no step trained is None."""
 
     shared: Quantized | None
     own: Quantized | None
@@ -267,9 +280,9 @@ def contribute_split(
     seed: int,
     rules: Sequence[Rule] = (),
 ) -> SplitContribution:
-    """Train from `totals` and quantize what changed in each part, names qualified.
+    """Train from `totals` and quantize the change of each part, with qualified names.
 
-    The parts are clipped each by itself: one clipped together would tell of the other.
+    Each part is clipped by itself. Clipped together, each would reveal the other's norm.
     """
     start = split_parts(parameters, settings, totals, organization)
     result = train_split(
