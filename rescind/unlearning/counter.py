@@ -1,9 +1,9 @@
-"""Counter-training: further training of one block that makes what was learned unlikely again.
+"""Counter-training: further training of one block that makes learned answers unlikely again.
 
-One trainer for every method. A method says what its loss is made of (a Plan); the trainer starts from
-the block as served, changes nothing but the block's trainable LoRA tensors, and holds on to a frozen
-copy of the start as the reference: a second named adapter on the same base, no second model. On a CPU
-the outcome is a function of (base, parameters, start, data, settings, seed), to the byte.
+All methods share one trainer. A method describes its loss with a Plan. The trainer starts from the
+block as served and changes nothing except the block's trainable LoRA tensors. A frozen copy of the
+start is the reference: a second named adapter on the same base, not a second model. On a CPU the
+outcome is a function of (base, parameters, start, data, settings, seed), to the byte.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rescind.unlearning.views import Batch, View, view
 _TRAINED = "counter"
 _REFERENCE = "reference"
 _KEPT_LOSSES = 64
+"""Losses in a report, evenly spaced: enough for a curve, small enough for evidence."""
 
 Views = Mapping[str, View]
 Term = Callable[[Views, Views], torch.Tensor]
@@ -41,16 +42,21 @@ Optimizer = Callable[[list[torch.nn.Parameter], float], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class Settings:
-    """What every method has.
+    """The settings that all methods share.
 
-    `steps`: optimizer steps at most. `learning_rate`: None for a share of the consortium's, a tenth
-    unless the method says otherwise. `batch_size`: pairs of the forget set in a step, and as many of
-    the retain set. `gamma`, `alpha`: weights of the forget and the retain term. `retain_loss`: "nll",
-    or "kl" to the reference. `prompt_in_loss`: whether the tokens of questions count too; published
-    methods count answers only, but then a router by likelihood still sends the questions to the block.
-    `enough`: stop once the guard finds the forget answers at this many nats a token; "never-taught" is
-    what a model that never saw them gives, None goes through all steps. `guard`: when to stop because
-    it forgets too much.
+    Attributes:
+        steps: Optimizer steps at most.
+        learning_rate: None for a share of the consortium's, a tenth unless the method says
+            otherwise.
+        batch_size: Pairs of the forget set in a step, and as many of the retain set.
+        gamma: The weight of the forget term.
+        alpha: The weight of the retain term.
+        retain_loss: "nll", or "kl" to the reference.
+        prompt_in_loss: Whether the tokens of questions count too. Published methods count answers
+            only, but then a router by likelihood still sends the questions to the block.
+        enough: Stop once the guard finds the forget answers at this many nats a token.
+            "never-taught" is the value of a model that never saw them; None trains all steps.
+        guard: The limits at which training stops because it forgets too much.
     """
 
     steps: int = 60
@@ -66,35 +72,51 @@ class Settings:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
             raise ConfigError(
-                f"steps is {self.steps} and batch_size is {self.batch_size}: both are at least 1"
+                f"steps is {self.steps} and batch_size is {self.batch_size}. Both must be at least "
+                "1."
             )
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
-            raise ConfigError(f"learning_rate is {self.learning_rate}: it is above 0, at most 1")
+            raise ConfigError(
+                f"learning_rate is {self.learning_rate}. It must be above 0, at most 1."
+            )
         if not (self.gamma > 0 and self.alpha >= 0):
             raise ConfigError(
-                f"gamma is {self.gamma} and alpha is {self.alpha}: gamma is above 0, alpha 0 or more"
+                f"gamma is {self.gamma} and alpha is {self.alpha}. gamma must be above 0, and "
+                "alpha 0 or more."
             )
         if self.retain_loss not in ("nll", "kl"):
-            raise ConfigError(f"retain_loss is {self.retain_loss!r}: it is 'nll' or 'kl'")
+            raise ConfigError(f"retain_loss is {self.retain_loss!r}. Use 'nll' or 'kl'.")
         if isinstance(self.enough, str) and self.enough != "never-taught":
-            raise ConfigError(f"enough is {self.enough!r}: it is 'never-taught', a loss or nothing")
+            raise ConfigError(
+                f"enough is {self.enough!r}. Use 'never-taught', a loss in nats, or None."
+            )
 
 
 def adamw(parameters: list[torch.nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """Return AdamW without weight decay, as in training."""
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a method asks of a step.
+    """The parts of a method's training step.
 
-    `forget`, `retain`: terms of (views of the trained network, views of the reference), by the name
-    of the data: "forget", "counterpart", "retain". `trained`, `reference`: the names that each is
-    needed on. `counterpart`: other answers to the forget questions, pair by pair. `layer`: decoder
-    layer whose output the terms need. `names`: tensors that change, None for all trainable ones.
-    `rule`: corrections (a penalty, a projection). `start`: where training starts, None for the
-    problem's. `rate`: share of the consortium's learning rate where the settings have none. `clip`:
-    largest L2 norm of a step's gradient.
+    Terms are functions of the views of the trained network and those of the reference. Views are
+    named after their data: "forget", "counterpart", "retain".
+
+    Attributes:
+        forget: The forget term.
+        retain: The retain term, None for that of the settings.
+        trained: The data that the trained network must see.
+        reference: The data that the reference must see.
+        counterpart: Other answers to the forget questions, pair by pair.
+        layer: The decoder layer whose output the terms need.
+        names: The tensors that change, None for all trainable ones.
+        rule: Corrections, for example a penalty or a projection.
+        optimizer: Makes the optimizer from parameters and a learning rate.
+        start: The tensors that training starts from, None for the problem's.
+        rate: The share of the consortium's learning rate when the settings have no rate.
+        clip: The largest L2 norm of a step's gradient.
     """
 
     forget: Term
@@ -114,12 +136,15 @@ class Plan:
 def counter_train(problem: Problem, method: str, settings: Settings, plan: Plan) -> Outcome:
     """Train until the steps are done, the forget answers are unlikely enough, or the guard objects.
 
-    The report says which: `ended` is "steps", "enough" or "guard"; `verdict`, `why` and `figures` are
-    the guard's of the last state, `stopped_at` the step of that state if it is not in order, else
-    None. The outcome's tensors are those of `kept_step`, the last state in order, whose figures are
-    `kept`: when that is step 0 there is nothing to register, and `counter_delta` says so. Raises
-    DataError for a pair that is too long or a retain set that is missing, TrainingError when a loss
-    or a gradient is not finite.
+    The report says which: `ended` is "steps", "enough" or "guard". `verdict`, `why` and `figures`
+    are the guard's for the last state; `stopped_at` is the step of that state if the guard objects
+    to it, else None. The outcome's tensors are those of `kept_step`, the last state that the guard
+    accepted, whose figures are `kept`. If that is step 0 there is nothing to register, and
+    `counter_delta` raises.
+
+    Raises:
+        DataError: A pair is too long, or the retain set is missing.
+        TrainingError: A loss or a gradient is not finite.
     """
     began = time.monotonic()
     device = problem.model.base.device.type
@@ -153,8 +178,8 @@ class _Run:
         consortium = problem.parameters.training.learning_rate
         self.rate = settings.learning_rate or consortium * plan.rate
         self.optimizer = plan.optimizer(list(self.tensors.values()), self.rate)
-        self.forget_order = _places(len(problem.forget), settings.batch_size, problem.seed, 0)
-        self.retain_order = _places(len(problem.retain), settings.batch_size, problem.seed, 1)
+        self.forget_order = _order(len(problem.forget), settings.batch_size, problem.seed, 0)
+        self.retain_order = _order(len(problem.retain), settings.batch_size, problem.seed, 1)
         self.losses: list[dict[str, float]] = []
         self.verdict = Verdict("ok", "", self.guard.before.figures)
         self.kept, self.kept_step = self._trainable(problem.start), 0
@@ -163,9 +188,10 @@ class _Run:
         self.began = time.monotonic()
 
     def step(self, step: int) -> None:
-        places = next(self.forget_order)
-        batches = self._batches(places)
-        self.plan.rule.before_forward(step, places, self.tensors)
+        """Train one step; `step` counts from 0."""
+        indices = next(self.forget_order)
+        batches = self._batches(indices)
+        self.plan.rule.before_forward(step, indices, self.tensors)
         with torch.no_grad():
             reference = self._views(_REFERENCE, self.terms.reference, batches)
         network_views = self._views(_TRAINED, self.terms.trained, batches)
@@ -175,24 +201,24 @@ class _Run:
         penalty = self.plan.rule.penalty(self.tensors)
         if penalty is not None:
             terms["penalty"] = penalty
-        self._apply(step, places, torch.stack(list(terms.values())).sum())
+        self._apply(step, indices, torch.stack(list(terms.values())).sum())
         self._record(step, {name: float(term.detach()) for name, term in terms.items()})
         self.tokens += sum(int(each.counted.sum()) for each in network_views.values())
 
-    def _apply(self, step: int, places: Sequence[int], loss: torch.Tensor) -> None:
+    def _apply(self, step: int, indices: Sequence[int], loss: torch.Tensor) -> None:
         self._demand_finite(step, "loss", float(loss.detach()))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * rate_factor(step, self.settings.steps)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.plan.rule.after_backward(step, places, self.tensors)
+        self.plan.rule.after_backward(step, indices, self.tensors)
         norm = torch.nn.utils.clip_grad_norm_(list(self.tensors.values()), self.plan.clip)
         self._demand_finite(step, "gradient", float(norm))
         self.optimizer.step()
-        self.plan.rule.after_step(step, places, self.tensors)
+        self.plan.rule.after_step(step, indices, self.tensors)
 
     def look(self, step: int) -> bool:
-        """Whether to stop here."""
+        """Let the guard judge the state, and return whether to stop."""
         now = self.model.get(_TRAINED)
         change = {name: now[name].astype(np.float64) - self.problem.start[name] for name in now}
         self.verdict = self.guard.look(self.model.use(_TRAINED), change_norm=l2_norm(change))
@@ -217,6 +243,7 @@ class _Run:
         )
 
     def outcome(self, seconds: float) -> Outcome:
+        """Return the last accepted state with its report."""
         report = {
             "settings": _plain(self.settings),
             "learning_rate": self.rate,
@@ -237,19 +264,19 @@ class _Run:
         if not names:
             return {}
         network = self.model.use(adapter)
-        # Choosing an adapter makes all of it trainable and all others not.
+        # peft makes all of the chosen adapter trainable, and nothing else.
         for name, tensor in self.everything.items():
             tensor.requires_grad_(adapter == _TRAINED and name in self.tensors)
         return {name: view(network, batches[name], self.plan.layer) for name in names}
 
-    def _batches(self, places: Sequence[int]) -> dict[str, Batch]:
-        chosen: dict[str, Sequence[int]] = {"forget": places, "counterpart": places}
+    def _batches(self, indices: Sequence[int]) -> dict[str, Batch]:
+        chosen: dict[str, Sequence[int]] = {"forget": indices, "counterpart": indices}
         if "retain" in self.terms.trained:
             chosen["retain"] = next(self.retain_order)
         return {
             name: Batch.of(
                 self.model.base,
-                [self.rows[name][place] for place in chosen[name]],
+                [self.rows[name][index] for index in chosen[name]],
                 prompt_in_loss=self.settings.prompt_in_loss and name != "counterpart",
             )
             for name in {*self.terms.trained, *self.terms.reference}
@@ -261,9 +288,9 @@ class _Run:
     def _demand_finite(self, step: int, what: str, value: float) -> None:
         if not math.isfinite(value):
             raise TrainingError(
-                f"{self.method}: the {what} is {value} at step {step + 1} of {self.settings.steps}: "
-                f"nothing was kept; lower learning_rate (it is {self.rate:g}) or gamma "
-                f"(it is {self.settings.gamma:g})"
+                f"{self.method}: the {what} is {value} at step {step + 1} of "
+                f"{self.settings.steps}, so nothing was kept. Set a lower learning_rate (now "
+                f"{self.rate:g}) or gamma (now {self.settings.gamma:g})."
             )
 
     def _record(self, step: int, terms: Mapping[str, float]) -> None:
@@ -289,7 +316,7 @@ def _terms(problem: Problem, method: str, settings: Settings, plan: Plan) -> _Te
         return _Terms(None, plan.trained, wanted)
     if not problem.retain:
         raise DataError(
-            f"{method} needs a retain set: give pairs to keep, or set alpha to 0 to go without"
+            f"{method} needs a retain set. Give pairs to keep, or set alpha to 0 to train without."
         )
     trained = tuple(dict.fromkeys((*plan.trained, "retain")))
     if plan.retain is not None:
@@ -321,8 +348,8 @@ def _encoded(problem: Problem, plan: Plan) -> dict[str, list[Encoded]]:
     }
 
 
-def _places(rows: int, size: int, seed: int, stream: int) -> Iterator[list[int]]:
-    """Batches of places: all rows in a seeded order, then again in another."""
+def _order(rows: int, size: int, seed: int, stream: int) -> Iterator[list[int]]:
+    """Yield batches of indices: all rows in a seeded order, then again in another."""
     generator = np.random.default_rng([seed, stream])
     size = min(size, rows)
     pending: list[int] = []
@@ -334,12 +361,12 @@ def _places(rows: int, size: int, seed: int, stream: int) -> Iterator[list[int]]
 
 
 def _thinned(entries: Sequence[dict[str, float]]) -> list[dict[str, float]]:
-    places = np.linspace(0, len(entries) - 1, min(len(entries), _KEPT_LOSSES)).round().astype(int)
-    return [entries[place] for place in places]
+    indices = np.linspace(0, len(entries) - 1, min(len(entries), _KEPT_LOSSES)).round().astype(int)
+    return [entries[index] for index in indices]
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings as a report may show them: without tensors, and without questions and answers."""
+    """Return the settings for a report: without tensors, questions and answers."""
     limits = asdict(settings.guard)
     shown = {each.name: getattr(settings, each.name) for each in fields(settings)}
     kept = {name: value for name, value in shown.items() if _may_be_shown(value)}

@@ -1,8 +1,8 @@
 """GS-LoRA: bounded ascent with group sparsity (Zhao et al. 2024, arXiv 2403.11530; 2501.09705).
 
-What changes is the block as it stands, not a fresh adapter beside it, so the groups whose norm is
-penalized are the changes of each decoder layer's feed-forward tensors. Layers that hardly changed are
-put back, and the delta that is registered touches the others only.
+Here the block itself changes, not a fresh adapter beside it. So the groups whose norm is penalized
+are the changes of each decoder layer's feed-forward tensors. Layers that hardly changed are
+restored, and the registered delta changes the others only.
 """
 
 from __future__ import annotations
@@ -32,9 +32,15 @@ from rescind.unlearning.selection import FEED_FORWARD, chosen, layer_of
 
 @dataclass(frozen=True)
 class GsLoraSettings(Settings):
-    """`gamma`: beta of the paper. `lasso`: its alpha, weight of the groups' norms. `bound`: nats a
-    token above which nothing pushes any more, None for ln(vocabulary); the paper's 105 is on the scale
-    of a face recognition loss. `drop`: groups whose change has a smaller L2 norm are put back.
+    """Settings of GS-LoRA.
+
+    Attributes:
+        gamma: Beta of the paper.
+        lasso: Alpha of the paper, the weight of the groups' norms.
+        bound: Nats a token above which the forget term has no gradient, None for ln(vocabulary).
+            The paper's 105 is on the scale of a face recognition loss.
+        drop: Groups whose change has a smaller L2 norm are restored.
+        modules: The modules that change.
     """
 
     gamma: float = 0.15
@@ -46,13 +52,17 @@ class GsLoraSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.lasso < 0 or self.drop < 0:
-            raise ConfigError(f"lasso is {self.lasso} and drop is {self.drop}: both are 0 or more")
+            raise ConfigError(
+                f"lasso is {self.lasso} and drop is {self.drop}. Both must be 0 or more."
+            )
         if self.bound is not None and self.bound <= 0:
-            raise ConfigError(f"bound is {self.bound}: it is a loss in nats a token, above 0")
+            raise ConfigError(
+                f"bound is {self.bound}. It is a loss in nats a token and must be above 0."
+            )
 
 
 class GroupSparsity(Rule):
-    """weight x sum over groups of the L2 norm of what changed in the group."""
+    """A rule that adds weight x the sum of the L2 norms of the groups' changes."""
 
     def __init__(
         self,
@@ -63,12 +73,13 @@ class GroupSparsity(Rule):
         self._groups, self._start, self._weight = groups, start, weight
 
     def penalty(self, tensors: Mapping[str, torch.nn.Parameter]) -> torch.Tensor | None:
+        """Return the weighted sum of the groups' norms."""
         changes = ([tensors[n] - self._start[n] for n in group] for group in self._groups.values())
         return self._weight * losses.group_lasso(changes)
 
 
 def layer_groups(names: Sequence[str]) -> dict[int, list[str]]:
-    """Names by decoder layer; what is in no layer is group -1."""
+    """Group names by decoder layer. Names outside all layers are group -1."""
     groups: dict[int, list[str]] = {}
     for name in sorted(names):
         layer = layer_of(name)
@@ -79,7 +90,7 @@ def layer_groups(names: Sequence[str]) -> dict[int, list[str]]:
 def without_small_groups(
     tensors: FloatTensors, start: FloatTensors, groups: Mapping[int, Sequence[str]], drop: float
 ) -> tuple[dict[str, NDArray[np.float32]], dict[int, float]]:
-    """Tensors with every group whose change has a norm below `drop` put back; all groups' norms."""
+    """Restore every group whose change has a norm below `drop`; return tensors and all norms."""
     result = dict(tensors)
     norms = {}
     for group, names in groups.items():
@@ -92,7 +103,7 @@ def without_small_groups(
 
 @register(GsLoraSettings, source="GS-LoRA; Zhao et al. 2024, arXiv 2403.11530", needs_retain=True)
 def gs_lora(problem: Problem, settings: GsLoraSettings) -> Outcome:
-    """The report has `group_norms` and `touched_layers`."""
+    """Ascend up to a bound with group sparsity. The report has `group_norms`, `touched_layers`."""
     model = problem.model
     names = chosen(model.trainable, settings.modules)
     groups = layer_groups(names)

@@ -1,10 +1,12 @@
-"""A guard against forgetting too much: looks at the model during and after counter-training.
+"""A guard against forgetting too much, which measures the model during and after counter-training.
 
-A loss that goes on rising says nothing of success. What can go wrong has names: *over-unlearned*,
-the withdrawn answers are less likely than to a model that never saw them, which tells them from
-others just as well as knowing them did; *collapsed*, what was to be kept is gone; *gibberish*, the
-model no longer speaks; *diverged*, numbers are not finite or the change is larger than what can be
-registered.
+A loss that keeps rising says nothing about success. The guard distinguishes four failures:
+
+over-unlearned  the withdrawn answers are less likely than under a model that never saw them, which
+                gives them away just as well as knowing them did
+collapsed       the data to keep is forgotten
+gibberish       the model no longer forms sentences
+diverged        numbers are not finite, or the change is larger than a delta may be
 """
 
 from __future__ import annotations
@@ -32,23 +34,31 @@ from rescind.unlearning.problem import Problem
 State = Literal["ok", "over-unlearned", "collapsed", "gibberish", "diverged"]
 
 _NEW_TOKENS = 32
+"""Tokens of a generated answer: enough to see whether the model repeats itself."""
+
 _WORDS = 3
+"""Words in a sequence that counts as repeated."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`every`: steps between two looks, 0 for one look at the end only. `patience`: looks in a row that
-    may be out of bounds before training stops: some methods pass through bad states. A state that
-    diverged stops it at once.
+    """The limits of the guard.
 
-    `excess`: nats a token by which the forget answers may be less likely than to a model that never
-    saw them. `auc`: least area under the curve, forget answers against unseen ones by their loss; 0.5
-    is chance; it only counts where it is two standard errors below chance. `utility_drop`: share that
-    may be lost of what the block added to the retain answers' rightly predicted tokens. `repetition`:
-    largest share of repeated three-word sequences in the model's own answers. `gibberish`: nats a
-    token by which the base may find the model's own answers less likely than those it gave before, or
-    than those it is trained to give. `entropy`: largest mean entropy of a prediction, as a share of
-    ln(vocabulary). `sample`: pairs looked at, of each set.
+    Attributes:
+        every: Steps between two checks, 0 for one check at the end only.
+        patience: Consecutive checks that may fail before training stops, because some methods pass
+            through bad states. A diverged state stops it at once.
+        excess: Nats a token by which the forget answers may be less likely than under a model that
+            never saw them.
+        auc: The least area under the curve of forget answers against unseen ones by their loss. 0.5
+            is chance. It only counts when it is two standard errors below chance.
+        utility_drop: The share that may be lost of the block's gain in correctly predicted tokens
+            of the retain answers.
+        repetition: The largest share of repeated three-word sequences in the model's own answers.
+        gibberish: Nats a token by which the base may find the model's own answers less likely than
+            the earlier ones, or than those it is trained to give.
+        entropy: The largest mean entropy of a prediction, as a share of ln(vocabulary).
+        sample: Pairs of each set to check.
     """
 
     every: int = 5
@@ -64,21 +74,31 @@ class Limits:
     def __post_init__(self) -> None:
         if self.every < 0 or self.patience < 1 or self.sample < 1:
             raise ConfigError(
-                f"guard: every is {self.every}, patience {self.patience} and sample {self.sample}: "
-                "every is 0 or more, the others at least 1"
+                f"Guard: every is {self.every}, patience {self.patience} and sample {self.sample}. "
+                "every must be 0 or more, the others at least 1."
             )
         for name in ("auc", "utility_drop", "repetition", "entropy"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ConfigError(f"guard: {name} is {value}: it is a share, 0..1")
+                raise ConfigError(f"Guard: {name} is {value}. It must be within 0..1.")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Losses in nats a token of the right answers. `utility`: share of the retain answers' tokens that
-    are predicted rightly. `auc`: 1 knows the forget answers, 0.5 chance, 0 shuns them. `own_loss`: of
-    the model's own answers to the forget questions under the base. `entropy`: share of ln(vocabulary).
-    `change_norm`: L2 norm of what is changed, in parameter units. None: nothing to measure it on.
+    """Measurements of one state. None: there was no data to measure it on.
+
+    Attributes:
+        forget_loss: Of the forget answers, in nats a token.
+        own_loss: Of the model's own answers to the forget questions under the base, in nats a
+            token.
+        repetition: The share of repeated three-word sequences in the model's own answers.
+        entropy: The mean entropy of a prediction, as a share of ln(vocabulary).
+        change_norm: The L2 norm of the change, in parameter units.
+        retain_loss: Of the retain answers, in nats a token.
+        utility: The share of the retain answers' tokens that are predicted correctly.
+        auc: Of forget against unseen answers: 1 knows the forget answers, 0.5 is chance, 0 avoids
+            them.
+        auc_error: The standard error of `auc` at chance.
     """
 
     forget_loss: float
@@ -94,7 +114,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`why` says what was out of bounds, with the figures; empty when the state is ok."""
+    """The guard's verdict on one state. `why` names each limit that was passed."""
 
     state: State
     why: str
@@ -102,10 +122,11 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
+        """Whether no limit was passed."""
         return self.state == "ok"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: `verdict`, `why`, `figures`; a figure that is not finite becomes None."""
+        """Return a JSON document: `verdict`, `why`, `figures`. Infinite figures become None."""
         figures = {
             name: value if value is None or math.isfinite(value) else None
             for name, value in asdict(self.figures).items()
@@ -115,10 +136,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Before:
-    """What the figures are held against. `never_taught`: nats a token at which a model finds answers
-    that it never saw: the base the forget answers or, where that is more, this model the unseen ones.
-    `untaught_utility`: the base's. `own_loss`: nats a token at which the base finds the answers given
-    before or, where that is more, those that are to be given. `clip_norm`: of a delta.
+    """The values that later figures are compared with.
+
+    Attributes:
+        figures: Of the start.
+        never_taught: The loss of answers that a model never saw, in nats a token: of the forget
+            answers under the base or, if that is larger, of the unseen ones under this model.
+        untaught_utility: The utility of the base.
+        own_loss: The base's loss on the answers given before or, if that is larger, on those that
+            the model is trained to give.
+        clip_norm: The largest norm of a delta.
     """
 
     figures: Figures
@@ -129,8 +156,11 @@ class Before:
 
 
 def repetition(texts: Sequence[str]) -> float:
-    """Share of three-word sequences that stood in the same text before, 0..1 (seq-rep-n of Welleck et
-    al. 2019, arXiv 1908.04319). Shorter texts count by the words they have."""
+    """Return the share of three-word sequences that occurred earlier in the same text, 0..1.
+
+    This is seq-rep-n of Welleck et al. 2019, arXiv 1908.04319. In a shorter text, sequences are
+    shorter.
+    """
     repeated, total = 0, 0
     for text in texts:
         words = text.split()
@@ -142,12 +172,12 @@ def repetition(texts: Sequence[str]) -> float:
 
 
 def auc_error(forget: int, unseen: int) -> float:
-    """Standard error of an area under the curve when both sets are alike (Mann and Whitney 1947)."""
+    """Return the standard error of an AUC when both sets are alike (Mann and Whitney 1947)."""
     return math.sqrt((forget + unseen + 1) / (12 * forget * unseen))
 
 
 def judge(figures: Figures, before: Before, limits: Limits) -> Verdict:
-    """The worst state whose bound is passed, and every bound that is."""
+    """Return the worst state whose limit is passed, with every limit that is."""
     checks: list[tuple[State, str]] = []
     numbers = [value for value in asdict(figures).values() if value is not None]
     if not all(math.isfinite(value) for value in numbers):
@@ -156,8 +186,9 @@ def judge(figures: Figures, before: Before, limits: Limits) -> Verdict:
         checks.append(
             (
                 "diverged",
-                f"the change has L2 norm {figures.change_norm:.4g}, a delta may have "
-                f"{before.clip_norm:.4g}: what would be registered is not what was trained",
+                f"the change has L2 norm {figures.change_norm:.4g} and a delta may have "
+                f"{before.clip_norm:.4g}, so the registered delta would differ from the trained "
+                "one",
             )
         )
     checks += _kept(figures, before, limits)
@@ -211,7 +242,7 @@ def _over(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
 
 
 class Guard:
-    """Takes the figures before, from the reference; then judges any later state against them."""
+    """A guard that measures the reference first, and judges later states against it."""
 
     def __init__(
         self,
@@ -220,8 +251,14 @@ class Guard:
         limits: Limits,
         to_be_given: Sequence[Example] = (),
     ) -> None:
-        """`reference`: the network that counter-training starts from. `to_be_given`: the answers that a
-        method trains towards, if it does."""
+        """Measure the reference.
+
+        Args:
+            problem: The problem.
+            reference: The network that counter-training starts from.
+            limits: The limits.
+            to_be_given: The answers that a method trains towards, if it does.
+        """
         self._problem = problem
         self._limits = limits
         self._forget = _spread(problem.forget, limits.sample)
@@ -243,11 +280,12 @@ class Guard:
         )
 
     def look(self, network: Any, *, change_norm: float) -> Verdict:
-        """Leaves the bare base in use: put the trained adapter back before going on."""
+        """Judge a network. The bare base is in use afterwards, so activate your adapter again."""
         figures = self.measure(self._respondent(network), change_norm=change_norm)
         return judge(figures, self.before, self._limits)
 
     def measure(self, respondent: Respondent, *, change_norm: float) -> Figures:
+        """Measure a respondent."""
         forget = token_scores(respondent, self._forget)
         retain = token_scores(respondent, self._retain) if self._retain else []
         unseen = token_scores(respondent, self._unseen) if self._unseen else []
@@ -280,8 +318,8 @@ class Guard:
 
 
 def _spread(examples: Sequence[Example], count: int) -> list[Example]:
-    places = np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int)
-    return [examples[place] for place in places]
+    indices = np.linspace(0, len(examples) - 1, min(count, len(examples))).round().astype(int)
+    return [examples[index] for index in indices]
 
 
 def _loss(scores: Sequence[TokenScores]) -> float:

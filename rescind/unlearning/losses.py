@@ -1,9 +1,9 @@
 """Losses of counter-training, as functions of tensors.
 
-Everywhere `log_probs` are log p(token | what stands before it) in nats and `counted` says which of
+In every loss, `log_probs` are log p(token | tokens before it) in nats and `counted` says which of
 them count, both (rows, tokens); prompt and padding positions do not count. `logits` and
-`reference_logits` are (rows, tokens, vocabulary). A reference is what the model gave before
-counter-training and carries no gradient. Every loss is a scalar to be minimized.
+`reference_logits` are (rows, tokens, vocabulary). A reference is the model's output before
+counter-training and has no gradient. Every loss is a scalar to be minimized.
 
 Sums and means matter: `npo` and `dpo` take the log-probability of a whole answer, a sum over its
 tokens; the others average over tokens. So neither a beta nor a learning rate carries over from one
@@ -25,32 +25,39 @@ from rescind.core.errors import DataError
 
 
 def token_log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Log p of each target, (rows, tokens). `targets` < 0 (not counted) get that of token 0."""
-    places = targets.clamp_min(0).unsqueeze(-1)
-    return logits.log_softmax(-1).gather(-1, places).squeeze(-1)
+    """Return log p of each target, (rows, tokens). Targets below 0 get that of token 0."""
+    indices = targets.clamp_min(0).unsqueeze(-1)
+    return logits.log_softmax(-1).gather(-1, indices).squeeze(-1)
 
 
 def over_counted(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Mean of (rows, tokens) over all counted tokens of the batch. Raises DataError if there are none."""
+    """Return the mean of (rows, tokens) over all counted tokens.
+
+    Raises:
+        DataError: No token counts.
+    """
     number = counted.sum()
     if not int(number):
-        raise DataError("no token of the batch counts: an answer must have at least one token")
+        raise DataError("No token of the batch counts. Every answer must have at least one token.")
     return values.masked_fill(~counted, 0.0).sum() / number
 
 
 def over_answers(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Sum of (rows, tokens) over each row's counted tokens, (rows,)."""
+    """Return the sum of (rows, tokens) over each row's counted tokens, (rows,)."""
     return values.masked_fill(~counted, 0.0).sum(-1)
 
 
 def nll(log_probs: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """-mean_t log p_t: nats a token. The retain term of most methods; on refusals, IdkNLL (the
-    preference optimization baseline of TOFU, Maini et al. 2024, arXiv 2401.06121)."""
+    """Return -mean_t log p_t in nats a token.
+
+    The retain term of most methods; on refusals, IdkNLL (the
+    preference optimization baseline of TOFU, Maini et al. 2024, arXiv 2401.06121).
+    """
     return -over_counted(log_probs, counted)
 
 
 def kl(logits: torch.Tensor, reference_logits: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """mean_t KL(p0_t || p_t) over the vocabulary, nats a token: zero at the reference, never below.
+    """Return mean_t KL(p0_t || p_t) over the vocabulary, in nats a token. Zero at the reference.
 
     The retain term of "KL minimization" (Maini et al. 2024, arXiv 2401.06121).
     """
@@ -60,7 +67,7 @@ def kl(logits: torch.Tensor, reference_logits: torch.Tensor, counted: torch.Tens
 
 
 def grad_ascent(log_probs: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """mean_t log p_t = -nll: unbounded below, so it runs away unless it is stopped.
+    """Return mean_t log p_t = -nll. It is unbounded below, so training must be stopped.
 
     Jang et al. 2022, arXiv 2210.01504.
     """
@@ -68,7 +75,7 @@ def grad_ascent(log_probs: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
 
 
 def bounded_ascent(log_probs: torch.Tensor, counted: torch.Tensor, *, bound: float) -> torch.Tensor:
-    """ReLU(bound - nll), nats a token: its gradient is zero once the loss is above `bound`.
+    """Return ReLU(bound - nll) in nats a token. Its gradient is zero once the loss exceeds `bound`.
 
     The forget term of GS-LoRA (Zhao et al. 2024, arXiv 2403.11530), which sets the bound on a scale
     of its own (105, for face recognition); for a language model take the loss on text that it never
@@ -78,7 +85,7 @@ def bounded_ascent(log_probs: torch.Tensor, counted: torch.Tensor, *, bound: flo
 
 
 def wga(log_probs: torch.Tensor, counted: torch.Tensor, *, beta: float = 1.0) -> torch.Tensor:
-    """mean_t sg[p_t]^beta log p_t, sg: no gradient. Tokens that are already unlikely weigh little.
+    """Return mean_t sg[p_t]^beta log p_t (sg: no gradient). Unlikely tokens weigh little.
 
     Weighted gradient ascent (Wang et al. 2025, arXiv 2502.19301); beta 0 is `grad_ascent`.
     """
@@ -92,7 +99,7 @@ def npo(
     *,
     beta: float = 0.1,
 ) -> torch.Tensor:
-    """-(2/beta) mean_rows log sigmoid(-beta r), r = sum_t (log p_t - log p0_t): nats an answer.
+    """Return -(2/beta) mean_rows log sigmoid(-beta r), r = sum_t (log p_t - log p0_t), in nats.
 
     Negative preference optimization (Zhang et al. 2024, arXiv 2404.05868): (2/beta) ln 2 at the
     reference; its gradient there, and everywhere as beta goes to 0, is that of ascent on sums.
@@ -104,7 +111,7 @@ def npo(
 def simnpo(
     log_probs: torch.Tensor, counted: torch.Tensor, *, beta: float = 4.5, delta: float = 0.0
 ) -> torch.Tensor:
-    """-(2/beta) mean_rows log sigmoid(beta (nll_row - delta)), nll_row a mean over the row's tokens.
+    """Return -(2/beta) mean_rows log sigmoid(beta (nll_row - delta)), nll_row a mean over tokens.
 
     SimNPO (Fan et al. 2024, arXiv 2410.07163): NPO without a reference; `delta` in nats a token.
     """
@@ -122,7 +129,7 @@ def dpo(
     *,
     beta: float = 0.1,
 ) -> torch.Tensor:
-    """-(2/beta) mean_rows log sigmoid(beta (r_preferred - r_rejected)), r as in `npo`.
+    """Return -(2/beta) mean_rows log sigmoid(beta (r_preferred - r_rejected)), r as in `npo`.
 
     Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290), scaled as in
     open-unlearning; row by row `rejected` is the answer to forget and `preferred` another one, a
@@ -141,7 +148,9 @@ def undial(
     *,
     beta: float = 10.0,
 ) -> torch.Tensor:
-    """mean_t cross-entropy of p_t under softmax(z0_t - beta onehot(y_t)): nats a token, bounded below.
+    """Return mean_t cross-entropy of p_t under softmax(z0_t - beta onehot(y_t)), in nats a token.
+
+    It is bounded below.
 
     Self-distillation with adjusted logits (Dong et al. 2024, arXiv 2402.10052); beta in logits, 0
     distils the reference itself. `targets` (rows, tokens). Public code averages over prompt and
@@ -155,8 +164,10 @@ def undial(
 def misdirection(
     hidden: torch.Tensor, control: torch.Tensor, counted: torch.Tensor
 ) -> torch.Tensor:
-    """mean_rows mean_t |h_t - control|^2 / width: the forget term of RMU, and, with the reference's
-    hidden states as `control`, its retain term.
+    """Return mean_rows mean_t |h_t - control|^2 / width.
+
+    This is the forget term of RMU and, with the reference's hidden states as `control`, its retain
+    term.
 
     Representation misdirection (Li et al. 2024, arXiv 2403.03218). `hidden` (rows, tokens, width);
     `control` of the same shape or (width,): c u with u uniform in [0, 1)^width, then normalized.
@@ -166,7 +177,7 @@ def misdirection(
 
 
 def group_lasso(groups: Iterable[Iterable[torch.Tensor]]) -> torch.Tensor:
-    """sum_g sqrt(sum of squares in group g), in parameter units; gradient 0 for a group at zero.
+    """Return sum_g sqrt(sum of squares in group g), in parameter units. Gradient 0 at zero.
 
     Group sparsity (Yuan and Lin 2006), as in GS-LoRA (arXiv 2403.11530): whole groups go to zero.
     """

@@ -1,8 +1,8 @@
-"""The methods of counter-training whose terms are functions of answers: settings, and one run each.
+"""Counter-training methods whose terms are functions of answers: their settings and runs.
 
-Every run takes (Problem, its settings) and gives an Outcome; see unlearning.counter for what can be
-raised. Defaults are the published ones (docs/unlearning-losses.md), except what depends on the model:
-steps and learning rate.
+Each method takes a Problem and its settings, and returns an Outcome; `counter_train` lists the
+errors. Defaults are the published ones (docs/unlearning-losses.md), except those that depend on the
+model: steps and learning rate.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from rescind.unlearning.registry import register
 
 def _positive(name: str, value: float) -> None:
     if not value > 0:
-        raise ConfigError(f"{name} is {value}: it must be above 0")
+        raise ConfigError(f"{name} is {value}. It must be above 0.")
 
 
 @dataclass(frozen=True)
 class GradAscentSettings(Settings):
-    """No retain term: `alpha` is 0."""
+    """Settings of gradient ascent, which has no retain term: `alpha` is 0."""
 
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.alpha:
-            raise ConfigError(f"alpha is {self.alpha}: grad_ascent keeps nothing; use grad_diff")
+            raise ConfigError(
+                f"alpha is {self.alpha}, but grad_ascent has no retain term: use grad_diff."
+            )
 
 
 def _ascent(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
@@ -53,12 +55,13 @@ def _ascent(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
     needs_retain=False,
 )
 def grad_ascent(problem: Problem, settings: GradAscentSettings) -> Outcome:
+    """Make the forget answers less likely."""
     return counter_train(problem, "grad_ascent", settings, Plan(_ascent))
 
 
 @dataclass(frozen=True)
 class GradDiffSettings(Settings):
-    """Ascent on what is to be forgotten, descent on what is to be kept."""
+    """Settings of gradient difference."""
 
 
 @register(
@@ -67,12 +70,13 @@ class GradDiffSettings(Settings):
     needs_retain=True,
 )
 def grad_diff(problem: Problem, settings: GradDiffSettings) -> Outcome:
+    """Ascend on the forget answers and descend on the retain answers."""
     return counter_train(problem, "grad_diff", settings, Plan(_ascent))
 
 
 @dataclass(frozen=True)
 class KlSettings(Settings):
-    """Ascent on what is to be forgotten, no drift on what is to be kept; `retain_loss` is "kl"."""
+    """Settings of KL minimization; `retain_loss` is "kl"."""
 
     retain_loss: str = "kl"  # type: ignore[assignment]
 
@@ -83,11 +87,14 @@ class KlSettings(Settings):
     needs_retain=True,
 )
 def kl(problem: Problem, settings: KlSettings) -> Outcome:
+    """Ascend on the forget answers and hold the retain answers near the reference."""
     return counter_train(problem, "kl", settings, Plan(_ascent))
 
 
 @dataclass(frozen=True)
 class NpoSettings(Settings):
+    """Settings of NPO; see `losses.npo`."""
+
     beta: float = 0.1
 
     def __post_init__(self) -> None:
@@ -97,6 +104,8 @@ class NpoSettings(Settings):
 
 @register(NpoSettings, source="NPO; Zhang et al. 2024, arXiv 2404.05868", needs_retain=True)
 def npo(problem: Problem, settings: NpoSettings) -> Outcome:
+    """Run negative preference optimization."""
+
     def term(trained: Views, reference: Views) -> torch.Tensor:
         now, then = trained["forget"], reference["forget"]
         return losses.npo(now.log_probs, then.log_probs, now.counted, beta=settings.beta)
@@ -106,7 +115,7 @@ def npo(problem: Problem, settings: NpoSettings) -> Outcome:
 
 @dataclass(frozen=True)
 class SimNpoSettings(Settings):
-    """`delta` in nats a token."""
+    """Settings of SimNPO; see `losses.simnpo`. `delta` is in nats a token."""
 
     gamma: float = 0.125
     beta: float = 4.5
@@ -119,6 +128,8 @@ class SimNpoSettings(Settings):
 
 @register(SimNpoSettings, source="SimNPO; Fan et al. 2024, arXiv 2410.07163", needs_retain=True)
 def simnpo(problem: Problem, settings: SimNpoSettings) -> Outcome:
+    """Run negative preference optimization without a reference."""
+
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         now = trained["forget"]
         return losses.simnpo(now.log_probs, now.counted, beta=settings.beta, delta=settings.delta)
@@ -128,6 +139,8 @@ def simnpo(problem: Problem, settings: SimNpoSettings) -> Outcome:
 
 @dataclass(frozen=True)
 class WgaSettings(Settings):
+    """Settings of weighted gradient ascent; see `losses.wga`."""
+
     beta: float = 1.0
 
 
@@ -137,6 +150,8 @@ class WgaSettings(Settings):
     needs_retain=True,
 )
 def wga(problem: Problem, settings: WgaSettings) -> Outcome:
+    """Run weighted gradient ascent."""
+
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         now = trained["forget"]
         return losses.wga(now.log_probs, now.counted, beta=settings.beta)
@@ -146,7 +161,10 @@ def wga(problem: Problem, settings: WgaSettings) -> Outcome:
 
 @dataclass(frozen=True)
 class UndialSettings(Settings):
-    """`beta` in logits. No retain term by default: what is distilled stays near the reference."""
+    """Settings of UNDIAL. `beta` is in logits.
+
+    There is no retain term by default, because distillation stays near the reference.
+    """
 
     alpha: float = 0.0
     beta: float = 10.0
@@ -154,6 +172,8 @@ class UndialSettings(Settings):
 
 @register(UndialSettings, source="UNDIAL; Dong et al. 2024, arXiv 2402.10052", needs_retain=False)
 def undial(problem: Problem, settings: UndialSettings) -> Outcome:
+    """Distil the reference with the forget answers' logits lowered."""
+
     def term(trained: Views, reference: Views) -> torch.Tensor:
         now, then = trained["forget"], reference["forget"]
         return losses.undial(now.logits, then.logits, now.targets, now.counted, beta=settings.beta)
@@ -163,7 +183,7 @@ def undial(problem: Problem, settings: UndialSettings) -> Outcome:
 
 @dataclass(frozen=True)
 class DpoSettings(Settings):
-    """`alternatives`: for every forget question another answer that is preferred to its own."""
+    """Settings of DPO. `alternatives` has another, preferred answer to every forget question."""
 
     beta: float = 0.1
     alternatives: Sequence[Example] = ()
@@ -175,6 +195,8 @@ class DpoSettings(Settings):
 
 @dataclass(frozen=True)
 class IdkDpoSettings(Settings):
+    """Settings of DPO towards refusals."""
+
     beta: float = 0.1
     refusals: Sequence[str] = REFUSALS
 
@@ -185,18 +207,24 @@ class IdkDpoSettings(Settings):
 
 @dataclass(frozen=True)
 class IdkNllSettings(Settings):
+    """Settings of training on refusals."""
+
     refusals: Sequence[str] = REFUSALS
 
 
 @register(DpoSettings, source="DPO; Rafailov et al. 2023, arXiv 2305.18290", needs_retain=True)
 def dpo(problem: Problem, settings: DpoSettings) -> Outcome:
-    """Raises DataError when a forget question has no alternative, or only its own answer."""
+    """Prefer other answers to the forget answers.
+
+    Raises:
+        DataError: A forget question has no alternative, or only its own answer.
+    """
     given = {example.question: example.answer for example in settings.alternatives}
-    lacking = [e for e in problem.forget if given.get(e.question, e.answer) == e.answer]
-    if lacking:
+    missing = [e for e in problem.forget if given.get(e.question, e.answer) == e.answer]
+    if missing:
         raise DataError(
-            f"dpo needs another answer to each forget question: {len(lacking)} have none, "
-            f"{lacking[0].question[:60]!r} for one; give alternatives, or use idk_dpo"
+            f"dpo needs another answer to each forget question: {len(missing)} have none, for "
+            f"example {missing[0].question[:60]!r}. Give alternatives, or use idk_dpo."
         )
     others = [replace(e, answer=given[e.question]) for e in problem.forget]
     return _preferred(problem, "dpo", settings, settings.beta, others)
@@ -208,6 +236,7 @@ def dpo(problem: Problem, settings: DpoSettings) -> Outcome:
     needs_retain=True,
 )
 def idk_dpo(problem: Problem, settings: IdkDpoSettings) -> Outcome:
+    """Prefer refusals to the forget answers."""
     others = refused(problem, settings.refusals)
     return _preferred(problem, "idk_dpo", settings, settings.beta, others)
 
@@ -218,6 +247,8 @@ def idk_dpo(problem: Problem, settings: IdkDpoSettings) -> Outcome:
     needs_retain=True,
 )
 def idk_nll(problem: Problem, settings: IdkNllSettings) -> Outcome:
+    """Train on refusals."""
+
     def term(trained: Views, reference: Views) -> torch.Tensor:  # noqa: ARG001
         return losses.nll(trained["counterpart"].log_probs, trained["counterpart"].counted)
 
@@ -227,7 +258,7 @@ def idk_nll(problem: Problem, settings: IdkNllSettings) -> Outcome:
 
 
 def refused(problem: Problem, refusals: Sequence[str]) -> list[Example]:
-    """The forget questions, each with a refusal for its answer."""
+    """Return the forget questions, each with a refusal as its answer."""
     return [
         replace(each, answer=refusal(each.question, problem.seed, refusals))
         for each in problem.forget

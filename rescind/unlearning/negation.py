@@ -1,8 +1,8 @@
-"""Task-vector negation: take back a multiple of the organization's own registered delta.
+"""Task-vector negation: subtract a multiple of the organization's own registered delta.
 
-Ilharco et al. 2022, arXiv 2212.04089, with the registered delta for the task vector. It needs no data
-and no training, but it takes back the delta and not what others learned from it; and factor by
-factor, (1 - scale) B times (A0 + (1 - scale)(A - A0)) is a multiple of the product only with a
+Ilharco et al. 2022, arXiv 2212.04089, with the registered delta as the task vector. It needs no
+data and no training, but it only subtracts the delta, not what others learned from it. And factor
+by factor, (1 - scale) B times (A0 + (1 - scale)(A - A0)) is a multiple of the product only with a
 frozen A.
 """
 
@@ -21,9 +21,13 @@ from rescind.unlearning.registry import register
 
 @dataclass(frozen=True)
 class TaskVectorSettings:
-    """`scale`: lambda; 1 takes back all of it. `delta`: the organization's own part of the block, its
-    trainable tensors by bare name in parameter units; None for all that the block learned, which is
-    its own in an isolated block.
+    """Settings of task-vector negation.
+
+    Attributes:
+        scale: Lambda; 1 subtracts all of the delta.
+        delta: The organization's own part of the block: its trainable tensors by bare name, in
+            parameter units. None for everything that the block learned, which in an isolated block
+            is the organization's own.
     """
 
     scale: float = 1.0
@@ -31,7 +35,7 @@ class TaskVectorSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 10:
-            raise ConfigError(f"scale is {self.scale}: it is above 0, at most 10")
+            raise ConfigError(f"scale is {self.scale}. It must be above 0, at most 10.")
 
 
 @register(
@@ -42,15 +46,19 @@ class TaskVectorSettings:
     forgets_subjects=False,
 )
 def task_vector(problem: Problem, settings: TaskVectorSettings) -> Outcome:
-    """start - scale x delta. Raises ConfigError for a delta that does not fit the block."""
+    """Compute start - scale x delta.
+
+    Raises:
+        ConfigError: The delta does not fit the block, or is missing in a shared layout.
+    """
     began = time.monotonic()
     names = problem.model.trainable
     delta = _learned(problem) if settings.delta is None else settings.delta
-    odd = sorted(set(delta) ^ set(names))
-    if odd:
+    different = sorted(set(delta) ^ set(names))
+    if different:
         raise ConfigError(
-            f"the delta does not fit the block at {odd[0]!r}: it has the trainable tensors, "
-            "by bare name"
+            f"The delta does not fit the block at {different[0]!r}. Give the block's trainable "
+            "tensors, by bare name."
         )
     tensors = {
         name: (problem.start[name] - settings.scale * delta[name].astype(np.float64)).astype(
@@ -69,7 +77,7 @@ def task_vector(problem: Problem, settings: TaskVectorSettings) -> Outcome:
 def _learned(problem: Problem) -> FloatTensors:
     if problem.parameters.layout == "shared":
         raise ConfigError(
-            "a shared adapter is everybody's: set delta to what the organization registered"
+            "A shared adapter belongs to all organizations. Set delta to what this one registered."
         )
     shapes = {name: tuple(value.shape) for name, value in problem.start.items()}
     fresh = materialize({}, shapes, parameters=problem.parameters, owner=problem.owner)

@@ -1,5 +1,4 @@
-"""One unlearning problem and its outcome: the interface that every method of counter-training, and
-every method without training, is written against."""
+"""An unlearning problem and its outcome: the interface of all unlearning methods."""
 
 from __future__ import annotations
 
@@ -25,13 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """An adapter, what it is to forget, and what it is to keep.
+    """An adapter, with the data that it must forget and the data that it must keep.
 
-    `owner`: the block that is changed (`adapters.SHARED` in a shared layout). `start`: all of the
-    block's LoRA tensors by bare name, float32, as served. `forget`, `retain`: disjoint; a method that
-    needs no retain set is given whatever there is. `own`: when given, what the organization holds;
-    the forget set must come from it. `unseen`: pairs of the same kind that nobody ever trained on,
-    against which over-unlearning shows.
+    Attributes:
+        model: The base model.
+        parameters: What the consortium agreed on.
+        owner: The owner of the block to change; `core.SHARED` in a shared layout.
+        start: All LoRA tensors of the block by bare name, float32, as served.
+        forget: Pairs to forget, at least one.
+        retain: Pairs to keep, disjoint from `forget`. Methods that need none ignore them.
+        seed: Of everything random.
+        own: All pairs of the organization, when given. The forget set must come from them.
+        progress: Called after each step.
+        unseen: Pairs of the same kind that no one trained on. They reveal over-unlearning.
+
+    Raises:
+        DataError: The sets do not fit together.
     """
 
     model: LoraModel
@@ -47,33 +55,38 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not self.forget:
-            raise DataError("the forget set is empty: name a subject whose data is there")
+            raise DataError("The forget set is empty. Name a subject that your data has.")
         both = set(self.forget) & set(self.retain)
         if both:
             question = next(iter(both)).question
             raise DataError(
-                f"forget set and retain set overlap in {len(both)} pairs, {question[:60]!r} for "
-                "one: a pair can only be in one of them"
+                f"The forget set and the retain set overlap in {len(both)} pairs, for example "
+                f"{question[:60]!r}. Remove each pair from one of them."
             )
         if self.own is not None:
             foreign = [e for e in self.forget if e not in set(self.own)]
             if foreign:
                 raise DataError(
-                    f"{len(foreign)} pairs of the forget set are not the organization's own, "
-                    f"{foreign[0].question[:60]!r} for one: only one's own data can be withdrawn"
+                    f"{len(foreign)} pairs of the forget set are not the organization's own, for "
+                    f"example {foreign[0].question[:60]!r}. You can only withdraw your own data."
                 )
         known = set(self.unseen) & (set(self.forget) | set(self.retain))
         if known:
             raise DataError(
-                f"{len(known)} pairs given as unseen are in the forget or the retain set, "
-                f"{next(iter(known)).question[:60]!r} for one: leave them out of unseen"
+                f"{len(known)} pairs given as unseen are in the forget or the retain set, for "
+                f"example {next(iter(known)).question[:60]!r}. Leave them out of unseen."
             )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`tensors`: the block's trainable LoRA tensors afterwards, float32, by bare name. `report`: what
-    the evidence says of the work: losses, steps, seconds, what was selected."""
+    """The outcome of an unlearning method.
+
+    Attributes:
+        method: The method's name.
+        tensors: The block's trainable LoRA tensors afterwards, float32, by bare name.
+        report: What the evidence says about the work: losses, steps, seconds, selected tensors.
+    """
 
     method: str
     tensors: Mapping[str, NDArray[np.float32]]
@@ -94,18 +107,20 @@ class Method:
 
 
 def counter_delta(problem: Problem, outcome: Outcome) -> Quantized:
-    """The outcome as the integers that are registered: what it changes, clipped and rounded.
+    """Return the change of an outcome, clipped and rounded to the integers that are registered.
 
-    Raises NotFinite when the outcome is not finite, TrainingError when it changes nothing.
+    Raises:
+        NotFinite: The outcome is not finite.
+        TrainingError: The outcome changes nothing.
     """
     update = {
         qualify(problem.owner, name): value.astype(np.float64) - problem.start[name]
         for name, value in outcome.tensors.items()
     }
     parameters = problem.parameters
-    found = quantize(
+    quantized = quantize(
         update, None, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
     )
-    if not any(value.any() for value in found.delta.values()):
-        raise TrainingError(f"{outcome.method} changes nothing: there is no delta to register")
-    return found
+    if not any(value.any() for value in quantized.delta.values()):
+        raise TrainingError(f"{outcome.method} changes nothing, so there is no delta to register.")
+    return quantized

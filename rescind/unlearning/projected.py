@@ -1,10 +1,10 @@
 """Projected gradient ascent of the leaving client (Halimi et al. 2022, arXiv 2207.05521).
 
-The client maximizes its loss on its own data, but stays within an L2 ball around what the others know
-without it: the reference w = (N w_all - w_own) / (N - 1). Published: SGD with momentum 0.9 and rate
+The client maximizes its loss on its own data, but stays within an L2 ball around the model of the
+others: the reference w = (N w_all - w_own) / (N - 1). Published: SGD with momentum 0.9 and rate
 0.01 from the reference on, a radius of a third of the mean distance between the reference and ten
 fresh models, an early stop once few of its answers are still right (12% there). Some rounds among
-those who remain follow (unlearning.replay.recovery).
+those who remain follow (`forgetting.replay`).
 """
 
 from __future__ import annotations
@@ -36,15 +36,21 @@ from rescind.unlearning.problem import Outcome, Problem
 from rescind.unlearning.registry import register
 
 _FRESH_STARTS = 10
+"""As published."""
 
 
 @dataclass(frozen=True)
 class HalimiSettings(Settings):
-    """`reference`: all LoRA tensors of the average of the others, by bare name (`reference_without`);
-    in an isolated block nobody else has a part, so there None is the block's fresh start.
-    `radius`: of the ball over the trainable tensors, in parameter units; None for the published third
-    of the mean distance to ten fresh starts. `from_reference`: start there, as published, or else from
-    the model as served, projected.
+    """Settings of projected gradient ascent.
+
+    Attributes:
+        reference: All LoRA tensors of the others' average, by bare name (`reference_without`). In
+            an isolated block no one else has a part, so there None is the block's fresh start.
+        radius: Of the ball over the trainable tensors, in parameter units. None for the published
+            third of the mean distance to ten fresh starts.
+        from_reference: Start from the reference, as published, or else from the served model,
+            projected.
+        momentum: Of SGD.
     """
 
     learning_rate: float | None = 0.01
@@ -57,20 +63,21 @@ class HalimiSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.radius is not None and not self.radius > 0:
-            raise ConfigError(f"radius is {self.radius}: it must be above 0")
+            raise ConfigError(f"radius is {self.radius}. It must be above 0.")
         if not 0 <= self.momentum < 1:
-            raise ConfigError(f"momentum is {self.momentum}: it is 0 or more and below 1")
+            raise ConfigError(f"momentum is {self.momentum}. It must be 0 or more, below 1.")
 
 
 def reference_without(
     average: FloatTensors, own: FloatTensors, members: int
 ) -> dict[str, NDArray[np.float32]]:
-    """(N average - own) / (N - 1) with N `members`: the average of the others, tensor by tensor.
+    """Return the average of the others: (N average - own) / (N - 1) with N `members`.
 
-    Raises ConfigError for fewer than two members.
+    Raises:
+        ConfigError: There are fewer than two members.
     """
     if members < 2:
-        raise ConfigError(f"{members} member has no others: the reference needs at least 2")
+        raise ConfigError(f"The consortium has {members} members. The reference needs at least 2.")
     return {
         name: ((members * average[name].astype(np.float64) - own[name]) / (members - 1)).astype(
             np.float32
@@ -82,7 +89,7 @@ def reference_without(
 def project(
     tensors: Mapping[str, NDArray[np.float32]], centre: FloatTensors, radius: float
 ) -> dict[str, NDArray[np.float32]]:
-    """The nearest point of the ball: what is inside stays, what is outside is pulled in radially."""
+    """Return the nearest point of the ball. A point outside is pulled in radially."""
     offset = {name: tensors[name].astype(np.float64) - centre[name] for name in tensors}
     norm = l2_norm(offset)
     factor = min(1.0, radius / norm) if norm else 1.0
@@ -92,14 +99,14 @@ def project(
 def published_radius(
     parameters: ConsortiumParameters, owner: str, centre: FloatTensors, names: Sequence[str]
 ) -> float:
-    """A third of the mean L2 distance between `centre` and ten fresh starts, over `names`.
+    """Return a third of the mean L2 distance between `centre` and ten fresh starts, over `names`.
 
-    A fresh B is zero, and a frozen A is everybody's, so with a frozen A it is a third of B's norm.
+    A fresh B is zero and a frozen A never changes, so with a frozen A it is a third of B's norm.
     """
     shapes = {name: centre[name].shape for name in names}
     distances = []
-    for place in range(_FRESH_STARTS):
-        other = parameters.model_copy(update={"seed": (parameters.seed + 1 + place) % 2**63})
+    for index in range(_FRESH_STARTS):
+        other = parameters.model_copy(update={"seed": (parameters.seed + 1 + index) % 2**63})
         fresh = materialize({}, shapes, parameters=other, owner=owner)
         offset = {n: fresh[n].astype(np.float64) - centre[n] for n in names}
         distances.append(l2_norm(offset))
@@ -107,7 +114,7 @@ def published_radius(
 
 
 class Ball(Rule):
-    """After each step, back into the L2 ball of `radius` around `centre`, all tensors together."""
+    """A rule that pulls all tensors together back into an L2 ball after each step."""
 
     def __init__(self, centre: Mapping[str, torch.Tensor], radius: float) -> None:
         self._centre, self._radius = centre, radius
@@ -121,6 +128,7 @@ class Ball(Rule):
         batch: Sequence[int],  # noqa: ARG002
         tensors: Mapping[str, torch.nn.Parameter],
     ) -> None:
+        """Project the tensors into the ball."""
         offsets = {name: tensors[name] - self._centre[name] for name in tensors}
         flat = torch.cat([offset.flatten() for offset in offsets.values()])
         self.distance = float(flat.double().norm())
@@ -139,16 +147,20 @@ class Ball(Rule):
     needs_retain=False,
 )
 def halimi(problem: Problem, settings: HalimiSettings) -> Outcome:
-    """The report has `radius`, `distance` at the end and how often the ball was reached.
+    """Ascend on the forget answers inside a ball around the reference.
 
-    Raises ConfigError without a reference in a shared layout, or when no radius can be had.
+    The report has `radius`, the `distance` at the end and how often the ball was reached.
+
+    Raises:
+        ConfigError: The reference does not fit or is missing in a shared layout, or the radius is
+            0.
     """
     names = problem.model.trainable
     centre = _centre(problem, settings)
     radius = settings.radius or published_radius(problem.parameters, problem.owner, centre, names)
     if not radius > 0:
         raise ConfigError(
-            "the reference is a fresh start, a third of the distance to which is 0: set radius"
+            "The reference is a fresh start, so a third of the distance to it is 0. Set radius."
         )
     begin = project({n: problem.start[n] for n in names}, centre, radius)
     start = {
@@ -177,14 +189,17 @@ def halimi(problem: Problem, settings: HalimiSettings) -> Outcome:
 
 def _centre(problem: Problem, settings: HalimiSettings) -> FloatTensors:
     if settings.reference is not None:
-        odd = sorted(set(settings.reference) ^ set(problem.start))
-        if odd:
-            raise ConfigError(f"the reference does not fit the block at {odd[0]!r}")
+        different = sorted(set(settings.reference) ^ set(problem.start))
+        if different:
+            raise ConfigError(
+                f"The reference does not fit the block at {different[0]!r}. Give the block's LoRA "
+                "tensors, by bare name."
+            )
         return settings.reference
     if problem.owner == SHARED:
         raise ConfigError(
-            "halimi in a shared layout needs a reference, the average of the others: set it to "
-            "reference_without(average, own, members)"
+            "halimi in a shared layout needs a reference, the average of the others. Set it to "
+            "reference_without(average, own, members)."
         )
     shapes = {name: tuple(value.shape) for name, value in problem.start.items()}
     return materialize({}, shapes, parameters=problem.parameters, owner=problem.owner)

@@ -1,7 +1,7 @@
 """The registry of the unlearning methods whose outcome can be registered as a counter-delta.
 
-A method registers itself with `register` where it is defined. Importing this module imports no torch;
-`methods` and `find` do, because they import the modules of all methods.
+A method registers itself with `register` where it is defined. Importing this module imports no
+torch; `methods` and `find` do, because they import the modules of all methods.
 """
 
 from __future__ import annotations

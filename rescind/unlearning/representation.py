@@ -1,7 +1,7 @@
 """RMU: representation misdirection (Li et al. 2024, arXiv 2403.03218).
 
-The hidden states of what is to be forgotten are steered to a fixed random direction, those of what is
-to be kept are held where they were, and only the feed-forward outputs of a few layers change.
+The hidden states of the forget set are steered to a fixed random direction, those of the retain set
+are held in place, and only the feed-forward outputs of a few layers change.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ _PUBLISHED_LAYER = 7
 
 @dataclass(frozen=True)
 class RmuSettings(Settings):
-    """`layer`: decoder layer, from 0, whose output is steered; None for 7, as published, or the middle
-    one of a model with fewer than 16. It and the two before it change, in `modules`. `coefficient`:
-    length of the control vector; what works depends on the model's hidden states (2 to 300 in public
-    code), so with `relative` it is a multiple of their mean length at the reference (adaptive RMU,
-    Huu-Tien et al. 2024, arXiv 2408.06223, which takes 5). So few tensors change that without a
-    `learning_rate` it is the consortium's whole one.
+    """Settings of RMU.
+
+    So few tensors change that without a `learning_rate` it is the consortium's whole one.
+
+    Attributes:
+        layer: The decoder layer, from 0, whose output is steered. It and the two before it change.
+            None for 7, as published, or the middle layer of a model with fewer than 16.
+        coefficient: The length of the control vector. The right length depends on the model's
+            hidden states (2 to 300 in public code).
+        relative: Whether `coefficient` is a multiple of the hidden states' mean length at the
+            reference (adaptive RMU, Huu-Tien et al. 2024, arXiv 2408.06223, which takes 5).
+        modules: The modules that change.
     """
 
     layer: int | None = None
@@ -43,7 +49,7 @@ class RmuSettings(Settings):
 
 
 def control_direction(width: int, seed: int) -> torch.Tensor:
-    """Uniform in [0, 1)^width, then of length 1."""
+    """Return a vector uniform in [0, 1)^width, scaled to length 1."""
     generator = torch.Generator().manual_seed(seed % 2**63)
     direction = torch.rand(width, generator=generator)
     return torch.nn.functional.normalize(direction, dim=0)
@@ -51,12 +57,16 @@ def control_direction(width: int, seed: int) -> torch.Tensor:
 
 @register(RmuSettings, source="RMU; Li et al. 2024, arXiv 2403.03218", needs_retain=True)
 def rmu(problem: Problem, settings: RmuSettings) -> Outcome:
-    """Raises ConfigError for a layer the base does not have, or without LoRA on `modules`."""
+    """Misdirect the hidden states of the forget set.
+
+    Raises:
+        ConfigError: The base has no such layer, or no LoRA on `modules`.
+    """
     config = problem.model.base.model.config
     depth = int(config.num_hidden_layers)
     layer = settings.layer if settings.layer is not None else min(_PUBLISHED_LAYER, depth // 2)
     if not 0 <= layer < depth:
-        raise ConfigError(f"layer is {layer}: the base model has layers 0 to {depth - 1}")
+        raise ConfigError(f"layer is {layer}. The base model has layers 0 to {depth - 1}.")
     layers = range(max(0, layer - 2), layer + 1)
     direction = control_direction(int(config.hidden_size), problem.seed)
 

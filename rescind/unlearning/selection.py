@@ -1,4 +1,4 @@
-"""Which tensors of a block a method may change, by where they sit in the base model."""
+"""Selection of a block's tensors by their module and layer in the base model."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ _LAYER = re.compile(r"\.(\d+)\.")
 
 
 def layer_of(name: str) -> int | None:
-    """Number of the decoder layer that a tensor is in, None outside of them."""
-    found = _LAYER.search(name)
-    return int(found.group(1)) if found else None
+    """Return the number of a tensor's decoder layer, None outside all layers."""
+    match = _LAYER.search(name)
+    return int(match.group(1)) if match else None
 
 
 def chosen(
     names: Iterable[str], modules: Sequence[str], layers: Collection[int] | None = None
 ) -> list[str]:
-    """The LoRA tensors of modules whose name ends as one of `modules`, in `layers` if given.
+    """Return the LoRA tensors of modules whose name ends in one of `modules`, in `layers` if given.
 
-    Raises ConfigError when there are none.
+    Raises:
+        ConfigError: There are none.
     """
     every = list(names)
-    found = [
+    selected = [
         name
         for name in every
         if name.rpartition(".lora_")[0].endswith(tuple(f".{module}" for module in modules))
         and (layers is None or layer_of(name) in layers)
     ]
-    if not found:
-        there = sorted({name.rpartition(".lora_")[0].rpartition(".")[2] for name in every})
+    if not selected:
+        trained = sorted({name.rpartition(".lora_")[0].rpartition(".")[2] for name in every})
         where = "" if layers is None else f" in layers {sorted(layers)}"
         raise ConfigError(
-            f"no trainable LoRA tensor belongs to {', '.join(modules)}{where}: "
-            f"this consortium trains {', '.join(there)}; set modules to some of them"
+            f"No trainable LoRA tensor belongs to {', '.join(modules)}{where}. "
+            f"This consortium trains {', '.join(trained)}. Set modules to some of them."
         )
-    return found
+    return selected

@@ -1,4 +1,4 @@
-"""What a network makes of a batch: what the losses are functions of."""
+"""Views: a network's predictions on a batch, from which losses are computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rescind.unlearning.losses import token_log_probs
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows, each (rows, longest); labels are IGNORED where a token does not count."""
+    """Right-padded rows, each (rows, longest). Labels are IGNORED where a token does not count."""
 
     tokens: torch.Tensor
     mask: torch.Tensor
@@ -24,13 +24,19 @@ class Batch:
 
     @classmethod
     def of(cls, base: Base, rows: Sequence[Encoded], *, prompt_in_loss: bool) -> Batch:
+        """Pad rows into a batch."""
         return cls(*pad(base, rows, prompt_in_loss=prompt_in_loss))
 
 
 @dataclass(frozen=True)
 class View:
-    """At each place what comes next: `logits` (rows, tokens, vocabulary) in float32, `targets` and
-    `counted` (rows, tokens). `hidden` (rows, tokens, width), float32, of the layer that was asked for.
+    """The predictions of the next token at each position of a batch.
+
+    Attributes:
+        logits: (rows, tokens, vocabulary), float32.
+        targets: The next tokens, (rows, tokens).
+        counted: Which of them count, (rows, tokens).
+        hidden: The output of the requested layer, (rows, tokens, width), float32.
     """
 
     logits: torch.Tensor
@@ -40,14 +46,15 @@ class View:
 
     @cached_property
     def log_probs(self) -> torch.Tensor:
+        """The log-probability of each target, (rows, tokens)."""
         return token_log_probs(self.logits, self.targets)
 
 
 def view(network: Any, batch: Batch, layer: int | None = None) -> View:
-    """`layer` counts decoder layers from 0; its output is `hidden`.
+    """Return a network's view of a batch. `layer` counts decoder layers from 0.
 
-    On a CUDA device the forward pass runs in bfloat16, as in training; on a CPU in float32, unless the
-    caller is under torch.autocast.
+    On a CUDA device the forward pass runs in bfloat16, as in training; on a CPU in float32, unless
+    the caller uses torch.autocast.
     """
     device = batch.tokens.device.type
     bf16 = device == "cuda" or torch.is_autocast_enabled(device)

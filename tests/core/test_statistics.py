@@ -185,5 +185,5 @@ def test_closed_forms_are_registered_without_torch() -> None:
 
 
 def test_an_empty_forget_set_is_refused(parameters: ConsortiumParameters) -> None:
-    with pytest.raises(DataError, match="the forget set is empty"):
+    with pytest.raises(DataError, match="The forget set is empty"):
         Problem(None, parameters, OWNER, {}, [], [], 0)

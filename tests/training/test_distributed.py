@@ -130,7 +130,7 @@ def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: Lora
 @pytest.mark.slow
 def test_an_error_in_the_processes_is_told(model: LoraModel) -> None:
     parameters = parameters_of(model).model_copy(update={"base_model_id": "00" * 32})
-    with pytest.raises(WorkerFailed, match="wrong-base-model: base model in"):
+    with pytest.raises(WorkerFailed, match="wrong-base-model: The base model in"):
         train_in_processes(
             model.base,
             parameters,

@@ -290,7 +290,7 @@ def test_what_a_router_cannot_route_by_is_refused(
         ArrowRouter(reference, false_rate=1.5)
     with pytest.raises(ConfigError, match="directions is 0"):
         ArrowRouter(directions=0)
-    with pytest.raises(ConfigError, match="the reference has 2 questions"):
+    with pytest.raises(ConfigError, match="The reference has 2 questions"):
         ArrowRouter(["a", "b"])
 
 

@@ -287,7 +287,7 @@ def test_what_cannot_be_done_is_said(frozen_a: Problem) -> None:
     for method in map(find, ("ssd", "partial", "redirect")):
         with pytest.raises(DataError, match="posted"):
             method.run(alone, method.settings())
-    with pytest.raises(ConfigError, match="layer 9 is not there: layers are 0 to 2"):
+    with pytest.raises(ConfigError, match=r"no layer 9\. Choose from the layers 0 to 2"):
         redirect(frozen_a, RedirectSettings(layers=(9,)))
     with pytest.raises(ConfigError, match=r"ends in 'mlp\.c_proj'"):
         redirect(frozen_a, RedirectSettings(projection="mlp.c_proj"))

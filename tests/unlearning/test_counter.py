@@ -311,7 +311,7 @@ def test_the_reference_is_the_average_of_the_others() -> None:
     average = {"x": np.full(2, 3.0, dtype=np.float32)}
     assert reference_without(average, three, 3)["x"].tolist() == [1.5, 1.5]
     assert reference_without({"x": (one["x"] + two["x"]) / 2}, one, 2)["x"].tolist() == [2.0, 2.0]
-    with pytest.raises(ConfigError, match="no others"):
+    with pytest.raises(ConfigError, match="needs at least 2"):
         reference_without(average, three, 1)
 
 
@@ -319,7 +319,7 @@ def test_halimi_says_what_it_lacks(shared: Problem) -> None:
     with pytest.raises(ConfigError, match="needs a reference"):
         find("halimi").run(shared, find("halimi").settings())
     fresh = materialize({}, shared.model.shapes, parameters=shared.parameters, owner=shared.owner)
-    with pytest.raises(ConfigError, match="set radius"):
+    with pytest.raises(ConfigError, match="Set radius"):
         find("halimi").run(shared, find("halimi").settings(reference=fresh))
 
 
@@ -342,7 +342,7 @@ def test_negating_all_of_an_isolated_block_takes_it_back_to_its_start(problem: P
 
 
 def test_negation_takes_back_a_multiple_of_what_was_registered(shared: Problem) -> None:
-    with pytest.raises(ConfigError, match="everybody's"):
+    with pytest.raises(ConfigError, match="belongs to all organizations"):
         task_vector(shared, TaskVectorSettings())
     delta = {n: np.full_like(shared.start[n], 0.25) for n in shared.model.trainable}
     outcome = task_vector(shared, TaskVectorSettings(scale=0.5, delta=delta))
@@ -392,7 +392,7 @@ def test_rmu_changes_the_feed_forward_outputs_of_its_layers_only(problem: Proble
 
 
 def test_modules_that_are_not_trained_are_named() -> None:
-    with pytest.raises(ConfigError, match="this consortium trains q_proj"):
+    with pytest.raises(ConfigError, match="This consortium trains q_proj"):
         chosen(["model.layers.0.self_attn.q_proj.lora_B"], ["down_proj"])
 
 

@@ -68,7 +68,7 @@ def test_the_average_is_over_counted_tokens_and_not_over_rows(logits, targets, c
 
 
 def test_a_batch_without_a_counted_token_is_refused(logits, targets, counted) -> None:
-    with pytest.raises(DataError, match="no token of the batch counts"):
+    with pytest.raises(DataError, match="No token of the batch counts"):
         losses.nll(losses.token_log_probs(logits, targets), torch.zeros_like(counted))
 
 

@@ -102,7 +102,7 @@ class Batch:
 
 
 def batch_losses(model: Any, batch: Batch, *, flat: bool) -> torch.Tensor:
-    """Return the losses as `token_losses` does. `flat` is several times faster, with other last bits."""
+    """Return losses as `token_losses` does. `flat` is faster, with other last bits."""
     if not flat and batch.positions is None:
         return token_losses(model, batch.tokens, batch.mask, batch.labels)
     extra = {} if batch.positions is None else {"position_ids": batch.positions}

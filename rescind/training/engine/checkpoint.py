@@ -1,8 +1,8 @@
 """Checkpoints of a round, from which a killed run continues to the same bytes.
 
 A checkpoint is one safetensors file, written whole or not at all: the trainable tensors, AdamW's
-moments, the losses so far and the state of torch's random numbers. Sampling and noise are functions of
-a seed and the step, so they have no state. The header names the run; another run's checkpoint is
+moments, the losses so far and the state of torch's random numbers. Sampling and noise are functions
+of a seed and the step, so they have no state. The header names the run; another run's checkpoint is
 refused.
 """
 
@@ -155,8 +155,8 @@ def _check_run(path: Path, saved: Facts, wanted: Facts) -> None:
         for name in different
     )
     raise CheckpointMismatch(
-        f"Checkpoint {path} belongs to another run: {differences}. Continue that run, or delete the "
-        "file."
+        f"Checkpoint {path} belongs to another run: {differences}. Continue that run, or delete "
+        "the file."
     )
 
 
@@ -170,7 +170,7 @@ def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.
 
 
 def fingerprint(value: object) -> str:
-    """Return the SHA-256 of a value's content: numbers, text, arrays, containers, objects' attributes.
+    """Return the SHA-256 of a value: numbers, text, arrays, containers, objects' attributes.
 
     The module and name of each type are part of it. So when a class moves to another module, the
     checkpoints written before are refused once, and their rounds start again from step 0.

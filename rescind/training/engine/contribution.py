@@ -59,12 +59,13 @@ def contribute(
 ) -> Contribution:
     """Train from an adapter and quantize the change: the same integers for the same arguments.
 
-    That holds on one machine. Tensors that are frozen in this round do not change, and their residual
-    is kept for the next.
+    That holds on one machine. Tensors that are frozen in this round do not change, and their
+    residual is kept for the next.
 
     Args:
         model: The base model with its LoRA adapters.
-        parameters: What the consortium agreed on. Its client rules are appended to those of `training`.
+        parameters: What the consortium agreed on. Its client rules are appended to those of
+            `training`.
         organization: The address of the organization.
         round_id: The number of the round.
         adapter: The totals that the round starts from.
@@ -132,13 +133,13 @@ def _scaffold(
     training = parameters.training
     if steps != training.steps_per_round:
         raise TrainingError(
-            f"You asked for {steps} steps with scaffold. Its control variates compare rounds of equal "
-            f"length: train all {training.steps_per_round} steps."
+            f"You asked for {steps} steps with scaffold. Its control variates compare rounds of "
+            f"equal length: train all {training.steps_per_round} steps."
         )
     if past is None:
         raise TrainingError(
-            "SCAFFOLD needs the sums of the earlier rounds and the organization's own deltas in them. "
-            "Give `past`."
+            "SCAFFOLD needs the sums of the earlier rounds and the organization's own deltas in "
+            "them. Give `past`."
         )
     rate = StepRate(training.learning_rate, steps)
     variates = controls(parameters, past, organization, travel=rate.travel)

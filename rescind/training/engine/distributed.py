@@ -197,7 +197,8 @@ def _check_equal(result: TrainResult, workers: Workers, device: torch.device) ->
     own = torch.tensor(list(digest), dtype=torch.float32, device=device)
     if any(not torch.equal(other, own) for [other] in workers.gather([own])):
         raise TrainingError(
-            "The processes of this round ended with different tensors. Run them on devices of one kind."
+            "The processes of this round ended with different tensors. Run them on devices of one "
+            "kind."
         )
 
 

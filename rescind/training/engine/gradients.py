@@ -1,7 +1,7 @@
 """The gradient of one step over a whole batch, computed a few pairs at a time.
 
-The micro-batches of a step are a list, and their gradients are added in its order, whichever process
-computed them. So one process and several give the same sum.
+The micro-batches of a step are a list, and their gradients are added in its order, whichever
+process computed them. So one process and several give the same sum.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class GradientSource(Protocol):
 
 
 def micro_batches(pairs: Sequence[Encoded], size: int | None) -> list[list[Encoded]]:
-    """Cut pairs into micro-batches of `size`, in order. The last may be smaller. None: one for all."""
+    """Cut pairs into micro-batches of `size` in order, the last maybe smaller. None: one batch."""
     step = size or max(1, len(pairs))
     return [list(pairs[start : start + step]) for start in range(0, len(pairs), step)]
 
@@ -189,7 +189,7 @@ class PrivateGradient:
         return [*(torch.einsum("n,n...->...", factors, g) for g in each), losses.sum()]
 
     def per_example(self, part: Sequence[Encoded]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return the gradients of each parameter, (pairs, *shape) in float32, and losses, (pairs,)."""
+        """Return each parameter's gradients, (pairs, *shape) in float32, and losses, (pairs,)."""
         return self._hooked(part) if self._hooks else self._one_by_one(part)
 
     def _loss(self, part: Sequence[Encoded]) -> torch.Tensor:
@@ -227,8 +227,8 @@ class PrivateGradient:
     def _check(self, few: Sequence[Encoded]) -> None:
         """Turn the hooks off unless they see each pair by itself.
 
-        Some models mix rows, for example experts that take tokens out of them. Pairs then go through
-        the model one by one, because clipping mixed gradients would promise nothing.
+        Some models mix rows, for example experts that take tokens out of them. Pairs then go
+        through the model one by one, because clipping mixed gradients would promise nothing.
         """
         assert self._hooks is not None
         self._hooks.disable_hooks()
@@ -321,7 +321,8 @@ def recomputing(network: Any, wanted: bool) -> Iterator[None]:
     layers = [m for m in network.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         raise TrainingError(
-            "This base model has no layer that can be recomputed. Set gradient_checkpointing to false."
+            "This base model has no layer that can be recomputed. Set gradient_checkpointing to "
+            "false."
         )
     name = "activation" if hasattr(network, "activation_checkpointing_enable") else "gradient"
     try:

@@ -91,7 +91,8 @@ class Loop:
                     progress(Progress(self.step, steps, self.losses[-1], speed.rate))
         if not self.losses:
             raise TrainingError(
-                f"All {steps} batches of this round were empty. Train for more steps or on more data."
+                f"All {steps} batches of this round were empty. Train for more steps or on more "
+                "data."
             )
 
     def _advance(
@@ -125,8 +126,8 @@ class Loop:
     def _penalize(self) -> None:
         """Add the gradients of the rules' terms.
 
-        They take no part in clipping a pair's gradient or in the noise, because a term depends on the
-        parameters alone.
+        They take no part in clipping a pair's gradient or in the noise, because a term depends on
+        the parameters alone.
         """
         parameters = self.engine.parameters
         for term in self._rules.penalties(self.engine.tensors):

@@ -55,9 +55,9 @@ def pack(
     """Pack pairs into rows by first fit, cut to the longest row.
 
     Returns:
-        A batch whose `positions` count from 0 in each pair. Its `mask` is (rows, 1, longest, longest):
-        a token sees its own pair's tokens up to itself, and padding sees itself. Its `segments`
-        (rows, longest) hold the index of each token's pair, -1 for padding.
+        A batch whose `positions` count from 0 in each pair. Its `mask` is (rows, 1, longest,
+        longest): a token sees its own pair's tokens up to itself, and padding sees itself. Its
+        `segments` (rows, longest) hold the index of each token's pair, -1 for padding.
     """
     rows = rows_of([len(pair.tokens) for pair in pairs], capacity)
     longest = max(sum(len(pairs[index].tokens) for index in row) for row in rows)
@@ -105,8 +105,8 @@ def _mask(model: Any, segments: torch.Tensor) -> torch.Tensor:
 def check_packing(base: Base, network: Any, pairs: Sequence[Encoded], capacity: int) -> None:
     """Check on up to eight pairs that each has the same loss packed and alone.
 
-    This finds models without position ids, with a state that runs through the row, or with their own
-    mask, whatever their architecture.
+    This finds models without position ids, with a state that runs through the row, or with their
+    own mask, whatever their architecture.
 
     Raises:
         NotPackable: A pair's loss differs.

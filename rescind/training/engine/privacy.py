@@ -5,8 +5,8 @@ clipped, Gaussian noise added to the sum. The accountants are Opacus's: PRV (Gop
 2021, arXiv 2106.02848) and RDP (Mironov 2017, arXiv 1702.07476). The unit of privacy is one
 question-answer pair, added or removed.
 
-Anyone who knows the noise can subtract it, so sampling and noise come from a secret of 32 bytes and not
-from the public seed of a round. The secret makes a run repeatable for its owner only.
+Anyone who knows the noise can subtract it, so sampling and noise come from a secret of 32 bytes and
+not from the public seed of a round. The secret makes a run repeatable for its owner only.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def epsilon_of(history: Sequence[Mechanism], delta: float, accountant: Accountan
 
 
 def noise_multiplier_of(privacy: PrivacyParameters, sample_rate: float, steps: int) -> float:
-    """Return the agreed noise multiplier, or the least that keeps all rounds within the target epsilon.
+    """Return the agreed noise multiplier, or the least that reaches the target epsilon.
 
     Args:
         privacy: What was agreed, with the number of rounds.
@@ -269,8 +269,8 @@ def plan_private(
     target = privacy.target_epsilon
     if target is not None and after.epsilon > target * (1 + 1e-9):
         raise BudgetSpent(
-            f"This round would bring epsilon to {after.epsilon:.4g}, and the consortium's target is "
-            f"{target:g} (at delta {privacy.delta:g}). Sit out."
+            f"This round would bring epsilon to {after.epsilon:.4g}, and the consortium's target "
+            f"is {target:g} (at delta {privacy.delta:g}). Sit out."
         )
     return PrivateRun(privacy.max_grad_norm, mechanism, rate * examples, secret, before, after)
 

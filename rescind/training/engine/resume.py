@@ -150,8 +150,9 @@ class Keeper:
                 result.update({f"rule {index}/{n}": v for n, v in rule.state_dict().items()})
             elif fingerprint(rule) != self._first[index]:
                 raise RuleNotResumable(
-                    f"Rule {type(rule).__name__} has changed during the run, and a checkpoint would lose "
-                    "that. Give it state_dict and load_state_dict, or train without a checkpoint."
+                    f"Rule {type(rule).__name__} has changed during the run, and a checkpoint "
+                    "would lose that. Give it state_dict and load_state_dict, or train without a "
+                    "checkpoint."
                 )
         return result
 

@@ -19,7 +19,8 @@ class Progress:
     Attributes:
         step: Steps done so far.
         steps: Steps of the whole run.
-        loss: Of the step's batch in nats a token. After an empty batch, that of the batch before it.
+        loss: Of the step's batch in nats a token. After an empty batch, that of the batch before
+            it.
         tokens_per_second: Tokens that the loss counts, smoothed over about ten steps.
     """
 
@@ -34,8 +35,9 @@ class RoundPrivacy:
     """An organization's private inputs to a round that trains privately. Ignored in other rounds.
 
     Attributes:
-        secret: The 32 bytes from which sampling and noise are drawn. Anyone who has them can subtract
-            the noise. None draws fresh ones, which a checkpoint or several workers do not allow.
+        secret: The 32 bytes from which sampling and noise are drawn. Anyone who has them can
+            subtract the noise. None draws fresh ones, which a checkpoint or several workers do not
+            allow.
         spent: The budget that earlier rounds have spent.
         extra_noise: Noise beyond the agreed multiplier; 1 doubles it.
     """
@@ -51,11 +53,11 @@ class RoundTraining:
 
     Attributes:
         steps: Optimizer steps, at least 1.
-        seed: Of the order of the examples. `contribute` replaces it with the seed of its organization
-            and round.
+        seed: Of the order of the examples. `contribute` replaces it with the seed of its
+            organization and round.
         settings: How this machine computes.
-        rules: Client rules that may add to the loss and correct the gradient. Each sees the whole batch
-            of a step.
+        rules: Client rules that may add to the loss and correct the gradient. Each sees the whole
+            batch of a step.
         checkpoint: Where a killed run continues from, to the same bytes. None keeps no checkpoint.
         privacy: The organization's private inputs when the consortium trains privately.
         workers: The processes that share the round.

@@ -1,7 +1,7 @@
 """The pairs of each step's batch.
 
-Every order is a function of its seed alone, so a run that continues from a checkpoint skips the batches
-that it has trained on.
+Every order is a function of its seed alone, so a run that continues from a checkpoint skips the
+batches that it has trained on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 _POOL = 16
-"""Batches in a pool that is sorted by length: enough for batches of like length, few enough that the
-examples of a pass still mix."""
+"""Batches in a pool that is sorted by length: enough for batches of like length, few enough that
+the examples of a pass still mix."""
 
 
 def shuffled(rows: int, size: int, seed: int) -> Iterator[list[int]]:
@@ -30,8 +30,9 @@ def shuffled(rows: int, size: int, seed: int) -> Iterator[list[int]]:
 def bucketed(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
     """Yield batches of rows of like length.
 
-    As in `shuffled`, but pools of up to 16 batches are sorted by length before they are cut, and the
-    batches of a pool come in random order. Every pair is still drawn once in each pass over the data.
+    As in `shuffled`, but pools of up to 16 batches are sorted by length before they are cut, and
+    the batches of a pool come in random order. Every pair is still drawn once in each pass over the
+    data.
     """
     rows, size = len(lengths), min(size, len(lengths))
     pool = size * max(1, min(_POOL, rows // size))
@@ -50,8 +51,8 @@ def bucketed(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]
 def poisson(rows: int, rate: float, secret: bytes) -> Iterator[list[int]]:
     """Yield batches that hold each pair with probability `rate`, independently. One may be empty.
 
-    The draws come from the secret, because anyone who can repeat them knows which pairs were in a batch,
-    and then sampling adds no privacy.
+    The draws come from the secret, because anyone who can repeat them knows which pairs were in a
+    batch, and then sampling adds no privacy.
     """
     step = 0
     threshold = round(rate * 2**64)

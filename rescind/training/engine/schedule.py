@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WARM_UP_STEPS = 10
-"""AdamW's second moments rest on few gradients at first (beta2 is 0.999), so its first steps are noisy;
-ten small steps let them settle. Rounds are short (tens of steps), so a longer warm-up would cost
-much of one."""
+"""AdamW's second moments rest on few gradients at first (beta2 is 0.999), so its first steps are
+noisy; ten small steps let them settle. Rounds are short (tens of steps), so a longer warm-up would
+cost much of one."""
 
 _DECAY = 0.9
-"""The share of the learning rate that a round gives up by its end, in a straight line. The tenth that is
-left keeps the last batches from being wasted."""
+"""The share of the learning rate that a round gives up by its end, in a straight line. The tenth
+that is left keeps the last batches from being wasted."""
 
 
 def rate_factor(step: int, steps: int) -> float:

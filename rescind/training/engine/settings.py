@@ -29,13 +29,13 @@ _WORTH_COMPILING = 200
 class EngineSettings:
     """How a machine trains.
 
-    Each organization chooses for itself: its floats are never repeated by others, only its integers are
-    registered. All settings except `gradient_checkpointing` and `deterministic` can change the last
-    bits of a result, so an organization keeps them with each run that it may have to replay.
+    Each organization chooses for itself: its floats are never repeated by others, only its integers
+    are registered. All settings except `gradient_checkpointing` and `deterministic` can change the
+    last bits of a result, so an organization keeps them with each run that it may have to replay.
 
     Attributes:
-        micro_batch: Examples that go through the model at once, None for a whole batch. The gradient is
-            that of the whole batch.
+        micro_batch: Examples that go through the model at once, None for a whole batch. The
+            gradient is that of the whole batch.
         batching: "plain" shuffles and pads, "bucketed" draws batches of like length, "packed" puts
             several pairs in a row, each of which sees only itself.
         pack_length: Tokens of a packed row, None for the data's longest pair but at least 512.

@@ -57,7 +57,8 @@ class TrainResult:
         seconds: Spent by this process, which trained from step `resumed_at` on.
         losses: One for each batch, in nats a token.
         resumed_at: The step of the checkpoint that the run continued from, or 0.
-        privacy: The budget that all rounds together have spent, when the consortium trains privately.
+        privacy: The budget that all rounds together have spent, when the consortium trains
+            privately.
     """
 
     tensors: dict[str, NDArray[np.float32]]
@@ -110,8 +111,8 @@ def train_round(
     """Train the LoRA tensors with AdamW on question-answer pairs.
 
     Questions count in the loss too, because the router needs them. The learning rate follows
-    `schedule.rate_factor`. With a checkpoint, a run that was killed continues where it was, to the same
-    bytes.
+    `schedule.rate_factor`. With a checkpoint, a run that was killed continues where it was, to the
+    same bytes.
 
     Args:
         model: The base model with its LoRA adapters.

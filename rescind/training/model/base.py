@@ -137,7 +137,8 @@ def load_base(
         raise TrainingError(f"{folder} does not hold a causal language model: {error}.") from error
     if tokenizer.eos_token_id is None:
         raise TrainingError(
-            f"The tokenizer in {folder} has no end-of-text token. Set eos_token in its configuration."
+            f"The tokenizer in {folder} has no end-of-text token. Set eos_token in its "
+            "configuration."
         )
     frozen: Any = model
     frozen.requires_grad_(False)

@@ -82,7 +82,7 @@ class _Ring:
         return (signed % self.primes + (signed < 0) * self.wrap) % self.primes
 
     def transform(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Transform (k, 2048) values to (k, 2, 2048): slot i of row p is the value at psi_p^(2i + 1)."""
+        """Transform (k, 2048) values to (k, 2, 2048); slot i of row p is at psi_p^(2i + 1)."""
         x = blocks[:, None, :] % self.primes
         primes = self.primes[..., None]
         groups = 1

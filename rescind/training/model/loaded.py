@@ -42,10 +42,10 @@ def integers_in_memory(
 ) -> dict[str, NDArray[np.int64]]:
     """Return a block's totals, by bare name, read back from the floats in memory.
 
-    A float32 stands for every integer that it is the nearest float of. Where the integer of `totals` is
-    one of them, that one is returned; elsewhere, the integer at the float itself. A tensor that
-    `totals` leaves out is left out here too, as long as it is unchanged from its start. Noise for the
-    digest is never in memory.
+    A float32 stands for every integer that it is the nearest float of. Where the integer of
+    `totals` is one of them, that one is returned; elsewhere, the integer at the float itself. A
+    tensor that `totals` leaves out is left out here too, as long as it is unchanged from its start.
+    Noise for the digest is never in memory.
 
     Raises:
         WrongAdapter: The adapter has not the consortium's tensors.

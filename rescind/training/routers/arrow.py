@@ -4,9 +4,10 @@ Research: no daemon uses this yet.
 
 The top right singular vector v of a module's B A is the direction of input that the block acts on
 most; |v x| / |x| says how much a token's input x to the module is of that kind. Arrow mixes
-blocks for each token and layer; blocks trained apart must not be mixed (docs/decisions/002-coupling.md),
-so here a question's score is the mean over its tokens and modules, and one block answers all of it. The
-inputs are those of the bare base model: one forward pass, whatever the number of blocks.
+blocks for each token and layer; blocks trained apart must not be mixed
+(docs/decisions/002-coupling.md), so here a question's score is the mean over its tokens and
+modules, and one block answers all of it. The inputs are those of the bare base model: one forward
+pass, whatever the number of blocks.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ Directions = dict[str, NDArray[np.float64]]
 class ArrowRouter(ScoringRouter):
     """A router that scores how strongly each block reacts to a question.
 
-    With a reference, the score of each module is standardized: less its mean over the reference, divided
-    by its standard deviation there. This compensates for every block's reaction to words that all
-    questions have.
+    With a reference, the score of each module is standardized: less its mean over the reference,
+    divided by its standard deviation there. This compensates for every block's reaction to words
+    that all questions have.
 
     Args:
         reference: Public questions; see ScoringRouter.
         false_rate: See ScoringRouter.
-        directions: How many singular directions of each module count, each weighted with its singular
-            value. 1 is Arrow; the rank of the blocks makes the score the size of what a block adds.
+        directions: How many singular directions of each module count, each weighted with its
+            singular value. 1 is Arrow; the rank of the blocks makes the score the size of what a
+            block adds.
 
     Raises:
         ConfigError: `directions` is less than 1.
@@ -110,9 +112,10 @@ class ArrowRouter(ScoringRouter):
 
 
 def singular_directions(tensors: FloatTensors, count: int) -> Directions:
-    """Return each module's top right singular vectors of B A, times their singular values, (count, in).
+    """Return each module's top right singular vectors of B A, times their singular values.
 
-    A module whose B is zero has zeros. B A is never formed: with A^T = Q R (QR), B A = (B R^T) Q^T, and Q has orthonormal columns.
+    Each entry is (count, in). A module whose B is zero has zeros. B A is never formed: with A^T = Q
+    R (QR), B A = (B R^T) Q^T, and Q has orthonormal columns.
 
     Raises:
         RouterMisfit: A module has an A and no B.

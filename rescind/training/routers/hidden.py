@@ -33,8 +33,8 @@ def module_inputs(
         questions: The questions.
 
     Yields:
-        For each batch, the indices of its questions, the mask of their tokens (questions, tokens), and
-        the input of every module, (questions, tokens, width).
+        For each batch, the indices of its questions, the mask of their tokens (questions, tokens),
+        and the input of every module, (questions, tokens, width).
 
     Raises:
         TrainingError: The model has no such module.
@@ -94,8 +94,8 @@ def _watch(model: Any, name: str, seen: dict[str, NDArray[np.float32]]) -> Any:
         module = model.get_submodule(name)
     except AttributeError as error:
         raise TrainingError(
-            f"The base model has no module {name!r}, which a block names. The block belongs to another "
-            "base model."
+            f"The base model has no module {name!r}, which a block names. The block belongs to "
+            "another base model."
         ) from error
 
     def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:

@@ -1,8 +1,8 @@
 """Routing by likelihood: the block under which the question is most likely answers it.
 
 A block that was trained on the question's subject finds the question far more likely than the base
-does. The router costs one forward pass of the question for each block and one for the base, and keeps
-no state besides the blocks.
+does. The router costs one forward pass of the question for each block and one for the base, and
+keeps no state besides the blocks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BATCH = 64
 
 
 class LikelihoodRouter:
-    """A router whose scores are gains: a question's log-likelihood under a block, less that of the base.
+    """A router by gain: a question's log-likelihood under a block, less that of the base.
 
     Args:
         margin: Least gain in nats.

@@ -2,9 +2,9 @@
 
 Research: no daemon uses this yet.
 
-An organization posts the mean hidden state of its questions, under the bare base model, with its block.
-A question goes to the organization whose mean is most alike by cosine. One forward pass, whatever the
-number of blocks.
+An organization posts the mean hidden state of its questions, under the bare base model, with its
+block. A question goes to the organization whose mean is most alike by cosine. One forward pass,
+whatever the number of blocks.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rescind.training.routers.router import Blocks, RouterMisfit
 from rescind.training.routers.scoring import FALSE_RATE, Scores, ScoringRouter
 
 LAYER = 0
-"""The layer whose hidden states are averaged. 0, the embeddings, was best with the shipped base model,
-where names distinguish organizations (docs/routers.md)."""
+"""The layer whose hidden states are averaged. 0, the embeddings, was best with the shipped base
+model, where names distinguish organizations (docs/routers.md)."""
 
 
 def prototypes(
@@ -133,8 +133,9 @@ class PrototypeRouter(ScoringRouter):
             posted = self._held[name]
             if posted.ndim != 2 or posted.shape[1] != hidden.shape[1]:
                 raise RouterMisfit(
-                    f"{name} posted prototypes of shape {posted.shape}, and the base model's hidden "
-                    f"states have width {hidden.shape[1]}: expected (means, {hidden.shape[1]})."
+                    f"{name} posted prototypes of shape {posted.shape}, and the base model's "
+                    f"hidden states have width {hidden.shape[1]}: expected (means, "
+                    f"{hidden.shape[1]})."
                 )
             result[name] = (hidden @ self._unit(posted).T).max(axis=1)
         return result

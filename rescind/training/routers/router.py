@@ -50,7 +50,7 @@ class Blocks(Protocol):
         ...
 
     def network(self, organization: str | None) -> Any:
-        """Return the model with a block, or, for None, the model that answers when no block does."""
+        """Return the model with a block, or for None the one that answers when no block does."""
         ...
 
     def bare(self) -> Any:

@@ -23,10 +23,10 @@ Scores = dict[str, NDArray[np.float64]]
 class ScoringRouter(ABC):
     """A router whose highest-scoring block answers, if its score is above a threshold.
 
-    The first half of the reference is for what a kind of router learns from it. The second half sets
-    the threshold: the quantile of the best score at which a share `false_rate` of these questions goes
-    to some block. Each organization's scores on them are kept under its name and dropped with it.
-    Without a reference a block always answers.
+    The first half of the reference is for what a kind of router learns from it. The second half
+    sets the threshold: the quantile of the best score at which a share `false_rate` of these
+    questions goes to some block. Each organization's scores on them are kept under its name and
+    dropped with it. Without a reference a block always answers.
 
     Args:
         reference: Public questions that belong to no organization's data.
@@ -110,7 +110,7 @@ class ScoringRouter(ABC):
 
     @abstractmethod
     def _state(self) -> dict[str, NDArray[np.float64]]:
-        """Return the state by "organization/name"; names of no organization begin with "reference/"."""
+        """Return the state by "organization/name", or "reference/name" if it is shared."""
 
 
 def threshold(checks: Mapping[str, NDArray[np.float64]], false_rate: float) -> float:

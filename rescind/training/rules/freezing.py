@@ -10,7 +10,7 @@ from rescind.training.rules.rule import Rule
 
 
 class Freeze(Rule):
-    """A rule that takes the gradient from named tensors, so that no optimizer changes a bit of them."""
+    """A rule that removes the gradients of named tensors, so no optimizer changes a bit of them."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)

@@ -13,8 +13,8 @@ Tensors = Mapping[str, torch.nn.Parameter]
 class Rule:
     """A rule that changes nothing. Subclasses override the hooks they need.
 
-    In every hook, `step` counts from 0, `batch` holds the indices of the step's examples in the data,
-    and `tensors` are the trainable LoRA parameters by bare name, sorted by name.
+    In every hook, `step` counts from 0, `batch` holds the indices of the step's examples in the
+    data, and `tensors` are the trainable LoRA parameters by bare name, sorted by name.
     """
 
     def before_forward(self, step: int, batch: Sequence[int], tensors: Tensors) -> None:

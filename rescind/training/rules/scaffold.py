@@ -15,14 +15,14 @@ from rescind.training.rules.rule import Rule
 class Scaffold(Rule):
     """A rule that steps along g - c_i + c instead of g (Karimireddy et al. 2020, arXiv 1910.06378).
 
-    Without `rate` the correction is added to the gradient, which is the paper's rule **for plain SGD
-    without clipping**. An adaptive local optimizer (AdamW, the default here) does not move along the
-    gradient, so what option II reads off a delta, delta / (K lr), is a mean *direction* of its steps,
-    with entries near 1, where gradients are orders of magnitude smaller: added to the gradient it
-    would drown it. With `rate`, the learning rate of each step, the correction is applied to the
-    step instead, w <- w - rate(step) (c - c_i), apart from the optimizer as decoupled weight decay is.
-    Under plain SGD the two are the same; under AdamW it is a heuristic in the right units, without the
-    paper's guarantees.
+    Without `rate` the correction is added to the gradient, which is the paper's rule **for plain
+    SGD without clipping**. An adaptive local optimizer (AdamW, the default here) does not move
+    along the gradient, so what option II reads off a delta, delta / (K lr), is a mean *direction*
+    of its steps, with entries near 1, where gradients are orders of magnitude smaller: added to the
+    gradient it would drown it. With `rate`, the learning rate of each step, the correction is
+    applied to the step instead, w <- w - rate(step) (c - c_i), apart from the optimizer as
+    decoupled weight decay is. Under plain SGD the two are the same; under AdamW it is a heuristic
+    in the right units, without the paper's guarantees.
 
     Args:
         server: c, by bare tensor name. A missing tensor is zero.

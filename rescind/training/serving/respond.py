@@ -1,7 +1,7 @@
 """Measuring a model: its answers, and the likelihood of expected answers.
 
-Everything that measures a model uses a Respondent, so that a single adapter and a set of blocks behind
-a router are measured alike.
+Everything that measures a model uses a Respondent, so that a single adapter and a set of blocks
+behind a router are measured alike.
 """
 
 from __future__ import annotations

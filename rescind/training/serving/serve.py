@@ -1,7 +1,7 @@
 """Serving a model made of blocks: a router chooses one block for each question.
 
-By default that is the likelihood router; training.routers has others. Everything that a router holds of
-an organization is dropped with the organization's block.
+By default that is the likelihood router; training.routers has others. Everything that a router
+holds of an organization is dropped with the organization's block.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Answer:
 
     Attributes:
         text: The answer.
-        organization: Lowercase address of the block that answered, None for the base or shared model.
+        organization: Lowercase address of the block that answered, None for the base or shared
+            model.
         gains: The router's score of each block. With the default router, the log-likelihood of the
             question under the block, less that under the base, in nats.
     """
@@ -71,8 +72,8 @@ class Assistant:
         parameters: What the consortium agreed on.
         totals: The adapter, None for the bare base.
         router: Is fitted to the blocks here. The default is LikelihoodRouter().
-        split: The adapter has shared ranks beside each block. Where no block answers, the shared ranks
-            alone do.
+        split: The adapter has shared ranks beside each block. Where no block answers, the shared
+            ranks alone do.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Assistant:
         return self.model.use(None)
 
     def network(self, organization: str | None) -> Any:
-        """Return the model with a block, or, for None, the model that answers when no block does."""
+        """Return the model with a block, or for None the one that answers when no block does."""
         name = organization or (SHARED if self.split else None)
         return self.model.use(adapter_name(name) if name else None)
 
@@ -164,8 +165,8 @@ class Assistant:
         """Choose the adapter that answers each question.
 
         Returns:
-            For each question an organization, SHARED, or None for the bare base; and the router's score
-            of each block.
+            For each question an organization, SHARED, or None for the bare base; and the router's
+            score of each block.
         """
         if self.blocks == (SHARED,):
             return [SHARED] * len(questions), [{} for _ in questions]
@@ -191,7 +192,7 @@ def adapter_name(owner: str) -> str:
 def answer_losses(
     base: Base, network: object, rows: Sequence[Encoded]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return each answer's negative log-likelihood in nats and its number of tokens, both (rows,)."""
+    """Return each answer's loss in nats and its number of tokens, both (rows,)."""
     losses: list[float] = []
     counts: list[int] = []
     for start in range(0, len(rows), _BATCH):

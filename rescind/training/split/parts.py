@@ -2,8 +2,8 @@
 
 Research: no daemon uses this yet.
 
-A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own, both
-times alpha / rank of the whole adapter.
+A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own,
+both times alpha / rank of the whole adapter.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ class SplitSettings:
 
     Attributes:
         shared_rank: How many of the consortium's ranks are shared. The rest are private.
-        retain_share: The share of the public data that trains in retain mode in each pass, 0..1. At 1,
-            and with nothing uncertain, the shared ranks do not depend on revocable data at all. Below
-            it they do, by way of the private ranks in the forward pass of default steps. SGTM used 0.1.
+        retain_share: The share of the public data that trains in retain mode in each pass, 0..1. At
+            1, and with nothing uncertain, the shared ranks do not depend on revocable data at all.
+            Below it they do, by way of the private ranks in the forward pass of default steps. SGTM
+            used 0.1.
         shared_learning_rate: None for the consortium's.
     """
 
@@ -56,13 +57,14 @@ class SplitSettings:
             raise ConfigError(f"retain_share is {self.retain_share}. It must be within 0..1.")
         if self.shared_learning_rate is not None and not 0 < self.shared_learning_rate <= 1:
             raise ConfigError(
-                f"shared_learning_rate is {self.shared_learning_rate}. It must be above 0, at most 1."
+                f"shared_learning_rate is {self.shared_learning_rate}. It must be above 0, at most "
+                "1."
             )
 
 
 @dataclass(frozen=True)
 class SplitParts:
-    """Both parts of an adapter, by bare name, float32: A (part's rank, in), B (out, part's rank)."""
+    """Both parts of an adapter, by bare name: A (part's rank, in), B (out, part's rank)."""
 
     shared: dict[str, NDArray[np.float32]]
     own: dict[str, NDArray[np.float32]]
@@ -96,7 +98,7 @@ def part_shapes(
 def split_delta_shapes(
     parameters: ConsortiumParameters, settings: SplitSettings, organization: str, part: Part
 ) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of one part's delta, by qualified name: B, and A where the part trains it."""
+    """Return the shapes of one part's delta, by qualified name: B, and A where it is trained."""
     owner = part_owner(organization, part)
     trains_a = part == "own" and parameters.lora.train_a
     shapes = part_shapes(parameters.shapes, settings, part)

@@ -67,10 +67,10 @@ def plan(
 ) -> tuple[Step, ...]:
     """Return the steps of a round, with the steps of each mode spread evenly.
 
-    In each pass over the public examples, a fresh seeded choice of `retain_share` of them is for retain
-    steps; the rest, with everything uncertain, is for default steps. Open steps are divided in that
-    proportion. Without the forget steps, and with examples counted among those of their own label, the
-    plan is the same whatever revocable examples there are.
+    In each pass over the public examples, a fresh seeded choice of `retain_share` of them is for
+    retain steps; the rest, with everything uncertain, is for default steps. Open steps are divided
+    in that proportion. Without the forget steps, and with examples counted among those of their own
+    label, the plan is the same whatever revocable examples there are.
 
     Raises:
         ConfigError: A number of steps is negative, or there is no data for them.

@@ -2,17 +2,17 @@
 
 Research: no daemon uses this yet.
 
-A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own, both
-times alpha / rank. Every step has one mode (after the modes of SGTM, which comes from gradient routing,
-Cloud et al. 2024, arXiv 2410.04332):
+A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own,
+both times alpha / rank. Every step has one mode (after the modes of SGTM, which comes from gradient
+routing, Cloud et al. 2024, arXiv 2410.04332):
 
 forget   revocable data: everything is in the forward pass, the private ranks alone learn
 retain   public data: the private ranks are switched off, the shared ranks alone learn
 default  the rest of the public data, and data with an uncertain label: everything learns
 
-A_shared keeps its initial values, as in the shared layout: averages of B_shared are then averages of the
-products. The two parts are separate tensors with an optimizer each. The optimizer of a part that does not
-learn in a step is not called, so neither momentum nor a schedule moves the part.
+A_shared keeps its initial values, as in the shared layout: averages of B_shared are then averages
+of the products. The two parts are separate tensors with an optimizer each. The optimizer of a part
+that does not learn in a step is not called, so neither momentum nor a schedule moves the part.
 """
 
 from __future__ import annotations
@@ -99,12 +99,15 @@ def train_split(
     progress: Callable[[Progress], None] | None = None,
     rules: Sequence[Rule] = (),
 ) -> SplitResult:
-    """Train one round: `open_steps` on public and uncertain data, `revocable_steps` on revocable data.
+    """Train one round: `open_steps` on open data, `revocable_steps` on revocable data.
 
-    A step's batch is all of one mode. The shared ranks' batches, learning rates and optimizer depend
-    on `open_steps`, the public and uncertain data and `seed` alone. The optimizer is AdamW without
-    weight decay; each part's learning rate follows `schedule.rate_factor` over its own steps. Rules see
-    the whole adapter's tensors, and their changes to a part that does not learn in a step are undone.
+    Open data is public or uncertain.
+
+    A step's batch is all of one mode. The shared ranks' batches, learning rates and optimizer
+    depend on `open_steps`, the public and uncertain data and `seed` alone. The optimizer is AdamW
+    without weight decay; each part's learning rate follows `schedule.rate_factor` over its own
+    steps. Rules see the whole adapter's tensors, and their changes to a part that does not learn in
+    a step are undone.
 
     Raises:
         ConfigError: The settings or the numbers of steps do not fit.

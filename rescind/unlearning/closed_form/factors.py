@@ -1,6 +1,7 @@
-"""Edits of a weight as products of two thin matrices: what can be registered as a counter-delta.
+"""Edits of a weight as products of two thin matrices, which can be registered as counter-deltas.
 
-An edit E (out, in) is B A with B (out, k) and A (k, in). The LoRA scale alpha / rank is the caller's.
+An edit E (out, in) is B A with B (out, k) and A (k, in). The caller applies the LoRA scale alpha /
+rank.
 """
 
 from __future__ import annotations
@@ -17,18 +18,23 @@ Matrix = NDArray[np.float64]
 
 
 def matrix(value: ArrayLike, what: str) -> Matrix:
-    """`value` in float64. Raises WrongShape unless it has two dimensions, NotFinite."""
-    found: Matrix = np.asarray(value, dtype=np.float64)
-    if found.ndim != 2:
-        raise WrongShape(f"{what} has shape {found.shape}: a matrix has two dimensions")
-    if not np.isfinite(found).all():
-        raise NotFinite(f"{what} has NaN or infinite values: measure it again")
-    return found
+    """Return a value as a float64 matrix. `what` names it in errors.
+
+    Raises:
+        WrongShape: It does not have two dimensions.
+        NotFinite: It has NaN or infinite values.
+    """
+    result: Matrix = np.asarray(value, dtype=np.float64)
+    if result.ndim != 2:
+        raise WrongShape(f"{what} has shape {result.shape}. A matrix has two dimensions.")
+    if not np.isfinite(result).all():
+        raise NotFinite(f"{what} has NaN or infinite values. Measure it again.")
+    return result
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """`b` (out, k), `a` (k, in), float64. k may be 0."""
+    """A product of `b` (out, k) and `a` (k, in), float64. k may be 0."""
 
     b: Matrix
     a: Matrix
@@ -36,50 +42,58 @@ class Factors:
     def __post_init__(self) -> None:
         if self.b.ndim != 2 or self.a.ndim != 2 or self.b.shape[1] != self.a.shape[0]:
             raise WrongShape(
-                f"factors of shapes {self.b.shape} and {self.a.shape} have no product: "
-                "expected (out, k) and (k, in)"
+                f"Factors of shapes {self.b.shape} and {self.a.shape} have no product. "
+                "Give (out, k) and (k, in)."
             )
 
     @property
     def rank(self) -> int:
-        """k, which bounds the product's rank."""
+        """k, an upper bound on the product's rank."""
         return int(self.a.shape[0])
 
     def dense(self) -> Matrix:
+        """Return the product, (out, in)."""
         return self.b @ self.a
 
     def norm(self) -> float:
-        """Frobenius norm of the product, without forming it."""
+        """Return the Frobenius norm of the product, without forming it."""
         return float(np.linalg.norm(_core(self)[1])) if self.rank else 0.0
 
 
 def scale_by(factors: Factors, scale: float) -> Factors:
+    """Return factors of the product times `scale`."""
     return Factors(scale * factors.b, factors.a)
 
 
 def concatenate(parts: Sequence[Factors]) -> Factors:
-    """The sum of the products, exactly: B = [B1 B2 ...], A = [A1; A2; ...]; ranks add up.
+    """Return the exact sum of products: B = [B1 B2 ...], A = [A1; A2; ...]. Ranks add up.
 
-    Averages of B and of A are not this. Raises WrongShape unless the products have one shape.
+    Averaging B and A would not give this sum.
+
+    Raises:
+        WrongShape: The products have different shapes, or there are none.
     """
     if not parts:
-        raise WrongShape("nothing to add: give at least one pair of factors")
+        raise WrongShape("There is nothing to add. Give at least one pair of factors.")
     shapes = {(part.b.shape[0], part.a.shape[1]) for part in parts}
     if len(shapes) > 1:
-        raise WrongShape(f"products of shapes {sorted(shapes)} have no sum")
+        raise WrongShape(
+            f"Products of shapes {sorted(shapes)} have no sum. Give products of one shape."
+        )
     return Factors(np.hstack([part.b for part in parts]), np.vstack([part.a for part in parts]))
 
 
 def difference(after: Factors, before: Factors) -> Factors:
-    """after - before as one pair of factors: the counter-delta of any change of B and of A."""
+    """Return after - before as one pair of factors: the counter-delta of a change of B and A."""
     return concatenate([after, Factors(-before.b, before.a)])
 
 
 def truncate(edit: ArrayLike, rank: int) -> tuple[Factors, float]:
-    """The nearest product of rank `rank` and ||E - B A|| / ||E|| (Frobenius).
+    """Return the nearest product of rank `rank`, and ||E - B A|| / ||E|| (Frobenius).
 
-    Truncated singular value decomposition, E = U S V^T, B = U_k S_k^(1/2), A = S_k^(1/2) V_k^T (Eckart
-    and Young 1936), with zeros where E has fewer dimensions than `rank`. The error is 0 for E = 0.
+    Truncated singular value decomposition, E = U S V^T, B = U_k S_k^(1/2), A = S_k^(1/2) V_k^T
+    (Eckart and Young 1936), with zeros where E has fewer dimensions than `rank`. The error is 0 for
+    E = 0.
     """
     dense = matrix(edit, "an edit")
     u, s, vt = np.linalg.svd(dense, full_matrices=False)
@@ -87,22 +101,25 @@ def truncate(edit: ArrayLike, rank: int) -> tuple[Factors, float]:
 
 
 def compress(factors: Factors, rank: int) -> tuple[Factors, float]:
-    """As `truncate`, of a product that is never formed: QR of both factors, SVD of what is between."""
+    """Truncate a product without forming it: QR of both factors, SVD of the matrix between them."""
     (q_b, q_a), core = _core(factors)
     u, s, vt = np.linalg.svd(core, full_matrices=False)
     return _cut(q_b @ u, s, vt @ q_a.T, rank)
 
 
 def align(factors: Factors, like: Factors) -> Factors:
-    """The same product, in the factors nearest to `like` among B Q, Q^T A with Q orthogonal.
+    """Return the same product in the factors nearest to `like`, among B Q, Q^T A with Q orthogonal.
 
-    Orthogonal Procrustes (Schoenemann 1966) on both factors at once: what is registered is a change
-    of factors, and this keeps it small. Raises WrongShape unless shapes are those of `like`.
+    This is orthogonal Procrustes (Schoenemann 1966) on both factors at once. The registered delta
+    is a change of factors, and this keeps it small.
+
+    Raises:
+        WrongShape: The shapes are not those of `like`.
     """
     if factors.b.shape != like.b.shape or factors.a.shape != like.a.shape:
         raise WrongShape(
-            f"factors of shapes {factors.b.shape} and {factors.a.shape} are not like "
-            f"{like.b.shape} and {like.a.shape}"
+            f"Factors of shapes {factors.b.shape} and {factors.a.shape} are not like "
+            f"{like.b.shape} and {like.a.shape}. Give factors of equal shapes."
         )
     u, _, vt = np.linalg.svd(factors.b.T @ like.b + factors.a @ like.a.T)
     turn = u @ vt
@@ -110,7 +127,7 @@ def align(factors: Factors, like: Factors) -> Factors:
 
 
 def relative_error(exact: Factors, found: Factors) -> float:
-    """||found - exact|| / ||exact|| (Frobenius); 0 when both are zero, infinite when only exact is."""
+    """Return ||found - exact|| / ||exact|| (Frobenius): 0 if both are 0, inf if only exact is."""
     size, gap = exact.norm(), difference(found, exact).norm()
     if size == 0.0:
         return 0.0 if gap == 0.0 else float("inf")
@@ -125,7 +142,7 @@ def _core(factors: Factors) -> tuple[tuple[Matrix, Matrix], Matrix]:
 
 def _cut(u: Matrix, s: Matrix, vt: Matrix, rank: int) -> tuple[Factors, float]:
     if rank < 1:
-        raise WrongShape(f"rank is {rank}: it is at least 1")
+        raise WrongShape(f"rank is {rank}. It must be at least 1.")
     root = np.sqrt(s[:rank])
     b, a = u[:, :rank] * root, root[:, None] * vt[:rank]
     missing = rank - root.size

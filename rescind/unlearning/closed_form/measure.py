@@ -1,4 +1,4 @@
-"""Measuring a block on data: its Fisher, moments of its features, activations of a projection."""
+"""Measurements of a block on data: Fisher, moments of features, activations of a projection."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ def fisher(
     max_length: int,
     measure: FisherMeasure | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Diagonal Fisher of the trainable LoRA tensors at `tensors`: a mean over `examples`, (tensor).
+    """Return the diagonal Fisher of the trainable LoRA tensors at `tensors`, a mean over examples.
 
-    The mean over batches of the squared gradient of the batch's loss (Foster et al. 2023, arXiv
-    2308.07707); with measure.label_free the mean absolute gradient of the squared L2 norm of the logits
-    (Foster et al. 2024, arXiv 2402.19308). A batch of one, the default, gives squares of per-example
-    gradients; larger ones approach the square of the mean gradient, and depend on the order of the
-    examples. The last batch counts by its size. Raises DataError for no example or one that is too
-    long, TrainingError when a gradient is not finite.
+    It is the mean over batches of the squared gradient of the batch's loss (Foster et al. 2023,
+    arXiv 2308.07707); with measure.label_free, the mean absolute gradient of the squared L2 norm of
+    the logits (Foster et al. 2024, arXiv 2402.19308). A batch of one, the default, gives squares of
+    per-example gradients; larger ones approach the square of the mean gradient, and depend on the
+    order of the examples. The last batch counts by its size.
+
+    Raises:
+        DataError: There is no example, or one is too long.
+        TrainingError: A gradient is not finite.
     """
     wanted = measure or FisherMeasure()
     rows = _rows(model.base, examples, max_length)
@@ -67,20 +70,22 @@ def fisher(
         for total, gradient in zip(sums, torch.autograd.grad(loss, chosen), strict=True):
             value = gradient.detach().double().cpu().numpy()
             total += (np.abs(value) if wanted.label_free else np.square(value)) * len(batch)
-    found = {
+    result = {
         name: (total / len(rows)).astype(np.float32)
         for name, total in zip(model.trainable, sums, strict=True)
     }
-    odd = [name for name, value in found.items() if not np.isfinite(value).all()]
-    if odd:
-        raise TrainingError(f"the gradient of {odd[0]!r} is not finite: the adapter is broken")
-    return found
+    broken = [name for name, value in result.items() if not np.isfinite(value).all()]
+    if broken:
+        raise TrainingError(
+            f"The gradient of {broken[0]!r} is not finite, so the adapter is broken. Load it again."
+        )
+    return result
 
 
 def _importance_loss(
     base: Base, network: Any, batch: Sequence[Encoded], measure: FisherMeasure
 ) -> torch.Tensor:
-    """Mean over the batch's examples of each one's mean over its tokens."""
+    """Return the mean over the batch's examples of each example's mean over its tokens."""
     ids, mask, labels = pad(base, batch, prompt_in_loss=measure.prompt_too)
     if measure.label_free:
         logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
@@ -99,9 +104,10 @@ def feature_moments(
     max_length: int,
     positions: Positions,
 ) -> tuple[dict[str, Double], int]:
-    """E[(A x)(A x)^T] of every LoRA module, (rank, rank), and the number of tokens it is a mean of.
+    """Return E[(A x)(A x)^T] of every LoRA module, (rank, rank), and the number of tokens averaged.
 
-    Raises DataError for no example or one that is too long.
+    Raises:
+        DataError: There is no example, or one is too long.
     """
     rows = _rows(model.base, examples, max_length)
     _deterministic(model.base)
@@ -120,8 +126,8 @@ def feature_moments(
 
     hooks = {f"{name}.lora_A.{_ADAPTER}": collector(name) for name in sums}
     with _hooked(network, hooks), torch.inference_mode():
-        for ids, mask, places in _batches(model.base, rows, positions):
-            kept = places
+        for ids, mask, selected in _batches(model.base, rows, positions):
+            kept = selected
             taken += int(kept.sum())
             network(input_ids=ids, attention_mask=mask, use_cache=False)
     return {name: (total + total.T) / (2 * taken) for name, total in sums.items()}, taken
@@ -129,8 +135,13 @@ def feature_moments(
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """One column for each token: `inputs` (in, n) and `outputs` (out, n) of a projection, `states`
-    (width, n) of the residual stream after its layer."""
+    """Activations with one column for each token.
+
+    Attributes:
+        inputs: Of a projection, (in, n).
+        outputs: Of the projection, (out, n).
+        states: Of the residual stream after its layer, (width, n).
+    """
 
     inputs: Double
     outputs: Double
@@ -147,23 +158,36 @@ def activations(
     max_length: int,
     positions: Positions,
 ) -> Activations:
-    """What goes through `module` of decoder layer `layer`, with the adapter or with the bare base.
+    """Return the activations of a module in a decoder layer.
 
-    `texts`: pairs, or questions alone (then only "last-prompt" has a meaning). Columns are in the
-    order of the texts, then of the tokens. Raises DataError for no text or one that is too long.
+    Args:
+        model: The model.
+        tensors: The adapter, None for the bare base.
+        texts: Pairs, or questions alone, for which only "last-prompt" has a meaning.
+        module: The name of the projection.
+        layer: The name of its decoder layer.
+        max_length: The most tokens of a pair.
+        positions: Which tokens to return. Columns are in the order of texts, then of tokens.
+
+    Raises:
+        ConfigError: The positions need answers, and the texts have none.
+        DataError: There is no text, or one is too long.
     """
     rows = _rows(model.base, texts, max_length)
     if positions != "last-prompt" and isinstance(texts[0], str):
-        raise ConfigError(f"positions {positions!r} need answers, and these are questions alone")
+        raise ConfigError(
+            f"positions {positions!r} need answers, and these are questions alone. Use "
+            "'last-prompt'."
+        )
     _deterministic(model.base)
     if tensors is not None:
         model.put(_ADAPTER, tensors)
     network = model.use(None if tensors is None else _ADAPTER)
-    found: dict[str, list[Double]] = {"inputs": [], "outputs": [], "states": []}
+    columns: dict[str, list[Double]] = {"inputs": [], "outputs": [], "states": []}
     kept = torch.zeros(0)
 
     def keep(what: str, value: torch.Tensor) -> None:
-        found[what].append(value[kept].double().cpu().numpy().T)
+        columns[what].append(value[kept].double().cpu().numpy().T)
 
     def projection(inputs: Any, output: Any) -> None:
         keep("inputs", inputs[0])
@@ -173,15 +197,15 @@ def activations(
         keep("states", output[0] if isinstance(output, tuple) else output)
 
     with _hooked(network, {module: projection, layer: decoder}), torch.inference_mode():
-        for ids, mask, places in _batches(model.base, rows, positions):
-            kept = places
+        for ids, mask, selected in _batches(model.base, rows, positions):
+            kept = selected
             network(input_ids=ids, attention_mask=mask, use_cache=False)
-    return Activations(**{what: np.hstack(parts) for what, parts in found.items()})
+    return Activations(**{what: np.hstack(parts) for what, parts in columns.items()})
 
 
 def _rows(base: Base, texts: Sequence[Example] | Sequence[str], max_length: int) -> list[Encoded]:
     if not texts:
-        raise DataError("nothing to measure on: the set of examples is empty")
+        raise DataError("There is nothing to measure on: the set of examples is empty.")
     rows = []
     for text in texts:
         if isinstance(text, str):
@@ -195,15 +219,15 @@ def _rows(base: Base, texts: Sequence[Example] | Sequence[str], max_length: int)
 def _batches(
     base: Base, rows: Sequence[Encoded], positions: Positions
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Tokens, attention mask, and which places are wanted, each (rows, longest)."""
+    """Yield tokens, attention mask and the selected positions, each (rows, longest)."""
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
         ids, mask, _ = pad(base, batch, prompt_in_loss=True)
         kept = torch.zeros(ids.shape, dtype=torch.bool)
-        for place, row in enumerate(batch):
+        for index, row in enumerate(batch):
             first = 0 if positions == "all" else row.prompt_length - 1
             last = first + 1 if positions == "last-prompt" else len(row.tokens) - 1
-            kept[place, first:last] = True
+            kept[index, first:last] = True
         yield ids, mask, kept.to(base.device)
 
 

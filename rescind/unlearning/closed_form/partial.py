@@ -1,10 +1,10 @@
 """Removal of a subject's own directions from one adapter, in closed form.
 
 Each module's delta is s B A. With S_f, S_r the second moments of A x on forget and retain tokens,
-S_f v = l (S_r + mu I) v has eigenvectors V with V^T (S_r + mu I) V = I, and B A = (B V^-T)(V^T A) is a
-sum of r directions, along each of which forget features are l times as large as retain ones. Dropping
-the directions J leaves B' A with B' = B (I - (V^-T)[:,J] (V^T)[J,:]): a change of B alone. The idea is
-that of public work by the name of CARVE; the formulas are ours.
+S_f v = l (S_r + mu I) v has eigenvectors V with V^T (S_r + mu I) V = I, and B A = (B V^-T)(V^T A)
+is a sum of r directions, along each of which forget features are l times as large as retain ones.
+Dropping the directions J leaves B' A with B' = B (I - (V^-T)[:,J] (V^T)[J,:]): a change of B alone.
+The idea is that of public work named CARVE; the formulas are ours.
 """
 
 from __future__ import annotations
@@ -38,10 +38,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PartialSettings:
-    """`threshold`: a direction is dropped when forget features are more than so many times as large
-    as retain ones, in energy a token. `ridge`: mu in units of the mean eigenvalue of S_f + S_r.
-    `positions`, `keep_positions`: of which tokens to forget and to keep. `posted`: moments of the data to keep; none: the retain set is
-    measured."""
+    """Settings of partial removal.
+
+    Attributes:
+        threshold: A direction is dropped when its forget features have more than this many times
+            the energy a token of its retain features.
+        ridge: mu in units of the mean eigenvalue of S_f + S_r.
+        positions: The tokens to forget.
+        keep_positions: The tokens to keep.
+        posted: Moments of the data to keep. Without any, the retain set is measured.
+    """
 
     threshold: float = 2.0
     ridge: float = 1e-3
@@ -51,16 +57,22 @@ class PartialSettings:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.threshold) and self.threshold > 0):
-            raise ConfigError(f"threshold is {self.threshold}: it is above 0")
+            raise ConfigError(f"threshold is {self.threshold}. It must be above 0.")
         if not (np.isfinite(self.ridge) and self.ridge > 0):
-            raise ConfigError(f"ridge is {self.ridge}: it is above 0")
+            raise ConfigError(f"ridge is {self.ridge}. It must be above 0.")
         check_positions(self.positions)
         check_positions(self.keep_positions)
 
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """`ratios` (rank,): l, falling. `vectors` (rank, rank): V, a column for each. `dual`: V^-T."""
+    """Directions of one module.
+
+    Attributes:
+        ratios: l, falling, (rank,).
+        vectors: V, one column each, (rank, rank).
+        dual: V^-T, (rank, rank).
+    """
 
     ratios: NDArray[np.float64]
     vectors: Matrix
@@ -70,33 +82,41 @@ class Directions:
 def directions(forget: Matrix, keep: Matrix, ridge: float) -> Directions:
     """Solve S_f v = l (S_r + mu I) v, mu = ridge x trace(S_f + S_r) / r.
 
-    Raises WrongShape, NotFinite, OutOfBounds when the moments are all zero or indefinite.
+    Raises:
+        WrongShape: The moments are not of one module.
+        NotFinite: A moment is not finite.
+        OutOfBounds: The moments are all zero or indefinite.
     """
     s_f, s_r = matrix(forget, "forget moments"), matrix(keep, "retain moments")
     rank = s_f.shape[0]
     if s_f.shape != (rank, rank) or s_r.shape != (rank, rank):
-        raise WrongShape(f"moments of shapes {s_f.shape} and {s_r.shape} are not of one module")
+        raise WrongShape(
+            f"Moments of shapes {s_f.shape} and {s_r.shape} are not of one module. Give (rank, "
+            "rank) each."
+        )
     mu = ridge * float(np.trace(s_f) + np.trace(s_r)) / rank
     if mu <= 0:
-        raise OutOfBounds("moments are zero: no feature of this module was seen")
+        raise OutOfBounds("The moments are zero: no feature of this module was measured.")
     metric = (s_r + s_r.T) / 2 + mu * np.eye(rank)
     try:
         ratios, vectors = scipy.linalg.eigh((s_f + s_f.T) / 2, metric)
     except scipy.linalg.LinAlgError as error:
-        raise OutOfBounds(f"retain moments are not positive semidefinite: {error}") from error
+        raise OutOfBounds(
+            f"The retain moments are not positive semidefinite: {error}. Measure them again."
+        ) from error
     vectors = np.ascontiguousarray(vectors[:, ::-1])
     return Directions(ratios[::-1].copy(), vectors, metric @ vectors)
 
 
 def drop(b: NDArray[Any], found: Directions, which: Sequence[int]) -> Matrix:
-    """B' = B (I - (V^-T)[:,J] (V^T)[J,:]), (out, rank), for the directions J = `which`."""
+    """Return B' = B (I - (V^-T)[:,J] (V^T)[J,:]), (out, rank), for the directions J = `which`."""
     chosen = list(which)
     b64 = np.asarray(b, dtype=np.float64)
     return np.asarray(b64 - (b64 @ found.dual[:, chosen]) @ found.vectors[:, chosen].T)
 
 
 def posted_moments(problem: Problem, examples: Sequence[Example], positions: Positions) -> Posted:
-    """What an organization posts about data to keep under the problem's block, at its start."""
+    """Measure the moments that an organization posts about data to keep, at the problem's start."""
     from rescind.unlearning.closed_form.measure import feature_moments
 
     found, tokens = feature_moments(
@@ -118,9 +138,11 @@ def posted_moments(problem: Problem, examples: Sequence[Example], positions: Pos
 
 
 def keep_moments(problem: Problem, posted: Sequence[Posted], positions: Positions) -> Posted:
-    """Moments of what is to be kept: those posted, or the retain set's.
+    """Return the moments of the data to keep: those posted, or the retain set's.
 
-    Raises DataError when there is neither, PostedMismatch for moments of another block or A.
+    Raises:
+        DataError: There is neither.
+        PostedMismatch: Posted moments are of another block or A.
     """
     for part in posted:
         check_posted(
@@ -134,7 +156,7 @@ def keep_moments(problem: Problem, posted: Sequence[Posted], positions: Position
     if posted:
         return combine(posted)
     if not problem.retain:
-        raise DataError("nothing says what to keep: give a retain set or posted moments")
+        raise DataError("There is nothing to keep. Give a retain set or posted moments.")
     return posted_moments(problem, problem.retain, positions)
 
 
@@ -145,7 +167,12 @@ def keep_moments(problem: Problem, posted: Sequence[Posted], positions: Position
     trains=False,
 )
 def partial(problem: Problem, settings: PartialSettings) -> Outcome:
-    """Raises NothingSelected when no direction passes, and as `keep_moments`."""
+    """Drop the directions that are the forget set's own.
+
+    Raises:
+        NothingSelected: No direction passes the threshold.
+        DataError: There is no data to keep; see `keep_moments`.
+    """
     keep = keep_moments(problem, settings.posted, settings.keep_positions)
     forget = posted_moments(problem, problem.forget, settings.positions)
     tensors = {name: problem.start[name].astype(np.float32) for name in problem.model.trainable}
@@ -156,7 +183,7 @@ def partial(problem: Problem, settings: PartialSettings) -> Outcome:
             continue
         found = directions(forget.tensors[module], keep.tensors[module], settings.ridge)
         ratios[module] = [float(value) for value in found.ratios]
-        which = [place for place, value in enumerate(found.ratios) if value > settings.threshold]
+        which = [index for index, value in enumerate(found.ratios) if value > settings.threshold]
         if which:
             name = f"{module}.lora_B"
             tensors[name] = drop(problem.start[name], found, which).astype(np.float32)
@@ -169,8 +196,8 @@ def partial(problem: Problem, settings: PartialSettings) -> Outcome:
 def _too_high(threshold: float, ratios: Mapping[str, list[float]]) -> str:
     highest = max((max(values) for values in ratios.values()), default=0.0)
     return (
-        f"no direction with a weight in B is {threshold} times as strong on the forget set as on "
-        f"what is kept (at most {highest:.3g} times): set threshold below that"
+        f"No direction with a weight in B is {threshold} times as strong on the forget set as on "
+        f"the data to keep (at most {highest:.3g} times): set threshold below that."
     )
 
 

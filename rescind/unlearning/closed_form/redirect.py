@@ -1,10 +1,11 @@
-"""Redirecting what an MLP writes for the forget set, by ridge regression of its output projection.
+"""Redirection of an MLP's outputs on the forget set, by ridge regression of its output projection.
 
-The function family of LUNAR (arXiv 2502.07218) and STAMP (arXiv 2604.12820), solved as least squares;
-the equations are ours (`ridge`). Inputs K_f of the projection on forget tokens get new outputs Z, its
-inputs on retain tokens keep theirs. What is registered has the block's shapes: where A is trained, the
-block's product with the whole edit added and cut to the block's rank; where it is frozen, the best
-change of B alone, Delta = s dB A. How far that is from the unconstrained solution is in the report.
+The function family of LUNAR (arXiv 2502.07218) and STAMP (arXiv 2604.12820), solved as least
+squares; the equations are ours (module `ridge`). Inputs K_f of the projection on forget tokens get
+new outputs Z, its inputs on retain tokens keep theirs. The registered delta has the block's shapes.
+Where A is trained, it is the block's product with the whole edit added, cut to the block's rank;
+where A is frozen, the best change of B alone, Delta = s dB A. The report has the distance from the
+unconstrained solution.
 """
 
 from __future__ import annotations
@@ -45,16 +46,26 @@ _TARGETS: tuple[Target, ...] = ("direction", "activation", "base")
 
 @dataclass(frozen=True)
 class RedirectSettings:
-    """`target`: what the outputs become. "direction" (LUNAR): h + c r, r from the forget questions'
-    mean state after the layer to the refused questions'. "activation" (STAMP): h + c (a - h), a the
-    mean output on refused questions. "base": h + c (h0 - h), h0 what the bare base has at that token.
-    `refusals`: questions that the model refuses; none: the forget questions as the bare base, which
-    never knew, sees them. `layers`: decoder layers from 0, edited in rising order; None: the one where
-    forget and refused questions differ most. `positions`, `keep_positions`: the tokens to forget on and
-    those to keep. `eta`: weight of a token to keep against one to forget.
-    `ridge`: mu in units of the mean eigenvalue of what it is added to. `fixed_a`: change B alone even
-    where A is trained. `posted`: moments of the data to keep, at `keep_positions`, which are of A x
-    and so only allow a change of B; none: the retain set is measured.
+    """Settings of redirection.
+
+    Attributes:
+        target: The new outputs. "direction" (LUNAR): h + c r, where r goes from the forget
+            questions' mean state after the layer to that of the refused questions. "activation"
+            (STAMP): h + c (a - h), where a is the mean output on refused questions. "base": h + c
+            (h0 - h), where h0 is the bare base's output at that token.
+        c: See `target`.
+        eta: The weight of a token to keep against one to forget.
+        ridge: mu in units of the mean eigenvalue of the matrix that it is added to.
+        layers: Decoder layers from 0, edited in rising order. None for the one where forget and
+            refused questions differ most.
+        positions: The tokens to forget on.
+        keep_positions: The tokens to keep.
+        refusals: Questions that the model refuses. Without any, the forget questions under the bare
+            base, which never learned them.
+        projection: The suffix of the output projection's name.
+        fixed_a: Change B alone even where A is trained.
+        posted: Moments of the data to keep, at `keep_positions`. They are of A x and so only allow
+            a change of B. Without any, the retain set is measured.
     """
 
     target: Target = "direction"
@@ -71,24 +82,31 @@ class RedirectSettings:
 
     def __post_init__(self) -> None:
         if self.target not in _TARGETS:
-            raise ConfigError(f"target is {self.target!r}: it is one of {', '.join(_TARGETS)}")
+            raise ConfigError(f"target is {self.target!r}. Use one of {', '.join(_TARGETS)}.")
         if not (np.isfinite(self.c) and self.c != 0):
-            raise ConfigError(f"c is {self.c}: it is finite and not 0")
+            raise ConfigError(f"c is {self.c}. It must be finite and not 0.")
         if not (np.isfinite(self.eta) and self.eta >= 0):
-            raise ConfigError(f"eta is {self.eta}: it is 0 or more")
+            raise ConfigError(f"eta is {self.eta}. It must be 0 or more.")
         if not (np.isfinite(self.ridge) and self.ridge > 0):
-            raise ConfigError(f"ridge is {self.ridge}: it is above 0")
+            raise ConfigError(f"ridge is {self.ridge}. It must be above 0.")
         if self.layers is not None and not self.layers:
-            raise ConfigError("layers is empty: name at least one, or None to have it chosen")
+            raise ConfigError("layers is empty. Name at least one, or None to have one chosen.")
         check_positions(self.positions)
         check_positions(self.keep_positions)
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Of one layer. `after`: the factors then. `left`: share of the wanted change of outputs on the
-    forget tokens that did not come about; `left_unconstrained`: the same for the unconstrained solution.
-    `error`: relative distance of the two, None when retain inputs are not here."""
+    """The edit of one layer.
+
+    Attributes:
+        after: The factors afterwards.
+        left: The share of the wanted change of outputs on the forget tokens that was not reached.
+        left_unconstrained: The same for the unconstrained solution.
+        error: The relative distance of the two solutions, None without retain inputs.
+        forget_tokens: Tokens to forget.
+        keep_tokens: Tokens to keep.
+    """
 
     after: Factors
     left: float
@@ -99,15 +117,19 @@ class Edit:
 
 
 def projections(problem: Problem, suffix: str) -> list[str]:
-    """The modules that end in `suffix`, by layer. Raises ConfigError when LoRA changes none."""
+    """Return the modules that end in `suffix`, by layer.
+
+    Raises:
+        ConfigError: LoRA changes none.
+    """
     ending = f".{suffix}.lora_A"
-    found = [n.removesuffix(".lora_A") for n in problem.model.shapes if n.endswith(ending)]
-    if not found:
+    names = [n.removesuffix(".lora_A") for n in problem.model.shapes if n.endswith(ending)]
+    if not names:
         raise ConfigError(
-            f"no module with LoRA ends in {suffix!r}: set projection to the name of the MLP's output "
-            "projection"
+            f"No module with LoRA ends in {suffix!r}. Set projection to the name of the MLP's "
+            "output projection."
         )
-    return sorted(found, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    return sorted(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
 
 
 @register(
@@ -117,8 +139,14 @@ def projections(problem: Problem, suffix: str) -> list[str]:
     trains=False,
 )
 def redirect(problem: Problem, settings: RedirectSettings) -> Outcome:
-    """Raises DataError when nothing says what to keep (unless eta is 0), ConfigError for a layer that
-    is not there, PostedMismatch."""
+    """Redirect the forget set's outputs.
+
+    Raises:
+        DataError: There is no data to keep, and eta is not 0.
+        ConfigError: There is no such layer or projection.
+        PostedMismatch: Posted moments are of another block or A.
+        TrainingError: The result is not finite.
+    """
     names = projections(problem, settings.projection)
     layers, separation = _layers(problem, settings, names)
     keep = None
@@ -126,7 +154,7 @@ def redirect(problem: Problem, settings: RedirectSettings) -> Outcome:
         keep = keep_moments(problem, settings.posted, settings.keep_positions)
     elif settings.eta > 0 and not problem.retain:
         raise DataError(
-            "nothing says what to keep: give a retain set or posted moments, or set eta to 0"
+            "There is nothing to keep. Give a retain set or posted moments, or set eta to 0."
         )
     start = {name: value.astype(np.float32) for name, value in problem.start.items()}
     edits: dict[str, Edit] = {}
@@ -139,7 +167,7 @@ def redirect(problem: Problem, settings: RedirectSettings) -> Outcome:
         edits[module] = edit
     tensors = {name: start[name] for name in problem.model.trainable}
     if not all(np.isfinite(value).all() for value in tensors.values()):
-        raise TrainingError("the redirected projection is not finite: raise ridge or lower c")
+        raise TrainingError("The redirected projection is not finite. Raise ridge or lower c.")
     return Outcome(
         "redirect",
         tensors,
@@ -173,12 +201,12 @@ def _edit(
         if posted is not None:
             moment = np.asarray(posted.tensors[module] * posted.count)
         new = _within_a(settings, old, wanted, seen.inputs, moment, scale)
-    made = scale_by(difference(new, old), scale)
+    edit = scale_by(difference(new, old), scale)
     return Edit(
         new,
-        left=_left(wanted, made, seen.inputs),
+        left=_left(wanted, edit, seen.inputs),
         left_unconstrained=None if free is None else _left(wanted, free, seen.inputs),
-        error=None if free is None else relative_error(free, made),
+        error=None if free is None else relative_error(free, edit),
         forget_tokens=seen.inputs.shape[1],
         keep_tokens=posted.count if posted is not None else keep.shape[1],
     )
@@ -195,7 +223,7 @@ def _free(settings: RedirectSettings, wanted: Matrix, inputs: Matrix, keep: Matr
 
 
 def _within_rank(old: Factors, free: Factors, scale: float) -> Factors:
-    """The block's product with the whole edit added, cut to the block's rank."""
+    """Add the whole edit to the block's product, and cut it to the block's rank."""
     rank = old.rank
     cut, _ = compress(concatenate([old, scale_by(free, 1 / scale)]), rank)
     return align(cut, old)
@@ -250,7 +278,7 @@ def _wanted(
     module: str,
     seen: Activations,
 ) -> Matrix:
-    """Z - W K_f, (out, n): by how much the outputs on the forget tokens are to move."""
+    """Return Z - W K_f, (out, n): the wanted change of the outputs on the forget tokens."""
     if settings.target == "base":
         bare = _seen(problem, settings, None, problem.forget, module)
         return np.multiply(settings.c, bare.outputs - seen.outputs)
@@ -281,22 +309,27 @@ def _questions(problem: Problem) -> list[str]:
 def _layers(
     problem: Problem, settings: RedirectSettings, names: Sequence[str]
 ) -> tuple[list[int], dict[int, float]]:
-    """The layers to edit, and how far apart forget and refused questions are in those looked at:
-    1 - cosine of their mean outputs."""
+    """Choose the layers to edit.
+
+    Also return how far apart forget and refused questions are in each measured layer: 1 - cosine of
+    their mean outputs.
+    """
     if settings.layers is not None:
-        odd = [layer for layer in settings.layers if not 0 <= layer < len(names)]
-        if odd:
-            raise ConfigError(f"layer {odd[0]} is not there: layers are 0 to {len(names) - 1}")
+        unknown = [layer for layer in settings.layers if not 0 <= layer < len(names)]
+        if unknown:
+            raise ConfigError(
+                f"There is no layer {unknown[0]}. Choose from the layers 0 to {len(names) - 1}."
+            )
         return sorted(set(settings.layers)), {}
     start = {name: value.astype(np.float32) for name, value in problem.start.items()}
-    found = {}
+    distances = {}
     for layer, module in enumerate(names):
         asked = _seen(problem, settings, start, _questions(problem), module, "last-prompt")
-        one = asked.outputs.mean(axis=1)
-        other = _refused(problem, settings, start, module).outputs.mean(axis=1)
-        size = float(np.linalg.norm(one) * np.linalg.norm(other))
-        found[layer] = 1.0 - float(one @ other) / size if size else 0.0
-    return [max(found, key=lambda layer: found[layer])], found
+        forget = asked.outputs.mean(axis=1)
+        refused = _refused(problem, settings, start, module).outputs.mean(axis=1)
+        size = float(np.linalg.norm(forget) * np.linalg.norm(refused))
+        distances[layer] = 1.0 - float(forget @ refused) / size if size else 0.0
+    return [max(distances, key=lambda layer: distances[layer])], distances
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""What is measured where: the settings that measuring and methods share. Needs no torch."""
+"""Settings that measurements and methods share. Importing them imports no torch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from typing import Literal
 from rescind.core.errors import ConfigError
 
 Positions = Literal["all", "answer", "last-prompt"]
-"""Of which tokens: every one that predicts another; those that predict the answer's and its end; the
-prompt's last one, which predicts the answer's first."""
+"""Which tokens to measure: "all" that predict another; those that predict the "answer" and its end;
+or "last-prompt", the prompt's last token, which predicts the answer's first."""
 
 POSITIONS: tuple[Positions, ...] = ("all", "answer", "last-prompt")
 
 
 def check_positions(positions: str) -> None:
+    """Raise ConfigError unless `positions` is one of POSITIONS."""
     if positions not in POSITIONS:
-        raise ConfigError(f"positions is {positions!r}: it is one of {', '.join(POSITIONS)}")
+        raise ConfigError(f"positions is {positions!r}. Use one of {', '.join(POSITIONS)}.")
 
 
 @dataclass(frozen=True)
 class FisherMeasure:
-    """`batch_size`: pairs whose mean loss a gradient is of. `prompt_too`: questions count as well.
-    `label_free`: importance of the size of the logits rather than of the loss."""
+    """How a Fisher is measured.
+
+    Attributes:
+        batch_size: Pairs whose mean loss is differentiated at once.
+        prompt_too: Whether questions count too.
+        label_free: Measure the importance for the size of the logits instead of the loss.
+    """
 
     batch_size: int = 1
     prompt_too: bool = False
@@ -30,7 +36,7 @@ class FisherMeasure:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}: it is at least 1")
+            raise ConfigError(f"batch_size is {self.batch_size}. It must be at least 1.")
 
     def __str__(self) -> str:
         kind = "absolute gradient of squared logits" if self.label_free else "squared gradient"
@@ -39,4 +45,5 @@ class FisherMeasure:
 
 
 def moments_measure(positions: Positions) -> str:
+    """Return the description of moments measured at some positions."""
     return f"A x; positions {positions}"

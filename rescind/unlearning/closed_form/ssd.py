@@ -1,7 +1,8 @@
-"""Selective synaptic dampening of LoRA factors (Foster, Schoepf and Brintrup 2023, arXiv 2308.07707).
+"""Selective synaptic dampening of LoRA factors (Foster et al. 2023, arXiv 2308.07707).
 
-An entry that matters far more to what is forgotten than to everything is made smaller. Elementwise,
-so the result is again a pair of factors of the same rank, and nothing but Fishers is needed.
+An entry that matters far more to the forget set than to all data is made smaller. The method works
+elementwise, so the result is a pair of factors of the same rank, and it needs nothing except
+Fishers.
 """
 
 from __future__ import annotations
@@ -38,13 +39,22 @@ class NothingSelected(TrainingError):
 
 @dataclass(frozen=True)
 class SsdSettings:
-    """`selection`: how many times more an entry matters to the forget set than to all data before it
-    is touched (the paper's alpha). `dampening`: its lambda. Touched entries are multiplied by
-    min((dampening x I_D / I_F)^exponent, bound). `posted`: Fishers of everybody's data under this
-    block; none: the organization's own data is measured, or forget and retain set.
+    """Settings of selective synaptic dampening.
 
-    With per-example Fishers and F among the n pairs that I_D is of, an entry's ratio I_F / I_D is at
-    most n / |F|: `selection` must be below that.
+    Selected entries are multiplied by min((dampening x I_D / I_F)^exponent, bound).
+
+    Attributes:
+        selection: How many times more an entry must matter to the forget set than to all data (the
+            paper's alpha).
+        dampening: The paper's lambda.
+        exponent: See above.
+        bound: See above.
+        measure: How the Fishers are measured.
+        posted: Fishers of all organizations' data under this block. Without any, the organization's
+            own data is measured, or forget and retain set.
+
+    With per-example Fishers and F among the n pairs that I_D is of, an entry's ratio I_F / I_D is
+    at most n / |F|: `selection` must be below that.
     """
 
     selection: float = 10.0
@@ -58,26 +68,33 @@ class SsdSettings:
         positive = (self.selection, self.exponent, self.bound)
         if not (all(np.isfinite(v) and v > 0 for v in positive) and self.bound <= 1):
             raise ConfigError(
-                f"selection, exponent and bound are {positive}: all above 0, bound at most 1"
+                f"selection, exponent and bound are {positive}. All must be above 0, and bound at "
+                "most 1."
             )
         if not (np.isfinite(self.dampening) and self.dampening >= 0):
-            raise ConfigError(f"dampening is {self.dampening}: it is 0 or more")
+            raise ConfigError(f"dampening is {self.dampening}. It must be 0 or more.")
 
 
 def factors_of(
     forget: NDArray[Any], everything: NDArray[Any], settings: SsdSettings
 ) -> NDArray[np.float64]:
-    """What each entry is multiplied by: 1 where it is not selected. Selected: I_F > selection x I_D.
+    """Return the factor of each entry: 1 where it is not selected. Selected: I_F > selection x I_D.
 
-    0/0 is never reached: an entry without I_F is not selected; one with I_F and without I_D is 0.
-    Raises WrongShape, NotFinite (also for a negative Fisher).
+    0/0 is never reached: an entry with I_F = 0 is not selected; one with I_D = 0 alone gets 0.
+
+    Raises:
+        WrongShape: The Fishers have different shapes.
+        NotFinite: A Fisher is negative or not finite.
     """
     i_f, i_d = np.asarray(forget, dtype=np.float64), np.asarray(everything, dtype=np.float64)
     if i_f.shape != i_d.shape:
-        raise WrongShape(f"Fishers of shapes {i_f.shape} and {i_d.shape} do not compare")
+        raise WrongShape(
+            f"Fishers of shapes {i_f.shape} and {i_d.shape} do not compare. Measure both on one "
+            "block."
+        )
     for value in (i_f, i_d):
         if not (np.isfinite(value).all() and (value >= 0).all()):
-            raise NotFinite("a Fisher is negative, NaN or infinite: measure it again")
+            raise NotFinite("A Fisher is negative, NaN or infinite. Measure it again.")
     chosen = i_f > settings.selection * i_d
     beta = np.ones(i_f.shape)
     ratio = settings.dampening * i_d[chosen] / i_f[chosen]
@@ -93,12 +110,12 @@ def fisher_of_block(
     examples: Sequence[Example],
     measure: FisherMeasure | None = None,
 ) -> Posted:
-    """What an organization posts about `examples` under a block, at `tensors`."""
+    """Measure the Fisher that an organization posts about examples under a block, at `tensors`."""
     from rescind.unlearning.closed_form.measure import fisher
 
     wanted = measure or FisherMeasure()
     length = parameters.training.max_length
-    found = fisher(model, tensors, examples, max_length=length, measure=wanted)
+    tensors_fisher = fisher(model, tensors, examples, max_length=length, measure=wanted)
     return Posted(
         "fisher",
         parameters.base_model_id,
@@ -106,14 +123,14 @@ def fisher_of_block(
         point_id(tensors),
         str(wanted),
         len(examples),
-        found,
+        tensors_fisher,
     )
 
 
 def posted_fisher(
     problem: Problem, examples: Sequence[Example], measure: FisherMeasure | None = None
 ) -> Posted:
-    """The same under the problem's block, at its start."""
+    """Measure the Fisher under the problem's block, at its start."""
     return fisher_of_block(
         problem.model, problem.parameters, problem.owner, problem.start, examples, measure
     )
@@ -126,8 +143,14 @@ def posted_fisher(
     trains=False,
 )
 def ssd(problem: Problem, settings: SsdSettings) -> Outcome:
-    """Raises NothingSelected when no entry passes, PostedMismatch and WrongShape for Fishers of
-    something else, DataError when there is nothing to compare with."""
+    """Dampen the entries that matter to the forget set alone.
+
+    Raises:
+        NothingSelected: No entry is selected.
+        PostedMismatch: Posted Fishers are of another block or measure.
+        WrongShape: Posted Fishers have other shapes.
+        DataError: There is no data to compare with.
+    """
     everything = _everything(problem, settings)
     forget = posted_fisher(problem, problem.forget, settings.measure)
     tensors: dict[str, NDArray[np.float32]] = {}
@@ -142,9 +165,9 @@ def ssd(problem: Problem, settings: SsdSettings) -> Outcome:
         highest = max(highest, _highest_ratio(i_f, i_d))
     if not any(not np.array_equal(tensors[name], problem.start[name]) for name in tensors):
         raise NothingSelected(
-            f"no entry matters {settings.selection} times more to the forget set than to all data "
-            f"(at most {highest:.3g} times; {everything.count / len(problem.forget):.3g} is the most "
-            "there can be): set selection below that"
+            f"No entry matters {settings.selection} times more to the forget set than to all data "
+            f"(at most {highest:.3g} times; {everything.count / len(problem.forget):.3g} is the "
+            "most there can be): set selection below that."
         )
     return Outcome(
         "ssd", tensors, _report(problem, settings, everything, selected, entries, highest)
@@ -164,8 +187,8 @@ def _everything(problem: Problem, settings: SsdSettings) -> Posted:
         return combine(settings.posted)
     if problem.own is None and not problem.retain:
         raise DataError(
-            "dampening compares with all data and there is none: give posted Fishers, the "
-            "organization's own data or a retain set"
+            "Dampening compares with all data, and there is none. Give posted Fishers, the "
+            "organization's own data or a retain set."
         )
     own = problem.own if problem.own is not None else [*problem.forget, *problem.retain]
     return posted_fisher(problem, own, settings.measure)
