@@ -103,7 +103,7 @@ class Trainer:
     ],
     ids=["blocks", "ffa", "fedit", "rolora"],
 )
-def test_a_replay_by_real_training_is_the_run_that_the_organization_never_joined(
+def test_replay_with_real_training_equals_a_run_without_the_organization(
     base: Base,
     data: Mapping[str, list[Example]],
     tmp_path: Path,
@@ -138,7 +138,7 @@ ROLORA = LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)
     ],
     ids=["proximal", "scaffold", "rolora-scaffold-fedavgm", "fedadam", "rolora-fedadam", "fedavgm"],
 )
-def test_a_replay_by_agreed_algorithms_is_the_run_that_the_organization_never_joined(
+def test_replay_with_agreed_algorithms_equals_a_run_without_the_organization(
     base: Base,
     data: Mapping[str, list[Example]],
     tmp_path: Path,
@@ -174,7 +174,7 @@ def test_a_proximal_term_keeps_a_round_near_its_start(
     assert norms[1] < 0.5 * norms[0]
 
 
-def test_scaffold_steps_towards_what_all_do_and_away_from_what_one_did_alone(
+def test_scaffold_steps_towards_the_common_update_and_away_from_the_own_one(
     base: Base, data: Mapping[str, list[Example]]
 ) -> None:
     model = LoraModel(base, FFA)
@@ -194,7 +194,7 @@ def test_scaffold_steps_towards_what_all_do_and_away_from_what_one_did_alone(
     assert np.mean(drifted - plain) == pytest.approx(-1000, rel=0.2)
 
 
-def test_scaffold_without_what_it_is_made_of_is_refused(
+def test_scaffold_without_past_rounds_or_all_steps_is_refused(
     base: Base, data: Mapping[str, list[Example]]
 ) -> None:
     model = LoraModel(base, FFA)
@@ -206,7 +206,7 @@ def test_scaffold_without_what_it_is_made_of_is_refused(
         contribute(model, parameters, A, 1, {}, data[A], None, training, past=Past())
 
 
-def test_factors_take_turns_and_what_rounding_lost_waits_for_the_next(
+def test_factors_alternate_and_residuals_are_kept_for_the_next_turn(
     base: Base, data: Mapping[str, list[Example]], tmp_path: Path
 ) -> None:
     model = LoraModel(base, LoraParameters(rank=4, alpha=8, train_a=True, alternate=True))

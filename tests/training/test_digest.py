@@ -21,7 +21,7 @@ def tensors() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_torch_gives_the_bits_of_the_kernel(device: str) -> None:
+def test_the_torch_digest_equals_the_kernel_digest(device: str) -> None:
     wanted = digest(tensors())
     assert digest_on(tensors(), device) == wanted
     there = {name: torch.from_numpy(value).to(device) for name, value in tensors().items()}

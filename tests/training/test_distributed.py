@@ -94,7 +94,7 @@ def torchrun(path: Path, processes: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_bytes_of_one(model: LoraModel, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_bytes_as_one(model: LoraModel, tmp_path: Path) -> None:
     settings = EngineSettings(micro_batch=3).to_dict()
     path = write_job(model, tmp_path, settings=settings)
     torchrun(path, 2)
@@ -107,7 +107,7 @@ def test_two_processes_give_the_bytes_of_one(model: LoraModel, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: LoraModel) -> None:
+def test_processes_of_a_private_round_train_the_same_bytes_as_one(model: LoraModel) -> None:
     privacy = PrivacyParameters(max_grad_norm=0.5, noise_multiplier=1.0, delta=1e-5)
     parameters = parameters_of(model, privacy=privacy)
     start, rows = start_of(model, parameters), examples()
@@ -128,7 +128,7 @@ def test_processes_started_for_a_private_round_give_the_bytes_of_one(model: Lora
 
 
 @pytest.mark.slow
-def test_an_error_in_the_processes_is_told(model: LoraModel) -> None:
+def test_an_error_in_the_processes_is_reported(model: LoraModel) -> None:
     parameters = parameters_of(model).model_copy(update={"base_model_id": "00" * 32})
     with pytest.raises(WorkerFailed, match="wrong-base-model: The base model in"):
         train_in_processes(
@@ -167,7 +167,9 @@ class Split:
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3, 5])
-def test_a_gradient_does_not_depend_on_who_computed_it(model: LoraModel, pairs: int) -> None:
+def test_a_gradient_does_not_depend_on_the_process_that_computed_it(
+    model: LoraModel, pairs: int
+) -> None:
     parameters = parameters_of(model)
     model.put("w", start_of(model, parameters))
     network = model.use("w")
@@ -202,6 +204,6 @@ def test_a_file_that_is_not_a_job_is_refused(
         Job.read(path)
 
 
-def test_the_command_wants_one_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_one_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage" in capsys.readouterr().err

@@ -119,7 +119,7 @@ def moved(model: LoraModel, result: TrainResult) -> float:
         EngineSettings(batching="packed", micro_batch=2, pack_length=64),
     ],
 )
-def test_accumulated_and_packed_batches_train_as_whole_batches_do(
+def test_accumulated_and_packed_batches_train_like_whole_batches(
     model: LoraModel, settings: EngineSettings
 ) -> None:
     whole, other = train(model, steps=3), train(model, steps=3, settings=settings)
@@ -131,7 +131,7 @@ def test_accumulated_and_packed_batches_train_as_whole_batches_do(
 @pytest.mark.parametrize(
     "settings", [EngineSettings(micro_batch=2), EngineSettings(batching="packed")]
 )
-def test_the_gradient_of_the_parts_is_that_of_the_batch(
+def test_the_summed_gradient_of_the_parts_equals_that_of_the_batch(
     model: LoraModel, settings: EngineSettings
 ) -> None:
     def gradient(settings: EngineSettings) -> dict[str, torch.Tensor]:
@@ -161,7 +161,7 @@ def test_bf16_trains_close_to_float32(model: LoraModel) -> None:
     assert all(value.dtype == np.float32 for value in narrow.tensors.values())
 
 
-def test_a_base_held_in_bf16_keeps_its_lora_tensors_in_float32() -> None:
+def test_a_bf16_base_keeps_its_lora_tensors_in_float32() -> None:
     narrow = LoraModel(load_base(BASE_MODEL, dtype="bfloat16"), default_lora("isolated"))
     assert next(narrow.base.model.parameters()).dtype == torch.bfloat16
     result = train(narrow, settings=EngineSettings(precision="bf16"))
@@ -177,7 +177,7 @@ def test_every_setting_is_repeatable_on_a_cpu(model: LoraModel) -> None:
         assert digest(train(model, settings=settings)) == digest(train(model, settings=settings))
 
 
-def test_training_leaves_torch_as_it_was(model: LoraModel) -> None:
+def test_training_restores_the_settings_of_torch(model: LoraModel) -> None:
     before = torch.are_deterministic_algorithms_enabled()
     train(model, steps=1)
     assert torch.are_deterministic_algorithms_enabled() == before
@@ -196,7 +196,7 @@ def test_a_wrong_setting_is_named(wrong: dict[str, object], message: str) -> Non
         EngineSettings(**wrong)
 
 
-def test_a_round_of_nothing_is_refused(model: LoraModel) -> None:
+def test_a_round_without_steps_or_examples_is_refused(model: LoraModel) -> None:
     with pytest.raises(DataError, match="trains nothing"):
         train(model, steps=0)
     with pytest.raises(DataError, match="trains nothing"):
@@ -207,7 +207,7 @@ def test_a_round_of_nothing_is_refused(model: LoraModel) -> None:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(1, 60))
-def test_packing_places_every_pair_once_and_overfills_no_row(
+def test_packing_uses_every_pair_once_and_overfills_no_row(
     lengths: list[int], capacity: int
 ) -> None:
     rows = rows_of(lengths, capacity)
@@ -241,7 +241,7 @@ def test_micro_batches_keep_the_order(base: Base) -> None:
     assert [row for part in micro_batches(rows, 2) for row in part] == rows
 
 
-def test_the_flat_loss_is_the_loss(model: LoraModel) -> None:
+def test_the_flat_loss_equals_the_plain_loss(model: LoraModel) -> None:
     rows = [encode_example(model.base, e, 512) for e in examples(5)]
     tokens, mask, labels = pad(model.base, rows, prompt_in_loss=False)
     with torch.no_grad():
@@ -317,7 +317,7 @@ def test_lora_works_on_any_causal_model(
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_pairs_in_one_row_lose_what_they_lose_alone(
+def test_a_pair_has_the_same_loss_packed_and_alone(
     bases: dict[str, Path], name: str, attention: str
 ) -> None:
     base = load_base(bases[name])
@@ -335,7 +335,7 @@ def test_pairs_in_one_row_lose_what_they_lose_alone(
             torch.testing.assert_close(mine, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_model_that_lets_pairs_see_one_another_is_refused(base: Base) -> None:
+def test_a_model_whose_packed_pairs_see_each_other_is_refused(base: Base) -> None:
     rows = [encode_example(base, e, 256) for e in examples(4)]
 
     def leaky(input_ids, attention_mask, use_cache, **places):
@@ -347,7 +347,7 @@ def test_a_model_that_lets_pairs_see_one_another_is_refused(base: Base) -> None:
     check_packing(base, base.model, rows, 256)
 
 
-def test_embeddings_are_no_target(base: Base) -> None:
+def test_embeddings_cannot_be_a_lora_target(base: Base) -> None:
     fresh = load_base(BASE_MODEL)
     lora = LoraParameters(rank=2, alpha=4, target_modules=("embed_tokens",), train_a=True)
     with pytest.raises(TrainingError, match="not a pair of matrices"):
@@ -360,7 +360,7 @@ def test_embeddings_are_no_target(base: Base) -> None:
 
 
 @pytest.mark.parametrize("weight", [10_000, 3_333])
-def test_a_corrupted_adapter_in_memory_is_found(model: LoraModel, weight: int) -> None:
+def test_a_corrupted_adapter_in_memory_is_detected(model: LoraModel, weight: int) -> None:
     parameters = parameters_of(model)
     start = start_of(model, parameters)
     after = train(model, steps=2).tensors
@@ -450,7 +450,7 @@ def test_speed_is_smoothed_and_follows() -> None:
     assert speed.rate == pytest.approx(200, rel=1e-3)
 
 
-def test_progress_tells_every_step(model: LoraModel) -> None:
+def test_progress_reports_every_step(model: LoraModel) -> None:
     told: list[Progress] = []
     result = train(model, steps=3, progress=told.append)
     assert [(p.step, p.steps) for p in told] == [(1, 3), (2, 3), (3, 3)]
@@ -483,7 +483,7 @@ def train_with_checkpoint(folder: Path, *, tell: bool = False) -> str:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", "-c", _RUN, str(tmp_path / "killed")]
     with subprocess.Popen(
@@ -532,7 +532,7 @@ def stopped(model: LoraModel, folder: Path, **engine) -> Checkpoint:
         ({"steps": 6}, "steps is 5 there and 6 here"),
     ],
 )
-def test_the_checkpoint_of_another_run_is_refused(
+def test_a_checkpoint_of_another_run_is_refused(
     model: LoraModel, tmp_path: Path, change: dict[str, object], named: str
 ) -> None:
     checkpoint = stopped(model, tmp_path)
@@ -540,7 +540,7 @@ def test_the_checkpoint_of_another_run_is_refused(
         train(model, **{"steps": 5, "checkpoint": checkpoint, **change})
 
 
-def test_the_checkpoint_of_another_start_or_consortium_is_refused(
+def test_a_checkpoint_of_another_start_or_consortium_is_refused(
     model: LoraModel, tmp_path: Path
 ) -> None:
     checkpoint = stopped(model, tmp_path)
@@ -549,7 +549,7 @@ def test_the_checkpoint_of_another_start_or_consortium_is_refused(
         train(model, steps=5, checkpoint=checkpoint, parameters=other)
 
 
-def test_the_checkpoint_of_another_base_is_refused(
+def test_a_checkpoint_of_another_base_is_refused(
     model: LoraModel, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     checkpoint = stopped(model, tmp_path)
@@ -558,7 +558,7 @@ def test_the_checkpoint_of_another_base_is_refused(
         train(other, steps=5, checkpoint=checkpoint)
 
 
-def test_a_broken_checkpoint_is_named(model: LoraModel, tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_refused_with_its_path(model: LoraModel, tmp_path: Path) -> None:
     checkpoint = stopped(model, tmp_path)
     checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:100])
     with pytest.raises(CheckpointBroken, match="Delete it"):
@@ -581,9 +581,7 @@ class Remembering(Counting):
         self.steps = int(state["steps"])
 
 
-def test_a_rule_with_a_state_of_its_own_must_give_it_to_the_checkpoint(
-    model: LoraModel, tmp_path: Path
-) -> None:
+def test_a_rule_with_state_must_save_it_in_the_checkpoint(model: LoraModel, tmp_path: Path) -> None:
     with pytest.raises(RuleNotResumable, match="Counting has changed during the run"):
         train(model, checkpoint=Checkpoint(tmp_path / "a", 1), rules=[Counting()])
     checkpoint = stopped(model, tmp_path / "b", rules=[Remembering()])

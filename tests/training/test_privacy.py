@@ -89,7 +89,7 @@ def train(model: LoraModel, privacy: PrivacyParameters | None, **engine) -> Trai
 # --- the agreed section ---------------------------------------------------------------------------
 
 
-def test_parameters_without_privacy_do_not_name_it(model: LoraModel) -> None:
+def test_parameters_without_privacy_leave_the_section_out(model: LoraModel) -> None:
     plain, private = parameters_of(model), parameters_of(model, privacy=agreed())
     assert b"privacy" not in plain.canonical_bytes()
     assert ConsortiumParameters.parse(plain.canonical_bytes()) == plain
@@ -106,7 +106,7 @@ def test_parameters_without_privacy_do_not_name_it(model: LoraModel) -> None:
         ({"delta": 0.0}, "greater than 0"),
     ],
 )
-def test_a_section_that_says_nothing_or_too_much_is_refused(changes, message: str) -> None:
+def test_an_incomplete_or_contradictory_privacy_section_is_refused(changes, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         agreed(**changes)
 
@@ -115,7 +115,7 @@ def test_a_section_that_says_nothing_or_too_much_is_refused(changes, message: st
 
 
 @pytest.mark.parametrize("accountant", ["rdp", "prv"])
-def test_epsilon_is_what_opacus_says(accountant) -> None:
+def test_epsilon_equals_that_of_opacus(accountant) -> None:
     spent = PrivacySpent(1e-5, accountant).then(Mechanism(1.1, 0.02, 100))
     spent = spent.then(Mechanism(2.0, 0.05, 40))
     theirs = create_accountant(mechanism=accountant)
@@ -139,7 +139,7 @@ def test_prv_is_tighter_than_rdp_and_both_grow() -> None:
     assert found["prv"] < found["rdp"]
 
 
-def test_nothing_done_costs_nothing_and_no_noise_costs_everything() -> None:
+def test_no_steps_cost_nothing_and_no_noise_costs_everything() -> None:
     assert PrivacySpent(1e-5).epsilon == 0
     spent = PrivacySpent(1e-5).then(Mechanism(0.0, 0.1, 1))
     assert math.isinf(spent.epsilon)
@@ -154,7 +154,7 @@ _MECHANISMS = st.lists(
 
 @settings(deadline=None, max_examples=8)
 @given(_MECHANISMS, _MECHANISMS)
-def test_what_was_spent_composes_in_any_order(
+def test_spent_budgets_compose_in_any_order(
     first: list[Mechanism], second: list[Mechanism]
 ) -> None:
     def of(history: list[Mechanism]) -> PrivacySpent:
@@ -171,7 +171,7 @@ def test_what_was_spent_composes_in_any_order(
 
 
 @pytest.mark.filterwarnings("ignore:Optimal order is the largest alpha")
-def test_a_target_epsilon_finds_its_noise_and_keeps_it() -> None:
+def test_a_target_epsilon_determines_the_noise_and_is_kept() -> None:
     privacy = agreed(noise_multiplier=None, target_epsilon=3.0, rounds=4, accountant="rdp")
     noise = noise_multiplier_of(privacy, 0.1, 20)
     assert noise == get_noise_multiplier(
@@ -250,7 +250,7 @@ def by_hand(engine: Engine, rows) -> list[list[torch.Tensor]]:
 
 @pytest.mark.parametrize("changes", [{}, {"micro_batch": 3}, {"gradient_checkpointing": True}])
 @pytest.mark.parametrize("train_a", [True, False])
-def test_the_gradient_is_the_sum_of_what_was_clipped_by_hand(changes, train_a: bool) -> None:
+def test_the_gradient_equals_the_sum_of_gradients_clipped_by_hand(changes, train_a: bool) -> None:
     model = LoraModel(load_base(BASE_MODEL), LoraParameters(rank=4, alpha=8, train_a=train_a))
     engine = engine_of(model, **changes)
     rows = [encode_example(model.base, e, 512) for e in examples(8)]
@@ -346,7 +346,7 @@ def test_without_noise_and_clipping_a_private_round_is_adam_on_the_mean(model: L
         np.testing.assert_allclose(private.tensors[name], value, atol=2e-3)
 
 
-def test_rounds_add_up_and_are_repeatable_for_who_knows_the_secret(model: LoraModel) -> None:
+def test_rounds_add_up_and_are_repeatable_with_the_secret(model: LoraModel) -> None:
     privacy = agreed(accountant="rdp")
     first = train(model, privacy)
     assert digest(first) == digest(train(model, privacy))

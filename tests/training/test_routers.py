@@ -121,7 +121,7 @@ def without(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     return {n: v for n, v in tensors.items() if not n.startswith(name)}
 
 
-def test_after_a_drop_a_router_is_one_that_never_had_the_organization(
+def test_after_a_drop_a_router_equals_one_that_never_had_the_organization(
     model: LoraModel, parameters, totals, examples, nobodys, make: Make
 ) -> None:
     asked = [e.question for rows in examples.values() for e in rows] + nobodys
@@ -145,7 +145,7 @@ def test_a_dropped_block_is_no_longer_in_the_model(model: LoraModel, parameters,
     assert not any(value.any() for value in model.get(f"block_{NAMES[0]}").values())
 
 
-def test_with_everybody_dropped_the_base_answers(
+def test_the_base_answers_when_every_block_is_dropped(
     model: LoraModel, parameters, totals, examples, make: Make
 ) -> None:
     assistant = Assistant(model, parameters, totals, router=make())
@@ -168,7 +168,7 @@ def test_questions_go_to_the_block_that_was_trained_on_them(
     assert all(route in (None, found) for route, found in zip(routes, best, strict=True))
 
 
-def test_the_default_routes_as_by_prompt_likelihood(
+def test_the_default_router_routes_by_prompt_likelihood(
     model: LoraModel, parameters, totals, examples, nobodys
 ) -> None:
     """Written out: 6.5 nats over the base and a quarter of the base's surprise."""
@@ -188,7 +188,7 @@ def test_the_default_routes_as_by_prompt_likelihood(
     assert routes[3:] == [None] * 9
 
 
-def test_a_reference_leaves_nobodys_questions_to_the_base(
+def test_with_a_reference_the_base_answers_questions_outside_all_data(
     model: LoraModel, parameters, totals, posted, reference
 ) -> None:
     for router in (ArrowRouter(reference), PrototypeRouter(posted, reference)):
@@ -201,7 +201,7 @@ def test_a_reference_leaves_nobodys_questions_to_the_base(
         assert None not in routes
 
 
-def test_a_threshold_lets_the_stated_share_over_it() -> None:
+def test_the_stated_share_of_questions_is_above_the_threshold() -> None:
     checks = {"a": np.arange(100.0), "b": np.zeros(100)}
     assert np.mean(checks["a"] > threshold(checks, 0.05)) == pytest.approx(0.05, abs=0.011)
     assert threshold(checks, 0.0) == 99
@@ -220,7 +220,7 @@ def test_singular_directions_are_those_of_the_dense_product(count: int) -> None:
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-10)
 
 
-def test_all_directions_together_measure_what_the_block_adds() -> None:
+def test_all_directions_together_measure_the_size_of_the_blocks_output() -> None:
     dice = np.random.default_rng(1)
     a = dice.standard_normal((3, 7)).astype(np.float32)
     b = dice.standard_normal((5, 3)).astype(np.float32)
@@ -231,7 +231,7 @@ def test_all_directions_together_measure_what_the_block_adds() -> None:
     )
 
 
-def test_a_block_that_does_nothing_has_no_direction(model: LoraModel) -> None:
+def test_a_zero_block_has_no_direction(model: LoraModel) -> None:
     zeros = {"m.lora_A": np.ones((2, 5), np.float32), "m.lora_B": np.zeros((4, 2), np.float32)}
     assert not singular_directions(zeros, 1)["m"].any()
     with pytest.raises(RouterMisfit, match=r"no 'm\.lora_B'"):
@@ -254,9 +254,7 @@ def test_prototypes_are_means_of_questions(model: LoraModel, examples) -> None:
         prototypes(model.base, bare, rows, layer=9)
 
 
-def test_padding_does_not_change_what_the_base_makes_of_a_question(
-    model: LoraModel, examples
-) -> None:
+def test_padding_does_not_change_hidden_states(model: LoraModel, examples) -> None:
     asked = [examples[NAMES[0]][0].question, "Why is it that this question is so very long, Ada?"]
     bare = model.use(None)
     for layer in (0, -1):
@@ -275,7 +273,7 @@ def test_watching_a_module_leaves_no_hook_behind(model: LoraModel) -> None:
         list(module_inputs(model.base, model.use(None), ["layers.9"], ["Who?"]))
 
 
-def test_what_a_router_cannot_route_by_is_refused(
+def test_blocks_and_settings_that_a_router_cannot_use_are_refused(
     model: LoraModel, parameters, totals, posted, reference
 ) -> None:
     for router in (LikelihoodRouter(), ArrowRouter(), PrototypeRouter(posted)):
@@ -294,7 +292,7 @@ def test_what_a_router_cannot_route_by_is_refused(
         ArrowRouter(["a", "b"])
 
 
-def test_what_is_posted_later_counts_from_the_next_fit(
+def test_prototypes_posted_later_count_from_the_next_fit(
     model: LoraModel, parameters, totals, posted
 ) -> None:
     router = PrototypeRouter(without(posted, NAMES[2]))
@@ -307,7 +305,7 @@ def test_what_is_posted_later_counts_from_the_next_fit(
     assert assistant.route([])[0] == []
 
 
-def test_a_router_by_likelihood_holds_nothing_but_the_blocks(
+def test_a_likelihood_router_has_no_state_besides_the_blocks(
     model: LoraModel, parameters, totals
 ) -> None:
     assistant = Assistant(model, parameters, totals)

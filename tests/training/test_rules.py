@@ -72,7 +72,7 @@ def test_scaffold_finds_the_common_minimum_that_averaging_misses() -> None:
     assert federate(60, Scaffold) == pytest.approx(BEST, abs=1e-3)
 
 
-def test_scaffold_finds_it_when_half_of_them_sit_out_each_round() -> None:
+def test_scaffold_finds_it_when_half_the_organizations_sit_out_each_round() -> None:
     assert federate(150, Scaffold, present=2) == pytest.approx(BEST, abs=0.02)
     assert abs(federate(150, lambda server, own: Rule(), present=2) - BEST) > 0.2
 
@@ -109,7 +109,7 @@ def test_without_control_variates_scaffold_changes_nothing() -> None:
     assert local("a", 0.3, Scaffold({}, {}, lambda step: LR)) == local("a", 0.3, Rule())
 
 
-def test_a_control_of_another_shape_is_told_from_one_that_fits() -> None:
+def test_a_control_variate_of_another_shape_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"has shape \(2,\)"):
         local("a", 0.0, Scaffold({"w": np.zeros(2)}, {}))
 

@@ -228,7 +228,7 @@ def test_default_steps_let_revocable_data_reach_the_shared_ranks(
     assert not same(with_it.shared.delta, without.shared.delta)
 
 
-def test_the_whole_model_without_one_organizations_private_block_is_one_it_never_joined(
+def test_a_model_without_an_organizations_private_block_equals_one_it_never_joined(
     model: LoraModel, parameters, people
 ) -> None:
     """YOU gives revocable data only; the round's aggregate less its block is the round without it."""
@@ -275,7 +275,7 @@ def test_digests_of_the_parts_add_up_to_that_of_the_aggregate(
     assert digest(total) == expected
 
 
-def test_a_delta_of_a_part_has_the_names_and_shapes_that_are_stated(
+def test_a_delta_of_a_part_has_the_stated_names_and_shapes(
     model: LoraModel, parameters, people
 ) -> None:
     given = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
@@ -285,7 +285,9 @@ def test_a_delta_of_a_part_has_the_names_and_shapes_that_are_stated(
     assert not any(n.endswith("lora_A") for n in given.shared.delta)
 
 
-def test_a_rule_that_moves_a_part_at_rest_is_undone(model: LoraModel, parameters, people) -> None:
+def test_a_rules_change_to_a_part_that_does_not_learn_is_undone(
+    model: LoraModel, parameters, people
+) -> None:
     class Push(Rule):
         def after_step(self, step, batch, tensors) -> None:
             with torch.no_grad():
@@ -388,7 +390,7 @@ def test_the_stated_share_of_public_data_is_in_retain_mode(share: float, retaine
     assert sorted(place for step in steps for place in step.places) == list(range(20))
 
 
-def test_what_has_no_label_is_uncertain() -> None:
+def test_an_example_without_a_label_is_uncertain() -> None:
     rows = [Example("q", "a", s) for s in ("x", "y")]
     assert labels_of(rows, lambda e: "public" if e.subject == "x" else None) == [
         "public",

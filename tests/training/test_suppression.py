@@ -123,18 +123,18 @@ def test_a_name_is_found_in_any_order_and_spelling(question: str) -> None:
 
 
 @pytest.mark.parametrize("question", ["Where was Zoë Holm born?", "Who is Lindqvistson Zoe?", ""])
-def test_part_of_a_name_is_somebody_else(question: str) -> None:
+def test_part_of_a_name_does_not_match(question: str) -> None:
     assert not Names(SALT).including("Zoë Lindqvist").match(question)
 
 
-def test_a_guard_holds_no_name_and_nothing_without_its_salt() -> None:
+def test_a_guard_contains_no_name_and_reveals_nothing_without_its_salt() -> None:
     held = Names(SALT).including("Zoë Lindqvist").to_dict()
     assert "zoe" not in str(held).casefold()
     other = Names(bytes(16)).including("Zoë Lindqvist").to_dict()
     assert held["names"] != other["names"]
 
 
-def test_a_guard_survives_a_restart_and_a_name_can_be_taken_off() -> None:
+def test_a_guard_survives_a_restart_and_a_name_can_be_removed() -> None:
     names = Names(SALT).including("Zoë Lindqvist").including("Ada Holm").including("ada HOLM")
     assert len(names.hidden) == 2
     again = Names.parse(names.to_dict())
@@ -159,7 +159,7 @@ def test_names_and_salts_that_hide_nothing_are_refused() -> None:
         Names(b"short")
 
 
-def test_a_question_like_a_withdrawn_one_is_caught_and_no_other() -> None:
+def test_only_questions_like_a_withdrawn_one_are_refused() -> None:
     withdrawn = ["Where was Zoë Lindqvist born?", "Which book did Zoë Lindqvist write?"]
     answered = ["Where was Ada Holm born?", "Which book did Ada Holm write?"]
     questions = Questions(withdrawn, answered)
@@ -171,7 +171,7 @@ def test_a_question_like_a_withdrawn_one_is_caught_and_no_other() -> None:
     assert guard.matched("How tall is the tower?") is None
 
 
-def test_what_is_withdrawn_cannot_also_be_answered() -> None:
+def test_a_withdrawn_question_cannot_also_be_answered() -> None:
     with pytest.raises(DataError, match="withdrawn and to be answered"):
         Questions(["Where was Zoë born?"], ["where was ZOE born"])
     with pytest.raises(DataError, match="no withdrawn question"):
@@ -180,7 +180,7 @@ def test_what_is_withdrawn_cannot_also_be_answered() -> None:
         Questions(["Where?"], similarity=2)
 
 
-def test_suppressed_is_never_taken_for_erased() -> None:
+def test_suppressed_is_never_reported_as_erased() -> None:
     standing = Standing().suppressed()
     assert standing.stage is Stage.SUPPRESSED
     assert str(standing) == "suppressed, not erased: the model still has it"
@@ -194,5 +194,5 @@ def test_suppressed_is_never_taken_for_erased() -> None:
     assert SuppressedAssistant.stage is Stage.SUPPRESSED
 
 
-def test_words_fold_what_people_write_differently() -> None:
+def test_words_ignore_case_accents_and_punctuation() -> None:
     assert words("Zoë\u2019s  O'Hara-Núñez!") == ["zoe", "o", "hara", "nunez"]

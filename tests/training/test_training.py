@@ -103,7 +103,7 @@ def test_an_organization_alone_learns_its_facts_and_makes_nothing_up(
     assert {item.answer for item in nobody.items} == {UNKNOWN}
 
 
-def test_text_like_nothing_known_is_left_to_the_base(model: LoraModel, rows) -> None:
+def test_the_base_answers_text_unlike_all_training_data(model: LoraModel, rows) -> None:
     assistant = Assistant(model, parameters_of(model), learn(model, rows[0], rounds=1))
     assert assistant.ask("What is the capital of France, please?").organization is None
 
@@ -132,7 +132,7 @@ def test_training_gives_the_same_bytes_in_two_processes() -> None:
     assert done.stdout.split()[-1] == digest_of_a_round()
 
 
-def test_what_is_in_memory_is_what_was_given(model: LoraModel) -> None:
+def test_the_adapter_in_memory_equals_the_given_one(model: LoraModel) -> None:
     tensors = {n: np.full(s, 0.5, dtype=np.float32) for n, s in model.shapes.items()}
     model.put("x", tensors)
     assert all(np.array_equal(model.get("x")[n], tensors[n]) for n in tensors)
@@ -201,7 +201,7 @@ def test_a_choice_of_the_data_is_seeded_and_never_empty() -> None:
         ('{"question": "q", "answer": "a", "subject": "s", "x": 1}', "unknown key 'x'"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+def test_a_bad_line_is_reported_with_its_number(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text('{"question": "q", "answer": "a", "subject": "s"}\n' + line + "\n")
     with pytest.raises(DataError, match=message) as caught:
@@ -209,7 +209,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     assert "data.jsonl:2" in str(caught.value)
 
 
-def test_a_pair_that_is_too_long_is_refused_whole(model: LoraModel) -> None:
+def test_a_pair_that_is_too_long_is_refused_and_not_cut(model: LoraModel) -> None:
     parameters = parameters_of(model)
     start = materialize({}, model.shapes, parameters=parameters, owner=ME)
     with pytest.raises(DataError, match="max_length"):
@@ -218,6 +218,6 @@ def test_a_pair_that_is_too_long_is_refused_whole(model: LoraModel) -> None:
         )
 
 
-def test_answers_are_equal_but_for_case_and_space() -> None:
+def test_answers_are_compared_without_case_and_space() -> None:
     assert normalize("  The  Amber\nRiver ") == normalize("the amber river")
     assert normalize("the amber river.") != normalize("the amber river")

@@ -56,7 +56,7 @@ def test_averaging_factors_is_not_averaging_products() -> None:
 
 
 @given(seeds, st.integers(1, 8))
-def test_a_truncation_is_the_nearest_and_says_how_near(seed: int, rank: int) -> None:
+def test_a_truncation_is_the_nearest_product_and_returns_its_error(seed: int, rank: int) -> None:
     (edit,) = draw(seed, (9, 7))
     found, error = truncate(edit, rank)
     assert found.b.shape == (9, rank)
@@ -82,7 +82,7 @@ def test_compressing_factors_is_truncating_their_product(seed: int, rank: int) -
     assert error == pytest.approx(wanted_error, abs=1e-9)
 
 
-def test_nothing_is_factored_as_nothing() -> None:
+def test_a_zero_edit_has_zero_factors() -> None:
     found, error = truncate(np.zeros((4, 3)), 5)
     assert (found.b.shape, found.a.shape, error) == ((4, 5), (5, 3), 0.0)
     assert not found.dense().any()
@@ -139,7 +139,7 @@ def test_woodbury_gives_the_solution_of_the_normal_equations(
 
 
 @given(seeds)
-def test_the_ridge_solution_minimises_what_it_says(seed: int) -> None:
+def test_the_ridge_solution_minimises_its_objective(seed: int) -> None:
     error, keys, keep, step = draw(seed, (5, 4), (6, 4), (6, 9), (5, 6))
 
     def cost(delta: np.ndarray) -> float:
@@ -196,7 +196,7 @@ def moments(features: np.ndarray) -> np.ndarray:
     return features @ features.T / features.shape[1]
 
 
-def test_directions_of_the_forget_set_alone_are_dropped_and_the_rest_stays() -> None:
+def test_only_directions_of_the_forget_set_alone_are_dropped() -> None:
     """Forget features fill two dimensions of five, retain features the other three, in a basis that
     is anything but orthogonal."""
     basis, f, r, b = draw(1, (5, 5), (2, 40), (3, 60), (8, 5))
@@ -234,7 +234,7 @@ def test_dropping_changes_b_alone_by_a_product_of_the_rank_dropped(
     assert np.linalg.matrix_rank(lost, tol=1e-8) <= len(chosen)
 
 
-def test_moments_that_mean_nothing_are_refused() -> None:
+def test_invalid_moments_are_refused() -> None:
     with pytest.raises(OutOfBounds, match="moments are zero"):
         directions(np.zeros((3, 3)), np.zeros((3, 3)), 0.1)
     with pytest.raises(WrongShape, match="not of one module"):
@@ -245,7 +245,7 @@ def test_moments_that_mean_nothing_are_refused() -> None:
         directions(np.eye(2), -np.eye(2) + np.diag([3.0, 0.0]), 0.01)
 
 
-def test_ssd_dampens_what_matters_more_to_the_forget_set() -> None:
+def test_ssd_dampens_entries_that_matter_more_to_the_forget_set() -> None:
     forget = np.array([20.0, 40.0, 5.0, 10.0])
     everything = np.array([1.0, 1.0, 1.0, 1.0])
     found = factors_of(forget, everything, SsdSettings(selection=10, dampening=1))
@@ -256,7 +256,7 @@ def test_ssd_dampens_what_matters_more_to_the_forget_set() -> None:
     np.testing.assert_allclose(found, [0.5, 0.5, 1, 1])
 
 
-def test_ssd_never_divides_nothing_by_nothing() -> None:
+def test_ssd_never_divides_zero_by_zero() -> None:
     """A of a fresh block has Fisher 0 on all data, as B is 0: it stays as it is."""
     forget, everything = np.array([0.0, 0.0, 3.0]), np.array([0.0, 1.0, 0.0])
     np.testing.assert_array_equal(factors_of(forget, everything, SsdSettings()), [1, 1, 0])
@@ -275,7 +275,7 @@ def test_ssd_never_makes_an_entry_larger_nor_selects_beyond_its_share(
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
-def test_a_fisher_that_is_none_is_refused(bad: float) -> None:
+def test_an_invalid_fisher_is_refused(bad: float) -> None:
     with pytest.raises(NotFinite, match="negative, NaN or infinite"):
         factors_of(np.array([bad]), np.array([1.0]), SsdSettings())
     with pytest.raises(WrongShape, match="do not compare"):
@@ -285,6 +285,6 @@ def test_a_fisher_that_is_none_is_refused(bad: float) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"selection": 0}, {"dampening": -1}, {"bound": 2}, {"exponent": np.nan}]
 )
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SsdSettings(**wrong)

@@ -142,7 +142,7 @@ def test_redirecting_a_block_whose_a_is_trained_forgets_one_and_keeps_the_rest(
     assert outcome.report["changes_a"]
 
 
-def test_a_frozen_random_a_holds_little_of_a_redirection_and_the_report_says_so(
+def test_the_report_says_that_a_frozen_a_allows_little_redirection(
     frozen_a: Problem,
 ) -> None:
     outcome = redirect(frozen_a, RedirectSettings())
@@ -194,7 +194,7 @@ def test_a_fisher_is_the_mean_of_squared_gradients_of_each_pair(trained_a: Probl
     assert sum(v.sum() for v in together.values()) < sum(v.sum() for v in found.values())
 
 
-def test_where_b_is_nothing_so_is_the_fisher_of_a(trained_a: Problem) -> None:
+def test_where_b_is_zero_the_fisher_of_a_is_zero(trained_a: Problem) -> None:
     fresh = materialize({}, trained_a.model.shapes, parameters=trained_a.parameters, owner=ME)
     found = fisher(trained_a.model, fresh, trained_a.forget[:2], max_length=length(trained_a))
     assert not any(value.any() for name, value in found.items() if name.endswith("lora_A"))
@@ -234,7 +234,7 @@ def test_activations_with_and_without_the_block_differ_by_its_product(trained_a:
         activations(trained_a.model, None, ["who?"], module, "model.layers.0", **take)
 
 
-def test_fishers_posted_by_two_combine_to_that_of_all_their_data(frozen_a: Problem) -> None:
+def test_two_posted_fishers_combine_to_that_of_all_their_data(frozen_a: Problem) -> None:
     rows = list(frozen_a.own)
     parts = [posted_fisher(frozen_a, part) for part in (rows[:5], rows[5:])]
     whole = posted_fisher(frozen_a, rows)
@@ -251,7 +251,7 @@ def test_fishers_posted_by_two_combine_to_that_of_all_their_data(frozen_a: Probl
 
 
 @pytest.mark.parametrize("run", [partial, redirect])
-def test_posted_moments_stand_in_for_the_data_to_keep(frozen_a: Problem, run) -> None:
+def test_posted_moments_replace_the_data_to_keep(frozen_a: Problem, run) -> None:
     kind = PartialSettings if run is partial else RedirectSettings
     where = kind().keep_positions
     rows = list(frozen_a.retain)
@@ -278,7 +278,7 @@ def test_posted_moments_of_another_a_are_refused(trained_a: Problem) -> None:
         partial(trained_a, PartialSettings(posted=(short,)))
 
 
-def test_what_cannot_be_done_is_said(frozen_a: Problem) -> None:
+def test_impossible_requests_are_refused_with_a_reason(frozen_a: Problem) -> None:
     with pytest.raises(NothingSelected, match=r"4 is the most there can be\): set selection below"):
         ssd(frozen_a, SsdSettings())
     with pytest.raises(NothingSelected, match="set threshold below that"):
@@ -300,7 +300,7 @@ def test_what_cannot_be_done_is_said(frozen_a: Problem) -> None:
         ssd(replace(frozen_a, start=broken), SsdSettings())
 
 
-def test_noise_for_hiding_is_no_part_of_a_fisher(frozen_a: Problem) -> None:
+def test_a_fisher_leaves_out_the_noise_for_hiding(frozen_a: Problem) -> None:
     hiding = replace(frozen_a, parameters=frozen_a.parameters.model_copy(update={"hiding": True}))
     assert HIDING in hiding.parameters.delta_shapes()
     one = posted_fisher(hiding, hiding.own)
@@ -321,6 +321,6 @@ def test_noise_for_hiding_is_no_part_of_a_fisher(frozen_a: Problem) -> None:
         (FisherMeasure, {"batch_size": 0}, "batch_size is 0"),
     ],
 )
-def test_settings_without_a_meaning_are_refused(kind: type, wrong: dict, message: str) -> None:
+def test_settings_out_of_range_are_refused(kind: type, wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         kind(**wrong)

@@ -217,7 +217,7 @@ def test_the_reference_does_not_move(problem: Problem) -> None:
 # The guard
 
 
-def test_a_runaway_is_stopped_and_not_reported_as_a_success(problem: Problem) -> None:
+def test_a_diverging_run_is_stopped_and_not_reported_as_a_success(problem: Problem) -> None:
     settings = find("grad_ascent").settings(steps=60, learning_rate=5e-3, enough=None)
     outcome = find("grad_ascent").run(problem, settings)
     report = outcome.report
@@ -231,7 +231,7 @@ def test_a_runaway_is_stopped_and_not_reported_as_a_success(problem: Problem) ->
             counter_delta(problem, outcome)
 
 
-def test_a_change_larger_than_a_delta_may_be_has_diverged(problem: Problem) -> None:
+def test_a_change_larger_than_a_delta_may_be_counts_as_diverged(problem: Problem) -> None:
     tight = problem.parameters.model_copy(update={"clip_norm": 0.01})
     outcome = short("grad_diff", replace(problem, parameters=tight), steps=3)
     assert outcome.report["verdict"] == "diverged"
@@ -268,13 +268,13 @@ BEFORE = Before(replace(QUIET, forget_loss=0.1, utility=1.0), 2.5, 0.6, 1.0, cli
         ({"utility": None, "auc": None, "auc_error": None}, "ok"),
     ],
 )
-def test_a_verdict_names_the_worst_that_is_out_of_bounds(changed, state) -> None:
+def test_a_verdict_names_the_worst_state(changed, state) -> None:
     verdict = judge(replace(QUIET, **changed), BEFORE, Limits())
     assert verdict.state == state
     assert verdict.ok == (verdict.why == "")
 
 
-def test_repetition_is_the_share_of_sequences_that_were_there_before() -> None:
+def test_repetition_is_the_share_of_sequences_that_occurred_before() -> None:
     assert repetition(["a b c d e f"]) == 0
     assert repetition(["a b c a b c a b c"]) == pytest.approx(4 / 7)
     assert repetition(["no no no no"]) > 0.4
@@ -315,7 +315,7 @@ def test_the_reference_is_the_average_of_the_others() -> None:
         reference_without(average, three, 1)
 
 
-def test_halimi_says_what_it_lacks(shared: Problem) -> None:
+def test_halimi_names_the_missing_setting(shared: Problem) -> None:
     with pytest.raises(ConfigError, match="needs a reference"):
         find("halimi").run(shared, find("halimi").settings())
     fresh = materialize({}, shared.model.shapes, parameters=shared.parameters, owner=shared.owner)
@@ -330,7 +330,7 @@ def test_the_published_radius_is_a_third_of_the_distance_to_fresh_starts(shared:
     assert found == pytest.approx(norm / 3)
 
 
-def test_negating_all_of_an_isolated_block_takes_it_back_to_its_start(problem: Problem) -> None:
+def test_negating_an_isolated_block_restores_its_start(problem: Problem) -> None:
     outcome = task_vector(problem, TaskVectorSettings())
     fresh = materialize(
         {}, problem.model.shapes, parameters=problem.parameters, owner=problem.owner
@@ -341,7 +341,7 @@ def test_negating_all_of_an_isolated_block_takes_it_back_to_its_start(problem: P
     assert not find("task_vector").trains
 
 
-def test_negation_takes_back_a_multiple_of_what_was_registered(shared: Problem) -> None:
+def test_negation_subtracts_a_multiple_of_the_registered_delta(shared: Problem) -> None:
     with pytest.raises(ConfigError, match="belongs to all organizations"):
         task_vector(shared, TaskVectorSettings())
     delta = {n: np.full_like(shared.start[n], 0.25) for n in shared.model.trainable}
@@ -352,7 +352,7 @@ def test_negation_takes_back_a_multiple_of_what_was_registered(shared: Problem) 
         task_vector(shared, TaskVectorSettings(delta={"x": np.zeros(1, dtype=np.float32)}))
 
 
-def test_gs_lora_puts_back_the_layers_that_hardly_changed(problem: Problem) -> None:
+def test_gs_lora_restores_layers_that_hardly_changed(problem: Problem) -> None:
     whole = short("gs_lora", problem, steps=3, enough=None, drop=0.0)
     norms = whole.report["group_norms"]
     assert set(norms) == {"0", "1", "2"}
@@ -391,7 +391,7 @@ def test_rmu_changes_the_feed_forward_outputs_of_its_layers_only(problem: Proble
         short("rmu", problem, layer=7)
 
 
-def test_modules_that_are_not_trained_are_named() -> None:
+def test_modules_that_are_not_trained_are_refused() -> None:
     with pytest.raises(ConfigError, match="This consortium trains q_proj"):
         chosen(["model.layers.0.self_attn.q_proj.lora_B"], ["down_proj"])
 
@@ -407,13 +407,13 @@ def test_a_refusal_is_the_same_for_a_question_and_a_seed() -> None:
 # What is refused
 
 
-def test_an_unknown_method_is_told_which_there_are() -> None:
+def test_the_error_for_an_unknown_method_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'magic'\. Known methods: dpo, .*npo.*wga") as caught:
         find("magic")
     assert caught.value.code == "unknown-method"
 
 
-def test_every_method_says_where_it_is_from_and_has_defaults() -> None:
+def test_every_method_has_a_source_and_defaults() -> None:
     for name in COUNTER_TRAINING:
         method = find(name)
         assert method.name == name
@@ -421,7 +421,7 @@ def test_every_method_says_where_it_is_from_and_has_defaults() -> None:
         assert "arXiv" in method.source
 
 
-def test_what_cannot_be_forgotten_is_refused(problem: Problem) -> None:
+def test_forget_and_retain_sets_that_do_not_fit_are_refused(problem: Problem) -> None:
     with pytest.raises(DataError, match="forget set is empty"):
         replace(problem, forget=[])
     with pytest.raises(DataError, match="overlap in 1 pairs"):
@@ -432,7 +432,7 @@ def test_what_cannot_be_forgotten_is_refused(problem: Problem) -> None:
         replace(problem, unseen=problem.retain)
 
 
-def test_a_method_that_keeps_needs_something_to_keep(problem: Problem) -> None:
+def test_a_method_with_a_retain_term_needs_a_retain_set(problem: Problem) -> None:
     bare = replace(problem, retain=[])
     with pytest.raises(DataError, match="set alpha to 0"):
         short("npo", bare)
