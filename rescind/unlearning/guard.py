@@ -211,34 +211,34 @@ def _kept(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
 
 
 def _speaks(figures: Figures, before: Before, limits: Limits) -> list[tuple[State, str]]:
-    found: list[tuple[State, str]] = []
+    passed: list[tuple[State, str]] = []
     most = before.own_loss + limits.gibberish
     if figures.own_loss > most:
         why = f"the base finds the model's own answers at {figures.own_loss:.2f} nats a token"
-        found.append(("gibberish", f"{why}, at most {most:.2f}"))
+        passed.append(("gibberish", f"{why}, at most {most:.2f}"))
     if figures.repetition > max(limits.repetition, before.figures.repetition):
-        found.append(
+        passed.append(
             ("gibberish", f"{figures.repetition:.0%} of the model's answers is repetition")
         )
     if figures.entropy > max(limits.entropy, before.figures.entropy):
-        found.append(
+        passed.append(
             ("gibberish", f"predictions have {figures.entropy:.0%} of the largest entropy")
         )
-    return found
+    return passed
 
 
 def _over(figures: Figures, before: Before, limits: Limits) -> list[tuple[State, str]]:
-    found: list[tuple[State, str]] = []
+    passed: list[tuple[State, str]] = []
     most = before.never_taught + limits.excess
     if figures.forget_loss > most:
         why = f"the forget answers are at {figures.forget_loss:.2f} nats a token, a model that"
-        found.append(("over-unlearned", f"{why} never saw them is at {before.never_taught:.2f}"))
+        passed.append(("over-unlearned", f"{why} never saw them is at {before.never_taught:.2f}"))
     if figures.auc is not None and figures.auc_error is not None:
         below = (0.5 - figures.auc) / figures.auc_error
         if figures.auc < limits.auc and below > 2:
             why = f"AUC of forget against unseen answers is {figures.auc:.2f}"
-            found.append(("over-unlearned", f"{why}, far below chance"))
-    return found
+            passed.append(("over-unlearned", f"{why}, far below chance"))
+    return passed
 
 
 class Guard:

@@ -371,13 +371,13 @@ def test_a_plan_gives_each_label_its_modes_and_does_not_see_revocable_data(
     steps = of(labels, revocable_steps)
     allowed = {"forget": {"revocable"}, "retain": {"public"}, "default": {"public", "uncertain"}}
     for step in steps:
-        assert {labels[place] for place in step.places} <= allowed[step.mode]
-        assert 1 <= len(step.places) <= 4
+        assert {labels[index] for index in step.indices} <= allowed[step.mode]
+        assert 1 <= len(step.indices) <= 4
     assert sum(step.mode == "forget" for step in steps) == revocable_steps
     assert len(steps) == open_steps + revocable_steps
     alone = of([labels[place] for place in opened], 0)
-    assert [(s.mode, s.places) for s in steps if s.mode != "forget"] == [
-        (s.mode, tuple(opened[place] for place in s.places)) for s in alone
+    assert [(s.mode, s.indices) for s in steps if s.mode != "forget"] == [
+        (s.mode, tuple(opened[index] for index in s.indices)) for s in alone
     ]
 
 
@@ -387,7 +387,7 @@ def test_the_stated_share_of_public_data_is_in_retain_mode(share: float, retaine
         ["public"] * 20, open_steps=20, revocable_steps=0, batch_size=1, retain_share=share, seed=0
     )
     assert sum(step.mode == "retain" for step in steps) == retained
-    assert sorted(place for step in steps for place in step.places) == list(range(20))
+    assert sorted(index for step in steps for index in step.indices) == list(range(20))
 
 
 def test_an_example_without_a_label_is_uncertain() -> None:

@@ -235,7 +235,7 @@ def test_a_change_larger_than_a_delta_may_be_counts_as_diverged(problem: Problem
     tight = problem.parameters.model_copy(update={"clip_norm": 0.01})
     outcome = short("grad_diff", replace(problem, parameters=tight), steps=3)
     assert outcome.report["verdict"] == "diverged"
-    assert "what would be registered is not what was trained" in outcome.report["why"]
+    assert "the registered delta would differ from the trained one" in outcome.report["why"]
 
 
 def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(problem: Problem) -> None:

@@ -118,10 +118,10 @@ class HiddenName:
     @classmethod
     def of(cls, name: str, salt: bytes) -> HiddenName:
         """Hash the words of a name. Raises DataError for a name without a word."""
-        found = words(name)
-        if not found:
+        parts = words(name)
+        if not parts:
             raise DataError(f"The name {name!r} has no word to look for. Give at least one.")
-        return cls(frozenset(_hashed(word, salt) for word in found))
+        return cls(frozenset(_hashed(word, salt) for word in parts))
 
 
 def _hashed(word: str, salt: bytes) -> str:
@@ -239,8 +239,8 @@ class Questions:
 
 
 def _terms(text: str) -> list[str]:
-    found = words(text)
-    return [*found, *map(" ".join, pairwise(found))]
+    single = words(text)
+    return [*single, *map(" ".join, pairwise(single))]
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ _FORGET, _PUBLIC, _UNCERTAIN = 0, 1, 2
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its mode, and the indices of its batch's examples in the data (`places`)."""
+    """One step: its mode, and the indices of its batch's examples in the data (`indices`)."""
 
     mode: Mode
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 def labels_of(
@@ -111,10 +111,10 @@ def _spread(ones: int, zeros: int) -> list[bool]:
     return [(k + 1) * ones // total > k * ones // total for k in range(total)]
 
 
-def _passes(places: Sequence[int], seed: Sequence[int]) -> Iterator[list[int]]:
+def _passes(members: Sequence[int], seed: Sequence[int]) -> Iterator[list[int]]:
     rng = np.random.default_rng(list(seed))
     while True:
-        yield [places[index] for index in rng.permutation(len(places))]
+        yield [members[index] for index in rng.permutation(len(members))]
 
 
 def _retain_batches(

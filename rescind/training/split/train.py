@@ -134,8 +134,8 @@ def train_split(
     tokens = 0
     for number, step in enumerate(steps):
         state.arrange(step.mode)
-        every_rule.before_forward(number, step.places, state.trainable)
-        batch = [rows[place] for place in step.places]
+        every_rule.before_forward(number, step.indices, state.trainable)
+        batch = [rows[index] for index in step.indices]
         ids, mask, targets = pad(model.base, batch, prompt_in_loss=True)
         count = counted(targets).sum()
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
@@ -149,9 +149,9 @@ def train_split(
         for term in every_rule.penalties(state.trainable):
             loss = loss + term
         loss.backward()  # type: ignore[no-untyped-call]
-        every_rule.after_backward(number, step.places, state.trainable)
+        every_rule.after_backward(number, step.indices, state.trainable)
         state.step(step.mode)
-        every_rule.after_step(number, step.places, state.trainable)
+        every_rule.after_step(number, step.indices, state.trainable)
         state.accept(step.mode)
         tokens += int(count)
         if progress:

@@ -126,9 +126,9 @@ def align(factors: Factors, like: Factors) -> Factors:
     return Factors(factors.b @ turn, turn.T @ factors.a)
 
 
-def relative_error(exact: Factors, found: Factors) -> float:
-    """Return ||found - exact|| / ||exact|| (Frobenius): 0 if both are 0, inf if only exact is."""
-    size, gap = exact.norm(), difference(found, exact).norm()
+def relative_error(exact: Factors, result: Factors) -> float:
+    """Return ||result - exact|| / ||exact|| (Frobenius): 0 if both are 0, inf if only exact is."""
+    size, gap = exact.norm(), difference(result, exact).norm()
     if size == 0.0:
         return 0.0 if gap == 0.0 else float("inf")
     return gap / size

@@ -108,18 +108,18 @@ def directions(forget: Matrix, keep: Matrix, ridge: float) -> Directions:
     return Directions(ratios[::-1].copy(), vectors, metric @ vectors)
 
 
-def drop(b: NDArray[Any], found: Directions, which: Sequence[int]) -> Matrix:
+def drop(b: NDArray[Any], solved: Directions, which: Sequence[int]) -> Matrix:
     """Return B' = B (I - (V^-T)[:,J] (V^T)[J,:]), (out, rank), for the directions J = `which`."""
     chosen = list(which)
     b64 = np.asarray(b, dtype=np.float64)
-    return np.asarray(b64 - (b64 @ found.dual[:, chosen]) @ found.vectors[:, chosen].T)
+    return np.asarray(b64 - (b64 @ solved.dual[:, chosen]) @ solved.vectors[:, chosen].T)
 
 
 def posted_moments(problem: Problem, examples: Sequence[Example], positions: Positions) -> Posted:
     """Measure the moments that an organization posts about data to keep, at the problem's start."""
     from rescind.unlearning.closed_form.measure import feature_moments
 
-    found, tokens = feature_moments(
+    moments, tokens = feature_moments(
         problem.model,
         problem.start,
         examples,
@@ -133,7 +133,7 @@ def posted_moments(problem: Problem, examples: Sequence[Example], positions: Pos
         point_id(problem.start, only_a=True),
         moments_measure(positions),
         tokens,
-        found,
+        moments,
     )
 
 
@@ -181,12 +181,12 @@ def partial(problem: Problem, settings: PartialSettings) -> Outcome:
     for module in modules(problem.model.shapes):
         if not (forget.tensors[module].any() or keep.tensors[module].any()):
             continue
-        found = directions(forget.tensors[module], keep.tensors[module], settings.ridge)
-        ratios[module] = [float(value) for value in found.ratios]
-        which = [index for index, value in enumerate(found.ratios) if value > settings.threshold]
+        solved = directions(forget.tensors[module], keep.tensors[module], settings.ridge)
+        ratios[module] = [float(value) for value in solved.ratios]
+        which = [index for index, value in enumerate(solved.ratios) if value > settings.threshold]
         if which:
             name = f"{module}.lora_B"
-            tensors[name] = drop(problem.start[name], found, which).astype(np.float32)
+            tensors[name] = drop(problem.start[name], solved, which).astype(np.float32)
             dropped[module] = which
     if all(np.array_equal(tensors[name], problem.start[name]) for name in tensors):
         raise NothingSelected(_too_high(settings.threshold, ratios))
