@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rescind.core.errors import ConfigError
+from rescind.core.files import write_atomically
 
 
 class RunFacts(BaseModel):
@@ -86,9 +87,7 @@ class RunFolder:
 
     def save(self, facts: RunFacts) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        temporary = self.root / ".run.json"
-        temporary.write_text(facts.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.facts_file)
+        write_atomically(self.facts_file, (facts.model_dump_json(indent=2) + "\n").encode())
 
     def facts(self) -> RunFacts:
         """Raises ConfigError when this is not the folder of a run."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from rescind.agents import SIT_OUT, Action, Observation
 from rescind.contracts import DeltaId
@@ -27,6 +27,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import DataError, RescindError
+from rescind.core.files import write_atomically
 from rescind.core.round_sums import uses_controls
 from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
@@ -335,7 +336,5 @@ def _residual_name(artifact: str) -> str:
 def save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> str:
     name = _residual_name(artifact)
     path = session.config.node.state_dir / name
-    temporary = path.with_suffix(".new")
-    save_file(residual, temporary)
-    temporary.replace(path)
+    write_atomically(path, save(residual))
     return name

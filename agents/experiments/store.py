@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 from rescind.agents.experiments.config import Cell, Experiment
 from rescind.agents.experiments.run import CellResult
 from rescind.core.errors import AgentError
+from rescind.core.files import write_atomically
 
 TABLES = ("training", "rounds", "measures")
 _PACKAGES = ("rescind", "numpy", "numba", "scipy", "stable-baselines3", "torch", "ray", "pyarrow")
@@ -51,7 +51,7 @@ class RunFolder:
                 name = json.loads(place.read_text(encoding="utf-8"))["experiment"]["name"]
                 if name != experiment.experiment.name:
                     raise AgentError(f"{self.root} holds {name!r}: choose another --out")
-            _write(place, told.encode())
+            write_atomically(place, told.encode())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AgentError(f"--out {self.root}: {error}") from error
 
@@ -105,7 +105,7 @@ class RunFolder:
         content = content.replace_schema_metadata(told)
         sink = pa.BufferOutputStream()
         pq.write_table(content, sink, compression="zstd")
-        _write(path, sink.getvalue().to_pybytes())
+        write_atomically(path, sink.getvalue().to_pybytes())
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -142,12 +142,3 @@ def _flat(cell: Cell) -> dict[str, Any]:
         for name, value in cell.point.items()
     }
     return {"cell": cell.key, "learner": cell.learner.title, **point}
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
