@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rescind.cli.daemons import JsonOption
+from rescind.cli.options import JsonOption
 from rescind.cli.printing import (
     out,
     plain,

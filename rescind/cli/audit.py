@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rescind.cli.daemons import JsonOption
+from rescind.cli.chain_access import open_consortium
+from rescind.cli.options import (
+    ContractsOption,
+    JsonOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+    RunArgument,
+)
 from rescind.cli.printing import (
     out,
     plain,
@@ -19,21 +27,12 @@ from rescind.cli.printing import (
     print_rows,
     reported_errors,
 )
-from rescind.cli.public_record import (
-    ContractsOption,
-    KeystoreOption,
-    PasswordOption,
-    RpcOption,
-    RunArgument,
-    open_account,
-    open_record,
-)
 
 if TYPE_CHECKING:
     from rescind.audit import ModelRow
     from rescind.contracts import Consortium
 
-audit_app = typer.Typer(no_args_is_help=True, help="Ask the public chain.")
+audit_app = typer.Typer(no_args_is_help=True, help="Query the public chain.")
 
 
 @audit_app.command("contributions")
@@ -43,7 +42,7 @@ def audit_contributions(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who contributed what, and what became of it."""
+    """List contributions with weight, score, reward and outcome."""
     from rescind import audit
 
     columns = [
@@ -57,7 +56,7 @@ def audit_contributions(
         ("outcome", "outcome"),
     ]
     with reported_errors():
-        rows = audit.contributions(open_record(run, rpc, contracts))
+        rows = audit.contributions(open_consortium(run, rpc, contracts))
         print_rows(rows, columns, as_json=as_json)
 
 
@@ -68,7 +67,7 @@ def audit_rounds(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who took part in each round, and what it cost on chain."""
+    """List rounds with their participants and their cost on chain."""
     from rescind import audit
 
     columns = [
@@ -81,7 +80,7 @@ def audit_rounds(
         ("model_id", "model"),
     ]
     with reported_errors():
-        print_rows(audit.rounds(open_record(run, rpc, contracts)), columns, as_json=as_json)
+        print_rows(audit.rounds(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
 
 
 @audit_app.command("models")
@@ -89,13 +88,15 @@ def audit_models(
     run: RunArgument = None,
     organization: Annotated[
         str | None,
-        typer.Option(help="Name or address: whether each model is clean of it."),
+        typer.Option(
+            help="Name or address of an organization: also show whether each model is free of it."
+        ),
     ] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every model: how it came about, whether it is in use, and what proves its sum."""
+    """List models: their origin, whether they are in use, and what proves their sum."""
     from rescind import audit
 
     columns = [
@@ -111,13 +112,13 @@ def audit_models(
         ("transaction", "transaction"),
     ]
     with reported_errors():
-        record = open_record(run, rpc, contracts)
-        who = None if organization is None else audit.organization(record, organization)
-        rows = audit.models(record, who)
-        if who is not None:
+        consortium = open_consortium(run, rpc, contracts)
+        address = None if organization is None else audit.organization(consortium, organization)
+        rows = audit.models(consortium, address)
+        if address is not None:
             columns.insert(1, ("clean", "clean"))
         print_rows(rows, columns, as_json=as_json)
-        if who is not None and not as_json:
+        if address is not None and not as_json:
             held = [str(row.model_id) for row in rows if not row.clean]
             out.print(plain(f"models that contain {organization}: {', '.join(held) or 'none'}"))
 
@@ -125,16 +126,16 @@ def audit_models(
 @audit_app.command("lineage")
 def audit_lineage(
     run: RunArgument = None,
-    model: Annotated[int | None, typer.Option(help="One model; all by default.")] = None,
+    model: Annotated[int | None, typer.Option(help="Number of one model. Default: all.")] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What each model is made of."""
+    """Show the contributions that each model consists of."""
     from rescind import audit
 
     with reported_errors():
-        rows = audit.lineage(open_record(run, rpc, contracts), model)
+        rows = audit.lineage(open_consortium(run, rpc, contracts), model)
         if as_json:
             print_json([asdict(row) for row in rows])
             return
@@ -143,27 +144,27 @@ def audit_lineage(
 
 
 def _show_model(row: ModelRow) -> None:
-    gone = f", without {', '.join(row.removed)}" if row.removed else ""
+    removed = f", without {', '.join(row.removed)}" if row.removed else ""
     out.print(
         plain(
-            f"model {row.model_id} ({row.kind}{gone}), from model {row.parent}, block {row.block}, "
+            f"model {row.model_id} ({row.kind}{removed}), from model {row.parent}, block {row.block}, "
             f"adapter {row.adapter_id[:16]}..., digest {row.digest_root[:16]}..."
         ),
         style="bold",
     )
-    for it in row.amendments:
-        what = "out" if it.excludes else f"changed from round {it.from_round} on"
+    for amendment in row.amendments:
+        change = "out" if amendment.excludes else f"changed from round {amendment.from_round} on"
         out.print(
             plain(
-                f"  withdrawal {it.withdrawal_id} ({it.kind}): {it.name} {what}, "
-                f"first in model {it.first_model or '-'}"
+                f"  withdrawal {amendment.withdrawal_id} ({amendment.kind}): {amendment.name} {change}, "
+                f"first in model {amendment.first_model or '-'}"
             )
         )
     for term in row.content:
-        place = f"round {term.round_id}" if term.round_id else "counter"
+        origin = f"round {term.round_id}" if term.round_id else "counter"
         out.print(
             plain(
-                f"  {place}  {term.name:<12} weight {term.weight:>6}  "
+                f"  {origin}  {term.name:<12} weight {term.weight:>6}  "
                 f"delta {term.artifact_id[:16]}...  digest {term.digest_root[:16]}..."
             )
         )
@@ -176,12 +177,13 @@ def audit_withdrawals(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which withdrawals there are, and in what state."""
+    """List withdrawals and their state."""
     with reported_errors():
-        show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)
+        show_withdrawals(open_consortium(run, rpc, contracts), as_json=as_json)
 
 
-def show_withdrawals(record: Consortium, *, as_json: bool) -> None:
+def show_withdrawals(consortium: Consortium, *, as_json: bool) -> None:
+    """Print the table of withdrawals."""
     from rescind import audit
 
     columns = [
@@ -195,7 +197,7 @@ def show_withdrawals(record: Consortium, *, as_json: bool) -> None:
         ("closed_model", "closed by model"),
         ("overdue", "overdue"),
     ]
-    print_rows(audit.withdrawals(record), columns, as_json=as_json)
+    print_rows(audit.withdrawals(consortium), columns, as_json=as_json)
 
 
 @audit_app.command("members")
@@ -205,7 +207,7 @@ def audit_members(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who belongs to the consortium: members, auditors, aggregator, and their bonds."""
+    """List members, auditors and the aggregator with their bonds."""
     from rescind import audit
 
     columns = [
@@ -218,7 +220,7 @@ def audit_members(
         ("pending_reward_wei", "reward (wei)"),
     ]
     with reported_errors():
-        found = audit.membership(open_record(run, rpc, contracts))
+        found = audit.membership(open_consortium(run, rpc, contracts))
         if any(row.epsilon is not None for row in found.members):
             columns += [("epsilon", "epsilon spent"), ("delta", "delta")]
         if as_json:
@@ -232,14 +234,14 @@ def audit_members(
 @audit_app.command("events")
 def audit_events(
     run: RunArgument = None,
-    from_block: Annotated[int, typer.Option(min=0, help="The first block to read.")] = 0,
+    from_block: Annotated[int, typer.Option(min=0, help="First block to read.")] = 0,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     _: JsonOption = True,
 ) -> None:
-    """Everything that the contracts said, in order, one JSON object a line."""
+    """Print every event of the contracts in order, one JSON object in each line."""
     with reported_errors():
-        for event in open_record(run, rpc, contracts).events(from_block):
+        for event in open_consortium(run, rpc, contracts).events(from_block):
             line = {
                 "block": event.block,
                 "transaction": event.tx_hash,
@@ -252,14 +254,14 @@ def audit_events(
 
 @audit_app.command("attest")
 def audit_attest(
-    evidence: Annotated[Path, typer.Argument(help="The evidence that the aggregator wrote.")],
+    evidence: Annotated[Path, typer.Argument(help="The evidence file that the aggregator wrote.")],
     keystore: KeystoreOption,
     password_file: PasswordOption,
     file: Annotated[
-        Path, typer.Option("--out", help="Where to write the attestation, or a folder for it.")
+        Path, typer.Option("--out", help="File or folder for the attestation.")
     ] = Path(),
     artifacts: Annotated[
-        list[Path] | None, typer.Option(help="A folder of artifacts; may be repeated.")
+        list[Path] | None, typer.Option(help="A folder of artifacts. Repeatable.")
     ] = None,
     adapter: Annotated[Path | None, typer.Option(help="The new adapter's file.")] = None,
     run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
@@ -267,34 +269,35 @@ def audit_attest(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """As an auditor: check the evidence of a replay or a counter-training, and sign it."""
+    """As an auditor, check the evidence of a replay or counter-training and sign it."""
     from rescind.audit import attest
+    from rescind.daemon import open_keystore
     from rescind.devnet.layout import RunFolder
     from rescind.withdrawals import EvidenceDocument
 
     with reported_errors():
-        record = open_record(run, rpc, contracts)
+        consortium = open_consortium(run, rpc, contracts)
         stores = artifacts or ([RunFolder(run).store] if run is not None else [])
         document = EvidenceDocument.read(evidence)
-        account = open_account(keystore, password_file)
-        made, findings = attest(record, document, account, artifacts=stores, adapter=adapter)
+        account = open_keystore(keystore, password_file)
+        made, findings = attest(consortium, document, account, artifacts=stores, adapter=adapter)
         name = f"withdrawal-{made.withdrawal_id}-model-{made.source}-{made.auditor}.json"
         path = file / name if file.is_dir() else file
         made.save(path)
         if as_json:
             print_json(
                 {"attestation": str(path), **made.model_dump(mode="json")}
-                | {"findings": [asdict(it) for it in findings]}
+                | {"findings": [asdict(finding) for finding in findings]}
             )
             return
-        for it in findings:
-            status = "passed " if it.made else "skipped"
-            out.print(plain(f"{status}  {it.name:<11} {it.detail}"), soft_wrap=True)
+        for finding in findings:
+            status = "passed " if finding.made else "skipped"
+            out.print(plain(f"{status}  {finding.name:<11} {finding.detail}"), soft_wrap=True)
         out.print(plain(f"attested by {made.auditor}: {path}"), soft_wrap=True)
 
 
 def _json_value(value: object) -> object:
-    """Bytes as hexadecimal; integers that JSON readers round, as text."""
+    """Return bytes as hexadecimal, and integers that JSON readers would round as text."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, list | tuple):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rescind.cli.options import DaemonConfigOption, JsonOption
 from rescind.cli.printing import (
     daemon_logging,
     out,
@@ -21,12 +22,9 @@ from rescind.cli.toml_files import load_config
 node_app = typer.Typer(no_args_is_help=True, help="An organization's daemon.")
 aggregator_app = typer.Typer(no_args_is_help=True, help="The daemon that runs rounds.")
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The daemon's TOML file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @node_app.command("run")
-def node_run(config: ConfigOption) -> None:
+def node_run(config: DaemonConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
     from rescind import node
 
@@ -37,8 +35,8 @@ def node_run(config: ConfigOption) -> None:
 
 
 @node_app.command("status")
-def node_status(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """What the chain and the node's records say."""
+def node_status(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Show what the chain and the node's journal say."""
     from rescind import node
 
     with reported_errors():
@@ -46,8 +44,8 @@ def node_status(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 
 @node_app.command("topup")
-def node_topup(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Pay what the bond lacks after a penalty; until then the organization may not contribute."""
+def node_topup(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Refill your bond after a penalty. Until then your organization cannot contribute."""
     from rescind import node
     from rescind.node.operator import Operator
 
@@ -57,9 +55,12 @@ def node_topup(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 
 @node_app.command("resign")
-def node_resign(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Take part no more, for good. What one contributed stays in the models; a withdrawal may still
-    be requested. The node reclaims the bond once the exit delay is over."""
+def node_resign(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Leave the consortium for good.
+
+    Your contributions stay in the models; you can still request a withdrawal. The node reclaims the
+    bond once the exit delay is over.
+    """
     from rescind import node
     from rescind.node.operator import Operator
 
@@ -69,8 +70,8 @@ def node_resign(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 
 @node_app.command("rotate-certificate")
-def node_rotate_certificate(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Put the fingerprint of the configured certificate on chain; then restart the node."""
+def node_rotate_certificate(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Register the configured certificate's fingerprint on chain. Restart the node afterwards."""
     from rescind import node
     from rescind.node.operator import Operator
 
@@ -80,7 +81,7 @@ def node_rotate_certificate(config: ConfigOption, as_json: JsonOption = False) -
 
 
 @aggregator_app.command("run")
-def aggregator_run(config: ConfigOption) -> None:
+def aggregator_run(config: DaemonConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
     from rescind import aggregator
 
@@ -91,8 +92,8 @@ def aggregator_run(config: ConfigOption) -> None:
 
 
 @aggregator_app.command("status")
-def aggregator_status(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """What the chain and the aggregator's records say: removals, incidents."""
+def aggregator_status(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Show what the chain and the aggregator's journal say: rounds, removals, incidents."""
     from rescind import aggregator
 
     with reported_errors():
@@ -100,8 +101,8 @@ def aggregator_status(config: ConfigOption, as_json: JsonOption = False) -> None
 
 
 @aggregator_app.command("bond")
-def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
-    """Pay what the aggregator's bond lacks, after it was slashed say. Without it no round opens."""
+def aggregator_bond(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Refill the aggregator's bond, for example after it was slashed. Without it no round opens."""
     from rescind import aggregator
     from rescind.contracts import ContractRefused
 
@@ -111,8 +112,8 @@ def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
         except ContractRefused as error:
             if error.reason == "NotAllowed":
                 raise ContractRefused(
-                    "the configured keystore is not that of the consortium's aggregator: see "
-                    "rescind audit members",
+                    "The configured keystore does not belong to the consortium's aggregator. "
+                    "rescind audit members shows the aggregator's address.",
                     error.reason,
                 ) from error
             raise
@@ -121,8 +122,8 @@ def aggregator_bond(config: ConfigOption, as_json: JsonOption = False) -> None:
 
 @aggregator_app.command("certify")
 def aggregator_certify(
-    config: ConfigOption,
-    withdrawal: Annotated[int, typer.Option(help="Its number; it must be closed.")],
+    config: DaemonConfigOption,
+    withdrawal: Annotated[int, typer.Option(help="Number of a closed withdrawal.")],
     file: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
     as_json: JsonOption = False,
 ) -> None:

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 
 def demo_command(
-    orgs: Annotated[int | None, typer.Option(help="How many organizations (4).")] = None,
-    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 3,
-    withdraw: Annotated[str | None, typer.Option(help="Who withdraws (the first).")] = None,
+    orgs: Annotated[
+        int | None,
+        typer.Option(help="Number of organizations. Default: 4, or one for each data file."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Number of rounds.")] = 3,
+    withdraw: Annotated[
+        str | None, typer.Option(help="Organization that withdraws. Default: the first.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder with one JSONL file for each organization.")
     ] = None,
@@ -34,11 +39,11 @@ def demo_command(
     coupling: Annotated[
         Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
     ] = "isolated",
-    out_dir: Annotated[Path, typer.Option("--out", help="Where runs are kept.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Of people, training and agents.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json alone.")] = False,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for runs.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Seed of people, training and agents.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only summary.json.")] = False,
 ) -> None:
-    """A consortium on this machine: train together, withdraw, remove, compare, certify."""
+    """Run a consortium on this machine: train, withdraw, remove, compare, certify."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     began = time.monotonic()
@@ -51,7 +56,7 @@ def demo_command(
                 from rescind.devnet.demo import DemoOptions, demo
             except ImportError as error:
                 raise ConfigError(
-                    f"the demo needs {error.name}: run make setup, or pip install 'rescind[train]'"
+                    f"The demo needs {error.name}. Run make setup, or pip install 'rescind[train]'."
                 ) from error
             transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -70,13 +75,13 @@ def demo_command(
 
 def _show(result: DemoResult) -> None:
     summary, run = result.summary, result.run
-    gone = summary.withdrawal.organization
+    withdrawn = summary.withdrawal.organization
     table = Table(
         "asked about",
         "questions",
         "before",
-        f"after {gone} is removed",
-        f"run without {gone}",
+        f"after {withdrawn} is removed",
+        f"run without {withdrawn}",
         title="\nQuestions answered right",
         title_justify="left",
         title_style="bold",
@@ -85,24 +90,24 @@ def _show(result: DemoResult) -> None:
         if before is None:
             continue
         after, replay = summary.evaluation.after[name], summary.evaluation.replay[name]
-        label = f"{name} (withdrew)" if name == gone else name.replace("_", "-")
+        label = f"{name} (withdrew)" if name == withdrawn else name.replace("_", "-")
         table.add_row(
             label,
             str(summary.evaluation.questions[name]),
             f"{before:.0%}",
             f"{after or 0:.0%}",
             f"{replay or 0:.0%}",
-            style="yellow" if name == gone else None,
+            style="yellow" if name == withdrawn else None,
         )
     out.print(table)
     out.print(
-        "Each organization is asked about what only it knows. Shared: what two or more know.\n"
-        "Held-out: what nobody trained on. A right answer is the whole answer.\n"
+        "Each organization's row has questions that only its data answers. Shared: two or more know the\n"
+        "answer. Held-out: in no organization's data. An answer counts only if it is right in full.\n"
     )
     withdrawal = summary.withdrawal
     same = "the same bytes" if withdrawal.exact else "other bytes"
     out.print(
-        f"Removal took {withdrawal.removal_seconds:.2f} s, the run without {gone} "
+        f"Removal took {withdrawal.removal_seconds:.2f} s, the run without {withdrawn} "
         f"{withdrawal.replay_seconds:.1f} s ({withdrawal.speedup:.0f} times as long); "
         f"both models are [bold]{same}[/bold]."
     )
@@ -113,24 +118,24 @@ def _show(result: DemoResult) -> None:
     out.print(
         "  report.html  summary.json  certificate.json  trace.jsonl  and a log for each daemon\n"
     )
-    _next_steps(_short(run.root), gone, result.question)
+    _next_steps(_short(run.root), withdrawn, result.question)
 
 
-def _next_steps(run: str, gone: str, question: str) -> None:
+def _next_steps(run: str, withdrawn: str, question: str) -> None:
     lines = [
         f"rescind devnet up {run}",
         f"rescind verify {run}/certificate.json",
         f"rescind audit contributions {run}",
         f"rescind audit lineage {run}",
-        f"rescind audit models {run} --organization {gone}",
+        f"rescind audit models {run} --organization {withdrawn}",
         f"rescind audit members {run}",
         f'rescind ask {run} "{question}"',
         f'rescind ask {run} "{question}" --before-withdrawal',
         f"rescind chat {run}",
-        f"rescind ledger verify {run}/orgs/{gone}/ledger",
+        f"rescind ledger verify {run}/orgs/{withdrawn}/ledger",
         f"rescind devnet down {run}",
     ]
-    out.print("[bold]Type next[/bold] (rescind is .venv/bin/rescind):")
+    out.print("[bold]Next, try[/bold] (rescind is .venv/bin/rescind):")
     for line in lines:
         out.print(f"  {line}", soft_wrap=True, markup=False)
 

@@ -7,26 +7,26 @@ from typing import Annotated
 
 import typer
 
+from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
 
 devnet_app = typer.Typer(no_args_is_help=True, help="The chain of a run on this machine.")
-RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 
 
 @devnet_app.command("init")
 def devnet_init(
     run: Annotated[Path, typer.Argument(help="A new folder.")],
     rpc: Annotated[str, typer.Option("--rpc", help="URL of a running Anvil.")],
-    orgs: Annotated[int, typer.Option(help="How many organizations.")] = 3,
-    rounds: Annotated[int, typer.Option(help="How many rounds.")] = 3,
+    orgs: Annotated[int, typer.Option(help="Number of organizations.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Number of rounds.")] = 3,
     aggregator: Annotated[
         str, typer.Option(help="Host and port by which nodes reach the aggregator.")
     ] = "localhost:50051",
-    seed: Annotated[int, typer.Option(help="Of people, training and agents.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of people, training and agents.")] = 0,
 ) -> None:
-    """Identities, contracts, admission and configuration files on a chain that runs already.
+    """Set up identities, contracts, admissions and configuration files on a running chain.
 
-    Does nothing when the folder holds a consortium, so that it can run at every start.
+    Does nothing if the folder already holds a consortium, so that you can run it at every start.
     """
     import os
 
@@ -37,7 +37,7 @@ def devnet_init(
     with reported_errors():
         folder = RunFolder(run.resolve())
         if folder.facts_file.is_file():
-            out.print(f"{folder.root} holds a consortium already")
+            out.print(f"{folder.root} already holds a consortium.")
             return
         facts = prepare(folder, rpc, orgs, rounds, aggregator, seed)
         for name, address in facts.organizations.items():
@@ -45,8 +45,8 @@ def devnet_init(
 
 
 @devnet_app.command("up")
-def devnet_up(run: RunArgument) -> None:
-    """Bring the run's chain back, in the background."""
+def devnet_up(run: RequiredRunArgument) -> None:
+    """Start the run's chain again, in the background."""
     from rescind.devnet.chain import (
         free_port,
         port_is_free,
@@ -60,33 +60,34 @@ def devnet_up(run: RunArgument) -> None:
         folder = RunFolder(run.resolve())
         facts = folder.facts()
         if running_chain(folder.chain) is not None:
-            out.print(f"up already: {url_of(facts.chain_port)}")
+            out.print(f"already up: {url_of(facts.chain_port)}")
             return
         if not port_is_free(facts.chain_port):
             facts.chain_port = free_port()
             folder.save(facts)
-            out.print("its port is taken, so it comes back on another one")
+            out.print("The run's port is taken; the chain starts on another one.")
         start_chain(folder.chain, facts.chain_port)
         out.print(f"up: {url_of(facts.chain_port)}")
 
 
 @devnet_app.command("down")
-def devnet_down(run: RunArgument) -> None:
-    """Stop the run's chain; its state is kept."""
+def devnet_down(run: RequiredRunArgument) -> None:
+    """Stop the run's chain and keep its state."""
     from rescind.devnet.chain import stop_chain
     from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         folder = RunFolder(run.resolve())
         folder.facts()
-        out.print("down" if stop_chain(folder.chain) else "was not up")
+        out.print("down" if stop_chain(folder.chain) else "The chain was not running.")
 
 
 @devnet_app.command("status")
 def devnet_status(
-    run: RunArgument, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+    run: RequiredRunArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Whether the run's chain is up, and where."""
+    """Show whether the run's chain is up, and its URL."""
     from rescind.devnet.chain import running_chain, url_of
     from rescind.devnet.layout import RunFolder
 

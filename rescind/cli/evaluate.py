@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rescind.cli.daemons import JsonOption
+from rescind.cli.options import JsonOption
 from rescind.cli.printing import out, print_json, reported_errors
 
-evaluate_app = typer.Typer(no_args_is_help=True, help="How well a model has forgotten.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure how well a model has forgotten.")
 
 
 @evaluate_app.callback()
 def _group() -> None:
-    """Keeps the name of the only command in the command line."""
+    """Keep the command's name: typer drops it from a group with a single command."""
 
 
 @evaluate_app.command("tofu-log")
@@ -25,7 +25,7 @@ def tofu_log_command(
     retain: Annotated[Path, typer.Option(help="The log of a model that never saw the forget set.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Model utility and forget quality from two logs, .json or .json.gz."""
+    """Compute model utility and forget quality from two logs (.json or .json.gz)."""
     with reported_errors():
         from rescind.forgetting.metrics import read_tofu_log, tofu_forget_quality, tofu_utility
 

@@ -1,6 +1,6 @@
-"""Exit codes by kind of error. docs/exit-codes.md says what each means and how to resolve it.
+"""Exit codes by kind of error. docs/exit-codes.md explains each and how to resolve it.
 
-A number is never used again for something else.
+A number is never reused for another meaning.
 """
 
 from __future__ import annotations
@@ -41,5 +41,5 @@ BY_ERROR: dict[type[RescindError], int] = {
 
 
 def exit_code(error: RescindError) -> int:
-    """The code of the nearest class above the error's own."""
+    """Return the exit code of an error: that of its nearest listed class."""
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescind.cli.daemons import JsonOption
-from rescind.cli.printing import out, print_facts, reported_errors
-from rescind.cli.public_record import (
+from rescind.cli.options import (
     ConfirmationsOption,
+    JsonOption,
     KeystoreOption,
     PasswordOption,
-    open_account,
+    RequiredRpcOption,
 )
+from rescind.cli.parsing import address, fingerprint
+from rescind.cli.printing import out, print_facts, reported_errors
 from rescind.cli.toml_files import load_config
-from rescind.cli.values import address, fingerprint
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,31 +35,31 @@ _AGREED = (
     "max_rounds",
     "max_members",
 )
-"""What parameters.json says."""
+"""Settings that parameters.json already holds."""
 
 _LONGEST_SECONDS = 10 * 366 * 86_400
 _MOST_WEI = 10**27
 
-RpcOption = Annotated[str, typer.Option("--rpc", help="URL of an Ethereum node.")]
-
 
 def deploy_command(
     settings: Annotated[Path, typer.Argument(help="TOML file; docs/deploy.md has its keys.")],
-    rpc: RpcOption,
+    rpc: RequiredRpcOption,
     keystore: KeystoreOption,
     password_file: PasswordOption,
     contracts: Annotated[Path, typer.Option("--out", help="Where to write contracts.json.")],
     confirmations: ConfirmationsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a consortium's contracts on an EVM chain. The keystore's account pays and is the founder."""
+    """Deploy a consortium's contracts. The keystore's account pays the gas and becomes the founder."""
+    from rescind.daemon import open_keystore
+
     with reported_errors():
         agreed = read_settings(settings)
         if contracts.exists():
-            raise ConfigError(f"{contracts} exists already: choose a new file")
+            raise ConfigError(f"{contracts} exists already. Choose a new file.")
         if not contracts.parent.is_dir():
-            raise ConfigError(f"{contracts.parent} is not a folder: make it first")
-        founder = open_account(keystore, password_file)
+            raise ConfigError(f"{contracts.parent} is not a folder. Create it first.")
+        founder = open_keystore(keystore, password_file)
         made = _deploy(rpc, confirmations, founder, agreed)
         made.save(contracts)
         facts = {"founder": founder.address, **made.model_dump(), "contracts": str(contracts)}
@@ -75,7 +75,7 @@ def admit_command(
         str,
         typer.Option("--fingerprint", help="Of its certificate, as rescind org sign printed it."),
     ],
-    rpc: RpcOption,
+    rpc: RequiredRpcOption,
     contracts: Annotated[
         Path, typer.Option("--contracts", help="The consortium's contracts.json.")
     ],
@@ -84,33 +84,34 @@ def admit_command(
     confirmations: ConfirmationsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Admit an organization, as the founder, before the first one joins; then members vote."""
+    """Admit an organization. Only the founder can, and only before the first organization joins."""
     from rescind.contracts import (
         Chain,
         Consortium,
         ContractRefused,
         Deployment,
     )
+    from rescind.daemon import open_keystore
 
     with reported_errors():
-        who, mark = address(organization), fingerprint(certificate)
+        member, mark = address(organization), fingerprint(certificate)
         deployment = Deployment.load(contracts)
-        founder = open_account(keystore, password_file)
+        founder = open_keystore(keystore, password_file)
         chain = Chain(rpc, deployment.chain_id, confirmations=confirmations)
-        record = Consortium(chain, deployment, founder)
-        record.check()
+        consortium = Consortium(chain, deployment, founder)
+        consortium.check()
         try:
-            done = record.admit(who, name, mark)
+            done = consortium.admit(member, name, mark)
         except ContractRefused as error:
             if error.reason == "NotGovernance":
                 raise ContractRefused(
-                    f"{founder.address} may not admit: it is not the founder, or an organization "
-                    "has joined already; a member proposes it: rescind govern propose admit",
+                    f"{founder.address} cannot admit: it is not the founder, or an organization has already "
+                    "joined. A member can propose the admission: rescind govern propose admit",
                     error.reason,
                 ) from error
             raise
         facts = {
-            "organization": who,
+            "organization": member,
             "name": name,
             "fingerprint": mark,
             "transaction": done.tx_hash,
@@ -119,8 +120,13 @@ def admit_command(
 
 
 def read_settings(path: Path) -> DeploySettings:
-    """The file's keys are those of contracts.DeploySettings, but for what parameters.json says.
-    Raises ConfigError."""
+    """Return the settings of a deployment file.
+
+    Its keys are those of DeploySettings, except for what the agreed parameters.json already says.
+
+    Raises:
+        ConfigError: The file or the parameters cannot be read, or a value is not allowed.
+    """
     from pydantic import ConfigDict, ValidationError, create_model
 
     from rescind.contracts import DeploySettings
@@ -142,7 +148,7 @@ def read_settings(path: Path) -> DeploySettings:
     try:
         parameters = ConsortiumParameters.parse(document.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{document} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{document} cannot be read: {error.strerror}.") from error
     _check(path, content)
     content["aggregator_fingerprint"] = fingerprint(content["aggregator_fingerprint"])
     try:
@@ -165,10 +171,10 @@ def _check(path: Path, content: dict[str, Any]) -> None:
     for key, value in content.items():
         most = _LONGEST_SECONDS if key.endswith("_seconds") else _MOST_WEI
         if key.endswith(("_seconds", "_wei")) and not 0 <= value <= most:
-            raise ConfigError(f"{path}: {key}: {value} is not between 0 and {most}")
+            raise ConfigError(f"{path}: {key}: {value} is not between 0 and {most}.")
     for key in ("commit_seconds", "reveal_seconds", "finalize_seconds", "proposal_seconds"):
         if not content[key]:
-            raise ConfigError(f"{path}: {key}: 0 leaves no time")
+            raise ConfigError(f"{path}: {key}: 0 leaves no time. Give a number of seconds above 0.")
 
 
 def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettings) -> Deployment:
@@ -182,7 +188,7 @@ def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettin
     try:
         return deploy(chain, founder, agreed)
     except (ContractLogicError, Web3RPCError) as error:
-        raise ContractRefused(f"the chain did not take the contracts: {error}") from error
+        raise ContractRefused(f"The chain refused the contracts: {error}") from error
 
 
 def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None:
@@ -190,9 +196,10 @@ def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None
 
     from rescind.contracts import ContractRefused
 
-    who = Web3.to_checksum_address(founder.address)
-    held = chain.ask(lambda: int(chain.web3.eth.get_balance(who)))
+    account = Web3.to_checksum_address(founder.address)
+    held = chain.ask(lambda: int(chain.web3.eth.get_balance(account)))
     if held <= agreed.pool_wei:
         raise ContractRefused(
-            f"{founder.address} holds {held} wei; it pays pool_wei = {agreed.pool_wei} and the gas"
+            f"{founder.address} holds {held} wei, but it has to pay pool_wei = {agreed.pool_wei} and the "
+            "gas. Fund the account or lower pool_wei."
         )

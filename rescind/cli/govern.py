@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rescind.cli.daemons import ConfigOption, JsonOption
+from rescind.cli.chain_access import open_consortium
+from rescind.cli.options import (
+    AddressArgument,
+    ContractsOption,
+    DaemonConfigOption,
+    FingerprintOption,
+    JsonOption,
+    RpcOption,
+    RunArgument,
+)
+from rescind.cli.parsing import address, fingerprint
 from rescind.cli.printing import (
     out,
     plain,
@@ -18,28 +28,17 @@ from rescind.cli.printing import (
     print_rows,
     reported_errors,
 )
-from rescind.cli.public_record import (
-    ContractsOption,
-    RpcOption,
-    RunArgument,
-    open_record,
-)
 from rescind.cli.toml_files import load_config
-from rescind.cli.values import address, fingerprint
 
 if TYPE_CHECKING:
     from rescind.node.operator import Operator
 
 govern_app = typer.Typer(no_args_is_help=True, help="Decide together: proposals and votes.")
 propose_app = typer.Typer(
-    no_args_is_help=True, help="Propose a decision; the proposer's own vote is given with it."
+    no_args_is_help=True, help="Propose a decision. Your own vote is counted with it."
 )
 govern_app.add_typer(propose_app, name="propose")
 
-AddressArgument = Annotated[str, typer.Argument(help="Ethereum address.")]
-FingerprintOption = Annotated[
-    str, typer.Option("--fingerprint", help="Of its certificate, as rescind org sign printed it.")
-]
 ProposalArgument = Annotated[int, typer.Argument(help="The proposal's number.")]
 
 
@@ -60,7 +59,11 @@ def _propose(config: Path, make: Callable[[Operator], int], *, as_json: bool) ->
 def _show(operator: Operator, number: int, transaction: str | None, *, as_json: bool) -> None:
     from rescind import audit
 
-    row = next(it for it in audit.proposals(operator.consortium) if it.proposal_id == number)
+    row = next(
+        proposal
+        for proposal in audit.proposals(operator.consortium)
+        if proposal.proposal_id == number
+    )
     facts: dict[str, object] = asdict(row)
     if transaction is not None:
         facts["transaction"] = transaction
@@ -68,7 +71,9 @@ def _show(operator: Operator, number: int, transaction: str | None, *, as_json: 
     if as_json:
         return
     if row.state == "carried":
-        out.print(f"It has the votes it needs: rescind govern execute {number} -c node.toml")
+        out.print(
+            f"The proposal has enough votes. Carry it out: rescind govern execute {number} -c node.toml"
+        )
     elif row.state == "open":
         out.print(f"Other members vote with: rescind govern vote {number} -c node.toml")
 
@@ -78,10 +83,10 @@ def propose_admit(
     organization: AddressArgument,
     name: Annotated[str, typer.Option(help="The organization's name.")],
     certificate: FingerprintOption,
-    config: ConfigOption,
+    config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Admit an organization under a certificate; its node then joins and pays the bond."""
+    """Propose to admit an organization. After the vote its node joins and pays the bond."""
 
     def make(operator: Operator) -> int:
         return operator.propose_admission(address(organization), name, fingerprint(certificate))
@@ -92,10 +97,10 @@ def propose_admit(
 @propose_app.command("expel")
 def propose_expel(
     organization: Annotated[str, typer.Argument(help="Name or address of a member.")],
-    config: ConfigOption,
+    config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Expel a member: everything that it contributed is removed from the models."""
+    """Propose to expel a member. Its contributions are removed from every model."""
 
     def make(operator: Operator) -> int:
         from rescind import audit
@@ -107,28 +112,28 @@ def propose_expel(
 
 @propose_app.command("auditor")
 def propose_auditor(
-    auditor: AddressArgument, config: ConfigOption, as_json: JsonOption = False
+    auditor: AddressArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Name an auditor, whose signature under a replay or counter-training counts."""
-    _propose(config, lambda it: it.propose_auditor(address(auditor)), as_json=as_json)
+    """Propose an auditor, whose attestations of replays and counter-training count."""
+    _propose(config, lambda operator: operator.propose_auditor(address(auditor)), as_json=as_json)
 
 
 @propose_app.command("dismiss")
 def propose_dismiss(
-    auditor: AddressArgument, config: ConfigOption, as_json: JsonOption = False
+    auditor: AddressArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Dismiss an auditor; what it has attested stays."""
-    _propose(config, lambda it: it.propose_dismissal(address(auditor)), as_json=as_json)
+    """Propose to dismiss an auditor. Its earlier attestations stay valid."""
+    _propose(config, lambda operator: operator.propose_dismissal(address(auditor)), as_json=as_json)
 
 
 @propose_app.command("aggregator")
 def propose_aggregator(
     aggregator: AddressArgument,
     certificate: FingerprintOption,
-    config: ConfigOption,
+    config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Put another aggregator in place; it must post its bond before a round opens."""
+    """Propose another aggregator. It has to post its bond before a round opens."""
 
     def make(operator: Operator) -> int:
         return operator.propose_aggregator(address(aggregator), fingerprint(certificate))
@@ -139,27 +144,27 @@ def propose_aggregator(
 @propose_app.command("fall-back")
 def propose_fall_back(
     withdrawal: Annotated[int, typer.Argument(help="The withdrawal's number.")],
-    config: ConfigOption,
+    config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a withdrawal that cannot be carried out as asked into the organization's removal."""
-    _propose(config, lambda it: it.propose_fall_back(withdrawal), as_json=as_json)
+    """Propose to turn a withdrawal that cannot be carried out as requested into a removal."""
+    _propose(config, lambda operator: operator.propose_fall_back(withdrawal), as_json=as_json)
 
 
 @govern_app.command("vote")
 def govern_vote(
-    proposal: ProposalArgument, config: ConfigOption, as_json: JsonOption = False
+    proposal: ProposalArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Vote for a proposal. Active members only, once each; a vote cannot be taken back."""
+    """Vote for a proposal. Each active member has one vote and cannot take it back."""
     with _operator(config) as operator:
         _show(operator, proposal, operator.vote(proposal), as_json=as_json)
 
 
 @govern_app.command("execute")
 def govern_execute(
-    proposal: ProposalArgument, config: ConfigOption, as_json: JsonOption = False
+    proposal: ProposalArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Carry a proposal out, once it has the votes of enough active members. Anyone may."""
+    """Carry out a proposal that has enough votes. Anyone can."""
     with _operator(config) as operator:
         _show(operator, proposal, operator.execute(proposal), as_json=as_json)
 
@@ -171,7 +176,7 @@ def govern_list(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What was proposed, how the votes stand, and what was carried out."""
+    """List proposals with their votes and state."""
     from rescind import audit
 
     columns = [
@@ -183,7 +188,7 @@ def govern_list(
         ("deadline", "deadline"),
     ]
     with reported_errors():
-        rows = audit.proposals(open_record(run, rpc, contracts))
+        rows = audit.proposals(open_consortium(run, rpc, contracts))
         print_rows(rows, columns, as_json=as_json)
         if not as_json:
             for row in rows:

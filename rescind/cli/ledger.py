@@ -1,4 +1,4 @@
-"""rescind ledger init|append|show|verify|fsck: what an organization's private ledger says."""
+"""rescind ledger init|append|show|verify|fsck: write, read and check a private ledger."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescind.cli.daemons import JsonOption
 from rescind.cli.exit_codes import LEDGER_UNSOUND
-from rescind.cli.ledger_place import (
-    ConfigOption,
-    KeyOption,
-    OrganizationOption,
-    Place,
-    ProgramOption,
+from rescind.cli.ledger_target import LedgerTarget, anchors
+from rescind.cli.options import (
+    AnchorsOfOption,
+    ContractsOption,
+    JsonOption,
+    KeyFileOption,
+    KeyProgramOption,
+    LedgerArgument,
+    LedgerOption,
+    NodeConfigOption,
+    RpcOption,
     RunOption,
-    WhereArgument,
-    WhereOption,
-    anchors,
 )
 from rescind.cli.printing import (
     out,
@@ -30,7 +31,6 @@ from rescind.cli.printing import (
     print_json,
     reported_errors,
 )
-from rescind.cli.public_record import ContractsOption, RpcOption
 
 if TYPE_CHECKING:
     from rescind.ledger import Report
@@ -40,19 +40,19 @@ ledger_app = typer.Typer(no_args_is_help=True, help="An organization's private l
 
 @ledger_app.command("init")
 def ledger_init(
-    where: WhereOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
+    where: LedgerOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """A new ledger. Makes the key file when it is named and not there."""
+    """Create a ledger, and its key file if you name one that does not exist."""
     from rescind.ledger import Ledger, create_key
 
     with reported_errors():
         if key_file is not None and not key_file.exists():
             create_key(key_file)
-        place = Place(where, None, key_file, key_program)
-        with Ledger.create(place.where, place.key()) as ledger:
+        target = LedgerTarget(where, None, key_file, key_program)
+        with Ledger.create(target.where, target.key()) as ledger:
             made = {
                 "ledger": ledger.database.name,
                 "log": ledger.id,
@@ -65,17 +65,22 @@ def ledger_init(
 def ledger_append(
     type_: Annotated[str, typer.Option("--type", help="consent, disclosure, ...")],
     payload: Annotated[str, typer.Option("--payload", help="JSON, or - to read it.")],
-    subject: Annotated[str | None, typer.Option(help="Whose data it speaks of.")] = None,
-    once: Annotated[
-        str | None, typer.Option("--once", help="Idempotency key: the same again adds nothing.")
+    subject: Annotated[
+        str | None, typer.Option(help="The data subject that the record is about.")
     ] = None,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
+    once: Annotated[
+        str | None,
+        typer.Option(
+            "--once", help="Idempotency key: appending with the same key again adds nothing."
+        ),
+    ] = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a record; it is on the disk when this returns."""
+    """Append a record. It is on the disk when the command returns."""
     import sys
 
     from rescind.core.errors import LedgerError
@@ -85,10 +90,10 @@ def ledger_append(
         try:
             document = json.loads(text)
         except ValueError as error:
-            raise LedgerError(f"--payload is no JSON: {error}") from error
+            raise LedgerError(f"--payload is not valid JSON: {error}.") from error
         if not isinstance(document, dict):
-            raise LedgerError('--payload is no JSON object: write {"name": value, ...}')
-        with Place(where, config, key_file, key_program).opened() as ledger:
+            raise LedgerError('--payload is not a JSON object. Write {"name": value, ...}.')
+        with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
             entry = ledger.append(type_, document, subject=subject, key=once)
         made = {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "new": entry.new}
         print_facts(made, as_json=as_json)
@@ -96,46 +101,46 @@ def ledger_append(
 
 @ledger_app.command("show")
 def ledger_show(
-    directory: WhereArgument = None,
+    directory: LedgerArgument = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only records of this type.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only those about this subject.")] = None,
     start: Annotated[int, typer.Option("--from", min=0, help="From this index on.")] = 0,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The records, decrypted. --json prints one JSON list."""
+    """Print the records, decrypted. With --json they are one JSON list."""
     import sys
 
     with (
         reported_errors(),
-        Place(where or directory, config, key_file, key_program).opened() as ledger,
+        LedgerTarget(where or directory, config, key_file, key_program).opened() as ledger,
     ):
         records = ledger.records(type_, subject, start)
         if as_json:
             sys.stdout.write("[")
-            for place, record in enumerate(records):
-                sys.stdout.write(",\n" if place else "\n")
-                sys.stdout.write(json.dumps(_told(record)))
+            for position, record in enumerate(records):
+                sys.stdout.write(",\n" if position else "\n")
+                sys.stdout.write(json.dumps(_as_document(record)))
             sys.stdout.write("\n]\n")
             return
         for record in records:
-            told = _told(record)
-            about = f" ({told['subject']})" if told.get("subject") else ""
-            what = "shredded" if "payload" not in told else _brief(told["payload"])
-            when = _time(told["time"])
-            line = plain(f"{told['index']:>6}  {when}  {told['type']:<14}{about} {what}")
+            document = _as_document(record)
+            about = f" ({document['subject']})" if document.get("subject") else ""
+            what = "shredded" if "payload" not in document else _brief(document["payload"])
+            when = _time(document["time"])
+            line = plain(f"{document['index']:>6}  {when}  {document['type']:<14}{about} {what}")
             if out.is_terminal:
                 out.print(line, no_wrap=True, overflow="ellipsis")
             else:
                 out.print(line, soft_wrap=True)
 
 
-def _told(record: Any) -> dict[str, Any]:
-    found = asdict(record)
-    return found if "payload" in found else found | {"shredded": True}
+def _as_document(record: Any) -> dict[str, Any]:
+    document = asdict(record)
+    return document if "payload" in document else document | {"shredded": True}
 
 
 def _brief(payload: Any) -> str:
@@ -151,56 +156,56 @@ def _time(seconds: int) -> str:
 
 @ledger_app.command("verify")
 def ledger_verify(
-    directory: WhereArgument = None,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
-    organization: OrganizationOption = None,
+    directory: LedgerArgument = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
+    organization: AnchorsOfOption = None,
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute everything from the entries, compare with the newest anchor; exit 30 if anything differs."""
+    """Recompute the ledger and compare it with its newest anchor. Exit 30 on a difference."""
     with reported_errors():
-        place = Place(where or directory, config, key_file, key_program)
-        newest = anchors(place.chain(run, rpc, contracts, organization))[-1:]
-        _report(place, newest, as_json=as_json)
+        target = LedgerTarget(where or directory, config, key_file, key_program)
+        newest = anchors(target.chain(run, rpc, contracts, organization))[-1:]
+        _report(target, newest, as_json=as_json)
 
 
 @ledger_app.command("fsck")
 def ledger_fsck(
-    directory: WhereArgument = None,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
-    organization: OrganizationOption = None,
+    directory: LedgerArgument = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
+    organization: AnchorsOfOption = None,
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     checkpoint: Annotated[
-        list[Path] | None, typer.Option(help="A checkpoint that was kept; may be repeated.")
+        list[Path] | None, typer.Option(help="A checkpoint file to compare with. Repeatable.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The same, against every anchor and checkpoint: says where it differs, and since when. Exit 30."""
+    """Check against every anchor and checkpoint; say where and since when it differs. Exit 30."""
     from rescind.ledger.notes import Checkpoint
 
     with reported_errors():
-        place = Place(where or directory, config, key_file, key_program)
-        known = anchors(place.chain(run, rpc, contracts, organization))
-        kept = [Checkpoint.parse(it.read_text(encoding="utf-8")) for it in checkpoint or ()]
+        target = LedgerTarget(where or directory, config, key_file, key_program)
+        known = anchors(target.chain(run, rpc, contracts, organization))
+        kept = [Checkpoint.parse(path.read_text(encoding="utf-8")) for path in checkpoint or ()]
         if kept:
-            with place.opened() as ledger:
-                for it in kept:
-                    it.check_signed(ledger.key.verifier())
-        known += [(it.size, it.root.hex()) for it in kept]
-        _report(place, known, as_json=as_json)
+            with target.opened() as ledger:
+                for known_checkpoint in kept:
+                    known_checkpoint.check_signed(ledger.key.verifier())
+        known += [(item.size, item.root.hex()) for item in kept]
+        _report(target, known, as_json=as_json)
 
 
-def _report(place: Place, known: Sequence[tuple[int, str]], *, as_json: bool) -> None:
+def _report(target: LedgerTarget, known: Sequence[tuple[int, str]], *, as_json: bool) -> None:
     from rescind.ledger import (
         Ledger,
         LedgerDamaged,
@@ -209,7 +214,7 @@ def _report(place: Place, known: Sequence[tuple[int, str]], *, as_json: bool) ->
     )
 
     try:
-        ledger = Ledger.open(place.where, place.key())
+        ledger = Ledger.open(target.where, target.key())
         try:
             report = ledger.verify(known)
         finally:
@@ -223,7 +228,7 @@ def _report(place: Place, known: Sequence[tuple[int, str]], *, as_json: bool) ->
                 "size": report.size,
                 "root": report.root,
                 "anchors_compared": len(known),
-                "problems": [asdict(it) for it in report.problems],
+                "problems": [asdict(problem) for problem in report.problems],
             }
         )
     else:
@@ -233,11 +238,15 @@ def _report(place: Place, known: Sequence[tuple[int, str]], *, as_json: bool) ->
 
 
 def _print_report(report: Report, count: int) -> None:
-    for it in report.problems:
-        place = "log" if it.index is None else f"record {it.index}"
-        since = "" if it.since is None else f" (the first {it.since} still agree with the chain)"
-        what = it.what.removeprefix(f"record {it.index} ")
-        out.print(plain(f"{place}: {what}{since}"), soft_wrap=True)
+    for problem in report.problems:
+        location = "log" if problem.index is None else f"record {problem.index}"
+        since = (
+            ""
+            if problem.since is None
+            else f" (the first {problem.since} records still agree with the chain)"
+        )
+        what = problem.what.removeprefix(f"record {problem.index} ")
+        out.print(plain(f"{location}: {what}{since}"), soft_wrap=True)
     if report.sound:
         compared = f", {count} anchors agree" if count else ""
         out.print(f"sound: {report.size} records, root {report.root}{compared}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""rescind ledger prove|prove-subject|check: what a ledger shows to others, and how they check it."""
+"""rescind ledger prove|prove-subject|check: make and check disclosures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from rescind.cli.daemons import JsonOption
-from rescind.cli.ledger_place import (
-    ConfigOption,
-    KeyOption,
-    OrganizationOption,
+from rescind.cli.ledger_target import LedgerTarget
+from rescind.cli.options import (
+    AnchorsOfOption,
+    ContractsOption,
+    JsonOption,
+    KeyFileOption,
+    KeyProgramOption,
+    LedgerOption,
+    NodeConfigOption,
     OutOption,
-    Place,
-    ProgramOption,
+    RpcOption,
     RunOption,
-    WhereOption,
 )
 from rescind.cli.printing import (
     out,
@@ -29,7 +31,6 @@ from rescind.cli.printing import (
     print_json,
     reported_errors,
 )
-from rescind.cli.public_record import ContractsOption, RpcOption
 
 if TYPE_CHECKING:
     from rescind.ledger import Ledger
@@ -39,44 +40,44 @@ proofs_app = typer.Typer()
 
 @proofs_app.command("prove")
 def ledger_prove(
-    index: Annotated[int, typer.Argument(min=0, help="Of the record to show.")],
+    index: Annotated[int, typer.Argument(min=0, help="Index of the record.")],
     path: OutOption,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
-    organization: OrganizationOption = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
+    organization: AnchorsOfOption = None,
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One file that shows one record, and proves that it is in the log that is anchored on chain."""
+    """Write a file that shows one record and proves that the anchored log holds it."""
     from rescind.audit import anchored_at, anchors_of
     from rescind.ledger.disclosure import Disclosure
 
     with reported_errors():
-        place = Place(where, config, key_file, key_program)
-        with place.opened() as ledger:
-            chain = place.chain(run, rpc, contracts, organization)
+        target = LedgerTarget(where, config, key_file, key_program)
+        with target.opened() as ledger:
+            chain = target.chain(run, rpc, contracts, organization)
             size, anchored = None, None
             if chain is not None:
                 _log_is_anchored(ledger, anchors_of(*chain))
-                holding = [it for it in anchors_of(*chain) if it[0] > index]
+                holding = [anchor for anchor in anchors_of(*chain) if anchor[0] > index]
                 if not holding:
                     _not_anchored(index)
                 size, _, event = holding[0]
                 anchored = anchored_at(*chain, event.tx_hash)
             proven = ledger.prove(index, size)
-            found = Disclosure.of(proven, ledger.key.verifier(), anchored)
-        _write(path, found.to_json())
-        told = {
+            disclosure = Disclosure.of(proven, ledger.key.verifier(), anchored)
+        _write(path, disclosure.to_json())
+        facts = {
             "file": str(path),
             "record": index,
             "log_size": proven.checkpoint.size,
             "anchored_in": anchored.transaction if anchored else None,
         }
-        print_facts(told, as_json=as_json)
+        print_facts(facts, as_json=as_json)
 
 
 def _log_is_anchored(ledger: Ledger, known: Sequence[tuple[int, str, object]]) -> None:
@@ -85,8 +86,8 @@ def _log_is_anchored(ledger: Ledger, known: Sequence[tuple[int, str, object]]) -
     for size, root, _ in known:
         if size > ledger.size or ledger.root(size).hex() != root:
             raise LedgerError(
-                f"the anchor of {size} records on chain is not of {ledger.database.name}: rescind ledger "
-                "fsck says more"
+                f"The on-chain anchor of {size} records does not match {ledger.database.name}. "
+                "Run rescind ledger fsck to see where they differ."
             )
 
 
@@ -94,8 +95,8 @@ def _not_anchored(index: int) -> None:
     from rescind.core.errors import LedgerError
 
     raise LedgerError(
-        f"record {index} is in no anchor yet: the node writes one after each round and on a timer, or "
-        "rescind ledger anchor does now"
+        f"Record {index} is not anchored yet. The node writes an anchor after each round and on a "
+        "timer; rescind ledger anchor writes one now."
     )
 
 
@@ -105,25 +106,31 @@ def _write(path: Path, document: Any) -> None:
 
 @proofs_app.command("prove-subject")
 def ledger_prove_subject(
-    round_id: Annotated[int, typer.Option("--round", min=1, help="Trained in this round.")],
+    round_id: Annotated[
+        int, typer.Option("--round", min=1, help="The round whose training data is meant.")
+    ],
     subject: Annotated[str, typer.Option(help="The data subject.")],
     path: OutOption,
-    question: Annotated[str | None, typer.Option(help="Of one sample, with --answer.")] = None,
-    answer: Annotated[str | None, typer.Option(help="Of one sample, with --question.")] = None,
-    withdrawal: Annotated[
-        int | None, typer.Option(help="What was trained for this withdrawal, in place of it.")
+    question: Annotated[
+        str | None, typer.Option(help="Question of one sample; pass --answer too.")
     ] = None,
-    where: WhereOption = None,
-    config: ConfigOption = None,
-    key_file: KeyOption = None,
-    key_program: ProgramOption = None,
-    organization: OrganizationOption = None,
+    answer: Annotated[
+        str | None, typer.Option(help="Answer of one sample; pass --question too.")
+    ] = None,
+    withdrawal: Annotated[
+        int | None, typer.Option(help="Use the training data of this withdrawal instead.")
+    ] = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
+    organization: AnchorsOfOption = None,
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One file that proves that a subject (or a sample) was in what a round was trained on, or was not."""
+    """Write a file that proves whether a subject or sample was in a round's training data."""
     from rescind.audit import anchored_at
     from rescind.core.errors import ConfigError
     from rescind.ledger import Manifest, Record
@@ -131,24 +138,28 @@ def ledger_prove_subject(
 
     with reported_errors():
         if (question is None) != (answer is None):
-            raise ConfigError("a sample is a question and its answer: give both or neither")
-        place = Place(where, config, key_file, key_program)
-        chain = place.chain(run, rpc, contracts, organization)
+            raise ConfigError(
+                "A sample is a question with its answer. Pass both --question and --answer, or neither."
+            )
+        target = LedgerTarget(where, config, key_file, key_program)
+        chain = target.chain(run, rpc, contracts, organization)
         if chain is None:
-            raise ConfigError("which chain? Give --config, --run, or --rpc and --contracts")
-        with place.opened() as ledger:
-            found = [
-                it.payload
-                for it in ledger.records("manifest")
-                if isinstance(it, Record)
-                and it.payload["round"] == round_id
-                and it.payload.get("withdrawal") == withdrawal
+            raise ConfigError(
+                "Pass --config, --run, or --rpc and --contracts, to select the chain."
+            )
+        with target.opened() as ledger:
+            manifests = [
+                record.payload
+                for record in ledger.records("manifest")
+                if isinstance(record, Record)
+                and record.payload["round"] == round_id
+                and record.payload.get("withdrawal") == withdrawal
             ]
-        if not found:
-            raise ConfigError(f"the ledger has no manifest of round {round_id}")
-        manifest = Manifest.from_json(found[-1])
+        if not manifests:
+            raise ConfigError(f"The ledger does not hold a manifest of round {round_id}.")
+        manifest = Manifest.from_json(manifests[-1])
         sample = (question, answer) if question is not None and answer is not None else None
-        made = ManifestDisclosure(
+        disclosure = ManifestDisclosure(
             round_id,
             subject,
             sample,
@@ -156,8 +167,8 @@ def ledger_prove_subject(
             manifest.prove(subject, sample and _sample(*sample)),
             anchored_at(*chain),
         )
-        inside = made.check()
-        _write(path, made.to_json())
+        inside = disclosure.check()
+        _write(path, disclosure.to_json())
         print_facts({"file": str(path), "round": round_id, "inside": inside}, as_json=as_json)
 
 
@@ -173,11 +184,11 @@ def ledger_check(
     rpc: RpcOption = None,
     contracts: Annotated[
         Path | None,
-        typer.Option("--contracts", help="The contracts.json that you know, to compare with."),
+        typer.Option("--contracts", help="Your own contracts.json, to compare with the file's."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a disclosure with the file and an Ethereum node, anywhere; exit 0, or the failed check's code."""
+    """Check a disclosure against an Ethereum node. Exit 0, or the failed check's code."""
     from rescind.audit import check_disclosure
     from rescind.contracts import Deployment
     from rescind.core.errors import VerificationError
@@ -188,7 +199,7 @@ def ledger_check(
         if contracts is not None and not code:
             known = Deployment.load(contracts).model_dump()
             if what is None or what.anchored is None or dict(what.anchored.contracts) != known:
-                raise VerificationError(f"the file is about other contracts than {contracts}")
+                raise VerificationError(f"The disclosure names other contracts than {contracts}.")
         if as_json:
             checks = [asdict(check) for check in found.verification.checks]
             shown = None if code or what is None else what.to_json()
@@ -222,5 +233,5 @@ def _print_check(found: Any) -> None:
     shown = _disclosed(found.what.to_json())
     for text in json.dumps(shown, indent=2).splitlines():
         out.print(plain(text), soft_wrap=True)
-    skipped = any(it.status == "skipped" for it in found.verification.checks)
+    skipped = any(check.status == "skipped" for check in found.verification.checks)
     out.print(f"disclosure accepted{', as far as it was checked' if skipped else ''}", style="bold")

@@ -17,8 +17,9 @@ from rescind.cli.evaluate import evaluate_app
 from rescind.cli.founder import admit_command, deploy_command
 from rescind.cli.govern import govern_app
 from rescind.cli.ledger import ledger_app
+from rescind.cli.ledger_checkpoints import checkpoints_app
+from rescind.cli.ledger_maintenance import maintenance_app
 from rescind.cli.ledger_proofs import proofs_app
-from rescind.cli.ledger_upkeep import upkeep_app
 from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.organization import org_app, withdraw_app
 from rescind.cli.verify import verify_command
@@ -46,7 +47,8 @@ app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")
 ledger_app.add_typer(proofs_app)
-ledger_app.add_typer(upkeep_app)
+ledger_app.add_typer(maintenance_app)
+ledger_app.add_typer(checkpoints_app)
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(devnet_app, name="devnet")
 

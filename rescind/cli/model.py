@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rescind.devnet.assistant import RunAssistant
 
-RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 BeforeOption = Annotated[
     bool, typer.Option("--before-withdrawal", help="Ask the model before the removal.")
 ]
@@ -23,8 +23,8 @@ SuppressOption = Annotated[
     list[str] | None,
     typer.Option(
         "--suppress",
-        help="An organization, or a data subject's name: a guard refuses questions about it, at once. "
-        "The model itself is as it was. May be repeated.",
+        help="Organization or data subject. A guard refuses questions about it at once; the model itself "
+        "is unchanged. Repeatable.",
     ),
 ]
 
@@ -36,22 +36,24 @@ def _assistant(run: Path, *, before: bool, suppress: Sequence[str] = ()) -> RunA
 
         from rescind.devnet.assistant import RunAssistant
     except ImportError as error:
-        raise ConfigError(f"asking needs {error.name}: pip install 'rescind[train]'") from error
+        raise ConfigError(
+            f"This command needs {error.name}. Install it: pip install 'rescind[train]'"
+        ) from error
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return RunAssistant.load(run, before=before, suppress=suppress)
 
 
 def ask_command(
-    run: RunArgument,
+    run: RequiredRunArgument,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     before: BeforeOption = False,
     suppress: SuppressOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer from the run's model, and say which organization's block answered."""
+    """Answer a question with the run's model and name the block that answered."""
     with reported_errors():
         if not question.strip():
-            raise ConfigError("the question is empty")
+            raise ConfigError("The question is empty. Pass a question.")
         assistant = _assistant(run, before=before, suppress=suppress or ())
         answer, by = assistant.ask(question)
         if as_json:
@@ -64,12 +66,12 @@ def ask_command(
 
 
 def chat_command(
-    run: RunArgument, before: BeforeOption = False, suppress: SuppressOption = None
+    run: RequiredRunArgument, before: BeforeOption = False, suppress: SuppressOption = None
 ) -> None:
-    """Ask in a loop; an empty line ends it."""
+    """Ask questions in a loop. An empty line ends it."""
     with reported_errors():
         assistant = _assistant(run, before=before, suppress=suppress or ())
-        out.print("Ask about the people of the run; an empty line ends it.")
+        out.print("Ask about the people of the run. An empty line ends the chat.")
         while True:
             try:
                 question = input("> ").strip()
@@ -82,16 +84,19 @@ def chat_command(
 
 
 def export_command(
-    run: RunArgument,
+    run: RequiredRunArgument,
     peft: Annotated[Path, typer.Option("--peft", help="A new folder.")],
     organization: Annotated[
-        str | None, typer.Option(help="Whose block; not needed in the federated coupling.")
+        str | None,
+        typer.Option(
+            help="Organization whose block to write. Not needed in the federated coupling."
+        ),
     ] = None,
     before: BeforeOption = False,
 ) -> None:
     """Write one block as a folder that PeftModel.from_pretrained loads."""
     with reported_errors():
         if peft.exists() and any(peft.iterdir()):
-            raise ConfigError(f"{peft} is not empty: choose a new folder")
+            raise ConfigError(f"{peft} is not empty. Choose a new folder.")
         owner = _assistant(run, before=before).export(organization, peft)
         out.print(f"{owner} written to {peft}", markup=False)

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from rescind.cli.daemons import ConfigOption, JsonOption
-from rescind.cli.printing import out, print_json, reported_errors
-from rescind.cli.public_record import (
+from rescind.cli.chain_access import open_consortium
+from rescind.cli.options import (
     ContractsOption,
+    DaemonConfigOption,
+    JsonOption,
     RpcOption,
     RunArgument,
-    open_record,
 )
+from rescind.cli.printing import out, print_json, reported_errors
 from rescind.cli.toml_files import load_config
 
 org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
-withdraw_app = typer.Typer(no_args_is_help=True, help="Take a contribution back.")
+withdraw_app = typer.Typer(no_args_is_help=True, help="Withdraw a contribution.")
 
 
 @org_app.command("init")
@@ -27,21 +28,21 @@ def org_init(
     name: Annotated[str, typer.Option(help="The organization's name.")],
     authority: Annotated[
         Path | None,
-        typer.Option("--ca", help="Folder of the consortium's authority, if it is at hand."),
+        typer.Option("--ca", help="Folder of the consortium's authority, if you have it."),
     ] = None,
     host: Annotated[
-        list[str] | None, typer.Option(help="Name or address in the certificate; may be repeated.")
+        list[str] | None, typer.Option(help="Host name or address for the certificate. Repeatable.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make keystore, TLS key, signing request and ledger. Keys never leave the folder."""
+    """Create keystore, TLS key, signing request and ledger. Keys never leave the folder."""
     from rescind.core.errors import ConfigError
     from rescind.devnet.setup import make_identity, make_ledger, take_certificate
     from rescind.wire import CertificateAuthority
 
     with reported_errors():
         if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty: choose a new folder")
+            raise ConfigError(f"{folder} is not empty. Choose a new folder.")
         address, request = make_identity(folder, name, host or ("localhost", "127.0.0.1"))
         make_ledger(folder)
         (folder / "tls" / "request.pem").write_bytes(request)
@@ -54,8 +55,10 @@ def org_init(
             return
         for key, value in made.items():
             out.print(f"{key}: {value}", markup=False)
-        out.print("\nNext: have the request signed, the organization admitted, and write node.toml")
-        out.print("(docs/deploy.md has each step).")
+        out.print(
+            "\nNext: have the request signed and your organization admitted, then write node.toml."
+        )
+        out.print("docs/deploy.md describes each step.")
 
 
 @org_app.command("sign")
@@ -64,7 +67,7 @@ def org_sign(
     authority: Annotated[Path, typer.Option("--ca", help="Folder of the authority.")],
     certificate: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
 ) -> None:
-    """Issue a certificate for a request; prints the fingerprint to admit. Makes the authority if new."""
+    """Issue a certificate and print the fingerprint to admit. Creates the authority if needed."""
     from rescind.core.errors import ConfigError
     from rescind.wire import CertificateAuthority, fingerprint
 
@@ -77,46 +80,49 @@ def org_sign(
         try:
             pem = ca.issue(request.read_bytes())
         except OSError as error:
-            raise ConfigError(f"{request} cannot be read: {error.strerror}") from error
+            raise ConfigError(f"{request} cannot be read: {error.strerror}.") from error
         certificate.write_bytes(pem)
         out.print(f"fingerprint: {fingerprint(pem)}")
 
 
 @withdraw_app.command("request")
 def withdraw_request(
-    config: ConfigOption,
+    config: DaemonConfigOption,
     method: Annotated[
         str, typer.Option(help="removal, replacement, replay or counter-training.")
     ] = "removal",
     subject: Annotated[
-        str | None, typer.Option(help="Whose data, as in the data file; all of it by default.")
+        str | None, typer.Option(help="Data subject, as named in the data file. Default: all data.")
     ] = None,
     counter_method: Annotated[
         str | None, typer.Option("--with", help="How to counter-train: npo, grad_diff, ...")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of that method, NAME=VALUE; may be repeated."),
+        typer.Option("--set", help="A setting of that method, NAME=VALUE. Repeatable."),
     ] = None,
     retain: Annotated[
-        Path | None, typer.Option(help="More pairs that counter-training is to keep, JSONL.")
+        Path | None,
+        typer.Option(help="JSONL file of more pairs that counter-training should keep."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask on chain for what one contributed to be taken back. It cannot be undone. The node carries
-    its part out; leave it running."""
+    """Request on chain that your contributions are taken back. You cannot undo it.
+
+    Leave your node running: it carries out its part.
+    """
     from rescind import node
-    from rescind.cli.values import assignments
+    from rescind.cli.parsing import assignments
 
     with reported_errors():
         request = node.Request(method, subject, counter_method, assignments(settings or ()), retain)
-        made = node.request_withdrawal(load_config(config, node.NodeConfig), request)
+        withdrawal = node.request_withdrawal(load_config(config, node.NodeConfig), request)
         if as_json:
-            print_json(made)
+            print_json(withdrawal)
         else:
             out.print(
-                f"withdrawal {made['withdrawal']} ({made['method']}, {made['state']}) is on chain: "
-                f"{made['transaction']}",
+                f"withdrawal {withdrawal['withdrawal']} ({withdrawal['method']}, "
+                f"{withdrawal['state']}) is on chain: {withdrawal['transaction']}",
                 soft_wrap=True,
             )
 
@@ -128,8 +134,8 @@ def withdraw_status(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which withdrawals there are: method, state, deadline, and who or what each is about."""
+    """List withdrawals with method, state, deadline, organization and subject."""
     from rescind.cli.audit import show_withdrawals
 
     with reported_errors():
-        show_withdrawals(open_record(run, rpc, contracts), as_json=as_json)
+        show_withdrawals(open_consortium(run, rpc, contracts), as_json=as_json)

@@ -1,4 +1,4 @@
-"""What the command line prints: tables for people, JSON for programs, one line for an error."""
+"""Print tables for people, JSON for programs, and one line for each error."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from rescind.core.errors import RescindError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+# Seconds since 1970; datetime cannot show a later year. The contracts use the largest integer for "never".
 _END_OF_9999 = 253_402_300_800
 
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """An expected failure becomes one line on standard error and its exit code."""
+    """Turn an expected failure into one line on standard error and its exit code."""
     try:
         yield
     except RescindError as error:
@@ -45,11 +46,12 @@ def reported_errors() -> Iterator[None]:
 
 
 def print_json(value: object) -> None:
+    """Print indented JSON on standard output."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Dataclasses as a table of (attribute, heading) columns, or all of them as JSON."""
+    """Print dataclasses as a table of (attribute, heading) columns, or with every field as JSON."""
     if as_json:
         print_json([asdict(row) for row in rows])
         return
@@ -60,7 +62,7 @@ def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_js
 
 
 def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
-    """One line for each, or all of them as JSON."""
+    """Print one line for each fact, or all of them as JSON."""
     if as_json:
         print_json(facts)
         return
@@ -69,7 +71,7 @@ def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def plain(text: str) -> Text:
-    """Text that others chose (a name on chain, say), shown as it is: no markup, no control codes."""
+    """Return text that others chose, such as a name on chain, without markup and control codes."""
     return Text("".join(c if c.isprintable() else "?" for c in text))
 
 
@@ -91,7 +93,7 @@ def _shown(name: str, value: object) -> str:
 
 
 def daemon_logging() -> None:
-    """Structured lines on standard error, one JSON object each."""
+    """Log to standard error, one JSON object in each line."""
     logging.disable(logging.WARNING)
     structlog.configure(
         processors=[
@@ -115,7 +117,7 @@ def interrupt_on_sigterm() -> None:
 
 
 def stop_on_signal() -> threading.Event:
-    """Set by SIGTERM or SIGINT; a second one ends the process at once."""
+    """Return an event that SIGTERM or SIGINT sets. A second signal ends the process at once."""
     stop = threading.Event()
 
     def handler(number: int, _: object) -> None:

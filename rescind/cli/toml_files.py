@@ -1,4 +1,4 @@
-"""TOML files: read, checked, with paths resolved against the file's own folder."""
+"""Read TOML configuration files; relative paths count from the file's own folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load_config(path: Path, model: type[_Model]) -> _Model:
-    """Raises ConfigError with the file, the key and, for an unknown one, those allowed."""
+    """Return the validated content of a TOML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is not TOML, or a value is not allowed. The message names
+            the file, the key and, for an unknown key, the allowed ones.
+    """
     try:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     try:
@@ -36,11 +41,11 @@ def _explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:
         what = first["msg"].removeprefix("Value error, ")
         return f"{path}: {where}: {what[:1].lower()}{what[1:]}"
     allowed = _fields(model, first["loc"][:-1])
-    return f"{path}: unknown key {where}; allowed here: {', '.join(allowed)}"
+    return f"{path}: unknown key {where}. Allowed keys: {', '.join(allowed)}."
 
 
-def _fields(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    for part in place:
+def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
         annotation: Any = model.model_fields[str(part)].annotation
         candidates = [annotation, *get_args(annotation)]
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))

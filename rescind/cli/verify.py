@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from rescind.cli.daemons import JsonOption
+from rescind.cli.options import JsonOption, RpcOption
 from rescind.cli.printing import (
     out,
     plain,
     print_json,
     reported_errors,
 )
-from rescind.cli.public_record import RpcOption
 from rescind.core.errors import ConfigError
 
 
@@ -25,10 +24,10 @@ def verify_command(
     rpc: RpcOption = None,
     artifacts: Annotated[
         list[Path] | None,
-        typer.Option(help="A folder of artifacts; may be repeated. Default: the run's own."),
+        typer.Option(help="A folder of artifacts. Repeatable. Default: the run's own."),
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(help="The adapter that is served, to compare with it.")
+        Path | None, typer.Option(help="A served adapter, to compare with the chain.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,14 +40,16 @@ def verify_command(
         run = RunFolder(certificate.resolve().parent)
         if rpc is None:
             if not run.facts_file.is_file():
-                raise ConfigError("--rpc URL is needed: the certificate is not in a run's folder")
+                raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
             rpc = url_of(run.facts().chain_port)
         stores = list(artifacts or (run.store, run.replay.store))
         try:
             found = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
         except Exception as error:
             if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
-                hint = f"{error}; bring it back with: rescind devnet up {certificate.parent}"
+                hint = (
+                    f"{error}. Start the run's chain again: rescind devnet up {certificate.parent}"
+                )
                 raise type(error)(hint) from error
             raise
         if as_json:

@@ -1,0 +1,48 @@
+"""Open a consortium's contracts from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rescind.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rescind.contracts import Consortium
+
+
+def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -> Consortium:
+    """Open a consortium's contracts for reading.
+
+    Args:
+        run: The folder of a run, whose chain and contracts are the defaults.
+        rpc: URL of an Ethereum node.
+        contracts: The consortium's contracts.json.
+
+    Raises:
+        ConfigError: Neither a run nor both other arguments were given.
+        ChainUnavailable: No node answers; for a run the message says how to start its chain.
+    """
+    from rescind.contracts import Chain, Consortium, Deployment
+    from rescind.devnet.chain import url_of
+    from rescind.devnet.layout import RunFolder
+
+    if run is None and (rpc is None or contracts is None):
+        raise ConfigError("Pass the folder of a run, or both --rpc URL and --contracts FILE.")
+    if run is not None:
+        folder = RunFolder.find(run)
+        rpc = rpc or url_of(folder.facts().chain_port)
+        contracts = contracts or folder.contracts
+    assert rpc is not None
+    assert contracts is not None
+    deployment = Deployment.load(contracts)
+    try:
+        consortium = Consortium(Chain(rpc, deployment.chain_id), deployment)
+        consortium.check()
+    except Exception as error:
+        if run is not None and getattr(error, "code", "") == "chain-unavailable":
+            raise type(error)(
+                f"{error}. Start the run's chain again: rescind devnet up {run}"
+            ) from error
+        raise
+    return consortium
