@@ -80,7 +80,7 @@ def test_the_founder_deploys_and_admits_until_the_first_one_joins(
     [
         (
             ("commit_seconds", "comit_seconds"),
-            "unknown key comit_seconds; allowed here: aggregator",
+            "unknown key comit_seconds. Allowed keys: aggregator",
         ),
         (("parameters.json", "none.json"), "none.json cannot be read"),
         ((AGGREGATOR, AGGREGATOR.lower()), "not an address in EIP-55 form"),

@@ -91,7 +91,7 @@ def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(file
     assert found["aggregator_lacking_wei"] == 10**19
     refused = rescind("aggregator", "bond", "-c", files.aggregator)
     assert refused.exit_code == 15
-    assert "not that of the consortium's aggregator" in refused.output
+    assert "does not belong to the consortium's aggregator" in refused.output
 
 
 def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:

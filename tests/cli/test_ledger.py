@@ -46,7 +46,7 @@ def test_records_are_added_shown_and_shredded(place: list[object], tmp_path: Pat
         ["consent", '{"event":'],
     ]
     assert told("fsck", *place)["sound"]
-    assert "nothing of that subject" in rescind("shred", "--subject", "Ada", *place).output
+    assert "holds no records of that subject" in rescind("shred", "--subject", "Ada", *place).output
 
 
 def test_a_record_is_proven_in_one_file(place: list[object], tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_checkpoint_that_was_kept_tells_since_when_a_log_differs(
         connection.exec_driver_sql("DELETE FROM nodes WHERE level = 2")
     found = rescind("fsck", *words, *place)
     assert found.exit_code == 30
-    assert "the first 3 still agree with the chain" in found.output
+    assert "the first 3 records still agree with the chain" in found.output
     notes[0].write_text("no checkpoint")
     assert rescind("fsck", *words, *place).exit_code == 16
 
@@ -111,12 +111,12 @@ def test_a_ledger_is_moved_and_keys_are_rotated(place: list[object], tmp_path: P
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["show"], 10, "which ledger?"),
+        (["show"], 10, "to select a ledger"),
         (["show", "--ledger", "nowhere"], 16, "no ledger key"),
         (["init", "--ledger", "mysql://x/y", "--key-file", "k"], 16, "cannot be stored in mysql"),
         (["init", "--ledger", "postgresql://127.0.0.1:1/x", "--key-file", "k"], 16, "cannot read"),
-        (["append", "--type", "x", "--payload", "[1]", "--ledger", "l"], 16, "no JSON object"),
-        (["append", "--type", "x", "--payload", "{", "--ledger", "l"], 16, "is no JSON"),
+        (["append", "--type", "x", "--payload", "[1]", "--ledger", "l"], 16, "not a JSON object"),
+        (["append", "--type", "x", "--payload", "{", "--ledger", "l"], 16, "is not valid JSON"),
         (
             ["prove", "0", "--out", "o", "--organization", "0x", "--ledger", "l"],
             16,
