@@ -117,7 +117,7 @@ def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
         (["execute", "7"], 15, "UnknownProposal(id 7)"),
         (["vote", "0"], 10, "begin at 1"),
         (["propose", "auditor", "0x12"], 10, "'0x12' is not an Ethereum address"),
-        (["propose", "auditor", "0x" + "0" * 40], 10, "zero address"),
+        (["propose", "auditor", "0x" + "0" * 40], 10, "The zero address"),
         (["propose", "auditor", "0x26ba9fEB65A16Ce9e3322b4A368987dDBBDb46eF"], 10, "EIP-55"),
         (["propose", "expel", "nobody"], 10, "Members: org-0, org-1, org-2"),
         (
