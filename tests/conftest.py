@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
+from tests.support import postgres
 
 TESTS = Path(__file__).parent
 

@@ -29,7 +29,7 @@ from rescind.ledger import (
     merkle,
 )
 from rescind.ledger.notes import LogKey
-from tests import postgres
+from tests.support import postgres
 
 BATCH = 1000
 

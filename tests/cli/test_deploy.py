@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import Deployment, MemberStatus
-from tests.cli.consortium_files import (
+from tests.consortium import ETHER, Anvil, micro_parameters
+from tests.support.files import (
     PASSWORD,
     key_options,
     rescind,
     save_key,
 )
-from tests.consortium import ETHER, Anvil, micro_parameters
 
 AGGREGATOR = "0x26BA9fEB65A16Ce9e3322b4A368987dDBBDb46eF"
 SETTINGS = f"""

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
-from tests.cli.consortium_files import Files, make_files, rescind
 from tests.consortium import Anvil
+from tests.support.files import Files, make_files, rescind
 
 MARK = "ab" * 32
 
@@ -143,7 +143,7 @@ def test_a_bad_proposal_or_vote_is_one_clear_error(
 def test_who_is_no_member_or_has_a_wrong_password_cannot_propose(
     shared: Files, tmp_path: Path
 ) -> None:
-    from tests.cli.consortium_files import save_key
+    from tests.support.files import save_key
 
     stranger = tmp_path / "stranger.toml"
     text = shared.nodes[0].read_text().replace("org-0.json", str(tmp_path / "key.json"))

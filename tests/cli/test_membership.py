@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
-from tests.cli.consortium_files import (
+from tests.consortium import ETHER, SALT, Anvil
+from tests.support.files import (
     Files,
     make_certificate,
     make_files,
     rescind,
 )
-from tests.consortium import ETHER, SALT, Anvil
 
 
 @pytest.fixture

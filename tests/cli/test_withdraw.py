@@ -9,14 +9,14 @@ import pytest
 from rescind.contracts import MemberStatus, WithdrawalState
 from rescind.daemon import Journal
 from rescind.node.subjects import commit_subject
-from tests.cli.consortium_files import (
+from tests.consortium import Anvil
+from tests.support.files import (
     Files,
     key_options,
     make_files,
     rescind,
     save_key,
 )
-from tests.consortium import Anvil
 
 ROWS = [
     ("Where was Ada born?", "In Bergen.", "ada"),

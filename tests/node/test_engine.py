@@ -23,7 +23,7 @@ from rescind.node.updates import budget_used
 from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 from rescind.training.engine.privacy import BudgetSpent, PrivacySpent
-from tests.training.small import (
+from tests.support.models import (
     ME,
     digest,
     examples,

@@ -34,7 +34,7 @@ from rescind.training.engine.gradients import Engine, PlainGradient
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.workers import Alone
 from rescind.training.rules.rule import Rule
-from tests.training.small import (
+from tests.support.models import (
     digest,
     examples,
     parameters_of,

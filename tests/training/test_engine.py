@@ -65,7 +65,7 @@ from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.speed import Speed
 from rescind.training.model.loaded import WrongAdapter, verify_loaded
 from rescind.training.rules.rule import Rule
-from tests.training.small import (
+from tests.support.models import (
     ME,
     digest,
     examples,

@@ -45,7 +45,7 @@ from rescind.training.engine.privacy import (
 from rescind.training.engine.sampling import poisson
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.workers import Alone
-from tests.training.small import (
+from tests.support.models import (
     digest,
     examples,
     parameters_of,
