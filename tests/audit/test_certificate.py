@@ -107,12 +107,12 @@ def certify(
 
 
 def test_a_genuine_certificate_passes_every_check(story: Story) -> None:
-    found = story.check(story.file_of(3))
-    assert [check.name for check in found.checks] == list(CHECKS)
-    statuses = {check.name: check.status for check in found.checks}
+    verification = story.check(story.file_of(3))
+    assert [check.name for check in verification.checks] == list(CHECKS)
+    statuses = {check.name: check.status for check in verification.checks}
     assert statuses.pop("attested") == "skipped"
-    assert set(statuses.values()) == {"passed"}, found
-    assert found.exit_code == 0
+    assert set(statuses.values()) == {"passed"}, verification
+    assert verification.exit_code == 0
 
 
 def test_the_chain_is_still_checked_without_artifacts(story: Story) -> None:

@@ -81,12 +81,12 @@ def test_a_member_is_found_by_name_or_address(played: TestConsortium) -> None:
 def test_a_name_that_two_members_share_must_be_given_as_an_address(tmp_path: Path) -> None:
     with start_anvil() as anvil:
         consortium = make_consortium(anvil, 0)
-        who = [anvil.funded().address for _ in range(2)]
-        for place, address in enumerate(who):
-            consortium.of(consortium.founder).admit(address, "twin", f"{place + 1:064x}")
+        addresses = [anvil.funded().address for _ in range(2)]
+        for index, address in enumerate(addresses):
+            consortium.of(consortium.founder).admit(address, "twin", f"{index + 1:064x}")
         with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
             audit.organization(consortium.of(), "twin")
-        assert audit.organization(consortium.of(), who[1]) == who[1]
+        assert audit.organization(consortium.of(), addresses[1]) == addresses[1]
 
 
 def test_events_are_json_lines_from_the_given_block(played: TestConsortium, tmp_path: Path) -> None:
@@ -99,12 +99,12 @@ def test_events_are_json_lines_from_the_given_block(played: TestConsortium, tmp_
         return [json.loads(line) for line in done.output.splitlines()]
 
     every = events()
-    names = [it["event"] for it in every]
+    names = [event["event"] for event in every]
     assert names.index("WithdrawalRequested") < names.index("WithdrawalClosed")
-    last = max(int(str(it["block"])) for it in every)
+    last = max(int(str(event["block"])) for event in every)
     later = events("--from-block", str(last), "--json")
     assert later
-    assert later == [it for it in every if it["block"] == last]
+    assert later == [event for event in every if event["block"] == last]
 
 
 def test_the_audit_commands_show_the_queries(played: TestConsortium, tmp_path: Path) -> None:

@@ -151,8 +151,8 @@ def test_the_chain_state_survives_a_restart(tmp_path: Path) -> None:
 
 def test_a_keystore_opens_only_with_its_password(tmp_path: Path) -> None:
     path = tmp_path / "keystore.json"
-    made = Account.create(path, "right")
-    assert Account.load(path, "right").address == made.address
+    account = Account.create(path, "right")
+    assert Account.load(path, "right").address == account.address
     with pytest.raises(KeystoreError, match="wrong password"):
         Account.load(path, "wrong")
     with pytest.raises(KeystoreError, match="never overwritten"):
@@ -160,22 +160,22 @@ def test_a_keystore_opens_only_with_its_password(tmp_path: Path) -> None:
 
 
 def test_the_stated_privacy_budget_never_decreases(anvil: Anvil) -> None:
-    made = make_consortium(anvil, 2)
-    who = made.organizations[0]
-    mine = made.of(who)
-    assert mine.privacy_spent(who.address) is None
+    consortium = make_consortium(anvil, 2)
+    organization = consortium.organizations[0]
+    client = consortium.of(organization)
+    assert client.privacy_spent(organization.address) is None
 
-    mine.state_privacy(1.2345678, 1e-5)
-    stated = mine.privacy_spent(who.address)
+    client.state_privacy(1.2345678, 1e-5)
+    stated = client.privacy_spent(organization.address)
     assert stated is not None
     assert stated.epsilon == pytest.approx(1.234568)
     assert stated.epsilon >= 1.2345678
     assert stated.delta == pytest.approx(1e-5)
     with pytest.raises(ContractRefused, match="BudgetShrunk"):
-        mine.state_privacy(1.0, 1e-5)
-    mine.state_privacy(math.inf, 1e-5)
-    again = mine.privacy_spent(who.address)
+        client.state_privacy(1.0, 1e-5)
+    client.state_privacy(math.inf, 1e-5)
+    again = client.privacy_spent(organization.address)
     assert again is not None
     assert math.isinf(again.epsilon)
-    row = membership(mine).members[0]
+    row = membership(client).members[0]
     assert (row.epsilon, row.delta) == ("unbounded", pytest.approx(1e-5))

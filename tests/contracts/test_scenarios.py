@@ -1,4 +1,4 @@
-"""The public record against its reference, in the cases that must work or be refused."""
+"""The contracts against their reference, in cases that must work or be refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The public record against its reference, action by action in any order on a real chain: both
-take it, or both refuse it for the same reason, and then both say the same."""
+"""The contracts against their reference, in any order of actions on a real chain.
+
+Both accept an action, or both refuse it for the same reason, and then their states agree.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from tests.contracts.reference import NOTHING
 from tests.contracts.stage import Stage, open_stage
 
 BYSTANDER = ("close_commits", "close_reveals", "abandon")
-ANYBODY = ("escalate", "slash", "close_withdrawal", "ready")
+ANYONE = ("escalate", "slash", "close_withdrawal", "ready")
 OWN = ("resign", "reclaim_bond", "claim_reward", "claim_compensation")
 IN_WORK = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 METHODS = [kind for kind in ModelKind if kind is not ModelKind.ROUND]
@@ -170,7 +172,7 @@ class Consortiums(RuleBasedStateMachine):
         self.play.carry_out(number, source, fault)
 
     @with_withdrawal(*IN_WORK)
-    @rule(who=who, back=back, action=st.sampled_from(ANYBODY))
+    @rule(who=who, back=back, action=st.sampled_from(ANYONE))
     def move_a_withdrawal_on(self, who: int, back: int, action: str) -> None:
         number = self._newest(back, self.play.model.withdrawals)
         self.play.do(self.play.orgs[who], action, number)
@@ -192,7 +194,7 @@ class Consortiums(RuleBasedStateMachine):
 
     @rule(who=who, action=st.sampled_from(OWN))
     @precondition(lambda self: len(self.play.model.rounds) > 2)
-    def act_for_oneself(self, who: int, action: str) -> None:
+    def act_alone(self, who: int, action: str) -> None:
         self.play.do(self.play.orgs[who], action)
 
     @precondition(lambda self: self.play.model.pool % 10**18)
@@ -214,7 +216,7 @@ class Consortiums(RuleBasedStateMachine):
         self.play.pass_time(seconds)
 
     @invariant()
-    def both_say_the_same(self) -> None:
+    def contracts_and_reference_agree(self) -> None:
         self.steps += 1
         self.play.check(each=self.steps % 5 == 0)
 

@@ -1,4 +1,4 @@
-"""What a withdrawal makes of a model, foretold, against what the contract then says."""
+"""Models after a withdrawal, computed beforehand, against the contract's result."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ EVIDENCE = "ed" * 32
 
 
 def finish(it: TestConsortium, number: int) -> int:
-    """Carry a withdrawal out as foretold; how many models were replaced."""
+    """Carry a withdrawal out as expected; how many models were replaced."""
     boss = it.of(it.aggregator)
     withdrawal = boss.withdrawals()[number - 1]
     count = 0
     while concerned := concerned_models(boss, withdrawal):
-        foretold = amended_model(boss, withdrawal, concerned[0])
-        assert not foretold.missing
-        adapter = it.register(adapter_totals(foretold.terms, it.load))
+        expected = amended_model(boss, withdrawal, concerned[0])
+        assert not expected.missing
+        adapter = it.register(adapter_totals(expected.terms, it.load))
         signed: list[bytes] = []
         if withdrawal.method in (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING):
             attested = boss.attestation_hash(number, concerned[0], adapter, EVIDENCE)
@@ -40,7 +40,7 @@ def finish(it: TestConsortium, number: int) -> int:
             signed = [bytes(EthAccount.unsafe_sign_hash(attested, k).signature) for k in keys]
         boss.carry_out(number, concerned[0], adapter, EVIDENCE if signed else "", signed)
         it.prove()
-        assert boss.content(boss.model_count()) == list(foretold.terms)
+        assert boss.content(boss.model_count()) == list(expected.terms)
         count += 1
     boss.close_withdrawal(number)
     return count
@@ -80,9 +80,9 @@ def test_amended_models_match_the_contract_for_every_method(federated: bool) -> 
         replay = boss.withdrawals()[3]
         head = boss.latest_model_id()
         before = amended_model(boss, replay, head)
-        lacking = {(t.round_id, t.organization) for t in before.missing}
+        missing = {(t.round_id, t.organization) for t in before.missing}
         everyone = {(n, who.address) for n in (2, 3) for who in (first, second, last)}
-        assert lacking == (everyone if federated else set())
+        assert missing == (everyone if federated else set())
         parent = boss.content(boss.round(2).parent_model)
         start = replay_start(before, parent, 2)
         assert start is not None
