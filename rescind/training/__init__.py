@@ -1,46 +1,66 @@
-"""Local LoRA training, routing, evaluation and export. Importing it imports torch."""
+"""Local LoRA training, serving, evaluation and export.
 
-from rescind.training.data import (
-    Example,
-    normalize,
-    read_examples,
-    write_examples,
-)
-from rescind.training.engine.checkpoint import (
-    Checkpoint,
-    CheckpointBroken,
-    CheckpointMismatch,
-    RuleNotResumable,
-)
-from rescind.training.engine.packing import NotPackable
-from rescind.training.engine.privacy import BudgetSpent, Mechanism, PrivacySpent
-from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
-from rescind.training.engine.settings import EngineSettings
-from rescind.training.engine.train import (
-    Trainer,
-    TrainResult,
-    choose,
-    round_seed,
-    train_round,
-)
-from rescind.training.model.base import (
-    Base,
-    WrongBaseModel,
-    load_base,
-    model_id,
-    pick_device,
-)
-from rescind.training.model.digest import digest_on
-from rescind.training.model.export import export_peft
-from rescind.training.model.loaded import WrongAdapter, integers_in_memory, verify_loaded
-from rescind.training.model.lora import LoraModel
-from rescind.training.serving.evaluate import (
-    Evaluation,
-    Item,
-    answer_loss_per_example,
-    evaluate,
-)
-from rescind.training.serving.serve import Answer, Assistant
+A name is imported when it is first used: most of them import torch, which takes seconds, and a
+program that only reads or writes examples should not pay for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rescind.training.data import Example, normalize, read_examples, write_examples
+    from rescind.training.engine.checkpoint import (
+        Checkpoint,
+        CheckpointBroken,
+        CheckpointMismatch,
+        RuleNotResumable,
+    )
+    from rescind.training.engine.packing import NotPackable
+    from rescind.training.engine.privacy import BudgetSpent, Mechanism, PrivacySpent
+    from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
+    from rescind.training.engine.settings import EngineSettings
+    from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
+    from rescind.training.model.base import Base, WrongBaseModel, load_base, model_id, pick_device
+    from rescind.training.model.digest import digest_on
+    from rescind.training.model.export import export_peft
+    from rescind.training.model.loaded import WrongAdapter, integers_in_memory, verify_loaded
+    from rescind.training.model.lora import LoraModel
+    from rescind.training.serving.evaluate import (
+        Evaluation,
+        Item,
+        answer_loss_per_example,
+        evaluate,
+    )
+    from rescind.training.serving.serve import Answer, Assistant
+
+_NAMES = {
+    "data": "Example normalize read_examples write_examples",
+    "engine.checkpoint": "Checkpoint CheckpointBroken CheckpointMismatch RuleNotResumable",
+    "engine.packing": "NotPackable",
+    "engine.privacy": "BudgetSpent Mechanism PrivacySpent",
+    "engine.round": "Progress RoundPrivacy RoundTraining",
+    "engine.settings": "EngineSettings",
+    "engine.train": "Trainer TrainResult choose round_seed train_round",
+    "model.base": "Base WrongBaseModel load_base model_id pick_device",
+    "model.digest": "digest_on",
+    "model.export": "export_peft",
+    "model.loaded": "WrongAdapter integers_in_memory verify_loaded",
+    "model.lora": "LoraModel",
+    "serving.evaluate": "Evaluation Item answer_loss_per_example evaluate",
+    "serving.serve": "Answer Assistant",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+if not TYPE_CHECKING:  # A checker would take every unknown name for Any.
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
 
 __all__ = [
     "Answer",

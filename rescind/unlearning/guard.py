@@ -206,19 +206,19 @@ def _kept(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
     least = then - limits.utility_drop * (then - (floor if floor < then else 0.0))
     if now >= least:
         return []
-    why = f"{now:.1%} of the retain answers' tokens are right, at least {least:.1%}"
-    return [("collapsed", f"{why}; they were {then:.1%}")]
+    why = f"{now:.1%} of the retain answers' tokens are right, and at least {least:.1%} must be"
+    return [("collapsed", f"{why} ({then:.1%} were before)")]
 
 
 def _speaks(figures: Figures, before: Before, limits: Limits) -> list[tuple[State, str]]:
     passed: list[tuple[State, str]] = []
     most = before.own_loss + limits.gibberish
     if figures.own_loss > most:
-        why = f"the base finds the model's own answers at {figures.own_loss:.2f} nats a token"
-        passed.append(("gibberish", f"{why}, at most {most:.2f}"))
+        why = f"the model's own answers have {figures.own_loss:.2f} nats a token under the base"
+        passed.append(("gibberish", f"{why}, and may have at most {most:.2f}"))
     if figures.repetition > max(limits.repetition, before.figures.repetition):
         passed.append(
-            ("gibberish", f"{figures.repetition:.0%} of the model's answers is repetition")
+            ("gibberish", f"{figures.repetition:.0%} of the model's own answers is repetition")
         )
     if figures.entropy > max(limits.entropy, before.figures.entropy):
         passed.append(
@@ -231,12 +231,12 @@ def _over(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
     passed: list[tuple[State, str]] = []
     most = before.never_taught + limits.excess
     if figures.forget_loss > most:
-        why = f"the forget answers are at {figures.forget_loss:.2f} nats a token, a model that"
-        passed.append(("over-unlearned", f"{why} never saw them is at {before.never_taught:.2f}"))
+        why = f"the forget answers have {figures.forget_loss:.2f} nats a token, and under a model that"
+        passed.append(("over-unlearned", f"{why} never saw them {before.never_taught:.2f}"))
     if figures.auc is not None and figures.auc_error is not None:
         below = (0.5 - figures.auc) / figures.auc_error
         if figures.auc < limits.auc and below > 2:
-            why = f"AUC of forget against unseen answers is {figures.auc:.2f}"
+            why = f"the AUC of forget against unseen answers is {figures.auc:.2f}"
             passed.append(("over-unlearned", f"{why}, far below chance"))
     return passed
 

@@ -11,6 +11,7 @@ from peft import PeftModel
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from rescind import training
 from rescind.core import (
     add_totals,
     materialize,
@@ -216,6 +217,12 @@ def test_a_pair_that_is_too_long_is_refused_and_not_cut(model: LoraModel) -> Non
         train_round(
             model, parameters, start, [Example("q", "word " * 600, "s")], RoundTraining(steps=1)
         )
+
+
+def test_every_public_name_is_found_and_examples_need_no_torch() -> None:
+    assert all(hasattr(training, name) for name in training.__all__)
+    code = "import sys; sys.modules['torch'] = None; from rescind.training import read_examples"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_answers_are_compared_without_case_and_space() -> None:

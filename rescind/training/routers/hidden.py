@@ -18,6 +18,7 @@ from rescind.training.engine.batches import Encoded, encode_prompt, pad
 from rescind.training.model.base import Base
 
 _BATCH = 64
+"""Rows in one forward pass, which needs no gradients."""
 
 
 @torch.inference_mode()

@@ -30,6 +30,7 @@ SHARE = 0.25
 would win on text unlike any training data, where losses are large and differ a lot."""
 
 _BATCH = 64
+"""Rows in one forward pass, which needs no gradients."""
 
 
 class LikelihoodRouter:

@@ -24,6 +24,7 @@ from rescind.training.engine.batches import (
 from rescind.training.model.base import Base
 
 _BATCH = 64
+"""Rows in one forward pass, which needs no gradients."""
 
 
 class Respondent(Protocol):

@@ -45,6 +45,7 @@ from rescind.training.split.parts import (
 )
 
 _BATCH = 64
+"""Rows in one forward pass, which needs no gradients."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ SIMILARITY = 0.62
 _FORMAT = "rescind.suppression/1"
 _WORD = re.compile(r"[^\W_]+")
 _SALT_BYTES = 16
+"""128 bits: too many to try."""
 
 
 class Stage(StrEnum):

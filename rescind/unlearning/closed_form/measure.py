@@ -30,6 +30,7 @@ from rescind.unlearning.closed_form.settings import FisherMeasure, Positions
 
 _ADAPTER = "measured"
 _BATCH = 32
+"""Rows in one forward pass whose activations are kept."""
 
 Double = NDArray[np.float64]
 
