@@ -141,11 +141,10 @@ def micro_parameters(
 
 
 @dataclass(frozen=True)
-class TestConsortium:
+class ChainConsortium:
     """`organizations` are active members in ascending order of addresses; `auditors` ascending too.
     `store` holds the artifacts of the rounds that were played."""
 
-    __test__ = False
     deployment: Deployment
     founder: Account
     aggregator: Account
@@ -281,7 +280,7 @@ def make_consortium(
     *,
     store: Path | None = None,
     **settings: object,
-) -> TestConsortium:
+) -> ChainConsortium:
     """`settings`: of DeploySettings, where they are to differ from its defaults."""
     parameters = parameters or micro_parameters()
     founder, aggregator = anvil.funded(), anvil.funded()
@@ -302,7 +301,7 @@ def make_consortium(
     deployment = deploy(
         anvil.chain(), founder, DeploySettings.model_validate({**agreed, **settings})
     )
-    made = TestConsortium(
+    made = ChainConsortium(
         deployment,
         founder,
         aggregator,

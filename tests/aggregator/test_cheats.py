@@ -35,7 +35,7 @@ from rescind.training.engine.contribution import contribute
 from rescind.training.engine.round import RoundTraining
 from tests.consortium import (
     SALT,
-    TestConsortium,
+    ChainConsortium,
     make_consortium,
     start_anvil,
 )
@@ -50,7 +50,7 @@ class Scene:
     """`first`, `second`: each organization's honest deltas of both rounds; `stale`: the cheat's second
     one, trained from where the first round started."""
 
-    record: TestConsortium
+    record: ChainConsortium
     scorer: BenchmarkScorer
     first: dict[str, Delta]
     second: dict[str, Delta]

@@ -28,7 +28,7 @@ from rescind.core import (
 )
 from rescind.core.errors import VerificationError
 from tests.consortium import (
-    TestConsortium,
+    ChainConsortium,
     make_consortium,
     micro_parameters,
     start_anvil,
@@ -41,7 +41,7 @@ EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
 class Story:
     """Two rounds of three organizations, then the first one is removed."""
 
-    it: TestConsortium
+    it: ChainConsortium
     folder: Path
 
     @property
@@ -63,7 +63,7 @@ class Story:
         return self.store / artifact[:2] / artifact
 
 
-def tell(it: TestConsortium, folder: Path) -> Story:
+def tell(it: ChainConsortium, folder: Path) -> Story:
     rng = np.random.default_rng(0)
     it.store.put(it.parameters.canonical_bytes())
     it.play_round(rng)
@@ -219,7 +219,7 @@ def test_a_replacement_and_a_counter_training_are_certified(tmp_path: Path) -> N
         assert attested.detail.endswith("attested by 2 auditors")
 
 
-def replace_one_delta(it: TestConsortium, rng: np.random.Generator) -> None:
+def replace_one_delta(it: ChainConsortium, rng: np.random.Generator) -> None:
     """The first organization trains its delta of round 1 again, without one data subject."""
     who, boss = it.organizations[0], it.of(it.aggregator)
     it.of(who).request_subject_withdrawal("5a" * 32, ModelKind.REPLACEMENT)
@@ -240,7 +240,7 @@ def replace_one_delta(it: TestConsortium, rng: np.random.Generator) -> None:
     boss.close_withdrawal(1)
 
 
-def counter_train(it: TestConsortium, rng: np.random.Generator) -> None:
+def counter_train(it: ChainConsortium, rng: np.random.Generator) -> None:
     who, boss = it.organizations[1], it.of(it.aggregator)
     it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
     counter = it.register(it.random_delta(who, rng))

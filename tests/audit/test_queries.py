@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 from rescind import audit
 from rescind.cli.main import app
 from rescind.core.errors import ConfigError
-from tests.consortium import TestConsortium, make_consortium, start_anvil
+from tests.consortium import ChainConsortium, make_consortium, start_anvil
 
 
 @pytest.fixture(scope="module")
-def played() -> Iterator[TestConsortium]:
+def played() -> Iterator[ChainConsortium]:
     """Two rounds of three, the first organization removed, one more round of two."""
     with start_anvil() as anvil:
         consortium, rng = make_consortium(anvil, 3), np.random.default_rng(0)
@@ -25,14 +25,14 @@ def played() -> Iterator[TestConsortium]:
         yield consortium
 
 
-def test_contributions_carry_their_digest_roots(played: TestConsortium) -> None:
+def test_contributions_carry_their_digest_roots(played: ChainConsortium) -> None:
     rows = audit.contributions(played.of())
     assert [row.round_id for row in rows] == [1, 1, 1, 2, 2, 2, 3, 3]
     assert all(row.digest_root == played.digest_of(row.artifact_id).root for row in rows)
     assert {row.outcome for row in rows} == {"accepted"}
 
 
-def test_models_list_their_kind_content_and_proof_transaction(played: TestConsortium) -> None:
+def test_models_list_their_kind_content_and_proof_transaction(played: ChainConsortium) -> None:
     record = played.of()
     rows = audit.models(record, played.organizations[0].address)
     assert [row.kind for row in rows] == ["round", "round", "removal", "round"]
@@ -49,7 +49,7 @@ def test_models_list_their_kind_content_and_proof_transaction(played: TestConsor
     assert dirty == record.models_containing(played.organizations[0].address)
 
 
-def test_lineage_lists_digests_and_amendments(played: TestConsortium) -> None:
+def test_lineage_lists_digests_and_amendments(played: ChainConsortium) -> None:
     before, after = audit.lineage(played.of(), 2)[0], audit.lineage(played.of(), 4)[0]
     assert before.amendments == ()
     (change,) = after.amendments
@@ -62,7 +62,7 @@ def test_lineage_lists_digests_and_amendments(played: TestConsortium) -> None:
         audit.lineage(played.of(), 9)
 
 
-def test_the_cost_of_a_round_includes_its_proof(played: TestConsortium) -> None:
+def test_the_cost_of_a_round_includes_its_proof(played: ChainConsortium) -> None:
     rows = audit.rounds(played.of())
     assert [row.model_id for row in rows] == [1, 2, 4]
     # open, 3 commits, close, 3 reveals, close, aggregate, prove
@@ -70,7 +70,7 @@ def test_the_cost_of_a_round_includes_its_proof(played: TestConsortium) -> None:
     assert all(row.gas > 0 for row in rows)
 
 
-def test_a_member_is_found_by_name_or_address(played: TestConsortium) -> None:
+def test_a_member_is_found_by_name_or_address(played: ChainConsortium) -> None:
     record, who = played.of(), played.organizations[1].address
     assert audit.organization(record, "org-1") == who
     assert audit.organization(record, who.lower()) == who
@@ -89,7 +89,9 @@ def test_a_name_that_two_members_share_must_be_given_as_an_address(tmp_path: Pat
         assert audit.organization(consortium.of(), addresses[1]) == addresses[1]
 
 
-def test_events_are_json_lines_from_the_given_block(played: TestConsortium, tmp_path: Path) -> None:
+def test_events_are_json_lines_from_the_given_block(
+    played: ChainConsortium, tmp_path: Path
+) -> None:
     played.deployment.save(tmp_path / "contracts.json")
     words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
 
@@ -107,7 +109,7 @@ def test_events_are_json_lines_from_the_given_block(played: TestConsortium, tmp_
     assert later == [event for event in every if event["block"] == last]
 
 
-def test_the_audit_commands_show_the_queries(played: TestConsortium, tmp_path: Path) -> None:
+def test_the_audit_commands_show_the_queries(played: ChainConsortium, tmp_path: Path) -> None:
     played.deployment.save(tmp_path / "contracts.json")
     words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json")]
 

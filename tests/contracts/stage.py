@@ -14,7 +14,7 @@ from web3.types import RPCEndpoint
 from rescind.contracts import Consortium, DeltaId
 from rescind.core import ZERO_DIGEST, Digest, digest
 from tests.consortium import (
-    TestConsortium,
+    ChainConsortium,
     make_consortium,
     micro_parameters,
     start_anvil,
@@ -27,7 +27,7 @@ class Stage:
     """One consortium on one chain, wound back to its start for every play. `reached`: how often
     each action was taken, or refused for which reason, in all plays."""
 
-    it: TestConsortium
+    it: ChainConsortium
     snapshot: object = None
     clients: dict[str, Consortium] = field(default_factory=dict)
     named: dict[str, tuple[DeltaId, Digest]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from rescind.wire import (
     new_key,
     signing_request,
 )
-from tests.consortium import Anvil, TestConsortium, make_consortium
+from tests.consortium import Anvil, ChainConsortium, make_consortium
 
 PASSWORD = "correct horse"
 
@@ -32,7 +32,7 @@ class Files:
     """`nodes`: node.toml of each organization, in the order of `consortium.organizations`."""
 
     folder: Path
-    consortium: TestConsortium
+    consortium: ChainConsortium
     nodes: Sequence[Path]
     aggregator: Path
 

@@ -15,7 +15,7 @@ from rescind.withdrawals import (
     replay_start,
 )
 from tests.consortium import (
-    TestConsortium,
+    ChainConsortium,
     make_consortium,
     micro_parameters,
     start_anvil,
@@ -24,7 +24,7 @@ from tests.consortium import (
 EVIDENCE = "ed" * 32
 
 
-def finish(it: TestConsortium, number: int) -> int:
+def finish(it: ChainConsortium, number: int) -> int:
     """Carry a withdrawal out as expected; how many models were replaced."""
     boss = it.of(it.aggregator)
     withdrawal = boss.withdrawals()[number - 1]
@@ -46,7 +46,7 @@ def finish(it: TestConsortium, number: int) -> int:
     return count
 
 
-def offer(it: TestConsortium, who: Account, number: int, *rounds: int) -> None:
+def offer(it: ChainConsortium, who: Account, number: int, *rounds: int) -> None:
     rng = np.random.default_rng([number, *rounds])
     for round_id in rounds:
         it.of(who).offer(number, round_id, it.register(it.random_delta(who, rng)))
