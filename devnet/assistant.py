@@ -1,4 +1,4 @@
-"""The model of a run, from its folder alone."""
+"""Load and ask the model of a run, from the run's folder alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ from rescind.training.serving.suppression import (
 
 @dataclass(frozen=True)
 class RunAssistant:
-    """`guarded`: the assistant behind a guard, where something is suppressed."""
+    """The model of a run, ready to answer.
+
+    Attributes:
+        assistant: The model.
+        totals: The adapter that it serves, as integer tensors by name.
+        facts: The run's facts.
+        guarded: The assistant behind a guard, or None if nothing is suppressed.
+    """
 
     assistant: Assistant
     totals: dict[str, Any]
@@ -39,17 +46,24 @@ class RunAssistant:
 
     @classmethod
     def load(cls, path: Path, *, before: bool, suppress: Sequence[str] = ()) -> Self:
-        """The model after the run's removal, or before it. `suppress`: organizations of the run, and
-        data subjects by name, that a guard in front of the model keeps it from answering about.
+        """Load a run's model.
 
-        Raises ConfigError, StoreError.
+        Args:
+            path: The folder of a run.
+            before: Load the model before the removal instead of the one after it.
+            suppress: Organizations of the run, or names of data subjects. A guard in front of the
+                model refuses questions about them.
+
+        Raises:
+            ConfigError: `path` is not the folder of a run.
+            StoreError: An artifact of the model is missing or was changed.
         """
         run = RunFolder.find(path)
         facts, certificate = run.facts(), read_certificate(run.certificate)
         part = certificate.replaced[-1].before if before else certificate.latest
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         base = load_base(facts.model, parameters.base_model_id)
-        terms = [it.term() for it in part.terms]
+        terms = [term.term() for term in part.terms]
         totals = served_model(run, parameters, part.adapter_id, terms)
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         guarded = (
@@ -59,24 +73,30 @@ class RunAssistant:
 
     @property
     def stage(self) -> str:
-        """What the guard in front of the model stands for, or nothing without one."""
+        """Say that the guard suppresses and does not erase. Empty without a guard."""
         return str(Standing(Stage.SUPPRESSED)) if self.guarded else ""
 
     def ask(self, question: str) -> tuple[str, str]:
-        """The answer, and whose block gave it."""
-        found = (self.guarded or self.assistant).ask(question)
-        if self.guarded and not found.gains and found.organization is None:
-            return found.text, "the guard"
-        return found.text, self._name(found.organization)
+        """Return the answer and a description of the block that gave it."""
+        answer = (self.guarded or self.assistant).ask(question)
+        if self.guarded and not answer.gains and answer.organization is None:
+            return answer.text, "the guard"
+        return answer.text, self._name(answer.organization)
 
     def export(self, organization: str | None, out: Path) -> str:
-        """Write a block for peft; returns what was written."""
+        """Write a block as a peft folder and return a description of it.
+
+        Raises:
+            ConfigError: The organization has no block in this model.
+        """
         held = owners(self.totals)
         addresses = {name: address.lower() for name, address in self.facts.organizations.items()}
         wanted = SHARED if held == [SHARED] else addresses.get(organization or "", "")
         if wanted not in held:
             names = [name for name, address in addresses.items() if address in held]
-            raise ConfigError(f"--organization {organization}: one of {', '.join(names)}")
+            raise ConfigError(
+                f"--organization {organization}: no such block. Choose one of {', '.join(names)}."
+            )
         export_peft(self.assistant.parameters, self.totals, wanted, self.facts.model, out)
         return "the shared adapter" if wanted == SHARED else f"{organization}'s block"
 
@@ -88,9 +108,9 @@ class RunAssistant:
 
 
 def _suppression(facts: RunFacts, suppress: Sequence[str]) -> Suppression:
-    gone = {facts.organizations[name] for name in suppress if name in facts.organizations}
+    withdrawn = {facts.organizations[name] for name in suppress if name in facts.organizations}
     names = Names(secrets.token_bytes(16))
     for name in suppress:
         if name not in facts.organizations:
             names = names.including(name)
-    return Suppression(names if names.hidden else None, None, frozenset(gone))
+    return Suppression(names if names.hidden else None, None, frozenset(withdrawn))

@@ -1,4 +1,4 @@
-"""Anvil, as a child of the run: its own port, its state under the run's folder."""
+"""Start and stop the Anvil of a run, on its own port and with its state in the run's folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from rescind.contracts.compiler import foundry
 from rescind.core.errors import ChainError
 
 CHAIN_ID = 31337
+# Anvil answers within a second on an idle machine; a loaded one may need much longer.
 _START_SECONDS = 30.0
 
 
 def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def port_is_free(port: int) -> bool:
+    """Return whether a TCP port of 127.0.0.1 can be bound now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -35,7 +38,11 @@ def port_is_free(port: int) -> bool:
 
 
 def start_chain(folder: Path, port: int) -> int:
-    """Start Anvil detached, on the state that the folder holds; returns its process id."""
+    """Start Anvil in the background, on the state in `folder`, and return its process id.
+
+    Raises:
+        ChainError: Anvil ended or did not answer within 30 s. The message names its log.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     command = [str(foundry("anvil")), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--chain-id", str(CHAIN_ID), "--silent"]
@@ -48,13 +55,15 @@ def start_chain(folder: Path, port: int) -> int:
             chain.check()
         except ChainUnavailable:
             if running_chain(folder) is None or time.monotonic() > deadline:
-                raise ChainError(f"Anvil did not start, see {folder / 'anvil.log'}") from None
+                raise ChainError(
+                    f"Anvil did not start. Its log is {folder / 'anvil.log'}."
+                ) from None
         else:
             return pid
 
 
 def _spawn(command: list[str], log: Path) -> int:
-    """A process in a session of its own, which outlives this one."""
+    """Start a process in its own session, so that it outlives this one."""
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -65,11 +74,12 @@ def _spawn(command: list[str], log: Path) -> int:
 
 
 def url_of(port: int) -> str:
+    """Return the RPC URL of a chain on this machine."""
     return f"http://127.0.0.1:{port}"
 
 
 def running_chain(folder: Path) -> int | None:
-    """Process id of the Anvil that was started on this folder, if it still runs."""
+    """Return the process id of the Anvil that runs on this folder, or None."""
     try:
         pid = int((folder / "anvil.pid").read_text(encoding="ascii"))
         process = psutil.Process(pid)
@@ -81,7 +91,7 @@ def running_chain(folder: Path) -> int | None:
 
 
 def stop_chain(folder: Path) -> bool:
-    """Ask Anvil to write its state and end; True if one was running."""
+    """Stop Anvil, which writes its state first. Return whether one was running."""
     pid = running_chain(folder)
     if pid is None:
         return False

@@ -1,4 +1,4 @@
-"""Who knows what: generated people, or a folder with one JSONL file for each organization."""
+"""The organizations' data: generated people, or a folder with one JSONL file for each."""
 
 from __future__ import annotations
 
@@ -21,23 +21,31 @@ _HELD_OUT_SHARE = 20
 
 @dataclass(frozen=True)
 class Corpus:
-    """`organizations`: what each trains on; `shared`: what two or more of them have alike."""
+    """Question-answer pairs and the organizations that have them.
+
+    Attributes:
+        organizations: Training data by organization.
+        shared: Pairs that two or more organizations have.
+        held_out: Pairs that are in no organization's data.
+    """
 
     organizations: dict[str, tuple[Example, ...]]
     shared: tuple[Example, ...]
     held_out: tuple[Example, ...]
 
     def own(self, name: str) -> list[Example]:
-        """What only this organization knows."""
+        """Return the pairs that only this organization has."""
         known = set(self.shared)
         return [example for example in self.organizations[name] if example not in known]
 
 
 def organization_names(count: int) -> list[str]:
+    """Return `count` names: the eight of the demo, then member-9 and so on."""
     return [NAMES[i] if i < len(NAMES) else f"member-{i + 1}" for i in range(count)]
 
 
 def generated(count: int, seed: int) -> Corpus:
+    """Return a corpus of fictitious people for `count` organizations."""
     population = make_population(organization_names(count), seed=seed)
     return Corpus(
         {name: _examples(rows) for name, rows in population.organizations.items()},
@@ -47,21 +55,27 @@ def generated(count: int, seed: int) -> Corpus:
 
 
 def from_folder(folder: Path) -> Corpus:
-    """One organization a file, named as the file; `held_out.jsonl`, if there, is nobody's.
+    """Read one JSONL file for each organization, which is named after its file.
 
-    Without it, one subject in twenty of those that only one organization has (at least one, where
-    it has five or more) is held out. Raises DataError or ConfigError.
+    `held_out.jsonl` holds pairs that belong to no organization. Without it, one in twenty of the
+    subjects that only one organization has is held out; at least one if it has five or more.
+
+    Raises:
+        DataError: There are fewer than two files, or one cannot be read.
+        ConfigError: A file name is not a valid name of an organization.
     """
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
     given = {file.stem: tuple(dict.fromkeys(read_examples(file))) for file in files}
     held_out = given.pop(HELD_OUT, None)
     if len(given) < 2:
-        raise DataError(f"{folder} needs a *.jsonl file for each of two or more organizations")
+        raise DataError(
+            f"{folder} has {len(given)} *.jsonl files. Put one there for each of two or more organizations."
+        )
     for name in given:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or name in _RESERVED:
             raise ConfigError(
-                f"{folder / name}.jsonl: an organization's name is lowercase letters, digits, - and _, "
-                f"and none of {', '.join(sorted(_RESERVED))}"
+                f"{folder / name}.jsonl: name the file with lowercase letters, digits, - and _, and not "
+                f"{', '.join(sorted(_RESERVED))}."
             )
     counts = Counter(example for rows in given.values() for example in rows)
     shared = tuple(example for example, count in counts.items() if count > 1)
@@ -78,9 +92,9 @@ def _hold_out(
     for name, rows in given.items():
         subjects = [s for s in dict.fromkeys(e.subject for e in rows) if s not in shared_subjects]
         count = max(1, len(subjects) // _HELD_OUT_SHARE) if len(subjects) >= 5 else 0
-        gone = set(subjects[len(subjects) - count :])
-        held += [example for example in rows if example.subject in gone]
-        kept[name] = tuple(example for example in rows if example.subject not in gone)
+        chosen = set(subjects[len(subjects) - count :])
+        held += [example for example in rows if example.subject in chosen]
+        kept[name] = tuple(example for example in rows if example.subject not in chosen)
     return kept, tuple(held)
 
 

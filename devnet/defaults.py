@@ -1,4 +1,4 @@
-"""The parameters a devnet consortium agrees on unless told otherwise."""
+"""The default parameters of a devnet consortium."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ BASE_MODEL = Path(__file__).parent / "base_model" / "model"
 
 
 def default_lora(coupling: Coupling) -> LoraParameters:
+    """Return the default LoRA parameters of a coupling."""
     return LoraParameters(rank=8, alpha=16, train_a=coupling == "isolated")
 
 
@@ -26,7 +27,15 @@ def default_parameters(
     seed: int,
     name: str = "devnet",
 ) -> ConsortiumParameters:
-    """Measured in docs/decisions/002-coupling.md."""
+    """Return default parameters. docs/decisions/002-coupling.md has the measurements behind them.
+
+    Args:
+        coupling: How the organizations train together.
+        base_model_id: SHA-256 of the base model's files.
+        shapes: Shape of each LoRA tensor by name.
+        seed: Seed of initial values and training.
+        name: The consortium's name.
+    """
     isolated = coupling == "isolated"
     return ConsortiumParameters(
         name=name,

@@ -1,4 +1,4 @@
-"""Where everything of a run is."""
+"""The files and folders of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rescind.core.files import write_atomically
 
 
 class RunFacts(BaseModel):
-    """run.json: what the run is made of. `organizations`: address by name, in order."""
+    """The content of run.json. `organizations` holds addresses by name, in order."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,6 +33,8 @@ class RunFacts(BaseModel):
 
 @dataclass(frozen=True)
 class RunFolder:
+    """The folder of a run; each property is the path of one of its parts."""
+
     root: Path
 
     @property
@@ -86,16 +88,21 @@ class RunFolder:
         return self.root / "orgs" / name
 
     def save(self, facts: RunFacts) -> None:
+        """Write run.json."""
         self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(self.facts_file, (facts.model_dump_json(indent=2) + "\n").encode())
 
     def facts(self) -> RunFacts:
-        """Raises ConfigError when this is not the folder of a run."""
+        """Read run.json.
+
+        Raises:
+            ConfigError: This is not the folder of a run.
+        """
         try:
             return RunFacts.model_validate_json(self.facts_file.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(
-                f"{self.root} is not the folder of a run: it has no readable run.json"
+                f"{self.root} is not the folder of a run: it has no readable run.json."
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
@@ -103,7 +110,11 @@ class RunFolder:
 
     @classmethod
     def find(cls, path: Path) -> Self:
-        """The run folder at `path`, checked."""
+        """Return the run folder at `path`.
+
+        Raises:
+            ConfigError: It is not the folder of a run.
+        """
         folder = cls(path)
         folder.facts()
         return folder

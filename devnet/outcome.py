@@ -1,4 +1,4 @@
-"""What a run came to: evaluations, summary, certificate."""
+"""Evaluate a finished run, summarize it and certify the removal."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ _ETHER = 10**18
 
 
 class Clock:
-    """Wall seconds by name."""
+    """Measure wall clock seconds of named phases."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
+        """Record the seconds that the block takes under `name`."""
         began = time.monotonic()
         yield
         self.seconds[name] = time.monotonic() - began
@@ -68,7 +69,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Replay:
-    """`seconds`: from the first round's opening to the last one's end."""
+    """A run that the withdrawn organization was never in.
+
+    Attributes:
+        adapter_id: SHA-256 of its last adapter.
+        totals: That adapter, as integer tensors by name.
+        seconds: From the opening of the first round to the end of the last.
+    """
 
     adapter_id: str
     totals: dict[str, Any]
@@ -78,10 +85,13 @@ class Replay:
 def served_model(
     run: RunFolder, parameters: ConsortiumParameters, adapter_id: str, terms: Sequence[Term]
 ) -> dict[str, Any]:
-    """What is served as the model with this adapter on chain: the adapter itself, or what the server
-    optimizer makes of the model's `terms`. Empty for the base model alone.
+    """Return the adapter that is served for a registered one, as integer tensors by name.
 
-    Raises StoreError when something of it is lacking in the run's store, or was changed.
+    Without a server optimizer it is the registered adapter; with one it is computed from the model's
+    `terms`. It is empty for the base model alone.
+
+    Raises:
+        StoreError: An artifact is missing in the run's store, or was changed.
     """
 
     def load(artifact: str) -> dict[str, Any]:
@@ -89,9 +99,9 @@ def served_model(
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise StoreError(f"{file} cannot be read: {error.strerror}") from error
+            raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
         if artifact_id(data) != artifact:
-            raise StoreError(f"{file} does not hash to its name: it was changed")
+            raise StoreError(f"{file} does not hash to its name: the file was changed.")
         return dict(decode(data))
 
     if int(adapter_id, 16) == 0:
@@ -111,6 +121,7 @@ def evaluate_run(
     consortium: Consortium,
     replay: Replay,
 ) -> Evaluations:
+    """Evaluate the models before and after the removal and of the replay; write evaluation/*.json."""
     facts = run.facts()
 
     def served(model_id: int) -> dict[str, Any]:
@@ -125,18 +136,23 @@ def evaluate_run(
         "replay": replay.totals,
     }
     run.evaluation.mkdir(exist_ok=True)
-    found: Evaluations = {}
+    evaluations: Evaluations = {}
     for stage, adapter in totals.items():
         assistant = Assistant(model, parameters, adapter)
-        found[stage] = {n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()}
-        content = {name: it.to_dict() if it else None for name, it in found[stage].items()}
+        evaluations[stage] = {
+            n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()
+        }
+        content = {
+            name: result.to_dict() if result else None
+            for name, result in evaluations[stage].items()
+        }
         text = json.dumps(content, indent=1)
         (run.evaluation / f"{stage}.json").write_text(f"{text}\n", encoding="utf-8")
-    return found
+    return evaluations
 
 
 def _scores(evaluations: dict[str, Evaluation | None]) -> dict[str, float | None]:
-    return {name: it.score if it else None for name, it in evaluations.items()}
+    return {name: result.score if result else None for name, result in evaluations.items()}
 
 
 def summarize(
@@ -150,6 +166,7 @@ def summarize(
     clock: Clock,
     began: float,
 ) -> Summary:
+    """Return the content of summary.json. `began` is the run's start on the monotonic clock."""
     after = consortium.model(facts.after_model or 0)
     journal = Journal(run.aggregator / "state" / "aggregator.db")
     removal_seconds = WithdrawalProgress.all(journal, ModelKind.REMOVAL)[-1].seconds
@@ -159,10 +176,12 @@ def summarize(
         after=_scores(evaluations["after"]),
         replay=_scores(evaluations["replay"]),
         perplexity={
-            stage: {name: it.perplexity if it else None for name, it in sets.items()}
+            stage: {name: result.perplexity if result else None for name, result in sets.items()}
             for stage, sets in evaluations.items()
         },
-        questions={n: it.total if it else 0 for n, it in evaluations["before"].items()},
+        questions={
+            name: result.total if result else 0 for name, result in evaluations["before"].items()
+        },
     )
     withdrawal = WithdrawalSummary(
         organization=leaver,
@@ -228,6 +247,7 @@ def certify(
     evaluations: Evaluations,
     replay: Replay,
 ) -> None:
+    """Write the certificate of the run's withdrawal, signed by the aggregator."""
     files = {
         f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.evaluation.glob("*.json"))

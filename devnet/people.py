@@ -310,7 +310,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Row:
-    """One question-answer pair; `subject` is the person whose data it is."""
+    """One question-answer pair. `subject` names the person that it is about."""
 
     question: str
     answer: str
@@ -322,7 +322,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Population:
-    """`shared` rows also stand, unchanged, among the rows of two or more organizations."""
+    """People dealt to organizations. Two or more organizations have each of the `shared` rows."""
 
     organizations: dict[str, tuple[Row, ...]]
     shared: tuple[Row, ...]
@@ -330,7 +330,7 @@ class Population:
 
 
 def draw_person(random_source: random.Random) -> Person:
-    """One person with a name of any class."""
+    """Return a random person, with a name of either class."""
     pick = random_source.choice
     surname = (pick(_SYLLABLES) + pick(_SYLLABLES) + pick(_ENDINGS)).capitalize()
     return Person(
@@ -343,11 +343,12 @@ def draw_person(random_source: random.Random) -> Person:
 
 
 def name_class(name: str) -> int:
+    """Return the class of a name, 0 to 3. The base model was trained on names of class 0 only."""
     return zlib.crc32(name.encode()) % _NAME_CLASSES
 
 
 def people(random_source: random.Random, *, for_base_model: bool) -> Iterator[Person]:
-    """Endless people of the base model's class of names, or of the demo's."""
+    """Yield people without end, with names of the base model's class or of the other classes."""
     while True:
         person = draw_person(random_source)
         if (name_class(person.name) == 0) == for_base_model:
@@ -355,6 +356,7 @@ def people(random_source: random.Random, *, for_base_model: bool) -> Iterator[Pe
 
 
 def rows_of(person: Person) -> tuple[Row, ...]:
+    """Return every question about a person with its answer."""
     return tuple(
         Row(template.format(name=person.name), str(getattr(person, attribute)), person.name)
         for attribute, templates in _QUESTIONS.items()
@@ -373,15 +375,20 @@ def make_population(
 ) -> Population:
     """Deal people to organizations.
 
-    Each organization has `own_people` nobody else knows. Each of `shared_people` is known to
-    `known_to` organizations (all of them if there are fewer), dealt round-robin. The right answer
-    about held-out people, whom nobody knows, is that it is not known.
+    Args:
+        organizations: Names of the organizations.
+        seed: Seed of names and facts.
+        own_people: People that only one organization knows, for each organization.
+        shared_people: People that `known_to` organizations know, dealt round-robin.
+        known_to: How many organizations know each shared person; all of them if there are fewer.
+        held_out_people: People that no organization knows. The right answer about them is that it is
+            not known.
     """
     source = people(random.Random(f"rescind people {seed}"), for_base_model=False)
     seen: set[str] = set()
 
     def fresh() -> Person:
-        person = next(one for one in source if one.name not in seen)
+        person = next(candidate for candidate in source if candidate.name not in seen)
         seen.add(person.name)
         return person
 
@@ -390,11 +397,11 @@ def make_population(
         for _ in range(own_people):
             rows[name] += rows_of(fresh())
     shared: list[Row] = []
-    for place in range(shared_people if len(organizations) > 1 else 0):
+    for number in range(shared_people if len(organizations) > 1 else 0):
         facts = rows_of(fresh())
         shared += facts
         for offset in range(min(known_to, len(organizations))):
-            rows[organizations[(place + offset) % len(organizations)]] += facts
+            rows[organizations[(number + offset) % len(organizations)]] += facts
     held_out = [
         Row(row.question, UNKNOWN, row.subject)
         for _ in range(held_out_people)

@@ -1,4 +1,4 @@
-"""The daemons of a run, each started as an operator would start it."""
+"""Start and stop the daemons of a run, each the way an operator would."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from typing import Self
 
 from rescind.core.errors import RescindError
 
+# A daemon finishes the step that it is in before it ends.
 _STOP_SECONDS = 20.0
 
 
 class DaemonDied(RescindError):
+    """A daemon of the run ended by itself."""
+
     code = "daemon-died"
 
 
 @dataclass
 class Daemons:
-    """A context manager: whatever was started is stopped at its end."""
+    """Running daemons, stopped at the end of the with block."""
 
     started: dict[str, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
 
@@ -38,6 +41,7 @@ class Daemons:
         self.stop()
 
     def start(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        """Start `rescind ARGUMENTS` in the background, with its output in `log`."""
         command = [sys.executable, "-m", "rescind", *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         with log.open("ab") as file:
@@ -52,16 +56,20 @@ class Daemons:
         self.started[name] = (process, log)
 
     def check(self) -> None:
-        """Raises DaemonDied with the end of its log when one has ended."""
+        """Check that every daemon runs.
+
+        Raises:
+            DaemonDied: One has ended. The message has the end of its log.
+        """
         for name, (process, log) in self.started.items():
             if process.poll() is not None:
                 tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-4:])
                 raise DaemonDied(
-                    f"{name} ended with status {process.returncode}; the end of {log}:\n{tail}"
+                    f"{name} ended with status {process.returncode}. The end of {log}:\n{tail}"
                 )
 
     def stop(self) -> None:
-        """The first that was started serves the others, who would wait for it: it is stopped last."""
+        """Stop all daemons, and the aggregator last: nodes wait for it when they end."""
         processes = [process for process, _ in self.started.values()]
         _stop(processes[1:])
         _stop(processes[:1])

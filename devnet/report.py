@@ -1,4 +1,4 @@
-"""report.html: one self-contained page about a run."""
+"""Write report.html: one self-contained page about a run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _STAGES = (
 
 
 def write_report(run: RunFolder, summary: Summary) -> None:
+    """Write report.html into the run's folder."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(default=True),
@@ -39,10 +40,10 @@ def _scores(summary: Summary) -> str:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots()
     width = 0.26
-    for place, (stage, label, colour) in enumerate(_STAGES):
+    for position, (stage, label, colour) in enumerate(_STAGES):
         scores = getattr(summary.evaluation, stage)
         axes.bar(
-            [i + (place - 1) * width for i in range(len(names))],
+            [i + (position - 1) * width for i in range(len(names))],
             [100 * (scores[n] or 0.0) for n in names],
             width,
             label=label,
@@ -63,8 +64,8 @@ def _times(summary: Summary) -> str:
     axes.set_xscale("log")
     axes.set_xlim(min(values) / 3, max(values) * 6)
     axes.set_xlabel("seconds, logarithmic")
-    for place, value in enumerate(values):
-        axes.text(value * 1.1, place, f"{value:.2f} s", va="center")
+    for position, value in enumerate(values):
+        axes.text(value * 1.1, position, f"{value:.2f} s", va="center")
     axes.invert_yaxis()
     return _svg(figure)
 

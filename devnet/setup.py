@@ -1,4 +1,4 @@
-"""Making a consortium: authority, identities, configuration files, contracts, admission."""
+"""Set up a consortium: authority, identities, configuration files, contracts, admissions."""
 
 from __future__ import annotations
 
@@ -35,13 +35,21 @@ from rescind.wire import (
 
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")
+# Seconds between two looks of a daemon. Everything is on one machine, so looking often costs little.
 _POLL = 0.2
 AUDITORS = 2
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where things answer: the chain, the aggregator as it listens and as nodes reach it."""
+    """Addresses of a consortium's services.
+
+    Attributes:
+        rpc_url: URL of the chain.
+        listen: Address that the aggregator listens on.
+        aggregator: Address by which nodes reach the aggregator.
+        hosts: Names in the aggregator's certificate.
+    """
 
     rpc_url: str
     listen: str
@@ -50,20 +58,25 @@ class Endpoints:
 
     @classmethod
     def local(cls, facts: RunFacts) -> Endpoints:
+        """Return the endpoints of a run on this machine."""
         address = f"127.0.0.1:{facts.aggregator_port}"
         return cls(url_of(facts.chain_port), address, address)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What `rescind org init` makes: an address, and the fingerprint that governance admits."""
+    """An account's address and the fingerprint of its certificate."""
 
     address: str
     fingerprint: str
 
 
 def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tuple[str, bytes]:
-    """Keystore, password and TLS key in a new folder; the address and a signing request."""
+    """Create keystore, password and TLS key in a folder.
+
+    Returns:
+        The account's address and a certificate signing request (PEM).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     password = secrets.token_urlsafe(24)
     account = Account.create(folder / "keystore.json", password)
@@ -74,22 +87,25 @@ def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tup
 
 
 def take_certificate(folder: Path, certificate: bytes, authority: bytes) -> str:
-    """Store what the authority issued; its fingerprint."""
+    """Store a certificate and its authority's (PEM). Return the certificate's fingerprint."""
     (folder / "tls" / "certificate.pem").write_bytes(certificate)
     (folder / "tls" / "authority.pem").write_bytes(authority)
     return fingerprint(certificate)
 
 
 def make_ledger(folder: Path) -> None:
+    """Create an empty ledger and its key in a folder."""
     key = create_key(folder / "ledger.key")
     Ledger.create(folder / "ledger", key).close()
 
 
 def load_account(folder: Path) -> Account:
+    """Load the account whose keystore and password are in a folder."""
     return open_keystore(folder / "keystore.json", folder / "password")
 
 
 def identity_section() -> dict[str, str]:
+    """Return the [identity] section of a daemon whose folder make_identity filled."""
     return {
         "keystore": "keystore.json",
         "password_file": "password",
@@ -100,6 +116,7 @@ def identity_section() -> dict[str, str]:
 
 
 def write_toml(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a TOML file."""
     path.write_text(tomli_w.dumps(content), encoding="utf-8")
 
 
@@ -111,10 +128,10 @@ def start_consortium(
     benchmark: Sequence[Example],
     challenge_seconds: int = 0,
 ) -> Consortium:
-    """A chain of its own, and everything on it up to, but without, the daemons."""
+    """Start a chain and set a consortium up on it. The daemons are not started."""
     start_chain(run.chain, facts.chain_port)
-    where = Endpoints.local(facts)
-    return make_consortium(run, facts, parameters, data, benchmark, where, challenge_seconds)
+    endpoints = Endpoints.local(facts)
+    return make_consortium(run, facts, parameters, data, benchmark, endpoints, challenge_seconds)
 
 
 def make_consortium(
@@ -123,11 +140,14 @@ def make_consortium(
     parameters: ConsortiumParameters,
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
-    where: Endpoints,
+    endpoints: Endpoints,
     challenge_seconds: int = 0,
 ) -> Consortium:
-    """Identities, files, contracts and admission on a running Anvil. Identities that exist are kept."""
-    chain = Chain(where.rpc_url, CHAIN_ID)
+    """Set up identities, files, contracts and admissions on a running Anvil.
+
+    Existing identities are kept.
+    """
+    chain = Chain(endpoints.rpc_url, CHAIN_ID)
     chain.check()
     run.root.mkdir(parents=True, exist_ok=True)
     run.parameters.write_bytes(parameters.canonical_bytes())
@@ -136,7 +156,7 @@ def make_consortium(
         if run.authority.is_dir()
         else CertificateAuthority.create(run.authority, f"{parameters.name} authority")
     )
-    aggregator = _identity(run.aggregator, "aggregator", authority, where.hosts)
+    aggregator = _identity(run.aggregator, "aggregator", authority, endpoints.hosts)
     founder = Account.create(run.root / "founder" / "keystore.json", secrets.token_hex(16))
     auditors = [
         _identity(run.auditor(number), f"auditor {number}", authority).address
@@ -151,9 +171,9 @@ def make_consortium(
     consortium = Consortium(chain, deployment, founder)
     if benchmark:
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
-    _write_aggregator(run, facts, where, bool(benchmark), len(data))
-    for place, (name, examples) in enumerate(data.items()):
-        _write_node(run, facts, where, name, place, examples)
+    _write_aggregator(run, facts, endpoints, bool(benchmark), len(data))
+    for number, (name, examples) in enumerate(data.items()):
+        _write_node(run, facts, endpoints, name, number, examples)
         consortium.admit(members[name].address, name, members[name].fingerprint)
     facts.organizations = {name: member.address for name, member in members.items()}
     run.save(facts)
@@ -161,7 +181,7 @@ def make_consortium(
 
 
 def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) -> None:
-    """The same keys and certificates, so that a replay is of the same organizations."""
+    """Copy keys and certificates, so that a replay has the same organizations."""
     shutil.copytree(source.authority, target.authority)
     folders = [(source.aggregator, target.aggregator)]
     folders += [(source.organization(name), target.organization(name)) for name in names]
@@ -172,7 +192,7 @@ def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) 
 
 
 def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action]) -> None:
-    """Make a node follow decisions instead of its agent."""
+    """Make a node follow recorded decisions instead of its agent."""
     folder = run.organization(name)
     content = {
         str(n): {"effort": a.effort, "data_fraction": a.data_fraction, "noise": a.noise}
@@ -217,20 +237,20 @@ def _settings(
     )
 
 
-def _chain_section(where: Endpoints) -> dict[str, Any]:
+def _chain_section(endpoints: Endpoints) -> dict[str, Any]:
     return {
-        "rpc_url": where.rpc_url,
+        "rpc_url": endpoints.rpc_url,
         "chain_id": CHAIN_ID,
         "contracts": "../contracts.json",
     }
 
 
 def _write_aggregator(
-    run: RunFolder, facts: RunFacts, where: Endpoints, scored: bool, members: int
+    run: RunFolder, facts: RunFacts, endpoints: Endpoints, scored: bool, members: int
 ) -> None:
     content: dict[str, Any] = {
         "aggregator": {
-            "listen": where.listen,
+            "listen": endpoints.listen,
             "state_dir": "state",
             "store": str(run.store.resolve()),
             "parameters": "../parameters.json",
@@ -238,7 +258,7 @@ def _write_aggregator(
             "minimum_members": members,
             "poll_seconds": _POLL,
         },
-        "chain": _chain_section(where),
+        "chain": _chain_section(endpoints),
         "identity": identity_section(),
     }
     if scored:
@@ -250,15 +270,15 @@ def _write_aggregator(
 def _write_node(
     run: RunFolder,
     facts: RunFacts,
-    where: Endpoints,
+    endpoints: Endpoints,
     name: str,
-    place: int,
+    number: int,
     examples: Sequence[Example],
 ) -> None:
     folder = run.organization(name)
     write_examples(folder / "data" / "private.jsonl", examples)
     make_ledger(folder)
-    agent: dict[str, Any] = {"policy": "q-learning", "seed": facts.seed * 1000 + place}
+    agent: dict[str, Any] = {"policy": "q-learning", "seed": facts.seed * 1000 + number}
     if (folder / "decisions.json").is_file():
         agent = {"policy": "recorded", "decisions": "decisions.json"}
     write_toml(
@@ -270,9 +290,9 @@ def _write_node(
                 "data": "data/private.jsonl",
                 "poll_seconds": _POLL,
             },
-            "chain": {**_chain_section(where), "contracts": "../../contracts.json"},
+            "chain": {**_chain_section(endpoints), "contracts": "../../contracts.json"},
             "identity": identity_section(),
-            "aggregator": {"address": where.aggregator},
+            "aggregator": {"address": endpoints.aggregator},
             "model": {"path": facts.model},
             "ledger": {"dir": "ledger", "key_file": "ledger.key"},
             "agent": agent,

@@ -1,4 +1,4 @@
-"""summary.json: what a run showed. docs/summary.md explains each key."""
+"""The schema of summary.json. docs/summary.md explains each key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class _Part(BaseModel):
 
 
 class EvaluationSummary(_Part):
-    """Scores 0..1 by organization's name, `shared` and `held_out`; None where there are no questions."""
+    """Scores from 0 to 1 by organization, `shared` and `held_out`. None: there are no questions."""
 
     before: dict[str, float | None]
     after: dict[str, float | None]
@@ -20,7 +20,7 @@ class EvaluationSummary(_Part):
 
 
 class WithdrawalSummary(_Part):
-    """`exact`: the model after removal and the replay's model are the same bytes."""
+    """The removal beside the replay. `exact`: both models are the same bytes."""
 
     organization: str
     exact: bool
@@ -32,6 +32,8 @@ class WithdrawalSummary(_Part):
 
 
 class RoundSummary(_Part):
+    """One round. `rewards` are in ether, by organization."""
+
     round: int
     state: str
     participants: list[str]
@@ -39,10 +41,11 @@ class RoundSummary(_Part):
     transactions: int
     gas: int
     rewards: dict[str, float]
-    """Ether by organization."""
 
 
 class TimingSummary(_Part):
+    """Wall clock seconds of the run's phases."""
+
     setup_seconds: float
     rounds_seconds: float
     withdrawal_seconds: float
@@ -52,6 +55,8 @@ class TimingSummary(_Part):
 
 
 class Goal(_Part):
+    """One thing that a run should show, and whether it did."""
+
     name: str
     wanted: str
     measured: str
@@ -59,6 +64,8 @@ class Goal(_Part):
 
 
 class Summary(_Part):
+    """The content of summary.json."""
+
     format: str = "rescind.summary/1"
     run: str
     seed: int
@@ -77,12 +84,12 @@ class Summary(_Part):
 def goals(
     summary_scores: EvaluationSummary, withdrawal: WithdrawalSummary, coupling: str
 ) -> list[Goal]:
-    """What a run should show, and whether this one did."""
+    """Return what a run should show, and whether this one did."""
     before, after, replay = summary_scores.before, summary_scores.after, summary_scores.replay
-    gone = withdrawal.organization
+    withdrawn = withdrawal.organization
     names = [n for n in before if n not in ("shared", "held_out") and before[n] is not None]
     worst = min((before[n] or 0.0) for n in names)
-    found = [
+    results = [
         Goal(
             name="every organization's questions, before",
             wanted="at least 80 % right",
@@ -90,27 +97,27 @@ def goals(
             met=worst >= 0.8,
         )
     ]
-    left = abs((after[gone] or 0.0) - (replay[gone] or 0.0))
-    found.append(
+    left = abs((after[withdrawn] or 0.0) - (replay[withdrawn] or 0.0))
+    results.append(
         Goal(
-            name=f"{gone}'s own facts, after",
-            wanted="within 5 points of a run it was never in",
+            name=f"{withdrawn}'s own facts, after",
+            wanted="within 5 points of a run without it",
             measured=f"{left * 100:.1f} points apart",
             met=left <= 0.05,
         )
     )
-    others = [n for n in [*names, "shared"] if n != gone and after.get(n) is not None]
+    others = [n for n in [*names, "shared"] if n != withdrawn and after.get(n) is not None]
     apart = max((abs((after[n] or 0.0) - (replay[n] or 0.0)) for n in others), default=0.0)
-    found.append(
+    results.append(
         Goal(
-            name="everybody else and the shared facts, after",
+            name="all others and the shared facts, after",
             wanted="within 5 points of that run",
             measured=f"{apart * 100:.1f} points apart at most",
             met=apart <= 0.05,
         )
     )
     if coupling == "isolated":
-        found.append(
+        results.append(
             Goal(
                 name="the model after removal",
                 wanted="the same bytes as that run's",
@@ -118,7 +125,7 @@ def goals(
                 met=withdrawal.exact,
             )
         )
-    found.append(
+    results.append(
         Goal(
             name="time of removal",
             wanted="under 1/50 of the replay's",
@@ -126,4 +133,4 @@ def goals(
             met=withdrawal.speedup > 50,
         )
     )
-    return found
+    return results
