@@ -231,8 +231,9 @@ def _over(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
     passed: list[tuple[State, str]] = []
     most = before.never_taught + limits.excess
     if figures.forget_loss > most:
-        why = f"the forget answers have {figures.forget_loss:.2f} nats a token, and under a model that"
-        passed.append(("over-unlearned", f"{why} never saw them {before.never_taught:.2f}"))
+        why = f"the forget answers have {figures.forget_loss:.2f} nats a token, and under a model"
+        why += f" that never saw them {before.never_taught:.2f}"
+        passed.append(("over-unlearned", why))
     if figures.auc is not None and figures.auc_error is not None:
         below = (0.5 - figures.auc) / figures.auc_error
         if figures.auc < limits.auc and below > 2:

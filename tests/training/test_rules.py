@@ -44,7 +44,7 @@ def local(who: str, start: float, rule: Rule, make=torch.optim.SGD, *, steps=STE
 
 
 def federate(rounds: int, rule_of: Callable[[dict, dict], Rule], present: int = 4) -> float:
-    """The served parameter after rounds of registered integers, control variates from them alone."""
+    """Return the served parameter after rounds of registered integers alone."""
     own: dict[str, dict] = {who: {} for who in MEMBERS}
     aggregates, history, server = [], [], {}
     for number in range(rounds):

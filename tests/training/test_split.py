@@ -170,7 +170,7 @@ def test_revocable_data_alone_leaves_the_shared_ranks_bit_identical(
 def test_forget_steps_after_others_are_not_moved_by_momentum(
     model: LoraModel, parameters, people
 ) -> None:
-    """The shared optimizer has momentum from the open steps before; later forget steps may not use it."""
+    """Forget steps must not use the momentum that the shared optimizer has from open steps."""
     how = SplitSettings(shared_rank=3, retain_share=0.0)
     seen: list[dict[str, torch.Tensor]] = []
 
@@ -210,7 +210,7 @@ def test_retain_steps_leave_the_private_ranks_bit_identical(
 def test_shared_ranks_are_those_of_a_run_without_the_revocable_data(
     model: LoraModel, parameters, people
 ) -> None:
-    """With every public example in retain mode: exact though the organization gives a shared part."""
+    """This is exact when every public example is in retain mode."""
     with_it = give(model, parameters, people, "revocable", "public")
     without = give(model, parameters, people, "public", revocable_steps=0)
     assert {s.mode for s in with_it.result.plan} == {"forget", "retain"}
@@ -231,7 +231,7 @@ def test_default_steps_let_revocable_data_reach_the_shared_ranks(
 def test_a_model_without_an_organizations_private_block_equals_one_it_never_joined(
     model: LoraModel, parameters, people
 ) -> None:
-    """YOU gives revocable data only; the round's aggregate less its block is the round without it."""
+    """YOU gives revocable data only, so the aggregate less its block is the round without it."""
     mine = give(model, parameters, people, "revocable", "public")
     yours = give(model, parameters, people, "revocable", open_steps=0, organization=YOU)
     whole = split_sum({ME: {**mine.shared.delta, **mine.own.delta}, YOU: yours.own.delta})

@@ -1,4 +1,4 @@
-"""The closed forms on the shipped base model: one block learned four people and is to forget one."""
+"""Closed forms on the shipped base model: a block of four people that must forget one."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -142,8 +142,9 @@ def read(checkpoint: Checkpoint, facts: Facts) -> State | None:
 
 
 def remove(checkpoint: Checkpoint) -> None:
-    """Delete the checkpoint, if there is one."""
-    checkpoint.path.unlink(missing_ok=True)
+    """Delete the checkpoint, and temporary files of a write that was killed."""
+    for path in (checkpoint.path, *checkpoint.folder.glob(f".{_NAME}.*")):
+        path.unlink(missing_ok=True)
 
 
 def _check_run(path: Path, saved: Facts, wanted: Facts) -> None:

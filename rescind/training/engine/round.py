@@ -53,8 +53,8 @@ class RoundTraining:
 
     Attributes:
         steps: Optimizer steps, at least 1.
-        seed: Of the order of the examples. `contribute` replaces it with the seed of its
-            organization and round.
+        seed: Of everything random except private noise. `contribute` replaces it with the seed of
+            its organization and round.
         settings: How this machine computes.
         rules: Client rules that may add to the loss and correct the gradient. Each sees the whole
             batch of a step.

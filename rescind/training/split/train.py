@@ -101,13 +101,11 @@ def train_split(
 ) -> SplitResult:
     """Train one round: `open_steps` on open data, `revocable_steps` on revocable data.
 
-    Open data is public or uncertain.
-
-    A step's batch is all of one mode. The shared ranks' batches, learning rates and optimizer
-    depend on `open_steps`, the public and uncertain data and `seed` alone. The optimizer is AdamW
-    without weight decay; each part's learning rate follows `schedule.rate_factor` over its own
-    steps. Rules see the whole adapter's tensors, and their changes to a part that does not learn in
-    a step are undone.
+    Open data is public or uncertain. A step's batch is all of one mode. The shared ranks' batches,
+    learning rates and optimizer depend on `open_steps`, the public and uncertain data and `seed`
+    alone. The optimizer is AdamW without weight decay; each part's learning rate follows
+    `schedule.rate_factor` over its own steps. Rules see the whole adapter's tensors, and their
+    changes to a part that does not learn in a step are undone.
 
     Raises:
         ConfigError: The settings or the numbers of steps do not fit.
