@@ -83,6 +83,15 @@ def _sources() -> dict[str, dict[str, str]]:
     return found
 
 
+def sources_sha256() -> str:
+    """Return the SHA-256 of the sources as they are now, which every artifact records."""
+    return _sha256(_sources())
+
+
+def _sha256(sources: dict[str, dict[str, str]]) -> str:
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+
+
 def compile_contracts() -> dict[str, dict[str, Any]]:
     """Compiled contracts by name. Raises ChainError with the compiler's words if it refuses."""
     import solcx
@@ -93,7 +102,7 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
         output = solcx.compile_standard(request, solc_binary=HERE / "solc", allow_empty=True)
     except solcx.exceptions.SolcError as error:
         raise ChainError(f"the contracts do not compile: {error}") from error
-    digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+    digest = _sha256(sources)
     compiled = {}
     for name in NAMES:
         built = output["contracts"][f"src/{name}.sol"][name]

@@ -2,63 +2,41 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support import postgres
 
-TESTS = Path(__file__).parent
-
 NEEDS = {
-    "daemons": ("daemons", "devnet/test_demo.py"),
-    "chain": (
-        "aggregator/test_cheats.py",
-        "aggregator/test_fishers.py",
-        "aggregator/test_hostile.py",
-        "aggregator/test_hostile_offers.py",
-        "aggregator/test_proof.py",
-        "aggregator/test_selection.py",
-        "audit",
-        "cli/test_deploy.py",
-        "cli/test_governance.py",
-        "cli/test_membership.py",
-        "cli/test_withdraw.py",
-        "contracts",
-        "withdrawals/test_amendments.py",
-    ),
-    "trains": (
-        "cli/test_evaluate.py",
-        "forgetting/test_attacks.py",
-        "forgetting/test_attacks_recovery.py",
-        "forgetting/test_metrics_live.py",
-        "forgetting/test_replay.py",
-        "node/test_engine.py",
-        "training",
-        "unlearning",
-    ),
+    "daemons": r"tests\.support\.(daemons|commands)",
+    "chain": r"\bAnvil\b|start_anvil|open_scene|open_stage",
+    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)",
 }
-"""The folders and files of tests whose tests get each mark. `make test-fast` runs all others."""
+"""What a file of tests that need something has in it. All tests of the file get the mark."""
+
+
+@cache
+def needs_of(path: Path) -> frozenset[str]:
+    """Return the marks that a file of tests gets for what it uses."""
+    text = path.read_text(encoding="utf-8")
+    return frozenset(mark for mark, words in NEEDS.items() if re.search(words, text))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave files out that `-m "not (...)"` deselects as a whole: to import them takes seconds."""
     unwanted = re.fullmatch(r"not \(?([\w ]+)\)?", config.option.markexpr)
-    names = unwanted[1].split(" or ") if unwanted else []
-    places = [TESTS / place for name in names for place in NEEDS.get(name, ())]
-    return True if collection_path in places else None
+    if unwanted is None or not collection_path.match("test_*.py"):
+        return None
+    return True if needs_of(collection_path) & set(unwanted[1].split(" or ")) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of NEEDS; let the longest begin first, so that no worker ends with one."""
-    for name, places in NEEDS.items():
-        for place in places:
-            path = TESTS / place
-            if not path.exists():
-                raise pytest.UsageError(f"tests/conftest.py: NEEDS names {path}, which is missing")
-            for item in items:
-                if item.path == path or path in item.path.parents:
-                    item.add_marker(name)
+    """Mark tests for what they need; let the longest begin first, so that no worker ends with one."""
+    for item in items:
+        for mark in sorted(needs_of(item.path)):
+            item.add_marker(mark)
     items.sort(key=_rank)
 
 

@@ -72,6 +72,7 @@ def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.trains
 def test_a_sweep_is_run_reported_and_gone_on_with(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = command("sweep", small, "--out", out, "--processes", 2)

@@ -20,7 +20,7 @@ from rescind.contracts import (
     WithdrawalState,
     WrongChain,
 )
-from rescind.contracts.compiler import ARTIFACTS, compile_contracts
+from rescind.contracts.compiler import ARTIFACTS, compile_contracts, sources_sha256
 from rescind.core import adapter_totals, artifact_id, encode
 from tests.consortium import (
     Anvil,
@@ -31,6 +31,14 @@ from tests.consortium import (
 )
 
 
+def test_the_artifacts_record_the_sources_that_are_there() -> None:
+    digest = sources_sha256()
+    for file in ARTIFACTS.glob("*.json"):
+        stored = json.loads(file.read_text())
+        assert stored["sources_sha256"] == digest, f"run: make contracts ({file.stem} changed)"
+
+
+@pytest.mark.slow
 def test_the_compiled_contracts_match_their_sources() -> None:
     for name, built in compile_contracts().items():
         stored = json.loads((ARTIFACTS / f"{name}.json").read_text())
