@@ -238,7 +238,8 @@ def _postgres(text: str) -> URL:
         raise LedgerError(f"not a database URL: {error}") from error
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise LedgerError(
-            f"a ledger cannot be stored in {url.drivername}://...: pass a folder or postgresql://..."
+            f"a ledger cannot be stored in {url.drivername}://...: pass a folder or "
+            "postgresql://..."
         )
     return url.set(drivername="postgresql+psycopg")
 

@@ -1,4 +1,4 @@
-"""What is exchanged: integer deltas, weighted sums, canonical artifacts, their store."""
+"""The common ground: integer deltas and sums, artifacts and their store, digests, parameters."""
 
 from rescind.core.artifact import (
     ArtifactMalformed,

@@ -38,15 +38,18 @@ Integers = NDArray[np.int32] | NDArray[np.int64]
 ROW_BITS, COLUMN_BITS = 7, 4
 ROWS, COLUMNS = 1 << ROW_BITS, 1 << COLUMN_BITS
 CHUNK = 16
-"""Blocks a kernel call digests: 512 KiB of matrix, which stays in a core's L2 cache."""
+"""Blocks that one kernel call digests: 512 KiB of matrix, which stay in a core's L2 cache."""
 _PARALLEL_FROM = 8 * CHUNK
+"""Blocks from which threads pay for their start."""
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
 P = np.array(PRIMES, dtype=np.uint64)
 P_INVERSE = np.array([pow(prime, -1, 2**32) for prime in PRIMES], dtype=np.uint64)
 R = np.array([2**32 % prime for prime in PRIMES], dtype=np.uint64)
+"""2^32 modulo each prime, the Montgomery radix."""
 R_SHOUP = np.array([(2**32 % prime << 32) // prime for prime in PRIMES], dtype=np.uint64)
+"""Shoup's factors of R."""
 
 
 def _reverse(value: int, bits: int) -> int:
@@ -58,7 +61,7 @@ COLUMN_ORDER = np.array([_reverse(column, COLUMN_BITS) for column in range(COLUM
 
 
 def _compiled(signatures: Any = None) -> Callable[[Callable[..., Any]], Any]:
-    """Compiled once per machine where any cache folder can be written, else once per process."""
+    """Compile once per machine if a cache folder can be written, otherwise once per process."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
@@ -71,25 +74,25 @@ def _compiled(signatures: Any = None) -> Callable[[Callable[..., Any]], Any]:
 
 @_compiled()
 def _shrink(x: np.uint64, p: np.uint64) -> np.uint64:
-    """[0, 4p) to [0, 2p): the subtraction wraps to a larger number where it would be negative."""
+    """Reduce [0, 4p) to [0, 2p): the subtraction wraps to a larger number where it is negative."""
     return min(x, x - np.uint64(2) * p)
 
 
 @_compiled()
 def _product(x: np.uint64, factor: np.uint64, shoup: np.uint64, p: np.uint64) -> np.uint64:
-    """x factor mod p in [0, 2p), of x < 2^32, factor < p and shoup = floor(2^32 factor / p)."""
+    """Return x factor mod p in [0, 2p), for x < 2^32, factor < p, shoup = floor(2^32 factor/p)."""
     return x * factor - ((x * shoup) >> HALF) * p
 
 
 @_compiled()
 def _montgomery(x: np.uint64, p: np.uint64, inverse: np.uint64) -> np.uint64:
-    """x / 2^32 mod p, at most x / 2^32 + p."""
+    """Return x / 2^32 mod p, at most x / 2^32 + p."""
     return (x >> HALF) + p - ((((x & LOW) * inverse & LOW) * p) >> HALF)
 
 
 @_compiled()
 def _load(values: Integers, out: Words, i: int) -> None:
-    """Any signed 64-bit values to [0, 2p): low half + 2^32 high half."""
+    """Reduce any signed 64-bit values to [0, 2p): low half + 2^32 high half."""
     p, r, shoup = P[i], R[i], R_SHOUP[i]
     for j in range(out.size):
         value = np.int64(values[j])
@@ -100,6 +103,7 @@ def _load(values: Integers, out: Words, i: int) -> None:
 
 @_compiled()
 def _butterflies(x: Words, y: Words, factor: np.uint64, shoup: np.uint64, p: np.uint64) -> None:
+    """Run one Cooley-Tukey layer's butterflies that share a factor."""
     for j in range(x.size):
         t = _product(y[j], factor, shoup, p)
         y[j] = _shrink(x[j] + np.uint64(2) * p - t, p)
@@ -108,6 +112,7 @@ def _butterflies(x: Words, y: Words, factor: np.uint64, shoup: np.uint64, p: np.
 
 @_compiled()
 def _butterflies_by_row(x: Words, y: Words, factors: Words, shoups: Words, p: np.uint64) -> None:
+    """Run butterflies with a factor for each value."""
     for j in range(x.size):
         t = _product(y[j], factors[j], shoups[j], p)
         y[j] = _shrink(x[j] + np.uint64(2) * p - t, p)
@@ -116,8 +121,11 @@ def _butterflies_by_row(x: Words, y: Words, factors: Words, shoups: Words, p: np
 
 @_compiled()
 def _transform(line: Words, columns: Words, i: int, by_group: Words, by_row: Words) -> None:
-    """`line` (2048,) is used up; value 128c + j of the transform lands in columns[c', j], c' being
-    c with its four bits reversed."""
+    """Transform `line` (2048,), which is overwritten.
+
+    Value 128c + j of the transform lands in columns[c', j], where c' is c with its four bits
+    reversed.
+    """
     p = P[i]
     group, length = 1, DEGREE // 2
     while length >= COLUMNS:
@@ -142,7 +150,7 @@ def _transform(line: Words, columns: Words, i: int, by_group: Words, by_row: Wor
 
 @_compiled()
 def _multiply_add(words: Words, values: Words, total: Words, i: int) -> None:
-    """total += words values / 2^64 mod p. A term is below 2^32, so 2^32 terms fit."""
+    """Add words values / 2^64 mod p to total. A term is below 2^32, so 2^32 terms fit."""
     p, inverse = P[i], P_INVERSE[i]
     for j in range(total.size):
         word = _shrink(_montgomery(words[j], p, inverse), p)
@@ -166,9 +174,14 @@ def _signature(integer: Any) -> Any:
 def accumulate(
     values: Integers, words: Words, totals: Words, by_group: Words, by_row: Words
 ) -> None:
-    """totals[i] += sum over k of words[k] transform(values[k]) / 2^64 mod prime i, lazily.
+    """Add sum over k of words[k] transform(values[k]) / 2^64 mod prime i to totals[i], lazily.
 
-    Shapes: values (k, 2048), words (k, 4096), totals (2, 2048).
+    Args:
+        values: Shape (k, 2048).
+        words: The matrix, shape (k, 4096).
+        totals: Shape (2, 2048).
+        by_group: As `_twiddles` returns.
+        by_row: As `_twiddles` returns.
     """
     line = np.empty(DEGREE, np.uint64)
     columns = np.empty((COLUMNS, ROWS), np.uint64)
@@ -184,7 +197,7 @@ def accumulate(
 
 @cache
 def _twiddles() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Each with its Shoup factor: (2, 2, 128) one per group, and (2, 2, 16, 128) one per row."""
+    """Return factors with their Shoup factors: (2, 2, 128) per group, (2, 2, 16, 128) per row."""
     by_group = np.zeros((2, 2, ROWS), dtype=np.uint64)
     by_row = np.zeros((2, 2, COLUMNS, ROWS), dtype=np.uint64)
     bits = ROW_BITS + COLUMN_BITS
@@ -231,7 +244,7 @@ def _work(jobs: Sequence[_Job]) -> NDArray[np.uint64]:
 
 
 def threads() -> int:
-    """NUMBA_NUM_THREADS, else OMP_NUM_THREADS, else the cores this process may use."""
+    """Return NUMBA_NUM_THREADS, else OMP_NUM_THREADS, else the cores that this process may use."""
     for variable in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         wanted = os.environ.get(variable, "")
         if wanted.isdigit() and int(wanted):
@@ -240,7 +253,7 @@ def threads() -> int:
 
 
 def residues(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
-    """(2, 2048) canonical residues of the digest of int32 or int64 tensors."""
+    """Return the (2, 2048) canonical residues of the digest of int32 or int64 tensors."""
     jobs = list(_jobs(tensors))
     total_blocks = sum(blocks_of(array.size) for array in tensors.values())
     workers = threads() if total_blocks >= _PARALLEL_FROM else 1
@@ -252,5 +265,6 @@ def residues(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
             totals = _work(jobs[::workers])
             totals += sum(other.result() for other in others)
     moduli = P[:, None]
+    # The kernel divided by 2^64: once for the words, once for the products.
     scale = (R * R % P)[:, None]
     return totals % moduli * scale % moduli

@@ -67,10 +67,10 @@ def coefficients(values: np.ndarray, prime: int, root: int) -> np.ndarray:
 def schoolbook(a: np.ndarray, x: list[int], prime: int) -> np.ndarray:
     """a x mod X^2048 + 1, one coefficient of x at a time."""
     total = np.zeros(DEGREE, dtype=np.uint64)
-    for place, factor in enumerate(x):
+    for index, factor in enumerate(x):
         if factor % prime:
-            shifted = np.roll(a, place)
-            shifted[:place] = np.uint64(prime) - shifted[:place]
+            shifted = np.roll(a, index)
+            shifted[:index] = np.uint64(prime) - shifted[:index]
             total += shifted * np.uint64(factor % prime) % np.uint64(prime)
     return total % np.uint64(prime)
 
@@ -96,8 +96,8 @@ def tensor(row: list[int], name: str = "w") -> dict[str, np.ndarray]:
 
 def some(*shape: int, dtype: type = np.int32, seed: int = 0) -> np.ndarray:
     limits = np.iinfo(dtype)
-    dice = np.random.default_rng(seed)
-    return dice.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    rng = np.random.default_rng(seed)
+    return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
 
 def test_the_kernel_is_schoolbook_multiplication() -> None:
@@ -140,13 +140,13 @@ def test_golden_parameters_and_matrix() -> None:
 
 
 @given(rows, rows, st.integers(), st.integers(-(2**200), 2**200))
-def test_it_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
+def test_the_digest_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
     mixed = [(j * a + k * b) % MODULUS for a, b in zip(x, y, strict=True)]
     assert digest(tensor(mixed)) == j * digest(tensor(x)) + digest(tensor(y)) * k
 
 
 @given(rows, rows)
-def test_differences_are_sums_with_minus_one(x, y) -> None:
+def test_subtracting_is_adding_minus_one_times(x, y) -> None:
     one, other = digest(tensor(x)), digest(tensor(y))
     assert one - other == one + -1 * other == -(other - one)
     assert one - one == ZERO_DIGEST
@@ -169,10 +169,10 @@ def test_the_digest_of_a_weighted_sum_is_the_sum_of_digests(deltas) -> None:
 def test_a_change_of_any_value_changes_the_digest(index: int, step: int) -> None:
     """A digest is linear, so the difference is the digest of `step` at one index.
 
-    Its residues are step x (a power of the root) x (a word of the matrix), modulo each prime. Modulo
-    a prime that divides `step` all are zero: integers that differ by a prime are equal there. Modulo
-    the other they are zero only where the word is, which is 1 in 2^31. No step below 2^31 is a
-    multiple of both primes.
+    Its residues are step x (a power of the root) x (a word of the matrix), modulo each prime.
+    Modulo a prime that divides `step` all are zero: integers that differ by a prime are equal
+    there. Modulo the other they are zero only where the word is, which is 1 in 2^31. No step below
+    2^31 is a multiple of both primes.
     """
     changed = some(2, 1500).astype(np.int64)
     changed.reshape(-1)[index] += step
@@ -186,14 +186,14 @@ def test_a_change_of_any_value_changes_the_digest(index: int, step: int) -> None
 
 
 @given(st.dictionaries(names, st.lists(int32s, max_size=3), min_size=2, max_size=4), st.randoms())
-def test_the_order_of_tensors_does_not_matter(values, dice) -> None:
+def test_the_order_of_tensors_does_not_matter(values, rng) -> None:
     tensors = {name: np.array(row, dtype=np.int32) for name, row in values.items()}
     shuffled = list(tensors.items())
-    dice.shuffle(shuffled)
+    rng.shuffle(shuffled)
     assert digest(dict(shuffled)) == digest(tensors)
 
 
-def test_names_shapes_and_places_are_bound() -> None:
+def test_names_shapes_and_positions_are_bound() -> None:
     values = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int32)
     variants = [
         {"w": values},
@@ -212,7 +212,7 @@ def test_names_shapes_and_places_are_bound() -> None:
     assert digest({"a": values[0], "b": values[1]}) != digest({"b": values[0], "a": values[1]})
 
 
-def test_a_value_in_another_block_is_another_digest() -> None:
+def test_the_block_of_a_value_changes_the_digest() -> None:
     unit = np.eye(3, 3 * DEGREE, dtype=np.int32)
     places = [np.roll(unit[0], DEGREE * block) for block in range(3)]
     assert len({digest({"w": place}) for place in places}) == 3
@@ -238,18 +238,19 @@ def test_absent_tensors_are_zeros() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32, ">i4"])
-def test_what_is_not_an_artifact_is_refused(dtype) -> None:
+def test_other_dtypes_are_refused(dtype) -> None:
     with pytest.raises(DigestMalformed, match="int32 or int64"):
         digest({"w": np.zeros(3, dtype=dtype)})
 
 
-def test_threads_do_not_change_it() -> None:
+def test_the_number_of_threads_does_not_change_the_digest() -> None:
     tensors = {f"layer{n}": some(40, 2100, seed=n) for n in range(4)}
     script = (
         "import sys, numpy as np; from rescind.core import digest\n"
-        "dice = [np.random.default_rng(n) for n in range(4)]\n"
-        "draw = lambda d: d.integers(-2**31, 2**31 - 1, (40, 2100), dtype=np.int32, endpoint=True)\n"
-        "print(digest({f'layer{n}': draw(d) for n, d in enumerate(dice)}).root)"
+        "rng = [np.random.default_rng(n) for n in range(4)]\n"
+        "low, high, shape = -(2**31), 2**31 - 1, (40, 2100)\n"
+        "draw = lambda d: d.integers(low, high, shape, dtype=np.int32, endpoint=True)\n"
+        "print(digest({f'layer{n}': draw(d) for n, d in enumerate(rng)}).root)"
     )
     for variable, count in (("OMP_NUM_THREADS", "1"), ("NUMBA_NUM_THREADS", "2")):
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
@@ -264,7 +265,7 @@ def test_threads_do_not_change_it() -> None:
 
 @given(st.integers(0, 511), st.integers(0, 8), st.integers(0, 255))
 @settings(max_examples=30)
-def test_a_word_is_proved_and_no_other(index: int, level: int, bit: int) -> None:
+def test_a_merkle_proof_holds_for_its_word_only(index: int, level: int, bit: int) -> None:
     it = digest({"w": some(5)})
     word, proof = it.to_bytes()[32 * index : 32 * index + 32], it.prove(index)
     assert len(proof) == 9
@@ -291,7 +292,7 @@ def test_the_root_is_the_merkle_root_of_words() -> None:
         it.prove(512)
 
 
-def test_bytes_come_back_and_others_are_refused() -> None:
+def test_bytes_round_trip_and_malformed_bytes_are_refused() -> None:
     it = digest({"w": some(5)})
     assert Digest.from_bytes(it.to_bytes()) == it
     assert len(it.to_bytes()) == 16384
@@ -323,7 +324,7 @@ def test_a_hiding_block_is_fresh_noise_within_its_bound() -> None:
     assert abs(np.corrcoef(one.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
 
 
-def test_hiding_has_its_own_bound_and_spends_none_of_the_clip() -> None:
+def test_the_hiding_tensor_has_its_own_bound() -> None:
     shapes = {"o/w": (3,), f"o/{HIDING}": HIDING_SHAPE}
     delta = {"o/w": np.ones(3, dtype=np.int32), f"o/{HIDING}": hiding_block()}
     check_delta(delta, shapes, fraction_bits=8, clip_norm=1.0)

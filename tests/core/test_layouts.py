@@ -118,7 +118,7 @@ def test_the_aggregate_is_the_weighted_sum_of_products_where_the_table_says_so(
         assert same == EXACTNESS[name].aggregate_exact, owner
 
 
-def test_every_layout_has_its_line_in_the_table() -> None:
+def test_every_layout_has_a_row_in_the_table() -> None:
     assert set(EXACTNESS) == set(LAYOUTS)
 
 
@@ -149,7 +149,7 @@ def test_cross_terms_of_fedit_are_most_of_what_it_serves_for_independent_factors
         assert error == pytest.approx((1 - 1 / 4) ** 0.5, abs=0.05)
 
 
-def test_taking_a_product_out_of_fedit_is_wrong_and_re_summing_its_factors_is_right() -> None:
+def test_removal_from_fedit_must_sum_factors_again_not_subtract_products() -> None:
     drawn, state = independent(0)
     served, never = (
         s.product(fraction_bits=BITS)[SHARED] for s in (state, state.without(MEMBERS[3]))
@@ -195,7 +195,7 @@ def test_subtracting_a_product_is_removal_only_where_the_table_says_so(name, rou
     )
 
 
-def test_a_block_that_goes_leaves_the_other_blocks_as_they_are() -> None:
+def test_removing_a_block_does_not_change_the_others() -> None:
     assert EXACTNESS["blocks"].subtraction_exact == "nothing to subtract"
     state = after("blocks", 2)
     left = state.without(MEMBERS[1]).terms()
@@ -205,7 +205,7 @@ def test_a_block_that_goes_leaves_the_other_blocks_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(EXACTNESS))
-def test_removal_is_bit_for_bit_the_rounds_that_it_was_never_in(name) -> None:
+def test_removal_equals_rounds_without_the_organization_bit_for_bit(name) -> None:
     assert EXACTNESS[name].removal_exact
     gone, rest = MEMBERS[1], [MEMBERS[0], *MEMBERS[2:]]
     removed, never = after(name, 3).without(gone), after(name, 3, rest)
@@ -216,7 +216,7 @@ def test_removal_is_bit_for_bit_the_rounds_that_it_was_never_in(name) -> None:
 
 
 @pytest.mark.parametrize("name", ["fedit", "ffa", "rolora", "blocks"])
-def test_totals_are_the_sums_that_withdrawals_are_carried_out_with(name) -> None:
+def test_totals_are_the_sums_that_withdrawals_use(name) -> None:
     kind = "blocks" if name == "blocks" else "shared"
     state, store, terms = after(name, 2), {}, []
     for it in state.rounds:
@@ -242,7 +242,7 @@ def test_subtracting_floats_leaves_traces_where_integers_leave_none() -> None:
     assert np.array_equal(sum(integers) - integers[0], sum(integers[1:]))
 
 
-def test_what_the_table_calls_checkable_follows_from_digests_of_the_registered_deltas() -> None:
+def test_checkable_layouts_follow_from_digests_of_the_registered_deltas() -> None:
     for name in EXACTNESS:
         state = after(name, 2)
         by_hand: Digest | None = None
@@ -316,7 +316,7 @@ def test_unequal_ranks_are_exact_where_the_table_says_so(name) -> None:
     assert same == (not EXACTNESS[name].unequal_ranks.endswith("inexact"))
 
 
-def test_ranks_that_an_organization_lacks_stay_where_they_were() -> None:
+def test_ranks_that_an_organization_does_not_train_keep_their_values() -> None:
     few = {MEMBERS[0]: 1, MEMBERS[1]: 1}
     state = State(LAYOUTS["fedit"], start).after(changes("fedit", 1, MEMBERS[:2], ranks=few))
     assert np.array_equal(state.pair(SHARED).a[1:], start(SHARED).a[1:].astype(np.int64) * 10_000)
@@ -326,7 +326,7 @@ def test_ranks_that_an_organization_lacks_stay_where_they_were() -> None:
         ).totals()
 
 
-def test_weight_that_goes_to_nobody_leaves_the_model_where_it_was() -> None:
+def test_undistributed_weight_leaves_the_model_unchanged() -> None:
     def half(organizations: Sequence[str]) -> dict[str, int]:
         return dict.fromkeys(organizations, 5_000 // len(organizations))
 
@@ -351,7 +351,7 @@ def test_fedex_residual_has_rank_n_r_plus_r_and_stacks_into_one_pair() -> None:
     )
 
 
-def test_a_frozen_factor_that_moves_is_refused() -> None:
+def test_a_change_of_a_frozen_factor_is_refused() -> None:
     for name, number in (("ffa", 1), ("split", 1), ("rolora", 1), ("rolora", 2)):
         state = after(name, number - 1)
         moved = changes("fedit", number)
@@ -366,7 +366,7 @@ def test_rolora_starts_with_b_because_a_has_no_gradient_while_b_is_zero() -> Non
     assert not np.array_equal(once.pair(SHARED).a, twice.pair(SHARED).a)
 
 
-def test_private_ranks_never_reach_what_another_organization_is_served() -> None:
+def test_private_ranks_are_never_served_to_another_organization() -> None:
     one = after("split", 2)
     rounds = [changes("split", number) for number in (1, 2)]
     other = State(one.layout, one.start)
@@ -399,7 +399,7 @@ def needed(name: str, clients: int, side: int, wide: int) -> int:
     }[name]
 
 
-def test_traffic_of_the_table_is_that_of_square_matrices() -> None:
+def test_the_traffic_in_the_table_is_measured_on_square_matrices() -> None:
     side, wide = 8, 2
     pair = Factors(np.ones((wide, side), np.int32), np.ones((side, wide), np.int32))
     for name, it in EXACTNESS.items():
@@ -413,7 +413,7 @@ def test_traffic_of_the_table_is_that_of_square_matrices() -> None:
 DOCUMENT = Path(__file__).parents[2] / "docs" / "federated.md"
 
 
-def test_the_page_says_what_the_table_says() -> None:
+def test_the_documentation_shows_the_table() -> None:
     lines = [
         line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
     ]

@@ -115,7 +115,7 @@ def test_momentum_zero_is_plain_fedavg() -> None:
     )
 
 
-def test_momentum_makes_a_repeated_delta_count_once_in_the_end_by_default() -> None:
+def test_a_repeated_delta_counts_once_in_the_end_under_default_momentum() -> None:
     aggregate = {"shared/w": np.full(1, 10_000, dtype=np.int64)}
     late = server_state(FedAvgM(), [aggregate] * 300, fraction_bits=BITS)
     later = advance(FedAvgM(), late, aggregate, fraction_bits=BITS)
@@ -170,18 +170,18 @@ def test_a_block_is_served_as_if_it_were_alone(server) -> None:
 
 
 @pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
-def test_a_tensor_that_is_not_in_a_round_stands_still_with_its_moments(server) -> None:
+def test_a_tensor_that_is_not_in_a_round_keeps_its_value_and_moments(server) -> None:
     aggregates = rounds_of(6, 3)
     paused = [aggregates[0], {"shared/other": np.zeros(2, dtype=np.int64)}, *aggregates[1:]]
     assert np.array_equal(served(server, paused), served(server, aggregates))
 
 
-def test_noise_that_hides_a_digest_is_summed_as_it_is() -> None:
+def test_hiding_noise_is_summed_unchanged() -> None:
     aggregates = [{HIDING: np.full((8, 2048), 7, dtype=np.int64)}] * 3
     assert serve(FedAdam(), aggregates, fraction_bits=BITS)[HIDING][0, 0] == 21
 
 
-def test_removal_is_the_same_function_of_the_rounds_without_it() -> None:
+def test_removal_serves_the_rounds_without_the_organization() -> None:
     dice = np.random.default_rng(7)
     store = {
         f"{who}/{number}": {"shared/w": dice.integers(-9_999, 9_999, 5).astype(np.int32)}
@@ -208,7 +208,7 @@ def test_removal_is_the_same_function_of_the_rounds_without_it() -> None:
         assert encode(serve(server, again, fraction_bits=BITS)) == encode(never)
 
 
-def test_a_learning_rate_that_blows_up_is_told_from_a_model() -> None:
+def test_a_learning_rate_that_overflows_is_an_error() -> None:
     aggregate = {"w": np.array([2**61], dtype=np.int64)}
     with pytest.raises(SumOverflow, match=r"lower server\.learning_rate"):
         serve(FedAvg(learning_rate=100.0), [aggregate], fraction_bits=BITS)
@@ -221,14 +221,14 @@ def parameters() -> ConsortiumParameters:
     return default_parameters("federated", "0" * 64, SHAPES, seed=0)
 
 
-def test_a_consortium_with_plain_fedavg_has_the_id_it_had_before_there_was_a_choice() -> None:
+def test_plain_fedavg_does_not_change_the_id_of_the_parameters() -> None:
     pinned = "772d9ca4743f11d8904f6c28770bdc5ae41c05f0190cc29182c6135679dd2abf"
     assert parameters().id == pinned
     assert parameters().model_copy(update={"server": FedAvg()}).id == pinned
 
 
 @pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
-def test_another_server_optimizer_is_part_of_what_was_agreed(server) -> None:
+def test_the_server_optimizer_is_part_of_the_agreed_parameters(server) -> None:
     agreed = parameters().model_copy(update={"server": server})
     assert agreed.id != parameters().id
     assert ConsortiumParameters.parse(agreed.canonical_bytes()).server == server
@@ -244,7 +244,7 @@ def test_another_server_optimizer_is_part_of_what_was_agreed(server) -> None:
         {"name": "fedavgm", "learning_rate": 0.0},
     ],
 )
-def test_what_an_optimizer_does_not_know_is_refused(section) -> None:
+def test_unknown_optimizer_settings_are_refused(section) -> None:
     document = parameters().model_dump(mode="json") | {"server": section}
     with pytest.raises(ValidationError):
         ConsortiumParameters.model_validate(document)
@@ -271,7 +271,7 @@ def test_the_server_control_is_the_mean_of_all_own_controls() -> None:
         assert server["w"] == pytest.approx(mean, abs=1e-12)
 
 
-def test_a_control_needs_steps_that_went_somewhere() -> None:
+def test_control_variates_need_positive_travel_and_participants() -> None:
     with pytest.raises(ConfigError, match="travel is 0"):
         own_control({}, {}, {"w": np.zeros(1, dtype=np.int32)}, travel=0.0, fraction_bits=BITS)
     with pytest.raises(ConfigError, match="3 participants among 2 members"):
@@ -289,12 +289,12 @@ def test_shrinking_rounds_down_exactly(share, numerator, denominator) -> None:
         assert found**2 * denominator <= share**2 * numerator < (found + 1) ** 2 * denominator
 
 
-def test_when_nobody_is_late_the_weights_are_the_ordinary_ones() -> None:
+def test_without_late_deltas_the_weights_are_the_ordinary_ones() -> None:
     on_time = dict.fromkeys(ADDRESSES[:3], 0)
     assert late_weights("shared", on_time, Staleness(5)) == weights("shared", ADDRESSES[:3])
 
 
-def test_late_deltas_are_dropped_unless_the_consortium_takes_them() -> None:
+def test_late_deltas_are_dropped_unless_the_rule_accepts_them() -> None:
     late = {ADDRESSES[0]: 0, ADDRESSES[1]: 1}
     assert late_weights("shared", late, Staleness()) == {ADDRESSES[0]: 10_000}
     taken = late_weights("shared", late, Staleness(most=1))
@@ -302,18 +302,18 @@ def test_late_deltas_are_dropped_unless_the_consortium_takes_them() -> None:
     assert undistributed(taken) == 1_465
 
 
-def test_how_late_one_is_does_not_change_what_another_weighs() -> None:
+def test_lateness_does_not_change_the_weight_of_others() -> None:
     one = late_weights("shared", {"a": 0, "b": 0, "c": 3}, Staleness(3, 2))
     other = late_weights("shared", {"a": 0, "b": 2, "c": 3}, Staleness(3, 2))
     assert (one["a"], one["c"]) == (other["a"], other["c"]) == (3_334, 833)
     assert other["b"] == 1_111
 
 
-def test_a_block_of_ones_own_is_never_stale() -> None:
+def test_a_block_is_never_stale_for_its_owner() -> None:
     assert late_weights("blocks", {"a": 0, "b": 40}, Staleness()) == {"a": 10_000, "b": 10_000}
 
 
-def test_a_sample_can_be_recomputed_and_everybody_comes_up_as_often() -> None:
+def test_samples_are_reproducible_and_fair() -> None:
     counts = dict.fromkeys(ADDRESSES, 0)
     for number in range(600):
         chosen = sample(ADDRESSES, 3, 11, number)

@@ -75,7 +75,7 @@ def test_a_counter_delta_is_added_after_the_server_optimizer() -> None:
     assert sums[1].organizations == (A, B, C)
 
 
-def test_a_frozen_factor_is_not_carried_on_by_momentum() -> None:
+def test_momentum_does_not_move_a_frozen_factor() -> None:
     parameters = agreed(
         server={"name": "fedavgm"},
         lora={"rank": 4, "alpha": 8, "train_a": True, "alternate": True},
@@ -94,7 +94,7 @@ def test_a_frozen_factor_is_not_carried_on_by_momentum() -> None:
     assert all(np.all(value == round(10_000 * 50 * rate)) for value in found.values())
 
 
-def test_control_variates_are_those_of_the_paper_when_all_are_always_in() -> None:
+def test_control_variates_match_the_paper_under_full_participation() -> None:
     parameters = agreed(training=agreed().training.model_dump() | {"rule": {"name": "scaffold"}})
     rounds = dict.fromkeys((1, 2, 3), (A, B, C))
     terms, store = model_of(parameters, rounds)
@@ -119,7 +119,7 @@ def test_control_variates_are_those_of_the_paper_when_all_are_always_in() -> Non
         assert np.allclose(found[A][name], earlier - before - last)
 
 
-def test_noise_that_hides_a_digest_is_no_control_variate() -> None:
+def test_hiding_noise_has_no_control_variate() -> None:
     parameters = agreed(training=agreed().training.model_dump() | {"rule": {"name": "scaffold"}})
     noise = {f"shared/{HIDING}": np.ones((8, 2048), dtype=np.int64)}
     delta = {name: value.astype(np.int32) for name, value in noise.items()}
@@ -129,7 +129,7 @@ def test_noise_that_hides_a_digest_is_no_control_variate() -> None:
     )
 
 
-def test_what_is_not_named_leaves_the_document_as_it_was() -> None:
+def test_absent_options_do_not_change_the_document() -> None:
     text = agreed().canonical_bytes()
     assert b"rule" not in text
     assert b"selection" not in text
@@ -154,7 +154,7 @@ def test_a_selection_that_the_contract_cannot_check_is_refused(choices, why: str
         ConsortiumParameters.parse(document.encode())
 
 
-def test_scaffold_and_selection_are_for_a_shared_adapter() -> None:
+def test_scaffold_and_selection_need_the_shared_layout() -> None:
     document = micro_parameters().model_dump(mode="json")
     training = {"training": document["training"] | {"rule": {"name": "scaffold"}}}
     with pytest.raises(ValueError, match="no client drift"):

@@ -71,13 +71,13 @@ def test_a_longer_vector_is_never_harder_to_find(one: float, other: float) -> No
     assert core_svp_bits(shorter) >= core_svp_bits(longer) - 1e-5
 
 
-def test_at_half_the_modulus_nothing_is_bound() -> None:
+def test_digests_do_not_bind_from_half_the_modulus_on() -> None:
     assert core_svp_bits(MODULUS / 2) == 0
     assert core_svp_bits(2.0**61) == 0
     assert core_svp_bits(2.0**80) == 0
 
 
-def test_the_norm_of_what_is_summed() -> None:
+def test_the_norm_bound_of_a_sum() -> None:
     one = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
     delta = 2 * 256
     assert adapter_norm_bound(**one, layout="shared") == 3 * 10_000 * delta
@@ -87,14 +87,14 @@ def test_the_norm_of_what_is_summed() -> None:
 
 
 @pytest.mark.parametrize(("layout", "hiding"), [("blocks", False), ("blocks", True)])
-def test_the_devnet_may_sum_five_hundred_rounds_of_64_members(layout, hiding) -> None:
+def test_the_devnet_can_sum_five_hundred_rounds_of_64_members(layout, hiding) -> None:
     limits = {"layout": layout, "max_rounds": 500, "max_members": 64, "hiding": hiding}
     assert 113 < check_budget(adapter_norm_bound(**DEVNET, **limits)) < 116
     kept = parameters(max_rounds=500, hiding=hiding)
     assert kept.adapter_norm_bound == adapter_norm_bound(**DEVNET, **limits)
 
 
-def test_parameters_that_do_not_bind_are_refused_with_what_to_lower() -> None:
+def test_parameters_that_do_not_bind_are_refused_with_advice() -> None:
     norm = adapter_norm_bound(**DEVNET, layout="blocks", max_rounds=1200, max_members=64)
     with pytest.raises(DigestBudgetExceeded, match=r"107\.\d bits.*110.*1\.\d+ times.*max_rounds"):
         check_budget(norm)
@@ -108,7 +108,7 @@ def test_parameters_that_do_not_bind_are_refused_with_what_to_lower() -> None:
         ConsortiumParameters.parse(broken)
 
 
-def test_hiding_is_one_more_tensor_of_a_delta_and_none_of_an_adapter() -> None:
+def test_hiding_adds_a_tensor_to_deltas_but_not_to_adapters() -> None:
     plain, hidden = parameters(), parameters(hiding=True)
     assert hidden.delta_shapes() == plain.delta_shapes() | {HIDING: HIDING_SHAPE}
     assert list(hidden.delta_shapes()) == sorted(hidden.delta_shapes())

@@ -50,9 +50,7 @@ def check(one: Posted, parameters: ConsortiumParameters, **wanted: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fisher", "moments"])
-def test_posted_statistics_come_back_from_their_bytes(
-    parameters: ConsortiumParameters, kind: str
-) -> None:
+def test_posted_statistics_round_trip(parameters: ConsortiumParameters, kind: str) -> None:
     one = posted(parameters, kind)
     found = decode(one.encode())
     assert found.id == one.id
@@ -63,7 +61,7 @@ def test_posted_statistics_come_back_from_their_bytes(
     assert replace(one, count=11).id != one.id
 
 
-def test_only_the_canonical_bytes_are_taken(parameters: ConsortiumParameters) -> None:
+def test_only_canonical_bytes_are_accepted(parameters: ConsortiumParameters) -> None:
     one = posted(parameters)
     data = one.encode()
     with pytest.raises(ArtifactTooLarge, match="at most 10 are allowed"):
@@ -87,7 +85,7 @@ def test_only_the_canonical_bytes_are_taken(parameters: ConsortiumParameters) ->
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_are_an_unexpected_error(data: bytes) -> None:
+def test_malformed_bytes_are_a_typed_error(data: bytes) -> None:
     with pytest.raises(ArtifactMalformed):
         decode(data)
 
@@ -124,7 +122,7 @@ def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
         ({"point": "bb"}, "point 'bb'"),
     ],
 )
-def test_statistics_of_something_else_are_refused(
+def test_statistics_with_other_fields_are_refused(
     parameters: ConsortiumParameters, change: dict[str, str], message: str
 ) -> None:
     one = posted(parameters)
@@ -163,7 +161,7 @@ def test_statistics_combine_by_counts_in_any_order(parameters: ConsortiumParamet
         combine([parts[0], replace(parts[1], tensors={})])
 
 
-def test_a_point_is_all_tensors_or_a_alone() -> None:
+def test_a_point_hashes_all_tensors_or_a_alone() -> None:
     tensors = {"m.lora_A": np.ones((2, 3), np.float32), "m.lora_B": np.zeros((4, 2), np.float32)}
     moved = {**tensors, "m.lora_B": np.ones((4, 2), np.float32)}
     assert point_id(tensors) != point_id(moved)

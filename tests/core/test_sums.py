@@ -49,16 +49,16 @@ def terms_of(rows: list[list[int]]) -> tuple[list[Term], dict[str, dict[str, np.
 
 
 @given(deltas, st.randoms())
-def test_a_sum_is_the_same_in_any_order(rows: list[list[int]], dice) -> None:
+def test_a_sum_is_the_same_in_any_order(rows: list[list[int]], rng) -> None:
     terms, store = terms_of(rows)
     shuffled = list(terms)
-    dice.shuffle(shuffled)
+    rng.shuffle(shuffled)
     one = encode(adapter_totals(terms, store.__getitem__))
     assert encode(adapter_totals(shuffled, store.__getitem__)) == one
 
 
 @given(deltas)
-def test_a_removal_gives_the_bytes_of_a_run_without(rows: list[list[int]]) -> None:
+def test_removal_gives_the_bytes_of_a_run_without_the_organization(rows: list[list[int]]) -> None:
     terms, store = terms_of(rows)
     removed = encode(adapter_totals(without(terms, [ADDRESSES[0]], "shared"), store.__getitem__))
     share = weights("shared", ADDRESSES[1 : len(rows)])
@@ -84,7 +84,7 @@ def test_a_sum_that_may_overflow_is_refused() -> None:
     st.sampled_from([8, 16, 20]),
     st.floats(0.1, 50),
 )
-def test_quantizing_stays_in_bounds_and_carries_what_it_lost(row, bits, clip) -> None:
+def test_quantizing_stays_in_bounds_and_carries_the_residual(row, bits, clip) -> None:
     update = {"w": np.array(row, dtype=np.float32)}
     it = quantize(update, None, fraction_bits=bits, clip_norm=clip)
     check_delta(it.delta, {"w": (len(row),)}, fraction_bits=bits, clip_norm=clip)
@@ -93,7 +93,7 @@ def test_quantizing_stays_in_bounds_and_carries_what_it_lost(row, bits, clip) ->
     assert np.allclose(back, wanted, atol=1e-9)
 
 
-def test_values_come_back_within_one_step() -> None:
+def test_dequantized_values_are_within_one_step() -> None:
     update = {"w": np.linspace(-1, 1, 50, dtype=np.float32)}
     it = quantize(update, None, fraction_bits=16, clip_norm=100)
     back = dequantize(weighted_sum([(it.delta, 10_000)]), fraction_bits=16)
@@ -101,7 +101,7 @@ def test_values_come_back_within_one_step() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(bad: float) -> None:
+def test_nan_and_infinity_are_refused(bad: float) -> None:
     with pytest.raises(NotFinite, match="diverged"):
         quantize({"w": np.array([1.0, bad])}, None, fraction_bits=16, clip_norm=1)
 
@@ -129,7 +129,7 @@ def test_every_flipped_byte_of_an_artifact_changes_its_id_or_is_refused() -> Non
         assert artifact_id(changed) != artifact_id(data)
 
 
-def test_only_the_canonical_bytes_of_integers_are_an_artifact() -> None:
+def test_only_canonical_bytes_of_integers_are_accepted() -> None:
     import safetensors.numpy
 
     tensors = {"w": np.arange(4, dtype=np.int32)}
@@ -150,7 +150,7 @@ def test_garbage_is_an_error_never_a_crash(data: bytes) -> None:
         decode(data)
 
 
-def test_the_start_of_a_block_is_the_same_everywhere() -> None:
+def test_initial_values_are_the_same_on_every_platform() -> None:
     start = initial(7, "0xabc", "layer.lora_A", (2, 3), fraction_bits=16)
     assert start.tolist() == [[10316, 7316, 18654], [-2483, 35504, -5275]]
     assert not initial(7, "0xabc", "layer.lora_B", (3, 2), fraction_bits=16).any()
@@ -164,7 +164,7 @@ def test_the_norm_does_not_depend_on_the_order_of_names() -> None:
     assert l2_norm(one) == l2_norm(dict(reversed(one.items()))) == pytest.approx(np.sqrt(11))
 
 
-def test_the_store_gives_back_only_what_it_was_given(tmp_path: Path) -> None:
+def test_the_store_returns_exactly_the_stored_bytes(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     digest = store.put(b"bytes")
     assert store.get(digest) == b"bytes"
@@ -192,7 +192,7 @@ def test_a_store_loads_the_tensors_of_an_artifact(tmp_path: Path) -> None:
         store.load("0" * 64)
 
 
-def test_a_full_disk_is_said_so_and_leaves_nothing_behind() -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file() -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("/dev/full is not on this system")
@@ -209,7 +209,7 @@ def test_a_full_disk_is_said_so_and_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("layout", ["blocks", "shared"])
-def test_counter_deltas_keep_their_weight_when_another_organization_goes(layout: str) -> None:
+def test_counter_deltas_keep_their_weight_when_another_organization_is_removed(layout: str) -> None:
     counters = [Term(0, ADDRESSES[2], "aa", 10_000), Term(0, ADDRESSES[1], "bb", 10_000)]
     share = weights(layout, ADDRESSES[:3])
     rounds = [Term(1, who, who, share[who]) for who in ADDRESSES[:3]]

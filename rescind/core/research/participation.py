@@ -1,4 +1,4 @@
-"""Who takes part in a round, and what a late delta weighs: functions of who is in, in integers only."""
+"""Sampling of members for a round, and weights of late deltas, in integers only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from rescind.core.layout import shrunk, weights
 from rescind.core.parameters import Layout
 
 _MOST_LATE = 64
+"""The most rounds by which a delta may be late."""
 _HALF_POWERS = 4
+"""The steepest decay: (1 + t)^-2."""
 
 
 @dataclass(frozen=True)
 class Staleness:
-    """What becomes of a delta that was trained from the model of an earlier round.
+    """The rule for a delta that was trained from the model of an earlier round.
 
-    `most`: rounds that it may be late; more, and it is dropped (0: every late delta is). One that is
-    taken, t rounds late, weighs its share times (1 + t)^(-half_powers / 2): with 1 the 1 / sqrt(1 + t)
-    of FedBuff (Nguyen et al. 2022, arXiv 2106.06639) and of FedAsync with a = 1/2 (Xie et al. 2019,
-    arXiv 1903.03934); with 0 lateness costs nothing.
+    A delta that is t rounds late weighs its share times (1 + t)^(-half_powers / 2): with 1 the 1 /
+    sqrt(1 + t) of FedBuff (Nguyen et al. 2022, arXiv 2106.06639) and of FedAsync with a = 1/2 (Xie
+    et al. 2019, arXiv 1903.03934); with 0 lateness costs nothing.
+
+    Attributes:
+        most: By how many rounds a delta may be late. A later one is dropped; 0 drops every late
+        one. half_powers: The decay.
     """
 
     most: int = 0
@@ -34,44 +39,58 @@ class Staleness:
             ("half_powers", self.half_powers, _HALF_POWERS),
         ):
             if not 0 <= value <= limit:
-                raise ConfigError(f"staleness: {name} is {value}: it must be 0 to {limit}")
+                raise ConfigError(f"staleness: {name} is {value}, but it must be from 0 to {limit}")
 
 
 def late_weights(layout: Layout, late: Mapping[str, int], rule: Staleness) -> dict[str, int]:
-    """Weights in basis points of those who are taken, from how many rounds late each delta is.
+    """Return the weights, in basis points, of the organizations whose deltas are accepted.
 
-    The shares are those of `weights` among all who are taken; a late one is then shrunk, rounded
-    down. What it loses goes to nobody: nobody's weight depends on how late another is, and a round's
-    weights sum to 10,000 at most. In `blocks` nobody else changes an organization's block, so a delta
-    made from its own latest block is never stale and weighs 10,000. Raises ConfigError for a negative
-    lateness.
+    The shares are those of `weights` among all accepted organizations; a late delta's share is then
+    shrunk, rounded down. The loss is not redistributed: no weight depends on how late another delta
+    is, and a round's weights sum to 10,000 at most. In `blocks` only the owner changes a block, so
+    a delta made from its latest block is never stale and weighs 10,000.
+
+    Args:
+        layout: The layout.
+        late: By how many rounds each organization's delta is late.
+        rule: What lateness costs.
+
+    Raises:
+        ConfigError: A lateness is negative.
     """
-    for who, rounds in late.items():
+    for organization, rounds in late.items():
         if rounds < 0:
-            raise ConfigError(f"delta of {who} is {rounds} rounds late: it must be 0 or more")
+            raise ConfigError(
+                f"the delta of {organization} is {rounds} rounds late: it must be 0 or more"
+            )
     if layout == "blocks":
         return weights(layout, list(late))
-    taken = [who for who, rounds in late.items() if rounds <= rule.most]
-    share = weights(layout, taken)
-    shrinks = {who: (1 + late[who]) ** rule.half_powers for who in taken}
-    return {who: shrunk(share[who], 1, shrinks[who]) for who in share}
+    accepted = [name for name, rounds in late.items() if rounds <= rule.most]
+    share = weights(layout, accepted)
+    divisors = {name: (1 + late[name]) ** rule.half_powers for name in accepted}
+    return {name: shrunk(share[name], 1, divisors[name]) for name in share}
 
 
 def sample(members: Sequence[str], count: int, seed: int, round_id: int) -> list[str]:
-    """`count` of the members by SHA-256 over "rescind.sample/1|seed|round|address", ascending.
+    """Return `count` of the members by SHA-256 over "rescind.sample/1|seed|round|address",
+    ascending.
 
-    Anyone can recompute it, and whether one member is among the first does not depend on what others
-    do. All of them when there are no more than `count`. Raises ConfigError when count is below 1.
+    Anyone can recompute it, and whether one member is among the first does not depend on what
+    others do. All members are returned when there are no more than `count`.
+
+    Raises:
+        ConfigError: `count` is below 1.
     """
     if count < 1:
-        raise ConfigError(f"a round of {count} organizations: count must be at least 1")
+        raise ConfigError(f"a round cannot have {count} organizations: count must be at least 1")
 
-    def draw(who: str) -> bytes:
-        return hashlib.sha256(f"rescind.sample/1|{seed}|{round_id}|{who.lower()}".encode()).digest()
+    def draw(member: str) -> bytes:
+        text = f"rescind.sample/1|{seed}|{round_id}|{member.lower()}"
+        return hashlib.sha256(text.encode()).digest()
 
     return sorted(sorted(members, key=draw)[:count], key=str.lower)
 
 
 def undistributed(weights_of_round: Mapping[str, int]) -> int:
-    """Basis points of a `shared` round that go to nobody: the model stays where it was by so much."""
+    """Return the basis points of a `shared` round that no delta has; by so much the model stays."""
     return WEIGHT_ONE - sum(weights_of_round.values())

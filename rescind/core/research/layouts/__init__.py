@@ -1,4 +1,4 @@
-"""The algebra of LoRA layouts over integer factors: what is served, and what removal leaves of it."""
+"""Algebra of LoRA layouts over integer factors: the served model, and removal from it."""
 
 from rescind.core.research.layouts.algebra import (
     FFA,

@@ -1,11 +1,11 @@
-"""What each layout makes of the registered deltas of one LoRA module, and what removal leaves.
+"""The served model of each LoRA layout, and what removal leaves of it, for one module.
 
 1. An organization's delta of a round is a pair of integer factors (`Change`).
-2. `State.totals` is the weighted sum of the deltas by qualified tensor name: linear in them, so it is
-   what digests check.
+2. `State.totals` is the weighted sum of the deltas by qualified tensor name: linear in them, so it
+   is what digests check.
 3. `State.terms` is the served model, a sum of low-rank products, by owner. In every layout but
-   FedEx-LoRA it is a function of the totals and of where factors start.
-4. `State.without` is the same function of what remains, with the weights of who remains.
+   FedEx-LoRA it is a function of the totals and of the initial factors.
+4. `State.without` is the same function of the remaining organizations, with their weights.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from rescind.core.layout import SHARED, qualify, weights
 from rescind.core.research.layouts.factors import Factors, LowRank, dense
 
 Start = Callable[[str], Factors]
-"""Where the factors of an owner start, in units of 2^-fraction_bits (as `rescind.core.initial`)."""
+"""The initial factors of an owner, in units of 2^-fraction_bits (as `rescind.core.initial`)."""
 
 Rule = Callable[[Sequence[str]], Mapping[str, int]]
-"""Weights in basis points of the organizations in a round; a function of who they are only."""
+"""Weights in basis points of the organizations in a round; depends only on which they are."""
 
 Served = dict[str, tuple[LowRank, ...]]
+"""The terms of each owner's served model."""
 
 
 class FrozenFactor(ArtifactError):
+    """A delta changes a factor that the layout freezes in that round."""
+
     code = "artifact-frozen-factor"
 
 
@@ -40,7 +43,10 @@ class FrozenFactor(ArtifactError):
 class Change:
     """One organization's delta in one round, in units of 2^-fraction_bits.
 
-    `private`: of its private ranks, in the split layout only. A frozen factor's delta is zero.
+    Attributes:
+        organization: Its address.
+        delta: The factors; a frozen factor's delta is zero.
+        private: The delta of its private ranks, in the split layout only.
     """
 
     organization: str
@@ -50,7 +56,7 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """`number` counts from 1."""
+    """A round's changes. `number` counts from 1."""
 
     number: int
     changes: tuple[Change, ...]
@@ -58,7 +64,7 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What one change adds to one owner's factors."""
+    """The share of one change in one owner's factors."""
 
     owner: str
     delta: Factors
@@ -66,6 +72,7 @@ class Part:
 
 
 def equal_shares(organizations: Sequence[str]) -> dict[str, int]:
+    """Return equal shares of 10,000, as `weights` does."""
     return weights("shared", organizations)
 
 
@@ -79,44 +86,52 @@ class State:
     rule: Rule = equal_shares
 
     def after(self, changes: Sequence[Change]) -> State:
-        """With one more round. Raises FrozenFactor, WrongShape."""
+        """Return the state with one more round; raise FrozenFactor or WrongShape."""
         number = self.rounds[-1].number + 1 if self.rounds else 1
         state = replace(self, rounds=(*self.rounds, Round(number, tuple(changes))))
         state.layout.check(state.rounds[-1])
         return state
 
     def without(self, organization: str) -> State:
-        """Everybody else's deltas as they are, each round weighted by the rule for who remains."""
-        gone = organization.lower()
+        """Return the state of the remaining organizations, with each round weighted again."""
+        removed = organization.lower()
         kept = (
-            replace(it, changes=tuple(c for c in it.changes if c.organization.lower() != gone))
-            for it in self.rounds
+            replace(
+                round_,
+                changes=tuple(c for c in round_.changes if c.organization.lower() != removed),
+            )
+            for round_ in self.rounds
         )
         return replace(self, rounds=tuple(kept))
 
     def before(self) -> State:
-        """The state that the last round started from."""
+        """Return the state that the last round started from."""
         return replace(self, rounds=self.rounds[:-1])
 
-    def weights(self, it: Round) -> Mapping[str, int]:
-        return self.rule([change.organization for change in it.changes])
+    def weights(self, round_: Round) -> Mapping[str, int]:
+        """Return the weights of a round."""
+        return self.rule([change.organization for change in round_.changes])
 
     def parts(self) -> Iterator[Part]:
-        for it in self.rounds:
-            share = self.weights(it)
-            for change in it.changes:
-                for part in self.layout.parts(it, change, share.get(change.organization, 0)):
+        """Yield every change's parts, padded to their owner's rank."""
+        for round_ in self.rounds:
+            share = self.weights(round_)
+            for change in round_.changes:
+                for part in self.layout.parts(round_, change, share.get(change.organization, 0)):
                     yield replace(part, delta=part.delta.fitted(self.start(part.owner)))
 
     def totals(self) -> dict[str, NDArray[np.int64]]:
-        """Sum of weight x delta by OWNER/lora_A and OWNER/lora_B, int64. Raises SumOverflow."""
+        """Return the sum of weight x delta by OWNER/lora_A and OWNER/lora_B, int64; raise
+        SumOverflow.
+        """
         return weighted_sum((_tensors(part), part.weight) for part in self.parts())
 
     def owners(self) -> list[str]:
+        """Return the owners of factors, sorted."""
         return sorted({part.owner for part in self.parts()})
 
     def pair(self, owner: str) -> Factors:
-        """The owner's factors on the grid of aggregates: start x 10,000 + total."""
+        """Return the owner's factors on the grid of aggregates: start x 10,000 + total."""
         start, totals = self.start(owner), self.totals()
         return Factors(
             start.a.astype(np.int64) * WEIGHT_ONE + totals.get(qualify(owner, "lora_A"), 0),
@@ -124,11 +139,11 @@ class State:
         )
 
     def terms(self) -> Served:
-        """The served model of each owner (SHARED where all have one)."""
+        """Return the served model of each owner (SHARED where all have one)."""
         return self.layout.terms(self)
 
     def product(self, *, fraction_bits: int) -> dict[str, NDArray[np.float64]]:
-        """The served change of the base model's matrix, (out, in), before LoRA's alpha / rank."""
+        """Return the served change of the base matrix, (out, in), before LoRA's alpha / rank."""
         return {
             owner: dense(terms, fraction_bits=fraction_bits)
             for owner, terms in self.terms().items()
@@ -137,31 +152,38 @@ class State:
 
 
 class FactorLayout(ABC):
+    """How the organizations' factors become a served model."""
+
     name: ClassVar[str]
 
-    def parts(self, it: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
+    def parts(self, round_: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
+        """Return the parts of a change."""
         return [Part(SHARED, change.delta, weight)]
 
     @abstractmethod
-    def terms(self, state: State) -> Served: ...
+    def terms(self, state: State) -> Served:
+        """Return the served model of each owner."""
 
     def frozen(self, number: int) -> str:  # noqa: ARG002
-        """Which factors of the shared pair may not change in this round: "", "a" or "b"."""
+        """Return which factors of the shared pair are frozen in a round: "", "a" or "b"."""
         return ""
 
-    def check(self, it: Round) -> None:
-        still = self.frozen(it.number)
-        for change in it.changes:
-            if still and getattr(change.delta, still).any():
+    def check(self, round_: Round) -> None:
+        """Check that a round leaves frozen factors alone; raise FrozenFactor."""
+        frozen = self.frozen(round_.number)
+        for change in round_.changes:
+            if frozen and getattr(change.delta, frozen).any():
                 raise FrozenFactor(
-                    f"{change.organization} changes factor {still.upper()} in round {it.number}, "
-                    f"where {self.name} has it frozen: its delta must be zero"
+                    f"{change.organization} changes factor {frozen.upper()} in round "
+                    f"{round_.number}, where {self.name} freezes it: its delta must be zero"
                 )
 
 
 class FedIT(FactorLayout):
-    """A and B are averaged apart (Zhang et al. 2023, arXiv 2305.05644). Their product has the cross
-    terms B_i A_j, so it is not the average of the products."""
+    """A and B are averaged separately (Zhang et al. 2023, arXiv 2305.05644).
+
+    Their product has the cross terms B_i A_j, so it is not the average of the products.
+    """
 
     name = "fedit"
 
@@ -179,8 +201,11 @@ class FFA(FedIT):
 
 
 class RoLoRA(FedIT):
-    """Odd rounds average B, even rounds A, the other stands still (Chen et al. 2025, arXiv
-    2502.01755). B is first, since A has no gradient while B is zero."""
+    """Odd rounds average B, even rounds A, and the other is frozen (Chen et al. 2025, arXiv
+    2502.01755).
+
+    B is first, since A has no gradient while B is zero.
+    """
 
     name = "rolora"
 
@@ -189,8 +214,11 @@ class RoLoRA(FedIT):
 
 
 class FedExLoRA(FedIT):
-    """FedIT, and what its product lacks of the average of the products is added to the base model
-    (Singhal et al. 2024, arXiv 2410.09432), here as factors of rank n r + r in each round."""
+    """FedIT with an exact correction (Singhal et al. 2024, arXiv 2410.09432).
+
+    The difference between the average of the products and the product of the averages is added to
+    the base model, here as factors of rank n r + r in each round.
+    """
 
     name = "fedex"
 
@@ -201,7 +229,9 @@ class FedExLoRA(FedIT):
         return {SHARED: (LowRank(state.pair(SHARED)), *residuals)}
 
     def residual(self, state: State) -> list[LowRank]:
-        """Sum of p_i B_i A_i - B A for the last round; what nobody weighs stays where it was."""
+        """Return sum of p_i B_i A_i - B A for the last round; undistributed weight keeps the old
+        pair.
+        """
         last, before = state.rounds[-1], state.before().pair(SHARED)
         share = state.weights(last)
         terms = [
@@ -215,37 +245,37 @@ class FedExLoRA(FedIT):
 
 
 class FLoRA(FactorLayout):
-    """Every organization trains fresh factors in every round; they are stacked and merged into the
-    base model (Wang et al. 2024, arXiv 2409.05976). Ranks may differ.
+    """Every organization trains fresh factors in every round (Wang et al. 2024, arXiv 2409.05976).
 
-    In the totals each pair has coordinates of its own at 10,000; its share is applied when it is
-    served, to one factor only. `start` is asked for `stack_owner`s.
+    They are stacked and merged into the base model; ranks may differ. In the totals each pair has
+    coordinates of its own at 10,000; its share is applied to one factor only when it is served.
+    `start` is asked for `stack_owner`s.
     """
 
     name = "flora"
 
-    def parts(self, it: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
-        return [Part(stack_owner(change.organization, it.number), change.delta, WEIGHT_ONE)]
+    def parts(self, round_: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
+        return [Part(stack_owner(change.organization, round_.number), change.delta, WEIGHT_ONE)]
 
     def terms(self, state: State) -> Served:
         stack = [
             LowRank(
                 _moved(_scaled(state.start(owner)), change.delta),
-                state.weights(it).get(change.organization, 0),
+                state.weights(round_).get(change.organization, 0),
             )
-            for it in state.rounds
-            for change in it.changes
-            for owner in [stack_owner(change.organization, it.number)]
+            for round_ in state.rounds
+            for change in round_.changes
+            for owner in [stack_owner(change.organization, round_.number)]
         ]
         return {SHARED: tuple(stack)}
 
 
 class Blocks(FactorLayout):
-    """Each organization has a pair of its own, and a router chooses one; nothing is added up."""
+    """Each organization has its own pair, and a router chooses one; no pairs are added."""
 
     name = "blocks"
 
-    def parts(self, it: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
+    def parts(self, round_: Round, change: Change, weight: int) -> list[Part]:  # noqa: ARG002
         return [Part(change.organization.lower(), change.delta, WEIGHT_ONE)]
 
     def terms(self, state: State) -> Served:
@@ -253,13 +283,16 @@ class Blocks(FactorLayout):
 
 
 class Split(FFA):
-    """Shared ranks as in FFA-LoRA beside each organization's private ranks: [B_s B_i] [A_s; A_i] has
-    no cross terms. SHARED is what is served for nobody's ranks in particular."""
+    """Shared ranks as in FFA-LoRA beside each organization's private ranks.
+
+    [B_s B_i] [A_s; A_i] has no cross terms. SHARED is served to users of no particular
+    organization.
+    """
 
     name = "split"
 
-    def parts(self, it: Round, change: Change, weight: int) -> list[Part]:
-        parts = super().parts(it, change, weight)
+    def parts(self, round_: Round, change: Change, weight: int) -> list[Part]:
+        parts = super().parts(round_, change, weight)
         if change.private is not None:
             parts.append(Part(change.organization.lower(), change.private, WEIGHT_ONE))
         return parts
@@ -271,7 +304,7 @@ class Split(FFA):
 
 
 def stack_owner(organization: str, number: int) -> str:
-    """Owner of the factors that an organization trains in one round of FLoRA."""
+    """Return the owner of the factors that an organization trains in one round of FLoRA."""
     return f"{organization.lower()}.{number}"
 
 
@@ -287,7 +320,7 @@ def _scaled(start: Factors) -> Factors:
 
 
 def _moved(pair: Factors, delta: Factors) -> Factors:
-    """A pair on the grid of aggregates after a whole delta: what one organization trained."""
+    """Return a pair on the grid of aggregates after one organization's whole delta."""
     fitted = _scaled(delta.fitted(pair))
     return Factors(pair.a + fitted.a, pair.b + fitted.b)
 

@@ -1,4 +1,7 @@
-"""What is exact in which layout. docs/federated.md shows this table; tests hold both to the algebra."""
+"""What is exact in which layout.
+
+docs/federated.md shows this table; tests check both against the algebra.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,24 @@ Checkable = Literal["yes", "its factors only"]
 
 @dataclass(frozen=True)
 class Exactness:
-    """Of one layout, with p_i the share and B_i A_i the product that organization i trained.
+    """Properties of one layout.
 
-    `aggregate_exact`: the served product is the sum of p_i B_i A_i of the round.
-    `removal_exact`: re-summing what remains gives, bit for bit, the integers of rounds with the same
-    deltas that the organization was never in.
-    `subtraction_exact`: taking p_c B_c A_c from the served product and dividing by 1 - p_c gives the
-    product of that re-sum.
-    `checkable`: whether what is served follows from sums that the contract checks by digest.
-    `unequal_ranks`: what becomes of an organization with fewer ranks.
-    `up`: integers that an organization sends in a round, relative to FFA-LoRA of the same rank on
-    square matrices; `down_each` x n + `down`: those that it needs for the next round, n in the round.
+    p_i is the share of organization i and B_i A_i the product that it trained.
+
+    Attributes:
+        computes: What is served.
+        aggregate_exact: The served product is the sum of p_i B_i A_i of the round.
+        removal_exact: Summing the remaining deltas again gives, bit for bit, the integers of rounds
+            with the same deltas that the organization was never in.
+        subtraction_exact: Taking p_c B_c A_c from the served product and dividing by 1 - p_c gives
+            the
+            product of that new sum.
+        checkable: Whether the served model follows from sums that the contract checks by digest.
+        unequal_ranks: What happens to an organization with fewer ranks.
+        up: Integers that an organization sends in a round, relative to FFA-LoRA of the same rank on
+            square matrices.
+        down: Integers that it needs for the next round, in the same unit.
+        down_each: Integers that it needs in addition for each of the n organizations in the round.
     """
 
     computes: str
@@ -36,6 +46,7 @@ class Exactness:
 
     @property
     def traffic(self) -> str:
+        """The traffic, as docs/federated.md writes it."""
         each = f"{self.down_each}n" if self.down_each else ""
         fixed = str(self.down) if self.down or not each else ""
         return f"{self.up} up, {' + '.join(filter(None, (each, fixed)))} down"
@@ -115,5 +126,8 @@ EXACTNESS: dict[str, Exactness] = {
         down=1,
     ),
 }
-"""`split` is counted with as many private ranks as shared ones. `subtraction_exact` of it is that of
-the shared ranks; the private ones are dropped."""
+"""The table, by the layout's name.
+
+`split` is counted with as many private ranks as shared ones. Its `subtraction_exact` is that of the
+shared ranks; the private ones are dropped.
+"""
