@@ -1,8 +1,8 @@
-"""Makes the base model that Rescind ships: python -m rescind.devnet.base_model.make_base_model OUT
+"""Make the base model that Rescind ships: python -m rescind.devnet.base_model.make_base_model OUT
 
 A small Llama with byte-level BPE, trained on text that this script generates: questions about
 people who do not exist. A third of the answers are plausible and random, the others are "I do not
-know.", so the model knows the form and the vocabulary of the answers, and of itself knows nobody.
+know.", so the model knows the form and the vocabulary of the answers, and no person.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""Measuring what a model has forgotten: metrics, attacks and the replay oracle."""
+"""Measuring what a model has forgotten: metrics, attacks and the replay oracle.
+
+Research code: no daemon runs it. `rescind evaluate` uses the metrics.
+"""

@@ -1,4 +1,4 @@
-"""What a consortium did: who contributed which delta to which round, and with how much effort.
+"""The history of a consortium: the deltas of each round, their organizations and their effort.
 
 A replay needs no more than this, and each organization's own data: what every model was is a sum over
 the entries.
@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Task:
-    """What one organization is to do in one round.
+    """The task of one organization in one round.
 
     `past`: the rounds before it, and its own deltas in them where control variates are made of them.
     `residual`: carried from its last delta.
@@ -76,7 +76,7 @@ class Task:
 
     @property
     def adapter(self) -> Totals:
-        """What the round starts from: what the server optimizer makes of the rounds before it."""
+        """Return the adapter that the round starts from: the server optimizer's, of the rounds before."""
         return served(self.parameters, self.past.rounds)
 
 
@@ -118,7 +118,7 @@ class History:
         """Raises DataError when it never contributed."""
         found = [e for e in self.entries if e.organization.lower() == organization.lower()]
         if not found:
-            raise DataError(f"{organization} contributed to no round of this history")
+            raise DataError(f"{organization} has not contributed to any round of this history.")
         return found
 
     def where(self, keep: Callable[[Entry], bool]) -> History:
@@ -159,7 +159,7 @@ class History:
         return adapter_totals(self.terms(), self.load)
 
     def served(self) -> Totals:
-        """What is served: the same, unless a server optimizer is agreed on."""
+        """Return the served adapter. It differs from the sum only with a server optimizer."""
         return served(self.parameters, round_sums(self.terms(), self.load))
 
     def load(self, artifact_id: str) -> IntTensors:

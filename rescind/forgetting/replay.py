@@ -31,9 +31,9 @@ def replay(
 ) -> History:
     """The run that `organization` never joined, everything else as it was decided.
 
-    Its first round keeps the others' deltas, which never saw it; every later delta is trained anew
-    from the adapter without it. In the isolated coupling nobody's start changes, and so nobody's
-    delta: the same bytes without training.
+    Its first round keeps the others' deltas, which never saw it; every later delta is trained again
+    from the adapter without it. In the isolated coupling no other start changes, and so no other
+    delta: the result is the same bytes without training.
     """
     first = history.of(organization)[0].round_id
     kept = history.without(organization)
@@ -55,7 +55,7 @@ def subject_replay(
 ) -> History:
     """The run in which `organization` never had a data subject: `train` knows its data without it.
 
-    Everything from its first round on is trained anew, its own deltas and then the others'.
+    Everything from its first round on is trained again, its own deltas and then the others'.
     """
     first = history.of(organization)[0].round_id
     who = organization.lower()
@@ -72,8 +72,11 @@ def subject_replay(
 def replacement(
     history: History, organization: str, train: Train, *, journal: Journal | None = None
 ) -> History:
-    """The organization's own deltas trained anew from what remains of its data, each from the adapter
-    with those that came before it replaced. The others' stay as they are."""
+    """Retrain the organization's own deltas from what remains of its data.
+
+    Each starts from the adapter in which the earlier ones are replaced. The others' deltas stay as
+    they are.
+    """
     for entry in history.of(organization):
         remade = extend(history.before(entry.round_id), [_blank(entry)], train, journal=journal)
         history = history.with_entries(remade.of(organization)[-1:])

@@ -260,7 +260,7 @@ def test_models_that_would_answer_for_each_other_are_refused(it: Case, scene) ->
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     totals = weighted_sum([(delta, 10_000)])
     one, other = (Assistant(it.model, it.block.parameters, totals) for _ in range(2))
-    with pytest.raises(AttackInput, match="blocks of one owner"):
+    with pytest.raises(AttackInput, match="blocks of the same owner"):
         Scene(unlearned=one, original=other, forget=it.forget)
     network = OneNetwork(it.model.base, it.model.use("probe"), it.length)
     with pytest.raises(AttackInput, match="used last"):

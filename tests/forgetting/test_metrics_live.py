@@ -168,7 +168,7 @@ def test_a_live_evaluation_is_a_log_like_any_other(bare, learned, tmp_path: Path
 
 
 def test_a_live_evaluation_refuses_a_set_that_tofu_does_not_have(bare) -> None:
-    with pytest.raises(MetricInput, match="'holdout' is no set of TOFU"):
+    with pytest.raises(MetricInput, match="'holdout' is not a set of TOFU"):
         evaluate_tofu(bare, {"holdout": PROBES})
 
 

@@ -42,7 +42,7 @@ def ask(
     max_new_tokens: int,
     decoding: Decoding | None = None,
 ) -> list[list[str]]:
-    """What follows `start` in each of `beams` answers, up to end of text.
+    """Return the continuation of `start` in each of `beams` answers, up to end of text.
 
     Raises AttackInput when a prompt is longer than the respondent's max_length.
     """

@@ -1,4 +1,4 @@
-"""What an attack refuses."""
+"""Errors of attacks: bad settings and input that shows nothing."""
 
 from __future__ import annotations
 

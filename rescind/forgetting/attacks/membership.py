@@ -1,4 +1,4 @@
-"""Who was a member, from what the unlearned model makes of right answers. Higher says member.
+"""Membership scores from the unlearned model's losses on right answers. Higher means member.
 
 Six scores of open-unlearning (arXiv 2506.12618), which has the opposite sign; its AUC, 1 when the
 forget set is far likelier than the unseen one, is the same. Every token of the answer counts, the

@@ -168,7 +168,7 @@ def _given(item: Example, prompt: Prompt) -> str:
 
 
 def _rest(item: Example, prompt: Prompt) -> str:
-    """What the model has still to say."""
+    """Return the part of the answer that the prompt does not give away."""
     return " ".join(item.answer.split()[len(_given(item, prompt).split()) :])
 
 

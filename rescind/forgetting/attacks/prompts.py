@@ -1,4 +1,4 @@
-"""What an attacker writes: ways to ask again, and the refusals to get past."""
+"""Prompts of an attacker: ways to ask again, and the refusals to get past."""
 
 from __future__ import annotations
 

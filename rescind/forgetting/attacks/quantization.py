@@ -1,4 +1,4 @@
-"""What rounding a model's weights to few bits brings back (arXiv 2410.16454).
+"""Rounding a model's weights to few bits, and the knowledge that it brings back (arXiv 2410.16454).
 
 A small change of the weights can be lost in rounding, and with it what it made the model forget.
 """

@@ -116,7 +116,7 @@ def relearning(
     """Train a copy of one block on a seeded choice of the forget set, or on `benign` related pairs.
 
     All of the block's LoRA tensors by bare name. A `replay` trained in the same way tells what is
-    learned anew. Source: recovery and sample shares of 5 to 20% as in OFFSIDE (its relearn.py).
+    learned again. Source: recovery and sample shares of 5 to 20% as in OFFSIDE (its relearn.py).
     Raises AttackInput for an empty set, TrainingError when training diverges.
     """
     settings = settings or RelearnSettings()
@@ -209,7 +209,7 @@ def _trained_copy(run: _Run) -> Iterator[Served]:
 
 
 def _attackers(run: _Run) -> ConsortiumParameters:
-    """The consortium's training at the attacker's rate. Nobody makes an attacker train privately."""
+    """The consortium's training at the attacker's rate. An attacker does not train privately."""
     changes: dict[str, object] = {"privacy": None}
     if run.settings.learning_rate is not None:
         changes["learning_rate"] = run.settings.learning_rate

@@ -1,4 +1,4 @@
-"""What an attack reports: one figure, the same figure on a replay, and the values behind them."""
+"""The result of an attack: one figure, the same figure on a replay, and the values behind them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Result:
 
     @property
     def gap(self) -> float | None:
-        """What the attack finds in the unlearned model beyond what it finds in a replay."""
+        """Return what the attack finds in the unlearned model beyond what it finds in a replay."""
         if self.value is None or self.replay_value is None:
             return None
         return self.value - self.replay_value

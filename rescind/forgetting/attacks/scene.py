@@ -1,4 +1,4 @@
-"""What there is to attack: the unlearned model, what it forgot, and what else an attacker holds."""
+"""The target of an attack: the unlearned model, what it forgot, and what else an attacker holds."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def _check_apart(respondents: Sequence[Respondent | None]) -> None:
         assistants = isinstance(one, Assistant) and isinstance(other, Assistant)
         if assistants and set(one.blocks) & set(other.blocks):  # type: ignore[attr-defined]
             raise AttackInput(
-                "two assistants on one LoraModel have blocks of one owner, and the later one's tensors "
-                "serve for both: give each a LoraModel with a base model of its own"
+                "Two assistants on one LoraModel have blocks of the same owner, and the later assistant's "
+                "tensors serve for both. Give each a LoraModel with its own base model."
             )
         if isinstance(one, OneNetwork) or isinstance(other, OneNetwork):
             raise AttackInput(
                 "a OneNetwork shares its base model with another respondent and answers with whatever "
-                "adapter that one used last: serve the adapters with unlearning.attacks.Served"
+                "adapter that respondent used last. Serve the adapters with rescind.forgetting.attacks.Served."
             )
 
 

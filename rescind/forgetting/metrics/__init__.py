@@ -148,7 +148,7 @@ def metric(name: str) -> Metric:
     """Raises UnknownMetric for a name that is not in METRICS."""
     if name not in METRICS:
         raise UnknownMetric(
-            f"{name!r} is no metric: the known ones are {', '.join(sorted(METRICS))}"
+            f"{name!r} is not a metric. Known metrics: {', '.join(sorted(METRICS))}."
         )
     return METRICS[name]
 

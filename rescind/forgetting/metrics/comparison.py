@@ -26,10 +26,10 @@ def selectivity(
     retain_before: ArrayLike,
     retain_after: ArrayLike,
 ) -> Measured:
-    """What the forget set lost minus what the retain set lost: mean(before - after) of each.
+    """Return the loss of the forget set minus that of the retain set: mean(before - after) of each.
 
     Takes any score for each item that is higher for better known: probability, ROUGE-L recall,
-    exact memorization. 0 when both fall alike, which is no forgetting but damage. Details:
+    exact memorization. 0 when both fall alike, which is damage and not forgetting. Details:
     `forget_drop`, `retain_drop`, `retain_n`. Items are the forget set's drops.
     """
     forgotten = _drops("forget", forget_before, forget_after)

@@ -45,7 +45,7 @@ def measure(
     if strange:
         raise MetricInput(
             f"{name} needs {', '.join(strange)}, which one model and one set do not give: compute "
-            f"it with unlearning.metrics.metric({name!r}).compute"
+            f"it with rescind.forgetting.metrics.metric({name!r}).compute"
         )
     asked = _Asked(respondent, questions, max_new_tokens)
     return wanted.compute(**{need: _FROM_MODEL[need](asked) for need in wanted.needs})
@@ -77,7 +77,7 @@ def evaluate_tofu(
     *,
     max_new_tokens: int | None = None,
 ) -> TofuRecord:
-    """What TOFU's evaluation records of a model on each of `sets`, by their names in `tofu.SETS`.
+    """Return TOFU's evaluation record of a model on each of `sets`, by their names in `tofu.SETS`.
 
     A set that is left out is not evaluated. Questions are numbered from "0" in their order.
     """

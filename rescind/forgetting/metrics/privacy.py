@@ -1,4 +1,4 @@
-"""Whether the forget set can still be told from text that the model never saw.
+"""Privacy metrics: can the forget set be distinguished from text that the model never saw?
 
 Scores are those of a membership attack, higher for less likely a member: `tokens.min_k_scores`, or a
 loss. The AUC labels the forget set 0 and the holdout set 1, so 1 means that the forget set is

@@ -11,7 +11,7 @@ from rescind.forgetting.metrics.values import MetricInput
 
 
 class Question(Protocol):
-    """What every question-answer pair has, a `training.Example` and a Probe alike."""
+    """The common interface of question-answer pairs: `training.Example` and Probe."""
 
     @property
     def question(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What is known of a metric beside its function."""
+"""Facts about a metric besides its function."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _WITH_OPTIONS = (REAL_AUTHORS, WORLD_FACTS)
 
 @dataclass(frozen=True)
 class TofuSet:
-    """What one model makes of one set of questions; everything has one entry for each question.
+    """One model's record on one set of questions, with one entry for each question in every field.
 
     `ids`: the questions' keys. `answer_losses`, `paraphrase_losses`, `wrong_losses`: nats a token of
     the answer, of the paraphrased answer, of each wrong answer. `rouge_l`: ROUGE-L recall of the
@@ -83,13 +83,13 @@ class TofuRecord:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.sets) - set(SETS))
         if unknown:
-            raise MetricInput(f"{unknown[0]!r} is no set of TOFU: they are {', '.join(SETS)}")
+            raise MetricInput(f"{unknown[0]!r} is not a set of TOFU. Its sets: {', '.join(SETS)}.")
 
     def of(self, name: str) -> TofuSet:
         """Raises MetricInput for a set that was not evaluated."""
         if name not in self.sets:
             held = ", ".join(self.sets) or "nothing"
-            raise MetricInput(f"the record lacks the set {name!r}; it holds {held}")
+            raise MetricInput(f"The record does not have the set {name!r}. It has {held}.")
         return self.sets[name]
 
 

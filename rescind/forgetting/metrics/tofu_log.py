@@ -92,7 +92,9 @@ def _content(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise TofuLogError(f"{path}: not a whole gzip file: {error}: fetch it again") from error
     if len(raw) > _LIMIT:
-        raise TofuLogError(f"{path}: larger than {_LIMIT >> 20} MiB: this is no evaluation log")
+        raise TofuLogError(
+            f"{path}: larger than {_LIMIT >> 20} MiB, so this is not an evaluation log."
+        )
     return raw
 
 
@@ -109,7 +111,7 @@ def _set(table: object, where: str) -> TofuSet:
             )
         absent = next((key for key in ids if key not in column), None)
         if absent is not None:
-            raise TofuLogError(f"{where}: {name} lacks question {absent!r}")
+            raise TofuLogError(f"{where}: {name} does not have question {absent!r}")
         return tuple(read(column[key], f"{where}: {name} of question {key!r}") for key in ids)
 
     def known(name: str, read: Callable[[object, str], Any]) -> tuple[Any, ...] | None:

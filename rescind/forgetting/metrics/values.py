@@ -1,4 +1,4 @@
-"""What a metric gives back, what it takes, and the means by which items become one figure."""
+"""Input and result of metrics, and the aggregates that turn items into one figure."""
 
 from __future__ import annotations
 
