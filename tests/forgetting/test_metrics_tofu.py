@@ -286,8 +286,8 @@ def test_a_probe_has_what_its_line_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("nonsense", "bad.jsonl:2: not a JSON object"),
-        ("[1]", "bad.jsonl:2: expected a JSON object"),
+        ("nonsense", "bad.jsonl:2: the line is not a JSON object"),
+        ("[1]", "bad.jsonl:2: the line is JSON, but not an object"),
         ('{"answer": "a", "perturbed_answer": ["b"]}', "'question' is missing"),
         ('{"question": "q", "answer": "a"}', "'perturbed_answer' is not a list of texts"),
         ('{"question": "q", "answer": "a", "perturbed_answer": []}', "one at least"),
