@@ -387,7 +387,7 @@ def test_what_cannot_be_measured_is_refused_with_the_reason(compute, message: st
 
 def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        UnknownMetric, match="'rogue' is not a metric. Known metrics: exact_memo"
+        UnknownMetric, match=r"'rogue' is not a metric\. Known metrics: exact_memo"
     ) as e:
         metric("rogue")
     assert all(name in str(e.value) for name in METRICS)

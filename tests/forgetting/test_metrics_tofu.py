@@ -117,7 +117,7 @@ def test_a_log_of_fewer_sets_is_read_when_no_more_is_asked(made_up, tmp_path) ->
     assert read_tofu_log(tmp_path / "part.json", ["forget"]) == part
     with pytest.raises(TofuLogError, match=r"the key 'eval_log\.json' is missing"):
         read_tofu_log(tmp_path / "part.json")
-    with pytest.raises(MetricInput, match="does not have the set 'retain'. It has forget"):
+    with pytest.raises(MetricInput, match=r"does not have the set 'retain'\. It has forget"):
         tofu_utility(part)
 
 
@@ -235,7 +235,9 @@ def test_models_that_were_asked_different_questions_are_not_compared(made_up, tm
 
 
 def test_a_set_that_tofu_does_not_have_is_refused(made_up) -> None:
-    with pytest.raises(MetricInput, match="'holdout' is not a set of TOFU. Its sets: retain, real_"):
+    with pytest.raises(
+        MetricInput, match=r"'holdout' is not a set of TOFU\. Its sets: retain, real_"
+    ):
         TofuRecord({"holdout": made_up[0].of("forget")})
 
 
