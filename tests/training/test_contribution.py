@@ -62,8 +62,8 @@ def data() -> Mapping[str, list[Example]]:
 def agreed(
     model: LoraModel, coupling: Any, *, rule: Any = None, server: Any = None
 ) -> ConsortiumParameters:
-    made = default_parameters(coupling, model.base.id, model.shapes, seed=7)
-    document = made.model_dump(mode="json") | {"lora": model.lora.model_dump(mode="json")}
+    defaults = default_parameters(coupling, model.base.id, model.shapes, seed=7)
+    document = defaults.model_dump(mode="json") | {"lora": model.lora.model_dump(mode="json")}
     if rule:
         document["training"] |= {"rule": rule, "steps_per_round": STEPS}
     if server:
@@ -188,9 +188,9 @@ def test_scaffold_steps_towards_the_common_update_and_away_from_the_own_one(
         return found.quantized.delta[f"shared/{name}"].astype(float)
 
     mine = {f"shared/{name}": np.full(shape, 1000, dtype=np.int32)}
-    nobody = {f"shared/{name}": np.zeros(shape, dtype=np.int64)}
+    zeros = {f"shared/{name}": np.zeros(shape, dtype=np.int64)}
     plain = first_step(Past())
-    drifted = first_step(Past((RoundSum(1, (A, B), nobody),), {1: mine}))
+    drifted = first_step(Past((RoundSum(1, (A, B), zeros),), {1: mine}))
     assert np.mean(drifted - plain) == pytest.approx(-1000, rel=0.2)
 
 

@@ -9,12 +9,12 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def tensors() -> dict[str, np.ndarray]:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     return {
-        "o/layer.lora_A": dice.integers(-(2**31), 2**31, (16, 1000)).astype(np.int32),
-        "o/layer.lora_B": dice.integers(-(2**63), 2**63, (300, 16), dtype=np.int64),
+        "o/layer.lora_A": rng.integers(-(2**31), 2**31, (16, 1000)).astype(np.int32),
+        "o/layer.lora_B": rng.integers(-(2**63), 2**63, (300, 16), dtype=np.int64),
         "ends": np.array([-(2**63), 2**63 - 1, 0, -1], dtype=np.int64),
-        "many blocks": dice.integers(-5, 5, (260 * 2048 + 3,)).astype(np.int32),
+        "many blocks": rng.integers(-5, 5, (260 * 2048 + 3,)).astype(np.int32),
         "scalar": np.array(3, dtype=np.int32),
         "empty": np.zeros((0, 3), dtype=np.int32),
     }

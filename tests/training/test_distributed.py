@@ -111,7 +111,7 @@ def test_processes_of_a_private_round_train_the_same_bytes_as_one(model: LoraMod
     privacy = PrivacyParameters(max_grad_norm=0.5, noise_multiplier=1.0, delta=1e-5)
     parameters = parameters_of(model, privacy=privacy)
     start, rows = start_of(model, parameters), examples()
-    told: list[Progress] = []
+    reports: list[Progress] = []
     training = RoundTraining(
         steps=3,
         seed=5,
@@ -119,12 +119,12 @@ def test_processes_of_a_private_round_train_the_same_bytes_as_one(model: LoraMod
         privacy=RoundPrivacy(secret=SECRET, extra_noise=0.5),
     )
     together = train_in_processes(
-        model.base, parameters, start, rows, replace(training, progress=told.append), processes=2
+        model.base, parameters, start, rows, replace(training, progress=reports.append), processes=2
     )
     alone = train_round(model, parameters, start, rows, training)
     assert digest(together) == digest(alone)
     assert together.privacy == alone.privacy
-    assert [p.step for p in told] == [1, 2, 3]
+    assert [p.step for p in reports] == [1, 2, 3]
 
 
 @pytest.mark.slow
@@ -160,10 +160,10 @@ class Split:
         self._other = iter(other)
 
     def gather(self, tensors):
-        mine = [tensor.clone() for tensor in tensors]
-        self.given.append(mine)
-        other = next(self._other, [torch.zeros_like(t) for t in mine])
-        return [mine, other] if self.rank == 0 else [other, mine]
+        own = [tensor.clone() for tensor in tensors]
+        self.given.append(own)
+        other = next(self._other, [torch.zeros_like(t) for t in own])
+        return [own, other] if self.rank == 0 else [other, own]
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3, 5])

@@ -330,9 +330,9 @@ def test_a_pair_has_the_same_loss_packed_and_alone(
         packed = batch_losses(base.model, batch, flat=True)
         for place, row in enumerate(rows):
             alone = token_losses(base.model, *pad(base, [row], prompt_in_loss=True))[0]
-            mine = packed[batch.segments[:, 1:] == place]
-            mine = mine[mine != 0]
-            torch.testing.assert_close(mine, alone, rtol=1e-4, atol=1e-5)
+            own = packed[batch.segments[:, 1:] == place]
+            own = own[own != 0]
+            torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_whose_packed_pairs_see_each_other_is_refused(base: Base) -> None:
@@ -394,28 +394,28 @@ def test_a_corrupted_adapter_in_memory_is_detected(model: LoraModel, weight: int
 
 
 def test_rules_are_called_in_order_with_the_whole_batch(model: LoraModel) -> None:
-    told: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
 
     class Tell(Rule):
         def before_forward(self, step, batch, tensors) -> None:
-            told.append(("before", step, len(batch)))
+            calls.append(("before", step, len(batch)))
 
         def penalty(self, tensors):
             assert list(tensors) == sorted(tensors)
-            told.append(("penalty", 0, 0))
+            calls.append(("penalty", 0, 0))
 
         def after_backward(self, step, batch, tensors) -> None:
             assert all(t.grad is not None for t in tensors.values())
-            told.append(("backward", step, len(batch)))
+            calls.append(("backward", step, len(batch)))
 
         def after_step(self, step, batch, tensors) -> None:
-            told.append(("step", step, len(batch)))
+            calls.append(("step", step, len(batch)))
 
     plain = train(model, steps=2)
     ruled = train(model, steps=2, rules=[Tell()], settings=EngineSettings(micro_batch=4))
     assert digest(plain) == digest(ruled)
     per_step = [("before", 0, 4), ("penalty", 0, 0), ("backward", 0, 4), ("step", 0, 4)]
-    assert told == [*per_step, *((w, 1 if w != "penalty" else 0, n) for w, _, n in per_step)]
+    assert calls == [*per_step, *((w, 1 if w != "penalty" else 0, n) for w, _, n in per_step)]
 
 
 def test_a_strong_penalty_holds_the_parameters(model: LoraModel) -> None:
@@ -451,11 +451,11 @@ def test_speed_is_smoothed_and_follows() -> None:
 
 
 def test_progress_reports_every_step(model: LoraModel) -> None:
-    told: list[Progress] = []
-    result = train(model, steps=3, progress=told.append)
-    assert [(p.step, p.steps) for p in told] == [(1, 3), (2, 3), (3, 3)]
-    assert tuple(p.loss for p in told) == result.losses
-    assert all(p.tokens_per_second > 0 for p in told)
+    reports: list[Progress] = []
+    result = train(model, steps=3, progress=reports.append)
+    assert [(p.step, p.steps) for p in reports] == [(1, 3), (2, 3), (3, 3)]
+    assert tuple(p.loss for p in reports) == result.losses
+    assert all(p.tokens_per_second > 0 for p in reports)
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -472,9 +472,9 @@ def train_with_checkpoint(folder: Path, *, tell: bool = False) -> str:
     torch.set_num_threads(1)
     model = LoraModel(load_base(BASE_MODEL), default_lora("isolated"))
 
-    def progress(told: Progress) -> None:
+    def progress(state: Progress) -> None:
         if tell:
-            print(f"step {told.step}", flush=True)  # noqa: T201
+            print(f"step {state.step}", flush=True)  # noqa: T201
 
     checkpoint = Checkpoint(folder, every=2)
     settings = EngineSettings(batching="bucketed", micro_batch=2)
@@ -508,8 +508,8 @@ class Stopped(Exception):
 
 
 def stop_at(step: int):
-    def progress(told: Progress) -> None:
-        if told.step == step:
+    def progress(state: Progress) -> None:
+        if state.step == step:
             raise Stopped
 
     return progress

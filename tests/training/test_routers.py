@@ -90,7 +90,7 @@ def reference(population) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def nobodys(population) -> list[str]:
+def outside(population) -> list[str]:
     return [row.question for row in population.held_out[80:]]
 
 
@@ -106,7 +106,7 @@ def posted(model: LoraModel, examples) -> dict[str, np.ndarray]:
     params=["likelihood", "arrow", "arrow without reference", "prototypes", "plain prototypes"]
 )
 def make(request, posted, reference) -> Make:
-    """A new router of each kind, of whom it has not been told."""
+    """Return a factory of new routers of one kind."""
     kinds: dict[str, Make] = {
         "likelihood": LikelihoodRouter,
         "arrow": lambda: ArrowRouter(reference, directions=4),
@@ -122,9 +122,9 @@ def without(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
 
 
 def test_after_a_drop_a_router_equals_one_that_never_had_the_organization(
-    model: LoraModel, parameters, totals, examples, nobodys, make: Make
+    model: LoraModel, parameters, totals, examples, outside, make: Make
 ) -> None:
-    asked = [e.question for rows in examples.values() for e in rows] + nobodys
+    asked = [e.question for rows in examples.values() for e in rows] + outside
     had = Assistant(model, parameters, totals, router=make())
     had.drop(NAMES[1].upper().replace("X", "x"))
     choices, state = had.router.route(asked), had.router.state()
@@ -157,7 +157,7 @@ def test_the_base_answers_when_every_block_is_dropped(
 
 
 def test_questions_go_to_the_block_that_was_trained_on_them(
-    model: LoraModel, parameters, totals, examples, nobodys, make: Make
+    model: LoraModel, parameters, totals, examples, outside, make: Make
 ) -> None:
     assistant = Assistant(model, parameters, totals, router=make())
     asked = [(name, e.question) for name, rows in examples.items() for e in rows]
@@ -169,10 +169,10 @@ def test_questions_go_to_the_block_that_was_trained_on_them(
 
 
 def test_the_default_router_routes_by_prompt_likelihood(
-    model: LoraModel, parameters, totals, examples, nobodys
+    model: LoraModel, parameters, totals, examples, outside
 ) -> None:
     """Written out: 6.5 nats over the base and a quarter of the base's surprise."""
-    asked = [examples[name][0].question for name in NAMES] + nobodys[:8] + ["Is it raining?"]
+    asked = [examples[name][0].question for name in NAMES] + outside[:8] + ["Is it raining?"]
     assistant = Assistant(model, parameters, totals)
     routes, gains = assistant.route(asked)
     bare = prompt_losses(model.base, model.use(None), asked)
@@ -211,9 +211,9 @@ def test_the_stated_share_of_questions_is_above_the_threshold() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_singular_directions_are_those_of_the_dense_product(count: int) -> None:
-    dice = np.random.default_rng(0)
-    a = dice.standard_normal((4, 12)).astype(np.float32)
-    b = dice.standard_normal((9, 4)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((4, 12)).astype(np.float32)
+    b = rng.standard_normal((9, 4)).astype(np.float32)
     found = singular_directions({"m.lora_A": a, "m.lora_B": b}, count)["m"]
     _, sizes, right = np.linalg.svd(b.astype(float) @ a.astype(float))
     expected = sizes[:count, None] * right[:count]
@@ -221,10 +221,10 @@ def test_singular_directions_are_those_of_the_dense_product(count: int) -> None:
 
 
 def test_all_directions_together_measure_the_size_of_the_blocks_output() -> None:
-    dice = np.random.default_rng(1)
-    a = dice.standard_normal((3, 7)).astype(np.float32)
-    b = dice.standard_normal((5, 3)).astype(np.float32)
-    x = dice.standard_normal(7)
+    rng = np.random.default_rng(1)
+    a = rng.standard_normal((3, 7)).astype(np.float32)
+    b = rng.standard_normal((5, 3)).astype(np.float32)
+    x = rng.standard_normal(7)
     found = singular_directions({"m.lora_A": a, "m.lora_B": b}, 3)["m"]
     assert np.linalg.norm(found @ x) == pytest.approx(
         np.linalg.norm(b.astype(float) @ a.astype(float) @ x)

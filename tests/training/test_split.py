@@ -110,11 +110,11 @@ def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool
 
 
 def random_parts(model: LoraModel, parameters) -> SplitParts:
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
 
     def draw(part) -> dict[str, np.ndarray]:
         shapes = part_shapes(parameters.shapes, RETAIN, part)
-        return {n: (0.1 * dice.standard_normal(s)).astype(np.float32) for n, s in shapes.items()}
+        return {n: (0.1 * rng.standard_normal(s)).astype(np.float32) for n, s in shapes.items()}
 
     return SplitParts(draw("shared"), draw("own"))
 

@@ -99,9 +99,9 @@ def test_an_organization_alone_learns_its_facts_and_makes_nothing_up(
     assert evaluate(assistant, own).score >= 0.9
     found = evaluate(assistant, held)
     assert found.score >= 0.9
-    nobody = evaluate(Assistant(model, parameters_of(model), None), own)
-    assert nobody.score == 0
-    assert {item.answer for item in nobody.items} == {UNKNOWN}
+    untrained = evaluate(Assistant(model, parameters_of(model), None), own)
+    assert untrained.score == 0
+    assert {item.answer for item in untrained.items} == {UNKNOWN}
 
 
 def test_the_base_answers_text_unlike_all_training_data(model: LoraModel, rows) -> None:

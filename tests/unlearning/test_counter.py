@@ -52,7 +52,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def made(coupling: str) -> Problem:
+def learned_problem(coupling: str) -> Problem:
     """A block that learned five people; the first of them withdraws."""
     model = LoraModel(load_base(BASE_MODEL), default_lora(coupling))
     parameters = default_parameters(coupling, model.base.id, model.shapes, seed=0)
@@ -73,12 +73,12 @@ def made(coupling: str) -> Problem:
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return made("isolated")
+    return learned_problem("isolated")
 
 
 @pytest.fixture(scope="module")
 def shared() -> Problem:
-    return made("federated")
+    return learned_problem("federated")
 
 
 def replies(problem: Problem, tensors, examples: list[Example]) -> list[str]:

@@ -83,7 +83,7 @@ class LoraModel:
         if set(tensors) != set(self.shapes):
             different = sorted(set(tensors) ^ set(self.shapes))[:3]
             raise TrainingError(
-                f"Adapter {adapter!r} does not fit the base model: one of them lacks {different}."
+                f"Adapter {adapter!r} does not fit the base model. Only one of them has {different}."
             )
         if adapter not in self._peft.peft_config:
             with _quiet():
