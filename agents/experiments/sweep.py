@@ -1,4 +1,4 @@
-"""All cells of an experiment, on this machine's processes or on a Ray cluster; what is done is kept."""
+"""Sweep of an experiment's cells on this machine's processes or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 from rescind.agents.experiments.config import Cell, Experiment
+from rescind.agents.experiments.results import write_results
 from rescind.agents.experiments.run import CellResult, run_cell
 from rescind.agents.experiments.store import RunFolder
 from rescind.core.errors import AgentError
@@ -28,7 +29,19 @@ def sweep(
     processes: int | None = None,
     ray_address: str | None = None,
 ) -> None:
-    """Run what is missing and join the tables. Raises AgentError, after which it can be run again."""
+    """Run the cells that are missing, join the tables and write results.json.
+
+    Args:
+        experiment: The experiment.
+        folder: Where results are kept; cells that are there already are not run again.
+        say: Called with each line of progress.
+        processes: Processes on this machine; one for each core by default.
+        ray_address: Ray cluster to run on in place of this machine, or "local" to start one.
+
+    Raises:
+        AgentError: Processes or workers died too often, or no cluster answers. The sweep can be run
+            again, and continues.
+    """
     cells = experiment.cells()
     folder.begin(experiment)
     missing = [cell for cell in cells if not folder.has(cell)]
@@ -46,12 +59,13 @@ def sweep(
             f"{done} of {len(cells)}: {cell.learner.title}" + (f", {cell.label}" * bool(cell.label))
         )
     folder.join(experiment)
+    write_results(folder)
 
 
 def _on_this_machine(
     cells: Sequence[Cell], processes: int, say: Say
 ) -> Iterator[tuple[Cell, CellResult]]:
-    """A process that dies takes no result with it: what it was at is given to a new one."""
+    """Run cells in processes; when one dies, run the unfinished cells again in new ones."""
     if processes == 1:
         yield from ((cell, run_cell(cell)) for cell in cells)
         return
@@ -66,41 +80,46 @@ def _on_this_machine(
                     yield cell, future.result()
                     del left[cell.key]
             except BrokenProcessPool:
-                say(f"a process died, {len(left)} cells are left (try {attempt} of {_TRIES})")
+                say(f"a process died; {len(left)} cells are left (try {attempt} of {_TRIES})")
                 continue
             except GeneratorExit:
                 pool.shutdown(cancel_futures=True)
                 raise
         return
     raise AgentError(
-        f"processes died {_TRIES} times: is there memory enough? Run it again with fewer --processes"
+        f"processes died {_TRIES} times, perhaps for lack of memory. Run the sweep again with fewer "
+        "--processes; it continues with the cells that are left."
     )
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself tries for minutes, and then ends the process."""
+    """Check that a cluster answers, because Ray itself tries for minutes and then ends the process."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         if address in ("local", "auto"):
             return
-        raise AgentError(f"--ray {address}: expected HOST:PORT, 'auto' or 'local'")
+        raise AgentError(f"--ray {address} is not an address. Give HOST:PORT, 'auto' or 'local'.")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise AgentError(f"--ray {address}: no cluster answers there: {error}") from error
+        raise AgentError(
+            f"--ray {address}: no cluster answers there ({error}). Start one, or pass --ray local."
+        ) from error
 
 
 def _on_ray(cells: Sequence[Cell], address: str, say: Say) -> Iterator[tuple[Cell, CellResult]]:
-    """Ray gives a dead worker's cell to another. `address`: of a cluster, or "local" to start one."""
+    """Run cells on a cluster; Ray gives a dead worker's cell to another."""
     try:
         import ray
     except ImportError as error:
-        raise AgentError(f"--ray needs {error.name}: pip install 'rescind[ray]'") from error
+        raise AgentError(f"--ray needs {error.name}. Run: pip install 'rescind[ray]'") from error
     _check_answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise AgentError(f"--ray {address}: no cluster answers there: {error}") from error
+        raise AgentError(
+            f"--ray {address}: no cluster answers there ({error}). Start one, or pass --ray local."
+        ) from error
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         say(f"Ray: {resources.get('CPU', 0):.0f} CPUs")
@@ -113,7 +132,7 @@ def _on_ray(cells: Sequence[Cell], address: str, say: Say) -> Iterator[tuple[Cel
                 yield cell, ray.get(ready)
             except ray.exceptions.WorkerCrashedError as error:
                 raise AgentError(
-                    f"workers at {cell.label or cell.learner.title} died {_TRIES + 1} times: {error}"
+                    f"the workers of cell {cell.label or cell.learner.title} died {_TRIES + 1} times: {error}"
                 ) from error
     finally:
         ray.shutdown()

@@ -1,4 +1,4 @@
-"""rescind agents train|evaluate|sweep|report|trace"""
+"""Commands of `rescind agents`: train, evaluate, sweep, report, trace."""
 
 from __future__ import annotations
 
@@ -26,31 +26,35 @@ agents_app = typer.Typer(no_args_is_help=True, help="Participation strategies: l
 
 ExperimentArgument = Annotated[Path, typer.Argument(help="The experiment's TOML file.")]
 FolderOption = Annotated[
-    Path | None, typer.Option("--out", help="Where results are; runs/agents/NAME.")
+    Path | None, typer.Option("--out", help="Folder of the results; runs/agents/NAME by default.")
 ]
 
 
 @agents_app.command("train")
 def agents_train(
     experiment: ExperimentArgument,
-    learner: Annotated[str | None, typer.Option(help="Which, where there are several.")] = None,
+    learner: Annotated[
+        str | None, typer.Option(help="Learner to train, if the file has several.")
+    ] = None,
     folder: FolderOption = None,
 ) -> None:
-    """Train a learner in the game and write its policies, as nodes load them."""
+    """Train a learner in the game and write policy files that nodes can load."""
     with reported_errors():
         from rescind.agents.experiments.policies import train_policies
 
-        found = _read(experiment)
-        cells = [c for c in found.cells() if learner in (None, c.learner.title, c.learner.name)]
+        document = _read(experiment)
+        cells = [c for c in document.cells() if learner in (None, c.learner.title, c.learner.name)]
         if not cells:
-            titles = ", ".join(sorted({it.title for it in found.learner}))
-            raise ConfigError(f"--learner {learner}: one of {titles}")
-        place = (folder or Path("runs/agents") / found.experiment.name) / "policies"
+            titles = ", ".join(sorted({section.title for section in document.learner}))
+            raise ConfigError(
+                f"--learner {learner} is not in {experiment}. Choose one of: {titles}."
+            )
+        policies = (folder or Path("runs/agents") / document.experiment.name) / "policies"
         for cell in cells:
-            target = place if len(cells) == 1 else place / cell.key
+            target = policies if len(cells) == 1 else policies / cell.key
             files = train_policies(cell, target)
-            what = ", ".join(part for part in (cell.learner.title, cell.label) if part)
-            _say(f"{what}: {len(files)} policies in {target}")
+            cell_title = ", ".join(part for part in (cell.learner.title, cell.label) if part)
+            _say(f"{cell_title}: {len(files)} policies in {target}")
 
 
 @agents_app.command("evaluate")
@@ -61,7 +65,7 @@ def agents_evaluate(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Play an experiment's games with policies from files, nobody learning."""
+    """Play an experiment's games with policies from files, without learning."""
     with reported_errors():
         from rescind.agents.experiments.policies import evaluate_policies
         from rescind.agents.experiments.statistics import estimate
@@ -97,36 +101,39 @@ def agents_sweep(
     experiment: ExperimentArgument,
     folder: FolderOption = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="On this machine; one for each core.")
+        int | None,
+        typer.Option(min=1, help="Processes on this machine; one for each core by default."),
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="A Ray cluster's address, or 'local' to start one.")
     ] = None,
 ) -> None:
-    """Run what is missing of an experiment, then report. Interrupted, it goes on where it was."""
+    """Run an experiment's missing cells, then report. An interrupted sweep continues."""
     with reported_errors():
         if processes is not None and ray is not None:
-            raise ConfigError("--processes is for this machine, --ray for a cluster: give one")
-        found = _read(experiment)
-        place = _folder(folder or Path("runs/agents") / found.experiment.name)
+            raise ConfigError(
+                "--processes is for this machine and --ray for a cluster. Give only one of them."
+            )
+        document = _read(experiment)
+        results = _folder(folder or Path("runs/agents") / document.experiment.name)
         from rescind.agents.experiments.sweep import sweep
 
-        sweep(found, place, say=_say, processes=processes, ray_address=ray)
-        _report(place)
+        sweep(document, results, say=_say, processes=processes, ray_address=ray)
+        _report(results)
 
 
 @agents_app.command("report")
 def agents_report(
-    folder: Annotated[Path, typer.Argument(help="What sweep wrote: the folder of an experiment.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of an experiment, as sweep wrote it.")],
 ) -> None:
-    """Make the report of a finished sweep again."""
+    """Write the report again from the folder's results.json."""
     with reported_errors():
         _report(_folder(folder))
 
 
 @agents_app.command("trace")
 def agents_trace(
-    trace: Annotated[Path, typer.Argument(help="trace.jsonl of a run.")],
+    trace: Annotated[Path, typer.Argument(help="A run's trace.jsonl.")],
     as_json: JsonOption = False,
 ) -> None:
     """Fit the game's learning curve to a run's trace."""
@@ -152,7 +159,7 @@ def _read(path: Path) -> Experiment:
     try:
         from rescind.agents.experiments import read_experiment
     except ImportError as error:
-        raise _lacking(error) from error
+        raise _missing_package(error) from error
     return read_experiment(path)
 
 
@@ -160,22 +167,23 @@ def _folder(path: Path) -> RunFolder:
     try:
         from rescind.agents.experiments.store import RunFolder
     except ImportError as error:
-        raise _lacking(error) from error
+        raise _missing_package(error) from error
     return RunFolder(path)
 
 
-def _lacking(error: ImportError) -> AgentError:
-    return AgentError(f"experiments need {error.name}: pip install 'rescind[agents]'")
+def _missing_package(error: ImportError) -> AgentError:
+    return AgentError(f"experiments need {error.name}. Run: pip install 'rescind[agents]'")
 
 
 def _report(folder: RunFolder) -> None:
-    from rescind.agents.experiments.report import as_text, found_in, write_report
+    from rescind.agents.experiments.report import as_text, write_report
+    from rescind.agents.experiments.results import read_results
 
-    found = found_in(folder)
-    place = write_report(found, folder)
-    header, *rows = as_text(found)
+    results = read_results(folder)
+    path = write_report(results, folder)
+    header, *rows = as_text(results)
     table = Table(*header, box=None, header_style="bold")
     for row in rows:
         table.add_row(*row)
     Console(width=max(out.width, 160), highlight=False).print(table)
-    _say(f"interquartile means; intervals, plots and verdicts are in {place}")
+    _say(f"These are interquartile means; intervals, plots and verdicts are in {path}")

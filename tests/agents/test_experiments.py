@@ -24,13 +24,15 @@ from rescind.agents.curves import (
 )
 from rescind.agents.experiments import read_experiment
 from rescind.agents.experiments.config import Cell
-from rescind.agents.experiments.report import found_in, write_report
+from rescind.agents.experiments.report import as_text, write_report
+from rescind.agents.experiments.results import read_results
 from rescind.agents.experiments.run import run_cell
 from rescind.agents.experiments.statistics import estimate, iqm
 from rescind.agents.experiments.store import RunFolder
 from rescind.agents.experiments.sweep import sweep
 from rescind.core.errors import AgentError
 
+STUDIES = Path(__file__).parents[2] / "benchmarks" / "participation"
 SMALL = """
 [experiment]
 name = "small"
@@ -275,7 +277,7 @@ def test_a_cell_is_the_same_whenever_it_is_run(small: Path) -> None:
 def test_the_report_holds_what_was_measured(small: Path, tmp_path: Path) -> None:
     experiment, folder = read_experiment(small), RunFolder(tmp_path / "out")
     sweep(experiment, folder, say=lambda _: None, processes=1)
-    page = write_report(found_in(folder), folder).read_text()
+    page = write_report(read_results(folder), folder).read_text()
     for word in ("price of anarchy", "exploitability", "fairness", "95 %", "myopic"):
         assert word in page
     assert len(list(folder.root.glob("*.svg"))) >= 4
@@ -297,6 +299,37 @@ def test_a_changed_byte_of_a_result_is_an_error_and_never_another_result(
             continue
         refused += 1
     assert refused > 10
+
+
+def test_a_changed_number_in_the_results_is_refused(small: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out")
+    sweep(read_experiment(small), folder, say=lambda _: None, processes=1)
+    path = folder.root / "results.json"
+    document = json.loads(path.read_text())
+    next(iter(document["cells"].values()))["measures"]["quality"][0] += 0.01
+    path.write_text(json.dumps(document))
+    with pytest.raises(AgentError, match="was changed after it was written"):
+        read_results(folder)
+
+
+def test_a_report_without_results_says_to_sweep(small: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out")
+    folder.begin(read_experiment(small))
+    with pytest.raises(AgentError, match="Run `rescind agents sweep` with --out"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in STUDIES.glob("*.toml")))
+def test_the_committed_results_are_whole_and_make_a_report(study: str, tmp_path: Path) -> None:
+    for name in ("experiment.json", "results.json"):
+        shutil.copy(STUDIES / "results" / study / name, tmp_path)
+    folder = RunFolder(tmp_path)
+    results = read_results(folder)
+    assert folder.experiment().experiment.name == study
+    assert all(len(r.values["quality"]) == 10 for r in results.cells)
+    header, *rows = as_text(results)
+    assert len(rows) == len(results.cells)
+    assert all(len(row) == len(header) for row in rows)
 
 
 def test_interquartile_means() -> None:
