@@ -43,6 +43,9 @@ from rescind.core.ring import (
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "linear_digest.json").read_text())
 
+PATIENT = settings(deadline=None)
+"""The first digest of a process may compile the kernels."""
+
 int32s = st.integers(-(2**31), 2**31 - 1)
 int64s = st.integers(-(2**63), 2**63 - 1)
 rows = st.lists(int64s, min_size=5, max_size=5)
@@ -140,12 +143,14 @@ def test_golden_parameters_and_matrix() -> None:
 
 
 @given(rows, rows, st.integers(), st.integers(-(2**200), 2**200))
+@PATIENT
 def test_the_digest_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
     mixed = [(j * a + k * b) % MODULUS for a, b in zip(x, y, strict=True)]
     assert digest(tensor(mixed)) == j * digest(tensor(x)) + digest(tensor(y)) * k
 
 
 @given(rows, rows)
+@PATIENT
 def test_subtracting_is_adding_minus_one_times(x, y) -> None:
     one, other = digest(tensor(x)), digest(tensor(y))
     assert one - other == one + -1 * other == -(other - one)
@@ -153,6 +158,7 @@ def test_subtracting_is_adding_minus_one_times(x, y) -> None:
 
 
 @given(st.lists(st.lists(int32s, min_size=6, max_size=6), min_size=1, max_size=4))
+@PATIENT
 def test_the_digest_of_a_weighted_sum_is_the_sum_of_digests(deltas) -> None:
     weights = [10_000 // len(deltas) + n for n in range(len(deltas))]
     parts = [{f"o{n % 2}/w": np.array(row, dtype=np.int32)} for n, row in enumerate(deltas)]
@@ -166,6 +172,7 @@ def test_the_digest_of_a_weighted_sum_is_the_sum_of_digests(deltas) -> None:
 @given(st.integers(0, 2 * 1500 - 1), st.integers(1, 2**31 - 1))
 @example(0, PRIMES[0])
 @example(2999, PRIMES[1])
+@PATIENT
 def test_a_change_of_any_value_changes_the_digest(index: int, step: int) -> None:
     """A digest is linear, so the difference is the digest of `step` at one index.
 
@@ -186,6 +193,7 @@ def test_a_change_of_any_value_changes_the_digest(index: int, step: int) -> None
 
 
 @given(st.dictionaries(names, st.lists(int32s, max_size=3), min_size=2, max_size=4), st.randoms())
+@PATIENT
 def test_the_order_of_tensors_does_not_matter(values, rng) -> None:
     tensors = {name: np.array(row, dtype=np.int32) for name, row in values.items()}
     shuffled = list(tensors.items())
@@ -264,7 +272,7 @@ def test_the_number_of_threads_does_not_change_the_digest() -> None:
 
 
 @given(st.integers(0, 511), st.integers(0, 8), st.integers(0, 255))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_merkle_proof_holds_for_its_word_only(index: int, level: int, bit: int) -> None:
     it = digest({"w": some(5)})
     word, proof = it.to_bytes()[32 * index : 32 * index + 32], it.prove(index)

@@ -1,5 +1,7 @@
-"""Runs under faults.c: in a process for each fault, appends and shreds until it strikes, and says what was
-acknowledged. Prints one JSON line for each: python -m tests.ledger.faulty TEMPLATE KEY MODE STRIDE"""
+"""Append and shred under faults.c, in one process for each fault, and report what was acknowledged.
+
+Prints one JSON line for each fault: python -m tests.ledger.faulty TEMPLATE KEY MODE STRIDE
+"""
 
 import ctypes
 import json
@@ -15,9 +17,9 @@ from rescind.ledger.shredding import shred
 SHIM = ctypes.CDLL(None)
 
 
-def work(folder: Path, key, nth: int, mode: int, told: int) -> None:
+def work(folder: Path, key, nth: int, mode: int, pipe: int) -> None:
     def say(what: str) -> None:
-        os.write(told, f"{what}\n".encode())
+        os.write(pipe, f"{what}\n".encode())
 
     ledger = Ledger.open(folder, key)
     SHIM.fault_arm(str(folder).encode(), nth, mode)
@@ -55,22 +57,23 @@ def main() -> None:
         with os.fdopen(ours) as file:
             said = file.read().split("\n")[:-1]
         _, status = os.waitpid(child, 0)
-        print(json.dumps({"nth": nth, "said": said, "status": status, **after(folder, key)}))  # noqa: T201
+        report = {"nth": nth, "said": said, "status": status, **after(folder, key)}
+        print(json.dumps(report))  # noqa: T201
         if "left 0" not in said and os.WIFEXITED(status):
             return
         nth += stride
 
 
 def after(folder: Path, key) -> dict[str, object]:
-    """What a new process finds."""
+    """Return what a new process finds in the ledger."""
     with Ledger.open(folder, key) as ledger:
         report = ledger.verify()
         again = ledger.append("reward", {"round": 9})
         return {
-            "problems": [it.what for it in report.problems],
+            "problems": [problem.what for problem in report.problems],
             "size": report.size,
-            "types": [it.type for it in ledger.records()],
-            "of_ada": [it.type for it in ledger.records(subject="Ada")],
+            "types": [record.type for record in ledger.records()],
+            "of_ada": [record.type for record in ledger.records(subject="Ada")],
             "new": again.new,
         }
 

@@ -1,5 +1,7 @@
-"""Files and proofs, spoiled at random: whatever comes of it is an error or the same statement as before.
-python -m tests.ledger.fuzz [COUNT] [SEED] says how many were tried."""
+"""Damage files and proofs at random: the result must be an error or the same statement as before.
+
+python -m tests.ledger.fuzz [COUNT] [SEED] prints how many were tried.
+"""
 
 import copy
 import json
@@ -29,7 +31,7 @@ from rescind.ledger.notes import Checkpoint, Verifier
 
 @dataclass(frozen=True)
 class Target:
-    """`ask` says yes (with what was stated), or raises RescindError."""
+    """A file to damage. `ask` returns what it states, or raises RescindError."""
 
     name: str
     data: bytes

@@ -1,4 +1,4 @@
-"""Every write, fsync, truncation, rename and unlink may fail, or be the last thing that the process does."""
+"""A ledger when any write, fsync, truncation, rename or unlink fails or ends the process."""
 
 import errno
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from rescind.ledger import Ledger, LocalKey
 
-# Failing at once and dying at once are tried at every call, their cousins at every third.
+# The first two are tried at every call. The others take the same paths: every third call suffices.
 MODES = {
     "an input/output error": (errno.EIO, 1),
     "kill -9": (0, 1),
@@ -67,15 +67,15 @@ def test_a_ledger_survives_a_fault_at_every_call(
     runs = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(runs) * stride > 100, "faults were injected"
     assert runs[-1]["said"][:-1] == ["a", "many", "seal", "shred", "b", "close"]
-    for it in runs:
-        said = set(it["said"])
-        assert it["problems"] == [], it
-        assert it["new"], it
-        rewards = it["types"].count("reward") - 1
-        assert rewards >= ("a" in said) + 3 * ("many" in said), it
-        assert rewards in (0, 1, 3, 4), it
+    for run in runs:
+        said = set(run["said"])
+        assert run["problems"] == [], run
+        assert run["new"], run
+        rewards = run["types"].count("reward") - 1
+        assert rewards >= ("a" in said) + 3 * ("many" in said), run
+        assert rewards in (0, 1, 3, 4), run
         if "shred" in said:
-            assert "tombstone" in it["types"], it
-            assert it["of_ada"] in ([], ["consent"]), it
+            assert "tombstone" in run["types"], run
+            assert run["of_ada"] in ([], ["consent"]), run
         if "b" in said:
-            assert it["types"].count("consent") == 6, it
+            assert run["types"].count("consent") == 6, run

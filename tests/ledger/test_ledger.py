@@ -365,7 +365,11 @@ def test_sealing_leaves_the_locks_of_the_process_alone(tmp_path: Path, key: Loca
         assert seen.stdout.strip() == "8"
 
 
-_COUNT = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM entries').fetchone()[0])"
+_COUNT = (
+    "import sqlite3, sys\n"
+    "rows = sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM entries')\n"
+    "print(rows.fetchone()[0])"
+)
 
 
 def append_for_ever(where: str, key_file: str, writer: str, acknowledged) -> None:

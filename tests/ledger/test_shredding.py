@@ -37,7 +37,7 @@ def append_and_back_up(where: Path | str, key: LocalKey, backup: Path) -> None:
 
 
 def traces(ledger: Ledger) -> dict[str, list[bytes]]:
-    """The bytes to look for: keys as they are wrapped and as they are, ciphertexts, and plain text."""
+    """Return the bytes to look for: keys, wrapped and bare, ciphertexts, and plain text."""
     hashed = ledger.keyring.secrets.subject(NAME)
     with ledger.database.reading() as connection:
         keys = connection.execute(

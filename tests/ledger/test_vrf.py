@@ -1,7 +1,7 @@
 """ECVRF-EDWARDS25519-SHA512-TAI against RFC 9381, appendix B.3."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rescind.ledger.vrf import (
@@ -32,6 +32,7 @@ def test_the_first_example_of_the_rfc() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=40), st.integers(0, 8 * 80 - 1))
+@settings(deadline=None)
 def test_a_proof_with_a_changed_bit_is_rejected(secret: bytes, alpha: bytes, bit: int) -> None:
     key = VrfKey(secret)
     proof = key.prove(alpha)
@@ -45,6 +46,7 @@ def test_a_proof_with_a_changed_bit_is_rejected(secret: bytes, alpha: bytes, bit
 
 
 @given(st.binary(max_size=90), st.binary(max_size=34))
+@settings(deadline=None)
 def test_malformed_proofs_are_rejected(proof: bytes, public: bytes) -> None:
     with pytest.raises(ProofInvalid):
         verify(public, b"name", proof)
