@@ -49,11 +49,11 @@ def changes(name: str, number: int, members: Sequence[str] = MEMBERS, ranks=None
     frozen = getattr(LAYOUTS[name], "frozen", lambda _: "")(number)
     found = []
     for who in members:
-        dice = np.random.default_rng([number, int(who, 16)])
+        rng = np.random.default_rng([number, int(who, 16)])
         wide = ranks[who] if ranks else RANK
-        a, b = dice.integers(-4_000, 4_000, (wide, IN)), dice.integers(-4_000, 4_000, (OUT, wide))
+        a, b = rng.integers(-4_000, 4_000, (wide, IN)), rng.integers(-4_000, 4_000, (OUT, wide))
         delta = Factors(a * (frozen != "a"), b * (frozen != "b"))
-        own = dice.integers(-4_000, 4_000, (RANK, IN)), dice.integers(-4_000, 4_000, (OUT, RANK))
+        own = rng.integers(-4_000, 4_000, (RANK, IN)), rng.integers(-4_000, 4_000, (OUT, RANK))
         found.append(Change(who, delta, Factors(*own) if name == "split" else None))
     return found
 
@@ -124,10 +124,10 @@ def test_every_layout_has_a_row_in_the_table() -> None:
 
 def independent(seed: int, clients: int = 4) -> tuple[list[Factors], State]:
     """Factors of independent clients that all started from zero, 64 x 48, rank 4."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     zero = Factors(np.zeros((4, 48), np.int32), np.zeros((64, 4), np.int32))
     drawn = [
-        Factors(*(np.rint(dice.normal(0, 2**BITS, s)).astype(np.int32) for s in ((4, 48), (64, 4))))
+        Factors(*(np.rint(rng.normal(0, 2**BITS, s)).astype(np.int32) for s in ((4, 48), (64, 4))))
         for _ in range(clients)
     ]
     state = State(LAYOUTS["fedit"], lambda _: zero)
@@ -154,8 +154,8 @@ def test_removal_from_fedit_must_sum_factors_again_not_subtract_products() -> No
     served, never = (
         s.product(fraction_bits=BITS)[SHARED] for s in (state, state.without(MEMBERS[3]))
     )
-    gone = (drawn[3].b / 2**BITS) @ (drawn[3].a / 2**BITS)
-    assert off((served - gone / 4) / (3 / 4), never) > 0.5
+    product = (drawn[3].b / 2**BITS) @ (drawn[3].a / 2**BITS)
+    assert off((served - product / 4) / (3 / 4), never) > 0.5
     again = State(state.layout, state.start).after(list(state.rounds[0].changes[:3]))
     assert np.array_equal(
         exact(again.terms()[SHARED]), exact(state.without(MEMBERS[3]).terms()[SHARED])
@@ -163,7 +163,7 @@ def test_removal_from_fedit_must_sum_factors_again_not_subtract_products() -> No
 
 
 def share_rule(organizations: Sequence[str]) -> dict[str, int]:
-    """Shares that divide evenly whoever leaves, so that 1 - p_c is exact."""
+    """Shares that divide evenly whichever member leaves, so that 1 - p_c is exact."""
     return dict.fromkeys(organizations, 10_000 // len(organizations))
 
 
@@ -207,8 +207,8 @@ def test_removing_a_block_does_not_change_the_others() -> None:
 @pytest.mark.parametrize("name", sorted(EXACTNESS))
 def test_removal_equals_rounds_without_the_organization_bit_for_bit(name) -> None:
     assert EXACTNESS[name].removal_exact
-    gone, rest = MEMBERS[1], [MEMBERS[0], *MEMBERS[2:]]
-    removed, never = after(name, 3).without(gone), after(name, 3, rest)
+    leaver, rest = MEMBERS[1], [MEMBERS[0], *MEMBERS[2:]]
+    removed, never = after(name, 3).without(leaver), after(name, 3, rest)
     one, other = removed.totals(), never.totals()
     assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
     for owner, terms in never.terms().items():

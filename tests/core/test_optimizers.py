@@ -47,9 +47,9 @@ ADDRESSES = [f"0x{place + 1:040X}" for place in range(9)]
 
 
 def rounds_of(seed: int, count: int, *, size: int = 6, scale: float = 0.01) -> list[dict]:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     return [
-        {"shared/w": np.rint(dice.normal(0, scale, size) * UNIT).astype(np.int64)}
+        {"shared/w": np.rint(rng.normal(0, scale, size) * UNIT).astype(np.int64)}
         for _ in range(count)
     ]
 
@@ -160,12 +160,12 @@ def test_round_by_round_and_all_at_once_are_the_same_bytes(server) -> None:
 
 @pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
 def test_a_block_is_served_as_if_it_were_alone(server) -> None:
-    mine, other = rounds_of(4, 4), rounds_of(5, 4)
+    own, other = rounds_of(4, 4), rounds_of(5, 4)
     both = [
         {"a/w": one["shared/w"]} | ({"b/w": two["shared/w"]} if place % 2 else {})
-        for place, (one, two) in enumerate(zip(mine, other, strict=True))
+        for place, (one, two) in enumerate(zip(own, other, strict=True))
     ]
-    alone = serve(server, [{"a/w": it["shared/w"]} for it in mine], fraction_bits=BITS)
+    alone = serve(server, [{"a/w": it["shared/w"]} for it in own], fraction_bits=BITS)
     assert np.array_equal(serve(server, both, fraction_bits=BITS)["a/w"], alone["a/w"])
 
 
@@ -182,9 +182,9 @@ def test_hiding_noise_is_summed_unchanged() -> None:
 
 
 def test_removal_serves_the_rounds_without_the_organization() -> None:
-    dice = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     store = {
-        f"{who}/{number}": {"shared/w": dice.integers(-9_999, 9_999, 5).astype(np.int32)}
+        f"{who}/{number}": {"shared/w": rng.integers(-9_999, 9_999, 5).astype(np.int32)}
         for who in ADDRESSES[:3]
         for number in (1, 2, 3)
     }
@@ -254,13 +254,13 @@ def test_unknown_optimizer_settings_are_refused(section) -> None:
 
 
 def test_the_server_control_is_the_mean_of_all_own_controls() -> None:
-    dice, members, travel = np.random.default_rng(8), ADDRESSES[:5], 0.7
+    rng, members, travel = np.random.default_rng(8), ADDRESSES[:5], 0.7
     own: dict[str, dict] = {who: {} for who in members}
     server: dict = {}
     rounds: list[ControlRound] = []
     for number in range(6):
         chosen = sample(members, 4 if number % 2 else 5, 1, number)
-        deltas = {who: {"w": dice.integers(-999, 999, 3).astype(np.int32)} for who in chosen}
+        deltas = {who: {"w": rng.integers(-999, 999, 3).astype(np.int32)} for who in chosen}
         for who in chosen:
             own[who] = own_control(own[who], server, deltas[who], travel=travel, fraction_bits=BITS)
         share = weights("shared", chosen)

@@ -32,13 +32,13 @@ def agreed(**choices: object) -> ConsortiumParameters:
 
 
 def model_of(parameters: ConsortiumParameters, rounds: dict[int, tuple[str, ...]]):
-    dice, store, terms = np.random.default_rng(1), {}, []
+    rng, store, terms = np.random.default_rng(1), {}, []
     for number, who in rounds.items():
         share = weights("shared", who)
         for one in who:
             name = f"{number}/{one}"
             store[name] = {
-                f"shared/{it}": dice.integers(-900, 900, shape, dtype=np.int32)
+                f"shared/{it}": rng.integers(-900, 900, shape, dtype=np.int32)
                 for it, shape in parameters.delta_shapes().items()
             }
             terms.append(Term(number, one, name, share[one]))

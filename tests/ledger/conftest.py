@@ -7,7 +7,7 @@ from rescind.ledger import LocalKey, create_key
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where a ledger may be made: every test that takes it runs on both databases."""
+    """Return a place for a ledger; a test that uses it runs on both databases."""
     if request.param == "sqlite":
         return tmp_path / "ledger"
     return str(request.getfixturevalue("cluster").new())

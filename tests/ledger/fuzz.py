@@ -113,24 +113,24 @@ def _json(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def spoiled(data: bytes, dice: random.Random) -> bytes:
-    if dice.random() < 0.5:
-        return _bytes(bytearray(data), dice)
+def spoiled(data: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.5:
+        return _bytes(bytearray(data), rng)
     try:
-        return _json(_part(json.loads(data), dice))
+        return _json(_part(json.loads(data), rng))
     except ValueError:
-        return _bytes(bytearray(data), dice)
+        return _bytes(bytearray(data), rng)
 
 
-def _bytes(content: bytearray, dice: random.Random) -> bytes:
-    for _ in range(dice.choice((1, 1, 1, 2, 5))):
-        at, how = dice.randrange(len(content) + 1), dice.randrange(5)
+def _bytes(content: bytearray, rng: random.Random) -> bytes:
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        at, how = rng.randrange(len(content) + 1), rng.randrange(5)
         if how == 0 and at < len(content):
-            content[at] ^= 1 << dice.randrange(8)
+            content[at] ^= 1 << rng.randrange(8)
         elif how == 1:
-            del content[at : at + dice.randrange(1, 40)]
+            del content[at : at + rng.randrange(1, 40)]
         elif how == 2:
-            content[at:at] = dice.randbytes(dice.randrange(1, 9))
+            content[at:at] = rng.randbytes(rng.randrange(1, 9))
         elif how == 3:
             content[at:at] = content[at - 20 : at]
         else:
@@ -159,48 +159,48 @@ _ODD = (
 )
 
 
-def _part(document: Any, dice: random.Random) -> Any:
+def _part(document: Any, rng: random.Random) -> Any:
     """The document with one part of it changed, dropped, doubled or replaced by something odd."""
     found = copy.deepcopy(document)
-    holder, key = _place(found, dice)
+    holder, key = _place(found, rng)
     if holder is None:
-        return dice.choice(_ODD)
-    how = dice.randrange(5)
+        return rng.choice(_ODD)
+    how = rng.randrange(5)
     value = holder[key]
     if how == 0:
         del holder[key]
     elif how == 1:
-        holder[key] = copy.deepcopy(dice.choice(_ODD))
+        holder[key] = copy.deepcopy(rng.choice(_ODD))
     elif how == 2 and isinstance(value, int):
-        holder[key] = value + dice.choice((-1, 1, 2**32))
+        holder[key] = value + rng.choice((-1, 1, 2**32))
     elif how == 2 and isinstance(value, str) and value:
-        at = dice.randrange(len(value))
-        holder[key] = value[:at] + dice.choice("0123456789abcdef+/= \n") + value[at + 1 :]
+        at = rng.randrange(len(value))
+        holder[key] = value[:at] + rng.choice("0123456789abcdef+/= \n") + value[at + 1 :]
     elif how == 3 and isinstance(value, list):
-        holder[key] = value[::-1] if dice.random() < 0.5 else [*value, *value[-1:]]
+        holder[key] = value[::-1] if rng.random() < 0.5 else [*value, *value[-1:]]
     else:
-        other, its = _place(found, dice)
+        other, its = _place(found, rng)
         if other is not None:
             holder[key] = copy.deepcopy(other[its])
     return found
 
 
-def _place(document: Any, dice: random.Random) -> tuple[Any, Any]:
+def _place(document: Any, rng: random.Random) -> tuple[Any, Any]:
     holder, key, here = None, None, document
     while isinstance(here, dict | list) and here:
-        holder, key = here, dice.choice(list(here) if isinstance(here, dict) else range(len(here)))
+        holder, key = here, rng.choice(list(here) if isinstance(here, dict) else range(len(here)))
         here = holder[key]
-        if dice.random() < 0.3:
+        if rng.random() < 0.3:
             break
     return holder, key
 
 
 def strike(target: Target, count: int, seed: int) -> int:
     """How many were refused. Raises AssertionError for a false yes; lets a crash through."""
-    dice, refused = random.Random(f"{target.name} {seed}"), 0
+    rng, refused = random.Random(f"{target.name} {seed}"), 0
     truth = target.ask(target.data)
     for _ in range(count):
-        data = spoiled(target.data, dice)
+        data = spoiled(target.data, rng)
         try:
             said = target.ask(data)
         except RescindError:
