@@ -39,7 +39,7 @@ def run(log: Path, kind: str, config: Path, *words: str) -> None:
         with node.open_session(loaded, stop) as session, served(session):
             daemon = node.Node(session)
             daemon.steps = deadly(daemon.steps, name, moment)
-            daemon.run()
+            daemon.run(stop)
         return
     loaded = load_config(config, aggregator.AggregatorConfig)
     with aggregator.open_aggregator(loaded) as daemon:
