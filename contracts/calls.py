@@ -113,7 +113,7 @@ class Calls:
         return str(target.address), bytes.fromhex(data.removeprefix("0x"))
 
     def decode_call(self, target: str, data: bytes) -> str:
-        """What a proposal would call, as text."""
+        """Return the call of a proposal as text."""
         for name, contract in self._contracts.items():
             if contract.address == target:
                 try:

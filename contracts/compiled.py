@@ -22,7 +22,7 @@ class CompiledContract:
     immutable_spans: tuple[tuple[int, int], ...]
 
     def is_code(self, code: bytes) -> bool:
-        """Whether `code` is this contract's runtime code, whatever its immutables hold."""
+        """Return whether `code` is this contract's runtime code, apart from its immutables."""
         expected = bytes.fromhex(self.deployed_bytecode)
         return len(code) == len(expected) and self._masked(code) == self._masked(expected)
 

@@ -85,7 +85,7 @@ class Deployment(BaseModel):
 
 
 class DeploySettings(BaseModel):
-    """What the contracts hold of the consortium's agreement. Amounts in wei, times in seconds.
+    """The consortium's agreement as the contracts hold it. Amounts in wei, times in seconds.
 
     `vote_threshold`: basis points of the active members that votes must exceed. `slash_share`: basis
     points of a slashed bond that go to whom it harmed. `challenge_seconds` 0: every sum is added up
@@ -168,7 +168,7 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
 
 
 def _arguments(name: str, where: dict[str, str], settings: DeploySettings) -> tuple[list[Any], int]:
-    """What a contract is constructed with, and the ether that it gets."""
+    """Return a contract's constructor arguments and the ether that it gets, in wei."""
     it = settings
     members, rounds, lineage = where["Members"], where["Rounds"], where["Lineage"]
     withdrawals, rewards, governance = where["Withdrawals"], where["Rewards"], where["Governance"]

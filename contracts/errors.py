@@ -1,4 +1,4 @@
-"""What can go wrong with the chain."""
+"""Errors of the chain and its contracts."""
 
 from __future__ import annotations
 

@@ -58,13 +58,13 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether there is no problem."""
+        """Return whether there is no problem."""
         return not self.problems
 
 
 @dataclass
 class _Seen:
-    """What is kept while the entries go by.
+    """State that the check keeps while it reads the entries.
 
     Attributes:
         keys: Subject keys by id.

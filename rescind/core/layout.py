@@ -95,7 +95,7 @@ def split_sum(deltas: Mapping[str, IntTensors]) -> dict[str, NDArray[np.int64]]:
         deltas: Each organization's tensors, by qualified name.
 
     Raises:
-        ArtifactError: An organization gives a tensor of another one's block.
+        ArtifactError: An organization gives a tensor of another organization's block.
     """
     shared: dict[str, IntTensors] = {}
     own: dict[str, IntTensors] = {}

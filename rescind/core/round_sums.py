@@ -47,7 +47,7 @@ class RoundSum:
 
 @dataclass(frozen=True)
 class Past:
-    """What a round comes after.
+    """The past that a round builds on.
 
     Attributes:
         rounds: The sums of the rounds before, in their order.

@@ -122,7 +122,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether no limit was passed."""
+        """Return whether every limit was kept."""
         return self.state == "ok"
 
     def to_dict(self) -> dict[str, Any]:

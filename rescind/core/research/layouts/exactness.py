@@ -1,4 +1,4 @@
-"""What is exact in which layout.
+"""Exactness of removals in each layout.
 
 docs/federated.md shows this table; tests check both against the algebra.
 """
