@@ -1,4 +1,4 @@
-"""Random numbers by counting: the same for the same key, whatever was drawn before and on which thread.
+"""Counter-based random numbers: a function of the key only, not of earlier draws or threads.
 
 SplitMix64's finalizer (Steele, Lea and Flood 2014, doi 10.1145/2660193.2660195) over the key's words.
 """
@@ -19,7 +19,7 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 
 @njit(cache=True, inline="always")
 def mix(key: Any, word: Any) -> Any:
-    """The key that follows from `key` and one more word."""
+    """Return the key derived from `key` and one more word."""
     z = (np.uint64(key) + _GOLDEN) ^ (np.uint64(word) * _FIRST)
     z = (z ^ (z >> _S30)) * _FIRST
     z = (z ^ (z >> _S27)) * _SECOND
@@ -28,12 +28,12 @@ def mix(key: Any, word: Any) -> Any:
 
 @njit(cache=True, inline="always")
 def uniform(key: Any) -> float:
-    """In [0, 1), 53 bits."""
+    """Return a number in [0, 1) with 53 random bits."""
     return float(key >> _S11) * (1.0 / 9007199254740992.0)
 
 
 @njit(cache=True)
 def normal(key: Any) -> float:
-    """Standard normal (Box and Muller 1958)."""
+    """Return a standard normal number (Box and Muller 1958)."""
     first = 1.0 - uniform(mix(key, 1))
     return math.sqrt(-2.0 * math.log(first)) * math.cos(2.0 * math.pi * uniform(mix(key, 2)))

@@ -59,31 +59,37 @@ class LearningCurve(BaseModel):
     noise_loss: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     def work(self, effort: Floats, data_fraction: Floats, noise: Floats) -> Floats:
-        """Of a round at these levels, in full rounds, elementwise."""
+        """Return the work of a round at these levels, in full rounds, elementwise."""
         return effort * data_fraction**self.data_exponent / (1.0 + self.noise_loss * noise)
 
     def known(self, work: Floats, scale: float | None = None) -> Floats:
-        """Share of the ceiling that is reached, elementwise. `scale`: in place of the curve's."""
+        """Return the share of the ceiling that is reached, elementwise; `scale` replaces the curve's."""
         return -np.expm1(-((work / (scale or self.scale)) ** self.shape))
 
 
 def write_trace(path: Path, rows: Iterable[TraceRow]) -> None:
+    """Write a trace file."""
     lines = [json.dumps({"format": TRACE_FORMAT}), *(row.model_dump_json() for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_trace(path: Path) -> list[TraceRow]:
-    """Raises AgentError naming file and line for another format, an unknown key or a bad value."""
+    """Read a trace.
+
+    Raises:
+        AgentError: The file has another format, an unknown key or a bad value; names file and line.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        found = json.loads(lines[0])["format"] if lines else None
+        version = json.loads(lines[0])["format"] if lines else None
     except OSError as error:
-        raise AgentError(f"{path} cannot be read: {error.strerror}") from error
+        raise AgentError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise AgentError(f"{path} is not a trace: {error}") from error
-    if found != TRACE_FORMAT:
+        raise AgentError(f"{path} is not a trace file: {error}.") from error
+    if version != TRACE_FORMAT:
         raise AgentError(
-            f"{path} is a trace of format {found!r}, this version reads {TRACE_FORMAT}: make it again"
+            f"{path} is a trace of format {version!r}, but this version reads {TRACE_FORMAT}. "
+            "Record the run again."
         )
     rows = []
     for number, line in enumerate(lines[1:], 2):
@@ -91,24 +97,31 @@ def read_trace(path: Path) -> list[TraceRow]:
             rows.append(TraceRow.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise AgentError(f"{path}, line {number}: {place}: {first['msg']}") from error
+            field = ".".join(str(part) for part in first["loc"]) or "the line"
+            raise AgentError(f"{path}, line {number}: {field}: {first['msg']}") from error
     if not rows:
-        raise AgentError(f"{path} holds no rounds")
+        raise AgentError(f"{path} contains no rounds. Use the trace of a run with finished rounds.")
     return rows
 
 
 def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
-    """The curve with the least squared error over the organizations' qualities, and that error's root.
+    """Fit a curve to the organizations' qualities by least squares.
 
     `noise_loss` keeps its default where no round had noise, `data_exponent` where all used all data.
-    Raises AgentError for fewer than three points that tell anything.
+
+    Returns:
+        The curve, and its root mean square error of quality.
+
+    Raises:
+        AgentError: Fewer than three rounds had training.
     """
     from scipy.optimize import least_squares
 
     parts, points = _points(rows)
     if len(points) < 3:
-        raise AgentError(f"{len(points)} rounds with training are too few to fit a curve: need 3")
+        raise AgentError(
+            f"The trace has {len(points)} rounds with training; a curve needs at least 3."
+        )
     quality = np.asarray(points)
     start = LearningCurve()
     noisy = any(n > 0 for history in parts for *_, n in history)
@@ -127,16 +140,16 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
         curve = curve_of(x)
         return np.subtract([quality_after(curve, history) for history in parts], quality)
 
-    found = least_squares(
+    fitted = least_squares(
         residuals,
         [min(1.0, max(0.05, quality.max())), 3.0, 1.5, 1.0, 1.0],
         bounds=([1e-3, 1e-3, 0.1, 0.0, 0.0], [1.0, 1e3, 10.0, 10.0, 100.0]),
     )
-    return curve_of(found.x), float(np.sqrt(np.mean(found.fun**2)))
+    return curve_of(fitted.x), float(np.sqrt(np.mean(fitted.fun**2)))
 
 
 def quality_after(curve: LearningCurve, rounds: Sequence[tuple[float, float, float]]) -> float:
-    """`rounds`: effort, data fraction and noise of each."""
+    """Return the quality after training rounds, each an effort, a data fraction and a noise."""
     effort, fraction, noise = np.array(rounds, dtype=np.float64).T
     work = curve.work(effort, fraction, noise).sum()
     return curve.ceiling * float(curve.known(work))

@@ -61,7 +61,7 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[dict[str, Seen], dict[str, dict[str, Any]]]:
-        """`seed` draws the organizations anew; without it, the next episode of the same begins."""
+        """Begin an episode; `seed` draws other organizations, without it they stay the same."""
         if seed is not None:
             self._seed, self._episode, self._game = seed, -1, None
         if self._game is None:
@@ -127,7 +127,7 @@ class Solo(gymnasium.Env[Seen, int]):
     ) -> None:
         self.config = config or GameConfig()
         if not 0 <= seat < self.config.organizations:
-            raise ValueError(f"seat {seat}: 0 to {self.config.organizations - 1}")
+            raise ValueError(f"seat is {seat}, but must be 0 to {self.config.organizations - 1}.")
         self.observation_space: Space[Any] = _space()
         self.action_space: Space[Any] = Discrete(open_actions(private=self.config.private))
         self.render_mode = render_mode
@@ -145,7 +145,7 @@ class Solo(gymnasium.Env[Seen, int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Seen, dict[str, Any]]:
-        """`seed` draws the organizations anew; without it, the next episode of the same begins."""
+        """Begin an episode; `seed` draws other organizations, without it they stay the same."""
         super().reset(seed=seed, options=options)
         if seed is not None and seed != self._seed:
             self._begin(seed)

@@ -1,7 +1,7 @@
-"""What the chain pays, and what scores come out of contributions whose worth adds up.
+"""The contract's pay, and closed forms of the reward rules' scores.
 
 `credit` is Rewards.credit of contracts/src/Rewards.sol, digit for digit. The score rules are those of
-the aggregator (agents/scores.py) in closed form for the value of a coalition S
+the aggregator (aggregator/shapley.py) in closed form for the value of a coalition S
 
     v(S) = 1 - exp(-sum of g_j over S / scale),
 
@@ -26,7 +26,7 @@ _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
 
 
 def credit(reward_per_round: int, pool: int, scores: Sequence[int]) -> list[int]:
-    """What each organization is credited for a round, in wei."""
+    """Return what each organization is credited for a round, in wei."""
     total = sum(scores)
     available = min(reward_per_round, pool)
     return [available * score // total if total else 0 for score in scores]

@@ -75,7 +75,9 @@ def play(
     episodes from `first_episode`."""
     seated = {n for it in table for n in range(it.first, it.first + it.seats)}
     if seated != set(range(game.config.organizations)):
-        raise ValueError(f"{len(seated)} of {game.config.organizations} organizations have a seat")
+        raise ValueError(
+            f"only {len(seated)} of {game.config.organizations} organizations have a learner"
+        )
     rounds, games = game.config.rounds, game.seeds.size
     by_round = {name: np.zeros((episodes, rounds, games)) for name in _BY_ROUND}
     by_organization = {

@@ -107,16 +107,18 @@ class GameConfig(BaseModel):
     def _possible(self) -> Self:
         if sum(self.cheats.values()) >= self.organizations:
             raise ValueError(
-                f"cheats: {sum(self.cheats.values())} of {self.organizations} organizations cheat: "
-                "leave an honest one"
+                f"cheats: {sum(self.cheats.values())} of {self.organizations} organizations cheat. "
+                "At least one must be honest"
             )
         if self.prices is not None and len(self.prices) != self.organizations:
-            raise ValueError(f"{len(self.prices)} prices for {self.organizations} organizations")
+            raise ValueError(
+                f"prices has {len(self.prices)} values for {self.organizations} organizations"
+            )
         if not self.private and self.privacy_price > 0:
             raise ValueError("privacy_price has no effect where private is false")
         if self.dominant and self.dominant * self.organizations <= 1:
             raise ValueError(
-                f"dominant {self.dominant:g} is no more than an equal share of "
+                f"dominant {self.dominant:g} does not exceed an equal share of "
                 f"{self.organizations} organizations"
             )
         return self

@@ -27,8 +27,8 @@ class _Section(BaseModel):
 
 class ExperimentSection(_Section):
     """`seeds`: games 0 to `seeds` - 1, each with its own organizations. `train_episodes`: of the learners;
-    `evaluation_episodes`: other chances, nobody learns or explores. `exploitability`: train a best
-    response against everybody else, too."""
+    `evaluation_episodes`: with random events of their own, without learning or exploring. `exploitability`: train a best
+    response against all others, too."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     question: str
@@ -56,11 +56,13 @@ class LearnerSection(_Section):
         except AgentError as error:
             raise ValueError(str(error)) from error
         if self.name == "dqn" and self.seats != "one":
-            raise ValueError('dqn is trained on one organization: seats = "one"')
+            raise ValueError('dqn is trained on one organization. Set seats = "one"')
         if self.seats == "all" and self.others_settings:
-            raise ValueError('others_settings needs seats = "one": nobody else is at the table')
+            raise ValueError(
+                'others_settings needs seats = "one", because with "all" there are no others'
+            )
         if self.others == "dqn":
-            raise ValueError("others cannot be dqn, which would have to be trained first")
+            raise ValueError("others cannot be dqn, because it would have to be trained first")
         return self
 
     @property
@@ -83,16 +85,20 @@ class Experiment(_Section):
         for name in self.sweep:
             prefix, _, key = name.partition(".")
             if prefix != "game" or key.split(".")[0] not in GameConfig.model_fields:
-                raise ValueError(f"sweep.{name!r} is no parameter of the game: write game.KEY")
+                raise ValueError(f"sweep.{name!r} is not a parameter of the game. Write game.KEY")
         if self.trace is not None and "curve" in self.game:
-            raise ValueError("the curve comes from game.curve or from a trace, not from both")
-        titles = [it.title for it in self.learner]
+            raise ValueError("game.curve and trace both give a curve. Remove one of them")
+        titles = [section.title for section in self.learner]
         if len(set(titles)) != len(titles):
-            raise ValueError(f"two learners are called the same: {', '.join(titles)}")
+            raise ValueError(f"two learners have the same name: {', '.join(titles)}")
         return self
 
     def cells(self) -> list[Cell]:
-        """Each combination of the sweep with each learner. Raises AgentError for an impossible game."""
+        """Return each combination of the sweep with each learner.
+
+        Raises:
+            AgentError: A combination is not a possible game.
+        """
         axes = [[(name, value) for value in values] for name, values in self.sweep.items()]
         return [
             Cell(self.experiment, self._game(dict(point)), learner, dict(point))
@@ -144,31 +150,36 @@ class Cell:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """With its trace's curve put in. Raises AgentError naming file, key and what is wrong with it."""
+    """Read an experiment, with the curve of its trace filled in.
+
+    Raises:
+        AgentError: The file is not a valid experiment; names the file, the key and the problem.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise AgentError(f"{path} cannot be read: {error.strerror}") from error
+        raise AgentError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise AgentError(f"{path} is not TOML: {error}") from error
+        raise AgentError(f"{path} is not valid TOML: {error}.") from error
     try:
-        found = Experiment.model_validate(document)
-        if found.trace is not None:
-            curve, _ = fit(read_trace(path.parent / found.trace))
-            game = {**found.game, "curve": curve.model_dump()}
-            found = found.model_copy(update={"game": game, "trace": None})
-        found.cells()
+        experiment = Experiment.model_validate(document)
+        if experiment.trace is not None:
+            curve, _ = fit(read_trace(path.parent / experiment.trace))
+            game = {**experiment.game, "curve": curve.model_dump()}
+            experiment = experiment.model_copy(update={"game": game, "trace": None})
+        experiment.cells()
     except ValidationError as error:
         raise AgentError(f"{path}: {first_problem(error)}") from error
     except AgentError as error:
         raise AgentError(f"{path}: {error}") from error
-    return found
+    return experiment
 
 
 def first_problem(error: ValidationError) -> str:
+    """Return the first problem of a validation as one line: key and message."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "there is no such key"
+        message = "unknown key"
     return f"{place}: {message}" if place else message

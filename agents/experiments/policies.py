@@ -45,8 +45,8 @@ def evaluate_policies(cell: Cell, policies: Sequence[Path]) -> Played:
         file = PolicyFile.read(path)
         if file.open_actions != game.open_actions:
             raise AgentError(
-                f"{path} chooses from {file.open_actions} actions, the game opens {game.open_actions}: "
-                f"it was trained with private = {str(not cell.game.private).lower()}"
+                f"{path} chooses from {file.open_actions} actions, but the game opens "
+                f"{game.open_actions}. It was trained with private = {str(not cell.game.private).lower()}."
             )
         seats = n if place is None else 1
         first = place or 0
@@ -61,11 +61,15 @@ def _placed(policies: Sequence[Path], n: int) -> list[tuple[int | None, Path]]:
     for path in policies:
         number = re.search(r"(\d+)\.json$", path.name)
         if number is None:
-            raise AgentError(f"{path}: its name does not end in an organization's number")
+            raise AgentError(
+                f"{path} does not end in an organization's number, such as organization-0.json. "
+                "Rename the file."
+            )
         places[int(number[1])] = path
     if sorted(places) != list(range(n)):
         raise AgentError(
-            f"{len(places)} policies for {n} organizations: give one for all of them, or one for each"
+            f"You gave policies for {len(places)} organizations, but the game has {n}. Give one for "
+            "all of them, or one for each, numbered from 0."
         )
     return [(place, places[place]) for place in sorted(places)]
 

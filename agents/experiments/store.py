@@ -50,7 +50,9 @@ class RunFolder:
             if place.exists() and place.read_text(encoding="utf-8") != told:
                 name = json.loads(place.read_text(encoding="utf-8"))["experiment"]["name"]
                 if name != experiment.experiment.name:
-                    raise AgentError(f"{self.root} holds {name!r}: choose another --out")
+                    raise AgentError(
+                        f"{self.root} holds experiment {name!r}. Use another folder: choose another --out"
+                    )
             write_atomically(place, told.encode())
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AgentError(f"--out {self.root}: {error}") from error
@@ -60,7 +62,9 @@ class RunFolder:
         try:
             return Experiment.model_validate_json(place.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise AgentError(f"{place} is not an experiment that was run: {error}") from error
+            raise AgentError(
+                f"{place} is not an experiment: {error}. Give the folder of a sweep."
+            ) from error
 
     def has(self, cell: Cell) -> bool:
         paths = [self.cells / f"{cell.key}.{table}.parquet" for table in TABLES]
@@ -115,9 +119,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = content.to_pylist()
         told = (content.schema.metadata or {}).get(b"rescind.rows", b"").decode()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise AgentError(f"{path} is not a result: {error}; remove it and sweep again") from error
+        raise AgentError(f"{path} is not a result: {error}. Remove it and sweep again.") from error
     if told != _hash(rows):
-        raise AgentError(f"{path} was changed after it was written: remove it and sweep again")
+        raise AgentError(f"{path} was changed after it was written. Remove it and sweep again.")
     return rows
 
 

@@ -33,7 +33,7 @@ class BanditConfig:
 
     def __post_init__(self) -> None:
         if not self.exploration >= 0:
-            raise ValueError(f"exploration is {self.exploration}: it cannot be negative")
+            raise ValueError(f"exploration is {self.exploration}, but cannot be negative")
 
 
 @register("bandit", BanditConfig)

@@ -1,4 +1,4 @@
-"""The one interface of all that decides: learners and baselines, in the game and in a live node.
+"""Interface of learners and baselines, in the game and in a live node.
 
 A learner decides for `games` x `seats` organizations at once, each with what it has learned itself; a
 live node is one game of one seat.
@@ -33,7 +33,7 @@ class Place:
     first: int = 0
 
     def keys(self, purpose: int) -> NDArray[np.uint64]:
-        """One for each game and seat, uint64 (games * seats,)."""
+        """Return a random key for each game and seat, uint64 (games * seats,)."""
         keys: NDArray[np.uint64] = _keys(self.seeds, self.seats, self.first, purpose)
         return keys
 
@@ -44,36 +44,55 @@ class Learner(Protocol):
     name: str
 
     def start(self, place: Place) -> None:
-        """Forget everything and sit down."""
+        """Reset all learned state and attach to the given seats."""
         ...
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
-        """`features`: float64 (games, seats, FEATURES). Places in ACTIONS, int8 (games, seats). The same
-        arguments give the same actions until something is learned. `round_` counts on over episodes."""
+        """Return an action for each seat; the same arguments give the same actions until `learn`.
+
+        Args:
+            features: What each seat sees, float64 (games, seats, FEATURES).
+            round_: Number of the round, which continues over episodes.
+            explore: Whether actions other than the best may be tried.
+
+        Returns:
+            Indices into ACTIONS, int8 (games, seats).
+        """
         ...
 
     def learn(
         self, before: Floats, actions: Actions, reward: Floats, after: Floats, round_: int
     ) -> None:
-        """From one round that came after `choose` of the same `round_`."""
+        """Learn from one round, after `choose` was called for the same `round_`."""
         ...
 
     def state(self, seat: int = 0) -> dict[str, Any]:
-        """What was learned on one of games * seats, counted through, as JSON can hold it."""
+        """Return what was learned on one seat, as JSON-compatible values.
+
+        Args:
+            seat: Index into the flattened (games x seats) array.
+        """
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Give every seat what one of them had learned. Raises KeyError, TypeError or ValueError for what `state` cannot have given."""
+        """Give every seat the state of one.
+
+        Raises:
+            KeyError, TypeError, ValueError: `state` is not one that `state()` returns.
+        """
         ...
 
     def values(self, features: Floats) -> Floats:
-        """What each open action is expected to bring, float64 (games, seats, open actions), in ether;
-        the last axis is empty where nothing is expected."""
+        """Return the expected value of each open action, in ether.
+
+        Returns:
+            float64 (games, seats, open actions); the last axis is empty for learners without values.
+        """
         ...
 
 
 class Memoryless:
-    """What learners that learn nothing share."""
+    """Base of learners that learn nothing."""
 
     _place: Place
 
@@ -83,14 +102,16 @@ class Memoryless:
     def learn(
         self, before: Floats, actions: Actions, reward: Floats, after: Floats, round_: int
     ) -> None:
-        """Nothing is learned."""
+        """Do nothing."""
 
     def state(self, seat: int = 0) -> dict[str, Any]:  # noqa: ARG002
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
         if state:
-            raise ValueError(f"a policy that learns nothing holds {', '.join(state)}")
+            raise ValueError(
+                f"a policy that learns nothing cannot have the state {', '.join(state)}"
+            )
 
     def values(self, features: Floats) -> Floats:
         return np.empty((*features.shape[:2], 0))

@@ -49,7 +49,9 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.steps < 1:
-            raise ValueError("width and steps of dqn are at least 1")
+            raise ValueError(
+                f"width is {self.width} and steps {self.steps}: both must be at least 1"
+            )
 
 
 @register("dqn", DQNConfig)
@@ -68,7 +70,7 @@ class DQN(Memoryless):
 
     def values(self, features: Floats) -> Floats:
         if not self.layers:
-            raise AgentError("this DQN was never trained: give it a policy file")
+            raise AgentError("This DQN has not been trained. Give it a trained policy file.")
         at = scaled(features)
         for place, (weight, bias) in enumerate(self.layers):
             at = at @ weight.T + bias
@@ -77,11 +79,17 @@ class DQN(Memoryless):
         return at
 
     def train(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
-        """Raises AgentError where stable-baselines3 is not installed."""
+        """Train the network.
+
+        Raises:
+            AgentError: stable-baselines3 is not installed.
+        """
         try:
             import stable_baselines3 as sb3
         except ImportError as error:
-            raise AgentError(f"dqn needs {error.name}: pip install 'rescind[agents]'") from error
+            raise AgentError(
+                f"dqn needs {error.name}. Run: pip install 'rescind[agents]'"
+            ) from error
         it = self.config
         agent = sb3.DQN(
             "MlpPolicy",
@@ -129,7 +137,9 @@ class DQN(Memoryless):
                 raise ValueError("a layer's weights are not numbers")
             width = weight.shape[0]
         if width != self._place.open_actions:
-            raise ValueError(f"it values {width} actions, {self._place.open_actions} are open")
+            raise ValueError(
+                f"the network values {width} actions, but {self._place.open_actions} are open"
+            )
         self.layers = layers
 
 

@@ -23,7 +23,7 @@ class OracleConfig:
 
     def __post_init__(self) -> None:
         if self.horizon < 1:
-            raise ValueError(f"horizon is {self.horizon}: it looks at least one round ahead")
+            raise ValueError(f"horizon is {self.horizon}, but must be at least 1")
 
 
 @register("oracle", OracleConfig)
@@ -45,7 +45,7 @@ class Oracle(Memoryless):
     def values(self, features: Floats) -> Floats:
         game, first = self._game, self._place.first
         if game is None:
-            raise ValueError("the oracle sees no game: in a live node there is none to look into")
+            raise ValueError("The oracle needs a game to look into, and a live node has none.")
         last = game.last_actions
         others = np.full((*features.shape[:1], game.config.organizations), FULL, dtype=np.int8)
         if last is not None:

@@ -1,4 +1,4 @@
-"""What the tabular learners share: states, the prior of a state never seen, and exploring.
+"""States, prior values and exploration of the tabular learners.
 
 The state is quality in quarters, one's last share of the reward against an equal one (less than half of
 it, about it, more than one and a half), turnout in thirds, and whether an equal share would cover the
@@ -45,9 +45,9 @@ class TabularConfig:
     def __post_init__(self) -> None:
         for name in ("alpha", "gamma", "epsilon", "epsilon_end"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it lies between 0 and 1")
+                raise ValueError(f"{name} is {getattr(self, name)}, but must lie between 0 and 1")
         if self.explore not in ("neighbour", "any"):
-            raise ValueError(f"explore is {self.explore!r}: neighbour or any")
+            raise ValueError(f"explore is {self.explore!r}, but must be neighbour or any")
 
     def epsilon_at(self, round_: int) -> float:
         if not self.explore_rounds:
@@ -144,7 +144,7 @@ def states_of(rows: Any) -> Any:
 
 @njit(cache=True, inline="always")
 def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None:
-    """A state never seen gets one's own reckoning of one round, the future left out."""
+    """Give a state never seen the estimated value of one round, without the future."""
     if math.isnan(table[0, m, s, 0]):
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         for k in range(table.shape[0]):

@@ -209,18 +209,18 @@ def test_no_cluster_is_one_clear_error(small: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("organizations = 3", "organisations = 3", "organisations: there is no such key"),
+        ("organizations = 3", "organisations = 3", "organisations: unknown key"),
         ("rounds = 6", "rounds = 0", "rounds: Input should be greater"),
-        ("seeds = 3", "seeds = 3\nepochs = 2", "experiment.epochs: there is no such key"),
-        ('"game.reward_rule"', '"game.rule"', "no parameter of the game"),
+        ("seeds = 3", "seeds = 3\nepochs = 2", "experiment.epochs: unknown key"),
+        ('"game.reward_rule"', '"game.rule"', "not a parameter of the game"),
         ('["shapley", "alone"]', '["shapley", "fair"]', "reward_rule"),
         ('name = "myopic"', 'name = "greedy"', "unknown policy 'greedy'"),
         ('name = "myopic"', 'name = "dqn"', "one organization"),
-        ('name = "myopic"', 'name = "q-learning"', "called the same"),
+        ('name = "myopic"', 'name = "q-learning"', "have the same name"),
         ('name = "myopic"', 'name = "sarsa"\nsettings = { gama = 1 }', "no setting gama"),
         ('name = "small"', 'name = "Small One"', "experiment.name"),
         ("[game]", "trace = 3\n[game]", "trace"),
-        ("[experiment]", "[experiment", "is not TOML"),
+        ("[experiment]", "[experiment", "is not valid TOML"),
     ],
 )
 def test_bad_experiments_are_refused_before_anything_runs(
@@ -238,7 +238,7 @@ def test_an_error_is_one_line_and_its_exit_code(small: Path, tmp_path: Path) -> 
     done = command("sweep", small, "--out", out)
     assert done.returncode not in (0, 1)
     assert done.stderr.count("\n") == 1
-    assert "rouns: there is no such key" in done.stderr
+    assert "rouns: unknown key" in done.stderr
     assert not out.exists()
 
 
@@ -261,7 +261,7 @@ def test_policies_are_trained_evaluated_and_refused(small: Path, tmp_path: Path)
     told = command("evaluate", small, *files, "--json")
     assert 0 <= json.loads(told.stdout)[0]["participation"]["iqm"] <= 1
     wrong = command("evaluate", small, *files[:2])
-    assert "one for all of them, or one for each" in wrong.stderr
+    assert "for all of them, or one for each" in wrong.stderr
     content = json.loads(files[0].read_text())
     files[0].write_text(json.dumps({**content, "observation_version": 99}))
     refused = command("evaluate", small, files[0])
@@ -384,9 +384,9 @@ def test_a_curve_is_found_again_from_its_trace(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "format None"),
-        ("nonsense", "is not a trace"),
+        ("nonsense", "is not a trace file"),
         ('{"format": "rescind.trace/9"}', "rescind.trace/9"),
-        ('{"format": "rescind.trace/1"}', "holds no rounds"),
+        ('{"format": "rescind.trace/1"}', "contains no rounds"),
         ('{"format": "rescind.trace/1"}\n{"organization": "a"}', "line 2: round"),
         ('{"format": "rescind.trace/1"}\n{"rnd": 1}', "line 2"),
     ],

@@ -224,7 +224,7 @@ def test_what_cannot_be_played_is_refused() -> None:
     [
         ({"organisations": 3}, "Extra inputs"),
         ({"overlap": 1.5}, "less than or equal to 1"),
-        ({"cheats": {"zero": 4}}, "leave an honest one"),
+        ({"cheats": {"zero": 4}}, "must be honest"),
         ({"privacy_price": 0.1}, "private is false"),
         ({"dominant": 0.2}, "equal share"),
         ({"reward_rule": "fair"}, "reward_rule"),
