@@ -1,8 +1,11 @@
+import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rescind.core.canonical_json import canonical_json
 from rescind.core.files import write_atomically
@@ -88,6 +91,27 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 )
 def test_canonical_json_has_golden_bytes(value: object, expected: bytes) -> None:
     assert canonical_json(value) == expected
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # Lone surrogates too: they are escaped, so that ASCII holds them.
+    | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@settings(deadline=None)
+def test_canonical_json_is_what_each_format_was_written_with(value: object) -> None:
+    """Manifests and statistics did not pass allow_nan=False; without NaN the bytes are the same."""
+    assert (
+        canonical_json(value) == json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}])
