@@ -1,4 +1,4 @@
-"""SCAFFOLD's correction of local steps. `rescind.core.control_variates` computes the control variates."""
+"""SCAFFOLD's correction of local steps; `core.control_variates` computes the control variates."""
 
 from __future__ import annotations
 
