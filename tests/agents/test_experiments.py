@@ -75,7 +75,7 @@ def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.trains
-def test_a_sweep_is_run_reported_and_gone_on_with(small: Path, tmp_path: Path) -> None:
+def test_an_interrupted_sweep_continues_and_reports_the_same(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = command("sweep", small, "--out", out, "--processes", 2)
     assert done.returncode == 0, done.stderr
@@ -198,7 +198,7 @@ def _busy_worker() -> psutil.Process | None:
     return None
 
 
-def test_no_cluster_is_one_clear_error(small: Path, tmp_path: Path) -> None:
+def test_a_missing_ray_cluster_is_one_clear_error(small: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     done = command("sweep", small, "--out", tmp_path / "o", "--ray", "127.0.0.1:1", timeout=120)
     assert done.returncode not in (0, 1)
@@ -369,7 +369,7 @@ def trace_of(curve: LearningCurve) -> list[TraceRow]:
     return rows
 
 
-def test_a_curve_is_found_again_from_its_trace(tmp_path: Path) -> None:
+def test_fitting_a_trace_recovers_its_curve(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     write_trace(path, trace_of(CURVE))
     found, error = fit(read_trace(path))
@@ -391,7 +391,7 @@ def test_a_curve_is_found_again_from_its_trace(tmp_path: Path) -> None:
         ('{"format": "rescind.trace/1"}\n{"rnd": 1}', "line 2"),
     ],
 )
-def test_another_trace_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_a_trace_of_another_format_is_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(content)
     with pytest.raises(AgentError, match=message):

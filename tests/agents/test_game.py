@@ -63,19 +63,19 @@ def test_a_rollout_is_the_same_to_the_bit_in_another_process() -> None:
     assert there.stdout.strip() == digest()
 
 
-def test_a_game_does_not_depend_on_those_beside_it() -> None:
+def test_a_game_does_not_depend_on_games_played_with_it() -> None:
     alone, among = Game(BUSY, np.array([7])), Game(BUSY, np.array([3, 7]))
     for _ in range(BUSY.rounds):
         one, two = alone.step(full(BUSY)), among.step(full(BUSY, 2))
         assert (one.reward[0] == two.reward[1]).all()
 
 
-def test_pettingzoo_accepts_it() -> None:
+def test_pettingzoo_accepts_the_environment() -> None:
     parallel_api_test(Participation(BUSY), num_cycles=50)
     parallel_seed_test(lambda: Participation(BUSY), num_cycles=30)
 
 
-def test_gymnasium_and_stable_baselines_accept_it() -> None:
+def test_gymnasium_and_stable_baselines_accept_the_environment() -> None:
     check_env(gymnasium.make(ENVIRONMENT_ID, config=BUSY).unwrapped)
     check_for_sb3(Solo(BUSY))
 
@@ -129,7 +129,7 @@ def test_the_game_pays_what_the_contract_pays(rule, n, seed, reward, pool, noise
         assert max(scores) in (0, 10_000)
 
 
-def test_what_is_credited_is_whole_wei_and_never_more_than_there_is() -> None:
+def test_credits_are_whole_wei_and_never_exceed_the_pool() -> None:
     assert credit(10, 7, [1, 1, 1]) == [2, 2, 2]
     assert credit(10, 100, [0, 0]) == [0, 0]
 
@@ -140,7 +140,7 @@ def test_sitting_out_costs_and_brings_nothing_by_itself() -> None:
     assert not game.step(full(config, action=0)).reward.any()
 
 
-def test_knowledge_that_concerns_all_comes_to_those_who_sit_out_too() -> None:
+def test_members_who_sit_out_gain_from_common_knowledge() -> None:
     config = GameConfig(organizations=2, overlap=1.0)
     game = Game(config, np.array([0]))
     step = game.step(np.array([[FULL, 0]], dtype=np.int8))
@@ -172,7 +172,7 @@ def test_noise_spends_less_and_teaches_less() -> None:
     assert noisy.state.quality[0, 0] < plain.state.quality[0, 0]
 
 
-def test_what_is_withdrawn_is_forgotten() -> None:
+def test_withdrawn_contributions_are_forgotten() -> None:
     config = GameConfig(withdrawal_rate=1.0, withdrawn_share=1.0)
     game = Game(config, np.array([0]))
     game.step(full(config))
@@ -181,7 +181,7 @@ def test_what_is_withdrawn_is_forgotten() -> None:
     assert not game.state.quality.any()
 
 
-def test_who_has_left_sits_out_and_takes_the_contribution_along() -> None:
+def test_a_member_who_leaves_sits_out_and_takes_its_contribution() -> None:
     config = GameConfig(leave_rate=1.0)
     game = Game(config, np.array([0]))
     game.step(full(config))
@@ -207,7 +207,7 @@ def _at(rounds: int) -> Game:
     return game
 
 
-def test_what_cannot_be_played_is_refused() -> None:
+def test_impossible_actions_are_refused() -> None:
     config = GameConfig(rounds=1)
     game = Game(config, np.array([0]))
     with pytest.raises(ValueError, match=r"open actions are 0\.\.4"):

@@ -43,7 +43,7 @@ def taught(name: str, config: GameConfig, episodes: int = 150, seeds: int = 4):
 
 
 @pytest.mark.parametrize("name", ["q-learning", "double-q", "sarsa", "bandit", "myopic"])
-def test_they_take_part_where_it_pays_and_sit_out_where_it_costs(name: str) -> None:
+def test_learners_take_part_where_it_pays_and_sit_out_where_it_costs(name: str) -> None:
     paying, _, _ = taught(name, PAYS)
     costing, _, _ = taught(name, COSTS)
     assert paying.by_round["participation"].mean() > 0.9
@@ -51,7 +51,7 @@ def test_they_take_part_where_it_pays_and_sit_out_where_it_costs(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["q-learning", "double-q", "sarsa", "bandit"])
-def test_what_one_organization_learned_decides_alike_as_a_policy_file(name: str, tmp_path) -> None:
+def test_a_policy_file_decides_as_its_learner_did(name: str, tmp_path) -> None:
     _, game, learner = taught(name, GameConfig(organizations=3, price_spread=1.0), 40)
     for g, i in ((0, 0), (2, 1), (3, 2)):
         path = tmp_path / f"{g}-{i}.json"
@@ -106,7 +106,7 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
             assert ours.choose(rows[g : g + 1, :1], 1, explore=False)[0, 0] == theirs
 
 
-def test_a_dqn_learns_to_sit_out_what_costs() -> None:
+def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays() -> None:
     learner = DQN(DQNConfig(width=16, steps=1500))
     game = Game(COSTS, np.array([0]))
     table = [sit(game, make_learner("always")), sit(game, learner, 0, 1)]

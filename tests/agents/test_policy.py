@@ -27,7 +27,7 @@ def agent(path: Path | None = None, learner: str = "q-learning", seed: int = 0, 
     return LiveAgent(learner, settings, seed=seed, path=path)
 
 
-def test_at_first_it_takes_part_in_full() -> None:
+def test_a_new_agent_takes_part_in_full() -> None:
     assert agent(epsilon=0.0).decide(SEEN, 1).action == ACTIONS[FULL]
 
 
@@ -56,7 +56,7 @@ def test_a_round_is_learned_from_once(tmp_path: Path, learner: str) -> None:
     assert path.read_text() == before
 
 
-def test_the_update_is_watkins() -> None:
+def test_q_learning_updates_as_watkins_states() -> None:
     it = agent(epsilon=0.0, alpha=0.5, gamma=0.9)
     values = it.decide(SEEN, 1).values
     outcome = Outcome(paid_reward=0.3, compute_cost=0.02, privacy_cost=0.01, quality_gain=0.1)
@@ -67,7 +67,7 @@ def test_the_update_is_watkins() -> None:
 
 
 @pytest.mark.parametrize("learner", LEARNING)
-def test_what_only_costs_is_given_up(learner: str) -> None:
+def test_learners_give_up_actions_that_only_cost(learner: str) -> None:
     it = agent(learner=learner)
     dear = dataclasses.replace(SEEN, compute_price=5.0, quality=1.0)
     for round_id in range(1, 300):
@@ -77,7 +77,7 @@ def test_what_only_costs_is_given_up(learner: str) -> None:
     assert ACTIONS[int(np.argmax(held.values))] == SIT_OUT
 
 
-def test_frozen_it_neither_learns_nor_explores(tmp_path: Path) -> None:
+def test_a_frozen_agent_neither_learns_nor_explores(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     it = LiveAgent("q-learning", {"epsilon": 1.0}, seed=0, path=path, frozen=True)
     for round_id in range(1, 10):
@@ -119,14 +119,14 @@ def test_another_policy_file_is_refused(tmp_path: Path, changes, message: str) -
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 3}', "\xff"])
-def test_a_file_that_is_no_policy_is_refused(tmp_path: Path, content: str) -> None:
+def test_an_invalid_policy_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "agent.json"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(AgentError, match="move it away"):
         agent(path)
 
 
-def test_a_start_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+def test_a_missing_policy_file_is_reported_as_missing(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="cannot be read: No such file"):
         PolicyFile.read(tmp_path / "nowhere.json")
 
@@ -149,7 +149,7 @@ def test_recorded_decisions_are_followed(tmp_path: Path) -> None:
         read_decisions(path)
 
 
-def test_what_is_impossible_is_refused(tmp_path: Path) -> None:
+def test_impossible_policies_and_settings_are_refused(tmp_path: Path) -> None:
     table = tmp_path / "t"
     with pytest.raises(AgentError, match="unknown policy"):
         make_agent("greedy", seed=0, table=table)
@@ -163,7 +163,7 @@ def test_what_is_impossible_is_refused(tmp_path: Path) -> None:
         make_learner("always", {"epsilon": 0.5})
 
 
-def test_the_baselines_do_what_they_are_called(tmp_path: Path) -> None:
+def test_the_baselines_do_what_their_names_say(tmp_path: Path) -> None:
     def first(policy: str, seed: int = 0):
         return make_agent(policy, seed=seed, table=tmp_path / "t").decide(SEEN, 1).action
 
