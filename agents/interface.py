@@ -1,4 +1,4 @@
-"""What a participation agent sees, does and earns. docs/agents.md states it in full."""
+"""The observations, actions and outcomes of a participation agent. docs/agents.md has details."""
 
 from __future__ import annotations
 
@@ -57,11 +57,13 @@ def open_actions(*, private: bool) -> int:
 
 @dataclass(frozen=True)
 class Observation:
-    """Only what a node can see: the chain, and its own costs. Shares and quality are 0..1.
+    """What a node can see: the chain and its own costs. Shares and quality are from 0 to 1.
 
-    `compute_price`: cost of one round at full effort now, in ether. `reward_available`: what the
-    contract will share out in this round, in ether. `privacy_spent`: share of one's own privacy budget
-    that is used up. `private`: whether the consortium's rounds are private.
+    Attributes:
+        compute_price: Cost of a round at full effort now, in ether.
+        reward_available: Ether that the contract will share out in this round.
+        privacy_spent: Used share of the organization's privacy budget.
+        private: Whether the consortium's rounds are private.
     """
 
     round_index: int
@@ -89,7 +91,7 @@ FEATURES = tuple(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round brought, all in ether; the gain in quality is valued by the node."""
+    """The result of a round, in ether. The node's configuration values the gain in quality."""
 
     paid_reward: float
     compute_cost: float

@@ -21,7 +21,7 @@ POLICY_FORMAT = "rescind.policy/1"
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """What one organization has learned, as one JSON document.
+    """The learned policy of one organization, as one JSON document.
 
     Attributes:
         learner: Name of the learner, one of LEARNERS.

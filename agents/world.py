@@ -47,26 +47,37 @@ Spread = Annotated[float, Field(ge=0, le=3)]
 
 
 class GameConfig(BaseModel):
-    """A game of `rounds` rounds. Money is in ether; a *spread* is the sigma of a log-normal factor of
-    mean 1, drawn once for each organization.
+    """The configuration of a game of participation.
 
-    `reward_rule`: how scores are made; what a score pays is the contract's rule always.
-    `reward_per_round`, `pool`: of the consortium, or `per_organization` of it.
-    `quality_value`: what a model that knows all of one's questions is worth to an organization.
-    `compute_price`: of a round at full effort, or `prices`, one for each organization; energy moves it by `energy_amplitude` over a day of
-    `rounds_per_day`, each organization with its own phase.
-    `dominant`: share of all data that the first organization holds (0: none is singled out).
-    `overlap`: share of each organization's data, and of its questions, that concerns all; the rest is
-    its own. `redundancy`: 0 when knowing the common part takes work in proportion to the number of
-    organizations, 1 when a few of them know it all.
-    `poor_share` of the organizations hold data of which `poor_accuracy` is right.
-    `private`: rounds are private. A full round spends `round_epsilon`; `privacy_price` is the cost of
-    one unit of epsilon for all of one's data, `privacy_budget` ends one's taking part.
-    `withdrawal_rate`: chance in a round that data subjects holding `withdrawn_share` of an
-    organization's contribution withdraw. `leave_rate`, `join_rate`: chance that a member leaves with its
-    contribution, and that one who left is back.
-    `evaluation_noise`: standard deviation of a score's value; values below `evaluation_margin` times
-    that count as nothing. `cheats`: how many organizations (from the last) cheat, and how.
+    Money is in ether. A *spread* is the sigma of a log-normal factor of mean 1, drawn once for each
+    organization.
+
+    Attributes:
+        organizations: Number of organizations.
+        rounds: Length of the game.
+        reward_rule: How scores are computed. The contract's rule always decides what a score pays.
+        reward_per_round: Ether for each round, or for each organization if `per_organization`.
+        pool: Ether that the contract holds at the start, or for each organization likewise.
+        quality_value: Value to an organization of a model that answers all of its questions.
+        compute_price: Cost of a round at full effort. `prices` gives one for each organization
+            instead. Energy moves it by `energy_amplitude` over a day of `rounds_per_day` rounds, and
+            each organization has its own phase.
+        dominant: Share of all data that the first organization holds. 0 singles out no organization.
+        overlap: Share of each organization's data, and of its questions, that concerns all. The rest
+            is its own.
+        redundancy: 0 if learning the common part takes work in proportion to the number of
+            organizations, 1 if a few of them know it all.
+        poor_share: Share of the organizations whose data is poor: only `poor_accuracy` of it is right.
+        private: Whether rounds are private. A full round then spends `round_epsilon`.
+        privacy_price: Cost of one unit of epsilon for all of an organization's data.
+        privacy_budget: Epsilon after which an organization takes part no more.
+        withdrawal_rate: Chance in a round that data subjects who hold `withdrawn_share` of an
+            organization's contribution withdraw.
+        leave_rate: Chance in a round that a member leaves with its contribution.
+        join_rate: Chance in a round that an organization that left comes back.
+        evaluation_noise: Standard deviation of a score's value. Values below `evaluation_margin` times
+            that count as 0.
+        cheats: Number of organizations, from the last, that cheat.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,8 +147,11 @@ class GameConfig(BaseModel):
 
 
 class Organizations(NamedTuple):
-    """What is drawn once for each game and organization: every array is float64 (games, N), `conduct`
-    int8. `size` has mean 1 within a game."""
+    """Properties drawn once for each game and organization.
+
+    Every array is float64 of shape (games, N), except `conduct`, which is int8. `size` has mean 1
+    within a game.
+    """
 
     size: NDArray[np.float64]
     accuracy: NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""What a run's organizations did and got, as agents' learning curves are fitted from."""
+"""The actions and results of a run's organizations, to which learning curves are fitted."""
 
 from __future__ import annotations
 

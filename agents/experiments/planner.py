@@ -2,8 +2,8 @@
 
 Welfare is the value of what all models know at the end, less what it cost; pay moves money and makes none.
 An organization trains m rounds, those that are cheapest for what is expected to be left of them at the end
-(withdrawals and leaving take their share). For a price lambda of common knowledge, each
-one's best m is found alone, by trying all; of the plans that a range of prices gives, the one with the most
+(withdrawals and leaving take their share). For a price lambda of common knowledge, the
+best m of each organization is found alone, by trying all; of the plans that a range of prices gives, the one with the most
 welfare is taken (Everett 1963, Operations Research 11(3): each of them is the best plan with as much common
 knowledge). Beyond that expectation chance is left out of the plan, and not of its evaluation.
 """

@@ -75,5 +75,5 @@ def _placed(policies: Sequence[Path], n: int) -> list[tuple[int | None, Path]]:
 
 
 def _learners(trained: Trained) -> list[tuple[Game, Seated]]:
-    """Who learned: the last at each table."""
+    """Return the learners: the last seat at each table."""
     return [(game, table[-1]) for game, table in zip(trained.games, trained.tables, strict=True)]

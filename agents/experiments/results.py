@@ -40,7 +40,7 @@ MEASURES: Mapping[str, str] = {
     "net_of_first": "first organization's net (ether)",
     "fairness": "fairness (Jain)",
     "pay_follows_work": "pay follows work (rank)",
-    "cheats_pay": "a cheat's pay to an honest one's",
+    "cheats_pay": "a cheat's pay to an honest member's",
 }
 """Measures of a cell and their titles."""
 

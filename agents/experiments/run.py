@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,10 @@ def _train(cell: Cell, seeds: Any) -> tuple[Game, list[Seated], Played | None]:
 
 
 def own_knowledge(name: str, game: GameConfig) -> dict[str, Any]:
-    """What an organization knows of itself from the start: what a model is worth to it on the whole, what
-    epsilon costs it, and the agreed curve."""
+    """Return what an organization knows from the start, as arguments of its learner.
+
+    That is the value of a full model to it, its cost of epsilon, and the agreed curve.
+    """
     known: dict[str, Any] = {}
     if name in ("q-learning", "double-q", "sarsa", "bandit", "myopic"):
         known["quality_value"] = game.quality_value
@@ -166,16 +168,19 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
 def exploitability(
     game: Game, table: Sequence[Seated], episodes: int, train_episodes: int
 ) -> Floats:
-    """What the first organization could gain by another policy while everybody else keeps theirs, in
-    ether, (games,): the best of every action held throughout, the oracle's rollouts and Q-learning
-    trained against the others, and 0. Each candidate is judged on the evaluation's chances, so it is a
-    lower bound of what a true best response gains."""
+    """Return what the first organization could gain by another policy while the others keep theirs.
+
+    The candidates are each action held throughout, the oracle's rollouts, and Q-learning trained
+    against the others. Each is judged on the evaluation's chances, so the result is a lower bound of
+    the gain of a true best response.
+
+    Returns:
+        Ether, float64 of shape (games,), at least 0.
+    """
     now = evaluate(game, table, episodes).by_organization["net"][:, 0]
     config = TabularConfig(epsilon=0.5, epsilon_end=0.02, explore="any", alpha=0.2)
     rounds = max(1, train_episodes * game.config.rounds)
-    rival: Learner = QLearning(
-        TabularConfig(**{**vars(config), "explore_rounds": max(1, rounds // 2)})
-    )
+    rival: Learner = QLearning(replace(config, explore_rounds=max(1, rounds // 2)))
     seated = sit(game, rival, 0, 1)
     if train_episodes:
         learning = [*(False for _ in table), True]

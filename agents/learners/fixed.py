@@ -35,7 +35,7 @@ def never() -> Constant:
 
 @register("random")
 class Random(Memoryless):
-    """Every open action with the same chance, drawn anew in each round."""
+    """Every open action with the same chance, drawn again in each round."""
 
     name = "random"
 

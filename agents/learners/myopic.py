@@ -1,7 +1,7 @@
 """Myopic best response: the action that the next round alone pays best, as far as a node can tell.
 
-Pay: as many share the reward as took part last, and oneself with them; a smaller update earns a smaller
-share. Gain: what one round of the agreed curve adds to one's quality. Later rounds count for nothing.
+Pay: the organizations that took part last share the reward with this one; a smaller update earns a smaller
+share. Gain: what one round of the agreed curve adds to its quality. Later rounds count for nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The oracle's best response: it knows the game, its chances and what the others did last.
 
 A rollout (Bertsekas, Tsitsiklis and Wu 1997): for each open action, the game is played on from here, the
-others repeating their last actions and oneself this one, for `horizon` rounds or to the end; the action
+others repeating their last actions and the oracle this one, for `horizon` rounds or to the end; the action
 that brought most is taken. No node can do this; it bounds what knowing more is worth.
 """
 

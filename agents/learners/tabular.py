@@ -1,6 +1,6 @@
 """States, prior values and exploration of the tabular learners.
 
-The state is quality in quarters, one's last share of the reward against an equal one (less than half of
+The state is quality in quarters, the organization's last share of the reward against an equal one (less than half of
 it, about it, more than one and a half), turnout in thirds, and whether an equal share would cover the
 price of a round: 72 states.
 """
