@@ -3,7 +3,9 @@ are sent exactly once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import requests
@@ -44,6 +46,7 @@ class Chain:
         self.rpc_url = rpc_url
         self.expected_id = chain_id
         self.confirmations = confirmations
+        self._pinned = threading.local()
         provider = HTTPProvider(
             rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
         )
@@ -64,10 +67,27 @@ class Chain:
         return self.ask(lambda: int(self.web3.eth.get_block("pending")["timestamp"]))
 
     def final_block(self) -> Any:
-        """The newest block that is taken for final."""
-        if not self.confirmations:
-            return "latest"
+        """Return the newest block that is treated as final, or the one of `at_one_block`."""
+        pinned = getattr(self._pinned, "block", None)
+        if pinned is not None:
+            return pinned
+        return self._newest_final() if self.confirmations else "latest"
+
+    def _newest_final(self) -> int:
         return max(0, self.ask(lambda: int(self.web3.eth.block_number)) - self.confirmations)
+
+    @contextmanager
+    def at_one_block(self) -> Iterator[int]:
+        """Let all reads of this thread inside the block see the state after one block.
+
+        Yields:
+            The number of the block: the newest one that is treated as final.
+        """
+        self._pinned.block = self._newest_final()
+        try:
+            yield self._pinned.block
+        finally:
+            self._pinned.block = None
 
     def block_hash(self, number: int) -> str:
         """Hexadecimal, 0x in front. Raises web3's BlockNotFound."""

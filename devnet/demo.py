@@ -18,7 +18,6 @@ from rescind.agents import Action
 from rescind.contracts import Consortium, RoundState, WithdrawalState
 from rescind.core import ConsortiumParameters, Coupling, decode
 from rescind.core.errors import ConfigError, RescindError
-from rescind.daemon import Journal
 from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import Corpus, from_folder, generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
@@ -41,7 +40,7 @@ from rescind.devnet.setup import (
 )
 from rescind.devnet.summary import Summary
 from rescind.devnet.trace import write_run_trace
-from rescind.node.updates import action_of
+from rescind.node.facts import AdoptedModel, RoundFacts, open_journal
 from rescind.training import Base, LoraModel, load_base
 
 _LOOK_SECONDS = 0.2
@@ -267,12 +266,8 @@ def _replay(
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
     """What a node decided in each round, from its own records."""
-    journal = Journal(run.organization(name) / "state" / "node.db")
-    return {
-        int(key.split("/")[1]): action_of(fact)
-        for key, fact in journal.all("round/").items()
-        if key.endswith("/decision")
-    }
+    rounds = RoundFacts.all(open_journal(run.node_state(name)))
+    return {facts.round_id: facts.action for facts in rounds if facts.decision is not None}
 
 
 def _start_daemons(daemons: Daemons, run: RunFolder, names: Sequence[str]) -> None:
@@ -341,14 +336,13 @@ def _await_settled(
     run: RunFolder, consortium: Consortium, daemons: Daemons, names: Sequence[str]
 ) -> None:
     last = consortium.current_round_id()
-    journals = [Journal(run.organization(name) / "state" / "node.db") for name in names]
-    key = f"round/{last:06d}/settled"
-    _await(lambda: all(journal.get(key, False) for journal in journals), daemons)
+    journals = [open_journal(run.node_state(name)) for name in names]
+    _await(lambda: all(RoundFacts.load(j, last).settled for j in journals), daemons)
 
 
 def _adopted(run: RunFolder, names: Sequence[str], model_id: int) -> bool:
-    key = f"model/{model_id:06d}"
-    return all(Journal(run.organization(n) / "state" / "node.db").get(key) for n in names)
+    journals = [open_journal(run.node_state(name)) for name in names]
+    return all(model_id in AdoptedModel.ids(journal) for journal in journals)
 
 
 def _request_withdrawal(run: RunFolder, name: str) -> None:

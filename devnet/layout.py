@@ -87,6 +87,10 @@ class RunFolder:
     def organization(self, name: str) -> Path:
         return self.root / "orgs" / name
 
+    def node_state(self, name: str) -> Path:
+        """The state folder of an organization's node."""
+        return self.organization(name) / "state"
+
     def save(self, facts: RunFacts) -> None:
         """Write run.json."""
         self.root.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from rescind.agents.curves import TraceRow, write_trace
 from rescind.contracts import Consortium
-from rescind.daemon import Journal
 from rescind.devnet.layout import RunFolder
 from rescind.node.config import CostSection
-from rescind.node.updates import ETHER, action_of
+from rescind.node.deciding import ETHER
+from rescind.node.facts import RoundFacts, open_journal
 
 
 def write_run_trace(run: RunFolder, consortium: Consortium) -> None:
@@ -21,16 +21,13 @@ def write_run_trace(run: RunFolder, consortium: Consortium) -> None:
 def trace(run: RunFolder, consortium: Consortium) -> Iterator[TraceRow]:
     """A row for each organization and round that it has settled."""
     for name, address in run.facts().organizations.items():
-        journal = Journal(run.organization(name) / "state" / "node.db")
         value = _quality_value(run, name)
-        for key, fact in journal.all("round/").items():
-            _, number, *what = key.split("/")
-            quality = journal.get(f"round/{number}/quality")
-            if what != ["decision"] or quality is None:
+        for facts in RoundFacts.all(open_journal(run.node_state(name))):
+            if facts.decision is None or facts.quality is None:
                 continue
-            round_id, seen = int(number), fact["observation"]
+            round_id, seen, action = facts.round_id, facts.decision.observation, facts.action
             answers = {c.organization.lower(): c for c in consortium.contributions(round_id)}
-            mine, action = answers.get(address.lower()), action_of(fact)
+            mine = answers.get(address.lower())
             yield TraceRow(
                 organization=name,
                 round=round_id,
@@ -38,11 +35,11 @@ def trace(run: RunFolder, consortium: Consortium) -> Iterator[TraceRow]:
                 data_fraction=action.data_fraction,
                 noise=action.noise,
                 took_part=mine is not None,
-                quality_before=seen["quality"],
-                quality=quality,
+                quality_before=seen.quality,
+                quality=facts.quality,
                 score=mine.score if mine else 0,
                 paid=consortium.credited(round_id, address) / ETHER,
-                compute_price=seen["compute_price"],
+                compute_price=seen.compute_price,
                 quality_value=value,
             )
 

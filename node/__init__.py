@@ -1,22 +1,18 @@
-"""An organization's daemon."""
+"""The daemon of an organization: it trains, contributes, and carries out withdrawals."""
 
 from rescind.node.config import NodeConfig
-from rescind.node.daemon import Node, run, status
+from rescind.node.daemon import Node, run
 from rescind.node.requests import Request, request_withdrawal
 from rescind.node.session import Session, open_session
-from rescind.node.state import (
-    Plan,
-    Step,
-    Task,
-    View,
-    plan,
-)
+from rescind.node.state import Plan, RoundView, Step, Task, View, plan
+from rescind.node.status import status
 
 __all__ = [
     "Node",
     "NodeConfig",
     "Plan",
     "Request",
+    "RoundView",
     "Session",
     "Step",
     "Task",

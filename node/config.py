@@ -1,4 +1,4 @@
-"""The node's TOML file."""
+"""The sections of a node's TOML file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Sectio
 
 
 class NodeSection(Section):
+    """The [node] section.
+
+    Attributes:
+        name: The node's name in its log.
+        state_dir: Folder of the journal, the store and the checkpoints.
+        data: JSON Lines file of private examples.
+        poll_seconds: Time between two looks at the chain.
+    """
+
     name: str
     state_dir: Path
     data: Path
@@ -19,6 +28,8 @@ class NodeSection(Section):
 
 
 class AggregatorLink(Section):
+    """The [aggregator] section. `address` is HOST:PORT of the aggregator's service."""
+
     address: str
 
 
@@ -33,8 +44,19 @@ class NodeModelSection(ModelSection):
 
 
 class EngineSection(Section):
-    """How this machine trains (docs/training.md). `processes`: on this machine, a GPU each.
-    `checkpoint_steps`: 0 keeps no checkpoint."""
+    """The [engine] section: how this machine trains (docs/training.md).
+
+    Attributes:
+        micro_batch: Examples in one forward pass; by default the agreed batch size.
+        batching: How examples of different lengths are put into a batch.
+        pack_length: Tokens in a packed sequence.
+        precision: Arithmetic of the training.
+        gradient_checkpointing: Recompute activations instead of keeping them.
+        compile: Whether to use torch.compile.
+        deterministic: Use deterministic kernels only.
+        processes: Number of processes on this machine, with a GPU each.
+        checkpoint_steps: Steps between checkpoints; 0 keeps none.
+    """
 
     micro_batch: Annotated[int, Field(ge=1)] | None = None
     batching: Literal["plain", "bucketed", "packed"] = "plain"
@@ -47,13 +69,19 @@ class EngineSection(Section):
     checkpoint_steps: Annotated[int, Field(ge=0)] = 25
 
     def settings(self) -> dict[str, Any]:
-        """What training.settings.EngineSettings is made of."""
+        """Return the arguments of `rescind.training.EngineSettings`."""
         return self.model_dump(exclude={"processes", "checkpoint_steps"})
 
 
 class ServeSection(Section):
-    """`listen`: HOST:PORT, mutual TLS. `disclose`: types of records that auditors are shown; a manifest
-    holds the secret with which names can be tried, a backup the paths of this machine."""
+    """The [ledger.serve] section: the service that answers auditors and other organizations.
+
+    Attributes:
+        listen: HOST:PORT, with mutual TLS.
+        disclose: Types of records that auditors may see. By default without manifests, which hold the
+            secret with which names can be guessed, and without backups, which name paths of this
+            machine.
+    """
 
     listen: str
     disclose: tuple[str, ...] = (
@@ -69,9 +97,17 @@ class ServeSection(Section):
 
 
 class LedgerSection(Section):
-    """`dir`, or `url` of a PostgreSQL database. `key_program`: asks a key management service
-    (docs/ledger.md). `anchor_seconds`: between anchors when no round writes one. `serve`: answer auditors and other
-    organizations. `witnesses`: HOST:PORT of nodes that are to cosign each anchored checkpoint."""
+    """The [ledger] section.
+
+    Attributes:
+        dir: Folder of the ledger. Give either this or `url`.
+        url: URL of a PostgreSQL database.
+        key_file: File of the ledger's key.
+        key_program: Command that asks a key management service for the key (docs/ledger.md).
+        anchor_seconds: Time between anchors when no round writes one.
+        serve: The service for auditors and other organizations.
+        witnesses: HOST:PORT of the nodes that cosign each anchored checkpoint.
+    """
 
     dir: Path | None = None
     url: str | None = None
@@ -82,22 +118,31 @@ class LedgerSection(Section):
     witnesses: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _one_location(self) -> Self:
         if (self.dir is None) == (self.url is None):
             raise ValueError("give either dir or url")
         return self
 
     @property
-    def where(self) -> Path | str:
-        found = self.dir or self.url
-        assert found is not None
-        return found
+    def location(self) -> Path | str:
+        """The folder or the database's URL."""
+        location = self.dir or self.url
+        assert location is not None
+        return location
 
 
 class AgentSection(Section):
-    """`policy`: a learner or baseline of agents.learners, or `recorded`, which follows `decisions`.
-    `settings`: of the learner's configuration, what is not its default. `start`: a policy file of
-    `rescind agents train` to begin with. `frozen`: neither learn nor explore."""
+    """The [agent] section: who decides about taking part in a round.
+
+    Attributes:
+        policy: A learner or baseline of `rescind.agents.learners`, or "recorded", which follows
+            `decisions`.
+        seed: Seed of exploration.
+        settings: The learner's settings that are not its defaults.
+        start: Policy file of `rescind agents train` to begin with.
+        frozen: Neither learn nor explore.
+        decisions: File of decisions by round, for "recorded".
+    """
 
     policy: Literal[
         "q-learning",
@@ -119,10 +164,15 @@ class AgentSection(Section):
 
 
 class CostSection(Section):
-    """In ether. `compute_price`: one round at full effort; `energy_by_hour`: what it is multiplied by
-    in each hour of the day, UTC. `quality_value`: what a model that knows all of one's data is worth.
-    `privacy_price`: one unit of epsilon spent on all of one's data; `privacy_budget`: how much epsilon
-    one is ready to spend, where the consortium's rounds are private."""
+    """The [costs] section; amounts in ether.
+
+    Attributes:
+        compute_price: Cost of one round at full effort.
+        energy_by_hour: Factors on `compute_price` for each hour of the day, UTC.
+        quality_value: Worth of a model that answers every question about your data.
+        privacy_price: Cost of one unit of epsilon spent on all of your data.
+        privacy_budget: Epsilon that you are ready to spend where rounds are private.
+    """
 
     compute_price: Annotated[float, Field(ge=0)] = 0.02
     energy_by_hour: Annotated[
@@ -134,6 +184,8 @@ class CostSection(Section):
 
 
 class NodeConfig(Section):
+    """The whole file."""
+
     node: NodeSection
     chain: ChainSettings
     identity: IdentitySettings

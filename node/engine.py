@@ -1,4 +1,4 @@
-"""How this node's machine trains a round: its settings, its checkpoint, and its privacy account."""
+"""The training engine of a node: settings, checkpoint and privacy account of a round."""
 
 from __future__ import annotations
 
@@ -15,33 +15,42 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rescind.core import ConsortiumParameters, FloatTensors, Totals, artifact_id, encode
+from rescind.node.facts import PrivateRun, RoundFacts, RunNameKey
 from rescind.node.session import Session
 
 if TYPE_CHECKING:
     from rescind.training import Example, LoraModel, RoundTraining, Trainer, TrainResult
     from rescind.training.engine.privacy import PrivacySpent
 
-_RUNS = "privacy/run/"
-
 
 def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Example]) -> str:
-    """One name for one training: the round, what it starts from, and the data as it is now.
+    """Return the name of one training run: the round, its start, and the data as it is now.
 
-    Private noise is new for every name. The same noise on other data, or on another start, would show
-    their difference bare.
+    Private noise is drawn anew for every name: the same noise on other data, or from another start,
+    would reveal their difference.
+
+    Args:
+        session: The node's session.
+        round_id: The round.
+        adapter: The totals that it starts from.
+        examples: All examples that it may train on.
     """
-    told = session.journal.get(f"round/{round_id:06d}/decision")
+    decision = RoundFacts.load(session.journal, round_id).decision
     rows = [[e.subject, e.question, e.answer] for e in examples]
     start = artifact_id(encode(adapter))
-    text = json.dumps([round_id, start, told, rows], sort_keys=True)
-    return hmac.new(_own_key(session), text.encode(), hashlib.sha256).hexdigest()
+    text = json.dumps(
+        [round_id, start, decision.to_json() if decision else None, rows], sort_keys=True
+    )
+    return hmac.new(_name_key(session), text.encode(), hashlib.sha256).hexdigest()
 
 
-def _own_key(session: Session) -> bytes:
-    """So that a name, which outlives the data, cannot be guessed from data."""
-    if session.journal.get("engine/key") is None:
-        session.journal.set("engine/key", secrets.token_hex(32))
-    return bytes.fromhex(session.journal.get("engine/key"))
+def _name_key(session: Session) -> bytes:
+    # Names outlive the data; with a secret key, data cannot be guessed from them.
+    key = RunNameKey.find(session.journal)
+    if key is None:
+        key = RunNameKey(secrets.token_hex(32))
+        key.save(session.journal)
+    return bytes.fromhex(key.secret)
 
 
 def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) -> Trainer:
@@ -62,12 +71,14 @@ def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) ->
     from rescind.training.engine.settings import EngineSettings
 
     engine = session.config.engine
-    name = f"round/{round_id:06d}/engine"
-    if session.journal.get(name) is None:
-        session.journal.set(name, engine.settings())
+    facts = RoundFacts.load(session.journal, round_id)
+    if facts.engine is None:
+        facts = replace(facts, engine=engine.settings())
+        facts.save(session.journal)
+    assert facts.engine is not None
     folder = session.config.node.state_dir / "checkpoints" / key
-    _forget_others(folder)
-    settings = EngineSettings(**session.journal.get(name))
+    _delete_other_checkpoints(folder)
+    settings = EngineSettings(**facts.engine)
     checkpoint = Checkpoint(folder, engine.checkpoint_steps) if engine.checkpoint_steps else None
     privacy = RoundPrivacy()
     if session.parameters.training.privacy is not None:
@@ -122,29 +133,44 @@ def _train(
 
 
 def account(session: Session, key: str, result: TrainResult) -> dict[str, Any]:
-    """Enter a private round in the journal before anything of it leaves; what the ledger says of it."""
+    """Record what a private round spent, before anything of it leaves the node.
+
+    Args:
+        session: The node's session.
+        key: The run's name, from `run_key`.
+        result: The training's result.
+
+    Returns:
+        The "privacy" entry of the ledger's record; empty if rounds are not private.
+    """
     if result.privacy is None:
         return {}
     privacy = session.parameters.training.privacy
     assert privacy is not None
-    entry = session.journal.get(f"{_RUNS}{key}")
+    run = PrivateRun.find(session.journal, key)
+    assert run is not None
     last = result.privacy.history[-1]
-    mechanism = [last.noise_multiplier, last.sample_rate, result.steps]
-    session.journal.set(f"{_RUNS}{key}", {**entry, "mechanism": mechanism})
+    mechanism = (last.noise_multiplier, last.sample_rate, result.steps)
+    replace(run, mechanism=mechanism).save(session.journal)
     return {
         "privacy": {
             **result.privacy.to_dict(),
             "max_grad_norm": privacy.max_grad_norm,
-            "this_round": mechanism,
+            "this_round": list(mechanism),
             "on_chain": privacy.on_chain,
         }
     }
 
 
 def spent(session: Session, *, but: str | None = None) -> PrivacySpent | None:
-    """What all rounds so far have spent, those trained again included; None where nothing is private.
+    """Return what all private rounds have spent so far, including those that were trained again.
 
-    `but`: a run that is left out.
+    Args:
+        session: The node's session.
+        but: Name of a run to leave out.
+
+    Returns:
+        None where rounds are not private.
     """
     from rescind.training.engine.privacy import Mechanism, PrivacySpent
 
@@ -152,24 +178,23 @@ def spent(session: Session, *, but: str | None = None) -> PrivacySpent | None:
     if privacy is None:
         return None
     result = PrivacySpent(privacy.delta, privacy.accountant)
-    runs = session.journal.all(_RUNS)
-    for key, entry in sorted(runs.items(), key=lambda run: (run[1]["round"], run[0])):
-        if entry["mechanism"] is not None and key != f"{_RUNS}{but}":
-            result = result.then(Mechanism(*entry["mechanism"]))
+    for run in PrivateRun.all(session.journal):
+        if run.mechanism is not None and run.name != but:
+            result = result.then(Mechanism(*run.mechanism))
     return result
 
 
 def _secret(session: Session, round_id: int, key: str) -> bytes:
-    """On the disk before it is used, so that a node killed half-way goes on with the same noise."""
-    name = f"{_RUNS}{key}"
-    if session.journal.get(name) is None:
-        fresh = {"round": round_id, "secret": secrets.token_hex(32), "mechanism": None}
-        session.journal.set(name, fresh)
-    return bytes.fromhex(session.journal.get(name)["secret"])
+    # Saved before it is used, so that a node killed half-way continues with the same noise.
+    run = PrivateRun.find(session.journal, key)
+    if run is None:
+        run = PrivateRun(key, round_id, secrets.token_hex(32))
+        run.save(session.journal)
+    return bytes.fromhex(run.secret)
 
 
-def _forget_others(folder: Path) -> None:
-    """A checkpoint of a round that was never finished is of no use once another is trained."""
+def _delete_other_checkpoints(folder: Path) -> None:
+    # A checkpoint of a round that was never finished is useless once another round is trained.
     if not folder.parent.is_dir():
         return
     for other in folder.parent.iterdir():

@@ -1,4 +1,4 @@
-"""The Fisher of one's data that is posted with an update, and the mean over everybody's."""
+"""Fisher information that is posted with an update, and its mean over all members."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def measure(session: Session, tensors: FloatTensors, examples: Sequence[Example]) -> str:
-    """Measure at the block that was just trained, and store it; its id."""
+    """Measure the Fisher information at the trained block, store it, and return its artifact id."""
     from rescind.unlearning.closed_form import fisher_of_block
 
     parameters = session.parameters
-    who = owner(parameters.layout, session.me)
-    posted = fisher_of_block(session.model, parameters, who, tensors, examples)
+    prefix = owner(parameters.layout, session.me)
+    posted = fisher_of_block(session.model, parameters, prefix, tensors, examples)
     return session.store.put(posted.encode())
 
 
 def post(session: Session, round_id: int, artifact: str) -> None:
+    """Upload the Fisher information of a round, signed."""
     data = session.store.get(artifact)
     document = fisher_typed_data(
         chain_id=session.consortium.deployment.chain_id,
@@ -39,10 +40,16 @@ def post(session: Session, round_id: int, artifact: str) -> None:
 
 
 def of_all(session: Session, model_id: int) -> Posted:
-    """The mean over the data of everybody in a model. Raises BadMessage when it is no Fisher."""
+    """Return the mean Fisher information over the members whose deltas are in a model.
+
+    Raises:
+        BadMessage: The aggregator's answer is not Fisher information.
+    """
     artifact = session.client.fisher(model_id)
     limit = session.parameters.max_artifact_bytes
     try:
         return decode(session.client.download(artifact, limit), max_bytes=limit)
     except ArtifactError as error:
-        raise BadMessage(f"the aggregator gave {artifact} for a Fisher: {error}") from error
+        raise BadMessage(
+            f"the aggregator's artifact {artifact} is not Fisher information: {error}"
+        ) from error

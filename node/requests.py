@@ -1,10 +1,10 @@
-"""Asking for a contribution to be taken back: everything is checked before anything is on chain."""
+"""The request for a withdrawal: everything is checked before anything is on chain."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -21,21 +21,31 @@ from rescind.contracts import (
 from rescind.core.errors import ConfigError, DataError
 from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
-from rescind.node.subjects import Withdrawn, commit_subject, request_key
+from rescind.node.facts import RequestFact, open_journal
+from rescind.node.subjects import Withdrawn, commit_subject
 
 if TYPE_CHECKING:
     from rescind.training import Example
 
 METHODS = tuple(kind.value for kind in ModelKind if kind is not ModelKind.ROUND)
 DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "undial"}
-"""By what is to be forgotten: an organization has nothing of its own left to keep, and UNDIAL needs
-nothing. Any other method of unlearning.registry by --with."""
+"""The unlearning method by scope, unless --with names another one of `rescind.unlearning.registry`.
+
+An organization that withdraws everything has no data left to retain, and UNDIAL needs none.
+"""
 
 
 @dataclass(frozen=True)
 class Request:
-    """`subject`: one data subject, or None for everything of the organization. `counter_method`,
-    `settings`, `retain`: of a counter-training; `retain` a file of pairs to be kept."""
+    """What an organization asks for.
+
+    Attributes:
+        method: A `ModelKind` value.
+        subject: The data subject; None to withdraw everything of the organization.
+        counter_method: Name of the unlearning method of a counter-training.
+        settings: The method's settings that are not its defaults, as text.
+        retain: File of pairs that a counter-training keeps.
+    """
 
     method: str = ModelKind.REMOVAL.value
     subject: str | None = None
@@ -45,88 +55,130 @@ class Request:
 
 
 def request_withdrawal(config: NodeConfig, request: Request | None = None) -> dict[str, object]:
-    """Put a request on chain. The name of a data subject goes into the node's journal with its salt;
-    the chain gets their hash. Raises ConfigError, DataError, or ContractRefused."""
-    it = request or Request()
-    kind = _checked(it)
+    """Put a request on chain.
+
+    A data subject's name stays in the node's journal with its salt; the chain gets their hash.
+
+    Args:
+        config: The node's TOML file.
+        request: What to withdraw; by default everything of the organization, by removal.
+
+    Returns:
+        The withdrawal's number, method, state and deadline, and the transaction's hash.
+
+    Raises:
+        ConfigError: The request cannot be made.
+        DataError: The data file does not have what is to be forgotten.
+        ContractRefused: The organization's status does not allow a request.
+    """
+    request = request or Request()
+    kind = _checked(request)
     account = load_account(config.identity)
     consortium = open_consortium(config.chain, account)
-    _may_ask(consortium, account.address, it)
-    journal = Journal(config.node.state_dir / "node.db")
-    if it.subject is not None or kind is ModelKind.COUNTER_TRAINING:
-        _check_data(config, journal, it)
-    salt = secrets.token_bytes(32)
-    commitment = commit_subject(it.subject, salt) if it.subject is not None else ""
-    note = {
-        "subject": it.subject,
-        "salt": salt.hex() if commitment else None,
-        "method": kind.value,
-        "counter_method": counter_method(it) if kind is ModelKind.COUNTER_TRAINING else None,
-        "settings": dict(it.settings),
-        "retain": str(it.retain.resolve()) if it.retain else None,
-        "withdrawal": None,
-    }
-    journal.set(request_key(commitment), note)
-    receipt = _ask(consortium, commitment, kind)
-    mine = [w for w in consortium.withdrawals() if w.organization == account.address]
-    made = next(w for w in reversed(mine) if w.subject == commitment)
-    journal.set(request_key(commitment), {**note, "withdrawal": made.id})
+    _check_may_request(consortium, account.address, request)
+    journal = open_journal(config.node.state_dir)
+    if request.subject is not None or kind is ModelKind.COUNTER_TRAINING:
+        _check_data(config, journal, request)
+    fact = _fact(request, kind)
+    # The salt is durable before its hash is on chain: without it the hash names no data subject.
+    fact.save(journal)
+    receipt = _send(consortium, fact.commitment, kind)
+    own = [w for w in consortium.withdrawals() if w.organization == account.address]
+    withdrawal = next(w for w in reversed(own) if w.subject == fact.commitment)
+    replace(fact, withdrawal=withdrawal.id).save(journal)
     return {
-        "withdrawal": made.id,
-        "method": made.method.value,
-        "state": made.state.value,
-        "deadline": made.deadline,
+        "withdrawal": withdrawal.id,
+        "method": withdrawal.method.value,
+        "state": withdrawal.state.value,
+        "deadline": withdrawal.deadline,
         "transaction": receipt.tx_hash,
     }
 
 
-def counter_method(it: Request) -> str:
-    scope = "organization" if it.subject is None else "subject"
-    return it.counter_method or DEFAULT_COUNTER_METHOD[scope]
+def _fact(request: Request, kind: ModelKind) -> RequestFact:
+    commitment, salt = "", None
+    if request.subject is not None:
+        salt = secrets.token_bytes(32)
+        commitment = commit_subject(request.subject, salt)
+    return RequestFact(
+        commitment=commitment,
+        method=kind.value,
+        subject=request.subject,
+        salt=salt.hex() if salt else None,
+        counter_method=counter_method(request) if kind is ModelKind.COUNTER_TRAINING else None,
+        settings=dict(request.settings),
+        retain=str(request.retain.resolve()) if request.retain else None,
+    )
+
+
+def counter_method(request: Request) -> str:
+    """Return the unlearning method of a counter-training: the requested or the default one."""
+    scope = "organization" if request.subject is None else "subject"
+    return request.counter_method or DEFAULT_COUNTER_METHOD[scope]
 
 
 def forget_and_retain(
     own: list[Example], subject: str | None, retain: Path | None
 ) -> tuple[list[Example], list[Example]]:
-    """What is to be forgotten, and what is to be kept of one's own and of a file.
+    """Return the examples to forget, and those to retain.
 
-    Raises DataError when there is nothing to forget, or when a pair would have to be both.
+    Args:
+        own: The node's examples.
+        subject: The data subject to forget; None for everything of the organization.
+        retain: File of more examples to retain.
+
+    Raises:
+        DataError: There is nothing to forget or to retain, or a pair would have to be both.
     """
     from rescind.training import read_examples
 
     forget = [e for e in own if subject is None or e.subject == subject]
     kept = [e for e in own if subject is not None and e.subject != subject]
     if not forget:
-        known = ", ".join(sorted({e.subject for e in own})[:5])
-        raise DataError(f"no row of one's data is of subject {subject!r}; there is {known}, ...")
+        subjects = sorted({e.subject for e in own})
+        known = ", ".join(subjects[:5]) + (", ..." if len(subjects) > 5 else "")
+        raise DataError(
+            f"No row in your data belongs to subject {subject!r}. Known subjects: {known}."
+        )
     if subject is not None and not kept:
         raise DataError(
-            f"everything of one's data is of subject {subject!r}: ask for the removal of the "
-            "organization instead"
+            f"All rows in your data belong to subject {subject!r}. Request the removal of your "
+            "organization instead, without --subject."
         )
     kept += read_examples(retain) if retain else []
+    _check_disjoint(forget, kept, subject or "the organization")
+    return forget, kept
+
+
+def _check_disjoint(forget: list[Example], kept: list[Example], name: str) -> None:
     pairs = {(e.question, e.answer): e for e in kept}
     both = [e for e in forget if (e.question, e.answer) in pairs]
     if both:
         other = pairs[both[0].question, both[0].answer].subject
         raise DataError(
-            f"{len(both)} pairs of {subject or 'the organization'} are also to be kept, "
-            f"{both[0].question[:60]!r} for one, of {other!r}: what is shared cannot be forgotten "
-            "and kept"
+            f"{len(both)} pairs of {name} are also pairs to retain, for example "
+            f"{both[0].question[:60]!r} of {other!r}. A shared pair cannot be both forgotten and "
+            "retained. Remove it from one of them."
         )
-    return forget, kept
 
 
 def read_settings(kind: type, given: Mapping[str, str]) -> Any:
-    """A method's settings with some of their defaults changed; "guard.every" is a setting within one.
+    """Return a method's settings with some of their defaults changed.
 
-    Raises ConfigError.
+    Args:
+        kind: The dataclass of settings.
+        given: Values as text. A name with a dot, such as "guard.every", is a setting of a part.
+
+    Raises:
+        ConfigError: A name is unknown, or a value cannot be read.
     """
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for name in {full.partition(".")[0] for full in given}:
         if name not in hints:
-            raise ConfigError(f"unknown setting {name!r}; there is {', '.join(sorted(hints))}")
+            raise ConfigError(
+                f"unknown setting {name!r}. Known settings: {', '.join(sorted(hints))}."
+            )
         inner = {k.partition(".")[2]: v for k, v in given.items() if k.partition(".")[0] == name}
         nested = is_dataclass(hints[name])
         if nested != all(inner):
@@ -150,76 +202,92 @@ def _value(name: str, text: str, hint: Any) -> Any:
 
 
 def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject: bool) -> Any:
-    """A method of counter-training with its settings. Raises ConfigError when it does not go with what
-    is to be forgotten and kept."""
+    """Return an unlearning method and its settings.
+
+    Args:
+        name: The method's name.
+        given: Its settings that are not the defaults, as text.
+        retain: Whether there are examples to retain.
+        subject: Whether one data subject is to be forgotten, not the whole organization.
+
+    Raises:
+        ConfigError: The method or a setting is unknown, or does not fit the request.
+    """
     from rescind.unlearning import find
 
     method = find(name)
     settings = read_settings(method.settings, given)
     if method.needs_retain and getattr(settings, "alpha", 1.0) > 0 and not retain:
         raise ConfigError(
-            f"method {name} needs pairs that are to be kept: give a file of them with --retain"
+            f"Method {name} needs pairs to retain. Give a file of them with --retain FILE."
         )
     if subject and not method.forgets_subjects:
         raise ConfigError(
-            f"method {name} takes back everything of the organization, not one subject's part"
+            f"Method {name} withdraws everything of the organization, not one subject's part. Leave out "
+            "--subject, or choose another method."
         )
     return method, settings
 
 
-def _checked(it: Request) -> ModelKind:
-    if it.method not in METHODS:
-        raise ConfigError(f"unknown method {it.method!r}: one of {', '.join(METHODS)}")
-    kind = ModelKind(it.method)
-    if kind is ModelKind.REMOVAL and it.subject is not None:
+def _checked(request: Request) -> ModelKind:
+    if request.method not in METHODS:
         raise ConfigError(
-            "a removal takes back everything of the organization: for one subject ask for a "
-            "replacement, a replay or a counter-training"
+            f"unknown method {request.method!r}. Known methods: {', '.join(METHODS)}."
         )
-    if kind is ModelKind.REPLACEMENT and it.subject is None:
-        raise ConfigError("a replacement is for one data subject: name it with --subject")
+    kind = ModelKind(request.method)
+    if kind is ModelKind.REMOVAL and request.subject is not None:
+        raise ConfigError(
+            "A removal withdraws everything of your organization. To withdraw one data subject, "
+            "request a replacement, a replay or a counter-training."
+        )
+    if kind is ModelKind.REPLACEMENT and request.subject is None:
+        raise ConfigError("A replacement withdraws one data subject. Name it with --subject NAME.")
     counter = kind is ModelKind.COUNTER_TRAINING
-    if not counter and (it.counter_method or it.settings or it.retain):
-        raise ConfigError("--with, --set and --retain belong to a counter-training")
+    if not counter and (request.counter_method or request.settings or request.retain):
+        raise ConfigError(
+            "--with, --set and --retain belong to --method counter-training. Leave them out."
+        )
     return kind
 
 
-def _may_ask(consortium: Consortium, me: str, it: Request) -> None:
-    status = consortium.member(me).status
+def _check_may_request(consortium: Consortium, address: str, request: Request) -> None:
+    status = consortium.member(address).status
     if status not in (MemberStatus.ACTIVE, MemberStatus.LEFT):
         raise ContractRefused(
-            f"{me} is {status.value}: only an active member, or one that left, can ask",
+            f"{address} is {status.value}. Only an active member, or one that left, can request a "
+            "withdrawal.",
             "WrongStatus",
         )
     still_open = [
         w
         for w in consortium.withdrawals()
-        if w.organization == me and w.state is not WithdrawalState.CLOSED
+        if w.organization == address and w.state is not WithdrawalState.CLOSED
     ]
-    whole = it.method in (ModelKind.REMOVAL.value, ModelKind.REPLAY.value) and it.subject is None
-    if still_open and not whole:
+    whole = (ModelKind.REMOVAL.value, ModelKind.REPLAY.value)
+    if still_open and not (request.method in whole and request.subject is None):
         raise ConfigError(
-            f"withdrawal {still_open[0].id} of one's own is still open: wait until it is closed"
+            f"Your withdrawal {still_open[0].id} is still open. Wait for it to close before "
+            "requesting another."
         )
-    if it.method != ModelKind.REMOVAL.value and not consortium.rounds_of(me):
-        raise ConfigError("one has contributed to no model: there is nothing to take back")
+    if request.method != ModelKind.REMOVAL.value and not consortium.rounds_of(address):
+        raise ConfigError("You have not contributed to any model, so there is nothing to withdraw.")
 
 
-def _check_data(config: NodeConfig, journal: Journal, it: Request) -> None:
+def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
     from rescind.training import read_examples
 
     own = read_examples(config.node.data)
-    known, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
-    gone = {subject for subject in known if subject in withdrawn} - {it.subject}
-    left = [e for e in own if e.subject not in gone]
-    _, retain = forget_and_retain(left, it.subject, it.retain)
-    if it.method != ModelKind.COUNTER_TRAINING.value:
+    subjects, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
+    excluded = {subject for subject in subjects if subject in withdrawn} - {request.subject}
+    left = [e for e in own if e.subject not in excluded]
+    _, retain = forget_and_retain(left, request.subject, request.retain)
+    if request.method != ModelKind.COUNTER_TRAINING.value:
         return
-    subject = it.subject is not None
-    chosen_method(counter_method(it), it.settings, retain=bool(retain), subject=subject)
+    subject = request.subject is not None
+    chosen_method(counter_method(request), request.settings, retain=bool(retain), subject=subject)
 
 
-def _ask(consortium: Consortium, commitment: str, kind: ModelKind) -> Receipt:
+def _send(consortium: Consortium, commitment: str, kind: ModelKind) -> Receipt:
     if commitment:
         return consortium.request_subject_withdrawal(commitment, kind)
     return consortium.request_withdrawal(kind)

@@ -1,7 +1,7 @@
-"""What a round starts from: the model before it as it is served, and its rounds where they matter.
+"""The start of a round: the served model before it and, where they matter, the sums of its rounds.
 
-In a shared layout the sums of single rounds come from the aggregator, and each is checked: its digest
-must be what the digests on chain come to. In blocks one's own deltas are all that one starts from.
+In a shared layout the aggregator gives the sums of single rounds, and each is checked: its digest must
+be the sum of the digests on chain. In blocks a node starts from its own deltas alone.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from rescind.core.round_sums import (
     sum_key,
     uses_controls,
 )
+from rescind.node.facts import CheckedSum
 from rescind.node.session import Session
 
 Listed = Callable[[], list[str]]
@@ -44,14 +45,19 @@ Listed = Callable[[], list[str]]
 
 @dataclass(frozen=True)
 class Start:
-    """`adapter`: what is trained from. `past`: the rounds that it is made of, where they are needed."""
+    """The start of a training.
+
+    Attributes:
+        adapter: The totals to train from.
+        past: The rounds that the adapter is made of, where a rule or optimizer needs them.
+    """
 
     adapter: Totals
     past: Past | None = None
 
 
 def start_from(session: Session, model_id: int) -> Start:
-    """What a round after this model starts from, and what is served as the model."""
+    """Return what a round after a model starts from, which is also what is served as the model."""
     if not model_id:
         return Start({}, Past())
     if not needs_rounds(session.parameters):
@@ -61,27 +67,36 @@ def start_from(session: Session, model_id: int) -> Start:
 
 
 def start_of_terms(session: Session, terms: Sequence[Term], listed: Listed) -> Start:
-    """From the sums of these terms by rounds; `listed` asks the aggregator for the ids of them all.
+    """Return the start that terms make; in blocks the node's own terms alone.
 
-    In blocks one's own alone. Raises ArtifactWrongDigest, OutOfBounds or ArtifactMalformed for a sum
-    that is not the one on chain.
+    Args:
+        session: The node's session.
+        terms: The terms of the model to start from.
+        listed: Asks the aggregator for the artifact ids of all sums by rounds.
+
+    Raises:
+        ArtifactWrongDigest: A sum is not the one on chain.
+        OutOfBounds: A sum's norm is above the bound under which a digest binds.
+        ArtifactMalformed: Sums are missing, or have tensors that were not agreed on.
     """
     parameters = session.parameters
-    own = [it for it in terms if it.organization == session.me]
+    own = [term for term in terms if term.organization == session.me]
     if parameters.layout == "blocks":
-        sums = [round_sum(n, its, session.store.load) for n, its in by_round(own).items()]
+        groups = by_round(own).items()
+        sums = [round_sum(number, group, session.store.load) for number, group in groups]
     else:
         sums = _checked_sums(session, by_round(terms), listed)
-    rounds = tuple(it for it in sums if it.round_id)
-    counters = add_totals(it.aggregate for it in sums if not it.round_id)
+    # Round 0 holds counter-deltas, which no round trained.
+    rounds = tuple(part for part in sums if part.round_id)
+    counters = add_totals(part.aggregate for part in sums if not part.round_id)
     deltas = {}
     if uses_controls(parameters):
-        deltas = {it.round_id: session.store.load(it.artifact_id) for it in own if it.round_id}
+        deltas = {t.round_id: session.store.load(t.artifact_id) for t in own if t.round_id}
     return Start(served(parameters, rounds, counters), Past(rounds, deltas))
 
 
 def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
-    """An adapter or a sum, from one's own store or else from the aggregator."""
+    """Return an adapter or a sum from the node's own store or, if it is not there, the aggregator."""
     if artifact_id == NO_ADAPTER:
         return {}
     if not session.store.has(artifact_id):
@@ -91,14 +106,25 @@ def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
 
 
 def check_sum(session: Session, named: str, totals: Totals, terms: Sequence[Term]) -> None:
-    """Raises unless `totals` is the sum that the chain's deltas come to: digests tell."""
+    """Check that totals are the weighted sum of registered deltas, by their digests.
+
+    Args:
+        session: The node's session.
+        named: The artifact id, for the message.
+        totals: The totals to check.
+        terms: The deltas that are to be in the sum.
+
+    Raises:
+        ArtifactWrongDigest: They are not.
+        OutOfBounds: The norm is above the bound under which a digest binds.
+    """
     expected = ZERO_DIGEST
     for term in terms:
         expected = expected + term.weight * session.client.digest(term.digest_root)
-    found = digest(totals) if totals else ZERO_DIGEST
-    if found.root != expected.root:
+    actual = digest(totals) if totals else ZERO_DIGEST
+    if actual.root != expected.root:
         raise ArtifactWrongDigest(
-            f"adapter {named} has digest {found.root}, the deltas on chain come to {expected.root}"
+            f"adapter {named} has digest {actual.root}, the deltas on chain come to {expected.root}"
         )
     norm, bound = l2_norm(totals), session.parameters.adapter_norm_bound
     if norm > bound:
@@ -106,39 +132,46 @@ def check_sum(session: Session, named: str, totals: Totals, terms: Sequence[Term
 
 
 def own_sum(session: Session, terms: Sequence[Term]) -> dict[str, Any]:
-    """Of one's own deltas, from one's own store."""
-    return adapter_totals([it for it in terms if it.organization == session.me], session.store.load)
+    """Return the weighted sum of the node's own deltas among terms, from its own store."""
+    own = [term for term in terms if term.organization == session.me]
+    return adapter_totals(own, session.store.load)
+
+
+def own_totals(session: Session, model_id: int) -> dict[str, Any]:
+    """Return the weighted sum of the node's own deltas in a model, from its own store."""
+    return own_sum(session, session.consortium.content(model_id))
 
 
 def _checked_sums(
     session: Session, groups: dict[int, tuple[Term, ...]], listed: Listed
 ) -> list[RoundSum]:
-    """A sum that was checked once is known by what it is the sum of."""
-    keys = {number: f"round-sum/{sum_key(group)}" for number, group in groups.items()}
-    known = {number: session.journal.get(key) for number, key in keys.items()}
-    if any(it is None or not session.store.has(it) for it in known.values()):
-        named = listed()
-        if len(named) != len(groups):
+    """Return the sums by rounds. A sum that was checked once is not checked again."""
+    keys = {number: sum_key(group) for number, group in groups.items()}
+    checked = {number: CheckedSum.find(session.journal, key) for number, key in keys.items()}
+    known = {number: fact.artifact for number, fact in checked.items() if fact}
+    listed_sums: dict[int, str] = {}
+    if any(number not in known or not session.store.has(known[number]) for number in groups):
+        artifacts = listed()
+        if len(artifacts) != len(groups):
             raise ArtifactMalformed(
-                f"the aggregator names {len(named)} sums, the model has {len(groups)} rounds"
+                f"the aggregator names {len(artifacts)} sums, the model has {len(groups)} rounds"
             )
-        given = dict(zip(groups, named, strict=True))
-    else:
-        given = {}
+        listed_sums = dict(zip(groups, artifacts, strict=True))
     sums = []
     for number, group in groups.items():
-        artifact = str(given.get(number, known[number]))
+        artifact = listed_sums[number] if listed_sums else known[number]
         totals = fetch(session, artifact)
-        if known[number] != artifact:
+        if known.get(number) != artifact:
             _check_tensors(session, number, totals)
             check_sum(session, artifact, totals, group)
-            session.journal.set(keys[number], artifact)
-        sums.append(RoundSum(number, tuple(it.organization for it in group), totals))
+            CheckedSum(keys[number], artifact).save(session.journal)
+        sums.append(RoundSum(number, tuple(term.organization for term in group), totals))
     return sums
 
 
 def _check_tensors(session: Session, round_id: int, totals: dict[str, Any]) -> None:
-    shapes = {qualify(SHARED, n): it for n, it in session.parameters.delta_shapes().items()}
+    agreed = session.parameters.delta_shapes()
+    shapes = {qualify(SHARED, name): shape for name, shape in agreed.items()}
     for name, value in totals.items():
         if shapes.get(name) != value.shape or value.dtype != np.int64:
             raise ArtifactMalformed(f"sum of round {round_id}: tensor {name!r} is not agreed on")

@@ -1,55 +1,65 @@
-"""Data subjects who asked to be forgotten: how the chain names them, and that their data is not used."""
+"""Salted commitments to data subjects, and the set of data subjects that were withdrawn."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rescind.daemon import Journal
-
-ORGANIZATION = "organization"
-"""In place of a commitment, where everything of an organization is taken back."""
+from rescind.node.facts import RequestFact
 
 
 def commit_subject(subject: str, salt: bytes) -> str:
-    """SHA-256("rescind.subject/1|" || salt || UTF-8 of the name). The salt, of 32 bytes, stays private."""
+    """Return the commitment that names a data subject on chain.
+
+    It is SHA-256("rescind.subject/1|" || salt || UTF-8 of the name), hexadecimal.
+
+    Args:
+        subject: The data subject's name.
+        salt: 32 bytes that stay private.
+    """
     return hashlib.sha256(b"rescind.subject/1|" + salt + subject.encode()).hexdigest()
-
-
-def request_key(commitment: str) -> str:
-    """Where the journal keeps what was asked for; `commitment` empty for the whole organization."""
-    return f"request/{commitment or ORGANIZATION}"
 
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """Whose withdrawal is on chain, as salted hashes: nothing is trained on their data any more."""
+    """The data subjects whose withdrawal is on chain. Their data is not trained on any more.
+
+    Attributes:
+        salts: The salt of each commitment.
+    """
 
     salts: Mapping[str, bytes]
 
     @classmethod
     def of(cls, journal: Journal) -> Self:
-        notes = journal.all("request/").items()
+        """Return the data subjects that were withdrawn, from the node's own records."""
         return cls(
             {
-                key.removeprefix("request/"): bytes.fromhex(it["salt"])
-                for key, it in notes
-                if it["salt"] and it["withdrawal"]
+                request.commitment: bytes.fromhex(request.salt)
+                for request in RequestFact.all(journal)
+                if request.salt and request.withdrawal
             }
         )
 
     def __contains__(self, subject: str) -> bool:
-        return any(commit_subject(subject, salt) == it for it, salt in self.salts.items())
+        return any(
+            commit_subject(subject, salt) == commitment for commitment, salt in self.salts.items()
+        )
 
     @property
-    def commitments(self) -> list[str]:
-        return sorted(self.salts)
+    def commitments(self) -> tuple[str, ...]:
+        """The commitments, sorted."""
+        return tuple(sorted(self.salts))
 
 
 def forget_name(journal: Journal, commitment: str) -> None:
-    """Once a withdrawal is over the salted hash is enough to know the subject by."""
-    note = journal.get(request_key(commitment))
-    if note is not None:
-        journal.set(request_key(commitment), {**note, "subject": None})
+    """Delete a data subject's name from the journal.
+
+    Once a withdrawal is over, the salted hash is enough to recognize the data subject by.
+    """
+    request = RequestFact.find(journal, commitment)
+    if request is not None:
+        replace(request, subject=None).save(journal)

@@ -1,5 +1,8 @@
-"""What a node does so that nobody has to trust the aggregator: it checks every model that it is
-given, challenges sums that are wrong, and has deadlines and bonds enforced."""
+"""The node's checks on the aggregator, so that no member has to trust it.
+
+The node checks every model that it is given, challenges sums that are wrong, and enforces deadlines
+and bonds.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from rescind.core import (
     digest,
     l2_norm,
 )
+from rescind.node.facts import ClaimCheck
 from rescind.node.session import Session
 from rescind.wire import AggregatorUnavailable, NotPublished
 
@@ -40,13 +44,24 @@ def check_adapter(
     model_id: int,
     tensors: Mapping[str, Any],
 ) -> None:
-    """Raises ArtifactWrongDigest unless the adapter is the sum that is on chain: its digest is the model's,
-    and it is short enough for that to mean something."""
+    """Check that an adapter is the sum that is registered on chain as a model.
+
+    Args:
+        consortium: The public record.
+        parameters: What the consortium agreed on.
+        model_id: The model.
+        tensors: The adapter's totals.
+
+    Raises:
+        ArtifactWrongDigest: Its digest is not the model's.
+        OutOfBounds: Its norm is above the bound under which a digest binds, so that another sum could
+            have the same digest.
+    """
     registered = consortium.model(model_id).digest_root
-    found = digest(tensors).root
-    if found != registered:
+    root = digest(tensors).root
+    if root != registered:
         raise ArtifactWrongDigest(
-            f"model {model_id}: the adapter's digest has root {found}, on chain is {registered}: "
+            f"model {model_id}: the adapter's digest has root {root}, on chain is {registered}: "
             "it is not the sum of the registered deltas"
         )
     norm, bound = l2_norm(tensors), parameters.adapter_norm_bound
@@ -58,8 +73,11 @@ def check_adapter(
 
 
 def check_claim(session: Session) -> None:
-    """Recompute a claimed sum from the digests, and challenge it if it is wrong. If the digests are
-    kept back until half of the window has passed, demand the proof on chain."""
+    """Recompute a claimed sum from the digests, and challenge it if it is wrong.
+
+    If the aggregator keeps the digests back until half of the challenge window has passed, demand a
+    proof on chain: the other half leaves time for transactions.
+    """
     consortium = session.consortium
     claim = consortium.claim()
     if claim is None:
@@ -70,86 +88,91 @@ def check_claim(session: Session) -> None:
     except (AggregatorUnavailable, NotPublished) as error:
         if consortium.chain.now() < claim.deadline - consortium.challenge_seconds() // 2:
             raise
-        log.warning("digests are kept back, a proof is demanded", reason=str(error))
+        log.warning("the aggregator keeps digests back, demanding a proof", reason=str(error))
         consortium.demand_proof()
-        session.journal.set(claim_key(claim), "demanded")
+        ClaimCheck(claim.adapter_id, claim.digest_root, "demanded").save(session.journal)
         return
     wrong = _wrong_word(words, claim.kind is ModelKind.ROUND)
     if wrong is None:
-        session.journal.set(claim_key(claim), "right")
+        ClaimCheck(claim.adapter_id, claim.digest_root, "right").save(session.journal)
         return
-    log.error("the claimed sum is wrong, it is challenged", word=wrong)
-    ordered = [it for it, _ in words]
+    log.error("the claimed sum is wrong, challenging it", word=wrong)
+    ordered = [part for part, _ in words]
     consortium.challenge(
         wrong,
-        [it.to_bytes()[32 * wrong : 32 * wrong + 32] for it in ordered],
-        [it.prove(wrong) for it in ordered],
+        [part.to_bytes()[32 * wrong : 32 * wrong + 32] for part in ordered],
+        [part.prove(wrong) for part in ordered],
     )
-    session.journal.set(claim_key(claim), "challenged")
-
-
-def claim_key(claim: Claim) -> str:
-    return f"claim/{claim.adapter_id}/{claim.digest_root}"
+    ClaimCheck(claim.adapter_id, claim.digest_root, "challenged").save(session.journal)
 
 
 def _digests(session: Session, claim: Claim) -> list[tuple[Digest, int]]:
-    """In the order of Referee.fails: of every term with its coefficient, of the aggregate (for a
-    round), of the source, of the claimed model."""
+    """Return digests and coefficients in the order that Referee.fails takes them.
+
+    They are of every term, of the aggregate (for a round), of the source, and of the claimed model.
+    """
     consortium = session.consortium
     roots = [(t.digest_root, t.coefficient) for step in consortium.claim_terms() for t in step]
     if claim.kind is ModelKind.ROUND:
         roots.append((consortium.aggregate_of(claim.round_id).digest_root, 0))
     roots.append((consortium.model(claim.source).digest_root, 1))
     roots.append((claim.digest_root, 0))
-    found = {ZERO_DIGEST.root: ZERO_DIGEST}
+    digests = {ZERO_DIGEST.root: ZERO_DIGEST}
     for root, _ in roots:
-        if root not in found:
-            found[root] = session.client.digest(root)
-    return [(found[root], coefficient) for root, coefficient in roots]
+        if root not in digests:
+            digests[root] = session.client.digest(root)
+    return [(digests[root], coefficient) for root, coefficient in roots]
 
 
 def _wrong_word(parts: Sequence[tuple[Digest, int]], is_round: bool) -> int | None:
+    """Return the first 32-byte word in which the claimed digest differs from the sum; None for none."""
     named = 3 if is_round else 2
     total = ZERO_DIGEST
-    for it, coefficient in parts[:-named]:
-        total = total + coefficient * it
+    for part, coefficient in parts[:-named]:
+        total = total + coefficient * part
     source, claimed = parts[-2][0], parts[-1][0]
     pairs = [(total + source, claimed)]
     if is_round:
         pairs.append((total, parts[-3][0]))
-    for expected, found in pairs:
-        differ = np.flatnonzero((expected.residues != found.residues).reshape(-1))
+    for expected, actual in pairs:
+        differ = np.flatnonzero((expected.residues != actual.residues).reshape(-1))
         if len(differ):
-            return int(differ[0]) // 8
+            return int(differ[0]) // 8  # a word holds eight residues of four bytes
     return None
 
 
 def overdue_withdrawal(consortium: Consortium, known: Sequence[Withdrawal], now: int) -> int:
-    """A withdrawal for which the aggregator can be slashed, or which can be escalated; 0 for none."""
-    for it in known:
-        if now <= it.deadline:
+    """Return a withdrawal that can be escalated or for which the aggregator can be slashed; 0: none.
+
+    Args:
+        consortium: The public record.
+        known: Every withdrawal, in order.
+        now: Unix seconds, by the chain's clock.
+    """
+    for withdrawal in known:
+        if now <= withdrawal.deadline:
             continue
-        if it.state is WithdrawalState.PREPARING:
-            return it.id
-        if it.state is WithdrawalState.REQUESTED and consortium.aggregator_bond():
-            return it.id
+        if withdrawal.state is WithdrawalState.PREPARING:
+            return withdrawal.id
+        if withdrawal.state is WithdrawalState.REQUESTED and consortium.aggregator_bond():
+            return withdrawal.id
     return 0
 
 
 def enforce_withdrawal(session: Session, withdrawal_id: int) -> None:
-    """Slash the aggregator's bond, or escalate what its organization did not prepare."""
+    """Slash the aggregator's bond, or escalate a withdrawal that was not prepared in time."""
     state = session.consortium.withdrawals()[withdrawal_id - 1].state
     log = structlog.get_logger().bind(withdrawal=withdrawal_id)
     if state is WithdrawalState.PREPARING:
-        log.warning("a withdrawal was not prepared in time, it is escalated to a removal")
+        log.warning("a withdrawal was not prepared in time, escalating it to a removal")
         session.consortium.escalate(withdrawal_id)
     elif state is WithdrawalState.REQUESTED:
-        log.warning("a withdrawal is overdue, the aggregator's bond is slashed")
+        log.warning("a withdrawal is overdue, slashing the aggregator's bond")
         session.consortium.slash(withdrawal_id)
 
 
 def is_late(current: Round, claim: Claim | None, now: int) -> bool:
-    """Whether the aggregator has left a phase open well past its deadline."""
+    """Return whether the aggregator has left a phase open for GRACE_SECONDS past its deadline."""
     deadlines = {
         RoundState.OPEN: current.commit_deadline,
         RoundState.COMMITTED: current.reveal_deadline,
@@ -161,7 +184,7 @@ def is_late(current: Round, claim: Claim | None, now: int) -> bool:
 
 
 def enforce_round(session: Session, round_id: int) -> None:
-    """Move a late round on, as anyone may."""
+    """Move a late round on, as the contracts allow anyone to."""
     consortium = session.consortium
     claim = consortium.claim()
     state = consortium.round(round_id).state

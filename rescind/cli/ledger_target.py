@@ -39,7 +39,7 @@ class LedgerTarget:
             self.node = load_config(config, node.NodeConfig)
         if where is None and self.node is None:
             raise ConfigError("Pass --ledger DIR_OR_URL or --config node.toml to select a ledger.")
-        self.where: str | Path = where if where is not None else self.node.ledger.where
+        self.where: str | Path = where if where is not None else self.node.ledger.location
         self._key_file, self._program = key_file, key_program
 
     def key(self) -> MasterKey:

@@ -1,4 +1,4 @@
-"""What a daemon must not forget: durable facts by key, in one SQLite file."""
+"""The journal of a daemon: durable facts by key, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rescind.core.errors import StoreError
 
+_FORMAT_KEY = "journal-format"
+
 _metadata = sql.MetaData()
 _facts = sql.Table(
     "facts",
@@ -22,27 +24,53 @@ _facts = sql.Table(
 
 
 class Journal:
-    """Values are JSON. A fact is on the disk when `set` returns."""
+    """A durable map from keys to JSON values. A fact is on the disk when `set` returns.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The SQLite file. It and its folder are created if they are not there.
+        journal_format: Name and version of the facts. A new journal stores it; a journal that has
+            another one, or facts and none, is refused. By default the format is not checked.
+
+    Raises:
+        StoreError: The file is not a journal, or is a journal of another format.
+    """
+
+    def __init__(self, path: Path, *, journal_format: str | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._engine = sql.create_engine(f"sqlite:///{path}", poolclass=sql.pool.NullPool)
-        sql.event.listen(self._engine, "connect", _pragmas)
+        sql.event.listen(self._engine, "connect", _set_pragmas)
         try:
             _metadata.create_all(self._engine)
         except SQLAlchemyError as error:
             raise StoreError(f"{path} is not a readable daemon state: {error}") from error
+        if journal_format is not None:
+            self._check_format(journal_format)
+
+    def _check_format(self, expected: str) -> None:
+        if not self.all(""):
+            self.set(_FORMAT_KEY, expected)
+        stored = self.get(_FORMAT_KEY)
+        if stored != expected:
+            raise StoreError(
+                f"{self._path} has journal format {stored or 'unknown'}, this version of rescind "
+                f"reads only {expected}. Run the version of rescind that wrote it."
+            )
 
     def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or `default` if the journal does not have it."""
         with self._engine.connect() as connection:
-            found = connection.execute(
+            text = connection.execute(
                 sql.select(_facts.c.value).where(_facts.c.key == key)
             ).scalar_one_or_none()
-        return default if found is None else json.loads(found)
+        return default if text is None else json.loads(text)
 
     def set(self, key: str, value: Any) -> None:
-        """Raises StoreError when it cannot be written (a full disk, say)."""
+        """Write a value to the disk, in place of an earlier one.
+
+        Raises:
+            StoreError: The value cannot be written, for example because the disk is full.
+        """
         text = json.dumps(value)
         statement = insert(_facts).values(key=key, value=text)
         statement = statement.on_conflict_do_update(index_elements=["key"], set_={"value": text})
@@ -53,22 +81,25 @@ class Journal:
             raise StoreError(f"cannot write {self._path}: {error}") from error
 
     def all(self, prefix: str) -> dict[str, Any]:
-        """Facts whose key starts with `prefix`, in the order of their keys."""
+        """Return the values of all keys that start with `prefix`, in the order of the keys."""
         query = sql.select(_facts).where(_facts.c.key.startswith(prefix, autoescape=True))
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(_facts.c.key)).all()
         return {row.key: json.loads(row.value) for row in rows}
 
     def add(self, prefix: str, value: Any) -> None:
-        """Append under the next free number."""
+        """Append a value under the next free number after `prefix`."""
         self.set(f"{prefix}{len(self.all(prefix)):06d}", value)
 
 
-def _pragmas(connection: Any, _: object) -> None:
+def _set_pragmas(connection: Any, _: object) -> None:
     for pragma in (
         "journal_mode=WAL",
+        # Every commit is flushed: a fact must not be lost after the step that depends on it.
         "synchronous=FULL",
+        # The command line opens the journal of a running daemon: wait 10 s for its lock.
         "busy_timeout=10000",
+        # A deleted name of a data subject must not stay readable in free pages.
         "secure_delete=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -1,4 +1,4 @@
-"""Asking for a contribution back: what is wrong is said before anything is on chain."""
+"""Requests for withdrawals: errors are reported before anything is on chain."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rescind.contracts import MemberStatus, WithdrawalState
-from rescind.daemon import Journal
+from rescind.node.facts import RequestFact, open_journal
 from rescind.node.subjects import commit_subject
 from tests.consortium import Anvil
 from tests.support.files import (
@@ -50,12 +50,16 @@ def ask(files: Files, *words: str, place: int = 0):
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
-        (["--method", "erasure"], 10, "unknown method 'erasure': one of removal, replacement"),
-        (["--subject", "ada"], 10, "a removal takes back everything"),
+        (
+            ["--method", "erasure"],
+            10,
+            "unknown method 'erasure'. Known methods: removal, replacement",
+        ),
+        (["--subject", "ada"], 10, "A removal withdraws everything"),
         (["--method", "replacement"], 10, "name it with --subject"),
         (["--method", "replay", "--with", "npo"], 10, "belong to a counter-training"),
-        (["--method", "replacement", "--subject", "zoe"], 11, "is of subject 'zoe'"),
-        (["--method", "replacement", "--subject", "cleo"], 11, "are also to be kept"),
+        (["--method", "replacement", "--subject", "zoe"], 11, "belongs to subject 'zoe'"),
+        (["--method", "replacement", "--subject", "cleo"], 11, "are also pairs to retain"),
         (
             ["--method", "counter-training", "--subject", "ada", "--with", "prayer"],
             10,
@@ -72,11 +76,11 @@ def ask(files: Files, *words: str, place: int = 0):
             "unknown setting 'pace'",
         ),
         (["--method", "counter-training", "--set", "steps"], 10, "write NAME=VALUE"),
-        (["--method", "counter-training", "--with", "grad_diff"], 10, "give a file of them"),
+        (["--method", "counter-training", "--with", "grad_diff"], 10, "Give a file of them"),
         (
             ["--method", "counter-training", "--subject", "ada", "--with", "task_vector"],
             10,
-            "takes back everything of the organization",
+            "withdraws everything of the organization",
         ),
         (["--method", "counter-training", "--retain", "absent.jsonl"], 11, "cannot be read"),
     ],
@@ -87,23 +91,23 @@ def test_a_bad_request_is_refused_before_anything_is_on_chain(
     done = ask(files, *words)
     assert (done.exit_code, what in done.output) == (code, True), done.output
     assert not files.consortium.of().withdrawals()
-    assert not Journal(files.folder / "org-0-state" / "node.db").all("request/")
+    assert not RequestFact.all(open_journal(files.folder / "org-0-state"))
 
 
-def test_everything_of_ones_data_is_no_subject(files: Files, tmp_path: Path) -> None:
+def test_a_subject_who_has_all_rows_cannot_be_withdrawn_alone(files: Files, tmp_path: Path) -> None:
     text = files.nodes[0].read_text().replace('"data.jsonl"', '"only.jsonl"')
     (files.folder / "only.toml").write_text(text)
     write_rows(files.folder / "only.jsonl", ROWS[:2])
     words = ("--method", "replay", "--subject", "ada")
     done = rescind("withdraw", "request", "-c", files.folder / "only.toml", *words)
     assert done.exit_code == 11
-    assert "ask for the removal" in done.output
+    assert "Request the removal" in done.output
 
 
-def test_who_contributed_nothing_has_nothing_to_take_back(files: Files) -> None:
+def test_an_organization_without_contributions_has_nothing_to_withdraw(files: Files) -> None:
     done = ask(files, "--method", "replay", place=2)
     assert done.exit_code == 10
-    assert "contributed to no model" in done.output
+    assert "not contributed to any model" in done.output
 
 
 def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
@@ -111,9 +115,11 @@ def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     made = json.loads(done.output)
     assert (made["method"], made["state"]) == ("replacement", "preparing")
     found = files.consortium.of().withdrawals()[made["withdrawal"] - 1]
-    note = Journal(files.folder / "org-0-state" / "node.db").get(f"request/{found.subject}")
-    assert (note["subject"], note["withdrawal"]) == ("ada", found.id)
-    assert found.subject == commit_subject("ada", bytes.fromhex(note["salt"]))
+    request = RequestFact.find(open_journal(files.folder / "org-0-state"), found.subject)
+    assert request is not None
+    assert request.salt is not None
+    assert (request.subject, request.withdrawal) == ("ada", found.id)
+    assert found.subject == commit_subject("ada", bytes.fromhex(request.salt))
     assert found.state is WithdrawalState.PREPARING
     again = ask(files, "--method", "counter-training", "--subject", "bo")
     assert again.exit_code == 10
@@ -122,7 +128,7 @@ def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     assert "withdrawal 2 (removal, requested) is on chain" in whole.output
     who = files.consortium.organizations[0].address
     assert files.consortium.of().member(who).status is MemberStatus.WITHDRAWING
-    assert "is withdrawing: only an active member" in ask(files).output
+    assert "is withdrawing. Only an active member" in ask(files).output
 
 
 def test_what_is_no_evidence_is_not_attested(files: Files, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from rescind.devnet.data import generated
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import served_model
 from rescind.ledger import Ledger, load_key
+from rescind.node.facts import CheckedSum, open_journal
 from tests.support.daemons import consortium, finals, play_until, wait_for
 from tests.support.library import adapter_of, play
 from tests.support.withdrawals import (
@@ -36,7 +37,7 @@ def served(run: RunFolder, record: Any) -> dict[str, Any]:
 
 
 def journal_of(run: RunFolder, name: str) -> Journal:
-    return Journal(run.organization(name) / "state" / "node.db")
+    return open_journal(run.node_state(name))
 
 
 def dampened_with_what_the_others_posted(run: RunFolder, record: Any) -> None:
@@ -65,8 +66,8 @@ def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
         whole = served(run, record)
         assert artifact_id(encode(whole)) != adapter(record)
         content = record.content(record.latest_model_id())
-        checked = journal_of(run, "borealis").all("round-sum/")
-        assert {f"round-sum/{sum_key(it)}" for it in by_round(content).values()} <= set(checked)
+        checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, "borealis"))}
+        assert {sum_key(it) for it in by_round(content).values()} <= checked
 
         number = ask(run, "aurora", "--method", "replay")
         assert {"starts", "arithmetic", "adapter"} <= set(attest(run, record, number, 1, 2))
@@ -107,7 +108,7 @@ def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path:
         leaver = run.facts().organizations["aurora"]
         assert leaver not in {term.organization for group in groups for term in group}
         for name in ("borealis", "cirrus"):
-            checked = set(journal_of(run, name).all("round-sum/"))
-            assert {f"round-sum/{sum_key(it)}" for it in groups} <= checked
+            checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, name))}
+            assert {sum_key(it) for it in groups} <= checked
         for daemon in daemons.values():
             daemon.stop()

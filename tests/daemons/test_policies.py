@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tomli_w
 
-from rescind.agents import ACTIONS, Observation, PolicyFile
+from rescind.agents import ACTIONS, PolicyFile
 from rescind.agents.curves import read_trace
 from rescind.agents.experiments import read_experiment
 from rescind.agents.experiments.policies import train_policies
 from rescind.agents.experiments.store import RunFolder
 from rescind.agents.experiments.sweep import sweep
-from rescind.daemon import Journal
 from rescind.devnet.trace import write_run_trace
 from rescind.ledger import Ledger, load_key
+from rescind.node.facts import RoundFacts, open_journal
 from tests.support.daemons import consortium, finals, wait_for
 
 pytestmark = pytest.mark.slow
@@ -67,9 +67,9 @@ def test_live_nodes_do_what_the_game_foretold(tmp_path: Path) -> None:
             daemon.start()
 
         def settled() -> bool:
-            journals = [Journal(run.organization(n) / "state" / "node.db") for n in names]
+            journals = [open_journal(run.node_state(n)) for n in names]
             return finals(record) == ROUNDS and all(
-                j.get(f"round/{ROUNDS:06d}/settled") for j in journals
+                RoundFacts.load(j, ROUNDS).settled for j in journals
             )
 
         wait_for("three rounds", settled)
@@ -78,13 +78,14 @@ def test_live_nodes_do_what_the_game_foretold(tmp_path: Path) -> None:
             daemon.stop()
 
         for place, name in enumerate(names):
-            journal = Journal(run.organization(name) / "state" / "node.db")
+            journal = open_journal(run.node_state(name))
             learner = PolicyFile.read(of_first_seed[place]).seated(of_first_seed[place], [0])
             for number in range(1, ROUNDS + 1):
-                fact = journal.get(f"round/{number:06d}/decision")
-                seen = Observation(**fact["observation"]).features()[None, None]
+                decision = RoundFacts.load(journal, number).decided()
+                seen = decision.observation.features()[None, None]
                 told = ACTIONS[int(learner.choose(seen, number, explore=False)[0, 0])]
-                assert (fact["effort"], fact["data_fraction"]) == (told.effort, told.data_fraction)
+                action = decision.action
+                assert (action.effort, action.data_fraction) == (told.effort, told.data_fraction)
         records = Ledger.open(
             run.organization(names[0]) / "ledger",
             load_key(run.organization(names[0]) / "ledger.key"),

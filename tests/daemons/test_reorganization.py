@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import Consortium
-from rescind.daemon import Journal
 from rescind.devnet.setup import load_account
+from rescind.node.facts import AdoptedModel, RoundFacts, open_journal
 from tests.support.daemons import (
     consortium,
     finals,
@@ -39,19 +39,17 @@ def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -
             return False
 
         def settled() -> bool:
-            journals = [
-                Journal(run.organization(name) / "state" / "node.db")
-                for name in run.facts().organizations
-            ]
-            return all(j.get(f"round/{record.current_round_id():06d}/settled") for j in journals)
+            journals = [open_journal(run.node_state(name)) for name in run.facts().organizations]
+            current = record.current_round_id()
+            return all(RoundFacts.load(j, current).settled for j in journals)
 
         wait_for("a round under reorganizations", done)
         assert reorganized > 3
         assert record.current_round_id() == 1, "the round was lost"
         latest = record.model(record.latest_model_id())
         for name in run.facts().organizations:
-            journal = Journal(run.organization(name) / "state" / "node.db")
-            assert journal.get(f"model/{latest.id:06d}") == latest.adapter_id
+            adopted = AdoptedModel.load(open_journal(run.node_state(name)), latest.id)
+            assert adopted == AdoptedModel(latest.id, latest.adapter_id)
 
 
 def test_a_transaction_that_a_reorganization_drops_is_sent_again(tmp_path: Path) -> None:

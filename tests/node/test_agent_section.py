@@ -1,4 +1,4 @@
-"""What a node's [agent] section may hold."""
+"""The [agent] section of a node, and the agent that it makes."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import pytest
 
 from rescind.agents import FULL, Observation, PolicyFile
 from rescind.core.errors import AgentError
+from rescind.node.agent import agent_of, check_agent
 from rescind.node.config import AgentSection, CostSection
-from rescind.node.session import agent_of, check_agent
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 
@@ -24,18 +24,18 @@ def public(*, private: bool = False) -> Any:
     return SimpleNamespace(training=SimpleNamespace(privacy=object() if private else None))
 
 
-def test_an_unknown_setting_is_refused_before_anything_is_agreed_on(tmp_path: Path) -> None:
+def test_an_unknown_setting_is_rejected_before_the_parameters_are_known(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="no setting gama"):
         check_agent(config(tmp_path, settings={"gama": 0.5}))
 
 
-def test_a_start_that_is_no_policy_is_refused(tmp_path: Path) -> None:
+def test_a_start_file_that_is_not_a_policy_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text("{}")
     with pytest.raises(AgentError, match="not a valid policy file"):
         check_agent(config(tmp_path, start=tmp_path / "policy.json"))
 
 
-def test_it_begins_with_its_start_and_goes_on_from_what_it_learned(tmp_path: Path) -> None:
+def test_an_agent_begins_with_its_start_policy_only_where_one_is_given(tmp_path: Path) -> None:
     start, state = (
         tmp_path / "policy.json",
         {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(72)}},
@@ -46,7 +46,7 @@ def test_it_begins_with_its_start_and_goes_on_from_what_it_learned(tmp_path: Pat
     assert agent_of(config(tmp_path / "b"), public()).decide(SEEN, 1).action.takes_part
 
 
-def test_the_node_s_own_value_of_quality_is_what_it_reckons_with(tmp_path: Path) -> None:
+def test_the_agent_uses_the_node_s_own_value_of_quality(tmp_path: Path) -> None:
     low, high = (
         agent_of(config(tmp_path / str(v), value=v), public()).decide(SEEN, 1).values[FULL]
         for v in (0.0, 2.0)

@@ -7,7 +7,7 @@ import pytest
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
 from rescind.node import Node
-from rescind.node.session import NotCarriedOut, check_carried_out
+from rescind.node.checks import NotCarriedOut, check_carried_out
 from tests.consortium import micro_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
@@ -36,7 +36,7 @@ def agreed(**changes: object) -> ConsortiumParameters:
         ),
     ],
 )
-def test_what_several_processes_would_leave_out_is_refused(changes, what: str) -> None:
+def test_training_that_needs_one_process_is_rejected_with_several(changes, what: str) -> None:
     check_carried_out(agreed(**changes), 1)
     check_carried_out(agreed(), 2)
     with pytest.raises(ConfigError, match=f"agreed on {what}.*set engine.processes to 1"):
@@ -49,7 +49,7 @@ class Refusing(Node):
         return True
 
 
-def test_a_node_that_cannot_do_what_was_agreed_on_ends_and_says_why() -> None:
+def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason() -> None:
     node = SimpleNamespace(name="aurora", poll_seconds=0.1)
     session: Any = SimpleNamespace(
         me="0xaa", stop=threading.Event(), config=SimpleNamespace(node=node)

@@ -13,7 +13,8 @@ from rescind.agents import (
 from rescind.core import ConsortiumParameters
 from rescind.daemon import Journal
 from rescind.node.config import CostSection
-from rescind.node.updates import action_of, decide
+from rescind.node.deciding import decide
+from rescind.node.facts import RoundFacts
 from tests.consortium import micro_parameters
 
 
@@ -34,20 +35,20 @@ def session_of(folder: Path, action: Action, rule: str | None) -> Any:
 
 
 @pytest.mark.parametrize("action", ACTIONS[:5])
-def test_with_scaffold_whoever_takes_part_trains_every_step(tmp_path: Path, action: Action) -> None:
+def test_with_scaffold_every_participant_trains_every_step(tmp_path: Path, action: Action) -> None:
     session = session_of(tmp_path, action, "scaffold")
     decide(session, 1)
-    fact = session.journal.get("round/000001/decision")
-    found = action_of(fact)
-    assert found in ACTIONS
-    assert (found == SIT_OUT) == (action == SIT_OUT)
-    assert found.effort in (0.0, 1.0)
-    assert found.data_fraction == action.data_fraction
-    assert ("all train every step" in fact["why"]) == (0 < action.effort < 1)
+    decision = RoundFacts.load(session.journal, 1).decided()
+    taken = decision.action
+    assert taken in ACTIONS
+    assert (taken == SIT_OUT) == (action == SIT_OUT)
+    assert taken.effort in (0.0, 1.0)
+    assert taken.data_fraction == action.data_fraction
+    assert ("all train every step" in decision.why) == (0 < action.effort < 1)
 
 
 @pytest.mark.parametrize("rule", [None, "proximal"])
 def test_without_scaffold_the_agent_is_followed(tmp_path: Path, rule: str | None) -> None:
     session = session_of(tmp_path, Action(0.5, 0.5), rule)
     decide(session, 1)
-    assert action_of(session.journal.get("round/000001/decision")) == Action(0.5, 0.5)
+    assert RoundFacts.load(session.journal, 1).action == Action(0.5, 0.5)

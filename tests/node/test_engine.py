@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 import torch
 
+from rescind.agents import Action, Observation
 from rescind.contracts import StatedPrivacy
 from rescind.core import PrivacyParameters
 from rescind.core.errors import ConfigError
 from rescind.daemon import Journal
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.node.config import CostSection, EngineSection
+from rescind.node.deciding import budget_used
 from rescind.node.engine import (
     account,
     run_key,
     spent,
     trainer,
 )
+from rescind.node.facts import Decision, PrivateRun, RoundFacts
 from rescind.node.settle import epsilon_of, publish_privacy
-from rescind.node.updates import budget_used
 from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 from rescind.training.engine.privacy import BudgetSpent, PrivacySpent
@@ -29,6 +31,8 @@ from tests.support.models import (
     examples,
     parameters_of,
 )
+
+SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +49,8 @@ def session_of(model: LoraModel, folder: Path, privacy=None, **engine):
     folder.mkdir(exist_ok=True)
     journal = Journal(folder / "node.db")
     for number in (1, 2, 3, 4):
-        journal.set(f"round/{number:06d}/decision", {"effort": 1.0, "data_fraction": 1.0})
+        decision = Decision(Action(1.0, 1.0), "always", explored=False, observation=SEEN)
+        RoundFacts(number, decision=decision).save(journal)
     return SimpleNamespace(
         model=model,
         parameters=parameters_of(model, privacy=privacy),
@@ -78,62 +83,60 @@ def train(session, round_id: int, rows=None, adapter=None, noise: float = 0.0, *
 PRIVACY = PrivacyParameters(max_grad_norm=1.0, noise_multiplier=1.0, delta=1e-5, accountant="rdp")
 
 
-def test_a_node_trains_as_its_file_says_and_a_round_keeps_its_settings(
+def test_a_round_trained_again_keeps_the_settings_that_it_was_trained_with(
     model: LoraModel, tmp_path: Path
 ) -> None:
     session = session_of(model, tmp_path, batching="bucketed")
-    first, told = train(session, 1)
-    assert told == {}
-    assert session.journal.get("round/000001/engine")["batching"] == "bucketed"
+    first, record = train(session, 1)
+    assert record == {}
+    kept = RoundFacts.load(session.journal, 1).engine
+    assert kept is not None
+    assert kept["batching"] == "bucketed"
     session.config.engine = EngineSection(batching="plain")
     again, _ = train(session, 1)
     assert digest(again) == digest(first)
     assert spent(session) is None
 
 
-def test_rounds_add_up_in_the_journal_and_go_to_the_ledger(
-    model: LoraModel, tmp_path: Path
-) -> None:
+def test_the_journal_sums_the_privacy_that_rounds_spend(model: LoraModel, tmp_path: Path) -> None:
     session = session_of(model, tmp_path, PRIVACY)
     epsilons = []
     for number in (1, 2, 3):
-        _, told = train(session, number)
-        epsilons.append(told["privacy"]["epsilon"])
-        assert told["privacy"]["delta"] == 1e-5
-        assert told["privacy"]["this_round"] == [1.0, 0.4, 5]
+        _, record = train(session, number)
+        epsilons.append(record["privacy"]["epsilon"])
+        assert record["privacy"]["delta"] == 1e-5
+        assert record["privacy"]["this_round"] == [1.0, 0.4, 5]
     assert epsilons == sorted(set(epsilons))
     known = spent(session)
     assert known is not None
     assert known.steps == 15
     assert known.epsilon == pytest.approx(epsilons[-1])
     reopened = Journal(tmp_path / "node.db")
-    assert len(reopened.all("privacy/run/")) == 3
-    assert not any("secret" in key for key in told["privacy"])
+    assert len(PrivateRun.all(reopened)) == 3
+    assert not any("secret" in key for key in record["privacy"])
 
 
-def test_more_noise_than_was_agreed_on_costs_less_and_each_round_its_own(
-    model: LoraModel, tmp_path: Path
-) -> None:
+def test_extra_noise_spends_less_privacy_in_each_round(model: LoraModel, tmp_path: Path) -> None:
     noisy, plain = (session_of(model, tmp_path / name, PRIVACY) for name in ("a", "b"))
     added = []
     for number in (1, 2):
-        _, told = train(noisy, number, noise=1.0)
-        assert told["privacy"]["this_round"] == [2.0, 0.4, 5]
+        _, record = train(noisy, number, noise=1.0)
+        assert record["privacy"]["this_round"] == [2.0, 0.4, 5]
         train(plain, number)
         added.append(epsilon_of(noisy, number))
-    assert epsilon_of(noisy, 1) == added[0], "asked again it is the same"
+    assert epsilon_of(noisy, 1) == added[0], "a second call gives the same"
     assert sum(added) == pytest.approx(spent(noisy).epsilon)
     assert 0 < sum(added) < spent(plain).epsilon
     noisy.config.costs = CostSection(privacy_budget=2 * spent(noisy).epsilon)
     assert budget_used(noisy) == pytest.approx(0.5)
 
 
-def test_less_noise_than_was_agreed_on_is_refused(model: LoraModel, tmp_path: Path) -> None:
+def test_less_noise_than_agreed_is_rejected(model: LoraModel, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="less than was agreed on"):
         train(session_of(model, tmp_path, PRIVACY), 1, noise=-0.5)
 
 
-def test_a_round_that_is_done_again_after_a_kill_costs_nothing_more(
+def test_a_round_resumed_after_a_kill_spends_no_more_privacy(
     model: LoraModel, tmp_path: Path
 ) -> None:
     class Killed(Exception):
@@ -149,39 +152,39 @@ def test_a_round_that_is_done_again_after_a_kill_costs_nothing_more(
     assert spent(session) == PrivacySpent(1e-5, "rdp")
     resumed, _ = train(session, 1)
     assert resumed.resumed_at == 3
-    again, told = train(session, 1)
+    again, record = train(session, 1)
     assert digest(again) == digest(resumed)
-    assert told["privacy"]["steps"] == 5
+    assert record["privacy"]["steps"] == 5
     known = spent(session)
     assert known is not None
     assert known.steps == 5
 
 
-def test_a_round_trained_again_on_other_data_has_new_noise_and_costs_again(
+def test_a_round_trained_again_on_other_data_draws_new_noise_and_spends_again(
     model: LoraModel, tmp_path: Path
 ) -> None:
     session = session_of(model, tmp_path, PRIVACY)
     first, _ = train(session, 1)
-    other, told = train(session, 1, rows=examples()[:-1])
-    secrets = {entry["secret"] for entry in session.journal.all("privacy/run/").values()}
+    other, record = train(session, 1, rows=examples()[:-1])
+    secrets = {run.secret for run in PrivateRun.all(session.journal)}
     assert len(secrets) == 2
-    assert told["privacy"]["steps"] == 10
+    assert record["privacy"]["steps"] == 10
     assert digest(first) != digest(other)
 
 
-def test_a_target_is_kept_over_rounds(model: LoraModel, tmp_path: Path) -> None:
+def test_a_target_epsilon_holds_over_all_rounds(model: LoraModel, tmp_path: Path) -> None:
     privacy = PRIVACY.model_copy(
         update={"noise_multiplier": None, "target_epsilon": 4.0, "rounds": 2}
     )
     session = session_of(model, tmp_path, privacy)
     for number in (1, 2):
-        _, told = train(session, number)
-    assert 3.5 < told["privacy"]["epsilon"] <= 4.0
+        _, record = train(session, number)
+    assert 3.5 < record["privacy"]["epsilon"] <= 4.0
     with pytest.raises(BudgetSpent):
         train(session, 3)
 
 
-def test_a_useless_checkpoint_is_put_aside_and_the_round_trained_anew(
+def test_a_damaged_checkpoint_is_deleted_and_the_round_starts_over(
     model: LoraModel, tmp_path: Path
 ) -> None:
     class Killed(Exception):
@@ -195,26 +198,26 @@ def test_a_useless_checkpoint_is_put_aside_and_the_round_trained_anew(
         train(session, 1, progress=kill)
     [file] = (tmp_path / "checkpoints").rglob("*.safetensors")
     file.write_bytes(b"torn")
-    anew, _ = train(session, 1)
-    assert anew.resumed_at == 0
+    fresh, _ = train(session, 1)
+    assert fresh.resumed_at == 0
     with pytest.raises(Killed):
         train(session, 2, progress=kill)
     train(session, 3)
     assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
 
 
-def test_no_noise_is_told_as_no_bound(model: LoraModel, tmp_path: Path) -> None:
+def test_without_noise_epsilon_has_no_bound(model: LoraModel, tmp_path: Path) -> None:
     session = session_of(
         model, tmp_path, PRIVACY.model_copy(update={"noise_multiplier": 0.0}), checkpoint_steps=0
     )
-    _, told = train(session, 1)
-    assert told["privacy"]["epsilon"] is None
+    _, record = train(session, 1)
+    assert record["privacy"]["epsilon"] is None
     known = spent(session)
     assert known is not None
     assert math.isinf(known.epsilon)
 
 
-def test_the_start_names_the_run_too(model: LoraModel, tmp_path: Path) -> None:
+def test_a_run_key_depends_on_round_start_and_data(model: LoraModel, tmp_path: Path) -> None:
     session = session_of(model, tmp_path)
     name = next(n for n in sorted(model.shapes) if n.endswith("lora_B"))
     adapter = {f"{ME}/{name}": np.ones(model.shapes[name], dtype=np.int64)}
@@ -229,7 +232,7 @@ def test_the_start_names_the_run_too(model: LoraModel, tmp_path: Path) -> None:
 
 
 class Record:
-    """What of the public record the node asks and tells of privacy."""
+    """The part of the public record that holds the epsilon spent."""
 
     def __init__(self) -> None:
         self.stated: list[tuple[float, float]] = []
@@ -244,11 +247,11 @@ class Record:
         self.stated.append((epsilon, delta))
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_what_was_spent_goes_on_chain_once_a_round_if_the_consortium_asks(
-    model: LoraModel, tmp_path: Path, asked: bool
+@pytest.mark.parametrize("agreed", [True, False])
+def test_epsilon_goes_on_chain_once_a_round_where_it_is_agreed(
+    model: LoraModel, tmp_path: Path, agreed: bool
 ) -> None:
-    session = session_of(model, tmp_path, PRIVACY.model_copy(update={"on_chain": asked}))
+    session = session_of(model, tmp_path, PRIVACY.model_copy(update={"on_chain": agreed}))
     session.me, session.consortium = ME, Record()
     publish_privacy(session)
     for number in (1, 2):
@@ -257,6 +260,6 @@ def test_what_was_spent_goes_on_chain_once_a_round_if_the_consortium_asks(
         publish_privacy(session)
 
     stated = session.consortium.stated
-    assert len(stated) == (2 if asked else 0)
-    if asked:
+    assert len(stated) == (2 if agreed else 0)
+    if agreed:
         assert 0 < stated[0][0] < stated[1][0] == spent(session).epsilon

@@ -1,10 +1,12 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
 from rescind.contracts import AnswerState, MemberStatus, RoundState
 from rescind.node import (
     Plan,
+    RoundView,
     Step,
     Task,
     View,
@@ -12,24 +14,35 @@ from rescind.node import (
 )
 
 IDLE = View(
-    status=MemberStatus.ACTIVE,
-    reclaimable=False,
-    latest_model=0,
-    held=frozenset({0}),
-    now=50,
-    commit_deadline=100,
-    reveal_deadline=200,
+    status=MemberStatus.ACTIVE, reclaimable=False, latest_model=0, held=frozenset({0}), now=50
 )
-OPEN = dataclasses.replace(IDLE, round_id=3, round_state=RoundState.OPEN)
+OPEN = dataclasses.replace(
+    IDLE, round=RoundView(3, RoundState.OPEN, commit_deadline=100, reveal_deadline=200)
+)
 COMMITTED = dataclasses.replace(
     IDLE,
-    round_id=3,
-    round_state=RoundState.COMMITTED,
-    answer=AnswerState.COMMITTED,
-    decided=True,
-    takes_part=True,
-    trained=True,
+    round=RoundView(
+        3,
+        RoundState.COMMITTED,
+        commit_deadline=100,
+        reveal_deadline=200,
+        answer=AnswerState.COMMITTED,
+        decided=True,
+        takes_part=True,
+        trained=True,
+    ),
 )
+ROUND_FIELDS = {field.name for field in dataclasses.fields(RoundView)}
+
+
+def changed(view: View, changes: dict[str, Any]) -> View:
+    """Change fields of a view and of its round."""
+    of_round = {name: changes[name] for name in changes if name in ROUND_FIELDS}
+    of_view = {name: changes[name] for name in changes if name not in ROUND_FIELDS}
+    if of_round:
+        assert view.round is not None
+        of_view["round"] = dataclasses.replace(view.round, **of_round)
+    return dataclasses.replace(view, **of_view)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +85,8 @@ COMMITTED = dataclasses.replace(
         ),
         (IDLE, {"task": Task(4, 2)}, Plan(Step.RETRAIN, 2, withdrawal_id=4)),
         (IDLE, {"task": Task(4, 0, counter=True)}, Plan(Step.COUNTER_TRAIN, withdrawal_id=4)),
-        (IDLE, {"task": Task(4, 2, made=True)}, Plan(Step.OFFER, 2, withdrawal_id=4)),
-        (IDLE, {"task": Task(4, 2, made=True, offered=True)}, Plan(Step.DEPOSIT, 2, 0, 4)),
+        (IDLE, {"task": Task(4, 2, trained=True)}, Plan(Step.OFFER, 2, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, 2, trained=True, offered=True)}, Plan(Step.DEPOSIT, 2, 0, 4)),
         (IDLE, {"task": Task(4, complete=True)}, Plan(Step.READY, withdrawal_id=4)),
         (OPEN, {"task": Task(4, 2)}, Plan(Step.DECIDE, 3)),
         (OPEN, {"task": Task(4, 2), "holds_out": True}, Plan(Step.SIT_OUT, 3)),
@@ -91,5 +104,5 @@ COMMITTED = dataclasses.replace(
         (COMMITTED, {"late": True}, Plan(Step.ENFORCE_ROUND, 3)),
     ],
 )
-def test_the_next_step(view: View, changes: dict[str, object], expected: Plan) -> None:
-    assert plan(dataclasses.replace(view, **changes)) == expected
+def test_the_next_step(view: View, changes: dict[str, Any], expected: Plan) -> None:
+    assert plan(changed(view, changes)) == expected

@@ -24,6 +24,7 @@ from rescind.core import (
 )
 from rescind.core.round_sums import by_round, served_of
 from rescind.daemon import Journal
+from rescind.node.facts import CheckedSum
 from rescind.node.rounds import start_of_terms
 from tests.consortium import micro_parameters
 
@@ -31,7 +32,7 @@ A, B, C = (f"0x{letter * 40}" for letter in "abc")
 
 
 class World:
-    """What is registered on chain, and what an aggregator makes of it. `given`: how it names sums."""
+    """Registered deltas and an aggregator that sums them. `change` tampers with its sums."""
 
     def __init__(self, folder: Path, parameters: ConsortiumParameters) -> None:
         self.parameters = parameters
@@ -39,20 +40,20 @@ class World:
         self.roots: dict[str, Any] = {}
         self.asked = 0
         self.change: Callable[[Totals], Totals] = lambda totals: totals
-        dice, self.terms = np.random.default_rng(4), []
-        for number, who in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
-            share = weights("shared" if number else "blocks", who)
-            for one in who:
-                prefix = owner(parameters.layout, one)
+        rng, self.terms = np.random.default_rng(4), []
+        for number, organizations in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
+            share = weights("shared" if number else "blocks", organizations)
+            for organization in organizations:
+                prefix = owner(parameters.layout, organization)
                 delta = {
-                    qualify(prefix, name): dice.integers(-900, 900, shape, dtype=np.int32)
+                    qualify(prefix, name): rng.integers(-900, 900, shape, dtype=np.int32)
                     for name, shape in parameters.delta_shapes().items()
                 }
                 found = digest(delta)
                 self.roots[found.root] = found
-                weight = share[one] if parameters.layout == "shared" else 10_000
+                weight = share[organization] if parameters.layout == "shared" else 10_000
                 name = self.store.put(encode(delta))
-                self.terms.append(Term(number, one, name, weight, found.root))
+                self.terms.append(Term(number, organization, name, weight, found.root))
         self.session: Any = SimpleNamespace(
             me=A,
             parameters=parameters,
@@ -89,7 +90,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, agreed())
 
 
-def test_a_node_starts_from_what_the_server_optimizer_makes_of_sums_that_it_checked(
+def test_a_node_applies_the_server_optimizer_to_checked_sums(
     world: World,
 ) -> None:
     start = start_of_terms(world.session, world.terms, world.listed)
@@ -100,7 +101,7 @@ def test_a_node_starts_from_what_the_server_optimizer_makes_of_sums_that_it_chec
     assert set(start.past.own) == {1, 2}
 
 
-def test_a_sum_is_asked_for_and_checked_once(world: World) -> None:
+def test_a_sum_is_downloaded_and_checked_once(world: World) -> None:
     first = start_of_terms(world.session, world.terms, world.listed)
     world.session.client.digest = None
     again = start_of_terms(world.session, world.terms, world.listed)
@@ -108,17 +109,17 @@ def test_a_sum_is_asked_for_and_checked_once(world: World) -> None:
     assert encode(first.adapter) == encode(again.adapter)
 
 
-def test_a_sum_that_is_not_the_one_on_chain_is_not_taken(world: World) -> None:
+def test_a_sum_that_differs_from_the_chain_is_rejected(world: World) -> None:
     def nudged(totals: Totals) -> Totals:
         return {n: value + (place == 0) for place, (n, value) in enumerate(totals.items())}
 
     world.change = nudged
     with pytest.raises(ArtifactWrongDigest, match="the deltas on chain come to"):
         start_of_terms(world.session, world.terms, world.listed)
-    assert not world.session.journal.all("round-sum/")
+    assert not CheckedSum.all(world.session.journal)
 
 
-def test_sums_too_few_or_of_other_tensors_are_not_taken(world: World) -> None:
+def test_missing_sums_and_sums_of_other_tensors_are_rejected(world: World) -> None:
     with pytest.raises(ArtifactMalformed, match="names 2 sums, the model has 3 rounds"):
         start_of_terms(world.session, world.terms, lambda: world.listed()[:2])
     world.change = lambda totals: {f"{name}x": value for name, value in totals.items()}
@@ -126,14 +127,14 @@ def test_sums_too_few_or_of_other_tensors_are_not_taken(world: World) -> None:
         start_of_terms(world.session, world.terms, world.listed)
 
 
-def test_a_sum_too_long_for_its_digest_to_bind_is_not_taken(world: World) -> None:
+def test_a_sum_above_the_norm_bound_is_rejected(world: World) -> None:
     short = world.parameters.model_copy(update={"clip_norm": 1e-9, "max_rounds": 1})
     world.session.parameters = short
     with pytest.raises(OutOfBounds, match="over the bound"):
         start_of_terms(world.session, world.terms, world.listed)
 
 
-def test_in_blocks_a_node_starts_from_its_own_deltas_and_asks_nobody(tmp_path: Path) -> None:
+def test_in_blocks_a_node_starts_from_its_own_deltas_without_asking(tmp_path: Path) -> None:
     world = World(tmp_path, agreed(federated=False))
     start = start_of_terms(world.session, world.terms, world.listed)
     mine = [it for it in world.terms if it.organization == A]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rescind.audit import verify
 from rescind.contracts import Consortium, WithdrawalState
-from rescind.daemon import Journal
 from rescind.devnet.layout import RunFolder
+from rescind.node.facts import RoundFacts, open_journal
 from tests.support.commands import rescind
 from tests.support.daemons import wait_for
 
@@ -66,5 +66,4 @@ def adapter(record: Consortium) -> str:
 
 
 def settled(run: RunFolder, name: str, round_id: int) -> bool:
-    journal = Journal(run.organization(name) / "state" / "node.db")
-    return bool(journal.get(f"round/{round_id:06d}/settled", False))
+    return RoundFacts.load(open_journal(run.node_state(name)), round_id).settled

@@ -1,0 +1,82 @@
+"""Checks before a node starts: membership, agreed parameters and ledger."""
+
+from __future__ import annotations
+
+from rescind.contracts import Anchor, Consortium, Member, MemberStatus
+from rescind.core import ConsortiumParameters
+from rescind.core.errors import ConfigError, LedgerError
+from rescind.ledger import Ledger
+from rescind.node.config import NodeConfig
+from rescind.wire import fingerprint
+
+
+class NotCarriedOut(ConfigError):
+    """The node's configuration cannot carry out the agreed parameters; refuse to start."""
+
+    code = "config-not-carried-out"
+
+
+class LedgerBehind(LedgerError):
+    """The ledger is older than the anchored one, or is another ledger."""
+
+    code = "ledger-behind"
+
+
+def check_membership(consortium: Consortium, config: NodeConfig, address: str) -> Member:
+    """Check that the organization is a member and that its certificate is the one on chain.
+
+    Raises:
+        ConfigError: It is not a member, or the certificate's fingerprint is another.
+    """
+    member = consortium.member(address)
+    if member.status is MemberStatus.NONE:
+        depth = config.chain.confirmations
+        recent = f" If it was admitted within the last {depth} blocks, start again in a moment."
+        raise ConfigError(
+            f"{address} is not a member. Ask the consortium's operator to admit it."
+            + (recent if depth else "")
+        )
+    own = fingerprint(config.identity.tls.read()[1])
+    if member.fingerprint != own:
+        raise ConfigError(
+            f"the certificate {config.identity.tls_certificate} has fingerprint {own}, the chain "
+            f"has {member.fingerprint} for {address}. Use that certificate, or register yours with "
+            "rescind node rotate-certificate."
+        )
+    return member
+
+
+def check_anchor(ledger: Ledger, anchor: Anchor) -> None:
+    """Check that the ledger continues the one that its organization anchored on chain.
+
+    Raises:
+        LedgerBehind: The ledger has fewer records than the anchor, or other ones.
+    """
+    if anchor.size > ledger.size:
+        raise LedgerBehind(
+            f"the ledger {ledger.database.name} has {ledger.size} records and the chain anchors "
+            f"{anchor.size}: it is an older state. Bring back a newer one with rescind ledger restore."
+        )
+    if anchor.size and ledger.root(anchor.size).hex() != anchor.root:
+        raise LedgerBehind(
+            f"the first {anchor.size} records of {ledger.database.name} are not those that are "
+            "anchored on chain: it is another ledger, or was rewritten. Find the place with rescind "
+            "ledger fsck."
+        )
+
+
+def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
+    """Check that the agreed training runs in this node's number of processes.
+
+    Client rules and alternating LoRA matrices are implemented in one process only.
+
+    Raises:
+        NotCarriedOut: They are agreed on, and `processes` is more than one.
+    """
+    rule = parameters.training.rule
+    if processes > 1 and (rule is not None or parameters.lora.alternate):
+        what = f"training.rule {rule.name}" if rule else "lora.alternate"
+        raise NotCarriedOut(
+            f"engine.processes is {processes}, and the consortium agreed on {what}, which runs in one "
+            "process only. In your configuration set engine.processes to 1."
+        )

@@ -1,0 +1,69 @@
+"""The decision about a round: observe, ask the agent, record its answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from rescind.agents import Observation
+from rescind.core.round_sums import uses_controls
+from rescind.node.engine import spent
+from rescind.node.facts import Decision, RoundFacts, latest_quality
+from rescind.node.session import Session
+
+ETHER = 10**18
+"""Wei in one ether."""
+
+
+def decide(session: Session, round_id: int) -> None:
+    """Ask the agent about a round, and record its answer before anything is done about it."""
+    observation = observe(session, round_id)
+    answer = session.agent.decide(observation, round_id)
+    action, why = answer.action, answer.why
+    # Scaffold's control variates assume that every participant trains the same number of steps.
+    if action.takes_part and action.effort < 1 and uses_controls(session.parameters):
+        action = replace(action, effort=1.0)
+        why = f"{why}; with scaffold all train every step"
+    decision = Decision(action, why, answer.explored, observation)
+    payload = {"round": round_id, **decision.to_json()}
+    session.ledger.append("decision", payload, key=f"decision/{round_id}")
+    facts = RoundFacts.load(session.journal, round_id)
+    replace(facts, decision=decision).save(session.journal)
+
+
+def observe(session: Session, round_id: int) -> Observation:
+    """Return what the node can see before a round: the chain's last round and its own costs."""
+    consortium = session.consortium
+    last = round_id - 1
+    contributions = consortium.contributions(last) if last else []
+    credited = {c.organization: consortium.credited(last, c.organization) for c in contributions}
+    paid = sum(credited.values())
+    costs, private = session.config.costs, session.parameters.training.privacy is not None
+    return Observation(
+        round_index=round_id,
+        members=len(consortium.members()),
+        participants_last_round=len(contributions),
+        reward_share_last_round=credited.get(session.me, 0) / paid if paid else 0.0,
+        quality=latest_quality(session.journal),
+        compute_price=costs.compute_price * costs.energy_by_hour[time.gmtime().tm_hour],
+        reward_available=consortium.reward_available() / ETHER,
+        privacy_spent=budget_used(session),
+        private=private,
+    )
+
+
+def budget_used(session: Session) -> float:
+    """Return the share of the node's privacy budget that is spent, 0 to 1.
+
+    It is 0 where rounds are not private, or where neither the node nor the consortium bounds epsilon.
+    """
+    agreed, known = session.parameters.training.privacy, spent(session)
+    if agreed is None or known is None or not known.history:
+        return 0.0
+    budget = session.config.costs.privacy_budget or agreed.target_epsilon
+    return min(1.0, known.epsilon / budget) if budget else 0.0
+
+
+def sit_out(session: Session, round_id: int) -> None:
+    """Tell the chain that the node does not take part in a round."""
+    session.consortium.sit_out(round_id)

@@ -1,0 +1,489 @@
+"""Durable facts of a node, one dataclass for each kind of journal entry.
+
+Keys start with the kind, and numbers in them have six digits, so that facts of one kind are read in
+the order of their numbers. A fact is on the disk when `save` returns.
+
+The facts of a round and of a withdrawal are written only by the node's daemon, one step at a time,
+so a step may load one, change a field with `dataclasses.replace` and save it. A `RequestFact` is
+written by `rescind withdraw request` too, which runs beside the daemon; it has a key of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from rescind.agents import SIT_OUT, Action, Observation
+from rescind.core.errors import StoreError
+from rescind.daemon import Journal
+
+JOURNAL_FORMAT = "rescind.node-journal/2"
+"""Changes whenever a fact's fields change: a journal of another format is refused, not migrated."""
+
+ORGANIZATION = "organization"
+"""Stands in a request's key for the missing commitment when a whole organization withdraws."""
+
+
+def open_journal(state_dir: Path) -> Journal:
+    """Open the journal of a node; create it if it is not there.
+
+    Args:
+        state_dir: The folder that the node's configuration names as `node.state_dir`.
+
+    Raises:
+        StoreError: The file is not a journal, or is a journal of another format.
+    """
+    return Journal(state_dir / "node.db", journal_format=JOURNAL_FORMAT)
+
+
+class Fact:
+    """Base of frozen dataclasses that are stored as JSON under one key."""
+
+    @property
+    def key(self) -> str:
+        """The journal key."""
+        raise NotImplementedError
+
+    def save(self, journal: Journal) -> None:
+        """Write the fact to the disk, in place of an earlier one with its key."""
+        journal.set(self.key, asdict(self))  # type: ignore[call-overload]  # subclasses are dataclasses
+
+    @classmethod
+    def _parse(cls, value: Any) -> Self:
+        try:
+            fact: Self = _adapter(cls).validate_python(value)  # type: ignore[arg-type]
+        except ValidationError as error:
+            first = error.errors()[0]
+            field_name = ".".join(str(part) for part in first["loc"])
+            raise StoreError(
+                f"the node's journal holds a damaged {cls.__name__}: {field_name}: {first['msg']}"
+            ) from error
+        return fact
+
+    @classmethod
+    def _load(cls, journal: Journal, key: str) -> Self | None:
+        value = journal.get(key)
+        return None if value is None else cls._parse(value)
+
+    @classmethod
+    def _load_all(cls, journal: Journal, prefix: str) -> list[Self]:
+        return [cls._parse(value) for value in journal.all(prefix).values()]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The agent's decision about a round.
+
+    Attributes:
+        action: What the node does in the round.
+        why: The agent's reason, or why the round could not be trained.
+        explored: Whether the agent explored at random.
+        observation: What the agent saw.
+    """
+
+    action: Action
+    why: str
+    explored: bool
+    observation: Observation
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the decision as the ledger records it."""
+        return {
+            **asdict(self.action),
+            "why": self.why,
+            "explored": self.explored,
+            "observation": asdict(self.observation),
+        }
+
+
+@dataclass(frozen=True)
+class DeltaFact:
+    """A delta in the node's own store.
+
+    Attributes:
+        artifact: Artifact id of the delta.
+        digest_root: Root of its linear digest.
+        residual: File name of the rounding residual in the state folder.
+        manifest_root: Commitment to the examples it was trained on; None for a counter-delta.
+        manifest_salt: Salt of `data_hash`, hexadecimal.
+        data_hash: Salted SHA-256 of all examples that could have been chosen, in their order.
+        without: Commitments of the data subjects that were withdrawn before the training.
+    """
+
+    artifact: str
+    digest_root: str
+    residual: str
+    manifest_root: str | None = None
+    manifest_salt: str | None = None
+    data_hash: str | None = None
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Update:
+    """The delta that a node commits to, uploads and reveals in a round.
+
+    Attributes:
+        delta: The delta.
+        manifest_root: Commitment to the examples it was trained on.
+        salt: Salt of the commitment on chain, hexadecimal.
+        nonce: Number of the signed upload, unique for the node.
+        fisher: Artifact id of the posted Fisher information, where the consortium asks for it.
+    """
+
+    delta: DeltaFact
+    manifest_root: str
+    salt: str
+    nonce: int
+    fisher: str | None = None
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """Privacy spent up to and including a round (`total`), and by the round itself (`added`)."""
+
+    total: float
+    added: float
+
+
+@dataclass(frozen=True)
+class RoundFacts(Fact):
+    """What a node has done in a round. A field is None or False until its step is done.
+
+    Attributes:
+        round_id: The round's number, from 1.
+        decision: The agent's decision.
+        engine: Engine settings of the round's training, so that training again repeats them.
+        update: The trained update.
+        submitted: Whether the aggregator has the update.
+        quality: Share of the node's own questions that the model after the round answers, 0 to 1.
+        epsilon: Privacy spent.
+        settled: Whether the round's reward is claimed, learned from and recorded.
+    """
+
+    PREFIX: ClassVar[str] = "round/"
+
+    round_id: int
+    decision: Decision | None = None
+    engine: Mapping[str, Any] | None = None
+    update: Update | None = None
+    submitted: bool = False
+    quality: float | None = None
+    epsilon: Epsilon | None = None
+    settled: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.round_id:06d}"
+
+    @classmethod
+    def load(cls, journal: Journal, round_id: int) -> Self:
+        """Return the facts of a round; all fields empty if the node has done nothing in it."""
+        empty = cls(round_id)
+        return cls._load(journal, empty.key) or empty
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return the facts of every round in which the node did something, in order."""
+        return cls._load_all(journal, cls.PREFIX)
+
+    @property
+    def action(self) -> Action:
+        """What the node does in the round; sitting out while nothing is decided."""
+        return self.decision.action if self.decision else SIT_OUT
+
+    def decided(self) -> Decision:
+        """Return the decision of a round that was decided on.
+
+        Raises:
+            StoreError: The round was not decided on.
+        """
+        if self.decision is None:
+            raise StoreError(f"the node's journal has no decision for round {self.round_id}")
+        return self.decision
+
+    def trained(self) -> Update:
+        """Return the update of a round that was trained.
+
+        Raises:
+            StoreError: The round was not trained.
+        """
+        if self.update is None:
+            raise StoreError(f"the node's journal has no update for round {self.round_id}")
+        return self.update
+
+
+def latest_quality(journal: Journal) -> float:
+    """Return the model's quality after the latest round that was evaluated; 0 before any."""
+    known = [facts.quality for facts in RoundFacts.all(journal) if facts.quality is not None]
+    return known[-1] if known else 0.0
+
+
+def next_nonce(journal: Journal) -> int:
+    """Return the nonce of the next signed upload."""
+    used = [facts.update.nonce for facts in RoundFacts.all(journal) if facts.update]
+    return max(used, default=0) + 1
+
+
+@dataclass(frozen=True)
+class AdoptedModel(Fact):
+    """A model whose adapter was downloaded and checked."""
+
+    PREFIX: ClassVar[str] = "model/"
+
+    model_id: int
+    adapter_id: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.model_id:06d}"
+
+    @classmethod
+    def load(cls, journal: Journal, model_id: int) -> Self | None:
+        """Return the fact of a model; None if the node has not adopted it."""
+        return cls._load(journal, cls(model_id, "").key)
+
+    @classmethod
+    def ids(cls, journal: Journal) -> frozenset[int]:
+        """Return the numbers of all adopted models. Model 0, the base model alone, is always one."""
+        return frozenset({0, *(fact.model_id for fact in cls._load_all(journal, cls.PREFIX))})
+
+
+@dataclass(frozen=True)
+class WithdrawalFacts(Fact):
+    """What a node has done for a withdrawal.
+
+    Attributes:
+        withdrawal_id: The withdrawal's number on chain.
+        recorded: Whether the ledger has the request.
+        closed: Whether the ledger has the closing.
+        given_up: Whether the node offers nothing, so that the withdrawal becomes a removal.
+        deposited: Rounds whose offered delta the aggregator has; 0 for a counter-delta.
+    """
+
+    withdrawal_id: int
+    recorded: bool = False
+    closed: bool = False
+    given_up: bool = False
+    deposited: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"withdrawal/{self.withdrawal_id:06d}"
+
+    @classmethod
+    def load(cls, journal: Journal, withdrawal_id: int) -> Self:
+        """Return the facts of a withdrawal; all fields empty if the node has done nothing for it."""
+        empty = cls(withdrawal_id)
+        return cls._load(journal, empty.key) or empty
+
+
+@dataclass(frozen=True)
+class OfferedDelta(Fact):
+    """A delta that was trained for a withdrawal.
+
+    Attributes:
+        withdrawal_id: The withdrawal's number.
+        round_id: The round that it replaces the delta of; 0 for a counter-delta.
+        delta: The delta.
+        report: What auditors see of its training.
+        unchanged: Whether it equals the delta that is registered already, so nothing is offered.
+    """
+
+    PREFIX: ClassVar[str] = "retrained/"
+
+    withdrawal_id: int
+    round_id: int
+    delta: DeltaFact
+    report: Mapping[str, Any]
+    unchanged: bool = False
+
+    @property
+    def key(self) -> str:
+        return self._key(self.withdrawal_id, self.round_id)
+
+    @classmethod
+    def _key(cls, withdrawal_id: int, round_id: int) -> str:
+        return f"{cls.PREFIX}{withdrawal_id:06d}/{round_id:06d}"
+
+    @classmethod
+    def find(cls, journal: Journal, withdrawal_id: int, round_id: int) -> Self | None:
+        """Return the delta of a withdrawal and round; None if it was not trained yet."""
+        return cls._load(journal, cls._key(withdrawal_id, round_id))
+
+    @classmethod
+    def load(cls, journal: Journal, withdrawal_id: int, round_id: int) -> Self:
+        """Return the delta of a withdrawal and round.
+
+        Raises:
+            StoreError: It was not trained yet.
+        """
+        fact = cls.find(journal, withdrawal_id, round_id)
+        if fact is None:
+            raise StoreError(
+                f"the node's journal has no delta for withdrawal {withdrawal_id}, round {round_id}"
+            )
+        return fact
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every delta that was trained for a withdrawal."""
+        return cls._load_all(journal, cls.PREFIX)
+
+
+@dataclass(frozen=True)
+class RequestFact(Fact):
+    """A withdrawal that this organization requested.
+
+    Attributes:
+        commitment: The data subject's salted hash; empty for the whole organization.
+        method: A `ModelKind` value.
+        subject: The data subject's name; None for the organization, and once the withdrawal is over.
+        salt: Salt of the commitment, hexadecimal; None for the organization.
+        counter_method: Name of the unlearning method of a counter-training.
+        settings: The method's settings that are not its defaults.
+        retain: File of pairs to keep.
+        withdrawal: The number on chain; None until the transaction is on chain.
+    """
+
+    PREFIX: ClassVar[str] = "request/"
+
+    commitment: str
+    method: str
+    subject: str | None = None
+    salt: str | None = None
+    counter_method: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    retain: str | None = None
+    withdrawal: int | None = None
+
+    @property
+    def key(self) -> str:
+        return self._key(self.commitment)
+
+    @classmethod
+    def _key(cls, commitment: str) -> str:
+        return f"{cls.PREFIX}{commitment or ORGANIZATION}"
+
+    @classmethod
+    def find(cls, journal: Journal, commitment: str) -> Self | None:
+        """Return the latest request for a data subject, or with "" for the whole organization."""
+        return cls._load(journal, cls._key(commitment))
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every request."""
+        return cls._load_all(journal, cls.PREFIX)
+
+
+@dataclass(frozen=True)
+class ClaimCheck(Fact):
+    """The node's answer to a claimed sum: "right", "challenged" or "demanded" (a proof)."""
+
+    adapter_id: str
+    digest_root: str
+    answer: str
+
+    @property
+    def key(self) -> str:
+        return self._key(self.adapter_id, self.digest_root)
+
+    @staticmethod
+    def _key(adapter_id: str, digest_root: str) -> str:
+        return f"claim/{adapter_id}/{digest_root}"
+
+    @classmethod
+    def find(cls, journal: Journal, adapter_id: str, digest_root: str) -> Self | None:
+        """Return the answer to a claim; None if it was not checked yet."""
+        return cls._load(journal, cls._key(adapter_id, digest_root))
+
+
+@dataclass(frozen=True)
+class CheckedSum(Fact):
+    """A round's sum of deltas whose digest was found to be the one on chain.
+
+    Attributes:
+        terms_key: `sum_key` of the summed terms.
+        artifact: Artifact id of the sum.
+    """
+
+    PREFIX: ClassVar[str] = "round-sum/"
+
+    terms_key: str
+    artifact: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.terms_key}"
+
+    @classmethod
+    def find(cls, journal: Journal, terms_key: str) -> Self | None:
+        """Return the sum of some terms; None if it was not checked yet."""
+        return cls._load(journal, f"{cls.PREFIX}{terms_key}")
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every checked sum."""
+        return cls._load_all(journal, cls.PREFIX)
+
+
+@dataclass(frozen=True)
+class RunNameKey(Fact):
+    """The HMAC key of training runs' names, hexadecimal, 32 bytes."""
+
+    KEY: ClassVar[str] = "engine/key"
+
+    secret: str
+
+    @property
+    def key(self) -> str:
+        return self.KEY
+
+    @classmethod
+    def find(cls, journal: Journal) -> Self | None:
+        """Return the key; None if none was drawn yet."""
+        return cls._load(journal, cls.KEY)
+
+
+@dataclass(frozen=True)
+class PrivateRun(Fact):
+    """A private training run: the secret of its noise, and what it spent.
+
+    Attributes:
+        name: The run's name, from `rescind.node.engine.run_key`.
+        round_id: The round that was trained.
+        secret: Secret from which the noise is drawn, hexadecimal, 32 bytes.
+        mechanism: Noise multiplier, sample rate and steps; None until the run is finished.
+    """
+
+    PREFIX: ClassVar[str] = "privacy/run/"
+
+    name: str
+    round_id: int
+    secret: str
+    mechanism: tuple[float, float, int] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.name}"
+
+    @classmethod
+    def find(cls, journal: Journal, name: str) -> Self | None:
+        """Return the run of a name; None if it was not begun."""
+        return cls._load(journal, f"{cls.PREFIX}{name}")
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return all runs, by round and name."""
+        runs = cls._load_all(journal, cls.PREFIX)
+        return sorted(runs, key=lambda run: (run.round_id, run.name))

@@ -1,0 +1,47 @@
+"""Rounding residuals: what quantization lost of each delta, kept for the delta after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file, save
+
+from rescind.core import StoreMissing, Term
+from rescind.core.files import write_atomically
+from rescind.node.session import Session
+
+
+def residual_of(session: Session, content: Iterable[Term]) -> dict[str, Any] | None:
+    """Return the residual of the node's latest delta in a model; None if it has no delta there.
+
+    Args:
+        session: The node's session.
+        content: The model's terms.
+
+    Raises:
+        StoreMissing: The residual's file is not there.
+    """
+    own = [t for t in content if t.round_id and t.organization == session.me]
+    if not own:
+        return None
+    last = max(own, key=lambda term: term.round_id)
+    path = _path(session, last.artifact_id)
+    if not path.is_file():
+        raise StoreMissing(
+            f"The residual of your delta of round {last.round_id} is missing: {path}. "
+            "Restore the file from a backup of the state folder."
+        )
+    return load_file(path)
+
+
+def save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> str:
+    """Write the residual of a delta to the disk, and return its file's name."""
+    path = _path(session, artifact)
+    write_atomically(path, save(residual))
+    return path.name
+
+
+def _path(session: Session, artifact: str) -> Path:
+    return session.config.node.state_dir / f"residual-{artifact}.safetensors"

@@ -1,0 +1,244 @@
+"""The training of a delta: choose examples, train, quantize, store, and record how it was done."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from rescind.core import (
+    HIDING,
+    FloatTensors,
+    block,
+    encode,
+    hiding_block,
+    materialize,
+    owner,
+    qualify,
+)
+from rescind.core.errors import DataError, RescindError
+from rescind.ledger import Manifest, sample_bytes
+from rescind.node import fisher
+from rescind.node.engine import account, run_key, trainer
+from rescind.node.facts import DeltaFact, OfferedDelta, RoundFacts, Update, next_nonce
+from rescind.node.residuals import residual_of, save_residual
+from rescind.node.rounds import Start, start_from
+from rescind.node.session import Session
+from rescind.node.subjects import Withdrawn
+
+if TYPE_CHECKING:
+    from rescind.training import Example
+    from rescind.training.engine.contribution import Contribution
+
+
+def train(session: Session, round_id: int) -> None:
+    """Train and store the update of a round. Sit the round out if it cannot be trained."""
+    try:
+        _train(session, round_id)
+    except RescindError as error:
+        structlog.get_logger().error("training failed", round=round_id, reason=str(error))
+        facts = RoundFacts.load(session.journal, round_id)
+        decision = facts.decided()
+        action = replace(decision.action, effort=0.0, data_fraction=0.0)
+        failed = replace(decision, action=action, why=f"training failed: {error}")
+        replace(facts, decision=failed).save(session.journal)
+
+
+def _train(session: Session, round_id: int) -> None:
+    parent = session.consortium.round(round_id).parent_model
+    content = session.consortium.content(parent)
+    start = start_from(session, parent)
+    trained = make_delta(session, round_id, start, residual_of(session, content))
+    posted = _fisher(session, start, trained)
+    trained.record(session, round_id)
+    payload = {"round": round_id, **trained.run, **({"fisher": posted} if posted else {})}
+    session.ledger.append("training-run", payload, key=f"training-run/{round_id}")
+    update = Update(
+        delta=trained.fact,
+        manifest_root=trained.manifest.commitment.hex(),
+        salt=secrets.token_hex(32),
+        nonce=next_nonce(session.journal),
+        fisher=posted,
+    )
+    facts = RoundFacts.load(session.journal, round_id)
+    replace(facts, update=update).save(session.journal)
+
+
+def _fisher(session: Session, start: Start, trained: TrainedDelta) -> str | None:
+    """Measure the Fisher information of the trained examples, where the consortium asks for it."""
+    parameters = session.parameters
+    if not parameters.post_fisher:
+        return None
+    prefix = owner(parameters.layout, session.me)
+    totals = block(start.adapter, prefix)
+    before = materialize(totals, parameters.shapes, parameters=parameters, owner=prefix)
+    return fisher.measure(session, before | dict(trained.tensors), trained.examples)
+
+
+@dataclass(frozen=True)
+class TrainedDelta:
+    """A delta in the node's own store, and how it was trained.
+
+    Attributes:
+        fact: What the journal keeps of it.
+        run: What the ledger records of its training.
+        tensors: The trained parameters before quantization.
+        examples: The examples it was trained on.
+        manifest: The commitment to these examples.
+    """
+
+    fact: DeltaFact
+    run: dict[str, Any]
+    tensors: FloatTensors
+    examples: tuple[Example, ...]
+    manifest: Manifest
+
+    def record(self, session: Session, round_id: int, withdrawal_id: int | None = None) -> None:
+        """Append the manifest to the ledger and, where rounds are private, what they have spent.
+
+        The manifest proves later whose data was in the delta and whose was not.
+
+        Args:
+            session: The node's session.
+            round_id: The round.
+            withdrawal_id: The withdrawal that the delta was trained for.
+        """
+        about = {
+            "round": round_id,
+            **({} if withdrawal_id is None else {"withdrawal": withdrawal_id}),
+        }
+        payload = {**about, "artifact": self.fact.artifact, **self.manifest.to_json()}
+        prefix = "" if withdrawal_id is None else f"withdrawal/{withdrawal_id}/"
+        session.ledger.append("manifest", payload, key=f"{prefix}manifest/{round_id}")
+        if "privacy" in self.run:
+            names = ("epsilon", "delta", "accountant")
+            spent = {name: self.run["privacy"][name] for name in names}
+            key = f"{prefix}privacy-budget/{round_id}"
+            session.ledger.append("privacy-budget", {**about, **spent}, key=key)
+
+
+def make_delta(
+    session: Session, round_id: int, start: Start, residual: dict[str, Any] | None
+) -> TrainedDelta:
+    """Train the node's part in a round as it was decided then, and store the delta.
+
+    Args:
+        session: The node's session.
+        round_id: The round.
+        start: What it is trained from.
+        residual: The residual of the node's delta before it.
+    """
+    from rescind.training import RoundTraining
+    from rescind.training.engine.contribution import contribute
+
+    parameters = session.parameters
+    action = RoundFacts.load(session.journal, round_id).action
+    examples = session.examples
+    key = run_key(session, round_id, start.adapter, examples)
+    contribution = contribute(
+        session.model,
+        parameters,
+        session.me,
+        round_id,
+        start.adapter,
+        examples,
+        residual,
+        RoundTraining(
+            steps=max(1, round(parameters.training.steps_per_round * action.effort)),
+            progress=lambda _: session.halt_if_stopped(),
+        ),
+        past=start.past,
+        data_fraction=action.data_fraction,
+        trainer=trainer(session, round_id, key, noise=action.noise),
+    )
+    privacy = account(session, key, contribution.result)
+    return _store(session, round_id, examples, contribution, privacy)
+
+
+def _store(
+    session: Session,
+    round_id: int,
+    examples: Sequence[Example],
+    contribution: Contribution,
+    privacy: dict[str, Any],
+) -> TrainedDelta:
+    from rescind.training import digest_on
+
+    quantized = contribution.quantized
+    delta = dict(quantized.delta)
+    if session.parameters.hiding:
+        delta[qualify(owner(session.parameters.layout, session.me), HIDING)] = hiding_block()
+    artifact = session.store.put(encode(delta))
+    salt = secrets.token_bytes(32)
+    manifest = _manifest(contribution.examples, salt)
+    fact = DeltaFact(
+        artifact=artifact,
+        digest_root=digest_on(delta, session.model.base.device).root,
+        residual=save_residual(session, artifact, quantized.residual),
+        manifest_root=manifest.commitment.hex(),
+        manifest_salt=salt.hex(),
+        data_hash=_data_hash(examples, salt),
+        without=Withdrawn.of(session.journal).commitments,
+    )
+    run = {**_run(session, round_id, fact, contribution), **privacy}
+    return TrainedDelta(fact, run, contribution.result.tensors, contribution.examples, manifest)
+
+
+def _run(
+    session: Session, round_id: int, fact: DeltaFact, contribution: Contribution
+) -> dict[str, Any]:
+    """Return the payload of a `training-run` record."""
+    result = contribution.result
+    return {
+        "artifact": fact.artifact,
+        "digest_root": fact.digest_root,
+        "manifest_root": fact.manifest_root,
+        "examples": result.examples,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "first_loss": result.first_loss,
+        "last_loss": result.last_loss,
+        "seconds": round(result.seconds, 3),
+        "device": str(session.model.base.device),
+        "norm": contribution.quantized.norm,
+        "clipped": contribution.quantized.clipped,
+        "engine": RoundFacts.load(session.journal, round_id).engine,
+    }
+
+
+def check_data(session: Session, round_id: int) -> None:
+    """Check that the node's data is what a round was trained on.
+
+    A training is compared only if no other data subject was withdrawn since, because the rows of a
+    withdrawn data subject may be deleted.
+
+    Raises:
+        DataError: The data has changed.
+    """
+    withdrawn = Withdrawn.of(session.journal).commitments
+    update = RoundFacts.load(session.journal, round_id).update
+    deltas = [update.delta] if update else []
+    offered = OfferedDelta.all(session.journal)
+    deltas += [fact.delta for fact in offered if fact.round_id == round_id]
+    for delta in deltas:
+        if delta.without != withdrawn or delta.manifest_salt is None:
+            continue
+        if _data_hash(session.examples, bytes.fromhex(delta.manifest_salt)) != delta.data_hash:
+            raise DataError(
+                f"{session.config.node.data} is not the data that round {round_id} was trained on. "
+                "Put back the rows that it had then, in their order."
+            )
+
+
+def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
+    # All rows in their order, because the choice of examples depends on both.
+    rows = "\0".join(f"{e.subject}\0{e.question}\0{e.answer}" for e in examples)
+    return hashlib.sha256(salt + rows.encode()).hexdigest()
+
+
+def _manifest(examples: Iterable[Example], secret: bytes) -> Manifest:
+    return Manifest.of(((e.subject, sample_bytes(e.question, e.answer)) for e in examples), secret)
