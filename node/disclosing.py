@@ -1,5 +1,8 @@
-"""What a node tells others of its ledger, and cosigns of theirs: auditors see one record at a time, and each
-time is a record itself."""
+"""The service of a node's ledger, and its clients.
+
+Auditors see one record at a time, and each disclosure is a record itself. Other organizations have
+their checkpoints cosigned.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,14 @@ from rescind.wire import (
 )
 
 _CLOCK_SECONDS = 300
-"""How far the clocks of an auditor and of the chain may be apart."""
+"""Most seconds between the time of a question and the chain's: limits replays of old questions."""
 
 
 class LedgerService:
-    """Answers the wire. One call at a time: a witness must not see two checkpoints at once."""
+    """The handler of the ledger's gRPC service.
+
+    It takes one call at a time: a witness must not compare two checkpoints of a log at once.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session, self._lock = session, threading.Lock()
@@ -54,11 +60,17 @@ class LedgerService:
         )
 
     def checkpoint(self) -> tuple[str, str]:
+        """Return the newest checkpoint and the ledger's verifier key, as text."""
         ledger = self._session.ledger
         return str(ledger.checkpoint()), str(ledger.key.verifier())
 
     def disclose(self, question: DisclosureRequest) -> bytes:
-        """Raises NotAnAuditor, NotDisclosed, and LedgerError for a record that is not there."""
+        """Return a record with its proof, as JSON, and record the disclosure.
+
+        Raises:
+            NotAnAuditor: The signer is not an auditor, or the question is too old or too new.
+            NotDisclosed: The record may not be shown, is not there, or is not anchored yet.
+        """
         with self._lock:
             session = self._session
             auditor = self._auditor(question)
@@ -70,16 +82,19 @@ class LedgerService:
             )
             return document
 
-    def _auditor(self, it: DisclosureRequest) -> str:
+    def _auditor(self, question: DisclosureRequest) -> str:
         session = self._session
         now = session.consortium.chain.now()
-        if abs(now - it.time) > _CLOCK_SECONDS:
+        if abs(now - question.time) > _CLOCK_SECONDS:
             raise NotAnAuditor(
-                f"the question is of {it.time}, it is {now}: more than {_CLOCK_SECONDS} s apart"
+                f"the question has time {question.time}, the chain has {now}: more than "
+                f"{_CLOCK_SECONDS} s apart. Set your clock and ask again."
             )
-        signer = recover_signer(_asked(session.consortium, session.me, it), it.signature)
+        signer = recover_signer(
+            _asked(session.consortium, session.me, question), question.signature
+        )
         if signer not in session.consortium.auditors():
-            raise NotAnAuditor(f"{signer} is no auditor on chain")
+            raise NotAnAuditor(f"{signer} is not an auditor on chain")
         return signer
 
     def _document(self, index: int) -> bytes:
@@ -94,7 +109,9 @@ class LedgerService:
             raise NotDisclosed(f"records of type {record.type} are not shown over the wire")
         anchored = _anchor_of(session, index)
         if anchored is None:
-            raise NotDisclosed(f"record {index} is in no anchor yet: ask again after the next one")
+            raise NotDisclosed(
+                f"record {index} is not anchored yet. Ask again after the next anchor."
+            )
         size, event = anchored
         consortium = session.consortium
         where = Anchored(
@@ -108,28 +125,40 @@ class LedgerService:
         return json.dumps(shown.to_json(), indent=2).encode()
 
     def seen(self, certificate: str, key: str) -> int:
+        """Return the size of the newest checkpoint of a log that this node cosigned; 0 for none."""
         with self._lock:
             self._member(certificate)
             return self._witness.seen(Verifier.parse(key))[0]
 
     def cosign(self, certificate: str, asked: CosignatureRequest) -> tuple[str, str]:
-        """Raises NotAMember, NoteInvalid, CheckpointRefused."""
+        """Cosign another organization's checkpoint.
+
+        Returns:
+            The signature line, and this witness's verifier key.
+
+        Raises:
+            NotAMember: The caller's certificate is not a member's.
+            NoteInvalid: The note or its signature is malformed.
+            CheckpointRefused: It does not continue the checkpoint that was cosigned last.
+        """
         with self._lock:
-            who = self._member(certificate)
+            organization = self._member(certificate)
             note, key = Checkpoint.parse(asked.note), Verifier.parse(asked.key)
             signature = self._witness.cosign(note, key, asked.old_size, asked.proof)
-            structlog.get_logger().info("cosigned", organization=who, size=note.size)
+            structlog.get_logger().info("cosigned", organization=organization, size=note.size)
             return signature.line(), str(self._witness.key.witness())
 
     def _member(self, certificate: str) -> str:
-        found = self._session.consortium.organization_of(certificate)
-        if found is None:
-            raise NotAMember(f"the certificate with fingerprint {certificate} is of no member")
-        return found
+        organization = self._session.consortium.organization_of(certificate)
+        if organization is None:
+            raise NotAMember(
+                f"the certificate with fingerprint {certificate} does not belong to a member"
+            )
+        return organization
 
 
 def _anchor_of(session: Session, index: int) -> tuple[int, Event] | None:
-    """The first anchor of one's ledger that covers a record."""
+    """Return the first anchor of this ledger that covers a record: its size and event."""
     for event in session.consortium.events():
         if event.name == "Anchored" and event.args["organization"] == session.me:
             size = int(str(event.args["size"]))
@@ -138,20 +167,22 @@ def _anchor_of(session: Session, index: int) -> tuple[int, Event] | None:
     return None
 
 
-def _asked(consortium: Consortium, organization: str, it: DisclosureRequest) -> dict[str, object]:
+def _asked(
+    consortium: Consortium, organization: str, question: DisclosureRequest
+) -> dict[str, object]:
     return disclosure_typed_data(
         chain_id=consortium.deployment.chain_id,
         rounds_address=consortium.deployment.rounds,
         organization=organization,
-        index=it.index,
-        time=it.time,
-        certificate=it.certificate,
+        index=question.index,
+        time=question.time,
+        certificate=question.certificate,
     )
 
 
 @contextmanager
 def served(session: Session) -> Iterator[int | None]:
-    """The ledger's service while the block runs, where it is configured; its port."""
+    """Run the ledger's service inside the block, if it is configured, and yield its port or None."""
     settings = session.config.ledger.serve
     if settings is None:
         yield None
@@ -173,8 +204,24 @@ def ask(
     organization: str,
     index: int,
 ) -> bytes:
-    """As an auditor, ask an organization's node for a record of its ledger; what it answers is not checked.
-    Raises NotAnAuditor, NotDisclosed, NodeUnavailable."""
+    """Ask an organization's node, as an auditor, for a record of its ledger.
+
+    Args:
+        consortium: The public record.
+        auditor: The account that signs the question.
+        tls: Files of the client certificate.
+        address: HOST:PORT of the node's service.
+        organization: The organization's address.
+        index: The record's index.
+
+    Returns:
+        The disclosure as JSON. It is not verified.
+
+    Raises:
+        NotAnAuditor: The account is not an auditor on chain.
+        NotDisclosed: The node does not show this record.
+        NodeUnavailable: The node does not answer.
+    """
     now = consortium.chain.now()
     question = DisclosureRequest(index, now, b"", fingerprint(tls.read()[1]))
     signature = sign_typed(_asked(consortium, organization, question), auditor.key)
@@ -183,8 +230,10 @@ def ask(
 
 
 def have_cosigned(session: Session) -> None:
-    """Show the newest checkpoint to the configured witnesses, and keep what they sign. A witness that does
-    not answer, or refuses, is logged."""
+    """Have the configured witnesses cosign the newest checkpoint, and keep their signatures.
+
+    A witness that does not answer, or refuses, is logged.
+    """
     log = structlog.get_logger()
     for address in session.config.ledger.witnesses:
         try:
@@ -198,21 +247,31 @@ def have_cosigned(session: Session) -> None:
 
 
 def cosigned(ledger: Ledger, address: str, config: NodeConfig) -> Checkpoint:
-    """The newest checkpoint with one more signature, that of the node at `address`, checked."""
+    """Return the newest checkpoint with the verified cosignature of a witness.
+
+    Args:
+        ledger: The node's ledger.
+        address: HOST:PORT of the witness.
+        config: The node's TOML file.
+
+    Raises:
+        CheckpointRefused: The witness has cosigned a larger checkpoint of this log.
+        NodeUnavailable: The witness does not answer.
+    """
     note, key = ledger.checkpoint(), ledger.key.verifier()
     with LedgerClient(address, config.identity.tls) as client:
         size = client.seen(str(key))
         if size > note.size:
             raise CheckpointRefused(
-                f"{address} cosigned this log at size {size}, and it has {note.size} records: it is an "
-                "older state",
+                f"{address} has cosigned this log at size {size}, and your ledger has {note.size} "
+                "records: it is an older state. Restore a newer one with rescind ledger restore.",
                 size,
             )
         proof = ledger.consistency_proof(size, note.size) if 0 < size < note.size else []
         line, witness = client.cosign(str(note), str(key), size, proof)
-    found = Checkpoint.parse(f"{note}{line}")
-    found.cosigned_at(Verifier.parse(witness))
-    return found
+    cosigned_note = Checkpoint.parse(f"{note}{line}")
+    cosigned_note.cosigned_at(Verifier.parse(witness))
+    return cosigned_note
 
 
 def _keep(folder: Path, note: Checkpoint) -> None:

@@ -1,5 +1,7 @@
-"""What an operator does on chain for an organization, beside its running node: proposals and votes,
-bond, leaving, certificate. Each checks first, so that a refusal says what to do."""
+"""The operator's transactions for an organization: proposals, votes, bond, leaving, certificate.
+
+They run beside the node's daemon. Each checks first, so that the error says what to do.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,13 @@ _PARTAKING = (MemberStatus.ACTIVE, MemberStatus.LEFT)
 
 
 class Operator:
-    """An organization's own hand on the record; opened from its node.toml."""
+    """The transactions that an operator sends with the organization's account.
+
+    Every method raises ConfigError or ContractRefused if the chain would not accept the transaction.
+
+    Args:
+        config: The node's TOML file.
+    """
 
     def __init__(self, config: NodeConfig) -> None:
         self.config = config
@@ -38,94 +46,108 @@ class Operator:
 
     @property
     def member(self) -> Member:
+        """The organization as the chain has it."""
         return self.consortium.member(self.address)
 
-    # Proposals: each returns the proposal's id, one's own vote already given
+    # Proposals: each returns the proposal's id; the proposer's vote is counted already
 
     def propose_admission(self, organization: str, name: str, certificate: str) -> int:
+        """Propose to admit an organization under a name, with a certificate's fingerprint."""
         self._must_be_active()
         status = self.consortium.member(organization).status
         if status is not MemberStatus.NONE:
             raise ConfigError(
-                f"{organization} is {status.value}: an organization is admitted once only"
+                f"{organization} is {status.value}. An organization can be admitted only once."
             )
         if not name.strip():
-            raise ConfigError("the name is empty")
+            raise ConfigError("The name is empty. Give the organization a name.")
         self._must_be_free(certificate)
         self.consortium.propose_admission(organization, name, certificate)
         return self._newest()
 
     def propose_expulsion(self, organization: str) -> int:
+        """Propose to expel a member, which withdraws its contributions."""
         self._must_be_active()
         status = self.consortium.member(organization).status
         if status not in _PARTAKING:
             raise ConfigError(
-                f"{organization} is {status.value}: only an active member, or one that left, "
-                "can be expelled"
+                f"{organization} is {status.value}. Only an active member, or one that left, "
+                "can be expelled."
             )
         self.consortium.propose_expulsion(organization)
         return self._newest()
 
     def propose_auditor(self, auditor: str) -> int:
+        """Propose an address as an auditor."""
         self._must_be_active()
         if auditor in self.consortium.auditors():
-            raise ConfigError(f"{auditor} is an auditor already")
+            raise ConfigError(f"{auditor} is already an auditor")
         self.consortium.propose_auditor(auditor)
         return self._newest()
 
     def propose_dismissal(self, auditor: str) -> int:
+        """Propose to dismiss an auditor."""
         self._must_be_active()
         known = self.consortium.auditors()
         if auditor not in known:
             named = ", ".join(known) or "none"
-            raise ConfigError(f"{auditor} is not an auditor; auditors: {named}")
+            raise ConfigError(f"{auditor} is not an auditor. Auditors: {named}.")
         self.consortium.propose_dismissal(auditor)
         return self._newest()
 
     def propose_aggregator(self, aggregator: str, certificate: str) -> int:
+        """Propose another aggregator, with its certificate's fingerprint."""
         self._must_be_active()
         self._must_be_fingerprint(certificate)
         self.consortium.propose_aggregator(aggregator, certificate)
         return self._newest()
 
     def propose_fall_back(self, withdrawal_id: int) -> int:
+        """Propose that an open withdrawal by another method becomes a removal."""
         self._must_be_active()
-        known = {it.id: it for it in self.consortium.withdrawals()}
+        known = {withdrawal.id: withdrawal for withdrawal in self.consortium.withdrawals()}
         if withdrawal_id not in known:
-            raise ConfigError(f"there is no withdrawal {withdrawal_id}: rescind withdraw status")
-        it = known[withdrawal_id]
-        if it.state is WithdrawalState.CLOSED or it.method is ModelKind.REMOVAL:
             raise ConfigError(
-                f"withdrawal {withdrawal_id} is a {it.method.value} and {it.state.value}: only one "
-                "by another method that is still open can fall back to removal"
+                f"there is no withdrawal {withdrawal_id}. List them with rescind withdraw status."
+            )
+        withdrawal = known[withdrawal_id]
+        closed = withdrawal.state is WithdrawalState.CLOSED
+        if closed or withdrawal.method is ModelKind.REMOVAL:
+            raise ConfigError(
+                f"withdrawal {withdrawal_id} is a {withdrawal.method.value} and "
+                f"{withdrawal.state.value}. Only an open one by another method than removal can "
+                "fall back to removal."
             )
         self.consortium.propose_fall_back(withdrawal_id)
         return self._newest()
 
     def vote(self, proposal_id: int) -> str:
-        """The transaction."""
+        """Vote for a proposal, and return the transaction's hash."""
         self._must_be_active()
         return self._decide(proposal_id, self.consortium.vote)
 
     def execute(self, proposal_id: int) -> str:
-        """The transaction. Anyone may, once votes suffice."""
+        """Execute a proposal with enough votes, and return the transaction's hash.
+
+        The contracts let any account do so.
+        """
         return self._decide(proposal_id, self.consortium.execute)
 
-    # One's own membership
+    # Membership
 
     def top_up(self) -> dict[str, object]:
-        """Pay what the bond lacks after a penalty; nothing when it is whole."""
+        """Pay the part of the bond that a penalty took; pay nothing if the bond is complete."""
         member = self._must_be_active()
-        lacking = self.consortium.bond() - member.bond
-        transaction = self.consortium.top_up(lacking).tx_hash if lacking > 0 else None
+        missing = self.consortium.bond() - member.bond
+        transaction = self.consortium.top_up(missing).tx_hash if missing > 0 else None
         return {
-            "paid_wei": max(0, lacking),
+            "paid_wei": max(0, missing),
             "bond_wei": self.member.bond,
             "transaction": transaction,
         }
 
     def resign(self) -> dict[str, object]:
-        """Take part no more; one's deltas stay in the models until a withdrawal is requested."""
+        """Leave the consortium. Registered deltas stay in the models until a withdrawal is requested."""
         self._must_be_active()
         transaction = self.consortium.resign().tx_hash
         member = self.member
@@ -137,16 +159,16 @@ class Operator:
         }
 
     def rotate_certificate(self) -> dict[str, object]:
-        """Put the fingerprint of the configured certificate on chain, unless it is there."""
-        mine = fingerprint(self.config.identity.tls.read()[1])
+        """Put the fingerprint of the configured certificate on chain, unless it is there already."""
+        own = fingerprint(self.config.identity.tls.read()[1])
         member = self.member
         if member.status is MemberStatus.NONE:
             raise ConfigError(f"{self.address} is not a member: it has no certificate on chain")
         transaction = None
-        if member.fingerprint != mine:
-            self._must_be_free(mine)
-            transaction = self.consortium.rotate_fingerprint(mine).tx_hash
-        return {"fingerprint": mine, "replaced": member.fingerprint, "transaction": transaction}
+        if member.fingerprint != own:
+            self._must_be_free(own)
+            transaction = self.consortium.rotate_fingerprint(own).tx_hash
+        return {"fingerprint": own, "replaced": member.fingerprint, "transaction": transaction}
 
     def _must_be_active(self) -> Member:
         member = self.member
@@ -165,17 +187,21 @@ class Operator:
 
     def _must_be_fingerprint(self, certificate: str) -> None:
         if not re.fullmatch(r"[0-9a-f]{64}", certificate):
-            raise ConfigError(f"{certificate!r} is not a fingerprint: 64 hexadecimal digits")
+            raise ConfigError(
+                f"{certificate!r} is not a fingerprint. Give 64 lower-case hexadecimal digits."
+            )
 
     def _must_be_free(self, certificate: str) -> None:
         self._must_be_fingerprint(certificate)
         holder = self.consortium.organization_of(certificate)
         if holder is not None:
-            raise ConfigError(f"fingerprint {certificate} is {holder}'s: each has its own")
+            raise ConfigError(
+                f"fingerprint {certificate} belongs to {holder}. Use another certificate."
+            )
 
     def _decide(self, proposal_id: int, act: Callable[[int], Receipt]) -> str:
         if proposal_id < 1:
-            raise ConfigError(f"{proposal_id} is not the number of a proposal: they begin at 1")
+            raise ConfigError(f"{proposal_id} is not a proposal's number. Numbers begin at 1.")
         try:
             return act(proposal_id).tx_hash
         except ContractRefused as error:
@@ -185,6 +211,6 @@ class Operator:
             ) from error
 
     def _newest(self) -> int:
-        """Of one's own proposals: another member's may have come in meanwhile."""
-        mine = [it.id for it in self.consortium.proposals() if it.proposer == self.address]
-        return mine[-1]
+        # Only own proposals: another member may have made one in the meantime.
+        proposals = self.consortium.proposals()
+        return [p.id for p in proposals if p.proposer == self.address][-1]

@@ -128,7 +128,7 @@ def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
         (
             ["propose", "admit", "0x" + "1" * 40, "--name", "x", "--fingerprint", "1".zfill(64)],
             10,
-            "each has its own",
+            "Use another certificate",
         ),
     ],
 )

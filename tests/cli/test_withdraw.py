@@ -56,8 +56,8 @@ def ask(files: Files, *words: str, place: int = 0):
             "unknown method 'erasure'. Known methods: removal, replacement",
         ),
         (["--subject", "ada"], 10, "A removal withdraws everything"),
-        (["--method", "replacement"], 10, "name it with --subject"),
-        (["--method", "replay", "--with", "npo"], 10, "belong to a counter-training"),
+        (["--method", "replacement"], 10, "Name it with --subject"),
+        (["--method", "replay", "--with", "npo"], 10, "belong to --method counter-training"),
         (["--method", "replacement", "--subject", "zoe"], 11, "belongs to subject 'zoe'"),
         (["--method", "replacement", "--subject", "cleo"], 11, "are also pairs to retain"),
         (

@@ -156,7 +156,7 @@ def an_auditor_is_shown_one_record(run, record, rpc: str, address: str) -> None:
     with pytest.raises(NotDisclosed, match="no record 9999"):
         ask_node(record, me, tls, address, organization, 9999)
     stranger = Account.create(folder / "stranger.json", "x")
-    with pytest.raises(NotAnAuditor, match="is no auditor on chain"):
+    with pytest.raises(NotAnAuditor, match="is not an auditor on chain"):
         ask_node(record, stranger, tls, address, organization, runs[0])
     with LedgerClient(address, tls) as client, pytest.raises(NotAnAuditor, match="s apart"):
         client.disclose(runs[0], 1, b"x" * 65)
