@@ -1,4 +1,4 @@
-"""What each contribution to a round is worth: how much it helps on a benchmark that everyone may see.
+"""Score contributions to a round by how much they help on a benchmark that everyone may see.
 
 The value of a set of contributions is the mean over the benchmark's rows of the share of the answer's loss
 that they take away, on top of the model that the round started from; where they add to the loss, less the
@@ -46,8 +46,10 @@ Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]
 
 _ONE_PLAYER = 0.9
-"""Cosine from which two updates are one: shared and scored together, so that sending an update under two
-names earns no more than sending it once."""
+"""Cosine from which two updates are one player, so that sending an update under two names earns no more
+than sending it once. Most of a block is where it began, so two rounds of one block are one player as well.
+Therefore a player's worth is shared by what each of its updates adds, and not by heads: else a copy of an
+older block would take half of what honest training earns."""
 _LEAST_LOSS = 0.01
 """Nats a token; a loss below it is as good as none, and its changes are noise."""
 _LEAST_WORTH = 0.01
@@ -59,12 +61,21 @@ _TOLERANCE = 0.01
 
 class Scorer(Protocol):
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
-        """0..10,000 for each organization whose delta was accepted in a round that started from
-        `parent`; the best has 10,000, unless nobody's is worth anything."""
+        """Return the score of each organization whose delta was accepted.
+
+        Args:
+            deltas: Accepted deltas by organization.
+            parent: The adapter that the round started from.
+
+        Returns:
+            0 to 10,000. The best has 10,000, unless no delta is worth anything.
+        """
         ...
 
 
 class EqualScorer:
+    """Give every accepted delta the same score."""
+
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:  # noqa: ARG002
         return dict.fromkeys(deltas, WEIGHT_ONE)
 
@@ -77,8 +88,12 @@ class RoundScorer(ABC):
 
     @abstractmethod
     def losses(self, totals: Totals | None, who: str) -> Floats:
-        """What a block or a shared adapter makes of the benchmark, nats a token, (rows,). `totals`: by
-        bare name, None for the base model alone."""
+        """Return the loss on each row of the benchmark, nats a token, float64 of shape (rows,).
+
+        Args:
+            totals: A block or a shared adapter by bare name, or None for the base model alone.
+            who: Its owner.
+        """
 
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
         groups = self._players(deltas, parent)
@@ -87,10 +102,29 @@ class RoundScorer(ABC):
         value, rows = self.value_of(groups, deltas, parent)
         worth = _sure(self._by_method(len(groups), Remembered(value, rows)))
         best = max(worth)
+        if best <= 0:
+            return {organization: 0 for group in groups for organization in group}
         return {
-            who: round(WEIGHT_ONE * worth[place] / best / len(group)) if best > 0 else 0
-            for place, group in enumerate(groups)
-            for who in group
+            organization: round(WEIGHT_ONE * worth[player] / best * share)
+            for player, group in enumerate(groups)
+            for organization, share in self._shares(group, deltas, parent).items()
+        }
+
+    def _shares(self, group: Sequence[str], deltas: Deltas, parent: Totals) -> dict[str, float]:
+        """Divide a player among its organizations by what each update is worth by itself.
+
+        A copy of what was known before the round adds nothing, so it takes nothing from the original.
+        Where no update is surely worth anything by itself, nothing distinguishes them: equal shares.
+        """
+        if len(group) == 1:
+            return {group[0]: 1.0}
+        value, _ = self.value_of([[organization] for organization in group], deltas, parent)
+        alone = _sure(np.array([value(frozenset({index})) for index in range(len(group))]))
+        total = sum(alone)
+        if total <= 0:
+            return dict.fromkeys(group, 1 / len(group))
+        return {
+            organization: worth / total for organization, worth in zip(group, alone, strict=True)
         }
 
     def value_of(
@@ -171,8 +205,11 @@ class RoundScorer(ABC):
         return [group for _, group in found]
 
     def _direction(self, who: str, delta: Mapping[str, Any], parent: Totals) -> Floats:
-        """What is compared, of length one: where blocks begin differs, so the block as it is then; in a
-        shared layout the delta."""
+        """Return the vector of length 1 by which updates are compared.
+
+        In blocks it is the block after the update, because blocks begin in different places; in a
+        shared layout it is the delta.
+        """
         parameters = self._parameters
         if parameters.layout == "blocks":
             totals, place = self._block_after(who, delta, parent)

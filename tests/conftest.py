@@ -6,8 +6,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import postgres
+
+settings.register_profile(
+    "rescind",
+    deadline=None,  # a loaded machine is slow, and no test asserts a speed
+    derandomize=True,  # the same examples in every run
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("rescind")
 
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands)",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +52,23 @@ SALT = b"\x07" * 32
 
 @dataclass(frozen=True)
 class Anvil:
+    """A chain of its own.
+
+    Its accounts follow from `seed`, so that they are the same in every run: addresses seed where blocks
+    begin and how rows are drawn, and no test's outcome may depend on random ones.
+    """
+
     url: str
     process: subprocess.Popen[bytes]
+    seed: int = 0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def chain(self) -> Chain:
         return Chain(self.url, 31337)
 
     def funded(self) -> Account:
         """A new account with a thousand ether."""
-        account = Account.from_key(_fresh_key())
+        account = Account.from_key(seeded_key(self.seed, next(self._numbers)))
         self.rpc("anvil_setBalance", account.address, hex(1000 * ETHER))
         return account
 
@@ -84,10 +94,9 @@ class Anvil:
         self.rpc("evm_mine")
 
 
-def _fresh_key() -> bytes:
-    import secrets
-
-    return secrets.token_bytes(32)
+def seeded_key(seed: int, number: int) -> bytes:
+    """Return the private key of a seed's account with that number."""
+    return hashlib.sha256(f"rescind.test-account|{seed}|{number}".encode()).digest()
 
 
 def free_port() -> int:
@@ -97,7 +106,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def start_anvil(state: Path | None = None) -> Iterator[Anvil]:
+def start_anvil(state: Path | None = None, *, seed: int = 0) -> Iterator[Anvil]:
+    """Start a chain. Two that are open together need different seeds to have different accounts."""
     port = free_port()
     command = [str(foundry("anvil")), "--port", str(port), "--silent"]
     command += ["--state", str(state)] if state else []
@@ -105,7 +115,7 @@ def start_anvil(state: Path | None = None) -> Iterator[Anvil]:
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(url)
-        yield Anvil(url, process)
+        yield Anvil(url, process, seed)
     finally:
         process.terminate()
         process.wait(20)

@@ -42,6 +42,7 @@ from tests.consortium import (
 
 pytestmark = pytest.mark.slow
 STEPS = 40
+ACCOUNTS = 0
 Delta = dict[str, np.ndarray]
 
 
@@ -133,7 +134,7 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
     write_examples(folder / "benchmark.jsonl", corpus.shared)
     section = EvaluationSection(data=folder / "benchmark.jsonl")
     scorer = BenchmarkScorer(section, ModelSection(path=str(BASE_MODEL), device="cpu"), parameters)
-    with start_anvil() as anvil:
+    with start_anvil(seed=ACCOUNTS) as anvil:
         record = make_consortium(anvil, 3, parameters)
         rows = dict(
             zip(
@@ -245,8 +246,7 @@ def _as_the_cheats(scene: Scene, delta: Delta) -> Delta:
             for who in (mine, theirs)
         )
         name = qualify(theirs, bare)
-        if name in delta:
-            result[qualify(mine, bare)] = (there + delta[name] - here).astype(np.int32)
+        result[qualify(mine, bare)] = (there + delta.get(name, 0) - here).astype(np.int32)
     return result
 
 
@@ -254,6 +254,21 @@ def test_copied(scene: Scene) -> None:
     """What another revealed in the round before, which is all that commitments leave to copy."""
     cheat = _touched(_as_the_cheats(scene, scene.first[scene.victim.address]))
     no_more_than_the_honest(scene, cheat)
+
+
+def test_a_copy_of_anothers_unchanged_block_earns_nothing(scene: Scene) -> None:
+    """It is so close to the victim's new block that both are one player, but it adds nothing."""
+    if scene.record.parameters.layout != "blocks":
+        pytest.skip("a shared layout has no blocks")
+    paid = no_more_than_the_honest(scene, _touched(_as_the_cheats(scene, {})))
+    assert paid == {**scene.second_round(None), scene.cheat.address: 0}
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_a_scaled_copy_earns_no_more_than_honest_training(scene: Scene, scale: float) -> None:
+    first = scene.first[scene.victim.address]
+    scaled = {name: np.rint(scale * value).astype(np.int32) for name, value in first.items()}
+    no_more_than_the_honest(scene, _touched(_as_the_cheats(scene, scaled)))
 
 
 def test_copied_by_one_who_saw_it_in_time(scene: Scene) -> None:

@@ -97,6 +97,23 @@ def test_one_update_under_two_names_is_one(method: str) -> None:
     assert share <= alone[WHO[0]] / max(1, sum(alone.values())) + 0.01
 
 
+def test_a_player_is_paid_by_what_each_of_its_updates_adds() -> None:
+    round_scorer, parameters = scorer(federated=True)
+    first, idle = (delta(parameters, name, k, 1) for name, k in zip(WHO, (0.4, 0.0), strict=False))
+    deltas = {WHO[0]: first, WHO[1]: idle, WHO[2]: delta(parameters, WHO[2], 0.1, 2)}
+    assert round_scorer._players(deltas, {}) == [[WHO[0], WHO[1]], [WHO[2]]]
+    scores = round_scorer.score(deltas, {})
+    assert scores[WHO[0]] > 0
+    assert scores[WHO[1]] == 0
+
+
+def test_updates_that_are_worth_nothing_alone_share_alike() -> None:
+    round_scorer, parameters = scorer(federated=True)
+    idle = delta(parameters, WHO[0], 0.0, 1)
+    shares = round_scorer._shares(WHO[:2], dict.fromkeys(WHO[:2], idle), {})
+    assert shares == dict.fromkeys(WHO[:2], 0.5)
+
+
 def test_a_round_of_nobody_has_no_scores() -> None:
     it, _ = scorer()
     assert it.score({}, {}) == {}

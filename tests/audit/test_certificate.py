@@ -164,7 +164,7 @@ def test_a_claim_of_exactness_must_be_true(story: Story) -> None:
 
 
 def test_a_certificate_fails_against_another_consortium(story: Story) -> None:
-    with start_anvil() as other:
+    with start_anvil(seed=1) as other:
         elsewhere = make_consortium(other)
         found = verify(story.path, rpc_url=elsewhere.anvil.url)
     assert found.exit_code in (CHECKS["chain"], CHECKS["contracts"])
