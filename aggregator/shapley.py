@@ -1,9 +1,9 @@
-"""What each contribution is worth, from the values of coalitions.
+"""Worth of each player from the values of coalitions: Shapley values and cheaper rules.
 
-A value is a function of a set of players 0..n-1, found by rebuilding the sub-model of their registered
-deltas, with one number for each row of a benchmark; the value of nobody is 0. Every rule gives float64
-(players, rows): rules are linear in the value, so a player's worth is the mean over its rows, and their
-spread says how sure it is.
+A value is a function of a set of players 0..n-1. For a round, it is found by rebuilding the sub-model
+of their registered deltas, with one number for each row of a benchmark; the value of the empty set is
+0. Every rule returns float64 (players, rows): rules are linear in the value, so a player's worth is
+the mean over its rows, and their spread tells how certain it is.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Value = Callable[[frozenset[int]], Floats]
+"""The value of a set of players, (rows,)."""
 
 EXACT_UP_TO = 6
+"""Players up to which all coalitions are evaluated: 2^6 = 64 sub-models of a round."""
 
 
 class Remembered:
-    """A value that is found once for each coalition. `asked`: how many were found."""
+    """A value that is computed once for each coalition.
+
+    Args:
+        value: The value to compute.
+        rows: Rows of the benchmark.
+    """
 
     def __init__(self, value: Value, rows: int) -> None:
         self._value = value
@@ -35,60 +42,97 @@ class Remembered:
 
     @property
     def asked(self) -> int:
+        """Number of coalitions that were evaluated."""
         return len(self._known) - 1
 
 
 def leave_one_out(n: int, value: Value) -> Floats:
-    """v(N) - v(N without i): n + 1 values."""
-    everybody = frozenset(range(n))
-    return np.array([value(everybody) - value(everybody - {i}) for i in range(n)])
+    """Return v(N) - v(N without i) for each player i, from n + 1 values.
+
+    Args:
+        n: Number of players.
+        value: The value of a set of players.
+    """
+    everyone = frozenset(range(n))
+    return np.array([value(everyone) - value(everyone - {i}) for i in range(n)])
 
 
 def shapley(n: int, value: Value) -> Floats:
-    """Exactly, by all 2^n coalitions (Shapley 1953). Raises ValueError above 20 players."""
+    """Return the exact Shapley values, from all 2^n coalitions (Shapley 1953).
+
+    Args:
+        n: Number of players.
+        value: The value of a set of players.
+
+    Raises:
+        ValueError: There are more than 20 players.
+    """
     if n > 20:
         raise ValueError(f"{n} players have 2^{n} coalitions: use truncated_monte_carlo or guided")
-    found = np.zeros((n, value(frozenset()).size))
+    worth = np.zeros((n, value(frozenset()).size))
     for size in range(n):
         weight = 1.0 / (n * math.comb(n - 1, size))
         for coalition in itertools.combinations(range(n), size):
             before = value(frozenset(coalition))
             for i in set(range(n)) - set(coalition):
-                found[i] += weight * (value(frozenset((*coalition, i))) - before)
-    return found
+                worth[i] += weight * (value(frozenset((*coalition, i))) - before)
+    return worth
 
 
 def truncated_monte_carlo(
     n: int, value: Value, *, permutations: int, tolerance: float, seed: int
 ) -> Floats:
-    """Over random orders, each truncated once what is left to gain is less than `tolerance` (Ghorbani
-    and Zou 2019, arXiv 1904.02868, algorithm 1)."""
+    """Return Shapley values estimated over random orders.
+
+    An order is truncated once what is left to gain is less than `tolerance` (Ghorbani and Zou 2019,
+    arXiv 1904.02868, algorithm 1).
+
+    Args:
+        n: Number of players.
+        value: The value of a set of players.
+        permutations: Number of orders.
+        tolerance: Gain in mean value below which the rest of an order is not evaluated.
+        seed: Seed of the orders.
+
+    Raises:
+        ValueError: `permutations` is less than 1.
+    """
     if permutations < 1:
-        raise ValueError(f"{permutations} permutations estimate nothing")
-    dice = np.random.default_rng(seed)
-    orders = [dice.permutation(n) for _ in range(permutations)]
+        raise ValueError(f"permutations is {permutations}: it must be at least 1")
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(n) for _ in range(permutations)]
     return _mean_over(orders, value, tolerance)
 
 
 def guided(
     n: int, value: Value, *, permutations: int, tolerance: float, round_tolerance: float, seed: int
 ) -> Floats:
-    """GTG-Shapley of one round (Liu et al. 2022, doi 10.1145/3501811).
+    """Return the GTG-Shapley values of one round (Liu et al. 2022, doi 10.1145/3501811).
 
-    Between rounds: one that improved the model by no more than `round_tolerance` is worth nothing to
-    anybody. Within: orders are truncated, and each player comes first equally often, so that at least
-    `permutations` orders are a whole number of turns.
+    Between rounds: if a round improved the model by no more than `round_tolerance`, all its values
+    are zero. Within a round: orders are truncated, and each player comes first equally often.
+
+    Args:
+        n: Number of players.
+        value: The value of a set of players.
+        permutations: Fewest orders; rounded up to a multiple of n.
+        tolerance: Gain in mean value below which the rest of an order is not evaluated.
+        round_tolerance: Gain in mean value up to which a round is worth nothing.
+        seed: Seed of the orders.
+
+    Raises:
+        ValueError: `permutations` is less than 1.
     """
     if permutations < 1:
-        raise ValueError(f"{permutations} permutations estimate nothing")
+        raise ValueError(f"permutations is {permutations}: it must be at least 1")
     everything = value(frozenset(range(n)))
     if abs(everything.mean()) <= round_tolerance:
         return np.zeros((n, everything.size))
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     orders: list[NDArray[np.int64]] = []
     while len(orders) < permutations:
         for first in range(n):
-            rest = dice.permutation([i for i in range(n) if i != first])
+            rest = rng.permutation([i for i in range(n) if i != first])
             orders.append(np.concatenate([[first], rest]).astype(np.int64))
     return _mean_over(orders, value, tolerance)
 
@@ -96,7 +140,7 @@ def guided(
 def _mean_over(orders: Sequence[NDArray[np.int64]], value: Value, tolerance: float) -> Floats:
     n = orders[0].size
     everything = value(frozenset(range(n)))
-    found = np.zeros((n, everything.size))
+    worth = np.zeros((n, everything.size))
     for order in orders:
         before, coalition = value(frozenset()), frozenset[int]()
         for i in order:
@@ -104,13 +148,21 @@ def _mean_over(orders: Sequence[NDArray[np.int64]], value: Value, tolerance: flo
                 break
             coalition |= {int(i)}
             now = value(coalition)
-            found[i] += now - before
+            worth[i] += now - before
             before = now
-    return found / len(orders)
+    return worth / len(orders)
 
 
 def rank_agreement(first: Floats, second: Floats) -> float:
-    """Spearman's rho of two scores (players,), ties averaged; 1 where neither tells players apart, 0 where only one does."""
+    """Return Spearman's rank correlation of two scores, ties averaged.
+
+    Args:
+        first: Scores (players,).
+        second: Scores of the same players.
+
+    Returns:
+        -1 to 1. If both scores are constant, 1; if only one is, 0.
+    """
     from scipy.stats import spearmanr
 
     flat = np.ptp(first) < 1e-12, np.ptp(second) < 1e-12

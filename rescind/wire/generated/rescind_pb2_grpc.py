@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AggregatorStub(object):
-    """What nodes ask of the aggregator. A caller is known by its TLS certificate, whose fingerprint is
-    on the chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
+    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
     """
 
     def __init__(self, channel):
@@ -104,8 +104,8 @@ class AggregatorStub(object):
 
 
 class AggregatorServicer(object):
-    """What nodes ask of the aggregator. A caller is known by its TLS certificate, whose fingerprint is
-    on the chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
+    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
     """
 
     def Describe(self, request, context):
@@ -115,7 +115,7 @@ class AggregatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def MissingChunks(self, request, context):
-        """Chunk ids of the manifest that the aggregator does not hold yet; a retry sends only those.
+        """Returns the chunks of the manifest that the aggregator does not have; a retry sends only those.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,50 +146,51 @@ class AggregatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PostFisher(self, request, context):
-        """The diagonal Fisher of one's data, with an update, where the consortium agreed on it.
+        """Submits the diagonal Fisher of the caller's data, with an update, where the consortium agreed on it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFisher(self, request, context):
-        """The mean Fisher over the data of everybody in a model; a single organization's is given to nobody.
+        """Returns the mean Fisher over the data of all organizations in a model; no call returns a single
+        organization's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubmitOffered(self, request, context):
-        """A delta that an open withdrawal needs; the chain must name it already (Withdrawals.offer).
+        """Submits a delta that an open withdrawal needs; it must be on chain already (Withdrawals.offer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReplayStart(self, request, context):
-        """The adapter that a round of a replay starts from; zero for the base model alone.
+        """Returns the adapter that a round of a replay starts from; zero for the base model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRoundSums(self, request, context):
-        """The sum of each round in a model, by ascending round, that of the counter-deltas (round 0) first.
-        Given out in a shared layout only, where a server optimizer or control variates need them.
+        """Returns the sum of each round in a model, by ascending round; the counter-deltas (round 0) come
+        first. Only in a shared layout in which a server optimizer or control variates need them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReplaySums(self, request, context):
-        """The same of what a round of a replay comes after.
+        """Returns the sum of each round before a round of a replay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDigest(self, request, context):
-        """The 16 KiB digest with a root, for whoever checks a sum that the chain did not add up.
+        """Returns the 16 KiB digest with a root, for members that check a sum before the chain has added it up.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -272,8 +273,8 @@ def add_AggregatorServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Aggregator(object):
-    """What nodes ask of the aggregator. A caller is known by its TLS certificate, whose fingerprint is
-    on the chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
+    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
     """
 
     @staticmethod
@@ -629,9 +630,8 @@ class Aggregator(object):
 
 
 class LedgerStub(object):
-    """What an organization's node says of its private ledger. Everybody with a certificate of the
-    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
-    members.
+    """Calls to an organization's node about its private ledger. Any holder of a certificate of the
+    consortium's authority may call; Disclose answers only auditors named on chain, Cosign only members.
     """
 
     def __init__(self, channel):
@@ -663,9 +663,8 @@ class LedgerStub(object):
 
 
 class LedgerServicer(object):
-    """What an organization's node says of its private ledger. Everybody with a certificate of the
-    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
-    members.
+    """Calls to an organization's node about its private ledger. Any holder of a certificate of the
+    consortium's authority may call; Disclose answers only auditors named on chain, Cosign only members.
     """
 
     def GetCheckpoint(self, request, context):
@@ -675,21 +674,22 @@ class LedgerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Disclose(self, request, context):
-        """One record, with what proves it; the ledger records that it was shown, and to whom.
+        """Returns one record with its proof; the ledger records the disclosure and the auditor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSeen(self, request, context):
-        """The size at which this node, as a witness, last cosigned a log.
+        """Returns the size at which this node, as a witness, last cosigned a log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cosign(self, request, context):
-        """A witness's signature on a checkpoint of another log that has only grown (C2SP tlog-cosignature).
+        """Returns a witness's signature on a checkpoint of another log that has only grown (C2SP
+        tlog-cosignature).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -727,9 +727,8 @@ def add_LedgerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Ledger(object):
-    """What an organization's node says of its private ledger. Everybody with a certificate of the
-    consortium's authority may call; Disclose answers only to auditors who are named on chain, Cosign to
-    members.
+    """Calls to an organization's node about its private ledger. Any holder of a certificate of the
+    consortium's authority may call; Disclose answers only auditors named on chain, Cosign only members.
     """
 
     @staticmethod
