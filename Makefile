@@ -40,9 +40,10 @@ test-forge: setup-dev ## Run the tests of the contracts in full, as they are dep
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)
 
-lint: setup-dev ## ruff, strict types, import layers, forge fmt, slither
+lint: setup-dev ## ruff, prose, strict types, import layers, forge fmt, slither
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_prose.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	scripts/forge fmt --check

@@ -57,7 +57,7 @@ def open_actions(*, private: bool) -> int:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a node can see: the chain and its own costs. Shares and quality are from 0 to 1.
+    """A node's view before it decides: the chain and its own costs. Shares and quality are from 0 to 1.
 
     Attributes:
         compute_price: Cost of a round at full effort now, in ether.

@@ -265,7 +265,7 @@ def _replay(
 
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
-    """What a node decided in each round, from its own records."""
+    """Return a node's decision for each round, from its journal."""
     rounds = RoundFacts.all(open_journal(run.node_state(name)))
     return {facts.round_id: facts.action for facts in rounds if facts.decision is not None}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Example]) -> str:
     """Return the name of one training run: the round, its start, and the data as it is now.
 
-    Private noise is drawn anew for every name: the same noise on other data, or from another start,
+    Private noise is drawn separately for every name: the same noise on other data, or from another start,
     would reveal their difference.
 
     Args:

@@ -158,7 +158,7 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class RoundFacts(Fact):
-    """What a node has done in a round. A field is None or False until its step is done.
+    """The node's progress in a round. A field is None or False until its step is done.
 
     Attributes:
         round_id: The round's number, from 1.
@@ -199,7 +199,7 @@ class RoundFacts(Fact):
 
     @property
     def action(self) -> Action:
-        """What the node does in the round; sitting out while nothing is decided."""
+        """The node's action in the round; sitting out while nothing is decided."""
         return self.decision.action if self.decision else SIT_OUT
 
     def decided(self) -> Decision:
@@ -261,7 +261,7 @@ class AdoptedModel(Fact):
 
 @dataclass(frozen=True)
 class WithdrawalFacts(Fact):
-    """What a node has done for a withdrawal.
+    """The node's progress in a withdrawal.
 
     Attributes:
         withdrawal_id: The withdrawal's number on chain.

@@ -37,7 +37,7 @@ An organization that withdraws everything has no data left to retain, and UNDIAL
 
 @dataclass(frozen=True)
 class Request:
-    """What an organization asks for.
+    """A withdrawal that an organization asks for.
 
     Attributes:
         method: A `ModelKind` value.

@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Task:
-    """What a withdrawal needs from the node next.
+    """The next thing that a withdrawal needs from the node.
 
     Attributes:
         withdrawal_id: The withdrawal.
