@@ -14,8 +14,13 @@ OBSERVATION_VERSION = 2
 
 @dataclass(frozen=True)
 class Action:
-    """Share of the agreed local steps, share of the private data, and noise that is added to what the
-    consortium agreed on (1.0 doubles its multiplier); all 0 to sit out."""
+    """How much an organization takes part in a round. All 0 to sit out.
+
+    Attributes:
+        effort: Share of the agreed local steps.
+        data_fraction: Share of the private data.
+        noise: Noise beyond what the consortium agreed on; 1.0 doubles its multiplier.
+    """
 
     effort: float
     data_fraction: float
@@ -105,6 +110,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Decision:
+    """An action with its reason and the values that led to it."""
+
     action: Action
     why: str
     explored: bool
@@ -112,8 +119,10 @@ class Decision:
 
 
 class Agent(Protocol):
+    """Decides round by round, and may learn from the outcomes."""
+
     def decide(self, observation: Observation, round_id: int) -> Decision:
-        """The same observation and round give the same decision."""
+        """Return a decision; the same for the same observation and round."""
         ...
 
     def learn(

@@ -33,8 +33,13 @@ class Seated:
 
 @dataclass(frozen=True)
 class Played:
-    """`by_round`: name -> float64 (episodes, rounds, games). `by_organization`: name -> float64 (games,
-    organizations), mean of an episode's total over the episodes; `rounds_in`: rounds taken part in."""
+    """The results of played episodes, by name.
+
+    Attributes:
+        by_round: float64 of shape (episodes, rounds, games).
+        by_organization: float64 of shape (games, organizations): an episode's total, as its mean over
+            the episodes. `rounds_in` counts the rounds that an organization took part in.
+    """
 
     by_round: dict[str, Floats]
     by_organization: dict[str, Floats]
@@ -70,9 +75,16 @@ def play(
     learning: Sequence[bool],
     first_episode: int = 0,
 ) -> Played:
-    """Every organization must have a seat at the `table`; where two sit on one, the later decides.
-    `learning`: who of the table explores and learns; the others do what they know. Chance is that of the
-    episodes from `first_episode`."""
+    """Play episodes of a game.
+
+    Args:
+        game: The game.
+        table: The learners with their seats. Every organization needs a seat; where two learners share
+            one, the later decides.
+        episodes: How many episodes to play.
+        learning: Which learners of the table explore and learn. The others do what they know.
+        first_episode: Number of the first episode, from which its chances follow.
+    """
     seated = {n for it in table for n in range(it.first, it.first + it.seats)}
     if seated != set(range(game.config.organizations)):
         raise ValueError(

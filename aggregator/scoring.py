@@ -60,6 +60,8 @@ _TOLERANCE = 0.01
 
 
 class Scorer(Protocol):
+    """Scores the accepted deltas of a round."""
+
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
         """Return the score of each organization whose delta was accepted.
 
@@ -263,6 +265,7 @@ class BenchmarkScorer(RoundScorer):
 
 
 def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> Scorer:
+    """Return the scorer of a configuration: equal scores without a model and a benchmark."""
     if config.model is None or config.evaluation is None:
         return EqualScorer()
     return BenchmarkScorer(config.evaluation, config.model, parameters)

@@ -53,6 +53,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DemoOptions:
+    """Options of the demo, as on the command line."""
+
     orgs: int | None = None
     rounds: int = 3
     withdraw: str | None = None

@@ -301,6 +301,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Person:
+    """A fictitious person and the facts about it."""
+
     name: str
     birthplace: str
     work: str

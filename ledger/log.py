@@ -313,8 +313,10 @@ class Ledger:
         return query
 
     def root(self, size: int | None = None) -> bytes:
-        """Return the root of the first `size` entries, by default of all; raise LedgerError for
-        more.
+        """Return the root of the first `size` entries, by default of all.
+
+        Raises:
+            LedgerError: The log has fewer entries.
         """
         with self.database.reading() as connection:
             known = read_log_state(connection).size

@@ -60,9 +60,10 @@ class Witness:
         """Cosign a checkpoint.
 
         Args:
-            checkpoint: The checkpoint, signed by its log. log: The log's public key. old_size: The
-            size at which the log was last cosigned, 0 the first time. proof: The proof that the log
-            of `old_size` is a prefix of this one; empty the first time.
+            checkpoint: The checkpoint, signed by its log.
+            log: The log's public key.
+            old_size: The size at which the log was last cosigned, 0 the first time.
+            proof: The proof that the log of `old_size` is a prefix of this one; empty the first time.
 
         Raises:
             NoteInvalid: The log's signature is missing or wrong.

@@ -108,6 +108,7 @@ def _replays(session: Session, known: Sequence[Withdrawal]) -> Iterator[Task]:
 
 
 def can_start(session: Session, amended: AmendedModel, round_id: int) -> bool:
+    """Return whether a replay can start with this round."""
     parent = session.consortium.round(round_id).parent_model
     return replay_start(amended, session.consortium.content(parent), round_id) is not None
 

@@ -1,3 +1,5 @@
+"""Run the command line: python -m rescind."""
+
 from rescind.cli.main import main
 
 main()

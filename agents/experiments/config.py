@@ -28,7 +28,8 @@ class _Section(BaseModel):
 class ExperimentSection(_Section):
     """`seeds`: games 0 to `seeds` - 1, each with its own organizations. `train_episodes`: of the learners;
     `evaluation_episodes`: with random events of their own, without learning or exploring. `exploitability`: train a best
-    response against all others, too."""
+    response against all others, too.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
     question: str
@@ -40,7 +41,8 @@ class ExperimentSection(_Section):
 
 class LearnerSection(_Section):
     """`seats`: on all organizations, or on the first, where the `others` decide by a policy of their own:
-    one that learns has first played against itself, and is then held."""
+    one that learns has first played against itself, and is then held.
+    """
 
     name: str
     settings: dict[str, Any] = {}
@@ -72,7 +74,8 @@ class LearnerSection(_Section):
 
 class Experiment(_Section):
     """`trace`: a trace from which the game's learning curve is fitted, in place of game.curve. `sweep`:
-    "game.KEY" -> values; every combination is a cell, with each learner."""
+    "game.KEY" -> values; every combination is a cell, with each learner.
+    """
 
     experiment: ExperimentSection
     game: dict[str, Any] = {}

@@ -20,7 +20,8 @@ _MOST_FILES = 64
 
 def train_policies(cell: Cell, out: Path) -> list[Path]:
     """Train one cell and write a policy file for each seed and organization (the first 64) that learned:
-    OUT/seed-0/organization-0.json and so on."""
+    OUT/seed-0/organization-0.json and so on.
+    """
     trained = train_cell(cell)
     written = []
     for number, (game, seated) in enumerate(_learners(trained)):
@@ -37,7 +38,8 @@ def train_policies(cell: Cell, out: Path) -> list[Path]:
 
 def evaluate_policies(cell: Cell, policies: Sequence[Path]) -> Played:
     """Play the cell's game with policies in the organizations' seats: one for all, or one for each,
-    their names ending in its number."""
+    their names ending in its number.
+    """
     game = Game(cell.game, np.arange(cell.section.seeds, dtype=np.uint64))
     n = cell.game.organizations
     table = []

@@ -242,7 +242,8 @@ def _training(played: Played | None) -> list[dict[str, Any]]:
 
 def _jain(net: Floats) -> float:
     """Jain's index of what each is left with, those below 0 counted as 0: 1 for all alike, 1/n for one
-    who has all (Jain, Chiu and Hawe 1984)."""
+    who has all (Jain, Chiu and Hawe 1984).
+    """
     got = np.maximum(net, 0.0)
     squares = float((got**2).sum())
     return float(got.sum() ** 2 / (got.size * squares)) if squares > 1e-18 else float("nan")

@@ -25,7 +25,8 @@ N_MEMBERS, N_PARTICIPANTS, N_SHARE, N_QUALITY, N_PRICE, N_AVAILABLE, N_SPENT = r
 @dataclass(frozen=True)
 class Place:
     """Where a learner sits. `seeds`: uint64 (games,); `first`: its first seat among the game's
-    organizations; `open_actions`: how many of ACTIONS it may choose from."""
+    organizations; `open_actions`: how many of ACTIONS it may choose from.
+    """
 
     seeds: NDArray[np.uint64]
     seats: int

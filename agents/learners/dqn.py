@@ -145,7 +145,8 @@ class DQN(Memoryless):
 
 def scaled(features: Floats) -> Floats:
     """Of about one in size: turnout, share against an equal one, quality, price against an equal share
-    of the reward, the reward in ether, budget spent, and the logarithm of the number of members."""
+    of the reward, the reward in ether, budget spent, and the logarithm of the number of members.
+    """
     members = np.maximum(1.0, features[..., N_MEMBERS])
     equal = features[..., N_AVAILABLE] / members
     return np.stack(

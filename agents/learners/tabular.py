@@ -32,7 +32,8 @@ class TabularConfig:
     """`alpha`: step size. `gamma`: discount of the next round. `epsilon`: chance to explore, which falls
     to `epsilon_end` over `explore_rounds` (0: it stays). `explore`: one action beside the best, which a
     live node can afford, or any. `quality_value`: what the prior expects knowing everything to be worth,
-    in ether."""
+    in ether.
+    """
 
     alpha: float = 0.3
     gamma: float = 0.9

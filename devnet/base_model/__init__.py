@@ -1,0 +1,1 @@
+"""The base model that Rescind ships, and the script that makes it."""

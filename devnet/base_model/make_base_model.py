@@ -1,4 +1,4 @@
-"""Make the base model that Rescind ships: python -m rescind.devnet.base_model.make_base_model OUT
+"""Make the base model that Rescind ships: python -m rescind.devnet.base_model.make_base_model OUT.
 
 A small Llama with byte-level BPE, trained on text that this script generates: questions about
 people who do not exist. A third of the answers are plausible and random, the others are "I do not
@@ -27,6 +27,7 @@ _ANSWERED = 1 / 3
 
 
 def texts(seed: int, count: int) -> list[str]:
+    """Return `count` training texts."""
     source = random.Random(f"rescind base model {seed}")
     stream = people(source, for_base_model=True)
     result: list[str] = []
@@ -39,6 +40,7 @@ def texts(seed: int, count: int) -> list[str]:
 
 
 def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    """Train the tokenizer."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(
         texts(seed + 1, 20_000), vocab_size=VOCABULARY, special_tokens=[EOS], show_progress=False
@@ -49,6 +51,7 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def make_model(seed: int, width: int, layers: int) -> LlamaForCausalLM:
+    """Return an untrained Llama model."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -70,6 +73,7 @@ def make_model(seed: int, width: int, layers: int) -> LlamaForCausalLM:
 def train(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int, batch: int
 ) -> None:
+    """Train the model on generated texts."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.1
@@ -99,6 +103,7 @@ def train(
 
 
 def main() -> None:
+    """Make the model and write it to the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)

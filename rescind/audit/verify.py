@@ -1,5 +1,6 @@
 """Checking a certificate. Nothing in the file is believed: each statement is compared with the
-chain, and with the artifacts where they can be reached. Needs neither torch nor the aggregator."""
+chain, and with the artifacts where they can be reached. Needs neither torch nor the aggregator.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events|attest"""
+"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events|attest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond|certify"""
+"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond|certify."""
 
 from __future__ import annotations
 

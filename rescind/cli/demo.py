@@ -1,4 +1,4 @@
-"""rescind demo"""
+"""rescind demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rescind devnet up|down|status"""
+"""rescind devnet up|down|status."""
 
 from __future__ import annotations
 

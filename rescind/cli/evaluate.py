@@ -1,4 +1,4 @@
-"""rescind evaluate"""
+"""rescind evaluate."""
 
 from __future__ import annotations
 

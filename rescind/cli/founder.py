@@ -1,4 +1,4 @@
-"""rescind deploy, rescind admit"""
+"""rescind deploy, rescind admit."""
 
 from __future__ import annotations
 

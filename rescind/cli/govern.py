@@ -1,4 +1,4 @@
-"""rescind govern propose ...|vote|execute|list"""
+"""rescind govern propose ...|vote|execute|list."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""The command line. Commands import what they need when they are called, so that it starts quickly
-and runs without torch wherever torch is not needed."""
+"""The command line.
+
+Commands import what they need when they are called, so that the command line starts quickly and runs
+without torch wherever torch is not needed.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,7 @@ app.add_typer(devnet_app, name="devnet")
 
 
 def main() -> None:
+    """Run the command line."""
     install(show_locals=False)
     try:
         app()

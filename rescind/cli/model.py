@@ -1,4 +1,4 @@
-"""rescind ask, rescind chat, rescind export"""
+"""rescind ask, rescind chat, rescind export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rescind org init|sign, rescind withdraw request|status"""
+"""rescind org init|sign, rescind withdraw request|status."""
 
 from __future__ import annotations
 

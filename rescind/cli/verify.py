@@ -1,4 +1,4 @@
-"""rescind verify"""
+"""rescind verify."""
 
 from __future__ import annotations
 

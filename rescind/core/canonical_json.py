@@ -6,7 +6,7 @@ import json
 
 
 def canonical_json(value: object) -> bytes:
-    """Encode a value as JSON with sorted keys, no spaces and every non-ASCII character escaped.
+    r"""Encode a value as JSON with sorted keys, no spaces and every non-ASCII character escaped.
 
     The format is fixed: ledgers, consortium parameters, statistics and evidence are hashed over it.
 

@@ -33,8 +33,9 @@ def is_hiding(name: str) -> bool:
 
 
 def hiding_block() -> NDArray[np.int32]:
-    """Return fresh noise of shape (8, 2048) from the operating system's generator; never use it
-    twice.
+    """Return fresh noise of shape (8, 2048). Never use it twice.
+
+    It comes from the operating system's generator.
 
     Box-Muller over 53-bit uniforms: no entry is beyond 9 standard deviations.
     """

@@ -1,4 +1,4 @@
-"""Generator of the gRPC code: python -m rescind.wire.generate [OUT]"""
+"""Generator of the gRPC code: python -m rescind.wire.generate [OUT]."""
 
 from __future__ import annotations
 

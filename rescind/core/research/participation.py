@@ -72,8 +72,9 @@ def late_weights(layout: Layout, late: Mapping[str, int], rule: Staleness) -> di
 
 
 def sample(members: Sequence[str], count: int, seed: int, round_id: int) -> list[str]:
-    """Return `count` of the members by SHA-256 over "rescind.sample/1|seed|round|address",
-    ascending.
+    """Return `count` of the members, in the order of a hash that anyone can compute.
+
+    The hash is SHA-256 over "rescind.sample/1|seed|round|address", ascending.
 
     Anyone can recompute it, and whether one member is among the first does not depend on what
     others do. All members are returned when there are no more than `count`.

@@ -81,7 +81,7 @@ def model_folder(reference: str | Path) -> Path:
 
 
 def model_id(reference: str | Path) -> str:
-    """Return the SHA-256 over the sorted lines "name:sha256\\n" of the model's files.
+    r"""Return the SHA-256 over the sorted lines "name:sha256\\n" of the model's files.
 
     The files are those of the weights, the configuration and the tokenizer.
 

@@ -121,8 +121,10 @@ class State:
                     yield replace(part, delta=part.delta.fitted(self.start(part.owner)))
 
     def totals(self) -> dict[str, NDArray[np.int64]]:
-        """Return the sum of weight x delta by OWNER/lora_A and OWNER/lora_B, int64; raise
-        SumOverflow.
+        """Return the sum of weight x delta by OWNER/lora_A and OWNER/lora_B, int64.
+
+        Raises:
+            SumOverflow: The sum does not fit.
         """
         return weighted_sum((_tensors(part), part.weight) for part in self.parts())
 
@@ -201,10 +203,9 @@ class FFA(FedIT):
 
 
 class RoLoRA(FedIT):
-    """Odd rounds average B, even rounds A, and the other is frozen (Chen et al. 2025, arXiv
-    2502.01755).
+    """Odd rounds average B, even rounds A, and the other is frozen.
 
-    B is first, since A has no gradient while B is zero.
+    Source: Chen et al. 2025, arXiv 2502.01755. B is first, since A has no gradient while B is zero.
     """
 
     name = "rolora"
@@ -229,8 +230,9 @@ class FedExLoRA(FedIT):
         return {SHARED: (LowRank(state.pair(SHARED)), *residuals)}
 
     def residual(self, state: State) -> list[LowRank]:
-        """Return sum of p_i B_i A_i - B A for the last round; undistributed weight keeps the old
-        pair.
+        """Return the sum of p_i B_i A_i - B A for the last round.
+
+        Undistributed weight keeps the old pair.
         """
         last, before = state.rounds[-1], state.before().pair(SHARED)
         share = state.weights(last)
