@@ -75,7 +75,7 @@ def ask(files: Files, *words: str, place: int = 0):
             10,
             "unknown setting 'pace'",
         ),
-        (["--method", "counter-training", "--set", "steps"], 10, "write NAME=VALUE"),
+        (["--method", "counter-training", "--set", "steps"], 10, "Write NAME=VALUE"),
         (["--method", "counter-training", "--with", "grad_diff"], 10, "Give a file of them"),
         (
             ["--method", "counter-training", "--subject", "ada", "--with", "task_vector"],
