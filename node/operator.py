@@ -114,9 +114,9 @@ class Operator:
         closed = withdrawal.state is WithdrawalState.CLOSED
         if closed or withdrawal.method is ModelKind.REMOVAL:
             raise ConfigError(
-                f"withdrawal {withdrawal_id} is a {withdrawal.method.value} and "
-                f"{withdrawal.state.value}. Only an open one by another method than removal can "
-                "fall back to removal."
+                f"Withdrawal {withdrawal_id} is a {withdrawal.method.value} in state "
+                f"{withdrawal.state.value}. Only an open withdrawal by another method can fall back "
+                "to removal."
             )
         self.consortium.propose_fall_back(withdrawal_id)
         return self._newest()

@@ -104,7 +104,10 @@ def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
     carry(files, "fall-back", "1")
     row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
     assert (row["method"], row["state"], row["subject"]) == ("removal", "requested", None)
-    for number, message in (("1", "only one by another method"), ("7", "no withdrawal 7")):
+    for number, message in (
+        ("1", "Only an open withdrawal by another method"),
+        ("7", "no withdrawal 7"),
+    ):
         refused = rescind("govern", "propose", "fall-back", number, "-c", files.nodes[0])
         assert refused.exit_code == 10
         assert message in refused.output
