@@ -213,5 +213,5 @@ def test_recovery_adds_rounds_of_those_who_remain(history: History, learner: Lea
 def test_an_organization_that_never_contributed_cannot_be_replayed_away(
     history: History, learner: Learner
 ) -> None:
-    with pytest.raises(DataError, match="contributed to no round"):
+    with pytest.raises(DataError, match="has not contributed to any round"):
         replay(history, "0x" + "d" * 40, learner)
