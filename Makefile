@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge coverage lint format proto contracts gas bench-forgetting bench-learning bench-participation clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -79,6 +79,9 @@ bench-learning: setup-dev runs/benchmarks/base/made.json ## Compare couplings an
 	@$(BIN)/python -m benchmarks.learning.table
 
 STUDIES := free-riding privacy dominant churn scale learners
+
+bench-cheats: setup-dev ## Measure what cheats are paid beside honest training, over fifty seeds
+	@$(BIN)/python -m benchmarks.participation.cheats $(ARGS)
 
 bench-participation: setup-dev ## Run the shipped studies of participation, or what is left of them
 	@for study in $(STUDIES); do \
