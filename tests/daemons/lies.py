@@ -13,7 +13,6 @@ from rescind.core import (
     encode,
     weighted_sum,
 )
-from rescind.wire import NotPublished
 
 
 class Liar:
@@ -24,7 +23,7 @@ class Liar:
         self.told: set[object] = set()
 
     def corrupt(self) -> None:
-        consortium = self.daemon.consortium
+        consortium = self.daemon.session.consortium
         honest, honest_carry_out = consortium.aggregate, consortium.carry_out
 
         def aggregate(round_id, accepted, rejected, aggregate_, adapter):
@@ -60,7 +59,7 @@ class Liar:
         """Slip a delta of one's own in."""
         extra = {
             name: np.ones_like(value)
-            for name, value in self.daemon._load(accepted[0].artifact_id).items()
+            for name, value in self.daemon.session.store.load(accepted[0].artifact_id).items()
         }
         return accepted, rejected, *self.sums(round_id, accepted, weighted_sum([(extra, 1)]))
 
@@ -73,34 +72,31 @@ class Liar:
 
     def replay_model(self, round_id, accepted, rejected, aggregate, adapter):
         """Name the model before as the new one."""
-        consortium = self.daemon.consortium
+        consortium = self.daemon.session.consortium
         model = consortium.model(consortium.latest_model_id())
         return accepted, rejected, aggregate, DeltaId(model.adapter_id, model.digest_root)
 
     def name_another_adapter(self, round_id, accepted, rejected, aggregate, adapter):
         """The digest of the sum, and the id of something else, which is served too."""
-        totals = self.daemon._load(adapter.artifact_id)
+        totals = self.daemon.session.store.load(adapter.artifact_id)
         other = {name: value + 1 for name, value in totals.items()}
-        found = self.daemon._publish(encode(other))
+        found = self.daemon.session.publish(encode(other))
         return accepted, rejected, aggregate, DeltaId(found, adapter.digest_root)
 
     def keep_digests(self, round_id, accepted, rejected, aggregate, adapter):
         """A wrong sum, and digests that nobody is given."""
 
-        def secret(organization, root):
-            raise NotPublished(f"no digest with root {root} is known")
-
-        self.daemon.intake.digest = secret
+        self.daemon.session.digests.by_root = lambda root: None
         return self.drop_from_sum(round_id, accepted, rejected, aggregate, adapter)
 
     def sums(self, round_id, contributions: Sequence[Contribution], extra=None):
         """The named sums of these contributions, published."""
-        daemon = self.daemon
-        new = weighted_sum((daemon._load(c.artifact_id), c.weight) for c in contributions)
+        session = self.daemon.session
+        new = weighted_sum((session.store.load(c.artifact_id), c.weight) for c in contributions)
         new = add_totals([new, extra]) if extra else new
-        latest = daemon.consortium.latest_model_id()
-        before = adapter_totals(daemon.consortium.content(latest), daemon._load)
+        latest = session.consortium.latest_model_id()
+        before = adapter_totals(session.consortium.content(latest), session.store.load)
         return (
-            daemon._named(daemon._publish(encode(new))),
-            daemon._named(daemon._publish(encode(add_totals([before, new])))),
+            session.named(session.publish(encode(new))),
+            session.named(session.publish(encode(add_totals([before, new])))),
         )
