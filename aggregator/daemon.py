@@ -11,7 +11,13 @@ import structlog
 
 from rescind.aggregator.aggregation import Aggregation
 from rescind.aggregator.config import AggregatorConfig
-from rescind.aggregator.facts import BondPosted, EvidenceFact, Incident, WithdrawalProgress
+from rescind.aggregator.facts import (
+    BondPosted,
+    EvidenceFact,
+    Incident,
+    WithdrawalProgress,
+    open_journal,
+)
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.intake import Intake
 from rescind.aggregator.offers import Offers
@@ -199,7 +205,7 @@ def post_bond(config: AggregatorConfig) -> dict[str, object]:
 def status(config: AggregatorConfig) -> dict[str, object]:
     """Return the aggregator's state from the chain and its own records, without a running daemon."""
     consortium = open_consortium(config.chain)
-    journal = Journal(config.aggregator.state_dir / "aggregator.db")
+    journal = open_journal(config.aggregator.state_dir)
     round_id = consortium.current_round_id()
     return {
         "round": round_id,

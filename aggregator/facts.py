@@ -9,12 +9,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from rescind.contracts import ModelKind, Offer, Withdrawal
 from rescind.core import Term
 from rescind.core.round_sums import sum_key
 from rescind.daemon import Journal
+from rescind.daemon import open_journal as open_daemon_journal
+
+JOURNAL_VERSION = 1
+"""Changes whenever a fact's key or fields change: a journal of another version is refused."""
+
+
+def open_journal(state_dir: Path) -> Journal:
+    """Open the journal of an aggregator; create it if it is not there.
+
+    Args:
+        state_dir: The folder that the configuration names as `aggregator.state_dir`.
+
+    Raises:
+        StoreError: The file is not a journal, or is a journal of another format.
+    """
+    return open_daemon_journal(state_dir, "aggregator", JOURNAL_VERSION)
 
 
 class _Mark:

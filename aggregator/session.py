@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rescind.aggregator.config import AggregatorConfig
-from rescind.aggregator.facts import Incident, Published
+from rescind.aggregator.facts import Incident, Published, open_journal
 from rescind.aggregator.proof import Digests
 from rescind.contracts import Consortium, DeltaId
 from rescind.core import ArtifactStore, ConsortiumParameters
@@ -41,7 +41,7 @@ class AggregatorSession:
     ) -> AggregatorSession:
         """Open the journal and the stores that the configuration names."""
         folder = config.aggregator.state_dir
-        journal = Journal(folder / "aggregator.db")
+        journal = open_journal(folder)
         store = ArtifactStore(config.aggregator.store)
         chunks = ArtifactStore(folder / "chunks")
         digests = Digests(store, journal)

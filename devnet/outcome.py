@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rescind.aggregator.facts import WithdrawalProgress
+from rescind.aggregator.facts import WithdrawalProgress, open_journal
 from rescind.audit import (
     EvaluationPart,
     ReplayPart,
@@ -31,7 +31,6 @@ from rescind.core import (
 from rescind.core.errors import StoreError
 from rescind.core.optimizers import FedAvg
 from rescind.core.round_sums import served_of
-from rescind.daemon import Journal
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.setup import load_account
@@ -168,7 +167,7 @@ def summarize(
 ) -> Summary:
     """Return the content of summary.json. `began` is the run's start on the monotonic clock."""
     after = consortium.model(facts.after_model or 0)
-    journal = Journal(run.aggregator / "state" / "aggregator.db")
+    journal = open_journal(run.aggregator / "state")
     removal_seconds = WithdrawalProgress.all(journal, ModelKind.REMOVAL)[-1].seconds
     assert removal_seconds is not None, "the removal is not closed"
     evaluation = EvaluationSummary(

@@ -21,9 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from rescind.agents import SIT_OUT, Action, Observation
 from rescind.core.errors import StoreError
 from rescind.daemon import Journal
+from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_FORMAT = "rescind.node-journal/2"
-"""Changes whenever a fact's fields change: a journal of another format is refused, not migrated."""
+JOURNAL_VERSION = 2
+"""Changes whenever a fact's fields change: a journal of another version is refused."""
 
 ORGANIZATION = "organization"
 """Stands in a request's key for the missing commitment when a whole organization withdraws."""
@@ -38,7 +39,7 @@ def open_journal(state_dir: Path) -> Journal:
     Raises:
         StoreError: The file is not a journal, or is a journal of another format.
     """
-    return Journal(state_dir / "node.db", journal_format=JOURNAL_FORMAT)
+    return open_daemon_journal(state_dir, "node", JOURNAL_VERSION)
 
 
 class Fact:

@@ -2,7 +2,7 @@
 
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.daemon.identity import load_account, open_consortium, open_keystore
-from rescind.daemon.journal import Journal
+from rescind.daemon.journal import Journal, open_journal
 from rescind.daemon.loop import DaemonLoop
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Section",
     "load_account",
     "open_consortium",
+    "open_journal",
     "open_keystore",
 ]

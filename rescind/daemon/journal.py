@@ -92,6 +92,23 @@ class Journal:
         self.set(f"{prefix}{len(self.all(prefix)):06d}", value)
 
 
+def open_journal(state_dir: Path, daemon: str, version: int) -> Journal:
+    """Open the journal of a daemon, `<daemon>.db`; create it if it is not there.
+
+    A journal of another format is refused, not migrated: a daemon that reads only half of its
+    facts would repeat steps that are already on chain.
+
+    Args:
+        state_dir: The daemon's folder of durable state.
+        daemon: "node" or "aggregator".
+        version: The version of the daemon's facts. It changes whenever a fact's key or fields do.
+
+    Raises:
+        StoreError: The file is not a journal, or is a journal of another format.
+    """
+    return Journal(state_dir / f"{daemon}.db", journal_format=f"rescind.{daemon}-journal/{version}")
+
+
 def _set_pragmas(connection: Any, _: object) -> None:
     for pragma in (
         "journal_mode=WAL",

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from rescind.aggregator import withdrawals as module
-from rescind.aggregator.facts import EvidenceFact
+from rescind.aggregator.facts import EvidenceFact, open_journal
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawals import Withdrawals
@@ -26,7 +26,7 @@ def session(tmp_path: Path) -> AggregatorSession:
         config=cast("Any", SimpleNamespace(aggregator=SimpleNamespace(state_dir=tmp_path))),
         consortium=cast("Any", SimpleNamespace(withdrawals=lambda: [withdrawal])),
         parameters=cast("Any", None),
-        journal=Journal(tmp_path / "aggregator.db"),
+        journal=open_journal(tmp_path),
         store=ArtifactStore(tmp_path / "store"),
         chunks=ArtifactStore(tmp_path / "chunks"),
         digests=cast("Any", None),
