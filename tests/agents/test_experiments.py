@@ -74,6 +74,7 @@ def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.trains
 def test_an_interrupted_sweep_continues_and_reports_the_same(small: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -14,6 +14,8 @@ from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples
 from tests.support.commands import rescind
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Run:
