@@ -33,6 +33,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import ArtifactError
+from rescind.devnet.chain import free_port
 from rescind.wire import (
     AggregatorClient,
     CertificateAuthority,
@@ -44,12 +45,8 @@ from rescind.wire import (
     split,
     update_typed_data,
 )
-from tests.consortium import (
-    Anvil,
-    free_port,
-    micro_parameters,
-    start_anvil,
-)
+from tests.support.chain import Anvil, start_anvil
+from tests.support.consortium import micro_parameters
 
 SALT = b"\x09" * 32
 PARAMETERS = micro_parameters()

@@ -33,12 +33,8 @@ from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, load_base, write_examples
 from rescind.training.engine.contribution import contribute
 from rescind.training.engine.round import RoundTraining
-from tests.consortium import (
-    SALT,
-    ChainConsortium,
-    make_consortium,
-    start_anvil,
-)
+from tests.support.chain import start_anvil
+from tests.support.consortium import SALT, ChainConsortium, make_consortium
 
 pytestmark = pytest.mark.slow
 STEPS = 40

@@ -30,7 +30,7 @@ from tests.aggregator.scene import (
     Scene,
     open_scene,
 )
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 
 def agreed(**choices: object) -> ConsortiumParameters:

@@ -7,7 +7,8 @@ import numpy as np
 from rescind.aggregator.proof import Digests, prove
 from rescind.contracts import DIGESTS_PER_TRANSACTION, RoundState
 from rescind.daemon import Journal
-from tests.consortium import make_consortium, micro_parameters, start_anvil
+from tests.support.chain import start_anvil
+from tests.support.consortium import make_consortium, micro_parameters
 
 
 def test_large_sums_are_proven_in_several_transactions(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rescind.aggregator.config import EvaluationSection
 from rescind.aggregator.scoring import RoundScorer
 from rescind.core import ConsortiumParameters, owner, qualify
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 ROWS = 40
 WHO = [f"0x{n:040x}" for n in range(1, 10)]

@@ -19,7 +19,7 @@ from rescind.core.errors import ConfigError
 from rescind.core.round_sums import served_of
 from rescind.wire import AggregatorClient, WrongPhase
 from tests.aggregator.scene import SALT, Scene, open_scene
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 NAMES = ("one", "two", "three", "hostile")
 

@@ -27,12 +27,8 @@ from rescind.core import (
     weighted_sum,
 )
 from rescind.core.errors import VerificationError
-from tests.consortium import (
-    ChainConsortium,
-    make_consortium,
-    micro_parameters,
-    start_anvil,
-)
+from tests.support.chain import start_anvil
+from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from rescind import audit
 from rescind.cli.main import app
 from rescind.core.errors import ConfigError
-from tests.consortium import ChainConsortium, make_consortium, start_anvil
+from tests.support.chain import start_anvil
+from tests.support.consortium import ChainConsortium, make_consortium
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.consortium import Anvil, start_anvil
+from tests.support.chain import Anvil, start_anvil
 
 
 @pytest.fixture(scope="package")

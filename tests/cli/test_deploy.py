@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import Deployment, MemberStatus
-from tests.consortium import ETHER, Anvil, micro_parameters
+from tests.support.chain import ETHER, Anvil
+from tests.support.consortium import micro_parameters
 from tests.support.files import (
     PASSWORD,
     key_options,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
-from tests.consortium import Anvil
+from tests.support.chain import Anvil
 from tests.support.files import Files, make_files, rescind
 
 MARK = "ab" * 32

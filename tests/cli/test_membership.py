@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
-from tests.consortium import ETHER, SALT, Anvil
+from tests.support.chain import ETHER, Anvil
+from tests.support.consortium import SALT
 from tests.support.files import (
     Files,
     make_certificate,

@@ -9,7 +9,7 @@ import pytest
 from rescind.contracts import MemberStatus, WithdrawalState
 from rescind.node.facts import RequestFact, open_journal
 from rescind.node.subjects import commit_subject
-from tests.consortium import Anvil
+from tests.support.chain import Anvil
 from tests.support.files import (
     Files,
     key_options,

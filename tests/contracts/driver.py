@@ -25,7 +25,6 @@ from rescind.core import (
     owner,
     qualify,
 )
-from tests.consortium import SALT
 from tests.contracts.agreement import Agreement
 from tests.contracts.reference import (
     Part,
@@ -36,6 +35,7 @@ from tests.contracts.reference import (
     total,
 )
 from tests.contracts.stage import Stage
+from tests.support.consortium import SALT
 
 EVIDENCE = "ee" * 32
 FAULTS = {

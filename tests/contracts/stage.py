@@ -13,13 +13,9 @@ from web3.types import RPCEndpoint
 
 from rescind.contracts import Consortium, DeltaId
 from rescind.core import ZERO_DIGEST, Digest, digest
-from tests.consortium import (
-    ChainConsortium,
-    make_consortium,
-    micro_parameters,
-    start_anvil,
-)
 from tests.contracts.reference import Reference, Tensors
+from tests.support.chain import start_anvil
+from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 
 @dataclass

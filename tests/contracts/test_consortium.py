@@ -22,13 +22,9 @@ from rescind.contracts import (
 )
 from rescind.contracts.compiler import ARTIFACTS, compile_contracts, sources_sha256
 from rescind.core import adapter_totals, artifact_id, encode
-from tests.consortium import (
-    Anvil,
-    free_port,
-    make_consortium,
-    micro_parameters,
-    start_anvil,
-)
+from rescind.devnet.chain import free_port
+from tests.support.chain import Anvil, start_anvil
+from tests.support.consortium import make_consortium, micro_parameters
 
 
 def test_the_artifacts_record_the_sources_that_are_there() -> None:

@@ -12,9 +12,9 @@ from rescind.contracts import (
     RoundState,
     WithdrawalState,
 )
-from tests.consortium import SALT
 from tests.contracts.driver import FAULTS, Play
 from tests.contracts.stage import Stage, open_stage
+from tests.support.consortium import SALT
 
 
 @pytest.fixture(params=["blocks", "shared"], scope="module")

@@ -21,10 +21,10 @@ from hypothesis.stateful import (
 )
 
 from rescind.contracts import ModelKind, RoundState, WithdrawalState
-from tests.consortium import SALT
 from tests.contracts.driver import FAULTS, Play
 from tests.contracts.reference import NOTHING
 from tests.contracts.stage import Stage, open_stage
+from tests.support.consortium import SALT
 
 BYSTANDER = ("close_commits", "close_reveals", "abandon")
 ANYONE = ("escalate", "slash", "close_withdrawal", "ready")

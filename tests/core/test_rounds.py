@@ -21,7 +21,7 @@ from rescind.core.round_sums import (
     served,
     served_of,
 )
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 

@@ -21,7 +21,7 @@ from rescind.unlearning.closed_form import (
     decode,
     point_id,
 )
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 OWNER = "0x" + "ab" * 20
 

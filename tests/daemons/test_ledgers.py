@@ -11,6 +11,7 @@ import tomli_w
 
 from rescind.audit import check_disclosure
 from rescind.contracts import Account
+from rescind.devnet.chain import free_port
 from rescind.devnet.data import generated
 from rescind.devnet.setup import make_identity, take_certificate
 from rescind.ledger import Ledger, load_key
@@ -25,7 +26,6 @@ from rescind.wire import (
     NotDisclosed,
     TlsFiles,
 )
-from tests.consortium import free_port
 from tests.support.commands import rescind
 from tests.support.daemons import (
     consortium,

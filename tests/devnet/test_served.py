@@ -16,7 +16,7 @@ from rescind.core.errors import StoreError
 from rescind.core.round_sums import served_of
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import served_model
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 A = "0x" + "a" * 40
 

@@ -28,7 +28,7 @@ from rescind.forgetting.replay import (
     replay,
     subject_replay,
 )
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 

@@ -8,7 +8,7 @@ from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
 from rescind.node import Node
 from rescind.node.checks import NotCarriedOut, check_carried_out
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
 

@@ -15,7 +15,7 @@ from rescind.daemon import Journal
 from rescind.node.config import CostSection
 from rescind.node.deciding import decide
 from rescind.node.facts import RoundFacts
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 
 def session_of(folder: Path, action: Action, rule: str | None) -> Any:

@@ -26,7 +26,7 @@ from rescind.core.round_sums import by_round, served_of
 from rescind.daemon import Journal
 from rescind.node.facts import CheckedSum
 from rescind.node.rounds import start_of_terms
-from tests.consortium import micro_parameters
+from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 

@@ -18,7 +18,8 @@ from rescind.wire import (
     new_key,
     signing_request,
 )
-from tests.consortium import Anvil, ChainConsortium, make_consortium
+from tests.support.chain import Anvil
+from tests.support.consortium import ChainConsortium, make_consortium
 
 PASSWORD = "correct horse"
 

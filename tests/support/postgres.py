@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.consortium import free_port
+from rescind.devnet.chain import free_port
 
 
 def binaries() -> Path | None:

@@ -14,12 +14,8 @@ from rescind.withdrawals import (
     concerned_models,
     replay_start,
 )
-from tests.consortium import (
-    ChainConsortium,
-    make_consortium,
-    micro_parameters,
-    start_anvil,
-)
+from tests.support.chain import start_anvil
+from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 EVIDENCE = "ed" * 32
 

@@ -1,23 +1,16 @@
-"""A real chain with a real consortium on it, for tests that need no daemons."""
+"""A real consortium on a real chain, for tests that need no daemons."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import itertools
-import socket
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tenacity import retry, stop_after_delay, wait_fixed
 
 from rescind.contracts import (
     Account,
-    Chain,
     Consortium,
     Contribution,
     DeltaId,
@@ -26,7 +19,6 @@ from rescind.contracts import (
     MemberStatus,
     deploy,
 )
-from rescind.contracts.compiler import foundry
 from rescind.core import (
     ZERO_DIGEST,
     ArtifactStore,
@@ -45,85 +37,9 @@ from rescind.core import (
     weights,
     without,
 )
+from tests.support.chain import Anvil
 
-ETHER = 10**18
 SALT = b"\x07" * 32
-
-
-@dataclass(frozen=True)
-class Anvil:
-    """A chain of its own.
-
-    Its accounts follow from `seed`, so that they are the same in every run: addresses seed where blocks
-    begin and how rows are drawn, and no test's outcome may depend on random ones.
-    """
-
-    url: str
-    process: subprocess.Popen[bytes]
-    seed: int = 0
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    def chain(self) -> Chain:
-        return Chain(self.url, 31337)
-
-    def funded(self) -> Account:
-        """A new account with a thousand ether."""
-        account = Account.from_key(seeded_key(self.seed, next(self._numbers)))
-        self.rpc("anvil_setBalance", account.address, hex(1000 * ETHER))
-        return account
-
-    def rpc(self, method: str, *arguments: object) -> object:
-        return self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
-
-    @contextlib.contextmanager
-    def rewound(self) -> Iterator[None]:
-        """Take back whatever happens to the chain inside, its clock included."""
-        snapshot = self.result("evm_snapshot")
-        try:
-            yield
-        finally:
-            assert self.result("evm_revert", snapshot) is True
-
-    def result(self, method: str, *arguments: object) -> object:
-        answer = self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def pass_time(self, seconds: int) -> None:
-        self.rpc("evm_increaseTime", seconds)
-        self.rpc("evm_mine")
-
-
-def seeded_key(seed: int, number: int) -> bytes:
-    """Return the private key of a seed's account with that number."""
-    return hashlib.sha256(f"rescind.test-account|{seed}|{number}".encode()).digest()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def start_anvil(state: Path | None = None, *, seed: int = 0) -> Iterator[Anvil]:
-    """Start a chain. Two that are open together need different seeds to have different accounts."""
-    port = free_port()
-    command = [str(foundry("anvil")), "--port", str(port), "--silent"]
-    command += ["--state", str(state)] if state else []
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url)
-        yield Anvil(url, process, seed)
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@retry(stop=stop_after_delay(20), wait=wait_fixed(0.05), reraise=True)
-def _wait(url: str) -> None:
-    Chain(url).check()
 
 
 def micro_parameters(

@@ -1,0 +1,89 @@
+"""Anvil for tests: a local chain, its accounts and its clock."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tenacity import retry, stop_after_delay, wait_fixed
+
+from rescind.contracts import Account, Chain
+from rescind.contracts.compiler import foundry
+from rescind.devnet.chain import CHAIN_ID, free_port, url_of
+
+ETHER = 10**18
+
+
+@dataclass(frozen=True)
+class Anvil:
+    """A running chain.
+
+    Its accounts follow from `seed`, so they are the same in every run. Addresses seed initial values
+    and the order of rows, and no test's outcome may depend on random ones.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    seed: int = 0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def chain(self) -> Chain:
+        return Chain(self.url, CHAIN_ID)
+
+    def funded(self) -> Account:
+        """Return a new account with a thousand ether."""
+        account = Account.from_key(seeded_key(self.seed, next(self._numbers)))
+        self.rpc("anvil_setBalance", account.address, hex(1000 * ETHER))
+        return account
+
+    def rpc(self, method: str, *arguments: object) -> object:
+        return self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def rewound(self) -> Iterator[None]:
+        """Undo everything that happens to the chain inside the block, its clock included."""
+        snapshot = self.result("evm_snapshot")
+        try:
+            yield
+        finally:
+            assert self.result("evm_revert", snapshot) is True
+
+    def result(self, method: str, *arguments: object) -> object:
+        answer = self.chain().web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def pass_time(self, seconds: int) -> None:
+        self.rpc("evm_increaseTime", seconds)
+        self.rpc("evm_mine")
+
+
+def seeded_key(seed: int, number: int) -> bytes:
+    """Return the private key of a seed's account with that number."""
+    return hashlib.sha256(f"rescind.test-account|{seed}|{number}".encode()).digest()
+
+
+@contextlib.contextmanager
+def start_anvil(state: Path | None = None, *, seed: int = 0) -> Iterator[Anvil]:
+    """Start a chain. Two chains that are open together need different seeds."""
+    port = free_port()
+    command = [str(foundry("anvil")), "--port", str(port), "--silent"]
+    command += ["--state", str(state)] if state else []
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = url_of(port)
+    try:
+        _wait(url)
+        yield Anvil(url, process, seed)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@retry(stop=stop_after_delay(20), wait=wait_fixed(0.05), reraise=True)
+def _wait(url: str) -> None:
+    Chain(url).check()
