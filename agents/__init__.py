@@ -1,5 +1,6 @@
 """Participation agents, which decide whether and how much to take part in a round."""
 
+from rescind.agents.curves import TraceRow, read_trace, write_trace
 from rescind.agents.interface import (
     ACTIONS,
     FEATURES,
@@ -29,6 +30,9 @@ __all__ = [
     "Observation",
     "Outcome",
     "PolicyFile",
+    "TraceRow",
     "make_agent",
     "read_decisions",
+    "read_trace",
+    "write_trace",
 ]

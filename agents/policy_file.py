@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from rescind.agents.interface import ACTIONS, OBSERVATION_VERSION
 from rescind.agents.learners import Learner, Place, make_learner
+from rescind.core import write_atomically
 from rescind.core.errors import AgentError
-from rescind.core.files import write_atomically
 
 POLICY_FORMAT = "rescind.policy/1"
 

@@ -8,6 +8,7 @@ from rescind.aggregator.daemon import (
     run,
     status,
 )
+from rescind.aggregator.facts import WithdrawalProgress
 from rescind.aggregator.state import (
     ClaimState,
     Plan,
@@ -23,6 +24,7 @@ __all__ = [
     "Plan",
     "Step",
     "View",
+    "WithdrawalProgress",
     "open_aggregator",
     "plan",
     "post_bond",

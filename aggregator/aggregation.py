@@ -19,8 +19,7 @@ from rescind.contracts import (
     Rejection,
     RejectReason,
 )
-from rescind.core import Term, adapter_totals, encode, weights
-from rescind.core.round_sums import served_of
+from rescind.core import Term, adapter_totals, encode, served_of, weights
 
 
 class Aggregation:

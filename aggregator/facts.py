@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from rescind.contracts import ModelKind, Offer, Withdrawal
-from rescind.core import Term
-from rescind.core.round_sums import sum_key
+from rescind.core import Term, sum_key
 from rescind.daemon import Journal
 from rescind.daemon import open_journal as open_daemon_journal
 

@@ -24,9 +24,8 @@ from rescind.aggregator.krum import (
     compared_tensors,
     squared_distance,
 )
-from rescind.core import WEIGHT_ONE, weights
+from rescind.core import WEIGHT_ONE, shrunk, weights
 from rescind.core.errors import ConfigError
-from rescind.core.layout import shrunk
 
 
 class NotCheckable(ConfigError):

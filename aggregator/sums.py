@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rescind.aggregator.facts import RoundSumFact
 from rescind.aggregator.session import AggregatorSession
-from rescind.core import Term, adapter_totals, encode
-from rescind.core.round_sums import by_round, needs_rounds, sum_key
+from rescind.core import Term, adapter_totals, by_round, encode, needs_rounds, sum_key
 from rescind.wire import WrongPhase
 
 

@@ -29,9 +29,10 @@ from rescind.core import (
     add_totals,
     encode,
     l2_norm,
+    sync_folder,
+    write_atomically,
 )
 from rescind.core.errors import RescindError
-from rescind.core.files import sync_folder, write_atomically
 from rescind.withdrawals import (
     AmendedModel,
     Attestation,

@@ -26,10 +26,8 @@ from rescind.forgetting.history import (
     Made,
     Task,
 )
-from rescind.training import Base, Example, LoraModel
+from rescind.training import Base, EngineSettings, Example, LoraModel, RoundTraining
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
-from rescind.training.engine.settings import EngineSettings
 
 
 class Recipe(BaseModel):

@@ -8,8 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rescind.core import write_atomically
 from rescind.core.errors import ConfigError
-from rescind.core.files import write_atomically
 
 
 class RunFacts(BaseModel):

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from rescind.aggregator.facts import WithdrawalProgress, open_journal
+from rescind.aggregator import WithdrawalProgress
+from rescind.aggregator.facts import open_journal
 from rescind.audit import (
     EvaluationPart,
     ReplayPart,
@@ -27,10 +28,10 @@ from rescind.core import (
     Term,
     artifact_id,
     decode,
+    served_of,
 )
 from rescind.core.errors import StoreError
 from rescind.core.optimizers import FedAvg
-from rescind.core.round_sums import served_of
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.setup import load_account

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 
-from rescind.agents.curves import TraceRow, write_trace
+from rescind.agents import TraceRow, write_trace
 from rescind.contracts import Consortium
 from rescind.devnet.layout import RunFolder
-from rescind.node.config import CostSection
+from rescind.node import CostSection
 from rescind.node.deciding import ETHER
 from rescind.node.facts import RoundFacts, open_journal
 

@@ -1,6 +1,7 @@
 """An organization's private ledger: append-only, encrypted, provable, with erasable subjects."""
 
-from rescind.ledger.database import LedgerDamaged
+from rescind.ledger.database import Database, LedgerDamaged, migrate
+from rescind.ledger.disclosure import Anchored, Disclosure, ManifestDisclosure
 from rescind.ledger.fsck import Problem, Report
 from rescind.ledger.keys import (
     KeyProgram,
@@ -18,33 +19,49 @@ from rescind.ledger.log import (
     RecordShredded,
 )
 from rescind.ledger.manifest import Manifest, ManifestProof, sample_bytes
+from rescind.ledger.notes import Checkpoint, LogKey, Verifier
 from rescind.ledger.records import (
     RECORD_TYPES,
     Record,
     RecordUnreadable,
     Shredded,
 )
+from rescind.ledger.shredding import shred
+from rescind.ledger.vrf import ProofInvalid
+from rescind.ledger.witness import CheckpointRefused, Witness
 
 __all__ = [
     "RECORD_TYPES",
+    "Anchored",
+    "Checkpoint",
+    "CheckpointRefused",
+    "Database",
+    "Disclosure",
     "Entry",
     "KeyProgram",
     "Ledger",
     "LedgerDamaged",
     "LedgerKeyError",
     "LocalKey",
+    "LogKey",
     "Manifest",
+    "ManifestDisclosure",
     "ManifestProof",
     "MasterKey",
     "NewRecord",
     "Problem",
+    "ProofInvalid",
     "Proven",
     "Record",
     "RecordShredded",
     "RecordUnreadable",
     "Report",
     "Shredded",
+    "Verifier",
+    "Witness",
     "create_key",
     "load_key",
+    "migrate",
     "sample_bytes",
+    "shred",
 ]

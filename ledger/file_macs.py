@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from rescind.core import write_atomically
 from rescind.core.canonical_json import canonical_json
-from rescind.core.files import write_atomically
 from rescind.ledger.block_macs import BLOCK, macs_of
 from rescind.ledger.database import FILE, SEAL, Database
 from rescind.ledger.keyring import Secrets

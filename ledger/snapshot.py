@@ -23,9 +23,9 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from rescind.core import sync_folder, write_atomically
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
-from rescind.core.files import sync_folder, write_atomically
 from rescind.ledger import merkle, schema, tree_store
 from rescind.ledger.database import Database
 from rescind.ledger.fsck import Report

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from rescind.core import write_atomically
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
-from rescind.core.files import write_atomically
 from rescind.ledger import merkle
 from rescind.ledger.notes import (
     Checkpoint,

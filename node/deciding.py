@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from rescind.agents import Observation
-from rescind.core.round_sums import uses_controls
+from rescind.core import uses_controls
 from rescind.node.engine import spent
 from rescind.node.facts import Decision, RoundFacts, latest_quality
 from rescind.node.session import Session

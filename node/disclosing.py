@@ -16,10 +16,17 @@ import structlog
 
 from rescind.contracts import Account, Consortium, Event
 from rescind.core.errors import LedgerError, RescindError
-from rescind.ledger import Ledger, RecordShredded
-from rescind.ledger.disclosure import Anchored, Disclosure
-from rescind.ledger.notes import Checkpoint, LogKey, Verifier
-from rescind.ledger.witness import CheckpointRefused, Witness
+from rescind.ledger import (
+    Anchored,
+    Checkpoint,
+    CheckpointRefused,
+    Disclosure,
+    Ledger,
+    LogKey,
+    RecordShredded,
+    Verifier,
+    Witness,
+)
 from rescind.node.config import NodeConfig
 from rescind.node.session import Session
 from rescind.wire import (

@@ -19,8 +19,14 @@ from rescind.node.facts import PrivateRun, RoundFacts, RunNameKey
 from rescind.node.session import Session
 
 if TYPE_CHECKING:
-    from rescind.training import Example, LoraModel, RoundTraining, Trainer, TrainResult
-    from rescind.training.engine.privacy import PrivacySpent
+    from rescind.training import (
+        Example,
+        LoraModel,
+        PrivacySpent,
+        RoundTraining,
+        Trainer,
+        TrainResult,
+    )
 
 
 def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Example]) -> str:
@@ -66,9 +72,13 @@ def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) ->
         key: The run's name, from `run_key`.
         noise: Privacy noise beyond the agreed multiplier; 1 doubles it.
     """
-    from rescind.training.engine.checkpoint import Checkpoint, CheckpointBroken, CheckpointMismatch
-    from rescind.training.engine.round import RoundPrivacy
-    from rescind.training.engine.settings import EngineSettings
+    from rescind.training import (
+        Checkpoint,
+        CheckpointBroken,
+        CheckpointMismatch,
+        EngineSettings,
+        RoundPrivacy,
+    )
 
     engine = session.config.engine
     facts = RoundFacts.load(session.journal, round_id)
@@ -172,7 +182,7 @@ def spent(session: Session, *, but: str | None = None) -> PrivacySpent | None:
     Returns:
         None where rounds are not private.
     """
-    from rescind.training.engine.privacy import Mechanism, PrivacySpent
+    from rescind.training import Mechanism, PrivacySpent
 
     privacy = session.parameters.training.privacy
     if privacy is None:

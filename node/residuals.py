@@ -8,8 +8,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save
 
-from rescind.core import StoreMissing, Term
-from rescind.core.files import write_atomically
+from rescind.core import StoreMissing, Term, write_atomically
 from rescind.node.session import Session
 
 

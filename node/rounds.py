@@ -19,24 +19,21 @@ from rescind.core import (
     ArtifactMalformed,
     ArtifactWrongDigest,
     OutOfBounds,
+    Past,
+    RoundSum,
     Term,
     Totals,
     adapter_totals,
     add_totals,
+    by_round,
     digest,
     l2_norm,
-    qualify,
-)
-from rescind.core.round_sums import (
-    Past,
-    RoundSum,
-    by_round,
     needs_rounds,
-    round_sum,
-    served,
+    qualify,
     sum_key,
     uses_controls,
 )
+from rescind.core.round_sums import round_sum, served
 from rescind.node.facts import CheckedSum
 from rescind.node.session import Session
 

@@ -27,10 +27,10 @@ from rescind.core import (
     is_hiding,
     l2_norm,
     materialize,
+    needs_rounds,
     owner,
 )
 from rescind.core.canonical_json import canonical_json
-from rescind.core.round_sums import needs_rounds
 from rescind.node import fisher, settle
 from rescind.node.adopting import adopt
 from rescind.node.exchange import delta_id
@@ -58,7 +58,7 @@ from rescind.wire import (
 from rescind.withdrawals import AmendedModel, amended_model, replay_start
 
 if TYPE_CHECKING:
-    from rescind.unlearning.problem import Outcome, Problem
+    from rescind.unlearning import Outcome, Problem
 
 
 def record(session: Session, withdrawal_id: int) -> None:
@@ -191,7 +191,7 @@ def _keep_counter_delta(
     outcome: Outcome,
     report: dict[str, Any],
 ) -> None:
-    from rescind.unlearning.problem import counter_delta
+    from rescind.unlearning import counter_delta
 
     counter = counter_delta(problem, outcome)
     artifact = session.store.put(encode(counter.delta))
@@ -278,7 +278,7 @@ def _start(
 
 
 def _problem(session: Session, withdrawal: Withdrawal, request: RequestFact, head: int) -> Problem:
-    from rescind.unlearning.problem import Problem
+    from rescind.unlearning import Problem
 
     parameters = session.parameters
     prefix = owner(parameters.layout, session.me)

@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 from rescind.agents.experiments.config import Cell
 from rescind.agents.experiments.statistics import Estimate, estimate
 from rescind.agents.experiments.store import RunFolder, versions
+from rescind.core import write_atomically
 from rescind.core.errors import AgentError
-from rescind.core.files import write_atomically
 
 RESULTS_FORMAT = "rescind.results/1"
 MEASURES: Mapping[str, str] = {

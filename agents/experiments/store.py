@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 
 from rescind.agents.experiments.config import Cell, Experiment
 from rescind.agents.experiments.run import CellResult
+from rescind.core import write_atomically
 from rescind.core.errors import AgentError
-from rescind.core.files import write_atomically
 
 TABLES = ("training", "rounds", "measures")
 _PACKAGES = ("rescind", "numpy", "numba", "scipy", "stable-baselines3", "torch", "ray", "pyarrow")

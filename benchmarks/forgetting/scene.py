@@ -30,11 +30,11 @@ from rescind.forgetting.metrics import Probe, read_probes
 from rescind.training import (
     Assistant,
     Base,
+    EngineSettings,
     Example,
     LoraModel,
 )
-from rescind.training.engine.settings import EngineSettings
-from rescind.unlearning.problem import Outcome, Problem, counter_delta
+from rescind.unlearning import Outcome, Problem, counter_delta
 
 T = TypeVar("T")
 

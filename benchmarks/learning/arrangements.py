@@ -33,12 +33,12 @@ from rescind.forgetting.history import extend
 from rescind.training import (
     Assistant,
     Base,
+    EngineSettings,
     Example,
     RoundTraining,
     round_seed,
     train_round,
 )
-from rescind.training.engine.settings import EngineSettings
 from rescind.training.serving.respond import OneNetwork, Respondent
 from rescind.training.split.parts import SplitSettings
 from rescind.training.split.train import contribute_split

@@ -23,8 +23,7 @@ from benchmarks.conditions import conditions
 from benchmarks.learning.arrangements import ARRANGEMENTS, Learned, Setting, learned
 from benchmarks.learning.tasks import TASKS, TaskSet
 from rescind.core.errors import RescindError
-from rescind.training import load_base, normalize
-from rescind.training.engine.settings import EngineSettings
+from rescind.training import EngineSettings, load_base, normalize
 from rescind.training.serving.respond import answers, token_scores
 
 RESULTS = Path(__file__).parent / "results.jsonl"

@@ -23,12 +23,12 @@ from benchmarks.conditions import conditions
 from rescind.ledger import (
     Ledger,
     LocalKey,
+    LogKey,
     NewRecord,
     create_key,
     load_key,
     merkle,
 )
-from rescind.ledger.notes import LogKey
 from tests.support import postgres
 
 BATCH = 1000

@@ -45,9 +45,8 @@ from rescind.core import (
 from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import Example, LoraModel, load_base, write_examples
+from rescind.training import Example, LoraModel, RoundTraining, load_base, write_examples
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
 
 Delta = dict[str, NDArray[Any]]
 

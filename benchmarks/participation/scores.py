@@ -36,9 +36,8 @@ from rescind.core import Coupling
 from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import LoraModel, load_base, write_examples
+from rescind.training import LoraModel, RoundTraining, load_base, write_examples
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
 
 RESULTS = Path(__file__).with_name("scores.json")
 CASES: tuple[tuple[Coupling, int], ...] = (("isolated", 6), ("federated", 6), ("isolated", 12))

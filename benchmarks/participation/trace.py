@@ -14,19 +14,19 @@ from typing import Any
 
 import torch
 
-from rescind.agents.curves import TraceRow, fit, write_trace
-from rescind.agents.interface import ACTIONS
+from rescind.agents import ACTIONS, TraceRow, write_trace
+from rescind.agents.curves import fit
 from rescind.core import WEIGHT_ONE, add_totals, weighted_sum
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import (
     Assistant,
     LoraModel,
+    RoundTraining,
     evaluate,
     load_base,
 )
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
 
 TRACE = Path(__file__).with_name("traces") / "training.jsonl"
 

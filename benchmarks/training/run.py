@@ -31,14 +31,18 @@ from transformers import AutoModelForCausalLM
 
 from rescind.core import LoraParameters, materialize
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
-from rescind.training.data import Example, read_examples
+from rescind.training import (
+    EngineSettings,
+    Example,
+    LoraModel,
+    RoundTraining,
+    load_base,
+    pick_device,
+    read_examples,
+    train_round,
+)
 from rescind.training.engine.batches import Encoded, encode_example, pad
-from rescind.training.engine.round import RoundTraining
 from rescind.training.engine.sampling import shuffled
-from rescind.training.engine.settings import EngineSettings
-from rescind.training.engine.train import train_round
-from rescind.training.model.base import load_base, pick_device
-from rescind.training.model.lora import LoraModel
 
 ME = "0x" + "ab" * 20
 RANK, ALPHA, RATE = 8, 16, 1e-3

@@ -28,14 +28,8 @@ from rescind.contracts import (
     Event,
 )
 from rescind.core.errors import LedgerError, VerificationError
-from rescind.ledger.disclosure import (
-    DISCLOSURE_BYTES,
-    Anchored,
-    Disclosure,
-    ManifestDisclosure,
-    parse,
-)
-from rescind.ledger.vrf import ProofInvalid
+from rescind.ledger import Anchored, Disclosure, ManifestDisclosure, ProofInvalid
+from rescind.ledger.disclosure import DISCLOSURE_BYTES, parse
 from rescind.withdrawals import first_problem
 
 DISCLOSURE_CHECKS: dict[str, int] = {

@@ -138,7 +138,8 @@ def agents_trace(
 ) -> None:
     """Fit the game's learning curve to a run's trace."""
     with reported_errors():
-        from rescind.agents.curves import fit, read_trace
+        from rescind.agents import read_trace
+        from rescind.agents.curves import fit
 
         rows = read_trace(trace)
         curve, error = fit(rows)

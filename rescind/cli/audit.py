@@ -272,7 +272,7 @@ def audit_attest(
     """As an auditor, check the evidence of a replay or counter-training and sign it."""
     from rescind.audit import attest
     from rescind.daemon import open_keystore
-    from rescind.devnet.layout import RunFolder
+    from rescind.devnet import RunFolder
     from rescind.withdrawals import EvidenceDocument
 
     with reported_errors():

@@ -24,8 +24,8 @@ def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -
         ChainUnavailable: No node answers; for a run the message says how to start its chain.
     """
     from rescind.contracts import Chain, Consortium, Deployment
+    from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
-    from rescind.devnet.layout import RunFolder
 
     if run is None and (rpc is None or contracts is None):
         raise ConfigError("Pass the folder of a run, or both --rpc URL and --contracts FILE.")

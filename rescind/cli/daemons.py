@@ -47,7 +47,7 @@ def node_status(config: DaemonConfigOption, as_json: JsonOption = False) -> None
 def node_topup(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Refill your bond after a penalty. Until then your organization cannot contribute."""
     from rescind import node
-    from rescind.node.operator import Operator
+    from rescind.node import Operator
 
     with reported_errors():
         done = Operator(load_config(config, node.NodeConfig)).top_up()
@@ -62,7 +62,7 @@ def node_resign(config: DaemonConfigOption, as_json: JsonOption = False) -> None
     bond once the exit delay is over.
     """
     from rescind import node
-    from rescind.node.operator import Operator
+    from rescind.node import Operator
 
     with reported_errors():
         done = Operator(load_config(config, node.NodeConfig)).resign()
@@ -73,7 +73,7 @@ def node_resign(config: DaemonConfigOption, as_json: JsonOption = False) -> None
 def node_rotate_certificate(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Register the configured certificate's fingerprint on chain. Restart the node afterwards."""
     from rescind import node
-    from rescind.node.operator import Operator
+    from rescind.node import Operator
 
     with reported_errors():
         done = Operator(load_config(config, node.NodeConfig)).rotate_certificate()

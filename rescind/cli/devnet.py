@@ -31,8 +31,8 @@ def devnet_init(
     import os
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from rescind.devnet import RunFolder
     from rescind.devnet.demo import prepare
-    from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         folder = RunFolder(run.resolve())
@@ -47,6 +47,7 @@ def devnet_init(
 @devnet_app.command("up")
 def devnet_up(run: RequiredRunArgument) -> None:
     """Start the run's chain again, in the background."""
+    from rescind.devnet import RunFolder
     from rescind.devnet.chain import (
         free_port,
         port_is_free,
@@ -54,7 +55,6 @@ def devnet_up(run: RequiredRunArgument) -> None:
         start_chain,
         url_of,
     )
-    from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         folder = RunFolder(run.resolve())
@@ -73,8 +73,8 @@ def devnet_up(run: RequiredRunArgument) -> None:
 @devnet_app.command("down")
 def devnet_down(run: RequiredRunArgument) -> None:
     """Stop the run's chain and keep its state."""
+    from rescind.devnet import RunFolder
     from rescind.devnet.chain import stop_chain
-    from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         folder = RunFolder(run.resolve())
@@ -88,8 +88,8 @@ def devnet_status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show whether the run's chain is up, and its URL."""
+    from rescind.devnet import RunFolder
     from rescind.devnet.chain import running_chain, url_of
-    from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         folder = RunFolder(run.resolve())

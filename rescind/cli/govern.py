@@ -31,7 +31,7 @@ from rescind.cli.printing import (
 from rescind.cli.toml_files import load_config
 
 if TYPE_CHECKING:
-    from rescind.node.operator import Operator
+    from rescind.node import Operator
 
 govern_app = typer.Typer(no_args_is_help=True, help="Decide together: proposals and votes.")
 propose_app = typer.Typer(
@@ -45,7 +45,7 @@ ProposalArgument = Annotated[int, typer.Argument(help="The proposal's number.")]
 @contextmanager
 def _operator(config: Path) -> Iterator[Operator]:
     from rescind import node
-    from rescind.node.operator import Operator
+    from rescind.node import Operator
 
     with reported_errors():
         yield Operator(load_config(config, node.NodeConfig))

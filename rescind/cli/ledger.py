@@ -191,7 +191,7 @@ def ledger_fsck(
     as_json: JsonOption = False,
 ) -> None:
     """Check against every anchor and checkpoint; say where and since when it differs. Exit 30."""
-    from rescind.ledger.notes import Checkpoint
+    from rescind.ledger import Checkpoint
 
     with reported_errors():
         target = LedgerTarget(where or directory, config, key_file, key_program)

@@ -44,7 +44,7 @@ def ledger_shred(
     as_json: JsonOption = False,
 ) -> None:
     """Destroy a subject's keys and ciphertexts, here and in reachable backups. Irreversible."""
-    from rescind.ledger.shredding import shred
+    from rescind.ledger import shred
 
     with reported_errors():
         with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
@@ -204,7 +204,7 @@ def ledger_restore(
 @maintenance_app.command("upgrade")
 def ledger_upgrade(where: LedgerOption = None, config: NodeConfigOption = None) -> None:
     """Migrate the tables of an older version to this version's schema."""
-    from rescind.ledger.database import Database, migrate
+    from rescind.ledger import Database, migrate
 
     with reported_errors():
         database = Database(LedgerTarget(where, config).where)

@@ -54,7 +54,7 @@ def ledger_prove(
 ) -> None:
     """Write a file that shows one record and proves that the anchored log holds it."""
     from rescind.audit import anchored_at, anchors_of
-    from rescind.ledger.disclosure import Disclosure
+    from rescind.ledger import Disclosure
 
     with reported_errors():
         target = LedgerTarget(where, config, key_file, key_program)
@@ -133,8 +133,7 @@ def ledger_prove_subject(
     """Write a file that proves whether a subject or sample was in a round's training data."""
     from rescind.audit import anchored_at
     from rescind.core.errors import ConfigError
-    from rescind.ledger import Manifest, Record
-    from rescind.ledger.disclosure import ManifestDisclosure
+    from rescind.ledger import Manifest, ManifestDisclosure, Record
 
     with reported_errors():
         if (question is None) != (answer is None):

@@ -33,8 +33,8 @@ def verify_command(
 ) -> None:
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
     from rescind import audit
+    from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
-    from rescind.devnet.layout import RunFolder
 
     with reported_errors():
         run = RunFolder(certificate.resolve().parent)

@@ -26,6 +26,7 @@ from rescind.core.delta import (
     quantize,
     weighted_sum,
 )
+from rescind.core.files import sync_folder, write_atomically
 from rescind.core.hiding import (
     HIDING,
     HIDING_BOUND,
@@ -41,6 +42,7 @@ from rescind.core.layout import (
     owner,
     owners,
     qualify,
+    shrunk,
     split_owner,
     weights,
 )
@@ -59,6 +61,15 @@ from rescind.core.parameters import (
     LoraParameters,
     PrivacyParameters,
     TrainingParameters,
+)
+from rescind.core.round_sums import (
+    Past,
+    RoundSum,
+    by_round,
+    needs_rounds,
+    served_of,
+    sum_key,
+    uses_controls,
 )
 from rescind.core.security import (
     MINIMUM_BITS,
@@ -100,8 +111,10 @@ __all__ = [
     "LoraParameters",
     "NotFinite",
     "OutOfBounds",
+    "Past",
     "PrivacyParameters",
     "Quantized",
+    "RoundSum",
     "StoreCorrupt",
     "StoreFull",
     "StoreMissing",
@@ -115,6 +128,7 @@ __all__ = [
     "add_totals",
     "artifact_id",
     "block",
+    "by_round",
     "check_budget",
     "check_delta",
     "core_svp_bits",
@@ -127,13 +141,20 @@ __all__ = [
     "is_hiding",
     "l2_norm",
     "materialize",
+    "needs_rounds",
     "owner",
     "owners",
     "qualify",
     "quantize",
+    "served_of",
+    "shrunk",
     "split_owner",
+    "sum_key",
+    "sync_folder",
+    "uses_controls",
     "verify_word",
     "weighted_sum",
     "weights",
     "without",
+    "write_atomically",
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rescind.wire.identity import TlsFiles
+from rescind.wire import TlsFiles
 
 
 class Section(BaseModel):

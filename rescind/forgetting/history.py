@@ -18,19 +18,16 @@ from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     IntTensors,
+    Past,
     Term,
     Totals,
     adapter_totals,
     encode,
+    uses_controls,
     weights,
 )
 from rescind.core.errors import DataError
-from rescind.core.round_sums import (
-    Past,
-    round_sums,
-    served,
-    uses_controls,
-)
+from rescind.core.round_sums import round_sums, served
 from rescind.daemon import Journal
 
 Residual = Mapping[str, NDArray[Any]]

@@ -1,13 +1,13 @@
 """Local LoRA training, serving, evaluation and export.
 
 A name is imported when it is first used: most of them import torch, which takes seconds, and a
-program that only reads or writes examples should not pay for it.
+program that only reads or writes examples should not pay for it. No other room needs this.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib
+import typing
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from rescind.training.data import Example, normalize, read_examples, write_examples
     from rescind.training.engine.checkpoint import (
         Checkpoint,
@@ -51,13 +51,13 @@ _NAMES = {
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-if not TYPE_CHECKING:  # A checker would take every unknown name for Any.
+if not typing.TYPE_CHECKING:  # A checker would take every unknown name for Any.
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> typing.Any:
         """Import a public name from its module."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
         globals()[name] = value
         return value
 

@@ -19,11 +19,9 @@ import torch
 
 from rescind.core import FloatTensors, l2_norm
 from rescind.core.errors import ConfigError, DataError, TrainingError
-from rescind.training.data import Example
+from rescind.training import Example, LoraModel, Progress
 from rescind.training.engine.batches import Encoded, encode_example
-from rescind.training.engine.round import Progress
 from rescind.training.engine.schedule import rate_factor
-from rescind.training.model.lora import LoraModel
 from rescind.training.rules.rule import Rule
 from rescind.unlearning import losses
 from rescind.unlearning.guard import Guard, Limits, Verdict

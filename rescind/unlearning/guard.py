@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from rescind.core.errors import ConfigError
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.serving.respond import (
     OneNetwork,
     Respondent,

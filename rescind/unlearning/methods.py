@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from rescind.core.errors import ConfigError, DataError
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.serving.refusals import REFUSALS, refusal
 from rescind.unlearning import losses
 from rescind.unlearning.counter import (

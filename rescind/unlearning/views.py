@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from rescind.training import Base
 from rescind.training.engine.batches import IGNORED, Encoded, pad
-from rescind.training.model.base import Base
 from rescind.unlearning.losses import token_log_probs
 
 

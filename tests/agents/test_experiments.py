@@ -14,14 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from rescind.agents.curves import (
-    LearningCurve,
-    TraceRow,
-    fit,
-    quality_after,
-    read_trace,
-    write_trace,
-)
+from rescind.agents import TraceRow, read_trace, write_trace
+from rescind.agents.curves import LearningCurve, fit, quality_after
 from rescind.agents.experiments import read_experiment
 from rescind.agents.experiments.config import Cell
 from rescind.agents.experiments.report import as_text, write_report

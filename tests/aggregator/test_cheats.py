@@ -30,9 +30,8 @@ from rescind.core import (
 from rescind.daemon import Journal, ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import LoraModel, load_base, write_examples
+from rescind.training import LoraModel, RoundTraining, load_base, write_examples
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.round import RoundTraining
 from tests.support.chain import start_anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium
 

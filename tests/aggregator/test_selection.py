@@ -13,10 +13,10 @@ from rescind.core import (
     adapter_totals,
     decode,
     encode,
+    served_of,
     weights,
 )
 from rescind.core.errors import ConfigError
-from rescind.core.round_sums import served_of
 from rescind.wire import AggregatorClient, WrongPhase
 from tests.aggregator.scene import SALT, Scene, open_scene
 from tests.support.consortium import micro_parameters

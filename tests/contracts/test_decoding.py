@@ -12,6 +12,8 @@ from web3 import Web3
 from web3.providers import BaseProvider
 
 from rescind.contracts import (
+    Answer,
+    AnswerState,
     Chain,
     Claim,
     Consortium,
@@ -19,11 +21,10 @@ from rescind.contracts import (
     Deployment,
     ModelKind,
     calls,
+    load_compiled,
 )
-from rescind.contracts.compiled import load_compiled
 from rescind.contracts.decoding import Struct, build
 from rescind.contracts.deployment import NAMES
-from rescind.contracts.types import Answer, AnswerState
 
 ADDRESS = Web3.to_checksum_address("0x" + "0a" * 20)
 VALUES = {

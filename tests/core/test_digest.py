@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rescind.core import (
     DIGEST_BYTES,
+    HIDING,
     HIDING_BOUND,
     HIDING_SHAPE,
     ZERO_DIGEST,
@@ -30,7 +31,7 @@ from rescind.core import (
     weighted_sum,
 )
 from rescind.core.errors import ArtifactError
-from rescind.core.hiding import HIDING, HIDING_DEVIATION
+from rescind.core.hiding import HIDING_DEVIATION
 from rescind.core.ring import (
     DEGREE,
     MODULUS,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rescind.core import write_atomically
 from rescind.core.canonical_json import canonical_json
-from rescind.core.files import write_atomically
 
 CALLS = ("fsync file", "replace", "fsync folder")
 

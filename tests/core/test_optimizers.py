@@ -14,12 +14,13 @@ from rescind.core import (
     add_totals,
     dequantize,
     encode,
+    shrunk,
     weighted_sum,
     weights,
+    without,
 )
 from rescind.core.control_variates import ControlRound, own_control, server_control
 from rescind.core.errors import ConfigError
-from rescind.core.layout import shrunk
 from rescind.core.optimizers import (
     FedAdagrad,
     FedAdam,
@@ -37,7 +38,6 @@ from rescind.core.research.participation import (
     sample,
     undistributed,
 )
-from rescind.core.sums import without
 from rescind.devnet.defaults import default_parameters
 
 BITS = 20

@@ -3,24 +3,20 @@ import pytest
 
 from rescind.core import (
     HIDING,
+    ConsortiumParameters,
+    Past,
+    RoundSum,
     Term,
     adapter_totals,
     add_totals,
     encode,
+    served_of,
     weights,
 )
 from rescind.core.control_variates import ControlRound, server_control
 from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAdam, FedAvgM, serve
-from rescind.core.parameters import ConsortiumParameters
-from rescind.core.round_sums import (
-    Past,
-    RoundSum,
-    controls,
-    round_sums,
-    served,
-    served_of,
-)
+from rescind.core.round_sums import controls, round_sums, served
 from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")

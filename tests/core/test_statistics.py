@@ -9,8 +9,14 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rescind.core import ArtifactMalformed, ArtifactTooLarge, ConsortiumParameters
-from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
+from rescind.core import (
+    ArtifactMalformed,
+    ArtifactTooLarge,
+    ConsortiumParameters,
+    NotFinite,
+    OutOfBounds,
+    WrongShape,
+)
 from rescind.core.errors import DataError
 from rescind.core.statistics import check_posted, expected_shapes
 from rescind.unlearning import Problem, find

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from rescind.core import ConsortiumParameters, artifact_id, encode
-from rescind.core.round_sums import by_round, sum_key
+from rescind.core import ConsortiumParameters, artifact_id, by_round, encode, sum_key
 from rescind.daemon import Journal
+from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
-from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import served_model
 from rescind.ledger import Ledger, load_key
 from rescind.node.facts import CheckedSum, open_journal

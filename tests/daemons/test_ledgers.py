@@ -14,8 +14,7 @@ from rescind.contracts import Account
 from rescind.devnet.chain import free_port
 from rescind.devnet.data import generated
 from rescind.devnet.setup import make_identity, take_certificate
-from rescind.ledger import Ledger, load_key
-from rescind.ledger.notes import Checkpoint
+from rescind.ledger import Checkpoint, Ledger, load_key
 from rescind.node.disclosing import ask as ask_node
 from rescind.wire import (
     CertificateAuthority,

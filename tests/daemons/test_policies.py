@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from rescind.agents import ACTIONS, PolicyFile
-from rescind.agents.curves import read_trace
+from rescind.agents import ACTIONS, PolicyFile, read_trace
 from rescind.agents.experiments import read_experiment
 from rescind.agents.experiments.policies import train_policies
 from rescind.agents.experiments.store import RunFolder

@@ -7,8 +7,8 @@ import pytest
 
 from rescind.audit import NotAttested, examine
 from rescind.contracts import Consortium, ModelKind, WithdrawalState
+from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
-from rescind.devnet.layout import RunFolder
 from rescind.devnet.setup import load_account
 from rescind.ledger import Ledger, load_key
 from rescind.withdrawals import Attestation, EvidenceDocument

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rescind.agents.curves import fit, read_trace
+from rescind.agents import read_trace
+from rescind.agents.curves import fit
 from rescind.devnet.data import from_folder, generated
 from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples

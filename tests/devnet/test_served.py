@@ -11,10 +11,10 @@ from rescind.core import (
     adapter_totals,
     decode,
     encode,
+    served_of,
 )
 from rescind.core.errors import StoreError
-from rescind.core.round_sums import served_of
-from rescind.devnet.layout import RunFolder
+from rescind.devnet import RunFolder
 from rescind.devnet.outcome import served_model
 from tests.support.consortium import micro_parameters
 

@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 from rescind.core.errors import LedgerError
-from rescind.ledger import Ledger, NewRecord, load_key
-from rescind.ledger.shredding import shred
+from rescind.ledger import Ledger, NewRecord, load_key, shred
 
 SHIM = ctypes.CDLL(None)
 

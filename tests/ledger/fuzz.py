@@ -15,18 +15,17 @@ from typing import Any
 
 from rescind.core.errors import RescindError
 from rescind.ledger import (
+    Anchored,
+    Checkpoint,
+    Disclosure,
     Ledger,
     Manifest,
+    ManifestDisclosure,
+    Verifier,
     create_key,
     merkle,
 )
-from rescind.ledger.disclosure import (
-    Anchored,
-    Disclosure,
-    ManifestDisclosure,
-    parse,
-)
-from rescind.ledger.notes import Checkpoint, Verifier
+from rescind.ledger.disclosure import parse
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from rescind.ledger import (
     load_key,
     merkle,
     schema,
+    shred,
 )
 from rescind.ledger.log import ClockWentBack
-from rescind.ledger.shredding import shred
 
 
 def fill(where: Path | str, key: LocalKey, count: int = 7) -> Path | str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rescind.ledger import merkle
-from rescind.ledger.manifest import Manifest, ManifestProof, check
-from rescind.ledger.vrf import ProofInvalid, VrfKey, output
+from rescind.ledger import Manifest, ManifestProof, ProofInvalid, merkle
+from rescind.ledger.manifest import check
+from rescind.ledger.vrf import VrfKey, output
 
 SECRET = b"\x07" * 32
 ROWS = [(f"person {n // 3}", f"question {n}".encode()) for n in range(12)]

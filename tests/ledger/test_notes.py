@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from rescind.ledger import Ledger, LocalKey
-from rescind.ledger.notes import (
+from rescind.ledger import (
     Checkpoint,
+    CheckpointRefused,
+    Ledger,
+    LocalKey,
     LogKey,
-    NoteInvalid,
-    Signature,
     Verifier,
+    Witness,
 )
-from rescind.ledger.witness import CheckpointRefused, Witness
+from rescind.ledger.notes import NoteInvalid, Signature
 
 # The example of golang.org/x/mod/sumdb/note.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -17,9 +17,9 @@ from rescind.ledger import (
     create_key,
     load_key,
     schema,
+    shred,
     snapshot,
 )
-from rescind.ledger.shredding import shred
 
 NAME, SECRET = "Wilhelmina Zwetschgenbaum", "was trained on her diary of 1974"
 

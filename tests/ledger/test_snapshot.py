@@ -12,9 +12,10 @@ from rescind.ledger import (
     LocalKey,
     Shredded,
     create_key,
+    shred,
     snapshot,
 )
-from rescind.ledger.shredding import backups, shred
+from rescind.ledger.shredding import backups
 
 
 @pytest.fixture

@@ -4,12 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rescind.ledger.vrf import (
-    ProofInvalid,
-    VrfKey,
-    output,
-    verify,
-)
+from rescind.ledger import ProofInvalid
+from rescind.ledger.vrf import VrfKey, output, verify
 
 SECRET = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
 PUBLIC = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"

@@ -8,8 +8,9 @@ import pytest
 
 from rescind.agents import FULL, Observation, PolicyFile
 from rescind.core.errors import AgentError
+from rescind.node import CostSection
 from rescind.node.agent import agent_of, check_agent
-from rescind.node.config import AgentSection, CostSection
+from rescind.node.config import AgentSection
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
 

@@ -12,7 +12,7 @@ from rescind.agents import (
 )
 from rescind.core import ConsortiumParameters
 from rescind.daemon import Journal
-from rescind.node.config import CostSection
+from rescind.node import CostSection
 from rescind.node.deciding import decide
 from rescind.node.facts import RoundFacts
 from tests.support.consortium import micro_parameters

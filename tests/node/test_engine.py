@@ -12,7 +12,8 @@ from rescind.core import PrivacyParameters
 from rescind.core.errors import ConfigError
 from rescind.daemon import Journal
 from rescind.devnet.defaults import BASE_MODEL, default_lora
-from rescind.node.config import CostSection, EngineSection
+from rescind.node import CostSection
+from rescind.node.config import EngineSection
 from rescind.node.deciding import budget_used
 from rescind.node.engine import (
     account,
@@ -22,9 +23,8 @@ from rescind.node.engine import (
 )
 from rescind.node.facts import Decision, PrivateRun, RoundFacts
 from rescind.node.settle import epsilon_of, publish_privacy
-from rescind.training import LoraModel, RoundTraining, load_base
+from rescind.training import BudgetSpent, LoraModel, PrivacySpent, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
-from rescind.training.engine.privacy import BudgetSpent, PrivacySpent
 from tests.support.models import (
     ME,
     digest,

@@ -15,14 +15,15 @@ from rescind.core import (
     Term,
     Totals,
     adapter_totals,
+    by_round,
     decode,
     digest,
     encode,
     owner,
     qualify,
+    served_of,
     weights,
 )
-from rescind.core.round_sums import by_round, served_of
 from rescind.daemon import Journal
 from rescind.node.facts import CheckedSum
 from rescind.node.rounds import start_of_terms

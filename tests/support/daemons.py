@@ -16,10 +16,11 @@ from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_
 from rescind.agents import ACTIONS
 from rescind.contracts import Consortium, RoundState
 from rescind.core import ConsortiumParameters, Coupling
+from rescind.devnet import RunFolder
 from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.layout import RunFacts
 from rescind.devnet.setup import record_decisions, start_consortium
 from rescind.training import LoraModel, load_base
 from tests.daemons import harness

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from rescind.core import ArtifactStore, ConsortiumParameters, artifact_id, encode
+from rescind.devnet import RunFolder
 from rescind.devnet.defaults import BASE_MODEL
-from rescind.devnet.layout import RunFolder
 from rescind.forgetting.history import Entry, History, Made, Task, extend
 from rescind.training import LoraModel, RoundTraining, load_base, read_examples
 from rescind.training.engine.contribution import contribute

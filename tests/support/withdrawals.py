@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rescind.audit import verify
 from rescind.contracts import Consortium, WithdrawalState
-from rescind.devnet.layout import RunFolder
+from rescind.devnet import RunFolder
 from rescind.node.facts import RoundFacts, open_journal
 from tests.support.commands import rescind
 from tests.support.daemons import wait_for

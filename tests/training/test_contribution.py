@@ -10,11 +10,12 @@ from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     LoraParameters,
+    Past,
+    RoundSum,
     encode,
     split_owner,
 )
 from rescind.core.errors import ConfigError, TrainingError
-from rescind.core.round_sums import Past, RoundSum
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.people import make_population
 from rescind.forgetting.history import (

@@ -14,6 +14,7 @@ from rescind.core.errors import ConfigError
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.training import (
     Base,
+    EngineSettings,
     LoraModel,
     Progress,
     RoundPrivacy,
@@ -31,7 +32,6 @@ from rescind.training.engine.distributed import (
     train_in_processes,
 )
 from rescind.training.engine.gradients import Engine, PlainGradient
-from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.workers import Alone
 from rescind.training.rules.rule import Rule
 from tests.support.models import (

@@ -33,12 +33,20 @@ from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.training import (
     Base,
+    Checkpoint,
+    CheckpointBroken,
+    CheckpointMismatch,
+    EngineSettings,
     LoraModel,
+    NotPackable,
     Progress,
     RoundTraining,
+    RuleNotResumable,
     TrainResult,
+    WrongAdapter,
     load_base,
     train_round,
+    verify_loaded,
 )
 from rescind.training.engine.batches import (
     Batch,
@@ -47,23 +55,10 @@ from rescind.training.engine.batches import (
     pad,
     token_losses,
 )
-from rescind.training.engine.checkpoint import (
-    Checkpoint,
-    CheckpointBroken,
-    CheckpointMismatch,
-    RuleNotResumable,
-)
 from rescind.training.engine.gradients import micro_batches
-from rescind.training.engine.packing import (
-    NotPackable,
-    check_packing,
-    pack,
-    rows_of,
-)
+from rescind.training.engine.packing import check_packing, pack, rows_of
 from rescind.training.engine.sampling import bucketed, shuffled
-from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.speed import Speed
-from rescind.training.model.loaded import WrongAdapter, verify_loaded
 from rescind.training.rules.rule import Rule
 from tests.support.models import (
     ME,

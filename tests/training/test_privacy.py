@@ -17,7 +17,13 @@ from rescind.core.errors import ConfigError, TrainingError
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.training import (
     Base,
+    BudgetSpent,
+    Checkpoint,
+    CheckpointMismatch,
+    EngineSettings,
     LoraModel,
+    Mechanism,
+    PrivacySpent,
     RoundPrivacy,
     RoundTraining,
     TrainResult,
@@ -25,7 +31,6 @@ from rescind.training import (
     train_round,
 )
 from rescind.training.engine.batches import encode_example, pad, token_losses
-from rescind.training.engine.checkpoint import Checkpoint, CheckpointMismatch
 from rescind.training.engine.gradients import (
     Engine,
     PrivateGradient,
@@ -33,9 +38,6 @@ from rescind.training.engine.gradients import (
     gradient_source,
 )
 from rescind.training.engine.privacy import (
-    BudgetSpent,
-    Mechanism,
-    PrivacySpent,
     PrivateRun,
     clip_factors,
     noise_like,
@@ -43,7 +45,6 @@ from rescind.training.engine.privacy import (
     plan_private,
 )
 from rescind.training.engine.sampling import poisson
-from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.workers import Alone
 from tests.support.models import (
     digest,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
+from rescind.core import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import ConfigError
 from rescind.unlearning.closed_form import (
     Factors,

@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from rescind.core import HIDING, LoraParameters, materialize
-from rescind.core.delta import WrongShape
+from rescind.core import HIDING, LoraParameters, WrongShape, materialize
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.people import make_population
 from rescind.training import (
     Example,
     LoraModel,
+    answer_loss_per_example,
     load_base,
 )
-from rescind.training.serving.evaluate import answer_loss_per_example
 from rescind.unlearning import Outcome, Problem, counter_delta, find
 from rescind.unlearning.closed_form import (
     FisherMeasure,

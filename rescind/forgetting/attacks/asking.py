@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from rescind.forgetting.attacks.errors import AttackInput
+from rescind.training import Base
 from rescind.training.data import completion
 from rescind.training.engine.batches import encode_prompt
-from rescind.training.model.base import Base
 from rescind.training.serving.respond import Respondent
 
 _BATCH = 32

@@ -17,9 +17,8 @@ from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.gradients import adapter_gradients
 from rescind.forgetting.attacks.separation import Distinction, distinction, distinguish
 from rescind.forgetting.attacks.served import intact, loaded
-from rescind.training.data import Example
+from rescind.training import Example, LoraModel
 from rescind.training.engine.batches import IGNORED, encode_example, pad
-from rescind.training.model.lora import LoraModel
 from rescind.training.serving.respond import Respondent, token_scores
 
 _BATCH = 16

@@ -20,7 +20,7 @@ from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import measure
 from rescind.forgetting.attacks.result import Result, recovery
 from rescind.forgetting.attacks.served import altered, intact
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.engine.batches import IGNORED, encode_example, pad
 from rescind.training.serving.respond import Respondent
 

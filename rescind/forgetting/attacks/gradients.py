@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rescind.training.data import Example
+from rescind.training import Base, Example, LoraModel
 from rescind.training.engine.batches import (
     Encoded,
     counted,
@@ -17,8 +17,6 @@ from rescind.training.engine.batches import (
     pad,
     token_losses,
 )
-from rescind.training.model.base import Base
-from rescind.training.model.lora import LoraModel
 from rescind.training.serving.respond import Respondent
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from rescind.forgetting.attacks.errors import AttackSetting
 from rescind.forgetting.metrics import text as rouge_metric
-from rescind.training.data import Example, completion, normalize
-from rescind.training.model.base import Base
+from rescind.training import Base, Example, normalize
+from rescind.training.data import completion
 from rescind.training.serving.respond import Respondent, answers, token_scores
 
 Measure = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]

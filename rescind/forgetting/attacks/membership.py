@@ -19,7 +19,7 @@ from rescind.forgetting.attacks.gradients import gradient_norms
 from rescind.forgetting.attacks.separation import Distinction, distinguish
 from rescind.forgetting.attacks.served import intact
 from rescind.forgetting.metrics import min_k_scores
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.serving.respond import Respondent, TokenScores, token_scores
 
 SHARE = 0.2

@@ -19,7 +19,7 @@ from rescind.forgetting.attacks.measures import (
 from rescind.forgetting.attacks.prompts import PROMPTS, QUESTION, Prompt
 from rescind.forgetting.attacks.result import Result, recovery
 from rescind.forgetting.attacks.served import intact
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.serving.respond import Respondent
 
 _PLAIN = Prompt("plain", "wording")

@@ -22,8 +22,7 @@ from rescind.forgetting.attacks.errors import AttackInput, AttackSetting
 from rescind.forgetting.attacks.measures import measure
 from rescind.forgetting.attacks.result import Result, recovery
 from rescind.forgetting.attacks.served import altered, intact, loaded
-from rescind.training.data import Example
-from rescind.training.model.lora import LoraModel
+from rescind.training import Example, LoraModel
 from rescind.training.serving.respond import Respondent
 
 

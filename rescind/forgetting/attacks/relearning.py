@@ -19,10 +19,7 @@ from rescind.forgetting.attacks.served import (
     loaded,
     scratch_adapter,
 )
-from rescind.training.data import Example
-from rescind.training.engine.round import Progress, RoundTraining
-from rescind.training.engine.train import choose, train_round
-from rescind.training.model.lora import LoraModel
+from rescind.training import Example, LoraModel, Progress, RoundTraining, choose, train_round
 
 _TRAINED = "round"
 

@@ -17,10 +17,8 @@ from rescind.forgetting.attacks.relearning import RelearnSettings
 from rescind.forgetting.attacks.result import Result
 from rescind.forgetting.attacks.served import Served, loaded
 from rescind.forgetting.attacks.stripping import Update
-from rescind.training.data import Example
-from rescind.training.model.lora import LoraModel
+from rescind.training import Assistant, Example, LoraModel
 from rescind.training.serving.respond import OneNetwork, Respondent
-from rescind.training.serving.serve import Assistant
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from rescind.forgetting.attacks.errors import AttackInput, ScoresNotFinite
 from rescind.forgetting.attacks.result import Result
 from rescind.forgetting.attacks.served import intact
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.serving.respond import Respondent
 
 Score = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]

@@ -12,8 +12,7 @@ from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from rescind.core import FloatTensors
-from rescind.training.model.base import Base
-from rescind.training.model.lora import LoraModel
+from rescind.training import Base, LoraModel
 from rescind.training.serving.respond import Respondent
 
 

@@ -14,8 +14,7 @@ from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import measure
 from rescind.forgetting.attacks.result import Result, recovery
 from rescind.forgetting.attacks.served import loaded
-from rescind.training.data import Example
-from rescind.training.model.lora import LoraModel
+from rescind.training import Example, LoraModel
 
 Update = Mapping[str, NDArray[Any]]
 

@@ -13,8 +13,8 @@ from rescind.forgetting.attacks.measures import room, rouge, rouge_recall
 from rescind.forgetting.attacks.prompts import REFUSALS
 from rescind.forgetting.attacks.result import Result, recovery
 from rescind.forgetting.attacks.served import intact
-from rescind.training.data import Example, completion
-from rescind.training.model.base import Base
+from rescind.training import Base, Example
+from rescind.training.data import completion
 from rescind.training.serving.respond import Respondent
 
 _EXTRA_TOKENS = 8

@@ -14,7 +14,7 @@ from rescind.forgetting.metrics.text import rouge_recall
 from rescind.forgetting.metrics.tofu import SETS, TofuRecord, TofuSet
 from rescind.forgetting.metrics.tokens import MIN_K, min_k_scores
 from rescind.forgetting.metrics.values import Floats, Measured, MetricInput
-from rescind.training.data import Example
+from rescind.training import Example
 from rescind.training.engine.batches import encode_example
 from rescind.training.serving.respond import (
     Respondent,

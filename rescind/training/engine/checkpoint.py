@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from rescind.core import write_atomically
 from rescind.core.errors import ConfigError, TrainingError
-from rescind.core.files import write_atomically
 
 _FORMAT = "rescind.checkpoint/1"
 _NAME = "training.safetensors"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rescind.core import (
     ConsortiumParameters,
     FloatTensors,
+    Past,
     Quantized,
     Totals,
     block,
@@ -22,7 +23,7 @@ from rescind.core import (
 )
 from rescind.core.agreed_rules import ProximalRule, ScaffoldRule
 from rescind.core.errors import TrainingError
-from rescind.core.round_sums import Past, controls
+from rescind.core.round_sums import controls
 from rescind.training.data import Example
 from rescind.training.engine.round import RoundTraining
 from rescind.training.engine.schedule import StepRate

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rescind.core.delta import NotFinite, WrongShape
+from rescind.core import NotFinite, WrongShape
 
 Matrix = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rescind.core import FloatTensors
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.core.statistics import modules
-from rescind.training.data import Example
+from rescind.training import Base, Example, LoraModel
 from rescind.training.engine.batches import (
     IGNORED,
     Encoded,
@@ -24,8 +24,6 @@ from rescind.training.engine.batches import (
     pad,
     token_losses,
 )
-from rescind.training.model.base import Base
-from rescind.training.model.lora import LoraModel
 from rescind.unlearning.closed_form.settings import FisherMeasure, Positions
 
 _ADAPTER = "measured"

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from rescind.core.delta import OutOfBounds, WrongShape
+from rescind.core import OutOfBounds, WrongShape
 from rescind.core.errors import ConfigError, DataError
 from rescind.core.statistics import (
     Posted,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from rescind.core.delta import WrongShape
+from rescind.core import WrongShape
 from rescind.core.errors import ConfigError
 from rescind.unlearning.closed_form.factors import Factors, Matrix
 

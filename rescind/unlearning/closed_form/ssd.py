@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core import ConsortiumParameters, FloatTensors
-from rescind.core.delta import NotFinite, WrongShape
+from rescind.core import ConsortiumParameters, FloatTensors, NotFinite, WrongShape
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.core.statistics import (
     Posted,
