@@ -245,7 +245,7 @@ def test_every_attack_says_what_it_is() -> None:
         assert attack.name == name
         assert attack.orientation
         assert attack.source
-        assert callable(attack.function)
+        assert callable(attack.run)
 
 
 @pytest.mark.parametrize(

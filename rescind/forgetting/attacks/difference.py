@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from rescind.core import FloatTensors
 from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.gradients import adapter_gradients
+from rescind.forgetting.attacks.registry import FORGOTTEN, attack
+from rescind.forgetting.attacks.result import Result
+from rescind.forgetting.attacks.scene import Scene, present
 from rescind.forgetting.attacks.separation import Distinction, distinction, distinguish
 from rescind.forgetting.attacks.served import intact, loaded
 from rescind.training import Example, LoraModel
@@ -140,3 +143,44 @@ def _log_probs(respondent: Respondent, examples: Sequence[Example]) -> list[torc
             kept = logits[line][labels[line, 1:] != IGNORED]
             found[place] = kept.double().log_softmax(-1)
     return [found[place] for place in range(len(rows))]
+
+
+@attack(
+    "nll_difference",
+    needs=["original", "others"],
+    reads=FORGOTTEN,
+    source="after TULA, arXiv 2406.13348",
+)
+def _nll(scene: Scene) -> Result:
+    before = present(scene.original, "original")
+    return nll_difference(before, scene.unlearned, scene.forget, scene.others, replay=scene.replay)
+
+
+@attack(
+    "kl_difference",
+    needs=["original", "others"],
+    reads=FORGOTTEN,
+    source="after TULA, arXiv 2406.13348",
+)
+def _kl(scene: Scene) -> Result:
+    before = present(scene.original, "original")
+    return kl_difference(before, scene.unlearned, scene.forget, scene.others, replay=scene.replay)
+
+
+@attack(
+    "delta_alignment",
+    needs=["block.original", "others"],
+    reads=FORGOTTEN,
+    source="after TULA, arXiv 2406.13348",
+)
+def _alignment(scene: Scene) -> Result:
+    block = present(scene.block, "block")
+    return delta_alignment(
+        block.model,
+        present(block.original, "block.original"),
+        block.unlearned,
+        scene.forget,
+        scene.others,
+        max_length=block.parameters.training.max_length,
+        replay=block.replay,
+    )

@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import measure
+from rescind.forgetting.attacks.registry import BACK, attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene, present
 from rescind.forgetting.attacks.served import altered, intact
+from rescind.forgetting.attacks.settings import SuiteSettings
 from rescind.training import Example
 from rescind.training.engine.batches import IGNORED, encode_example, pad
 from rescind.training.serving.respond import Respondent
@@ -159,3 +162,11 @@ def _layers(model: Any) -> list[Any]:
         )
     sizes = [sum(tensor.numel() for tensor in one.parameters()) for one in lists]
     return list(lists[int(np.argmax(sizes))])
+
+
+@attack("junk_direction", needs=["original"], reads=BACK, source="this project's")
+def _on_scene(scene: Scene, settings: SuiteSettings) -> Result:
+    before = present(scene.original, "original")
+    return junk_direction(
+        before, scene.unlearned, scene.forget, replay=scene.replay, by=settings.by
+    )

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from rescind.forgetting.attacks.errors import AttackSetting
 from rescind.forgetting.attacks.gradients import gradient_norms
+from rescind.forgetting.attacks.registry import MEMBER, attack
+from rescind.forgetting.attacks.result import Result
+from rescind.forgetting.attacks.scene import Scene, present
 from rescind.forgetting.attacks.separation import Distinction, distinguish
 from rescind.forgetting.attacks.served import intact
+from rescind.forgetting.attacks.settings import SuiteSettings
 from rescind.forgetting.metrics import min_k_scores
 from rescind.training import Example
 from rescind.training.serving.respond import Respondent, TokenScores, token_scores
@@ -167,3 +171,47 @@ def grad_norm_attack(
 def _check_share(share: float) -> None:
     if not 0 < share <= 1:
         raise AttackSetting(f"the share of tokens is {share}: choose one in (0, 1], 0.2 is usual")
+
+
+@attack("loss", needs=["unseen"], reads=MEMBER, source="Yeom et al., arXiv 1709.01604")
+def _loss(scene: Scene) -> Result:
+    return loss_attack(scene.unlearned, scene.forget, scene.unseen, replay=scene.replay)
+
+
+@attack("zlib", needs=["unseen"], reads=MEMBER, source="Carlini et al., arXiv 2012.07805")
+def _zlib(scene: Scene) -> Result:
+    return zlib_attack(scene.unlearned, scene.forget, scene.unseen, replay=scene.replay)
+
+
+@attack("min_k", needs=["unseen"], reads=MEMBER, source="Shi et al., arXiv 2310.16789")
+def _min_k(scene: Scene, settings: SuiteSettings) -> Result:
+    return min_k_attack(
+        scene.unlearned, scene.forget, scene.unseen, replay=scene.replay, share=settings.share
+    )
+
+
+@attack("min_k_plus_plus", needs=["unseen"], reads=MEMBER, source="Zhang et al., arXiv 2404.02936")
+def _min_k_plus_plus(scene: Scene, settings: SuiteSettings) -> Result:
+    return min_k_plus_plus_attack(
+        scene.unlearned, scene.forget, scene.unseen, replay=scene.replay, share=settings.share
+    )
+
+
+@attack(
+    "reference",
+    needs=["unseen", "reference"],
+    reads=MEMBER,
+    source="Carlini et al., arXiv 2012.07805",
+)
+def _reference(scene: Scene) -> Result:
+    reference = present(scene.reference, "reference")
+    return reference_attack(
+        scene.unlearned, reference, scene.forget, scene.unseen, replay=scene.replay
+    )
+
+
+@attack("grad_norm", needs=["unseen"], reads=MEMBER, source="arXiv 2402.17012")
+def _grad_norm(scene: Scene, settings: SuiteSettings) -> Result:
+    return grad_norm_attack(
+        scene.unlearned, scene.forget, scene.unseen, replay=scene.replay, p=settings.norm
+    )

@@ -17,8 +17,11 @@ from rescind.forgetting.attacks.measures import (
     same,
 )
 from rescind.forgetting.attacks.prompts import PROMPTS, QUESTION, Prompt
+from rescind.forgetting.attacks.registry import BACK, attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene
 from rescind.forgetting.attacks.served import intact
+from rescind.forgetting.attacks.settings import SuiteSettings
 from rescind.training import Example
 from rescind.training.serving.respond import Respondent
 
@@ -209,4 +212,18 @@ def _recovered(tried: _Tried, forget: Sequence[Example], place: int) -> Recovere
         prompt=tried.prompts[row].name,
         reply=tried.replies[row][place],
         rouge=float(tried.rouge[row, place]),
+    )
+
+
+@attack("prompts", reads=BACK, source="after OFFSIDE and SSPU; the prompts are this project's")
+def _on_scene(scene: Scene, settings: SuiteSettings, seed: int) -> Result:
+    return prompting(
+        scene.unlearned,
+        scene.forget,
+        prompts=settings.prompts,
+        paraphrases=scene.paraphrases,
+        shots=scene.retain,
+        original=scene.original,
+        replay=scene.replay,
+        seed=seed,
     )

@@ -18,39 +18,15 @@ from peft.tuners.lora import LoraLayer
 from transformers.pytorch_utils import Conv1D
 
 from rescind.core import FloatTensors
-from rescind.forgetting.attacks.errors import AttackInput, AttackSetting
+from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import measure
+from rescind.forgetting.attacks.registry import BACK, attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene
 from rescind.forgetting.attacks.served import altered, intact, loaded
+from rescind.forgetting.attacks.settings import SCHEMES, Scheme, SuiteSettings
 from rescind.training import Example, LoraModel
 from rescind.training.serving.respond import Respondent
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """`per_channel`: a step for each output, else one for each matrix. `merged`: the adapter is added
-    to the weights before they are rounded, else it stays beside the rounded base as it is."""
-
-    bits: int
-    per_channel: bool
-    merged: bool
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.bits <= 16:
-            raise AttackSetting(f"{self.bits} bits: rounding is to 2 to 16 bits")
-
-    @property
-    def name(self) -> str:
-        step = "channel" if self.per_channel else "tensor"
-        return f"int{self.bits}-{step}-{'merged' if self.merged else 'beside'}"
-
-
-SCHEMES = tuple(
-    Scheme(bits, per_channel, merged)
-    for bits in (8, 4)
-    for per_channel in (False, True)
-    for merged in (True, False)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,3 +234,16 @@ def _adapter_part(layer: Any) -> torch.Tensor:
     """s B A of the adapters in use, in the shape of the weight."""
     parts = [layer.get_delta_weight(name) for name in _in_use(layer)]
     return torch.stack(parts).sum(0)
+
+
+@attack("quantization", reads=BACK, source="arXiv 2410.16454")
+def _on_scene(scene: Scene, settings: SuiteSettings) -> Result:
+    return quantization(
+        scene.unlearned,
+        scene.forget,
+        retain=scene.retain,
+        original=scene.original,
+        replay=scene.replay,
+        by=settings.by,
+        schemes=settings.schemes,
+    )

@@ -10,43 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core import ConsortiumParameters, FloatTensors
-from rescind.forgetting.attacks.errors import AttackInput, AttackSetting
+from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import Measure, measure
+from rescind.forgetting.attacks.registry import attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene, present
 from rescind.forgetting.attacks.served import (
     Served,
     intact,
     loaded,
     scratch_adapter,
 )
+from rescind.forgetting.attacks.settings import RelearnSettings, SuiteSettings
 from rescind.training import Example, LoraModel, Progress, RoundTraining, choose, train_round
 
 _TRAINED = "round"
-
-
-@dataclass(frozen=True)
-class RelearnSettings:
-    """`share` of the forget set is trained on for `steps`; every `every` steps it is measured.
-
-    `reach`: share of the original's score that counts as its level. `learning_rate`: None for that
-    of the consortium.
-    """
-
-    share: float = 0.2
-    steps: int = 20
-    every: int = 2
-    reach: float = 0.95
-    learning_rate: float | None = None
-    measure: str = "probability"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1 or not 0 < self.reach <= 1:
-            raise AttackSetting(f"share {self.share} and reach {self.reach} must be in (0, 1]")
-        if self.steps < 1 or self.every < 1:
-            raise AttackSetting(f"steps {self.steps} and every {self.every} must be at least 1")
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
-            raise AttackSetting(f"learning rate {self.learning_rate} must be in (0, 1]")
-        measure(self.measure)
 
 
 @dataclass(frozen=True)
@@ -212,3 +190,40 @@ def _attackers(run: _Run) -> ConsortiumParameters:
         changes["learning_rate"] = run.settings.learning_rate
     training = run.parameters.training.model_copy(update=changes)
     return run.parameters.model_copy(update={"training": training})
+
+
+@attack(
+    "relearning",
+    needs=["block"],
+    reads="recovery; high: what was not taught again comes back too",
+    source="OFFSIDE, relearn.py",
+)
+def _on_forget_set(scene: Scene, settings: SuiteSettings, seed: int) -> Result:
+    return _on_scene(scene, settings, seed, benign=None)
+
+
+@attack(
+    "benign_relearning",
+    needs=["block", "benign"],
+    reads="recovery; high: related text alone brings the forget set back",
+    source="OFFSIDE, relearn.py",
+)
+def _on_benign_pairs(scene: Scene, settings: SuiteSettings, seed: int) -> Result:
+    return _on_scene(scene, settings, seed, benign=scene.benign)
+
+
+def _on_scene(
+    scene: Scene, settings: SuiteSettings, seed: int, *, benign: Sequence[Example] | None
+) -> Relearning:
+    block = present(scene.block, "block")
+    return relearning(
+        block.model,
+        block.parameters,
+        block.unlearned,
+        scene.forget,
+        original=block.original,
+        replay=block.replay,
+        benign=benign,
+        settings=settings.relearning,
+        seed=seed,
+    )

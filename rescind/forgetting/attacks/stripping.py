@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from rescind.core import FloatTensors
 from rescind.forgetting.attacks.errors import AttackInput
 from rescind.forgetting.attacks.measures import measure
+from rescind.forgetting.attacks.registry import BACK, attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene, Update, present
 from rescind.forgetting.attacks.served import loaded
+from rescind.forgetting.attacks.settings import SuiteSettings
 from rescind.training import Example, LoraModel
-
-Update = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +107,22 @@ def _scores(
 ) -> NDArray[np.float64]:
     with loaded(model, tensors, max_length=max_length) as served:
         return measure(by)(served, forget)
+
+
+@attack("stripping", needs=["block", "block.counters"], reads=BACK, source="this project's")
+def _on_scene(scene: Scene, settings: SuiteSettings) -> Result:
+    block = present(scene.block, "block")
+    negated = {
+        term: {name: -np.asarray(value, dtype=np.float64) for name, value in update.items()}
+        for term, update in block.counters.items()
+    }
+    return stripping(
+        block.model,
+        add(block.unlearned, negated),
+        block.counters,
+        scene.forget,
+        max_length=block.parameters.training.max_length,
+        original=block.original,
+        replay=block.replay,
+        by=settings.by,
+    )

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from rescind.forgetting.attacks.errors import AttackInput, AttackSetting, UnknownAttack
-from rescind.forgetting.attacks.scene import Attack, Scene, SuiteSettings
+from rescind.forgetting.attacks.registry import Attack
+from rescind.forgetting.attacks.scene import Scene
+from rescind.forgetting.attacks.settings import SuiteSettings
 
 FORMAT = "rescind.attacks/1"
 
@@ -21,7 +23,7 @@ def run_suite(
     seeds: Sequence[int],
     settings: SuiteSettings,
 ) -> dict[str, Any]:
-    """See unlearning.attacks.attack_suite."""
+    """Run attacks on a scene: see `attack_suite` of this package."""
     if not seeds:
         raise AttackSetting("no seed: give at least one")
     chosen, skipped = _choose(attacks, scene, names)
@@ -35,7 +37,7 @@ def run_suite(
         },
         "has": {"original": scene.original is not None, "replay": scene.replay is not None},
         "seeds": [int(seed) for seed in seeds],
-        "attacks": {one.name: _report(one, scene, settings, seeds) for one in chosen},
+        "attacks": {attack.name: _report(attack, scene, settings, seeds) for attack in chosen},
         "skipped": skipped,
     }
 

@@ -11,8 +11,11 @@ from rescind.forgetting.attacks.asking import Asked, Decoding, ask
 from rescind.forgetting.attacks.errors import AttackInput, AttackSetting
 from rescind.forgetting.attacks.measures import room, rouge, rouge_recall
 from rescind.forgetting.attacks.prompts import REFUSALS
+from rescind.forgetting.attacks.registry import BACK, attack
 from rescind.forgetting.attacks.result import Result, recovery
+from rescind.forgetting.attacks.scene import Scene
 from rescind.forgetting.attacks.served import intact
+from rescind.forgetting.attacks.settings import SuiteSettings
 from rescind.training import Base, Example
 from rescind.training.data import completion
 from rescind.training.serving.respond import Respondent
@@ -115,3 +118,15 @@ def _force(
         best = int(scores.argmax())
         items.append(Forced(example.question, example.answer, given[best], float(scores[best])))
     return tuple(items), plain, first
+
+
+@attack("token_ban", reads=BACK, source="this project's")
+def _on_scene(scene: Scene, settings: SuiteSettings) -> Result:
+    return token_ban(
+        scene.unlearned,
+        scene.forget,
+        refusals=settings.refusals,
+        beams=settings.beams,
+        original=scene.original,
+        replay=scene.replay,
+    )
