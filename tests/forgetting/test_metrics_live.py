@@ -119,7 +119,7 @@ def test_a_probability_is_that_of_the_tokens(bare) -> None:
 def test_plain_pairs_do_where_no_wrong_answer_is_needed(bare) -> None:
     plain = [Example(p.question, p.answer, "s") for p in PROBES]
     assert measure("probability", bare, plain) == measure("probability", bare, PROBES)
-    with pytest.raises(MetricInput, match="has no wrong answers: give Probes"):
+    with pytest.raises(MetricInput, match=r"has no wrong answers\. Pass Probes"):
         measure("normalized_probability", bare, plain)
 
 

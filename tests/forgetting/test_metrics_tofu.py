@@ -223,9 +223,9 @@ def test_models_that_were_asked_different_questions_are_not_compared(made_up, tm
         return TofuRecord({"forget": TofuSet(**{**vars(forget), **change})})
 
     fewer = {k: v[:-1] for k, v in vars(forget).items() if v is not None}
-    with pytest.raises(MetricInput, match="20 questions and 19"):
+    with pytest.raises(MetricInput, match="one has 20 questions and the other 19"):
         tofu_forget_quality(model, other(**fewer))
-    with pytest.raises(MetricInput, match="question '19' is in one of them only"):
+    with pytest.raises(MetricInput, match="question '19' is in only one of them"):
         tofu_forget_quality(model, other(ids=(*ids[:-1], "x")))
     one = other(texts=tuple(("q", "reply", f"a{n}") for n in ids))
     two = other(texts=tuple(("[q]", "other", f"a {n}") for n in ids))
@@ -291,9 +291,15 @@ def test_a_probe_has_what_its_line_says(tmp_path: Path) -> None:
         ("nonsense", "bad.jsonl:2: the line is not a JSON object"),
         ("[1]", "bad.jsonl:2: the line is JSON, but not an object"),
         ('{"answer": "a", "perturbed_answer": ["b"]}', "'question' is missing"),
-        ('{"question": "q", "answer": "a"}', "'perturbed_answer' is not a list of texts"),
-        ('{"question": "q", "answer": "a", "perturbed_answer": []}', "one at least"),
-        ('{"question": "q", "answer": "a", "perturbed_answer": "b"}', "not a list of texts"),
+        (
+            '{"question": "q", "answer": "a"}',
+            "'perturbed_answer' is not a list of at least one text",
+        ),
+        ('{"question": "q", "answer": "a", "perturbed_answer": []}', "at least one text"),
+        (
+            '{"question": "q", "answer": "a", "perturbed_answer": "b"}',
+            "not a list of at least one text",
+        ),
     ],
 )
 def test_a_bad_line_of_probes_is_named(tmp_path: Path, line: str, message: str) -> None:

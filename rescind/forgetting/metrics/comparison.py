@@ -1,4 +1,4 @@
-"""Metrics that compare a model with itself before, or with a replay that never saw what is forgotten."""
+"""Metrics that compare a model with its earlier state, or with a replay without the forget set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap
 
+from rescind.forgetting.metrics.registry import register_metric
 from rescind.forgetting.metrics.values import (
     AGGREGATES,
     Floats,
@@ -20,34 +21,57 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 
+@register_metric(
+    higher="more forgotten at less damage", ideal="the replay's", source="this project"
+)
 def selectivity(
     forget_before: ArrayLike,
     forget_after: ArrayLike,
     retain_before: ArrayLike,
     retain_after: ArrayLike,
 ) -> Measured:
-    """Return the loss of the forget set minus that of the retain set: mean(before - after) of each.
+    """Return the mean drop of the forget set minus the mean drop of the retain set.
 
-    Takes any score for each item that is higher for better known: probability, ROUGE-L recall,
-    exact memorization. 0 when both fall alike, which is damage and not forgetting. Details:
-    `forget_drop`, `retain_drop`, `retain_n`. Items are the forget set's drops.
+    A drop is before - after of any score that is higher for items that the model knows better:
+    probability, ROUGE-L recall, exact memorization. The value is 0 when both sets fall alike, which
+    is damage and not forgetting.
+
+    Args:
+        forget_before: The score of each item of the forget set before unlearning, (items,).
+        forget_after: The same after unlearning, in the same order.
+        retain_before: The score of each item of the retain set before unlearning.
+        retain_after: The same after unlearning, in the same order.
+
+    Returns:
+        A Measured whose items are the forget set's drops. Details: `forget_drop`, `retain_drop`,
+        `retain_n`.
     """
-    forgotten = _drops("forget", forget_before, forget_after)
-    lost = _drops("retain", retain_before, retain_after)
-    forget_drop, retain_drop = float(forgotten.mean()), float(lost.mean())
-    details = {"forget_drop": forget_drop, "retain_drop": retain_drop, "retain_n": int(lost.size)}
-    return Measured(
-        "selectivity", forget_drop - retain_drop, tuple(forgotten.tolist()), details=details
-    )
+    forget_drops = _drops("forget", forget_before, forget_after)
+    retain_drops = _drops("retain", retain_before, retain_after)
+    forget_drop, retain_drop = float(forget_drops.mean()), float(retain_drops.mean())
+    details = {
+        "forget_drop": forget_drop,
+        "retain_drop": retain_drop,
+        "retain_n": int(retain_drops.size),
+    }
+    items = tuple(forget_drops.tolist())
+    return Measured("selectivity", forget_drop - retain_drop, items, details=details)
 
 
+@register_metric(higher="more kept", ideal="0", source="after DUSK, arXiv 2505.15209")
 def shared_knowledge(before: ArrayLike, after: ArrayLike) -> Measured:
-    """mean(after - before) over the items that a remaining organization knew too: they must stay when
-    one of them leaves (in the manner of DUSK, arXiv 2505.15209).
+    """Return mean(after - before) over the items that a remaining organization knew too.
 
-    Takes any score for each item that is higher for better known. 0 is ideal, negative is lost.
-    Details: `before`, `after`, and `kept` = after / before, None where nothing was known before.
-    Items are the changes.
+    Shared items must stay when one of the organizations leaves (in the manner of DUSK, arXiv
+    2505.15209). 0 is ideal, and a negative value is lost knowledge.
+
+    Args:
+        before: A score of each item before unlearning, (items,), higher for better known.
+        after: The same after unlearning, in the same order.
+
+    Returns:
+        A Measured whose items are the changes. Details: `before`, `after`, and `kept` =
+        after / before, which is None where nothing was known before.
     """
     drops = _drops("shared", before, after)
     known, kept = float(np.mean(vector("before", before))), float(np.mean(vector("after", after)))
@@ -60,33 +84,55 @@ def shared_knowledge(before: ArrayLike, after: ArrayLike) -> Measured:
     )
 
 
+@register_metric(
+    higher="above the replay", ideal="0", source="Efron and Tibshirani 1993 (interval)"
+)
 def gap_to_replay(
-    found: Measured,
+    measured: Measured,
     replayed: Measured,
     *,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Measured:
-    """A metric's value on a model minus its value on the replay, over the same items in one order.
+    """Return a metric's value on a model minus its value on the replay, with an interval.
 
-    Details: `low` and `high`, the bounds of the paired percentile bootstrap over items (Efron and
-    Tibshirani 1993) at `confidence`; `metric`, `found`, `replayed`. Items are the differences of the
-    two models' items. Raises MetricInput for different metrics or items, for fewer than two items,
-    and for a metric whose value is not made of its items (`tofu.utility_gap` does the utility).
+    The interval is the paired percentile bootstrap over items (Efron and Tibshirani 1993).
+
+    Args:
+        measured: The metric on the model.
+        replayed: The same metric on the replay, over the same items in the same order.
+        confidence: The confidence level of the interval, between 0 and 1.
+        resamples: The number of bootstrap resamples.
+        seed: The seed of the resampling.
+
+    Returns:
+        A Measured whose items are the differences of the two models' items. Details: `low` and
+        `high`, the bounds of the interval; `confidence`; `metric`; `found` and `replayed`, the two
+        values.
+
+    Raises:
+        MetricInput: The two are different metrics or have different numbers of items, there are
+            fewer than two items, or the value does not follow from the items (use
+            `tofu.utility_gap` for the model utility).
     """
-    if found.metric != replayed.metric or found.aggregate != replayed.aggregate:
-        raise MetricInput(f"a gap of {found.metric} to {replayed.metric}: give one metric of both")
-    if found.aggregate is None:
-        raise MetricInput(f"{found.metric} is not made of its items, so it has no paired interval")
-    ours, theirs = vector("found", found.items), vector("replayed", replayed.items)
-    same_length(found=len(ours), replayed=len(theirs))
+    if measured.metric != replayed.metric or measured.aggregate != replayed.aggregate:
+        raise MetricInput(
+            f"Cannot compare {measured.metric} of the model with {replayed.metric} of the replay. "
+            "Pass the same metric of both."
+        )
+    if measured.aggregate is None:
+        raise MetricInput(
+            f"{measured.metric} does not follow from its items, so it has no paired interval."
+        )
+    ours, theirs = vector("measured", measured.items), vector("replayed", replayed.items)
+    same_length(measured=len(ours), replayed=len(theirs))
     if len(ours) < 2:
-        raise MetricInput("an interval over items needs two items at least")
-    aggregate = AGGREGATES[found.aggregate]
+        raise MetricInput("An interval over items needs at least two items, but there is one.")
+    aggregate = AGGREGATES[measured.aggregate]
 
-    def gap(one: Floats, other: Floats, axis: int = -1) -> Floats:  # noqa: ARG001
-        return aggregate(one) - aggregate(other)
+    def gap(model: Floats, replay: Floats, axis: int = -1) -> Floats:  # noqa: ARG001
+        return aggregate(model) - aggregate(replay)
 
     interval = bootstrap(
         (ours, theirs),
@@ -95,12 +141,12 @@ def gap_to_replay(
         vectorized=True,
         method="percentile",
         n_resamples=resamples,
-        confidence_level=_confidence(confidence),
+        confidence_level=checked_confidence(confidence),
         rng=np.random.default_rng(seed),
     ).confidence_interval
     details = {
-        "metric": found.metric,
-        "found": found.value,
+        "metric": measured.metric,
+        "found": measured.value,
         "replayed": replayed.value,
         "low": float(interval.low),
         "high": float(interval.high),
@@ -110,13 +156,18 @@ def gap_to_replay(
     return Measured("gap_to_replay", float(gap(ours, theirs)), items, details=details)
 
 
-def _confidence(value: float) -> float:
-    if not 0 < value < 1:
-        raise MetricInput(f"confidence {value} is not between 0 and 1")
-    return value
+def checked_confidence(confidence: float) -> float:
+    """Return the confidence level if it is valid.
+
+    Raises:
+        MetricInput: It is not between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise MetricInput(f"confidence {confidence} is not between 0 and 1.")
+    return confidence
 
 
 def _drops(name: str, before: ArrayLike, after: ArrayLike) -> Floats:
-    known, left = vector(f"{name} before", before), vector(f"{name} after", after)
-    same_length(**{f"{name}_before": len(known), f"{name}_after": len(left)})
-    return known - left
+    scores, left = vector(f"{name} before", before), vector(f"{name} after", after)
+    same_length(**{f"{name}_before": len(scores), f"{name}_after": len(left)})
+    return scores - left

@@ -1,4 +1,4 @@
-"""Metrics of a live model. Everything that it is asked goes through a Respondent."""
+"""Metrics of a live model, which is asked through a Respondent."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ from rescind.training.serving.respond import (
 )
 
 MAX_NEW_TOKENS = 200
-"""open-unlearning's and TOFU's for greedy answers. A tokenizer with a small vocabulary needs more, so
-without another wish it is at least the longest right answer of the set."""
+"""The limit of open-unlearning and TOFU for greedy answers.
+
+A tokenizer with a small vocabulary needs more tokens for the same text, so the default limit is at
+least the length of the set's longest right answer.
+"""
 
 
 def measure(
@@ -35,24 +38,41 @@ def measure(
     *,
     max_new_tokens: int | None = None,
 ) -> Measured:
-    """The metric of that name of one model on one set of questions.
+    """Return the metric of that name of one model on one set of questions.
 
-    A metric of wrong answers needs Probes. Raises UnknownMetric; MetricInput for a metric that
-    compares models or sets, for no questions, or for questions that lack what it needs.
+    Args:
+        name: The name of the metric in METRICS.
+        respondent: The model.
+        questions: The set. A metric of wrong answers needs Probes.
+        max_new_tokens: The limit of greedy answers. By default MAX_NEW_TOKENS, or the length of the
+            longest right answer if that is more.
+
+    Raises:
+        UnknownMetric: The name is not in METRICS.
+        MetricInput: The metric compares models or sets, there are no questions, or the questions
+            do not have the wrong answers that the metric needs.
     """
-    wanted = metric(name)
-    strange = [need for need in wanted.needs if need not in _FROM_MODEL]
-    if strange:
+    known = metric(name)
+    foreign = [need for need in known.needs if need not in _FROM_MODEL]
+    if foreign:
         raise MetricInput(
-            f"{name} needs {', '.join(strange)}, which one model and one set do not give: compute "
-            f"it with rescind.forgetting.metrics.metric({name!r}).compute"
+            f"{name} needs {', '.join(foreign)}, which one model and one set do not give. Compute "
+            f"it with rescind.forgetting.metrics.metric({name!r}).compute."
         )
-    asked = _Asked(respondent, questions, max_new_tokens)
-    return wanted.compute(**{need: _FROM_MODEL[need](asked) for need in wanted.needs})
+    answered = _Answered(respondent, questions, max_new_tokens)
+    return known.compute(**{need: _FROM_MODEL[need](answered) for need in known.needs})
 
 
 def min_k(respondent: Respondent, questions: Sequence[Question], share: float = MIN_K) -> Floats:
-    """Min-K% of each answer, (questions,): higher means less likely to have been trained on."""
+    """Return Min-K% of each right answer, (questions,).
+
+    Higher means less likely to have been trained on.
+
+    Args:
+        respondent: The model.
+        questions: The questions with their right answers.
+        share: Share of the tokens that count, in (0, 1].
+    """
     scores = token_scores(respondent, _examples(questions))
     return min_k_scores([score.log_probs for score in scores], share)
 
@@ -65,7 +85,15 @@ def measure_privleak(
     reference_auc: float = 0.5,
     share: float = MIN_K,
 ) -> Measured:
-    """privleak of a model by Min-K% of the answers; `holdout` are pairs that it never saw."""
+    """Return privleak of a model by Min-K% of the answers.
+
+    Args:
+        respondent: The model.
+        forget: The forget set.
+        holdout: Pairs that the model never saw.
+        reference_auc: The AUC of a model that never saw the forget set.
+        share: Share of the tokens that count for Min-K%, in (0, 1].
+    """
     return privleak(
         min_k(respondent, forget, share), min_k(respondent, holdout, share), reference_auc
     )
@@ -77,14 +105,23 @@ def evaluate_tofu(
     *,
     max_new_tokens: int | None = None,
 ) -> TofuRecord:
-    """Return TOFU's evaluation record of a model on each of `sets`, by their names in `tofu.SETS`.
+    """Return TOFU's evaluation record of a model on each of `sets`.
 
-    A set that is left out is not evaluated. Questions are numbered from "0" in their order.
+    Args:
+        respondent: The model.
+        sets: Questions by the name of their set in `tofu.SETS`. A set that is left out is not
+            evaluated. Questions are numbered from "0" in their order.
+        max_new_tokens: The limit of greedy answers. By default MAX_NEW_TOKENS, or the length of the
+            longest right answer if that is more.
+
+    Raises:
+        MetricInput: A name is not in `tofu.SETS`, or a set is empty.
     """
+    # Refuses an unknown name before the model is asked for hours.
     TofuRecord(dict.fromkeys(sets))  # type: ignore[arg-type]
     return TofuRecord(
         {
-            name: _tofu_set(_Asked(respondent, sets[name], max_new_tokens))
+            name: _tofu_set(_Answered(respondent, sets[name], max_new_tokens))
             for name in SETS
             if name in sets
         }
@@ -92,8 +129,8 @@ def evaluate_tofu(
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One model and one set of questions; what is asked is asked once."""
+class _Answered:
+    """One model's answers to one set of questions; each kind is computed once."""
 
     respondent: Respondent
     questions: Sequence[Question]
@@ -104,7 +141,7 @@ class _Asked:
         bare = next((q for q in self.questions if not isinstance(q, Probe) or not q.wrong), None)
         if bare is not None:
             raise MetricInput(
-                f"the question {bare.question[:60]!r} has no wrong answers: give Probes"
+                f"The question {bare.question[:60]!r} has no wrong answers. Pass Probes."
             )
         return [q for q in self.questions if isinstance(q, Probe)]
 
@@ -114,9 +151,9 @@ class _Asked:
 
     @cached_property
     def generated(self) -> list[str]:
-        asked = [question.question for question in self.questions]
-        most = self.max_new_tokens or max([MAX_NEW_TOKENS, *map(self._tokens, self.questions)])
-        return answers(self.respondent, asked, max_new_tokens=most)
+        texts = [question.question for question in self.questions]
+        limit = self.max_new_tokens or max([MAX_NEW_TOKENS, *map(self._tokens, self.questions)])
+        return answers(self.respondent, texts, max_new_tokens=limit)
 
     @cached_property
     def right(self) -> list[TokenScores]:
@@ -139,32 +176,32 @@ class _Asked:
         return len(row.tokens) - row.prompt_length
 
 
-_FROM_MODEL: Mapping[str, Callable[[_Asked], Any]] = {
-    "answer_losses": lambda asked: [score.loss for score in asked.right],
-    "paraphrase_losses": lambda asked: [score.loss for score in asked.paraphrased],
-    "wrong_losses": lambda asked: [[score.loss for score in row] for row in asked.wrong],
-    "token_hits": lambda asked: [score.right for score in asked.right],
-    "generated": lambda asked: asked.generated,
-    "references": lambda asked: asked.references,
+_FROM_MODEL: Mapping[str, Callable[[_Answered], Any]] = {
+    "answer_losses": lambda answered: [score.loss for score in answered.right],
+    "paraphrase_losses": lambda answered: [score.loss for score in answered.paraphrased],
+    "wrong_losses": lambda answered: [[score.loss for score in row] for row in answered.wrong],
+    "token_hits": lambda answered: [score.right for score in answered.right],
+    "generated": lambda answered: answered.generated,
+    "references": lambda answered: answered.references,
 }
 
 
-def _tofu_set(asked: _Asked) -> TofuSet:
-    rouge = rouge_recall(asked.generated, asked.references, ["rouge1", "rougeL"])
+def _tofu_set(answered: _Answered) -> TofuSet:
+    rouge = rouge_recall(answered.generated, answered.references, ["rouge1", "rougeL"])
     return TofuSet(
-        ids=tuple(str(place) for place in range(len(asked.probes))),
-        answer_losses=_means(asked.right),
-        paraphrase_losses=_means(asked.paraphrased),
-        wrong_losses=tuple(_means(row) for row in asked.wrong),
+        ids=tuple(str(index) for index in range(len(answered.probes))),
+        answer_losses=_means(answered.right),
+        paraphrase_losses=_means(answered.paraphrased),
+        wrong_losses=tuple(_means(row) for row in answered.wrong),
         rouge_l=tuple(rouge["rougeL"].tolist()),
         rouge_1=tuple(rouge["rouge1"].tolist()),
         texts=tuple(
             (probe.question, reply, probe.answer)
-            for probe, reply in zip(asked.probes, asked.generated, strict=True)
+            for probe, reply in zip(answered.probes, answered.generated, strict=True)
         ),
-        answer_tokens=_counts(asked.right),
-        paraphrase_tokens=_counts(asked.paraphrased),
-        wrong_tokens=tuple(_counts(row) for row in asked.wrong),
+        answer_tokens=_counts(answered.right),
+        paraphrase_tokens=_counts(answered.paraphrased),
+        wrong_tokens=tuple(_counts(row) for row in answered.wrong),
     )
 
 

@@ -22,8 +22,15 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Probe:
-    """`paraphrase`: the right answer in other words; the answer itself where there is none, as in TOFU's
-    real authors and world facts. `wrong`: made-up answers in the paraphrase's words."""
+    """A question with right and wrong answers.
+
+    Attributes:
+        question: The question.
+        answer: The right answer.
+        paraphrase: The right answer in other words; the answer itself where there is no paraphrase,
+            as in TOFU's real authors and world facts.
+        wrong: Made-up answers in the paraphrase's words.
+    """
 
     question: str
     answer: str
@@ -32,15 +39,19 @@ class Probe:
 
 
 def read_probes(path: Path) -> list[Probe]:
-    """A TOFU `*_perturbed` file: one JSON object a line with question, answer, perturbed_answer (a list
-    of texts) and, where there is one, paraphrased_answer; other keys are left alone.
+    """Read a `*_perturbed` file of TOFU.
 
-    Raises MetricInput with file and line.
+    Each line is a JSON object with question, answer, perturbed_answer (a list of texts) and
+    optionally paraphrased_answer. Other keys are ignored.
+
+    Raises:
+        MetricInput: The file has no questions, or a line is not valid. The message has file and
+            line.
     """
-    found = [_probe(row, where) for where, row in json_lines(path, MetricInput)]
-    if not found:
-        raise MetricInput(f"{path}: holds no question")
-    return found
+    probes = [_probe(row, where) for where, row in json_lines(path, MetricInput)]
+    if not probes:
+        raise MetricInput(f"{path}: the file has no questions.")
+    return probes
 
 
 def _probe(row: dict[str, Any], where: str) -> Probe:
@@ -51,5 +62,5 @@ def _probe(row: dict[str, Any], where: str) -> Probe:
     )
     wrong = row.get("perturbed_answer")
     if not isinstance(wrong, list) or not wrong or not all(isinstance(w, str) for w in wrong):
-        raise MetricInput(f"{where}: 'perturbed_answer' is not a list of texts, one at least")
+        raise MetricInput(f"{where}: 'perturbed_answer' is not a list of at least one text.")
     return Probe(question, answer, paraphrase, tuple(wrong))

@@ -1,4 +1,4 @@
-"""TOFU's two headline figures: what a model is still good for, and how well it has forgotten."""
+"""TOFU's two headline figures: model utility and forget quality."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import hmean, ks_2samp
 
+from rescind.forgetting.metrics.registry import TOFU, register_metric
 from rescind.forgetting.metrics.values import (
     Floats,
     Measured,
@@ -18,40 +19,57 @@ from rescind.forgetting.metrics.values import (
 
 
 def harmonic_mean(values: Floats) -> Floats:
-    """Over the last axis, of numbers that are not negative; 0 where one is 0."""
+    """Return the harmonic mean of nonnegative numbers over the last axis; 0 where one is 0."""
     with np.errstate(over="ignore"):
         return np.asarray(hmean(values, axis=-1))
 
 
+@register_metric(low=0, high=1, higher="more useful", ideal="1", source=TOFU)
 def model_utility(components: Mapping[str, float]) -> Measured:
-    """Harmonic mean of figures from 0 to 1, nine in TOFU: probability, ROUGE-L recall and truth ratio,
-    each on the retain set, real authors and world facts (arXiv 2401.06121).
+    """Return the harmonic mean of figures from 0 to 1 (TOFU, arXiv 2401.06121).
 
-    0 as soon as one of them is. Items are the components, in their order.
+    TOFU has nine: probability, ROUGE-L recall and truth ratio, each on the retain set, real authors
+    and world facts. The utility is 0 as soon as one of them is 0.
+
+    Args:
+        components: The figures by name. The items of the result are the figures in this order.
     """
     values = shares("components", list(components.values()))
     details = {"components": dict(zip(components, values.tolist(), strict=True))}
-    return Measured(
-        "model_utility", float(harmonic_mean(values)), tuple(values.tolist()), details=details
-    )
+    items = tuple(values.tolist())
+    return Measured("model_utility", float(harmonic_mean(values)), items, details=details)
 
 
+@register_metric(
+    low=0,
+    high=1,
+    higher="less unlike the reference",
+    ideal="1; above 0.05 not distinguished at this n",
+    source=TOFU,
+)
 def forget_quality(truth_ratios: ArrayLike, reference_truth_ratios: ArrayLike) -> Measured:
-    """p-value of the two-sample Kolmogorov-Smirnov test between a model's truth ratios on the forget
-    set and those of a reference that never saw it (TOFU, arXiv 2401.06121).
+    """Return the p-value of a Kolmogorov-Smirnov test on truth ratios (TOFU, arXiv 2401.06121).
 
-    Details: `statistic` (0..1, the largest distance of the two distributions), `n`, `reference_n`.
-    The number of questions decides how small p gets at one statistic, so the three belong together.
-    Items are the model's truth ratios.
+    The two-sample test compares a model's truth ratios on the forget set with those of a reference
+    that never saw it. The number of questions decides how small p gets at one statistic, so report
+    statistic, p and n together.
+
+    Args:
+        truth_ratios: The model's truth ratios on the forget set, (items,).
+        reference_truth_ratios: The reference's truth ratios, (reference items,).
+
+    Returns:
+        A Measured whose items are the model's truth ratios. Details: `statistic` (0..1, the largest
+        distance of the two distributions), `n`, `reference_n`.
     """
     ours = vector("truth_ratios", truth_ratios)
     theirs = vector("reference_truth_ratios", reference_truth_ratios)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful")
-        found = ks_2samp(ours, theirs)
+        test = ks_2samp(ours, theirs)
     details = {
-        "statistic": float(found.statistic),
+        "statistic": float(test.statistic),
         "n": int(ours.size),
         "reference_n": int(theirs.size),
     }
-    return Measured("forget_quality", float(found.pvalue), tuple(ours.tolist()), details=details)
+    return Measured("forget_quality", float(test.pvalue), tuple(ours.tolist()), details=details)

@@ -1,7 +1,7 @@
-"""TOFU's evaluation (arXiv 2401.06121): what it records of each question, and the figures made of it.
+"""TOFU's evaluation (arXiv 2401.06121): its record of each question, and its figures.
 
 The same record comes from a live model (`live.evaluate_tofu`) and from a log file (`tofu_log`), so
-the same code makes the figures of both.
+the same code computes the figures of both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rescind.forgetting.metrics.comparison import CONFIDENCE, RESAMPLES
+from rescind.forgetting.metrics.comparison import CONFIDENCE, RESAMPLES, checked_confidence
 from rescind.forgetting.metrics.likelihood import (
     normalized_probability,
     probability,
@@ -46,12 +46,20 @@ _WITH_OPTIONS = (REAL_AUTHORS, WORLD_FACTS)
 class TofuSet:
     """One model's record on one set of questions, with one entry for each question in every field.
 
-    `ids`: the questions' keys. `answer_losses`, `paraphrase_losses`, `wrong_losses`: nats a token of
-    the answer, of the paraphrased answer, of each wrong answer. `rouge_l`: ROUGE-L recall of the
-    greedy answer. Where known: `rouge_1`; `texts` = (question, greedy answer, right answer);
-    `answer_tokens`, `paraphrase_tokens`, `wrong_tokens`: how many tokens each loss is the mean of.
+    Attributes:
+        ids: The questions' keys.
+        answer_losses: The loss of the right answer, in nats a token.
+        paraphrase_losses: The loss of the paraphrased right answer, in nats a token.
+        wrong_losses: The loss of each wrong answer, in nats a token.
+        rouge_l: ROUGE-L recall of the greedy answer.
+        rouge_1: ROUGE-1 recall of the greedy answer, where known.
+        texts: (question, greedy answer, right answer), where known.
+        answer_tokens: The number of tokens of the right answer, where known.
+        paraphrase_tokens: The number of tokens of the paraphrased right answer, where known.
+        wrong_tokens: The number of tokens of each wrong answer, where known.
 
-    Raises MetricInput when the counts differ or a value cannot be right.
+    Raises:
+        MetricInput: The counts differ, or a value is outside its range.
     """
 
     ids: tuple[str, ...]
@@ -66,8 +74,8 @@ class TofuSet:
     wrong_tokens: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        every = {name: value for name, value in vars(self).items() if value is not None}
-        same_length(**{name: len(value) for name, value in every.items()})
+        columns = {name: value for name, value in vars(self).items() if value is not None}
+        same_length(**{name: len(value) for name, value in columns.items()})
         losses("answer_losses", self.answer_losses)
         losses("paraphrase_losses", self.paraphrase_losses)
         loss_rows("wrong_losses", self.wrong_losses)
@@ -76,7 +84,11 @@ class TofuSet:
 
 @dataclass(frozen=True)
 class TofuRecord:
-    """`sets`: by name, some or all of SETS."""
+    """One model's records on some or all of SETS, by the name of the set.
+
+    Raises:
+        MetricInput: A name is not in SETS.
+    """
 
     sets: Mapping[str, TofuSet]
 
@@ -86,33 +98,48 @@ class TofuRecord:
             raise MetricInput(f"{unknown[0]!r} is not a set of TOFU. Its sets: {', '.join(SETS)}.")
 
     def of(self, name: str) -> TofuSet:
-        """Raises MetricInput for a set that was not evaluated."""
+        """Return the record on the set of that name.
+
+        Raises:
+            MetricInput: The set was not evaluated.
+        """
         if name not in self.sets:
-            held = ", ".join(self.sets) or "nothing"
-            raise MetricInput(f"The record does not have the set {name!r}. It has {held}.")
+            sets = ", ".join(self.sets) or "no sets"
+            raise MetricInput(f"The record does not have the set {name!r}. It has {sets}.")
         return self.sets[name]
 
 
 def tofu_scores(record: TofuRecord, name: str) -> dict[str, Measured]:
-    """Probability (normalised where the wrong answers are options), ROUGE-L recall and truth ratio of
-    one set, by the names that they have in METRICS."""
-    found = record.of(name)
+    """Return probability, ROUGE-L recall and truth ratio of one set, by their names in METRICS.
+
+    The probability is normalized where the wrong answers are options.
+
+    Raises:
+        MetricInput: The set was not evaluated.
+    """
+    answers = record.of(name)
     chance = (
-        normalized_probability(found.answer_losses, found.wrong_losses)
+        normalized_probability(answers.answer_losses, answers.wrong_losses)
         if name in _WITH_OPTIONS
-        else probability(found.answer_losses)
+        else probability(answers.answer_losses)
     )
     ratio = truth_ratio_forget if name == FORGET else truth_ratio_other
     scores = (
         chance,
-        of_items("rouge_l_recall", shares("rouge_l", found.rouge_l)),
-        ratio(found.paraphrase_losses, found.wrong_losses),
+        of_items("rouge_l_recall", shares("rouge_l", answers.rouge_l)),
+        ratio(answers.paraphrase_losses, answers.wrong_losses),
     )
     return {score.metric: score for score in scores}
 
 
 def tofu_utility(record: TofuRecord) -> Measured:
-    """Model utility over retain set, real authors and world facts; items are the nine figures."""
+    """Return the model utility over retain set, real authors and world facts.
+
+    Items are the nine figures.
+
+    Raises:
+        MetricInput: One of the three sets was not evaluated.
+    """
     return model_utility(
         {
             f"{name} {metric}": score.value
@@ -123,10 +150,15 @@ def tofu_utility(record: TofuRecord) -> Measured:
 
 
 def tofu_forget_quality(record: TofuRecord, retrained: TofuRecord) -> Measured:
-    """Forget quality of a model against one that never saw the forget set.
+    """Return the forget quality of a model against a model that never saw the forget set.
 
-    Raises MetricInput when the two were not asked the same questions: the test would compare the
-    questions, not the models.
+    Args:
+        record: The record of the model.
+        retrained: The record of the model that never saw the forget set.
+
+    Raises:
+        MetricInput: The two were not asked the same questions. The test would compare the
+            questions, not the models.
     """
     ours, theirs = record.of(FORGET), retrained.of(FORGET)
     _same_questions(FORGET, ours, theirs)
@@ -144,13 +176,25 @@ def utility_gap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Measured:
-    """Model utility minus that of a replay, with a paired bootstrap over the questions of each set.
+    """Return the model utility minus that of a replay, with an interval.
 
-    Details as of `gap_to_replay`; items are the differences of the nine figures. Raises MetricInput
-    when the two were not asked the same questions.
+    The interval is a paired bootstrap over the questions of each set.
+
+    Args:
+        record: The record of the model.
+        replayed: The record of the replay.
+        confidence: The confidence level of the interval, between 0 and 1.
+        resamples: The number of bootstrap resamples.
+        seed: The seed of the resampling.
+
+    Returns:
+        A Measured whose items are the differences of the nine figures. Details are those of
+        `gap_to_replay`.
+
+    Raises:
+        MetricInput: The two were not asked the same questions, or `confidence` is out of range.
     """
-    if not 0 < confidence < 1:
-        raise MetricInput(f"confidence {confidence} is not between 0 and 1")
+    tail = (1 - checked_confidence(confidence)) / 2
     rng = np.random.default_rng(seed)
     ours, theirs = tofu_utility(record), tofu_utility(replayed)
     columns: list[tuple[Floats, Floats]] = []
@@ -161,10 +205,11 @@ def utility_gap(
         pairs = zip(
             tofu_scores(record, name).values(), tofu_scores(replayed, name).values(), strict=True
         )
-        columns += [(_resampled(one, draws), _resampled(other, draws)) for one, other in pairs]
-    found, reference = (np.stack(side, axis=-1) for side in zip(*columns, strict=True))
-    gaps = harmonic_mean(found) - harmonic_mean(reference)
-    tail = (1 - confidence) / 2
+        columns += [
+            (_resampled(model, draws), _resampled(replay, draws)) for model, replay in pairs
+        ]
+    model_figures, replay_figures = (np.stack(side, axis=-1) for side in zip(*columns, strict=True))
+    gaps = harmonic_mean(model_figures) - harmonic_mean(replay_figures)
     low, high = np.quantile(gaps, [tail, 1 - tail])
     details = {
         "metric": ours.metric,
@@ -186,20 +231,23 @@ def _resampled(score: Measured, draws: ArrayLike) -> Floats:
 def _same_questions(name: str, ours: TofuSet, theirs: TofuSet) -> None:
     if len(ours.ids) != len(theirs.ids):
         raise MetricInput(
-            f"the {name} sets differ: {len(ours.ids)} questions and {len(theirs.ids)}: both models "
-            "must be asked the same"
+            f"The {name} sets differ: one has {len(ours.ids)} questions and the other "
+            f"{len(theirs.ids)}. Ask both models the same questions."
         )
     if set(ours.ids) != set(theirs.ids):
         odd = sorted(set(ours.ids) ^ set(theirs.ids))[0]
-        raise MetricInput(f"the {name} sets differ: question {odd!r} is in one of them only")
+        raise MetricInput(
+            f"The {name} sets differ: question {odd!r} is in only one of them. Ask both models the "
+            "same questions."
+        )
     if ours.texts is None or theirs.texts is None:
         return
     other = dict(zip(theirs.ids, _answers(theirs.texts), strict=True))
     for key, answer in zip(ours.ids, _answers(ours.texts), strict=True):
         if answer != other[key]:
             raise MetricInput(
-                f"the {name} sets differ: the right answer to question {key!r} is "
-                f"{answer[:60]!r} in one and {other[key][:60]!r} in the other"
+                f"The {name} sets differ: the right answer to question {key!r} is "
+                f"{answer[:60]!r} in one and {other[key][:60]!r} in the other."
             )
 
 
