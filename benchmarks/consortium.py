@@ -23,8 +23,8 @@ from rescind.core import (
 from rescind.forgetting.history import (
     Entry,
     History,
-    Made,
     Task,
+    TrainedDelta,
 )
 from rescind.training import Base, EngineSettings, Example, LoraModel, RoundTraining
 from rescind.training.engine.contribution import contribute
@@ -92,7 +92,7 @@ class Trainer:
     tokens: int = 0
     seconds: float = 0.0
 
-    def __call__(self, task: Task) -> Made:
+    def __call__(self, task: Task) -> TrainedDelta:
         entry = task.entry
         began = clock()
         done = contribute(
@@ -115,7 +115,7 @@ class Trainer:
             f"{done.result.last_loss:.3f}, {done.result.tokens / took:.0f} tokens/s"
         )
         quantized = done.quantized
-        return Made(quantized.delta, quantized.residual, done.result.tokens, took)
+        return TrainedDelta(quantized.delta, quantized.residual, done.result.tokens, took)
 
 
 def schedule(organizations: Sequence[str], rounds: int, steps: int) -> list[Entry]:

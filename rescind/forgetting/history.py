@@ -1,7 +1,7 @@
 """The history of a consortium: the deltas of each round, their organizations and their effort.
 
-A replay needs no more than this, and each organization's own data: what every model was is a sum over
-the entries.
+A replay needs only this and each organization's own data: every earlier model is a sum over the
+entries.
 """
 
 from __future__ import annotations
@@ -37,8 +37,14 @@ Residual = Mapping[str, NDArray[Any]]
 class Entry:
     """One organization's part in one round, as it was decided and registered.
 
-    `artifact_id` is empty before the delta exists, `residual_id` where the rounding error that the
-    organization carried into its next delta is not at hand.
+    Attributes:
+        round_id: The round.
+        organization: The address of the organization.
+        steps: The number of training steps.
+        data_fraction: The share of its data that the organization trains on, 0..1.
+        artifact_id: The id of the delta; empty before the delta exists.
+        residual_id: The id of the rounding error that the organization carries into its next
+            delta; empty if it is not available.
     """
 
     round_id: int
@@ -50,6 +56,7 @@ class Entry:
 
     @property
     def key(self) -> str:
+        """Return a key that sorts entries by round, then by address."""
         return f"{self.round_id:06d}/{self.organization.lower()}"
 
 
@@ -57,8 +64,12 @@ class Entry:
 class Task:
     """The task of one organization in one round.
 
-    `past`: the rounds before it, and its own deltas in them where control variates are made of them.
-    `residual`: carried from its last delta.
+    Attributes:
+        entry: The round, the organization and its effort.
+        parameters: The agreed parameters.
+        past: The sums of the earlier rounds and, if the consortium uses control variates, the
+            organization's own deltas in them.
+        residual: The rounding error of the organization's last delta, by tensor name.
     """
 
     entry: Entry
@@ -68,18 +79,25 @@ class Task:
 
     @property
     def aggregates(self) -> tuple[Totals, ...]:
-        """The sums of the rounds before it, in order."""
-        return tuple(it.aggregate for it in self.past.rounds)
+        """Return the sums of the earlier rounds, in order."""
+        return tuple(past_round.aggregate for past_round in self.past.rounds)
 
     @property
     def adapter(self) -> Totals:
-        """Return the adapter that the round starts from: the server optimizer's, of the rounds before."""
+        """Return the adapter that the round starts from, after the server optimizer."""
         return served(self.parameters, self.past.rounds)
 
 
 @dataclass(frozen=True)
-class Made:
-    """A delta, what its rounding lost, and what the work came to."""
+class TrainedDelta:
+    """A delta and the cost of its training.
+
+    Attributes:
+        delta: The quantized delta, by tensor name.
+        residual: The rounding error of the delta, by tensor name.
+        tokens: The number of tokens trained on.
+        seconds: The time that the training took.
+    """
 
     delta: IntTensors
     residual: Residual
@@ -87,13 +105,19 @@ class Made:
     seconds: float = 0.0
 
 
-Train = Callable[[Task], Made]
-Map = Callable[[Train, Iterable[Task]], Iterable[Made]]
+Train = Callable[[Task], TrainedDelta]
+Map = Callable[[Train, Iterable[Task]], Iterable[TrainedDelta]]
 
 
 @dataclass(frozen=True)
 class History:
-    """Entries in the order of rounds and addresses, and the store that their artifacts are in."""
+    """The entries of a consortium's rounds.
+
+    Attributes:
+        parameters: The agreed parameters.
+        store: The store of the entries' artifacts.
+        entries: The entries, which are sorted by round and address.
+    """
 
     parameters: ConsortiumParameters
     store: ArtifactStore
@@ -105,81 +129,94 @@ class History:
 
     @property
     def organizations(self) -> list[str]:
+        """Return the addresses of all organizations that contributed, sorted."""
         return sorted({entry.organization for entry in self.entries}, key=str.lower)
 
     @property
     def rounds(self) -> list[int]:
+        """Return the rounds that have entries, in order."""
         return sorted({entry.round_id for entry in self.entries})
 
     def of(self, organization: str) -> list[Entry]:
-        """Raises DataError when it never contributed."""
-        found = [e for e in self.entries if e.organization.lower() == organization.lower()]
-        if not found:
+        """Return the entries of an organization, in the order of rounds.
+
+        Raises:
+            DataError: The organization never contributed.
+        """
+        entries = [e for e in self.entries if e.organization.lower() == organization.lower()]
+        if not entries:
             raise DataError(f"{organization} has not contributed to any round of this history.")
-        return found
+        return entries
 
     def where(self, keep: Callable[[Entry], bool]) -> History:
+        """Return the history of the entries for which `keep` returns true."""
         return replace(self, entries=tuple(filter(keep, self.entries)))
 
     def without(self, organization: str) -> History:
-        """Everybody else's entries as they are: what a removal leaves."""
+        """Return the other organizations' entries unchanged, which is the result of a removal.
+
+        Raises:
+            DataError: The organization never contributed.
+        """
         self.of(organization)
         return self.where(lambda entry: entry.organization.lower() != organization.lower())
 
     def before(self, round_id: int) -> History:
+        """Return the history of the rounds before `round_id`."""
         return self.where(lambda entry: entry.round_id < round_id)
 
     def with_entries(self, entries: Iterable[Entry]) -> History:
-        """Entries replaced by those of the same round and organization, others added."""
+        """Return the history with `entries` added, which replace those of the same key."""
         merged = {entry.key: entry for entry in self.entries}
         merged |= {entry.key: entry for entry in entries}
         return replace(self, entries=tuple(merged.values()))
 
     def terms(self) -> list[Term]:
-        """Every delta with its weight by the consortium's rule."""
-        found = []
+        """Return every delta with its weight by the consortium's rule."""
+        terms = []
         for round_id, group in groupby(self.entries, key=lambda entry: entry.round_id):
             members = list(group)
             share = weights(self.parameters.layout, [entry.organization for entry in members])
-            found += [
+            terms += [
                 Term(round_id, e.organization, e.artifact_id, share[e.organization])
                 for e in members
             ]
-        return found
+        return terms
 
     def aggregates(self) -> tuple[Totals, ...]:
-        """The sum of each round, in order."""
-        return tuple(it.aggregate for it in round_sums(self.terms(), self.load))
+        """Return the sum of each round, in order."""
+        return tuple(sums.aggregate for sums in round_sums(self.terms(), self.load))
 
     def adapter(self) -> Totals:
-        """The sum of all, which the chain has."""
+        """Return the sum of all deltas, which is the adapter on the chain."""
         return adapter_totals(self.terms(), self.load)
 
     def served(self) -> Totals:
-        """Return the served adapter. It differs from the sum only with a server optimizer."""
+        """Return the served adapter, which differs from the sum only with a server optimizer."""
         return served(self.parameters, round_sums(self.terms(), self.load))
 
     def load(self, artifact_id: str) -> IntTensors:
+        """Return the delta with the given id."""
         return self.store.load(artifact_id)
 
     def task(self, entry: Entry) -> Task:
-        """`entry` on top of what this history holds of earlier rounds."""
+        """Return the task of `entry` on top of the earlier rounds of this history."""
         earlier = self.before(entry.round_id)
         own = [e for e in earlier.entries if e.organization.lower() == entry.organization.lower()]
         residual = None
         if own and own[-1].residual_id:
             residual = safetensors.numpy.load(self.store.get(own[-1].residual_id))
-        wanted = own if uses_controls(self.parameters) else []
-        deltas = {e.round_id: self.load(e.artifact_id) for e in wanted}
+        needed = own if uses_controls(self.parameters) else []
+        deltas = {e.round_id: self.load(e.artifact_id) for e in needed}
         past = Past(round_sums(earlier.terms(), self.load), deltas)
         return Task(entry, self.parameters, past, residual)
 
-    def made(self, entry: Entry, made: Made) -> Entry:
-        """The entry with what was made stored under its id."""
+    def stored(self, entry: Entry, trained: TrainedDelta) -> Entry:
+        """Store a delta and its residual, and return the entry with their ids."""
         return replace(
             entry,
-            artifact_id=self.store.put(encode(made.delta)),
-            residual_id=self.store.put(safetensors.numpy.save(dict(made.residual))),
+            artifact_id=self.store.put(encode(trained.delta)),
+            residual_id=self.store.put(safetensors.numpy.save(dict(trained.residual))),
         )
 
 
@@ -191,20 +228,29 @@ def extend(
     journal: Journal | None = None,
     spread: Map = map,
 ) -> History:
-    """`history` with the planned entries trained, round by round.
+    """Train the planned entries on top of a history, round by round.
 
-    The organizations of a round work from the same adapter, so `spread` may run them side by side
-    (`ProcessPoolExecutor.map`). With a journal a run that was cut off goes on after its last delta: an
-    entry is taken from it when it was made from the same adapter.
+    Args:
+        history: The earlier rounds.
+        plan: The entries to train.
+        train: The function that trains one entry.
+        journal: With a journal, an interrupted run continues after its last delta. An entry of the
+            journal is used only if it was trained from the same adapter with the same effort.
+        spread: The function that maps `train` over the entries of a round. They all start from the
+            same adapter, so it may run them in parallel (`ProcessPoolExecutor.map`).
+
+    Returns:
+        The history with the trained entries.
     """
-    for round_id, group in groupby(sorted(plan, key=lambda it: it.key), lambda it: it.round_id):
+    ordered = sorted(plan, key=lambda entry: entry.key)
+    for round_id, group in groupby(ordered, lambda entry: entry.round_id):
         tasks = [history.task(entry) for entry in group]
         start = encode(history.before(round_id).served())
         start_id = history.store.put(start)
         done = {task.entry.key: _known(journal, task, start_id, history.store) for task in tasks}
         todo = [task for task in tasks if done[task.entry.key] is None]
-        for task, made in zip(todo, spread(train, todo), strict=True):
-            entry = history.made(task.entry, made)
+        for task, trained in zip(todo, spread(train, todo), strict=True):
+            entry = history.stored(task.entry, trained)
             done[entry.key] = entry
             if journal is not None:
                 fact = {"artifact": entry.artifact_id, "residual": entry.residual_id}
@@ -214,6 +260,7 @@ def extend(
 
 
 def _work(entry: Entry, start_id: str) -> dict[str, object]:
+    """Return the facts that must match before a delta of the journal is used again."""
     return {"start": start_id, "steps": entry.steps, "data_fraction": entry.data_fraction}
 
 

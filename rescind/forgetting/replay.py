@@ -1,4 +1,4 @@
-"""Going back over the rounds: replay, calibrated replay, replacement, removal with recovery."""
+"""Replays of earlier rounds: replay, calibrated replay, replacement, removal with recovery."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rescind.daemon import Journal
 from rescind.forgetting.history import (
     Entry,
     History,
-    Made,
     Map,
     Task,
     Train,
+    TrainedDelta,
     extend,
 )
 
@@ -29,11 +29,21 @@ def replay(
     journal: Journal | None = None,
     spread: Map = map,
 ) -> History:
-    """The run that `organization` never joined, everything else as it was decided.
+    """Return the run that `organization` never joined, with everything else as it was decided.
 
-    Its first round keeps the others' deltas, which never saw it; every later delta is trained again
-    from the adapter without it. In the isolated coupling no other start changes, and so no other
-    delta: the result is the same bytes without training.
+    The other organizations' deltas of its first round stay, because they never saw it. Every later
+    delta is trained again from the adapter without it. In the isolated coupling no other start
+    changes, and so no other delta: the result is the same bytes without training.
+
+    Args:
+        history: The run with the organization.
+        organization: The address of the organization.
+        train: The function that trains one entry.
+        journal: See `extend`.
+        spread: See `extend`.
+
+    Raises:
+        DataError: The organization never contributed.
     """
     first = history.of(organization)[0].round_id
     kept = history.without(organization)
@@ -41,7 +51,11 @@ def replay(
         return kept
     again = [_blank(entry) for entry in kept.entries if entry.round_id > first]
     return extend(
-        kept.where(lambda it: it.round_id <= first), again, train, journal=journal, spread=spread
+        kept.where(lambda entry: entry.round_id <= first),
+        again,
+        train,
+        journal=journal,
+        spread=spread,
     )
 
 
@@ -53,17 +67,27 @@ def subject_replay(
     journal: Journal | None = None,
     spread: Map = map,
 ) -> History:
-    """The run in which `organization` never had a data subject: `train` knows its data without it.
+    """Return the run in which `organization` never had a data subject.
 
-    Everything from its first round on is trained again, its own deltas and then the others'.
+    Everything from its first round on is trained again: its own deltas and, where they depend on
+    them, those of the other organizations.
+
+    Args:
+        history: The run with the data subject.
+        organization: The address of the organization that had the data subject.
+        train: The function that trains one entry. Its data must not include the data subject.
+        journal: See `extend`.
+        spread: See `extend`.
+
+    Raises:
+        DataError: The organization never contributed.
     """
     first = history.of(organization)[0].round_id
-    who = organization.lower()
     isolated = history.parameters.coupling == "isolated"
 
     def stays(entry: Entry) -> bool:
-        mine = entry.organization.lower() == who
-        return entry.round_id < first or (not mine and (isolated or entry.round_id == first))
+        own = entry.organization.lower() == organization.lower()
+        return entry.round_id < first or (not own and (isolated or entry.round_id == first))
 
     again = [_blank(entry) for entry in history.entries if not stays(entry)]
     return extend(history.where(stays), again, train, journal=journal, spread=spread)
@@ -72,14 +96,23 @@ def subject_replay(
 def replacement(
     history: History, organization: str, train: Train, *, journal: Journal | None = None
 ) -> History:
-    """Retrain the organization's own deltas from what remains of its data.
+    """Retrain the organization's own deltas on the remaining part of its data.
 
-    Each starts from the adapter in which the earlier ones are replaced. The others' deltas stay as
-    they are.
+    Each starts from the adapter in which the earlier ones are replaced. The other organizations'
+    deltas do not change.
+
+    Args:
+        history: The run with the data to forget.
+        organization: The address of the organization.
+        train: The function that trains one entry. Its data must not include the data to forget.
+        journal: See `extend`.
+
+    Raises:
+        DataError: The organization never contributed.
     """
     for entry in history.of(organization):
-        remade = extend(history.before(entry.round_id), [_blank(entry)], train, journal=journal)
-        history = history.with_entries(remade.of(organization)[-1:])
+        retrained = extend(history.before(entry.round_id), [_blank(entry)], train, journal=journal)
+        history = history.with_entries(retrained.of(organization)[-1:])
     return history
 
 
@@ -92,13 +125,25 @@ def calibrated_replay(
     journal: Journal | None = None,
     spread: Map = map,
 ) -> History:
-    """FedEraser (Liu et al. 2021, arXiv 2012.13891): a replay with few steps, each new delta as long
-    as the one that it takes the place of.
+    """Return a replay with few steps, by FedEraser (Liu et al. 2021, arXiv 2012.13891).
 
-    `share`: of the recorded steps, 0..1. Raises ConfigError outside. Approximate.
+    Each new delta is stretched to the length of the delta that it replaces. The result is an
+    approximation of `replay`.
+
+    Args:
+        history: The run with the organization.
+        organization: The address of the organization.
+        train: The function that trains one entry.
+        share: The share of the recorded steps, in (0, 1].
+        journal: See `extend`.
+        spread: See `extend`.
+
+    Raises:
+        ConfigError: `share` is outside its range.
+        DataError: The organization never contributed.
     """
     if not 0 < share <= 1:
-        raise ConfigError(f"share of steps is {share}: it must be above 0 and at most 1")
+        raise ConfigError(f"The share of steps is {share}. It must be above 0 and at most 1.")
     lengths = {e.key: l2_norm(history.load(e.artifact_id)) for e in history.entries}
     first = history.of(organization)[0].round_id
     kept = history.without(organization)
@@ -110,7 +155,7 @@ def calibrated_replay(
 
     calibrated = _Calibrated(train, lengths)
     return extend(
-        kept.where(lambda it: it.round_id <= first),
+        kept.where(lambda entry: entry.round_id <= first),
         again,
         calibrated,
         journal=journal,
@@ -119,18 +164,21 @@ def calibrated_replay(
 
 
 class _Calibrated:
-    """Can be sent to another process, which a closure can not."""
+    """A training function that can be sent to another process, unlike a closure."""
 
     def __init__(self, train: Train, lengths: dict[str, float]) -> None:
         self.train, self.lengths = train, lengths
 
-    def __call__(self, task: Task) -> Made:
-        made = self.train(task)
-        return replace(made, delta=stretched(made.delta, self.lengths[task.entry.key]))
+    def __call__(self, task: Task) -> TrainedDelta:
+        trained = self.train(task)
+        return replace(trained, delta=stretched(trained.delta, self.lengths[task.entry.key]))
 
 
 def stretched(delta: IntTensors, length: float) -> dict[str, np.ndarray]:
-    """`delta` along its own direction, not longer than `length` (L2 of its integers)."""
+    """Return `delta` scaled to at most `length`, the L2 norm of its integers.
+
+    Values are rounded towards zero, so that the result is never longer.
+    """
     norm = l2_norm(delta)
     factor = length / norm if norm else 0.0
     return {name: np.trunc(value * factor).astype(np.int32) for name, value in delta.items()}
@@ -147,11 +195,25 @@ def recovery(
     journal: Journal | None = None,
     spread: Map = map,
 ) -> History:
-    """Removal, then `rounds` ordinary rounds of those who remain (or of `members` only)."""
+    """Return a removal followed by ordinary rounds of the remaining organizations.
+
+    Args:
+        history: The run with the organization.
+        organization: The address of the organization.
+        train: The function that trains one entry.
+        rounds: The number of rounds after the removal.
+        steps: The number of steps of each organization in each round.
+        members: The organizations that train; by default all that remain.
+        journal: See `extend`.
+        spread: See `extend`.
+
+    Raises:
+        DataError: The organization never contributed.
+    """
     kept = history.without(organization)
     last = kept.rounds[-1] if kept.entries else 0
-    who = sorted(members or kept.organizations, key=str.lower)
-    plan = [Entry(last + k, name, steps) for k in range(1, rounds + 1) for name in who]
+    trainers = sorted(members or kept.organizations, key=str.lower)
+    plan = [Entry(last + k, name, steps) for k in range(1, rounds + 1) for name in trainers]
     return extend(kept, plan, train, journal=journal, spread=spread)
 
 

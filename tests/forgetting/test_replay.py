@@ -1,3 +1,5 @@
+"""Replays, replacements and recoveries of a small consortium."""
+
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,8 @@ from rescind.daemon import Journal
 from rescind.forgetting.history import (
     Entry,
     History,
-    Made,
     Task,
+    TrainedDelta,
     extend,
 )
 from rescind.forgetting.replay import (
@@ -34,33 +36,35 @@ A, B, C = (f"0x{letter * 40}" for letter in "abc")
 
 
 class Learner:
-    """Moves a fixed share of the way from the adapter to what an organization knows: every delta
-    depends on everything that was in the adapter, and on the residual."""
+    """Moves a fixed share of the way from the adapter to an organization's target.
+
+    Every delta depends on the whole adapter and on the residual.
+    """
 
     def __init__(self, parameters: ConsortiumParameters, data: dict[str, int]) -> None:
         self.parameters, self.data, self.tasks = parameters, data, []
 
-    def __call__(self, task: Task) -> Made:
+    def __call__(self, task: Task) -> TrainedDelta:
         self.tasks.append(task.entry.key)
-        who = owner(self.parameters.layout, task.entry.organization)
-        known = np.random.default_rng(self.data[task.entry.organization])
+        block_owner = owner(self.parameters.layout, task.entry.organization)
+        target = np.random.default_rng(self.data[task.entry.organization])
         adapter, unit = task.adapter, 2.0**16 * 10_000
         update = {}
         for bare, shape in self.parameters.delta_shapes().items():
-            name = qualify(who, bare)
+            name = qualify(block_owner, bare)
             here = adapter[name] / unit if name in adapter else np.zeros(shape)
-            update[name] = (known.normal(size=shape) - here) * 0.001 * task.entry.steps
-        found = quantize(update, task.residual, fraction_bits=16, clip_norm=100.0)
-        return Made(found.delta, found.residual)
+            update[name] = (target.normal(size=shape) - here) * 0.001 * task.entry.steps
+        quantized = quantize(update, task.residual, fraction_bits=16, clip_norm=100.0)
+        return TrainedDelta(quantized.delta, quantized.residual)
 
 
 def plan(organizations: tuple[str, ...], rounds: int = 3) -> list[Entry]:
     late = {C: 2}
     return [
-        Entry(number, who, 50 + 10 * number)
+        Entry(number, organization, 50 + 10 * number)
         for number in range(1, rounds + 1)
-        for who in organizations
-        if number >= late.get(who, 1)
+        for organization in organizations
+        if number >= late.get(organization, 1)
     ]
 
 
@@ -84,20 +88,20 @@ def run_of(history: History, learner: Learner, organizations: tuple[str, ...]) -
     return extend(History(history.parameters, history.store), plan(organizations), learner)
 
 
-@pytest.mark.parametrize("gone", [A, B, C])
-def test_a_replay_is_the_run_that_the_organization_never_joined_bit_for_bit(
-    history: History, learner: Learner, gone: str
+@pytest.mark.parametrize("removed", [A, B, C])
+def test_a_replay_is_bit_for_bit_the_run_without_the_organization(
+    history: History, learner: Learner, removed: str
 ) -> None:
-    others = tuple(who for who in (A, B, C) if who != gone)
+    others = tuple(organization for organization in (A, B, C) if organization != removed)
 
-    replayed = replay(history, gone, learner)
+    replayed = replay(history, removed, learner)
 
-    never = run_of(history, learner, others)
-    assert encode(replayed.adapter()) == encode(never.adapter())
-    assert replayed.entries == never.entries
+    expected = run_of(history, learner, others)
+    assert encode(replayed.adapter()) == encode(expected.adapter())
+    assert replayed.entries == expected.entries
 
 
-def test_removal_is_a_replay_in_the_isolated_coupling_only(
+def test_removal_equals_a_replay_only_in_the_isolated_coupling(
     history: History, learner: Learner
 ) -> None:
     removed = encode(history.without(A).adapter())
@@ -117,24 +121,24 @@ def test_the_first_round_of_the_organization_is_not_trained_again(
 
 
 @pytest.mark.parametrize("parameters", ["federated"], indirect=True)
-def test_a_replay_that_was_cut_off_goes_on_where_it_was(
+def test_an_interrupted_replay_continues_after_its_last_delta(
     history: History, learner: Learner, tmp_path: Path
 ) -> None:
-    class Cut(Exception):
+    class Interruption(Exception):
         pass
 
-    class Fails:
+    class FailsAfterTwo:
         left = 2
 
-        def __call__(self, task: Task) -> Made:
+        def __call__(self, task: Task) -> TrainedDelta:
             self.left -= 1
             if self.left < 0:
-                raise Cut
+                raise Interruption
             return learner(task)
 
     journal = Journal(tmp_path / "replay.db")
-    with pytest.raises(Cut):
-        replay(history, A, Fails(), journal=journal)
+    with pytest.raises(Interruption):
+        replay(history, A, FailsAfterTwo(), journal=journal)
     learner.tasks.clear()
 
     finished = replay(history, A, learner, journal=journal)
@@ -144,7 +148,7 @@ def test_a_replay_that_was_cut_off_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize("parameters", ["federated"], indirect=True)
-def test_a_journal_of_another_start_is_not_believed(
+def test_a_journal_of_another_start_is_not_used(
     history: History, learner: Learner, tmp_path: Path
 ) -> None:
     journal = Journal(tmp_path / "replay.db")
@@ -171,25 +175,32 @@ def test_a_replacement_changes_the_deltas_of_one_organization_only(
     )
 
 
-def test_an_isolated_replacement_is_the_run_without_the_subject_bit_for_bit(
+def test_a_subject_replay_is_bit_for_bit_the_run_without_the_subject(
+    history: History, learner: Learner
+) -> None:
+    without_subject = Learner(history.parameters, {**learner.data, A: 77})
+
+    replayed = subject_replay(history, A, without_subject)
+
+    expected = run_of(history, without_subject, (A, B, C))
+    assert encode(replayed.adapter()) == encode(expected.adapter())
+
+
+def test_a_replacement_equals_the_run_without_the_subject_only_in_the_isolated_coupling(
     history: History, learner: Learner
 ) -> None:
     without_subject = Learner(history.parameters, {**learner.data, A: 77})
 
     replaced = replacement(history, A, without_subject)
-    replayed = subject_replay(history, A, without_subject)
 
-    never = run_of(history, without_subject, (A, B, C))
-    assert encode(replayed.adapter()) == encode(never.adapter())
-    same = encode(replaced.adapter()) == encode(never.adapter())
+    expected = run_of(history, without_subject, (A, B, C))
+    same = encode(replaced.adapter()) == encode(expected.adapter())
     assert same == (history.parameters.coupling == "isolated")
 
 
-def test_calibrated_deltas_are_as_long_as_those_that_they_take_the_place_of(
+def test_calibrated_deltas_have_the_length_of_the_deltas_they_replace(
     history: History, learner: Learner
 ) -> None:
-    learner.tasks.clear()
-
     erased = calibrated_replay(history, A, learner, share=0.2)
 
     for new in erased.entries:
@@ -198,11 +209,18 @@ def test_calibrated_deltas_are_as_long_as_those_that_they_take_the_place_of(
         assert lengths[0] == pytest.approx(lengths[1], rel=0.05)
         assert lengths[0] <= lengths[1]
     assert A not in erased.organizations
+
+
+def test_a_calibrated_replay_rejects_a_share_of_steps_above_one(
+    history: History, learner: Learner
+) -> None:
     with pytest.raises(ConfigError, match="share of steps is 2"):
         calibrated_replay(history, A, learner, share=2)
 
 
-def test_recovery_adds_rounds_of_those_who_remain(history: History, learner: Learner) -> None:
+def test_recovery_adds_rounds_of_the_remaining_organizations(
+    history: History, learner: Learner
+) -> None:
     recovered = recovery(history, A, learner, rounds=2, steps=40)
 
     assert recovered.rounds == [1, 2, 3, 4, 5]
@@ -210,7 +228,7 @@ def test_recovery_adds_rounds_of_those_who_remain(history: History, learner: Lea
     assert {e.steps for e in recovered.entries if e.round_id > 3} == {40}
 
 
-def test_an_organization_that_never_contributed_cannot_be_replayed_away(
+def test_a_replay_rejects_an_organization_that_never_contributed(
     history: History, learner: Learner
 ) -> None:
     with pytest.raises(DataError, match="has not contributed to any round"):

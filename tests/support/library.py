@@ -15,7 +15,7 @@ import torch
 from rescind.core import ArtifactStore, ConsortiumParameters, artifact_id, encode
 from rescind.devnet import RunFolder
 from rescind.devnet.defaults import BASE_MODEL
-from rescind.forgetting.history import Entry, History, Made, Task, extend
+from rescind.forgetting.history import Entry, History, Task, TrainedDelta, extend
 from rescind.training import LoraModel, RoundTraining, load_base, read_examples
 from rescind.training.engine.contribution import contribute
 
@@ -54,7 +54,7 @@ def play(
         if name != absent
     }
 
-    def train(task: Task) -> Made:
+    def train(task: Task) -> TrainedDelta:
         entry = task.entry
         quantized = contribute(
             model,
@@ -67,7 +67,7 @@ def play(
             RoundTraining(steps=entry.steps),
             past=task.past,
         ).quantized
-        return Made(quantized.delta, quantized.residual)
+        return TrainedDelta(quantized.delta, quantized.residual)
 
     steps = parameters.training.steps_per_round
     plan = [Entry(number, who, steps) for number in range(1, rounds + 1) for who in data]

@@ -21,8 +21,8 @@ from rescind.devnet.people import make_population
 from rescind.forgetting.history import (
     Entry,
     History,
-    Made,
     Task,
+    TrainedDelta,
     extend,
 )
 from rescind.forgetting.replay import replay
@@ -78,7 +78,7 @@ class Trainer:
     ) -> None:
         self.model, self.parameters, self.data = model, parameters, data
 
-    def __call__(self, task: Task) -> Made:
+    def __call__(self, task: Task) -> TrainedDelta:
         it = task.entry
         found = contribute(
             self.model,
@@ -91,7 +91,7 @@ class Trainer:
             RoundTraining(steps=it.steps),
             past=task.past,
         )
-        return Made(found.quantized.delta, found.quantized.residual)
+        return TrainedDelta(found.quantized.delta, found.quantized.residual)
 
 
 @pytest.mark.parametrize(
