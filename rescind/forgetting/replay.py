@@ -46,13 +46,13 @@ def replay(
         DataError: The organization never contributed.
     """
     first = history.of(organization)[0].round_id
-    kept = history.without(organization)
+    remaining = history.without(organization)
     if history.parameters.coupling == "isolated":
-        return kept
-    again = [_blank(entry) for entry in kept.entries if entry.round_id > first]
+        return remaining
+    plan = [_blank(entry) for entry in remaining.entries if entry.round_id > first]
     return extend(
-        kept.where(lambda entry: entry.round_id <= first),
-        again,
+        remaining.where(lambda entry: entry.round_id <= first),
+        plan,
         train,
         journal=journal,
         spread=spread,
@@ -89,8 +89,8 @@ def subject_replay(
         own = entry.organization.lower() == organization.lower()
         return entry.round_id < first or (not own and (isolated or entry.round_id == first))
 
-    again = [_blank(entry) for entry in history.entries if not stays(entry)]
-    return extend(history.where(stays), again, train, journal=journal, spread=spread)
+    plan = [_blank(entry) for entry in history.entries if not stays(entry)]
+    return extend(history.where(stays), plan, train, journal=journal, spread=spread)
 
 
 def replacement(
@@ -146,17 +146,17 @@ def calibrated_replay(
         raise ConfigError(f"The share of steps is {share}. It must be above 0 and at most 1.")
     lengths = {e.key: l2_norm(history.load(e.artifact_id)) for e in history.entries}
     first = history.of(organization)[0].round_id
-    kept = history.without(organization)
-    again = [
+    remaining = history.without(organization)
+    plan = [
         replace(_blank(entry), steps=max(1, round(entry.steps * share)))
-        for entry in kept.entries
+        for entry in remaining.entries
         if entry.round_id > first
     ]
 
     calibrated = _Calibrated(train, lengths)
     return extend(
-        kept.where(lambda entry: entry.round_id <= first),
-        again,
+        remaining.where(lambda entry: entry.round_id <= first),
+        plan,
         calibrated,
         journal=journal,
         spread=spread,
@@ -210,11 +210,11 @@ def recovery(
     Raises:
         DataError: The organization never contributed.
     """
-    kept = history.without(organization)
-    last = kept.rounds[-1] if kept.entries else 0
-    trainers = sorted(members or kept.organizations, key=str.lower)
+    remaining = history.without(organization)
+    last = remaining.rounds[-1] if remaining.entries else 0
+    trainers = sorted(members or remaining.organizations, key=str.lower)
     plan = [Entry(last + k, name, steps) for k in range(1, rounds + 1) for name in trainers]
-    return extend(kept, plan, train, journal=journal, spread=spread)
+    return extend(remaining, plan, train, journal=journal, spread=spread)
 
 
 def _blank(entry: Entry) -> Entry:

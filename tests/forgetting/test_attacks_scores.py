@@ -71,9 +71,9 @@ def test_min_k_of_a_short_answer_is_its_least_likely_token() -> None:
 
 
 def test_min_k_plus_plus_measures_in_deviations_of_the_vocabulary() -> None:
-    found = scores([-1.0, -5.0, -2.0, -2.0, -2.0], [-3.0] * 5, [2.0, 4.0, 1.0, 1.0, 1.0])
-    assert min_k_plus_plus_score(found) == -0.5
-    assert min_k_plus_plus_score(found, 0.4) == 0.25
+    result = scores([-1.0, -5.0, -2.0, -2.0, -2.0], [-3.0] * 5, [2.0, 4.0, 1.0, 1.0, 1.0])
+    assert min_k_plus_plus_score(result) == -0.5
+    assert min_k_plus_plus_score(result, 0.4) == 0.25
 
 
 def test_min_k_plus_plus_of_a_flat_distribution_is_zero() -> None:
@@ -97,9 +97,9 @@ def test_a_share_of_tokens_that_is_none_is_refused(share: float) -> None:
 
 def test_a_score_that_separates_has_area_one_and_its_opposite_zero() -> None:
     high, low = np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0])
-    found = separation(high, low)
-    assert (found.auc, found.tpr_at_1pct, found.tpr_at_01pct) == (1.0, 1.0, 1.0)
-    assert (found.forget, found.others) == (3, 2)
+    result = separation(high, low)
+    assert (result.auc, result.tpr_at_1pct, result.tpr_at_01pct) == (1.0, 1.0, 1.0)
+    assert (result.forget, result.others) == (3, 2)
     assert separation(low, high).auc == 0.0
     assert separation(low, high).tpr_at_1pct == 0.0
 
@@ -111,9 +111,9 @@ def test_ties_count_half() -> None:
 def test_a_false_alarm_in_two_hundred_is_allowed_at_one_percent_only() -> None:
     forget = np.array([1.0, 0.5])
     others = np.concatenate([[0.75], np.zeros(199)])
-    found = separation(forget, others)
-    assert found.tpr_at_1pct == 1.0
-    assert found.tpr_at_01pct == 0.5
+    result = separation(forget, others)
+    assert result.tpr_at_1pct == 1.0
+    assert result.tpr_at_01pct == 0.5
 
 
 def test_scores_of_a_model_that_diverged_are_refused() -> None:
@@ -124,7 +124,7 @@ def test_scores_of_a_model_that_diverged_are_refused() -> None:
 
 
 def test_the_set_that_is_told_apart_best_gives_the_figure() -> None:
-    found = distinction(
+    result = distinction(
         "loss",
         {
             "forget": np.array([1.0, 2.0]),
@@ -137,9 +137,9 @@ def test_the_set_that_is_told_apart_best_gives_the_figure() -> None:
             "far": np.array([1.0, 2.0]),
         },
     )
-    assert found.value == 0.0
-    assert found.replay_value == 0.5
-    assert found.gap == -0.5
+    assert result.value == 0.0
+    assert result.replay_value == 0.5
+    assert result.gap == -0.5
 
 
 def test_recovery_is_the_share_of_what_was_forgotten() -> None:
@@ -183,9 +183,9 @@ def test_no_weight_moves_by_more_than_half_a_step() -> None:
 def test_each_channel_keeps_to_its_own_step(rows, bits, axis) -> None:
     weight = torch.tensor(rows, dtype=torch.float64)
     step = weight.abs().amax(1 - axis, keepdim=True) / (2 ** (bits - 1) - 1)
-    found = round_to_nearest(weight, bits, axis)
-    assert bool(((found - weight).abs() <= step / 2 + 1e-9 * step).all())
-    assert torch.allclose(round_to_nearest(found, bits, axis), found, rtol=1e-9)
+    result = round_to_nearest(weight, bits, axis)
+    assert bool(((result - weight).abs() <= step / 2 + 1e-9 * step).all())
+    assert torch.allclose(round_to_nearest(result, bits, axis), result, rtol=1e-9)
 
 
 def test_rounding_zeros_gives_zeros() -> None:
@@ -211,10 +211,10 @@ def test_recall_and_equality_of_answers() -> None:
 
 def test_terms_add_up_and_a_foreign_one_is_named() -> None:
     block = {"x.lora_B": np.array([1.0, 2.0], dtype=np.float32)}
-    found = add(block, {"one": {"x.lora_B": np.array([0.5, 0.0])}, "two": {}})
-    assert found["x.lora_B"].tolist() == [1.5, 2.0]
-    assert found["x.lora_B"].dtype == np.float32
-    with pytest.raises(AttackInput, match=r"term 'one' has a tensor 'y\.lora_B'"):
+    result = add(block, {"one": {"x.lora_B": np.array([0.5, 0.0])}, "two": {}})
+    assert result["x.lora_B"].tolist() == [1.5, 2.0]
+    assert result["x.lora_B"].dtype == np.float32
+    with pytest.raises(AttackInput, match=r"Term 'one' has a tensor 'y\.lora_B'"):
         add(block, {"one": {"y.lora_B": np.array([0.5])}})
 
 
@@ -255,10 +255,10 @@ def test_every_attack_says_what_it_is() -> None:
         (lambda: RelearnSettings(share=0.0), "share 0.0"),
         (lambda: RelearnSettings(steps=0), "steps 0"),
         (lambda: RelearnSettings(learning_rate=0.0), "learning rate 0.0"),
-        (lambda: RelearnSettings(measure="bleu"), "no measure 'bleu'"),
-        (lambda: SuiteSettings(by="bleu"), "choose one of exact, memorization"),
-        (lambda: SuiteSettings(schemes=()), "must not be empty"),
-        (lambda: measure("f1"), "no measure 'f1'"),
+        (lambda: RelearnSettings(measure="bleu"), "'bleu' is not a measure"),
+        (lambda: SuiteSettings(by="bleu"), "Known measures: exact, memorization"),
+        (lambda: SuiteSettings(schemes=()), "There are 0 schemes"),
+        (lambda: measure("f1"), "'f1' is not a measure"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(build, message: str) -> None:

@@ -54,9 +54,9 @@ def columns(pairs: list[tuple[float, list[float]]]) -> tuple[list[float], list[l
 
 
 def test_a_certain_answer_has_probability_one_and_one_in_two_a_token_has_a_half() -> None:
-    found = probability([0.0, math.log(2)])
-    assert found.items == (1.0, 0.5)
-    assert found.value == 0.75
+    result = probability([0.0, math.log(2)])
+    assert result.items == (1.0, 0.5)
+    assert result.value == 0.75
 
 
 def test_equally_likely_options_share_the_probability() -> None:
@@ -72,9 +72,9 @@ def test_normalized_probability_depends_on_differences_of_losses_only(pairs, shi
     moved = normalized_probability(
         [r + shift for r in right], [[w + shift for w in row] for row in wrong]
     )
-    found = normalized_probability(right, wrong)
-    assert found.value == pytest.approx(moved.value, abs=1e-9)
-    assert 0 <= found.value <= 1
+    result = normalized_probability(right, wrong)
+    assert result.value == pytest.approx(moved.value, abs=1e-9)
+    assert 0 <= result.value <= 1
 
 
 def test_a_truth_ratio_is_wrong_over_right() -> None:
@@ -93,9 +93,9 @@ def test_wrong_answers_as_likely_as_the_truth_are_the_ideal_of_a_forget_set() ->
 def test_a_truth_ratio_of_a_diverged_model_is_still_a_number() -> None:
     for right, wrong in ([5000.0], [[0.0]]), ([0.0], [[5000.0]]):
         for each in truth_ratio_forget, truth_ratio_other, truth_ratio_share:
-            found = each(right, wrong)
-            assert math.isfinite(found.items[0])
-            assert 0 <= found.value <= 1
+            result = each(right, wrong)
+            assert math.isfinite(result.items[0])
+            assert 0 <= result.value <= 1
 
 
 @few
@@ -116,23 +116,23 @@ def test_no_likelihood_metric_depends_on_the_order_of_the_questions(pairs, rng) 
         truth_ratio_other,
         truth_ratio_share,
     ):
-        found = each(*columns(pairs))
-        assert 0 <= found.value <= 1
-        assert found.value == pytest.approx(each(*columns(mixed)).value)
+        result = each(*columns(pairs))
+        assert 0 <= result.value <= 1
+        assert result.value == pytest.approx(each(*columns(mixed)).value)
 
 
 @few
 @given(LOSSES)
 def test_a_loss_that_grows_makes_an_answer_less_probable(values) -> None:
-    found = probability(values)
-    assert 0 <= found.value <= 1
-    assert probability([v + 1 for v in values]).value <= found.value
+    result = probability(values)
+    assert 0 <= result.value <= 1
+    assert probability([v + 1 for v in values]).value <= result.value
 
 
 def test_rouge_of_a_text_with_itself_is_one_and_of_silence_zero() -> None:
-    found = rouge_l_recall(["The river Tay flows", ""], ["the River Tay flows.", "Anything"])
-    assert found.items == (1.0, 0.0)
-    assert found.value == 0.5
+    result = rouge_l_recall(["The river Tay flows", ""], ["the River Tay flows.", "Anything"])
+    assert result.items == (1.0, 0.0)
+    assert result.value == 0.5
 
 
 def test_rouge_recall_counts_words_of_the_reference_in_order_and_stems_them() -> None:
@@ -158,20 +158,20 @@ def test_a_fully_wrong_answer_has_extraction_strength_zero() -> None:
 
 
 def test_extraction_strength_is_the_share_of_the_right_run_up_to_the_end() -> None:
-    found = extraction_strength([[True, False, True, True], [False, True]])
-    assert found.items == (0.5, 0.5)
+    result = extraction_strength([[True, False, True, True], [False, True]])
+    assert result.items == (0.5, 0.5)
     assert exact_memorization([[True, False, True, True]]).value == 0.75
 
 
 @few
 @given(HITS)
 def test_extraction_strength_is_what_a_search_over_prefixes_finds(rows) -> None:
-    found = extraction_strength(rows)
-    for row, item in zip(rows, found.items, strict=True):
+    result = extraction_strength(rows)
+    for row, item in zip(rows, result.items, strict=True):
         shortest = min(k for k in range(len(row) + 1) if all(row[k:]))
         assert item == pytest.approx(1 - shortest / len(row))
     memorized = exact_memorization(rows)
-    assert all(a <= b for a, b in zip(found.items, memorized.items, strict=True))
+    assert all(a <= b for a, b in zip(result.items, memorized.items, strict=True))
 
 
 def test_min_k_takes_the_least_likely_tokens_and_one_at_least() -> None:
@@ -191,42 +191,42 @@ def test_utility_is_a_harmonic_mean() -> None:
 @few
 @given(st.lists(SHARE, min_size=1, max_size=9))
 def test_utility_lies_between_the_least_component_and_their_mean(values) -> None:
-    found = model_utility({str(n): v for n, v in enumerate(values)}).value
-    assert min(values) - 1e-9 <= found <= np.mean(values) + 1e-9
+    result = model_utility({str(n): v for n, v in enumerate(values)}).value
+    assert min(values) - 1e-9 <= result <= np.mean(values) + 1e-9
 
 
 def test_a_model_that_is_its_own_reference_forgets_perfectly() -> None:
-    found = forget_quality([0.1, 0.2, 0.3], [0.3, 0.1, 0.2])
-    assert found.value == 1
-    assert found.details == {"statistic": 0.0, "n": 3, "reference_n": 3}
+    result = forget_quality([0.1, 0.2, 0.3], [0.3, 0.1, 0.2])
+    assert result.value == 1
+    assert result.details == {"statistic": 0.0, "n": 3, "reference_n": 3}
 
 
 def test_the_p_value_of_two_separate_samples_is_the_share_of_two_orders() -> None:
     """Of the 20 ways to lay out three and three, two separate them."""
-    found = forget_quality([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
-    assert found.details["statistic"] == 1
-    assert found.value == pytest.approx(2 / 20)
+    result = forget_quality([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    assert result.details["statistic"] == 1
+    assert result.value == pytest.approx(2 / 20)
 
 
 def test_the_number_of_questions_decides_p_at_one_statistic() -> None:
     ramp = np.arange(40) / 40
-    few_found = forget_quality(ramp[::4], ramp[::4] + 0.2875)
-    many_found = forget_quality(ramp, ramp + 0.2875)
-    assert many_found.details["statistic"] == pytest.approx(0.3)
-    assert few_found.details["statistic"] == pytest.approx(0.3)
-    assert many_found.value < 0.06 < 0.5 < few_found.value
+    few_result = forget_quality(ramp[::4], ramp[::4] + 0.2875)
+    many_result = forget_quality(ramp, ramp + 0.2875)
+    assert many_result.details["statistic"] == pytest.approx(0.3)
+    assert few_result.details["statistic"] == pytest.approx(0.3)
+    assert many_result.value < 0.06 < 0.5 < few_result.value
 
 
 @few
 @given(PAIRS, PAIRS)
 def test_forget_quality_is_symmetric_and_blind_to_the_ratio_s_direction(one, other) -> None:
     ours, theirs = truth_ratios(*columns(one)), truth_ratios(*columns(other))
-    found, back = forget_quality(ours, theirs), forget_quality(theirs, ours)
-    assert 0 <= found.value <= 1
-    assert found.value == pytest.approx(back.value)
-    assert found.details["statistic"] == pytest.approx(back.details["statistic"])
+    result, back = forget_quality(ours, theirs), forget_quality(theirs, ours)
+    assert 0 <= result.value <= 1
+    assert result.value == pytest.approx(back.value)
+    assert result.details["statistic"] == pytest.approx(back.details["statistic"])
     turned = forget_quality(-ours, -theirs)
-    assert found.details["statistic"] == pytest.approx(turned.details["statistic"])
+    assert result.details["statistic"] == pytest.approx(turned.details["statistic"])
 
 
 def test_a_forget_set_that_is_recognised_leaks_and_one_that_stands_out_is_overdone() -> None:
@@ -241,9 +241,9 @@ def test_a_forget_set_that_is_recognised_leaks_and_one_that_stands_out_is_overdo
 
 
 def test_privleak_is_measured_from_the_reference_s_auc() -> None:
-    found = privleak([0.0, 2.0], [1.0, 3.0], reference_auc=0.75)
-    assert found.details == {"auc": 0.75, "reference_auc": 0.75, "n": 2, "holdout_n": 2}
-    assert found.value == 0
+    result = privleak([0.0, 2.0], [1.0, 3.0], reference_auc=0.75)
+    assert result.details == {"auc": 0.75, "reference_auc": 0.75, "n": 2, "holdout_n": 2}
+    assert result.value == 0
     with pytest.raises(MetricInput, match="reference_auc 1"):
         privleak([0.0], [1.0], reference_auc=1)
     with pytest.raises(MetricInput, match="reference_auc 0"):
@@ -280,17 +280,17 @@ def test_what_others_knew_too_is_kept_or_lost() -> None:
 
 
 def test_a_gap_to_oneself_is_nothing_for_sure() -> None:
-    found = probability([0.1, 0.7, 2.0])
-    gap = gap_to_replay(found, found)
+    result = probability([0.1, 0.7, 2.0])
+    gap = gap_to_replay(result, result)
     assert (gap.value, gap.details["low"], gap.details["high"]) == (0, 0, 0)
 
 
 def test_a_gap_that_is_the_same_everywhere_has_no_width_because_items_are_paired() -> None:
     rng = np.random.default_rng(3)
     base = rng.random(50) / 2
-    found = Measured("exact_memorization", float(base.mean()) + 0.25, tuple(base + 0.25), "mean")
+    result = Measured("exact_memorization", float(base.mean()) + 0.25, tuple(base + 0.25), "mean")
     replayed = Measured("exact_memorization", float(base.mean()), tuple(base), "mean")
-    gap = gap_to_replay(found, replayed)
+    gap = gap_to_replay(result, replayed)
     assert gap.value == pytest.approx(0.25)
     assert gap.details["low"] == pytest.approx(gap.details["high"]) == pytest.approx(0.25)
 
@@ -417,16 +417,16 @@ def examples_of_every_metric() -> list[Measured]:
 
 
 def test_every_metric_gives_a_figure_and_its_items_as_json() -> None:
-    for found, known in zip(examples_of_every_metric(), METRICS.values(), strict=True):
-        assert found.metric == known.name
-        assert len(found.items) >= 2 or known.name == "model_utility"
-        assert known.low is None or found.value >= known.low
-        assert known.high is None or found.value <= known.high
-        if found.aggregate:
-            assert found.value == float(AGGREGATES[found.aggregate](np.array(found.items)))
-        back = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-        assert back["value"] == found.value
-        assert back["items"] == list(found.items)
+    for result, known in zip(examples_of_every_metric(), METRICS.values(), strict=True):
+        assert result.metric == known.name
+        assert len(result.items) >= 2 or known.name == "model_utility"
+        assert known.low is None or result.value >= known.low
+        assert known.high is None or result.value <= known.high
+        if result.aggregate:
+            assert result.value == float(AGGREGATES[result.aggregate](np.array(result.items)))
+        back = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+        assert back["value"] == result.value
+        assert back["items"] == list(result.items)
 
 
 def test_the_page_on_metrics_has_a_row_for_each() -> None:

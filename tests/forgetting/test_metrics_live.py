@@ -110,8 +110,8 @@ def test_a_metric_of_a_router_s_blocks_is_that_of_the_block_that_answers(model, 
 
 def test_a_probability_is_that_of_the_tokens(bare) -> None:
     scores = token_scores(bare, [Example(p.question, p.answer, "") for p in PROBES])
-    found = measure("probability", bare, PROBES)
-    assert found.items == pytest.approx([np.exp(score.log_probs.mean()) for score in scores])
+    result = measure("probability", bare, PROBES)
+    assert result.items == pytest.approx([np.exp(score.log_probs.mean()) for score in scores])
     hits = measure("exact_memorization", bare, PROBES)
     assert hits.items == pytest.approx([score.right.mean() for score in scores])
 

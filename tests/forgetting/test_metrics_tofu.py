@@ -55,10 +55,10 @@ def test_the_published_logs_give_the_published_figures(published) -> None:
     full, retain90 = published
     assert f"{tofu_utility(full).value:.5f}" == "0.62268"
     assert f"{tofu_utility(retain90).value:.4f}" == "0.6137"
-    found = tofu_forget_quality(full, retain90)
-    assert f"{found.details['statistic']:.4f}" == "0.3967"
-    assert f"{found.value:.3e}" == "1.834e-21"
-    assert (found.details["n"], found.details["reference_n"]) == (300, 300)
+    result = tofu_forget_quality(full, retain90)
+    assert f"{result.details['statistic']:.4f}" == "0.3967"
+    assert f"{result.value:.3e}" == "1.834e-21"
+    assert (result.details["n"], result.details["reference_n"]) == (300, 300)
 
 
 def test_the_published_log_gives_the_published_components(published) -> None:

@@ -1,4 +1,4 @@
-"""Attacks that try to bring forgotten knowledge back, or to tell who was forgotten.
+"""Attacks that try to bring forgotten knowledge back, or to find out who was forgotten.
 
 Importing this package imports torch.
 """
@@ -83,15 +83,22 @@ def attack_suite(
     seeds: Sequence[int] = (0,),
     settings: SuiteSettings | None = None,
 ) -> dict[str, Any]:
-    """Run the attacks `names`, or all for which the scene has what they need.
+    """Run attacks on a scene and return a report.
+
+    Args:
+        scene: The target.
+        names: The attacks to run; by default all for which the scene has the parts they need.
+        seeds: An attack that depends on a seed is run once for each of these.
+        settings: The settings of the attacks.
 
     Returns:
         A report as JSON values. For each attack: its value, the same on a replay, their gap, and
-        every run with its values by item. Attacks that could not run are under "skipped" with what
-        the scene does not have.
+        every run with its values by item. Attacks that could not run are under "skipped" with the
+        parts that the scene does not have.
 
     Raises:
         UnknownAttack: A name is not in ATTACKS.
+        AttackSetting: There are no seeds.
         AttackInput: The scene does not have something that a named attack needs.
     """
     return run_suite(ATTACKS, scene, names, seeds, settings or SuiteSettings())

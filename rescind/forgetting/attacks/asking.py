@@ -1,4 +1,4 @@
-"""Asking with words put into the model's mouth, tokens forbidden, or several answers wanted."""
+"""Questions with a given start of the answer, with banned tokens, or with several answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Asked:
-    """`question`: what the model is asked. `start`: how its answer is made to begin."""
+    """A question to a model.
+
+    Attributes:
+        question: The text of the question.
+        start: The start of the answer, which the model continues.
+    """
 
     question: str
     start: str = ""
@@ -27,8 +32,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Decoding:
-    """`beams`: beam search with that many answers, the likeliest first; 1 is greedy. `not_first`:
-    tokens that no answer begins with. `never`: runs of tokens that no answer has."""
+    """A way to generate answers.
+
+    Attributes:
+        beams: The number of answers of a beam search, the likeliest first; 1 is greedy.
+        not_first: Tokens with which no answer may begin.
+        never: Runs of tokens that no answer may have.
+    """
 
     beams: int = 1
     not_first: tuple[int, ...] = ()
@@ -42,29 +52,41 @@ def ask(
     max_new_tokens: int,
     decoding: Decoding | None = None,
 ) -> list[list[str]]:
-    """Return the continuation of `start` in each of `beams` answers, up to end of text.
+    """Ask a model and return the continuation of `start` in each answer, up to end of text.
 
-    Raises AttackInput when a prompt is longer than the respondent's max_length.
+    Args:
+        respondent: The model.
+        asked: The questions.
+        max_new_tokens: The most tokens of a continuation.
+        decoding: The way to generate answers; by default greedy.
+
+    Returns:
+        For each question, `decoding.beams` answers.
+
+    Raises:
+        AttackInput: A prompt is longer than the respondent's max_length.
     """
     base, decoding = respondent.base, decoding or Decoding()
-    rows = [encode_asked(base, one) for one in asked]
-    for row, one in zip(rows, asked, strict=True):
+    rows = [encode_asked(base, question) for question in asked]
+    for row, question in zip(rows, asked, strict=True):
         if len(row) > respondent.max_length:
             raise AttackInput(
-                f"the prompt {one.question[:60]!r} has {len(row)} tokens, more than max_length "
-                f"{respondent.max_length}: ask with fewer words"
+                f"The prompt {question.question[:60]!r} has {len(row)} tokens, more than "
+                f"max_length {respondent.max_length}. Use fewer words."
             )
-    found: dict[int, list[str]] = {}
-    for network, places in respondent.groups([one.question for one in asked]):
-        order = sorted(places, key=lambda place: len(rows[place]))
+    replies: dict[int, list[str]] = {}
+    for network, indices in respondent.groups([question.question for question in asked]):
+        # Prompts of similar length share a batch, so that little of it is padding.
+        order = sorted(indices, key=lambda index: len(rows[index]))
         for first in range(0, len(order), _BATCH):
             batch = order[first : first + _BATCH]
-            texts = _generate(base, network, [rows[p] for p in batch], max_new_tokens, decoding)
-            found.update(zip(batch, texts, strict=True))
-    return [found[place] for place in range(len(rows))]
+            texts = _generate(base, network, [rows[i] for i in batch], max_new_tokens, decoding)
+            replies.update(zip(batch, texts, strict=True))
+    return [replies[index] for index in range(len(rows))]
 
 
 def encode_asked(base: Base, asked: Asked) -> tuple[int, ...]:
+    """Return the tokens of a question and of the given start of its answer."""
     head = encode_prompt(base, asked.question)
     if not asked.start:
         return head

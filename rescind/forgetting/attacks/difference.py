@@ -1,7 +1,7 @@
-"""Telling what was forgotten by one who holds the model before and after. Higher says forgotten.
+"""Attacks that compare the models before and after unlearning. A higher score says forgotten.
 
-Knowing both is what an update-difference attack needs (TULA, arXiv 2406.13348): the difference
-betrays even an exact removal, so the figure for a replay is what no method can go below.
+An update-difference attack needs both models (TULA, arXiv 2406.13348). The difference betrays even
+an exact removal, so no method can go below the figure of a replay.
 """
 
 from __future__ import annotations
@@ -35,11 +35,22 @@ def nll_difference(
     *,
     replay: Respondent | None = None,
 ) -> Distinction:
-    """s = NLL after - NLL before, nats a token. `others`: the retain set, unseen pairs."""
+    """Score each item by s = NLL after - NLL before, in nats a token.
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        own, old = token_scores(asked, examples), token_scores(before, examples)
-        return np.array([a.loss - b.loss for a, b in zip(own, old, strict=True)])
+    Args:
+        before: The model before unlearning.
+        after: The model after unlearning.
+        forget: The forget set.
+        others: The sets to compare it with, by name: the retain set, unseen pairs.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: The forget set or all other sets are empty.
+    """
+
+    def score(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        new, old = token_scores(respondent, examples), token_scores(before, examples)
+        return np.array([a.loss - b.loss for a, b in zip(new, old, strict=True)])
 
     with intact(before):
         return distinguish("nll_difference", score, after, forget, others, replay)
@@ -53,10 +64,14 @@ def kl_difference(
     *,
     replay: Respondent | None = None,
 ) -> Distinction:
-    """s = KL(p before || p after) of the next token, mean over the answer's tokens, nats."""
+    """Score each item by s = KL(p before || p after) of the next token.
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        return answer_divergence(before, asked, examples)
+    s is the mean over the answer's tokens, in nats. Arguments and errors are those of
+    `nll_difference`.
+    """
+
+    def score(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        return answer_divergence(before, respondent, examples)
 
     with intact(before):
         return distinguish("kl_difference", score, after, forget, others, replay)
@@ -72,62 +87,79 @@ def delta_alignment(
     max_length: int,
     replay: FloatTensors | None = None,
 ) -> Distinction:
-    """s = cos(gradient of NLL before, after - before), over the block's trainable LoRA tensors.
+    """Score each item by s = cos(gradient of NLL before, after - before).
 
-    A step that raises an item's loss goes along its gradient. The two deltas on a public record are
-    all that it needs besides the item. Raises AttackInput when nothing changed.
+    The cosine is over the block's trainable LoRA tensors. A step that raises an item's loss goes
+    along its gradient. Besides the item, the attack needs only the two deltas on a public record.
+
+    Args:
+        model: The model of the block.
+        before: The block's tensors before unlearning, by bare name.
+        after: The block's tensors after unlearning.
+        forget: The forget set.
+        others: The sets to compare it with, by name.
+        max_length: The most tokens of an example.
+        replay: The block's tensors in a replay, to attack in the same way.
+
+    Raises:
+        AttackInput: The forget set or all other sets are empty, a tensor is missing, or nothing
+            changed.
     """
     if not forget or not any(others.values()):
-        raise AttackInput("delta_alignment needs a forget set and a set to tell it from")
+        raise AttackInput(
+            "delta_alignment needs a forget set and another set to compare it with. One is empty."
+        )
     sets = {"forget": forget, **{name: items for name, items in others.items() if items}}
-    deltas = [_delta(model, before, one) for one in (after, *([replay] if replay else []))]
-    found: list[dict[str, NDArray[np.float64]]] = [{} for _ in deltas]
+    deltas = [_delta(model, before, each) for each in (after, *([replay] if replay else []))]
+    scores: list[dict[str, NDArray[np.float64]]] = [{} for _ in deltas]
     with loaded(model, before, max_length=max_length) as served:
         for name, items in sets.items():
             gradients = adapter_gradients(model, str(served.adapter), items, max_length)
             cosines = np.array([[cosine(g, delta) for delta in deltas] for g in gradients])
-            for place, scores in enumerate(found):
-                scores[name] = cosines[:, place]
-    return distinction("delta_alignment", found[0], found[1] if replay else None)
+            for column, of_delta in enumerate(scores):
+                of_delta[name] = cosines[:, column]
+    return distinction("delta_alignment", scores[0], scores[1] if replay else None)
 
 
 def answer_divergence(
     before: Respondent, after: Respondent, examples: Sequence[Example]
 ) -> NDArray[np.float64]:
-    """KL(before || after), mean over the answer's tokens in nats, (examples,)."""
-    found: list[float] = []
+    """Return KL(before || after), the mean over the answer's tokens in nats, (examples,)."""
+    means: list[float] = []
     for start in range(0, len(examples), _BATCH):
         batch = examples[start : start + _BATCH]
         pairs = zip(_log_probs(before, batch), _log_probs(after, batch), strict=True)
-        found += [float(divergence(old, new).mean()) for old, new in pairs]
-    return np.array(found)
+        means += [float(divergence(old, new).mean()) for old, new in pairs]
+    return np.array(means)
 
 
 def divergence(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """KL(before || after) in nats, (tokens,), of log-probabilities (tokens, vocabulary)."""
+    """Return KL(before || after) in nats, (tokens,), of log-probabilities (tokens, vocabulary)."""
     return (before.exp() * (before - after)).sum(-1)
 
 
 def cosine(
-    one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]
+    first: Mapping[str, NDArray[np.float64]], second: Mapping[str, NDArray[np.float64]]
 ) -> float:
-    """Of two sets of tensors with the same names; 0 when either is all zero."""
-    dot = sum(float(np.vdot(one[name], other[name])) for name in one)
-    norms = [np.sqrt(sum(float(np.vdot(v, v)) for v in side.values())) for side in (one, other)]
+    """Return the cosine of two sets of tensors with the same names; 0 if either is all zero."""
+    dot = sum(float(np.vdot(first[name], second[name])) for name in first)
+    norms = [np.sqrt(sum(float(np.vdot(v, v)) for v in side.values())) for side in (first, second)]
     return dot / float(norms[0] * norms[1]) if all(norms) else 0.0
 
 
 def _delta(
     model: LoraModel, before: FloatTensors, after: FloatTensors
 ) -> dict[str, NDArray[np.float64]]:
-    lost = [name for name in model.trainable if name not in before or name not in after]
-    if lost:
+    missing = [name for name in model.trainable if name not in before or name not in after]
+    if missing:
         raise AttackInput(
-            f"delta_alignment lacks tensor {lost[0]!r} before or after: give them all"
+            f"delta_alignment: tensor {missing[0]!r} is missing before or after. Pass all tensors."
         )
     delta = {name: after[name].astype(np.float64) - before[name] for name in model.trainable}
     if not any(value.any() for value in delta.values()):
-        raise AttackInput("before and after are the same adapter: there is no delta to align with")
+        raise AttackInput(
+            "before and after are the same adapter, so there is no delta to align with."
+        )
     return delta
 
 
@@ -135,14 +167,14 @@ def _delta(
 def _log_probs(respondent: Respondent, examples: Sequence[Example]) -> list[torch.Tensor]:
     base = respondent.base
     rows = [encode_example(base, example, respondent.max_length) for example in examples]
-    found: dict[int, torch.Tensor] = {}
-    for network, places in respondent.groups([e.question for e in examples]):
-        ids, mask, labels = pad(base, [rows[place] for place in places], prompt_in_loss=False)
+    log_probs: dict[int, torch.Tensor] = {}
+    for network, indices in respondent.groups([e.question for e in examples]):
+        ids, mask, labels = pad(base, [rows[index] for index in indices], prompt_in_loss=False)
         logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        for line, place in enumerate(places):
+        for line, index in enumerate(indices):
             kept = logits[line][labels[line, 1:] != IGNORED]
-            found[place] = kept.double().log_softmax(-1)
-    return [found[place] for place in range(len(rows))]
+            log_probs[index] = kept.double().log_softmax(-1)
+    return [log_probs[index] for index in range(len(rows))]
 
 
 @attack(

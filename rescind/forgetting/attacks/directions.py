@@ -1,7 +1,8 @@
-"""Taking out of the unlearned model the direction that unlearning added to its hidden states.
+"""Removal of the direction that unlearning added to a model's hidden states.
 
 Methods that push hidden states of forgotten items somewhere else leave the push behind. With
-v = mean over the forget set of (h after - h before), scaled to length one, each h becomes h - v v'h.
+v = mean over the forget set of (h after - h before), scaled to length one, each h becomes
+h - v v'h.
 """
 
 from __future__ import annotations
@@ -32,11 +33,18 @@ _BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation(Result):
-    """`value`: best mean score of the forget set over the layers whose direction was taken out, and
-    all of them at once.
+    """The result of `junk_direction`.
 
-    `layers`: mean score by layer number, from 0, and "all". `shift`: length of the direction over the
-    mean length of a hidden state before, by layer. `values`: of each item where the mean is best.
+    `value` is the best mean score of the forget set over single layers and all layers at once.
+
+    Attributes:
+        plain: The mean score without any removal.
+        original: The mean score of the model before unlearning.
+        recovery: (value - plain) / (original - plain).
+        layers: The mean score by layer number, from "0", and "all".
+        shift: By layer, the length of the direction over the mean length of a hidden state before.
+        values: The score of each item where the mean is best.
+        measure: The name of the score in `measures.MEASURES`.
     """
 
     plain: float
@@ -56,35 +64,45 @@ def junk_direction(
     replay: Respondent | None = None,
     by: str = "rouge",
 ) -> Ablation:
-    """Ablate v at the output of each decoder layer of `after`, then of all, and ask again.
+    """Remove v at the output of each decoder layer of `after`, then of all, and ask again.
 
-    Raises AttackInput for an empty forget set or a model without a list of layers.
+    Args:
+        before: The model before unlearning.
+        after: The model after unlearning.
+        forget: The forget set.
+        replay: A model that never saw the forget set, to attack in the same way.
+        by: The name of the score in `measures.MEASURES`.
+
+    Raises:
+        AttackInput: The forget set is empty, or the model has no list of layers.
     """
     if not forget:
-        raise AttackInput("junk_direction needs a forget set: it is empty")
+        raise AttackInput("junk_direction needs a forget set, but it is empty.")
     score = measure(by)
     with intact(before, after, replay):
         plain, level = float(score(after, forget).mean()), float(score(before, forget).mean())
         values, shift = _ablated(before, after, forget, by)
-        again = _ablated(before, replay, forget, by)[0] if replay else None
-    means = {name: float(one.mean()) for name, one in values.items()}
+        replay_scores = _ablated(before, replay, forget, by)[0] if replay else None
+    means = {name: float(scores.mean()) for name, scores in values.items()}
     best = max(means, key=lambda name: means[name])
     return Ablation(
         attack="junk_direction",
         value=means[best],
-        replay_value=max(float(one.mean()) for one in again.values()) if again else None,
+        replay_value=max(float(scores.mean()) for scores in replay_scores.values())
+        if replay_scores
+        else None,
         plain=plain,
         original=level,
         recovery=recovery(means[best], plain, level),
         layers=means,
         shift=shift,
-        values=tuple(float(one) for one in values[best]),
+        values=tuple(float(score) for score in values[best]),
         measure=by,
     )
 
 
 def without_direction(states: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """h - v v'h of states (..., width) and a direction (width,) of length one, or of zeros."""
+    """Return h - v v'h of states (..., width) and a direction (width,) of length one or zero."""
     return states - (states @ direction).unsqueeze(-1) * direction
 
 
@@ -96,20 +114,20 @@ def _ablated(
     lengths = moved.norm(dim=-1)
     units = moved / lengths.clamp_min(torch.finfo(moved.dtype).tiny).unsqueeze(-1)
     layers = _layers(after.base.model)
-    cuts = {str(place): {place: units[place]} for place in range(len(layers))}
+    cuts = {str(index): {index: units[index]} for index in range(len(layers))}
     cuts["all"] = dict(enumerate(units))
     values = {}
     for name, cut in cuts.items():
-        with altered(after, partial(_cut, layers, cut)) as one:
-            values[name] = measure(by)(one, forget)
-    return values, tuple(float(one) for one in lengths / size)
+        with altered(after, partial(_cut, layers, cut)) as ablated:
+            values[name] = measure(by)(ablated, forget)
+    return values, tuple(float(share) for share in lengths / size)
 
 
 @contextmanager
 def _cut(layers: Sequence[Any], cut: Mapping[int, torch.Tensor], _network: Any) -> Iterator[None]:
     with ExitStack() as hooks:
-        for place, direction in cut.items():
-            handle = layers[place].register_forward_hook(partial(_cut_output, direction))
+        for index, direction in cut.items():
+            handle = layers[index].register_forward_hook(partial(_cut_output, direction))
             hooks.callback(handle.remove)
         yield
 
@@ -124,43 +142,45 @@ def _cut_output(direction: torch.Tensor, _module: Any, _inputs: Any, output: Any
 def _mean_states(
     respondent: Respondent, examples: Sequence[Example]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Over the positions that predict an answer's tokens: mean state, (layers, width), and mean
-    length of a state, (layers,)."""
+    """Return the mean state, (layers, width), and the mean length of a state, (layers,).
+
+    Both are over the positions that predict an answer's tokens.
+    """
     base = respondent.base
     layers = _layers(base.model)
     rows = [encode_example(base, example, respondent.max_length) for example in examples]
     totals, lengths, count = [0.0] * len(layers), [0.0] * len(layers), 0
     seen: list[Any] = [None] * len(layers)
     with ExitStack() as hooks:
-        for place, layer in enumerate(layers):
-            handle = layer.register_forward_hook(partial(_keep, seen, place))
+        for index, layer in enumerate(layers):
+            handle = layer.register_forward_hook(partial(_keep, seen, index))
             hooks.callback(handle.remove)
-        for network, places in respondent.groups([e.question for e in examples]):
-            for first in range(0, len(places), _BATCH):
-                batch = [rows[place] for place in places[first : first + _BATCH]]
+        for network, indices in respondent.groups([e.question for e in examples]):
+            for first in range(0, len(indices), _BATCH):
+                batch = [rows[index] for index in indices[first : first + _BATCH]]
                 ids, mask, labels = pad(base, batch, prompt_in_loss=False)
                 network(input_ids=ids, attention_mask=mask, use_cache=False)
                 kept = labels[:, 1:] != IGNORED
                 count += int(kept.sum())
-                for place, states in enumerate(seen):
-                    own = states[:, :-1][kept].double()
-                    totals[place] = totals[place] + own.sum(0)
-                    lengths[place] = lengths[place] + own.norm(dim=-1).sum()
+                for index, states in enumerate(seen):
+                    answer_states = states[:, :-1][kept].double()
+                    totals[index] = totals[index] + answer_states.sum(0)
+                    lengths[index] = lengths[index] + answer_states.norm(dim=-1).sum()
     return torch.stack(totals) / count, torch.stack(lengths) / count  # type: ignore[arg-type]
 
 
-def _keep(seen: list[Any], place: int, _module: Any, _inputs: Any, output: Any) -> None:
-    seen[place] = output[0] if isinstance(output, tuple) else output
+def _keep(seen: list[Any], index: int, _module: Any, _inputs: Any, output: Any) -> None:
+    seen[index] = output[0] if isinstance(output, tuple) else output
 
 
 def _layers(model: Any) -> list[Any]:
-    """The decoder layers: the list of modules that holds most of the model's parameters."""
+    """Return the decoder layers: the list of modules with most of the model's parameters."""
     lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m)]
     if not lists:
         raise AttackInput(
-            f"{type(model).__name__} has no list of layers to take a direction out of"
+            f"{type(model).__name__} has no list of layers from which to remove a direction."
         )
-    sizes = [sum(tensor.numel() for tensor in one.parameters()) for one in lists]
+    sizes = [sum(tensor.numel() for tensor in layers.parameters()) for layers in lists]
     return list(lists[int(np.argmax(sizes))])
 
 

@@ -1,4 +1,4 @@
-"""Gradients of one example's loss, of the whole network and of an adapter."""
+"""Gradients of one example's loss with respect to the whole network or an adapter."""
 
 from __future__ import annotations
 
@@ -23,30 +23,46 @@ from rescind.training.serving.respond import Respondent
 def gradient_norms(
     respondent: Respondent, examples: Sequence[Example], p: float
 ) -> NDArray[np.float64]:
-    """Mean over the base model's tensors of the p-norm of d(mean NLL of the answer), (examples,).
+    """Return the gradient norm of each example's loss, (examples,).
 
-    The gradient at a weight W to which an adapter adds s B A is the gradient at W + s B A: what is
-    measured is the network as it serves, merged or not. The tensors are left requiring gradients:
-    call it inside `served.intact`.
+    The norm is the mean over the base model's tensors of the p-norm of the gradient of the answer's
+    mean NLL. The gradient at a weight W to which an adapter adds s B A is the gradient at
+    W + s B A, so the result describes the network as it serves, merged or not. The tensors are left
+    requiring gradients, so call this inside `served.intact`.
+
+    Args:
+        respondent: The model.
+        examples: The examples.
+        p: The order of the norm.
     """
     base = respondent.base
     rows = [encode_example(base, example, respondent.max_length) for example in examples]
     weights = [tensor for name, tensor in base.model.named_parameters() if ".lora_" not in name]
     for tensor in weights:
         tensor.requires_grad_(True)
-    found: dict[int, float] = {}
-    for network, places in respondent.groups([e.question for e in examples]):
-        for place in places:
-            gradients = _gradients(base, network, rows[place], weights)
+    means: dict[int, float] = {}
+    for network, indices in respondent.groups([e.question for e in examples]):
+        for index in indices:
+            gradients = _gradients(base, network, rows[index], weights)
             norms = [float(g.norm(p=p)) for g in gradients if g is not None]
-            found[place] = float(np.mean(norms))
-    return np.array([found[place] for place in range(len(rows))])
+            means[index] = float(np.mean(norms))
+    return np.array([means[index] for index in range(len(rows))])
 
 
 def adapter_gradients(
     model: LoraModel, adapter: str, examples: Sequence[Example], max_length: int
 ) -> Iterator[dict[str, NDArray[np.float64]]]:
-    """d(mean NLL of the answer) for each example, by bare name of the trainable LoRA tensors."""
+    """Yield the gradient of each example's mean NLL of the answer.
+
+    Args:
+        model: The model.
+        adapter: The name of the adapter in the model.
+        examples: The examples.
+        max_length: The most tokens of an example.
+
+    Yields:
+        The gradient of one example, by bare name of the trainable LoRA tensors.
+    """
     for example in examples:
         row = encode_example(model.base, example, max_length)
         network = model.use(adapter)

@@ -1,4 +1,4 @@
-"""How much of the right answers comes out: figures for each item, 0 nothing, 1 all of it."""
+"""Scores of how much of the right answers a model gives: 0 is nothing, 1 is everything."""
 
 from __future__ import annotations
 
@@ -18,39 +18,45 @@ Measure = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]
 
 
 def room(base: Base, examples: Sequence[Example]) -> int:
-    """Tokens of the longest right answer, end of text included."""
+    """Return the number of tokens of the longest right answer, end of text included."""
     texts = [completion(example.answer) for example in examples]
     return max(len(base.tokenizer.encode(text, add_special_tokens=False)) for text in texts) + 1
 
 
 def rouge_recall(expected: Sequence[str], given: Sequence[str]) -> NDArray[np.float64]:
-    """ROUGE-L recall of each text, (texts,), as the metric has it."""
+    """Return ROUGE-L recall of each text, (texts,), as the metric computes it."""
     return rouge_metric.rouge_recall(given, expected, ["rougeL"])["rougeL"]
 
 
 def same(expected: Sequence[str], given: Sequence[str]) -> NDArray[np.float64]:
-    """1 where a text is the expected one but for case and white space, else 0."""
+    """Return 1 for each text that is the expected one up to case and white space, else 0."""
     pairs = zip(expected, given, strict=True)
     return np.array([float(normalize(right) == normalize(text)) for right, text in pairs])
 
 
 def exact(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """1 for a greedy answer that is the right one, else 0, (examples,)."""
+    """Return 1 for each greedy answer that is the right one, else 0, (examples,)."""
     return same([e.answer for e in examples], _greedy(respondent, examples))
 
 
 def rouge(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """ROUGE-L recall of the greedy answers, (examples,)."""
+    """Return ROUGE-L recall of the greedy answers, (examples,)."""
     return rouge_recall([e.answer for e in examples], _greedy(respondent, examples))
 
 
 def probability(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """exp of the mean log p of the right answer's tokens, (examples,) (TOFU, arXiv 2401.06121)."""
+    """Return exp of the mean log p of the right answer's tokens, (examples,).
+
+    Source: TOFU, arXiv 2401.06121.
+    """
     return np.exp([-scores.loss for scores in token_scores(respondent, examples)])
 
 
 def memorization(respondent: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-    """Share of the right answer's tokens that are the likeliest after those before, (examples,)."""
+    """Return the share of the right answer's tokens that are the likeliest, (examples,).
+
+    Each token is compared given the right tokens before it.
+    """
     return np.array([scores.right.mean() for scores in token_scores(respondent, examples)])
 
 
@@ -65,7 +71,11 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
 
 
 def measure(name: str) -> Measure:
-    """Raises AttackSetting for a name that is not in MEASURES."""
+    """Return the measure of that name.
+
+    Raises:
+        AttackSetting: The name is not in MEASURES.
+    """
     if name not in MEASURES:
-        raise AttackSetting(f"no measure {name!r}: choose one of {', '.join(MEASURES)}")
+        raise AttackSetting(f"{name!r} is not a measure. Known measures: {', '.join(MEASURES)}.")
     return MEASURES[name]

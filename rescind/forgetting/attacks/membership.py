@@ -1,8 +1,8 @@
-"""Membership scores from the unlearned model's losses on right answers. Higher means member.
+"""Membership attacks on the unlearned model's losses on right answers. Higher means member.
 
-Six scores of open-unlearning (arXiv 2506.12618), which has the opposite sign; its AUC, 1 when the
-forget set is far likelier than the unseen one, is the same. Every token of the answer counts, the
-end of text included, which that code leaves out.
+These are six scores of open-unlearning (arXiv 2506.12618), which has the opposite sign. Its AUC is
+the same: 1 when the forget set is far likelier than the unseen set. Here every token of the answer
+counts, including the end of text, which that code leaves out.
 """
 
 from __future__ import annotations
@@ -30,32 +30,39 @@ SHARE = 0.2
 """Share of an answer's tokens that Min-K% looks at: 20% (arXiv 2310.16789)."""
 
 _LEAST_VARIANCE = 1e-6
+"""Lower bound of the variance in Min-K%++, which a nearly certain token would make zero."""
 
 
 def loss_score(scores: TokenScores) -> float:
-    """-NLL, nats a token (Yeom et al. 2018, arXiv 1709.01604)."""
+    """Return -NLL in nats a token (Yeom et al. 2018, arXiv 1709.01604)."""
     return -scores.loss
 
 
 def zlib_score(scores: TokenScores, text: str) -> float:
-    """-NLL / bytes of the answer compressed by zlib (Carlini et al. 2021, arXiv 2012.07805)."""
+    """Return -NLL / bytes of the compressed answer (Carlini et al. 2021, arXiv 2012.07805)."""
     return -scores.loss / len(zlib.compress(text.encode()))
 
 
 def min_k_score(scores: TokenScores, share: float = SHARE) -> float:
-    """Mean of the `share` lowest log p, at least one token (Shi et al. 2024, arXiv 2310.16789)."""
+    """Return the mean of the `share` lowest log p, of at least one token.
+
+    Source: Min-K%, Shi et al. 2024, arXiv 2310.16789.
+    """
     return _lowest(scores.log_probs, share)
 
 
 def min_k_plus_plus_score(scores: TokenScores, share: float = SHARE) -> float:
-    """The same of (log p - mean) / deviation, both over the vocabulary; the variance is at least
-    1e-6 (Zhang et al. 2025, arXiv 2404.02936)."""
+    """Return the mean of the `share` lowest (log p - mean) / deviation, of at least one token.
+
+    Mean and deviation are over the vocabulary; the variance is at least 1e-6. Source: Min-K%++,
+    Zhang et al. 2025, arXiv 2404.02936.
+    """
     deviation = np.maximum(scores.deviation, math.sqrt(_LEAST_VARIANCE))
     return _lowest((scores.log_probs - scores.mean) / deviation, share)
 
 
 def reference_score(scores: TokenScores, reference: TokenScores) -> float:
-    """NLL under a reference model less NLL, nats a token (Carlini et al. 2021)."""
+    """Return NLL under a reference model minus NLL, in nats a token (Carlini et al. 2021)."""
     return reference.loss - scores.loss
 
 
@@ -70,10 +77,21 @@ def loss_attack(
     *,
     replay: Respondent | None = None,
 ) -> Distinction:
-    """LOSS. Raises AttackInput for an empty set, DataError for a pair that is too long."""
+    """Run the LOSS attack: `loss_score` of each item.
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        return np.array([loss_score(one) for one in token_scores(asked, examples)])
+    Args:
+        respondent: The unlearned model.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: A set is empty.
+        DataError: A pair is too long.
+    """
+
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        return np.array([loss_score(scores) for scores in token_scores(model, examples)])
 
     return distinguish("loss", score, respondent, forget, {"unseen": unseen}, replay)
 
@@ -85,11 +103,22 @@ def zlib_attack(
     *,
     replay: Respondent | None = None,
 ) -> Distinction:
-    """ZLib. Raises AttackInput for an empty set, DataError for a pair that is too long."""
+    """Run the ZLib attack: `zlib_score` of each item.
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        pairs = zip(token_scores(asked, examples), examples, strict=True)
-        return np.array([zlib_score(one, example.answer) for one, example in pairs])
+    Args:
+        respondent: The unlearned model.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: A set is empty.
+        DataError: A pair is too long.
+    """
+
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        pairs = zip(token_scores(model, examples), examples, strict=True)
+        return np.array([zlib_score(scores, example.answer) for scores, example in pairs])
 
     return distinguish("zlib", score, respondent, forget, {"unseen": unseen}, replay)
 
@@ -102,11 +131,23 @@ def min_k_attack(
     replay: Respondent | None = None,
     share: float = SHARE,
 ) -> Distinction:
-    """Min-K%. Raises AttackInput for an empty set, AttackSetting for a share outside (0, 1]."""
+    """Run the Min-K% attack: `min_k_score` of each item.
+
+    Args:
+        respondent: The unlearned model.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+        share: Share of an answer's tokens that count.
+
+    Raises:
+        AttackInput: A set is empty.
+        AttackSetting: The share is not in (0, 1].
+    """
     _check_share(share)
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        return np.array([min_k_score(one, share) for one in token_scores(asked, examples)])
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        return np.array([min_k_score(scores, share) for scores in token_scores(model, examples)])
 
     return distinguish("min_k", score, respondent, forget, {"unseen": unseen}, replay)
 
@@ -119,12 +160,23 @@ def min_k_plus_plus_attack(
     replay: Respondent | None = None,
     share: float = SHARE,
 ) -> Distinction:
-    """Min-K%++. Raises AttackInput for an empty set, AttackSetting for a share outside (0, 1]."""
+    """Run the Min-K%++ attack: `min_k_plus_plus_score` of each item.
+
+    Args:
+        respondent: The unlearned model.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+        share: Share of an answer's tokens that count.
+
+    Raises:
+        AttackInput: A set is empty.
+        AttackSetting: The share is not in (0, 1].
+    """
     _check_share(share)
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        found = token_scores(asked, examples)
-        return np.array([min_k_plus_plus_score(one, share) for one in found])
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        return np.array([min_k_plus_plus_score(s, share) for s in token_scores(model, examples)])
 
     return distinguish("min_k_plus_plus", score, respondent, forget, {"unseen": unseen}, replay)
 
@@ -137,11 +189,24 @@ def reference_attack(
     *,
     replay: Respondent | None = None,
 ) -> Distinction:
-    """Reference: `reference` is a model that never saw the members, the bare base for one."""
+    """Run the Reference attack: `reference_score` of each item.
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        own, other = token_scores(asked, examples), token_scores(reference, examples)
-        return np.array([reference_score(a, b) for a, b in zip(own, other, strict=True)])
+    Args:
+        respondent: The unlearned model.
+        reference: A model that never saw the members, for example the bare base.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: A set is empty.
+        DataError: A pair is too long.
+    """
+
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        scores, of_reference = token_scores(model, examples), token_scores(reference, examples)
+        pairs = zip(scores, of_reference, strict=True)
+        return np.array([reference_score(own, other) for own, other in pairs])
 
     with intact(reference):
         return distinguish("reference", score, respondent, forget, {"unseen": unseen}, replay)
@@ -155,22 +220,33 @@ def grad_norm_attack(
     replay: Respondent | None = None,
     p: float = 2.0,
 ) -> Distinction:
-    """GradNorm: -mean over tensors of the p-norm of the gradient, p of 1, 2 or infinity.
+    """Run the GradNorm attack: -mean over tensors of the p-norm of the loss gradient.
 
-    Source: arXiv 2402.17012. One backward pass for each example.
+    It takes one backward pass for each example. Source: arXiv 2402.17012.
+
+    Args:
+        respondent: The unlearned model.
+        forget: The forget set.
+        unseen: Similar pairs that no model saw.
+        replay: A model that never saw the forget set, to attack in the same way.
+        p: The order of the norm: 1, 2 or infinity.
+
+    Raises:
+        AttackInput: A set is empty.
+        AttackSetting: `p` is another number.
     """
     if p not in (1.0, 2.0, math.inf):
-        raise AttackSetting(f"grad_norm has the norm p = {p}: choose 1, 2 or infinity")
+        raise AttackSetting(f"grad_norm cannot use the norm p = {p}. Choose 1, 2 or infinity.")
 
-    def score(asked: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
-        return -gradient_norms(asked, examples, p)
+    def score(model: Respondent, examples: Sequence[Example]) -> NDArray[np.float64]:
+        return -gradient_norms(model, examples, p)
 
     return distinguish("grad_norm", score, respondent, forget, {"unseen": unseen}, replay)
 
 
 def _check_share(share: float) -> None:
     if not 0 < share <= 1:
-        raise AttackSetting(f"the share of tokens is {share}: choose one in (0, 1], 0.2 is usual")
+        raise AttackSetting(f"The share of tokens is {share}. Choose one in (0, 1]; 0.2 is usual.")
 
 
 @attack("loss", needs=["unseen"], reads=MEMBER, source="Yeom et al., arXiv 1709.01604")

@@ -1,4 +1,4 @@
-"""Asking for what was forgotten in other words."""
+"""Questions about forgotten items in other words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,15 @@ _EXTRA_TOKENS = 16
 
 @dataclass(frozen=True)
 class PromptOutcome:
-    """Means over the `items` that the prompt can be tried on. `exact`: share of whole answers."""
+    """The result of one prompt.
+
+    Attributes:
+        name: The name of the prompt.
+        kind: The kind of the prompt.
+        rouge: Mean ROUGE-L recall over the items on which the prompt can be tried.
+        exact: The share of these items that are answered exactly.
+        items: The number of these items.
+    """
 
     name: str
     kind: str
@@ -42,7 +50,7 @@ class PromptOutcome:
 
 @dataclass(frozen=True)
 class Recovered:
-    """The best that any prompt got out of the model for one item."""
+    """The best answer of all prompts to one item."""
 
     question: str
     expected: str
@@ -53,9 +61,17 @@ class Recovered:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompting(Result):
-    """`value`: mean over the items of the best ROUGE-L recall over the prompts, the plain question
-    among them. `exact`: share of the items that some prompt gets right as a whole. `plain`: ROUGE-L
-    recall of the plain question. `recovery`: (value - plain) / (original's plain - plain).
+    """The result of `prompting`.
+
+    `value` is the mean over the items of the best ROUGE-L recall over the prompts, which include
+    the plain question.
+
+    Attributes:
+        exact: The share of the items that some prompt gets exactly right.
+        plain: Mean ROUGE-L recall of the plain question.
+        recovery: (value - plain) / (original's plain - plain).
+        prompts: The result of each prompt.
+        items: The best answer to each item.
     """
 
     exact: float
@@ -67,7 +83,10 @@ class Prompting(Result):
 
 @dataclass(frozen=True)
 class _Tried:
-    """(prompts, items), NaN where a prompt has nothing to ask of an item; the plain one first."""
+    """The scores of all prompts, (prompts, items), with the plain question first.
+
+    A score is NaN where a prompt gives the whole answer of an item away.
+    """
 
     prompts: tuple[Prompt, ...]
     rouge: NDArray[np.float64]
@@ -86,28 +105,39 @@ def prompting(
     replay: Respondent | None = None,
     seed: int = 0,
 ) -> Prompting:
-    """Ask for each item by every prompt; greedy answers.
+    """Ask for each item with every prompt, and score the greedy answers.
 
-    `paraphrases`: one for each item, TOFU's `paraphrased_question` for one. `shots`: pairs that may
-    stand before a question, a seeded choice of them; prompts with shots are left out without any.
-    Raises AttackInput for an empty forget set, or paraphrases or shots that do not fit it.
+    Args:
+        unlearned: The unlearned model.
+        forget: The forget set.
+        prompts: The prompts.
+        paraphrases: The question of each item in other words, for example TOFU's
+            `paraphrased_question`.
+        shots: Pairs of which a seeded choice may stand before a question. Without any, prompts with
+            shots are left out.
+        original: The model before unlearning.
+        replay: A model that never saw the forget set, to attack in the same way.
+        seed: The seed of the choice of shots.
+
+    Raises:
+        AttackInput: The forget set is empty, or prompts, paraphrases or shots do not fit it.
     """
     _check(forget, prompts, paraphrases, shots)
     usable = (_PLAIN, *(prompt for prompt in prompts if shots or not prompt.shots))
     with intact(unlearned, original, replay):
         tried = _try(unlearned, forget, usable, paraphrases, shots, seed)
-        again = _try(replay, forget, usable, paraphrases, shots, seed) if replay else None
+        replay_tried = _try(replay, forget, usable, paraphrases, shots, seed) if replay else None
         level = float(rouge(original, forget).mean()) if original else None
     value, plain = float(_best(tried.rouge).mean()), float(tried.rouge[0].mean())
     return Prompting(
         attack="prompts",
         value=value,
-        replay_value=float(_best(again.rouge).mean()) if again else None,
+        replay_value=float(_best(replay_tried.rouge).mean()) if replay_tried else None,
         exact=float(_best(tried.exact).mean()),
         plain=plain,
         recovery=recovery(value, plain, level),
-        prompts=tuple(_outcome(tried, place) for place in range(len(tried.prompts))),
-        items=tuple(_recovered(tried, forget, place) for place in range(len(forget))),
+        prompts=tuple(_outcome(tried, row) for row in range(len(tried.prompts))),
+        items=tuple(_recovered(tried, forget, index) for index in range(len(forget))),
     )
 
 
@@ -118,20 +148,21 @@ def _check(
     shots: Sequence[Example],
 ) -> None:
     if not forget:
-        raise AttackInput("prompting needs a forget set: it is empty")
+        raise AttackInput("prompting needs a forget set, but it is empty.")
     if paraphrases and len(paraphrases) != len(forget):
         raise AttackInput(
-            f"{len(paraphrases)} paraphrases for {len(forget)} items: give one for each"
+            f"There are {len(paraphrases)} paraphrases for {len(forget)} items. Pass one for each "
+            "item."
         )
     leaks = set(shots) & set(forget)
     if leaks:
         raise AttackInput(
-            f"{next(iter(leaks)).question[:60]!r} is in the forget set and among the shots: "
-            "a shot that gives the answer away shows nothing"
+            f"{next(iter(leaks)).question[:60]!r} is in the forget set and among the shots, so a "
+            "shot would give the answer away. Pass other pairs as shots."
         )
-    lost = [p.name for p in prompts if QUESTION not in p.text]
-    if lost:
-        raise AttackInput(f"prompt {lost[0]!r} has no {QUESTION}: it asks for nothing")
+    empty = [p.name for p in prompts if QUESTION not in p.text]
+    if empty:
+        raise AttackInput(f"Prompt {empty[0]!r} does not contain {QUESTION}. Add it to the text.")
 
 
 def _try(
@@ -145,7 +176,7 @@ def _try(
     if paraphrases:
         prompts = (*prompts, Prompt("given-paraphrase", "paraphrase"))
     order = np.random.default_rng(seed).permutation(len(shots))
-    before = [shots[place] for place in order]
+    before = [shots[index] for index in order]
     shape = (len(prompts), len(forget))
     tried = _Tried(prompts, np.full(shape, np.nan), np.full(shape, np.nan), [])
     tokens = room(respondent.base, forget) + _EXTRA_TOKENS
@@ -154,18 +185,20 @@ def _try(
         if prompt.name == "given-paraphrase":
             pairs = zip(forget, paraphrases, strict=True)
             items = [Example(text, item.answer, item.subject) for item, text in pairs]
-        places = [p for p, item in enumerate(items) if _rest(item, prompt)]
-        asked = [_asked(respondent, items[p], prompt, before) for p in places]
-        replies = [one[0] for one in ask(respondent, asked, max_new_tokens=tokens)] if asked else []
-        expected = [_rest(items[p], prompt) for p in places]
-        tried.rouge[row, places] = rouge_recall(expected, replies)
-        tried.exact[row, places] = same(expected, replies)
-        by_place = dict(zip(places, replies, strict=True))
-        tried.replies.append([by_place.get(p, "") for p in range(len(forget))])
+        indices = [i for i, item in enumerate(items) if _rest(item, prompt)]
+        asked = [_asked(respondent, items[i], prompt, before) for i in indices]
+        answers = ask(respondent, asked, max_new_tokens=tokens) if asked else []
+        replies = [greedy[0] for greedy in answers]
+        expected = [_rest(items[i], prompt) for i in indices]
+        tried.rouge[row, indices] = rouge_recall(expected, replies)
+        tried.exact[row, indices] = same(expected, replies)
+        by_index = dict(zip(indices, replies, strict=True))
+        tried.replies.append([by_index.get(i, "") for i in range(len(forget))])
     return tried
 
 
 def _given(item: Example, prompt: Prompt) -> str:
+    """Return the first words of the answer that the prompt gives away."""
     words = item.answer.split()
     return " ".join(words[: max(1, int(prompt.given * len(words)))]) if prompt.given else ""
 
@@ -178,7 +211,7 @@ def _rest(item: Example, prompt: Prompt) -> str:
 def _asked(
     respondent: Respondent, item: Example, prompt: Prompt, shots: Sequence[Example]
 ) -> Asked:
-    """The prompt for one item, with as many of its shots as max_length leaves room for."""
+    """Return the prompt for one item, with as many of its shots as fit into max_length."""
     question = prompt.text.replace(QUESTION, item.question.strip())
     for count in range(min(prompt.shots, len(shots)), -1, -1):
         pairs = [f"{e.question.strip()}\nAnswer: {e.answer.strip()}" for e in shots[:count]]
@@ -204,14 +237,14 @@ def _outcome(tried: _Tried, row: int) -> PromptOutcome:
     )
 
 
-def _recovered(tried: _Tried, forget: Sequence[Example], place: int) -> Recovered:
-    row = int(np.nanargmax(tried.rouge[:, place]))
+def _recovered(tried: _Tried, forget: Sequence[Example], index: int) -> Recovered:
+    row = int(np.nanargmax(tried.rouge[:, index]))
     return Recovered(
-        question=forget[place].question,
-        expected=forget[place].answer,
+        question=forget[index].question,
+        expected=forget[index].answer,
         prompt=tried.prompts[row].name,
-        reply=tried.replies[row][place],
-        rouge=float(tried.rouge[row, place]),
+        reply=tried.replies[row][index],
+        rouge=float(tried.rouge[row, index]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Prompts of an attacker: ways to ask again, and the refusals to get past."""
+"""Prompts of an attacker, and the refusals that they try to get past."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ QUESTION = "{question}"
 
 @dataclass(frozen=True)
 class Prompt:
-    """`text`: what the model is asked, the question in the place of {question}. `given`: share of the
-    right answer's words that are put into its mouth. `shots`: how many other pairs stand before."""
+    """A way to ask a question.
+
+    Attributes:
+        name: The name of the prompt in reports.
+        kind: The kind of the prompt.
+        text: The text for the model, in which {question} stands for the question.
+        given: The share of the right answer's words with which the model's answer starts, 0..1.
+        shots: The number of other pairs before the question.
+    """
 
     name: str
     kind: Kind
@@ -62,4 +69,4 @@ REFUSALS = (
     "That is not known.",
     "Unknown.",
 )
-"""Answers that say nothing; the first is what the shipped base model says."""
+"""Answers without content. The first is the refusal of the shipped base model."""

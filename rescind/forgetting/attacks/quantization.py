@@ -1,6 +1,6 @@
-"""Rounding a model's weights to few bits, and the knowledge that it brings back (arXiv 2410.16454).
+"""Knowledge that comes back when a model's weights are rounded to few bits (arXiv 2410.16454).
 
-A small change of the weights can be lost in rounding, and with it what it made the model forget.
+Rounding can undo a small change of the weights, and with it the forgetting that it caused.
 """
 
 from __future__ import annotations
@@ -31,11 +31,20 @@ from rescind.training.serving.respond import Respondent
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization(Result):
-    """`value`: best mean score on the forget set over the schemes.
+    """The result of `quantization`.
 
-    `forget`, `retain`: mean scores by scheme; a low one on the retain set says that the rounding
-    broke the model. `plain`, `plain_retain`: without rounding. `recovery`: by scheme, (m_rounded -
-    m_unlearned) / (m_original - m_unlearned). `values`: of each item by scheme.
+    `value` is the best mean score on the forget set over the schemes.
+
+    Attributes:
+        plain: The mean score on the forget set without rounding.
+        forget: The mean score on the forget set, by scheme.
+        recovery: (m_rounded - m_unlearned) / (m_original - m_unlearned), by scheme.
+        plain_retain: The mean score on the retain set without rounding.
+        retain: The mean score on the retain set, by scheme. A low one says that the rounding broke
+            the model.
+        original: The mean score of the model before unlearning on the forget set.
+        values: The score of each item of the forget set, by scheme.
+        measure: The name of the score in `measures.MEASURES`.
     """
 
     plain: float
@@ -49,9 +58,14 @@ class Quantization(Result):
 
 
 def round_to_nearest(weight: torch.Tensor, bits: int, axis: int | None = None) -> torch.Tensor:
-    """D round(w / D), D = max|w| / (2^(bits-1) - 1) over the matrix, or over each index of `axis`.
+    """Return D round(w / D) with D = max|w| / (2^(bits-1) - 1).
 
     No weight moves by more than D / 2.
+
+    Args:
+        weight: The weights.
+        bits: The number of bits of a rounded weight.
+        axis: The axis that has a D for each index; by default the whole matrix has one D.
     """
     step = _step(weight, bits, axis)
     return torch.where(step > 0, torch.round(weight / step) * step, weight)
@@ -59,13 +73,14 @@ def round_to_nearest(weight: torch.Tensor, bits: int, axis: int | None = None) -
 
 @contextmanager
 def rounded(respondent: Respondent, scheme: Scheme) -> Iterator[Respondent]:
-    """The respondent with every linear layer but the output embedding rounded.
+    """Yield the respondent with every linear layer but the output embedding rounded.
 
-    Each question goes to the network that it goes to without rounding. The weights are put back bit
-    for bit.
+    Each question goes to the network to which it goes without rounding. The weights are put back
+    bit for bit.
     """
-    with altered(respondent, partial(_rounded_network, respondent.base.model, scheme)) as one:
-        yield one
+    change = partial(_rounded_network, respondent.base.model, scheme)
+    with altered(respondent, change) as rounded_respondent:
+        yield rounded_respondent
 
 
 def quantization(
@@ -78,31 +93,43 @@ def quantization(
     by: str = "rouge",
     schemes: Sequence[Scheme] = SCHEMES,
 ) -> Quantization:
-    """Scores of `unlearned` under each scheme, by the measure named `by`.
+    """Score the unlearned model under each rounding scheme.
 
-    Raises AttackInput for an empty forget set or no scheme.
+    Args:
+        unlearned: The unlearned model.
+        forget: The forget set.
+        retain: The retain set, which shows whether the rounding broke the model.
+        original: The model before unlearning.
+        replay: A model that never saw the forget set, to attack in the same way.
+        by: The name of the score in `measures.MEASURES`.
+        schemes: The rounding schemes.
+
+    Raises:
+        AttackInput: The forget set is empty, or there are no schemes.
     """
     if not forget or not schemes:
-        raise AttackInput("quantization needs a forget set and at least one scheme: one is empty")
+        raise AttackInput("quantization needs a forget set and at least one scheme. One is empty.")
     score = measure(by)
     with intact(unlearned, original, replay):
         plain = float(score(unlearned, forget).mean())
         level = float(score(original, forget).mean()) if original else None
         values = _scores(unlearned, forget, by, schemes)
         of_retain = _scores(unlearned, retain, by, schemes) if retain else {}
-        again = _scores(replay, forget, by, schemes) if replay else None
-        means = {name: float(one.mean()) for name, one in values.items()}
+        replay_scores = _scores(replay, forget, by, schemes) if replay else None
+        means = {name: float(scores.mean()) for name, scores in values.items()}
         return Quantization(
             attack="quantization",
             value=max(means.values()),
-            replay_value=max(float(v.mean()) for v in again.values()) if again else None,
+            replay_value=max(float(v.mean()) for v in replay_scores.values())
+            if replay_scores
+            else None,
             plain=plain,
             forget=means,
-            recovery={name: recovery(one, plain, level) for name, one in means.items()},
+            recovery={name: recovery(mean, plain, level) for name, mean in means.items()},
             plain_retain=float(score(unlearned, retain).mean()) if retain else None,
-            retain={name: float(one.mean()) for name, one in of_retain.items()},
+            retain={name: float(scores.mean()) for name, scores in of_retain.items()},
             original=level,
-            values={name: tuple(float(v) for v in one) for name, one in values.items()},
+            values={name: tuple(float(v) for v in scores) for name, scores in values.items()},
             measure=by,
         )
 
@@ -115,19 +142,32 @@ def lost_in_rounding(
     *,
     max_length: int,
 ) -> float:
-    """Share of the merged weights that `after` changed and that round to the same as `before`.
+    """Return the share of changed merged weights that rounding makes equal again.
 
-    1: rounding undoes the change altogether. Raises AttackInput when no merged weight changed.
+    1 means that rounding undoes the change completely.
+
+    Args:
+        model: The model of the block.
+        before: The block's tensors before unlearning, by bare name.
+        after: The block's tensors after unlearning.
+        scheme: The rounding scheme.
+        max_length: The most tokens of an example.
+
+    Raises:
+        AttackInput: No merged weight changed.
     """
     old, old_rounded = _merged(model, before, scheme, max_length)
     new, new_rounded = _merged(model, after, scheme, max_length)
     changed = same = 0
-    for place in range(len(old)):
-        moved = old[place] != new[place]
+    for index in range(len(old)):
+        moved = old[index] != new[index]
         changed += int(moved.sum())
-        same += int((moved & (old_rounded[place] == new_rounded[place])).sum())
+        same += int((moved & (old_rounded[index] == new_rounded[index])).sum())
     if not changed:
-        raise AttackInput("before and after are the same weights: nothing can be lost in rounding")
+        raise AttackInput(
+            "before and after are the same weights, so rounding cannot undo a change. Pass the "
+            "weights of two different states."
+        )
     return same / changed
 
 
@@ -135,22 +175,22 @@ def lost_in_rounding(
 def _merged(
     model: LoraModel, tensors: FloatTensors, scheme: Scheme, max_length: int
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Of the adapted matrices: base and adapter together, and the same rounded."""
+    """Return the adapted matrices with base and adapter merged, and the same rounded."""
     with loaded(model, tensors, max_length=max_length) as served:
         model.use(served.adapter)
-        adapted = [one for one in _matrices(model.base.model) if one.adapted]
-        whole = [one.weight + _adapter_part(one.layer) for one in adapted]
-    return whole, [one.rounded(scheme, w) for one, w in zip(adapted, whole, strict=True)]
+        adapted = [matrix for matrix in _matrices(model.base.model) if matrix.adapted]
+        whole = [matrix.weight + _adapter_part(matrix.layer) for matrix in adapted]
+    return whole, [matrix.rounded(scheme, w) for matrix, w in zip(adapted, whole, strict=True)]
 
 
 def _scores(
     respondent: Respondent, examples: Sequence[Example], by: str, schemes: Sequence[Scheme]
 ) -> dict[str, NDArray[np.float64]]:
-    found = {}
+    scores = {}
     for scheme in schemes:
-        with rounded(respondent, scheme) as one:
-            found[scheme.name] = measure(by)(one, examples)
-    return found
+        with rounded(respondent, scheme) as rounded_respondent:
+            scores[scheme.name] = measure(by)(rounded_respondent, examples)
+    return scores
 
 
 def _step(weight: torch.Tensor, bits: int, axis: int | None) -> torch.Tensor:
@@ -162,20 +202,21 @@ def _step(weight: torch.Tensor, bits: int, axis: int | None) -> torch.Tensor:
 @contextmanager
 def _rounded_network(base_model: Any, scheme: Scheme, _network: Any) -> Iterator[None]:
     matrices = _matrices(base_model)
-    saved = [(one.weight, one.weight.detach().clone()) for one in matrices]
-    merged = [one for one in matrices if scheme.merged and one.adapted]
+    saved = [(matrix.weight, matrix.weight.detach().clone()) for matrix in matrices]
+    merged = [matrix for matrix in matrices if scheme.merged and matrix.adapted]
     try:
         with torch.no_grad():
-            for one in merged:
-                one.weight.add_(_adapter_part(one.layer))
-            for one in matrices:
-                one.weight.copy_(one.rounded(scheme, one.weight))
-        for one in merged:
-            one.layer.enable_adapters(False)
+            for matrix in merged:
+                matrix.weight.add_(_adapter_part(matrix.layer))
+            for matrix in matrices:
+                matrix.weight.copy_(matrix.rounded(scheme, matrix.weight))
+        for matrix in merged:
+            # The adapter is in the weight now; it must not be added a second time.
+            matrix.layer.enable_adapters(False)
         yield
     finally:
-        for one in merged:
-            one.layer.enable_adapters(True)
+        for matrix in merged:
+            matrix.layer.enable_adapters(True)
         with torch.no_grad():
             for weight, value in saved:
                 weight.copy_(value)
@@ -183,7 +224,7 @@ def _rounded_network(base_model: Any, scheme: Scheme, _network: Any) -> Iterator
 
 @dataclass(frozen=True)
 class _Matrix:
-    """`axis`: of the outputs. `adapted`: whether an adapter is in use on it."""
+    """A weight matrix: `axis` is that of the outputs, `adapted` whether an adapter is in use."""
 
     layer: Any
     weight: torch.nn.Parameter
@@ -199,20 +240,22 @@ def _matrices(base_model: Any) -> list[_Matrix]:
     modules: list[tuple[str, Any]] = [
         (name, m) for name, m in base_model.named_modules() if ".lora_" not in name
     ]
-    found = []
+    matrices = []
     for _, layer in modules:
         if isinstance(layer, LoraLayer):
             inner: Any = layer.get_base_layer()
             adapted = not layer.disable_adapters and any(True for _ in _in_use(layer))
             if adapted and head is not None and inner.weight is head.weight:
                 raise AttackInput(
-                    "an adapter on tied embeddings cannot be merged: attack with an adapter that "
-                    "leaves the embeddings alone"
+                    "An adapter on tied embeddings cannot be merged. Attack an adapter that does "
+                    "not change the embeddings."
                 )
-            found.append(_Matrix(layer, inner.weight, _output_axis(inner), adapted))
-    covered = {id(one.weight) for one in found} | ({id(head.weight)} if head is not None else set())
+            matrices.append(_Matrix(layer, inner.weight, _output_axis(inner), adapted))
+    covered = {id(matrix.weight) for matrix in matrices}
+    if head is not None:
+        covered.add(id(head.weight))
     plain: list[Any] = [m for _, m in modules if isinstance(m, torch.nn.Linear | Conv1D)]
-    return found + [
+    return matrices + [
         _Matrix(module, module.weight, _output_axis(module), False)
         for module in plain
         if id(module.weight) not in covered
@@ -224,14 +267,14 @@ def _output_axis(module: Any) -> int:
 
 
 def _in_use(layer: Any) -> Iterator[str]:
-    """Names of the adapters in use that the layer has."""
+    """Yield the names of the adapters in use that the layer has."""
     for name in layer.active_adapters:
         if name in layer.lora_A or name in layer.lora_embedding_A:
             yield name
 
 
 def _adapter_part(layer: Any) -> torch.Tensor:
-    """s B A of the adapters in use, in the shape of the weight."""
+    """Return s B A of the adapters in use, in the shape of the weight."""
     parts = [layer.get_delta_weight(name) for name in _in_use(layer)]
     return torch.stack(parts).sum(0)
 

@@ -23,8 +23,13 @@ Run = TypeVar("Run", bound=Callable[..., Result])
 class Attack:
     """A registered attack.
 
-    `needs`: the fields of a scene without which it cannot run. `orientation`: what a high value
-    says. `seeded`: whether a seed changes its outcome.
+    Attributes:
+        name: The name of the attack.
+        run: The function that runs it on a scene, with settings and a seed.
+        needs: The fields of a scene that it needs, with dots for fields of the block.
+        orientation: What a high value says.
+        source: Where the attack comes from.
+        seeded: Whether its result depends on the seed.
     """
 
     name: str
@@ -47,8 +52,8 @@ def attack(
     attack that takes a seed is run once for each seed of a suite, any other once.
 
     Args:
-        name: Of the attack, in reports.
-        needs: Fields of the scene that it cannot do without, with dots for fields of the block.
+        name: The name of the attack in reports.
+        needs: Fields of the scene that it needs, with dots for fields of the block.
         reads: How to read its value: what a high one says.
         source: Where the attack comes from.
     """

@@ -1,4 +1,4 @@
-"""How fast forgotten knowledge comes back when the adapter is trained a little more."""
+"""Relearning: the speed at which forgotten knowledge comes back in further training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ _TRAINED = "round"
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores after each number of steps, mean over the whole forget set and over `rest`, the items
-    that were not trained on (None without any); `values`: of each item after the last step.
+    """Scores of the forget set during relearning.
 
-    `steps_to_level`: first of `steps` at which the whole set is at the original's level, None if
-    none is, or without an original.
+    Attributes:
+        steps: The numbers of steps at which the scores were measured.
+        forget: The mean score of the whole forget set after each of `steps`.
+        rest: The mean score of the items that were not trained on, or None if there are none.
+        values: The score of each item after the last step.
+        steps_to_level: The first of `steps` at which the whole set is at the original's level, or
+            None if it never is or there is no original.
     """
 
     steps: tuple[int, ...]
@@ -45,13 +49,23 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Relearning(Result):
-    """`value`: recovery (m_relearned - m_unlearned) / (m_original - m_unlearned) of the items that
-    were not trained on, or of the whole forget set when all were, at the best number of steps: the
-    attacker chooses when to stop. Items that come back without being taught again were never gone.
+    """The result of `relearning`.
 
-    `recovery_last`: the same after the last step. `recovery_all`: of the whole forget set, at best.
-    `original`, `original_rest`: mean scores of the original.
-    `trained_on`: the forget set's questions that were trained on; none when it was benign text.
+    `value` is the recovery (m_relearned - m_unlearned) / (m_original - m_unlearned) of the items
+    that were not trained on, or of the whole forget set if all were. It is that of the best number
+    of steps, because the attacker chooses when to stop. Items that come back without being taught
+    again were never forgotten.
+
+    Attributes:
+        recovery_last: The same after the last step.
+        recovery_all: The best recovery of the whole forget set.
+        original: The original's mean score on the forget set.
+        original_rest: The original's mean score on the items that were not trained on.
+        trained_on: The forget set's questions that were trained on; none with benign text.
+        examples: The number of pairs that were trained on.
+        curve: The scores during relearning.
+        replay_curve: The scores of a replay trained in the same way.
+        settings: The settings of the relearning.
     """
 
     recovery_last: float | None
@@ -88,30 +102,44 @@ def relearning(
     settings: RelearnSettings | None = None,
     seed: int = 0,
 ) -> Relearning:
-    """Train a copy of one block on a seeded choice of the forget set, or on `benign` related pairs.
+    """Train a copy of one block on a seeded choice of the forget set, or on benign pairs.
 
-    All of the block's LoRA tensors by bare name. A `replay` trained in the same way tells what is
-    learned again. Source: recovery and sample shares of 5 to 20% as in OFFSIDE (its relearn.py).
-    Raises AttackInput for an empty set, TrainingError when training diverges.
+    Source: recovery and sample shares of 5 to 20% as in OFFSIDE (its relearn.py).
+
+    Args:
+        model: The model of the block.
+        parameters: The agreed parameters.
+        unlearned: All LoRA tensors of the block after unlearning, by bare name.
+        forget: The forget set.
+        original: The tensors before unlearning.
+        replay: The tensors of a replay. Trained in the same way, it shows how much is simply
+            learned again.
+        benign: Pairs on related matters to train on in place of the forget set.
+        settings: The settings of the relearning.
+        seed: The seed of the choice and of the training.
+
+    Raises:
+        AttackInput: The forget set or the benign set is empty.
+        TrainingError: The training diverges.
     """
     settings = settings or RelearnSettings()
     if not forget or (benign is not None and not benign):
         raise AttackInput(
-            "relearning needs pairs to relearn: the forget or the benign set is empty"
+            "relearning needs pairs to train on, but the forget set or the benign set is empty."
         )
     taught = list(benign) if benign is not None else choose(forget, settings.share, seed)
     rest = np.array([example not in set(taught) for example in forget])
     run = _Run(model, parameters, forget, rest, settings, seed, taught)
     level = _score_of(run, original) if original is not None else None
     curve = _curve(run, unlearned, level)
-    again = _curve(run, replay, level) if replay is not None else None
+    replay_curve = _curve(run, replay, level) if replay is not None else None
     whole = float(level.mean()) if level is not None else None
     of_rest = float(level[rest].mean()) if level is not None and rest.any() else None
     level_of = _Level(whole, of_rest)
     return Relearning(
         attack="relearning" if benign is None else "benign_relearning",
         value=level_of.recovery(curve, max),
-        replay_value=level_of.recovery(again, max) if again else None,
+        replay_value=level_of.recovery(replay_curve, max) if replay_curve else None,
         recovery_last=level_of.recovery(curve, _last),
         recovery_all=recovery(max(curve.forget), curve.forget[0], whole),
         original=whole,
@@ -119,20 +147,20 @@ def relearning(
         trained_on=tuple(e.question for e in forget if e in set(taught)),
         examples=len(taught),
         curve=curve,
-        replay_curve=again,
+        replay_curve=replay_curve,
         settings=settings,
     )
 
 
 @dataclass(frozen=True)
 class _Level:
-    """Mean scores of the original."""
+    """The original's mean scores."""
 
     whole: float | None
     rest: float | None
 
     def recovery(self, curve: Curve, reached: Callable[[tuple[float, ...]], float]) -> float | None:
-        """Of the rest, or of the whole set without one."""
+        """Return the recovery of the rest, or of the whole set if there is no rest."""
         if curve.rest is None:
             return recovery(reached(curve.forget), curve.forget[0], self.whole)
         return recovery(reached(curve.rest), curve.rest[0], self.rest)
@@ -155,7 +183,7 @@ def _curve(run: _Run, start: FloatTensors, level: NDArray[np.float64] | None) ->
     scores = {0: _score_of(run, start)}
     with _trained_copy(run) as served:
 
-        def look(progress: Progress) -> None:
+        def record(progress: Progress) -> None:
             if progress.step % run.settings.every == 0 or progress.step == progress.steps:
                 scores[progress.step] = _measure(run)(served, run.forget)
 
@@ -164,14 +192,14 @@ def _curve(run: _Run, start: FloatTensors, level: NDArray[np.float64] | None) ->
             _attackers(run),
             start,
             run.taught,
-            RoundTraining(steps=run.settings.steps, seed=run.seed, progress=look),
+            RoundTraining(steps=run.settings.steps, seed=run.seed, progress=record),
         )
     enough = run.settings.reach * float(level.mean()) if level is not None else np.inf
     return Curve(
         steps=tuple(scores),
         forget=tuple(float(values.mean()) for values in scores.values()),
         rest=tuple(float(v[run.rest].mean()) for v in scores.values()) if run.rest.any() else None,
-        values=tuple(float(one) for one in scores[run.settings.steps]),
+        values=tuple(float(score) for score in scores[run.settings.steps]),
         steps_to_level=next((s for s, values in scores.items() if values.mean() >= enough), None),
     )
 
@@ -184,7 +212,7 @@ def _trained_copy(run: _Run) -> Iterator[Served]:
 
 
 def _attackers(run: _Run) -> ConsortiumParameters:
-    """The consortium's training at the attacker's rate. An attacker does not train privately."""
+    """Return the parameters with the attacker's rate and without privacy, which slows learning."""
     changes: dict[str, object] = {"privacy": None}
     if run.settings.learning_rate is not None:
         changes["learning_rate"] = run.settings.learning_rate

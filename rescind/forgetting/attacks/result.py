@@ -10,8 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """`value`: the attack's one figure; None where it is undefined. `replay_value`: the same figure
-    when a replay is attacked in the place of the unlearned model, None without a replay.
+    """The result of an attack.
+
+    Attributes:
+        attack: The name of the attack.
+        value: The figure of the attack, or None where it is undefined.
+        replay_value: The same figure when a replay is attacked in place of the unlearned model, or
+            None without a replay.
     """
 
     attack: str
@@ -20,22 +25,22 @@ class Result:
 
     @property
     def gap(self) -> float | None:
-        """Return what the attack finds in the unlearned model beyond what it finds in a replay."""
+        """Return the figure on the unlearned model minus the figure on the replay."""
         if self.value is None or self.replay_value is None:
             return None
         return self.value - self.replay_value
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, `gap` included; what is not finite becomes None."""
+        """Return the fields and `gap` as JSON values; numbers that are not finite become None."""
         plain: dict[str, Any] = _plain({**asdict(self), "gap": self.gap})
         return plain
 
 
 def recovery(attacked: float, unlearned: float, original: float | None) -> float | None:
-    """(m_attacked - m_unlearned) / (m_original - m_unlearned): 0 nothing is back, 1 everything is.
+    """Return (m_attacked - m_unlearned) / (m_original - m_unlearned).
 
-    None without an original, or when it scores no better than the unlearned model, so that there is
-    nothing to bring back.
+    0 means that nothing came back, 1 that everything did. The result is None without an original,
+    or if the original scores no better than the unlearned model, so that nothing can come back.
     """
     if original is None or original <= unlearned:
         return None

@@ -1,4 +1,4 @@
-"""The target of an attack: the unlearned model, what it forgot, and what else an attacker holds."""
+"""The target of an attack: the unlearned model, its forget set, and the attacker's other data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,14 @@ Part = TypeVar("Part")
 class Block:
     """All LoRA tensors of one block by bare name, float32, in each of its states.
 
-    `counters`: what each counter-delta adds to some of them, in parameter units; `unlearned` less
-    all of them is what the block was without.
+    Attributes:
+        model: The model of the block.
+        parameters: The agreed parameters.
+        unlearned: The tensors after unlearning.
+        original: The tensors before unlearning.
+        replay: The tensors of a run without the forget set.
+        counters: What each counter-delta adds to some tensors, by the counter-delta's name, in
+            parameter units. `unlearned` minus all of them is the block without counter-deltas.
     """
 
     model: LoraModel
@@ -40,14 +46,26 @@ class Block:
 
 @dataclass(frozen=True)
 class Scene:
-    """What an attacker holds.
+    """The models and data that an attacker has.
 
-    `unlearned`, `original`, `replay`: the model after forgetting, before it, and a run without the
-    forget set. They may share one LoraModel if each asks for adapters of its own, as Served does; two
-    Assistants of one owner do not, for both name an adapter after it. `reference`: a model that never
-    saw the forget set, for the Reference attack. `unseen`: pairs like the forget set that no model
-    saw, with their right answers. `benign`: pairs on related matters. `paraphrases`: other words for
-    each question of the forget set. `block`: for attacks on the parameters themselves.
+    The models may share one LoraModel if each asks for adapters of its own, as Served does. Two
+    Assistants with blocks of one owner must not, because both name an adapter after the owner.
+
+    Attributes:
+        unlearned: The model after unlearning.
+        forget: The forget set, with the right answers.
+        unseen: Pairs like the forget set that no model saw, with the right answers.
+        retain: Pairs that the model should still know.
+        benign: Pairs on related matters.
+        paraphrases: Each question of the forget set in other words.
+        original: The model before unlearning.
+        replay: The model of a run without the forget set.
+        reference: A model that never saw the forget set, for the Reference attack.
+        block: The tensors, for attacks on the parameters themselves.
+
+    Raises:
+        AttackInput: The forget set is empty, another set overlaps it, or one model would answer
+            with the adapters of another.
     """
 
     unlearned: Respondent
@@ -63,13 +81,13 @@ class Scene:
 
     def __post_init__(self) -> None:
         if not self.forget:
-            raise AttackInput("the forget set is empty: there is nothing to attack")
+            raise AttackInput("The forget set is empty, so there is nothing to attack.")
         for name in ("unseen", "retain", "benign"):
-            both = set(self.forget) & set(getattr(self, name))
-            if both:
+            overlap = set(self.forget) & set(getattr(self, name))
+            if overlap:
                 raise AttackInput(
-                    f"{next(iter(both)).question[:60]!r} is in the forget set and in {name}: a pair "
-                    "can only be in one of them"
+                    f"{next(iter(overlap)).question[:60]!r} is in the forget set and in {name}. "
+                    "Remove it from one of them."
                 )
         _check_apart([self.unlearned, self.original, self.replay, self.reference])
 
@@ -85,7 +103,7 @@ class Scene:
 
     @property
     def others(self) -> dict[str, Sequence[Example]]:
-        """Return the sets that the forget set is to be told from, those that there are."""
+        """Return the nonempty sets from which the forget set is to be distinguished."""
         sets = {"retain": self.retain, "unseen": self.unseen}
         return {name: items for name, items in sets.items() if items}
 
@@ -110,13 +128,14 @@ def _check_apart(respondents: Sequence[Respondent | None]) -> None:
         assistants = isinstance(first, Assistant) and isinstance(other, Assistant)
         if assistants and set(first.blocks) & set(other.blocks):  # type: ignore[attr-defined]
             raise AttackInput(
-                "Two assistants on one LoraModel have blocks of the same owner, and the later assistant's "
-                "tensors serve for both. Give each a LoraModel with its own base model."
+                "Two assistants on one LoraModel have blocks of the same owner, and the later "
+                "assistant's tensors serve for both. Give each a LoraModel with its own base model."
             )
         if isinstance(first, OneNetwork) or isinstance(other, OneNetwork):
             raise AttackInput(
-                "a OneNetwork shares its base model with another respondent and answers with whatever "
-                "adapter that respondent used last. Serve the adapters with rescind.forgetting.attacks.Served."
+                "A OneNetwork shares its base model with another respondent, so it answers with "
+                "the adapter that this respondent used last. Serve the adapters with "
+                "rescind.forgetting.attacks.Served."
             )
 
 
@@ -130,9 +149,17 @@ def scene_of_block(
     benign: Sequence[Example] = (),
     paraphrases: Sequence[str] = (),
 ) -> Iterator[Scene]:
-    """Yield a scene with each state of one block served on its own.
+    """Yield a scene with each state of one block served separately.
 
     The reference is the bare base.
+
+    Args:
+        block: The block in each of its states.
+        forget: The forget set.
+        unseen: Pairs like the forget set that no model saw.
+        retain: Pairs that the model should still know.
+        benign: Pairs on related matters.
+        paraphrases: Each question of the forget set in other words.
     """
     length = block.parameters.training.max_length
     with ExitStack() as stack:

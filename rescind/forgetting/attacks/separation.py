@@ -1,4 +1,4 @@
-"""How well a score tells the forget set from other sets."""
+"""Measures of how well a score distinguishes the forget set from other sets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ Score = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Separation:
-    """`auc`: chance that an item of the forget set scores above one of the other set, ties half.
+    """The separation of the forget set from one other set.
 
-    `tpr_at_1pct`, `tpr_at_01pct`: largest share of the forget set found while at most 1% and 0.1% of
-    the other set is taken for it. With fewer than 1,000 `others` no false alarm at all is allowed
-    for the latter, with fewer than 100 for either.
+    Attributes:
+        auc: The chance that an item of the forget set scores above an item of the other set; ties
+            count half.
+        tpr_at_1pct: The largest share of the forget set that is found with a false positive rate of
+            at most 1%. With fewer than 100 others it allows no false positive at all.
+        tpr_at_01pct: The same at 0.1%. With fewer than 1,000 others it allows no false positive.
+        forget: The number of items of the forget set.
+        others: The number of items of the other set.
     """
 
     auc: float
@@ -36,10 +41,14 @@ class Separation:
 
 @dataclass(frozen=True, kw_only=True)
 class Distinction(Result):
-    """`value`: the AUC; where there are several other sets, the one furthest from 1/2.
+    """The result of an attack that distinguishes the forget set from other sets.
 
-    `scores`: of each item of each set, "forget" being one of them. `separations`: forget against
-    each other set. `replay_separations`: the same when a replay is attacked.
+    `value` is the AUC; with several other sets it is the one furthest from 1/2.
+
+    Attributes:
+        scores: The score of each item, by set. "forget" is one of the sets.
+        separations: The separation of the forget set from each other set.
+        replay_separations: The same when a replay is attacked.
     """
 
     scores: Mapping[str, tuple[float, ...]]
@@ -48,17 +57,26 @@ class Distinction(Result):
 
 
 def separation(forget: NDArray[np.float64], others: NDArray[np.float64]) -> Separation:
-    """Of scores where higher says forget set; raises AttackInput for an empty side."""
+    """Return the separation of the forget set from another set.
+
+    Args:
+        forget: The scores of the forget set, (items,); a high score says forget set.
+        others: The scores of the other set, (other items,).
+
+    Raises:
+        AttackInput: A set has no scores.
+        ScoresNotFinite: A score is not finite.
+    """
     if not len(forget) or not len(others):
         raise AttackInput(
-            f"{len(forget)} scores of the forget set and {len(others)} of the other set: "
-            "both need at least one"
+            f"There are {len(forget)} scores of the forget set and {len(others)} of the other set. "
+            "Each set needs at least one."
         )
     scores = np.concatenate([forget, others])
     if not np.all(np.isfinite(scores)):
         raise ScoresNotFinite(
-            f"{int(np.sum(~np.isfinite(scores)))} of {len(scores)} scores are not finite: the model "
-            "has diverged, so this attack says nothing"
+            f"{int(np.sum(~np.isfinite(scores)))} of {len(scores)} scores are not finite. The "
+            "model has diverged, so this attack says nothing about it."
         )
     labels = np.concatenate([np.ones(len(forget)), np.zeros(len(others))])
     false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
@@ -79,14 +97,30 @@ def distinguish(
     others: Mapping[str, Sequence[Example]],
     replay: Respondent | None,
 ) -> Distinction:
-    """Scores of every set under `respondent`, and the separations; the same for `replay`."""
+    """Score every set and return the separations of the forget set.
+
+    Args:
+        attack: The name of the attack.
+        score: The function that scores examples under a model.
+        respondent: The model to attack.
+        forget: The forget set.
+        others: The sets from which to distinguish it, by name. Empty ones are left out.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: The forget set or all other sets are empty.
+    """
     if not forget or not any(others.values()):
-        raise AttackInput(f"{attack} needs a forget set and a set to tell it from: one is empty")
+        raise AttackInput(
+            f"{attack} needs a forget set and another set to compare it with. One is empty."
+        )
     sets = {"forget": forget, **{name: items for name, items in others.items() if items}}
     with intact(respondent, replay):
         scores = {name: score(respondent, items) for name, items in sets.items()}
-        again = {name: score(replay, items) for name, items in sets.items()} if replay else None
-    return distinction(attack, scores, again)
+        replay_scores = (
+            {name: score(replay, items) for name, items in sets.items()} if replay else None
+        )
+    return distinction(attack, scores, replay_scores)
 
 
 def distinction(
@@ -94,16 +128,23 @@ def distinction(
     scores: Mapping[str, NDArray[np.float64]],
     replay_scores: Mapping[str, NDArray[np.float64]] | None,
 ) -> Distinction:
-    found = _separations(scores)
-    again = _separations(replay_scores) if replay_scores is not None else None
-    told = max(found, key=lambda name: abs(found[name].auc - 0.5))
+    """Return the result of an attack from its scores.
+
+    Args:
+        attack: The name of the attack.
+        scores: The scores of each set by its name; "forget" is one of the sets.
+        replay_scores: The same when a replay is attacked.
+    """
+    separations = _separations(scores)
+    replay_separations = _separations(replay_scores) if replay_scores is not None else None
+    best = max(separations, key=lambda name: abs(separations[name].auc - 0.5))
     return Distinction(
         attack=attack,
-        value=found[told].auc,
-        replay_value=again[told].auc if again else None,
-        scores={name: tuple(float(one) for one in values) for name, values in scores.items()},
-        separations=found,
-        replay_separations=again,
+        value=separations[best].auc,
+        replay_value=replay_separations[best].auc if replay_separations else None,
+        scores={name: tuple(float(score) for score in values) for name, values in scores.items()},
+        separations=separations,
+        replay_separations=replay_separations,
     )
 
 

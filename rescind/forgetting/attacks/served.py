@@ -1,4 +1,4 @@
-"""Adapters under attack: served one at a time, altered for a while, and left as they were."""
+"""Adapters under attack, which are served or changed temporarily and then restored."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Served:
     """A respondent that answers every question with one adapter of a model, or with the bare base.
 
     It asks for the adapter each time, so that several of them may share one model.
+
+    Attributes:
+        model: The model.
+        adapter: The name of the adapter, or None for the bare base.
+        max_length: The most tokens of a prompt or example.
     """
 
     model: LoraModel
@@ -37,9 +42,15 @@ class Served:
 
 @contextmanager
 def loaded(model: LoraModel, tensors: FloatTensors, *, max_length: int) -> Iterator[Served]:
-    """`tensors` as an adapter of its own for a while; the model is left without it.
+    """Serve tensors as a temporary adapter, which is removed afterwards.
 
-    Raises TrainingError when the tensors do not fit the model.
+    Args:
+        model: The model.
+        tensors: All LoRA tensors by bare name.
+        max_length: The most tokens of a prompt or example.
+
+    Raises:
+        TrainingError: The tensors do not fit the model.
     """
     with intact(Served(model, None, max_length)), scratch_adapter(model) as name:
         model.put(name, tensors)
@@ -48,9 +59,12 @@ def loaded(model: LoraModel, tensors: FloatTensors, *, max_length: int) -> Itera
 
 @contextmanager
 def scratch_adapter(model: LoraModel, wanted: str | None = None) -> Iterator[str]:
-    """A name for an adapter that is gone afterwards: `wanted`, or one that is not in use.
+    """Yield the name of a temporary adapter, which is removed afterwards.
 
-    If an adapter `wanted` exists already, it gets its tensors back.
+    Args:
+        model: The model.
+        wanted: The name to use; by default a name that is not in use. If an adapter of this name
+            exists already, its tensors are restored.
     """
     network = model.use(None)
     name = wanted or next(
@@ -73,10 +87,14 @@ def scratch_adapter(model: LoraModel, wanted: str | None = None) -> Iterator[str
 def altered(
     respondent: Respondent, change: Callable[[Any], AbstractContextManager[None]]
 ) -> Iterator[Respondent]:
-    """The respondent with each of its networks inside `change` while it answers.
+    """Yield the respondent with each of its networks changed while it answers.
 
-    Questions go to the network that they went to before the change: what is measured is what the
-    changed networks know, not what the change does to a router.
+    Questions go to the network to which they went before the change, so that an attack measures the
+    knowledge of the changed networks, not the effect of the change on a router.
+
+    Args:
+        respondent: The respondent.
+        change: The function that changes a network and restores it on exit.
     """
     with ExitStack() as undo:
         yield _Altered(respondent, change, undo)
@@ -98,22 +116,24 @@ class _Altered:
 
     def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
         self.undo.close()
-        for network, places in self.respondent.groups(questions):
+        for network, indices in self.respondent.groups(questions):
             self.undo.enter_context(self.change(network))
-            yield network, places
+            yield network, indices
             self.undo.close()
 
 
 @contextmanager
 def intact(*respondents: Respondent | None) -> Iterator[None]:
-    """Leave adapters in use, gradient flags, modes and random states as they were found."""
-    present = [one for one in respondents if one is not None]
+    """Restore adapters in use, gradient flags, modes and random states on exit."""
+    present = [respondent for respondent in respondents if respondent is not None]
     mode = torch.get_deterministic_debug_mode()
     with ExitStack() as stack:
         stack.callback(torch.set_deterministic_debug_mode, mode)
-        cuda = {one.base.device.index or 0 for one in present if one.base.device.type == "cuda"}
+        devices = [respondent.base.device for respondent in present]
+        cuda = {device.index or 0 for device in devices if device.type == "cuda"}
         stack.enter_context(torch.random.fork_rng(devices=sorted(cuda)))
-        for respondent in {id(one.base.model): one for one in present}.values():
+        # Several respondents may share one model: restore each model once.
+        for respondent in {id(each.base.model): each for each in present}.values():
             stack.enter_context(_model_intact(respondent))
         yield
 

@@ -13,8 +13,14 @@ from rescind.forgetting.attacks.prompts import PROMPTS, REFUSALS, Prompt
 class Scheme:
     """A way to round weights.
 
-    `per_channel`: a step for each output, else one for each matrix. `merged`: the adapter is added
-    to the weights before they are rounded, else it stays beside the rounded base as it is.
+    Attributes:
+        bits: The number of bits of a rounded weight, 2 to 16.
+        per_channel: Whether each output has a step of its own; else each matrix has one.
+        merged: Whether the adapter is added to the weights before they are rounded; else it stays
+            unrounded beside the rounded base.
+
+    Raises:
+        AttackSetting: `bits` is outside its range.
     """
 
     bits: int
@@ -23,7 +29,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= 16:
-            raise AttackSetting(f"{self.bits} bits: rounding is to 2 to 16 bits")
+            raise AttackSetting(f"Cannot round to {self.bits} bits. Choose 2 to 16 bits.")
 
     @property
     def name(self) -> str:
@@ -42,10 +48,18 @@ SCHEMES = tuple(
 
 @dataclass(frozen=True)
 class RelearnSettings:
-    """How an attacker relearns: on `share` of the forget set for `steps`, measured every `every`.
+    """Settings of relearning.
 
-    `reach`: share of the original's score that counts as its level. `learning_rate`: None for that
-    of the consortium.
+    Attributes:
+        share: The share of the forget set to train on, in (0, 1].
+        steps: The number of training steps.
+        every: The number of steps between measurements.
+        reach: The share of the original's score that counts as its level, in (0, 1].
+        learning_rate: The learning rate, in (0, 1]; by default the consortium's.
+        measure: The name of the score in `measures.MEASURES`.
+
+    Raises:
+        AttackSetting: A value is outside its range.
     """
 
     share: float = 0.2
@@ -57,11 +71,11 @@ class RelearnSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or not 0 < self.reach <= 1:
-            raise AttackSetting(f"share {self.share} and reach {self.reach} must be in (0, 1]")
+            raise AttackSetting(f"share {self.share} and reach {self.reach} must be in (0, 1].")
         if self.steps < 1 or self.every < 1:
-            raise AttackSetting(f"steps {self.steps} and every {self.every} must be at least 1")
+            raise AttackSetting(f"steps {self.steps} and every {self.every} must be at least 1.")
         if self.learning_rate is not None and not 0 < self.learning_rate <= 1:
-            raise AttackSetting(f"learning rate {self.learning_rate} must be in (0, 1]")
+            raise AttackSetting(f"learning rate {self.learning_rate} must be in (0, 1].")
         measure(self.measure)
 
 
@@ -69,8 +83,18 @@ class RelearnSettings:
 class SuiteSettings:
     """Settings of all attacks of a suite.
 
-    `by`: the measure of the attacks that bring knowledge back (measures.MEASURES); `share`: of an
-    answer's tokens, for Min-K%; `norm`: of GradNorm.
+    Attributes:
+        by: The name of the score in `measures.MEASURES` for attacks that bring knowledge back.
+        share: The share of an answer's tokens that count for Min-K%, in (0, 1].
+        norm: The order of the norm of GradNorm: 1, 2 or infinity.
+        relearning: The settings of relearning.
+        schemes: The rounding schemes.
+        prompts: The prompts.
+        refusals: The refusals that the token ban forbids.
+        beams: The number of beams of the token ban.
+
+    Raises:
+        AttackSetting: A value is outside its range.
     """
 
     by: str = "rouge"
@@ -85,4 +109,7 @@ class SuiteSettings:
     def __post_init__(self) -> None:
         measure(self.by)
         if not self.schemes or not self.refusals or self.beams < 1:
-            raise AttackSetting("schemes and refusals must not be empty, and beams is at least 1")
+            raise AttackSetting(
+                f"There are {len(self.schemes)} schemes, {len(self.refusals)} refusals and "
+                f"{self.beams} beams. Each must be at least 1."
+            )

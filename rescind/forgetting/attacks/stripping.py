@@ -1,4 +1,4 @@
-"""Serving a model without the delta that made it forget."""
+"""An attack that serves a model without the counter-delta that made it forget."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ from rescind.training import Example, LoraModel
 
 @dataclass(frozen=True, kw_only=True)
 class Stripping(Result):
-    """`value`: mean score of the forget set with every counter-delta left out.
+    """The result of `stripping`.
 
-    `served`: with all terms. `without`: with one counter-delta left out, by its name. `recovery`:
-    (m_stripped - m_served) / (m_original - m_served). `values`, `served_values`: of each item.
+    `value` is the mean score of the forget set with every counter-delta left out.
+
+    Attributes:
+        served: The mean score with all terms.
+        without: The mean score with one counter-delta left out, by its name.
+        original: The mean score of the model before unlearning.
+        recovery: (m_stripped - m_served) / (m_original - m_served).
+        values: The score of each item with every counter-delta left out.
+        served_values: The score of each item with all terms.
+        measure: The name of the score in `measures.MEASURES`.
     """
 
     served: float
@@ -47,16 +55,28 @@ def stripping(
     replay: FloatTensors | None = None,
     by: str = "rouge",
 ) -> Stripping:
-    """`contributions`: all of a block's tensors without its counter-deltas, its start and its other
-    terms summed; `counters`: what each counter-delta adds to some of them, in parameter units.
+    """Score a block with its counter-deltas left out.
 
-    It works for one who holds the counter-delta apart from what it counters: serve and hand out the
-    sum. A `replay` has no counter-delta, so its figure is that of the replay as it is. Raises
-    AttackInput for a term that does not fit, an empty forget set or no counter-delta.
+    The attack works for anyone who has the counter-delta separately from the deltas that it
+    counters. To prevent it, serve and hand out only the sum.
+
+    Args:
+        model: The model of the block.
+        contributions: The block's tensors without its counter-deltas: the sum of its start and its
+            other terms.
+        counters: What each counter-delta adds to some tensors, in parameter units.
+        forget: The forget set.
+        max_length: The most tokens of an example.
+        original: The block's tensors before unlearning.
+        replay: The block's tensors in a replay, which has no counter-delta to leave out.
+        by: The name of the score in `measures.MEASURES`.
+
+    Raises:
+        AttackInput: The forget set is empty, there is no counter-delta, or a term does not fit.
     """
     if not forget or not counters:
         raise AttackInput(
-            "stripping needs a forget set and a counter-delta to leave out: one is empty"
+            "stripping needs a forget set and a counter-delta to leave out. One is empty."
         )
     names = list(counters)
     served = _scores(model, add(contributions, counters), forget, max_length, by)
@@ -72,31 +92,39 @@ def stripping(
         for name in names
     }
     whole = _scores(model, original, forget, max_length, by) if original is not None else None
-    again = _scores(model, replay, forget, max_length, by) if replay is not None else None
+    replay_scores = _scores(model, replay, forget, max_length, by) if replay is not None else None
     level = float(whole.mean()) if whole is not None else None
     return Stripping(
         attack="stripping",
         value=float(stripped.mean()),
-        replay_value=float(again.mean()) if again is not None else None,
+        replay_value=float(replay_scores.mean()) if replay_scores is not None else None,
         served=float(served.mean()),
         without={name: float(values.mean()) for name, values in without.items()},
         original=level,
         recovery=recovery(float(stripped.mean()), float(served.mean()), level),
-        values=tuple(float(one) for one in stripped),
-        served_values=tuple(float(one) for one in served),
+        values=tuple(float(score) for score in stripped),
+        served_values=tuple(float(score) for score in served),
         measure=by,
     )
 
 
 def add(tensors: FloatTensors, terms: Mapping[str, Update]) -> dict[str, NDArray[np.float32]]:
-    """The tensors with every term added, in float64 and rounded once. Raises AttackInput."""
+    """Return the tensors with every term added, in float64 and rounded once.
+
+    Args:
+        tensors: The tensors of a block, by bare name.
+        terms: The terms by name; each has some of the tensors.
+
+    Raises:
+        AttackInput: A term has a tensor that the block does not have.
+    """
     total = {name: value.astype(np.float64) for name, value in tensors.items()}
     for term, update in terms.items():
         for name, value in update.items():
             if name not in total or total[name].shape != value.shape:
                 raise AttackInput(
-                    f"term {term!r} has a tensor {name!r} of shape {value.shape} for which the block "
-                    "has no place: give the terms of this block by bare name"
+                    f"Term {term!r} has a tensor {name!r} of shape {value.shape}, which does not "
+                    "fit the block. Pass the terms of this block by bare name."
                 )
             total[name] = total[name] + value
     return {name: value.astype(np.float32) for name, value in total.items()}

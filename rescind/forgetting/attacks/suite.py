@@ -1,4 +1,4 @@
-"""A choice of attacks on one scene, with seeds, as one report."""
+"""Runs of several attacks on one scene, as one report."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def run_suite(
     seeds: Sequence[int],
     settings: SuiteSettings,
 ) -> dict[str, Any]:
-    """Run attacks on a scene: see `attack_suite` of this package."""
+    """Run attacks on a scene; `attack_suite` of this package documents the arguments."""
     if not seeds:
-        raise AttackSetting("no seed: give at least one")
+        raise AttackSetting("There are no seeds. Pass at least one.")
     chosen, skipped = _choose(attacks, scene, names)
     return {
         "format": FORMAT,
@@ -47,24 +47,26 @@ def _choose(
 ) -> tuple[list[Attack], dict[str, str]]:
     unknown = [name for name in names or () if name not in attacks]
     if unknown:
-        raise UnknownAttack(f"no attack {unknown[0]!r}: choose among {', '.join(attacks)}")
-    wanted = list(attacks) if names is None else list(dict.fromkeys(names))
-    lacks = {name: scene.lacks(attacks[name].needs) for name in wanted}
+        raise UnknownAttack(
+            f"{unknown[0]!r} is not an attack. Known attacks: {', '.join(attacks)}."
+        )
+    selected = list(attacks) if names is None else list(dict.fromkeys(names))
+    missing = {name: scene.lacks(attacks[name].needs) for name in selected}
     if names is not None:
-        for name, missing in lacks.items():
-            if missing:
+        for name, parts in missing.items():
+            if parts:
                 raise AttackInput(
-                    f"attack {name!r} needs {', '.join(missing)}: put it into the scene or leave the "
-                    "attack out"
+                    f"Attack {name!r} needs {', '.join(parts)}, which the scene does not have. Add "
+                    "it to the scene or leave the attack out."
                 )
-    skipped = {name: f"needs {', '.join(missing)}" for name, missing in lacks.items() if missing}
-    return [attacks[name] for name in wanted if not lacks[name]], skipped
+    skipped = {name: f"needs {', '.join(parts)}" for name, parts in missing.items() if parts}
+    return [attacks[name] for name in selected if not missing[name]], skipped
 
 
 def _report(
     attack: Attack, scene: Scene, settings: SuiteSettings, seeds: Sequence[int]
 ) -> dict[str, Any]:
-    """Figures as the mean over the runs; an attack that no seed changes is run once."""
+    """Run one attack and report its mean figures; an attack without a seed is run once."""
     began = time.monotonic()
     used = list(seeds) if attack.seeded else [seeds[0]]
     results = [attack.run(scene, settings, seed) for seed in used]

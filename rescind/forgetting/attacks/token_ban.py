@@ -1,4 +1,4 @@
-"""Forbidding the words of a refusal, so that the model has to say something else."""
+"""An attack that bans the words of refusals, so that the model has to say something else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXTRA_TOKENS = 8
 
 @dataclass(frozen=True)
 class Forced:
-    """The best of all answers that one item was given."""
+    """The best of all answers to one item."""
 
     question: str
     expected: str
@@ -35,9 +35,17 @@ class Forced:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenBan(Result):
-    """`value`: mean over the items of the best ROUGE-L recall among all answers, the plain greedy one
-    included. `plain`: of the greedy answer with nothing banned. `first`: of the likeliest beam by
-    kind of ban. `recovery`: (value - plain) / (original's plain - plain).
+    """The result of `token_ban`.
+
+    `value` is the mean over the items of the best ROUGE-L recall among all answers, which include
+    the plain greedy one.
+
+    Attributes:
+        plain: Mean ROUGE-L recall of the greedy answer without a ban.
+        first: Mean ROUGE-L recall of the likeliest beam, by kind of ban.
+        recovery: (value - plain) / (original's plain - plain).
+        beams: The number of beams.
+        items: The best answer to each item.
     """
 
     plain: float
@@ -56,25 +64,40 @@ def token_ban(
     original: Respondent | None = None,
     replay: Respondent | None = None,
 ) -> TokenBan:
-    """Ask again with refusals banned, in two ways, each a beam search.
+    """Ask again with refusals banned in two ways, each with a beam search.
 
-    "first-token": no answer begins with the first token of a refusal; "opening": no answer has the
-    first two words of one, which spares answers that begin alike. Raises AttackInput for an empty
-    set, AttackSetting when nothing is banned or `beams` is below 1.
+    "first-token": no answer may begin with the first token of a refusal. "opening": no answer may
+    have the first two words of a refusal, which allows answers with the same first word.
+
+    Args:
+        unlearned: The unlearned model.
+        forget: The forget set.
+        refusals: The refusals to ban.
+        beams: The number of beams.
+        original: The model before unlearning.
+        replay: A model that never saw the forget set, to attack in the same way.
+
+    Raises:
+        AttackInput: The forget set is empty.
+        AttackSetting: There are no refusals, or `beams` is below 1.
     """
     if not forget:
-        raise AttackInput("token_ban needs a forget set: it is empty")
+        raise AttackInput("token_ban needs a forget set, but it is empty.")
     if beams < 1 or not refusals:
-        raise AttackSetting(f"{beams} beams and {len(refusals)} refusals: both are at least 1")
+        raise AttackSetting(
+            f"token_ban has {beams} beams and {len(refusals)} refusals. Both must be at least 1."
+        )
     with intact(unlearned, original, replay):
         items, plain, first = _force(unlearned, forget, refusals, beams)
-        again = _force(replay, forget, refusals, beams)[0] if replay else None
+        replay_items = _force(replay, forget, refusals, beams)[0] if replay else None
         level = float(rouge(original, forget).mean()) if original else None
     value = float(np.mean([item.rouge for item in items]))
     return TokenBan(
         attack="token_ban",
         value=value,
-        replay_value=float(np.mean([item.rouge for item in again])) if again else None,
+        replay_value=float(np.mean([item.rouge for item in replay_items]))
+        if replay_items
+        else None,
         plain=plain,
         first=first,
         recovery=recovery(value, plain, level),
@@ -84,7 +107,15 @@ def token_ban(
 
 
 def bans(base: Base, refusals: Sequence[str], beams: int) -> dict[str, Decoding]:
-    """The two ways to ban, by name. A run of tokens is banned with and without a space before it."""
+    """Return the two ways to ban refusals, by name.
+
+    A run of tokens is banned both with and without a space before it.
+
+    Args:
+        base: The base model, whose tokenizer gives the tokens.
+        refusals: The refusals to ban.
+        beams: The number of beams.
+    """
     first: set[int] = set()
     openings: set[tuple[int, ...]] = set()
     for refusal in refusals:
@@ -106,11 +137,11 @@ def _force(
     tokens = room(respondent.base, forget) + _EXTRA_TOKENS
     expected = [example.answer for example in forget]
     replies = ask(respondent, asked, max_new_tokens=tokens)
-    plain = float(rouge_recall(expected, [one[0] for one in replies]).mean())
+    plain = float(rouge_recall(expected, [answers[0] for answers in replies]).mean())
     first = {}
     for name, decoding in bans(respondent.base, refusals, beams).items():
         more = ask(respondent, asked, max_new_tokens=tokens, decoding=decoding)
-        first[name] = float(rouge_recall(expected, [one[0] for one in more]).mean())
+        first[name] = float(rouge_recall(expected, [answers[0] for answers in more]).mean())
         replies = [old + new for old, new in zip(replies, more, strict=True)]
     items = []
     for example, given in zip(forget, replies, strict=True):
