@@ -1,9 +1,8 @@
-"""Learning curves, fitted from traces of real runs.
+"""Learning curves that are fitted to traces of real runs.
 
-A trace is a file of JSON lines: first {"format": "rescind.trace/1"}, then one line for each
-organization and round: {"organization", "round", "effort", "data_fraction", "noise", "took_part",
-"quality", "quality_before", "score", "paid", "compute_price", "quality_value"}. `rescind demo` and
-`rescind devnet up` write one (trace.jsonl in the run's folder).
+A trace is a file of JSON lines: first {"format": "rescind.trace/1"}, then one `TraceRow` for each
+organization and round. `rescind demo` and `rescind devnet up` write it as trace.jsonl in the run's
+folder.
 """
 
 from __future__ import annotations
@@ -24,7 +23,22 @@ TRACE_FORMAT = "rescind.trace/1"
 
 
 class TraceRow(BaseModel):
-    """One organization's part in one round. `paid`, `compute_price`, `quality_value`: in ether."""
+    """One organization's part in one round.
+
+    Attributes:
+        organization: The organization's name.
+        round: The round's number, from 1.
+        effort: Share of the agreed local steps.
+        data_fraction: Share of the private data.
+        noise: Noise beyond the agreed one; 1.0 doubles the multiplier.
+        took_part: Whether it trained.
+        quality_before: Share of its questions that its model answered right before the round.
+        quality: The same after the round.
+        score: Its score, 0 to 10,000.
+        paid: Pay, in ether.
+        compute_price: Cost of a round at full effort, in ether.
+        quality_value: Value of a model that answers all of its questions, in ether.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,11 +57,14 @@ class TraceRow(BaseModel):
 
 
 class LearningCurve(BaseModel):
-    """Quality after work of k full rounds: ceiling * (1 - exp(-(k / scale) ** shape)).
+    """A curve of quality by work: ceiling * (1 - exp(-(work / scale) ** shape)).
 
-    Above 1, `shape` makes whole answers come late and then at once, as they do in real runs.
-    `data_exponent`: a round on a share f of the data counts as f ** data_exponent of one; `noise_loss`:
-    and with noise n as 1 / (1 + noise_loss * n).
+    Attributes:
+        ceiling: Quality that is never exceeded.
+        scale: Work, in full rounds, after which 1 - 1/e of the ceiling is reached.
+        shape: Steepness. Above 1, answers come late and then all at once, as in real runs.
+        data_exponent: A round on a share f of the data is f ** data_exponent of a full one.
+        noise_loss: A round with extra noise n is 1 / (1 + noise_loss * n) of one without.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,8 +79,13 @@ class LearningCurve(BaseModel):
         """Return the work of a round at these levels, in full rounds, elementwise."""
         return effort * data_fraction**self.data_exponent / (1.0 + self.noise_loss * noise)
 
-    def known(self, work: Floats, scale: float | None = None) -> Floats:
-        """Return the share of the ceiling that is reached, elementwise; `scale` replaces the curve's."""
+    def reached(self, work: Floats, scale: float | None = None) -> Floats:
+        """Return the share of the ceiling that some work reaches, elementwise.
+
+        Args:
+            work: Work, in full rounds.
+            scale: Replaces the curve's scale.
+        """
         return -np.expm1(-((work / (scale or self.scale)) ** self.shape))
 
 
@@ -77,7 +99,8 @@ def read_trace(path: Path) -> list[TraceRow]:
     """Read a trace.
 
     Raises:
-        AgentError: The file has another format, an unknown key or a bad value; names file and line.
+        AgentError: The file has another format, an unknown key or a bad value. The message names
+            file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -107,7 +130,8 @@ def read_trace(path: Path) -> list[TraceRow]:
 def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
     """Fit a curve to the organizations' qualities by least squares.
 
-    `noise_loss` keeps its default where no round had noise, `data_exponent` where all used all data.
+    `noise_loss` keeps its default where no round had noise, `data_exponent` where all used all
+    data.
 
     Returns:
         The curve, and its root mean square error of quality.
@@ -124,6 +148,7 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
         )
     quality = np.asarray(points)
     start = LearningCurve()
+    # Without such rounds in the trace, any value of these two parameters would fit.
     noisy = any(n > 0 for history in parts for *_, n in history)
     partial = any(f < 1 for history in parts for _, f, _ in history)
 
@@ -140,6 +165,7 @@ def fit(rows: Sequence[TraceRow]) -> tuple[LearningCurve, float]:
         curve = curve_of(x)
         return np.subtract([quality_after(curve, history) for history in parts], quality)
 
+    # The start is a typical real curve; the bounds keep the search where the curve has a meaning.
     fitted = least_squares(
         residuals,
         [min(1.0, max(0.05, quality.max())), 3.0, 1.5, 1.0, 1.0],
@@ -152,13 +178,13 @@ def quality_after(curve: LearningCurve, rounds: Sequence[tuple[float, float, flo
     """Return the quality after training rounds, each an effort, a data fraction and a noise."""
     effort, fraction, noise = np.array(rounds, dtype=np.float64).T
     work = curve.work(effort, fraction, noise).sum()
-    return curve.ceiling * float(curve.known(work))
+    return curve.ceiling * float(curve.reached(work))
 
 
 def _points(
     rows: Sequence[TraceRow],
 ) -> tuple[list[tuple[tuple[float, float, float], ...]], list[float]]:
-    """For each round with training: all trained rounds up to it, and the quality then."""
+    """Return the trained rounds up to each round with training, and the quality after it."""
     histories: dict[str, list[tuple[float, float, float]]] = {}
     parts, qualities = [], []
     for row in sorted(rows, key=lambda row: (row.organization, row.round)):

@@ -1,7 +1,7 @@
-"""The game by the APIs that others' learners speak: PettingZoo for all organizations, Gymnasium for one.
+"""The game as environments of PettingZoo (all organizations) and Gymnasium (one organization).
 
-`rescind/Participation-v0` is registered with Gymnasium; a version is raised with any change that alters
-results. Importing this module registers it; it needs `pip install 'rescind[agents]'`.
+Importing this module registers `rescind/Participation-v0` with Gymnasium. The version rises with
+every change that alters results. The module needs `pip install 'rescind[agents]'`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
 from pettingzoo import ParallelEnv
 
-from rescind.agents.game import Game
+from rescind.agents.game import Game, Step
 from rescind.agents.interface import FEATURES, open_actions
 from rescind.agents.learners import Learner, make_learner
 from rescind.agents.play import Seated, sit
@@ -21,20 +21,27 @@ from rescind.agents.world import GameConfig
 
 ENVIRONMENT_ID = "rescind/Participation-v0"
 
+# The highest value of each of FEATURES: far above any real count or price, 1 for shares.
 _HIGHEST = np.array([1e6, 1e6, 1.0, 1.0, 1e9, 1e9, 1.0], dtype=np.float32)
 
 Seen = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def _space() -> Box:
-    """In the order of FEATURES, as they are: counts, shares, ether."""
+    """Return the space of FEATURES in their order, unscaled: counts, shares and ether."""
     return Box(np.zeros(len(FEATURES), np.float32), _HIGHEST, dtype=np.float32)
 
 
 class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
-    """All organizations at once, `organization_0` and so on. Absent members stay, and sit out.
+    """All organizations at once, as agents `organization_0` and so on.
 
-    A round's `infos` say, for each: `acted`, `paid`, `compute`, `privacy`, `gain` and `score`.
+    Members who left remain agents, and sit out. The `infos` of a round hold `acted`, `paid`,
+    `compute`, `privacy`, `gain` and `score` for each organization, as `rescind.agents.game.Step`
+    describes them.
+
+    Args:
+        config: Parameters of the game.
+        seed: Seed of the organizations and of random events.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"name": "rescind_participation_v0", "render_modes": []}
@@ -43,9 +50,9 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
         self.config = config or GameConfig()
         self.possible_agents = [f"organization_{n}" for n in range(self.config.organizations)]
         self.agents: list[str] = []
-        self.observation_spaces = {who: _space() for who in self.possible_agents}
+        self.observation_spaces = {name: _space() for name in self.possible_agents}
         count = open_actions(private=self.config.private)
-        self.action_spaces = {who: Discrete(count) for who in self.possible_agents}
+        self.action_spaces = {name: Discrete(count) for name in self.possible_agents}
         self._seed, self._episode = seed, -1
         self._game: Game | None = None
         self.render_mode = None
@@ -61,14 +68,14 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[dict[str, Seen], dict[str, dict[str, Any]]]:
-        """Begin an episode; `seed` draws other organizations, without it they stay the same."""
+        """Begin an episode; only a `seed` draws new organizations."""
         if seed is not None:
             self._seed, self._episode, self._game = seed, -1, None
         if self._game is None:
             self._game = Game(self.config, np.array([self._seed], dtype=np.uint64))
         self._episode += 1
         self.agents = list(self.possible_agents)
-        return self._seen(self._game.reset(self._episode)), {who: {} for who in self.agents}
+        return self._seen(self._game.reset(self._episode)), {name: {} for name in self.agents}
 
     def step(
         self, actions: dict[str, int]
@@ -81,20 +88,11 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
     ]:
         game = self._game
         assert game is not None, "reset comes first"
-        told = np.array([[actions[who] for who in self.agents]], dtype=np.int8)
-        step = game.step(told)
+        chosen = np.array([[actions[name] for name in self.agents]], dtype=np.int8)
+        step = game.step(chosen)
         seen = self._seen(game.observe())
-        rewards = {who: float(step.reward[0, n]) for n, who in enumerate(self.agents)}
-        infos = {
-            who: {
-                "acted": int(step.acted[0, n]),
-                **{
-                    name: float(getattr(step, name)[0, n])
-                    for name in ("paid", "compute", "privacy", "gain", "score")
-                },
-            }
-            for n, who in enumerate(self.agents)
-        }
+        rewards = {name: float(step.reward[0, n]) for n, name in enumerate(self.agents)}
+        infos = {name: _info(step, n) for n, name in enumerate(self.agents)}
         ended = dict.fromkeys(self.agents, False)
         truncated = dict.fromkeys(self.agents, game.over)
         if game.over:
@@ -102,16 +100,29 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
         return seen, rewards, ended, truncated, infos
 
     def render(self) -> None:
-        """There is nothing to see."""
+        """Do nothing: there is no picture of the game."""
 
     def _seen(self, features: Any) -> dict[str, Seen]:
         return {
-            who: features[0, n].astype(np.float32) for n, who in enumerate(self.possible_agents)
+            name: features[0, n].astype(np.float32) for n, name in enumerate(self.possible_agents)
         }
 
 
 class Solo(gymnasium.Env[Seen, int]):
-    """One organization (`seat`) among others who decide by `others`, which `learn` or not."""
+    """One organization among others who have a policy.
+
+    Args:
+        config: Parameters of the game.
+        others: The others' policy: one of LEARNERS, or a learner that was started on the game's
+            seats.
+        others_learn: Whether the others explore and learn.
+        seat: The organization that the environment's actions are of.
+        seed: Seed of the organizations and of random events.
+        render_mode: Must be None; there is no picture of the game.
+
+    Raises:
+        ValueError: There is no such seat.
+    """
 
     metadata = {"render_modes": []}  # noqa: RUF012
 
@@ -145,7 +156,7 @@ class Solo(gymnasium.Env[Seen, int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Seen, dict[str, Any]]:
-        """Begin an episode; `seed` draws other organizations, without it they stay the same."""
+        """Begin an episode; only a `seed` draws new organizations."""
         super().reset(seed=seed, options=options)
         if seed is not None and seed != self._seed:
             self._begin(seed)
@@ -165,21 +176,22 @@ class Solo(gymnasium.Env[Seen, int]):
         if self._others_learn:
             table.learner.learn(self._features, step.acted, step.reward, after, clock)
         self._features[...] = after
-        info = {
-            "acted": int(step.acted[0, self._seat]),
-            **{
-                name: float(getattr(step, name)[0, self._seat])
-                for name in ("paid", "compute", "privacy", "gain", "score")
-            },
-        }
-        return self._seen(), float(step.reward[0, self._seat]), False, game.over, info
+        reward, info = float(step.reward[0, self._seat]), _info(step, self._seat)
+        return self._seen(), reward, False, game.over, info
 
     def _seen(self) -> Seen:
         return np.asarray(self._features[0, self._seat], dtype=np.float32)
 
 
+def _info(step: Step, organization: int) -> dict[str, Any]:
+    """Return one organization's results of a round, by name."""
+    fields = ("paid", "compute", "privacy", "gain", "score")
+    values = {field: float(getattr(step, field)[0, organization]) for field in fields}
+    return {"acted": int(step.acted[0, organization]), **values}
+
+
 def register() -> None:
-    """So that gymnasium.make(ENVIRONMENT_ID) finds it; once."""
+    """Register the environment with Gymnasium, unless it is registered already."""
     if ENVIRONMENT_ID not in gymnasium.registry:
         gymnasium.register(id=ENVIRONMENT_ID, entry_point="rescind.agents.environments:Solo")
 

@@ -10,10 +10,11 @@ One call of `Game.step` plays one round of the consortium, in six steps:
 4. pay: the contract's rule divides the round's reward by the scores;
 5. churn: by chance data subjects withdraw and members leave or return; knowledge leaves with them;
 6. know: quality, the share of its questions that an organization's model answers right, becomes
-   ceiling x ((1 - overlap) F(own / scale) + overlap F(common / common scale)), F(k) = 1 - exp(-k^shape).
+   ceiling x ((1 - overlap) F(own / scale) + overlap F(common / common scale)),
+   F(k) = 1 - exp(-k^shape).
 
-An organization's reward is pay - compute cost - privacy cost + value x change in quality. Every chance
-event is a function of the game's seed, the episode, the round and the organization only.
+An organization's reward is pay - compute cost - privacy cost + value x change in quality. Every
+random event is a function of the game's seed, the episode, the round and the organization only.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class State(NamedTuple):
     """Everything that changes from round to round.
 
     Attributes:
-        own: Own work that an organization's model still holds, in full rounds (games, organizations).
+        own: Own work that an organization's model still holds, in full rounds (games,
+            organizations).
         given: Its contribution to the common knowledge, same unit and shape.
         quality: Share of its questions that it answers right, 0 to 1 (games, organizations).
         epsilon: Privacy spent so far (games, organizations).
@@ -126,7 +128,12 @@ class Parameters(NamedTuple):
 
 
 class _Scratch(NamedTuple):
-    """Values of a round's updates, in full rounds, (games, organizations): alone and beside the others."""
+    """Values of a round's updates, in full rounds (games, organizations).
+
+    Attributes:
+        alone: What an update seems to add by itself.
+        marginal: What it adds beside the others.
+    """
 
     alone: Floats
     marginal: Floats
@@ -137,8 +144,8 @@ class Game:
 
     Args:
         config: Parameters of every game.
-        seeds: One for each game, (games,). A game's organizations are drawn once from its seed; what
-            happens by chance is drawn again for each episode.
+        seeds: One for each game, (games,). A game's organizations are drawn once from its seed;
+            what happens by chance is drawn again for each episode.
 
     Attributes:
         organizations: The drawn organizations.
@@ -226,8 +233,8 @@ class Game:
             raise ValueError(f"actions have shape {actions.shape}, expected {self._shape}.")
         if actions.size and not 0 <= actions.min() <= actions.max() < self.open_actions:
             raise ValueError(
-                f"actions holds values from {actions.min()} to {actions.max()}, but the open actions "
-                f"are 0..{self.open_actions - 1}."
+                f"actions holds values from {actions.min()} to {actions.max()}, but the open "
+                f"actions are 0..{self.open_actions - 1}."
             )
         step = Step(actions.astype(np.int8), *np.empty((5, *self._shape)))
         _play_round(
@@ -279,11 +286,13 @@ def _parameters(config: GameConfig) -> Parameters:
 
 @njit(cache=True)
 def _key(seed: Any, episode: Any) -> Any:
+    """Return the key of an episode, from which all its random events follow."""
     return mix(mix(_KEY_START, seed), episode)
 
 
 @njit(cache=True, inline="always")
-def _known(work: float, shape: float) -> float:
+def _reached(work: float, shape: float) -> float:
+    """Return the share of what can be known that some work reaches; `LearningCurve.reached`."""
     # The branch spares a pow() in the most frequent case, shape 1.
     if shape == 1.0:
         return 1.0 - math.exp(-work)
@@ -306,7 +315,7 @@ def _observe(
     round_: int,
     privacy_budget: float,
 ) -> None:
-    """Fill `out` (games, organizations, FEATURES); `privacy_budget` is 0 where rounds are not private."""
+    """Fill `out` (games, organizations, FEATURES); a budget of 0: rounds are not private."""
     price, phase = organizations.price, organizations.phase
     member, share, quality, epsilon = state.member, state.share, state.quality, state.epsilon
     day, amplitude = round_ / parameters.rounds_per_day, parameters.energy_amplitude
@@ -328,9 +337,9 @@ def _observe(
             out[g, i, 6] = min(1.0, spent)
 
 
-# Each step is a kernel of its own that goes through all games: calling a step for one game at a time
-# costs a third of the speed of games of ten, in reference counts of the arrays in the named tuples.
-# For the same reason those arrays are taken out of the tuples before the loops.
+# Each step is a kernel of its own that goes through all games: calling a step for one game at a
+# time costs a third of the speed of games of ten, in reference counts of the arrays in the named
+# tuples. For the same reason those arrays are taken out of the tuples before the loops.
 
 
 @njit(cache=True, nogil=True)
@@ -413,7 +422,7 @@ def _score(
     keys: NDArray[np.uint64],
     round_: int,
 ) -> None:
-    """Step 3: value the accepted updates by the reward rule, with noise, and make scores of the values."""
+    """Step 3: value the accepted updates by the reward rule, with noise, and score the values."""
     acted, conducts, score = step.acted, organizations.conduct, step.score
     alone, marginal, noise = scratch.alone, scratch.marginal, p.evaluation_noise
     games, n = score.shape
@@ -483,10 +492,10 @@ def _know(step: Step, organizations: Organizations, state: State, p: Parameters)
     gain, value = step.gain, organizations.value
     games, n = own.shape
     for g in range(games):
-        common_known = _known(common[g] / p.common_scale, p.shape)
+        common_share = _reached(common[g] / p.common_scale, p.shape)
         for i in range(n):
             before = quality[g, i]
             if member[g, i] == 1:
-                known = (1.0 - p.overlap) * _known(own[g, i] / p.scale, p.shape)
-                quality[g, i] = p.ceiling * (known + p.overlap * common_known)
+                own_part = (1.0 - p.overlap) * _reached(own[g, i] / p.scale, p.shape)
+                quality[g, i] = p.ceiling * (own_part + p.overlap * common_share)
             gain[g, i] = value[g, i] * (quality[g, i] - before)

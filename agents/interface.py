@@ -28,6 +28,7 @@ class Action:
 
     @property
     def takes_part(self) -> bool:
+        """Whether the organization trains at all."""
         return self.effort > 0
 
 
@@ -43,10 +44,13 @@ ACTIONS: tuple[Action, ...] = (
     Action(1.0, 0.5, 1.0),
     Action(1.0, 1.0, 1.0),
 )
-"""Those without more noise first, in order of cost: where no privacy was agreed on, only they are open."""
+"""All actions in order of cost, those without extra noise first.
+
+Where no privacy was agreed on, only the actions without extra noise are open.
+"""
 
 FULL = 4
-"""The place in ACTIONS of taking part with everything and no more noise than was agreed on."""
+"""Index in ACTIONS of full effort on all data without extra noise."""
 
 
 EFFORTS, FRACTIONS, NOISES = np.array(
@@ -56,18 +60,23 @@ EFFORTS, FRACTIONS, NOISES = np.array(
 
 
 def open_actions(*, private: bool) -> int:
-    """How many of ACTIONS, from the first, an organization may choose from."""
+    """Return how many of ACTIONS, from the first, an organization may choose from."""
     return len(ACTIONS) if private else FULL + 1
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A node's view before it decides: the chain and its own costs. Shares and quality are from 0 to 1.
+    """What a node sees before it decides: the chain, and its own quality and costs.
 
     Attributes:
+        round_index: The round's number.
+        members: Number of members.
+        participants_last_round: How many took part in the last round.
+        reward_share_last_round: The node's share of the last round's reward, 0 to 1.
+        quality: Share of its own questions that its model answers right, 0 to 1.
         compute_price: Cost of a round at full effort now, in ether.
         reward_available: Ether that the contract will share out in this round.
-        privacy_spent: Used share of the organization's privacy budget.
+        privacy_spent: Used share of the organization's privacy budget, 0 to 1.
         private: Whether the consortium's rounds are private.
     """
 
@@ -82,21 +91,30 @@ class Observation:
     private: bool = False
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the observation as JSON-compatible values."""
         return asdict(self)
 
     def features(self) -> NDArray[np.float64]:
-        """As policies take it, float64 (7,): FEATURES in their order."""
+        """Return FEATURES in their order, as policies take them, float64 (7,)."""
         return np.array([float(getattr(self, name)) for name in FEATURES])
 
 
 FEATURES = tuple(
     field.name for field in fields(Observation) if field.name not in ("round_index", "private")
 )
+"""Fields of an observation that policies decide by, in order."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a round, in ether. The node's configuration values the gain in quality."""
+    """The result of a round for one organization, in ether.
+
+    Attributes:
+        paid_reward: Pay by the contract.
+        compute_cost: Cost of the training.
+        privacy_cost: Cost of the epsilon that was spent.
+        quality_gain: Value of the change in quality, by the node's configuration.
+    """
 
     paid_reward: float
     compute_cost: float
@@ -105,12 +123,20 @@ class Outcome:
 
     @property
     def reward(self) -> float:
+        """What the round is worth to the organization, in ether."""
         return self.paid_reward - self.compute_cost - self.privacy_cost + self.quality_gain
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An action with its reason and the values that led to it."""
+    """An action with its reason.
+
+    Attributes:
+        action: The action.
+        why: The reason, for the ledger.
+        explored: Whether it differs from the best action in order to explore.
+        values: Expected value of each open action, in ether; empty for policies without values.
+    """
 
     action: Action
     why: str
@@ -119,7 +145,7 @@ class Decision:
 
 
 class Agent(Protocol):
-    """Decides round by round, and may learn from the outcomes."""
+    """A policy of one node, which may learn from the outcomes of its rounds."""
 
     def decide(self, observation: Observation, round_id: int) -> Decision:
         """Return a decision; the same for the same observation and round."""
@@ -133,5 +159,5 @@ class Agent(Protocol):
         outcome: Outcome,
         after: Observation,
     ) -> None:
-        """Rounds that were learned from already are ignored."""
+        """Learn from a finished round; ignore rounds already learned from."""
         ...

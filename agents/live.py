@@ -43,8 +43,8 @@ class LiveAgent:
         private: Whether the consortium's rounds are private, which opens the noisier actions.
 
     Raises:
-        AgentError: The policy file is damaged or of another version, or belongs to another learner or
-            to other actions than the consortium's rounds open.
+        AgentError: The policy file is damaged or of another version, or belongs to another learner
+            or to other actions than the consortium's rounds open.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class LiveAgent:
             )
         if file.open_actions != self._open:
             raise AgentError(
-                f"{source} chooses from {file.open_actions} actions, but the consortium's rounds open "
-                f"{self._open}. Use a policy trained with private = {str(private).lower()}."
+                f"{source} chooses from {file.open_actions} actions, but the consortium's rounds "
+                f"open {self._open}. Use a policy trained with private = {str(private).lower()}."
             )
         merged = replace(file, settings={**file.settings, **settings})
         self._learner = merged.seated(source, [seed])

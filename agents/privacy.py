@@ -1,4 +1,4 @@
-"""Privacy that each action spends."""
+"""The privacy that each action spends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The participation game's parameters, and the organizations that are drawn from them."""
+"""The parameters of the participation game, and the organizations that are drawn from them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ CONDUCTS: tuple[Conduct, ...] = (
     "duplicated",
     "stale",
 )
-# For each conduct: whether the chain takes the update, what it seems to add by itself and what it adds
-# beside the others (shares of what honest training would), and the share of the cost that it has.
+# For each conduct: whether the chain takes the update, what it seems to add by itself and what it
+# adds beside the others (shares of what honest training would), and the share of the cost that it
+# has.
 #                            honest zero random copied replayed flipped duplicated stale
 ACCEPTED = np.array([1, 0, 1, 1, 0, 1, 1, 1], dtype=np.int8)
 ALONE = np.array([1.0, 0.0, 0.0, 1.0, 0.0, -1.0, 1.0, 0.5])
@@ -60,23 +61,25 @@ class GameConfig(BaseModel):
         pool: Ether that the contract holds at the start, or for each organization likewise.
         quality_value: Value to an organization of a model that answers all of its questions.
         compute_price: Cost of a round at full effort. `prices` gives one for each organization
-            instead. Energy moves it by `energy_amplitude` over a day of `rounds_per_day` rounds, and
-            each organization has its own phase.
-        dominant: Share of all data that the first organization holds. 0 singles out no organization.
-        overlap: Share of each organization's data, and of its questions, that concerns all. The rest
-            is its own.
+            instead. Energy moves it by `energy_amplitude` over a day of `rounds_per_day` rounds,
+            and each organization has its own phase.
+        dominant: Share of all data that the first organization holds. 0 singles out no
+            organization.
+        overlap: Share of each organization's data, and of its questions, that concerns all. The
+            rest is its own.
         redundancy: 0 if learning the common part takes work in proportion to the number of
             organizations, 1 if a few of them know it all.
-        poor_share: Share of the organizations whose data is poor: only `poor_accuracy` of it is right.
+        poor_share: Share of the organizations with poor data, of which only `poor_accuracy` is
+            right.
         private: Whether rounds are private. A full round then spends `round_epsilon`.
         privacy_price: Cost of one unit of epsilon for all of an organization's data.
-        privacy_budget: Epsilon after which an organization takes part no more.
+        privacy_budget: Epsilon after which an organization no longer takes part.
         withdrawal_rate: Chance in a round that data subjects who hold `withdrawn_share` of an
             organization's contribution withdraw.
         leave_rate: Chance in a round that a member leaves with its contribution.
         join_rate: Chance in a round that an organization that left comes back.
-        evaluation_noise: Standard deviation of a score's value. Values below `evaluation_margin` times
-            that count as 0.
+        evaluation_noise: Standard deviation of a score's value. Values below `evaluation_margin`
+            times that count as 0.
         cheats: Number of organizations, from the last, that cheat.
     """
 
@@ -115,7 +118,7 @@ class GameConfig(BaseModel):
     cheats: dict[Conduct, Annotated[int, Field(ge=0)]] = {}
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check_consistency(self) -> Self:
         if sum(self.cheats.values()) >= self.organizations:
             raise ValueError(
                 f"cheats: {sum(self.cheats.values())} of {self.organizations} organizations cheat. "
@@ -136,21 +139,26 @@ class GameConfig(BaseModel):
 
     @property
     def money(self) -> tuple[float, float]:
-        """The reward of a round and the pool at the start, of the whole consortium."""
+        """The reward of a round and the pool at the start, of the whole consortium, in ether."""
         many = self.organizations if self.per_organization else 1
         return self.reward_per_round * many, self.pool * many
 
     @property
     def common_scale(self) -> float:
-        """In full rounds of an organization of mean size."""
+        """Scale of the common knowledge, in full rounds of an organization of mean size."""
         return self.curve.scale * math.pow(self.organizations, 1.0 - self.redundancy)
 
 
 class Organizations(NamedTuple):
-    """Properties drawn once for each game and organization.
+    """Properties drawn once for each game and organization, float64 (games, organizations).
 
-    Every array is float64 of shape (games, N), except `conduct`, which is int8. `size` has mean 1
-    within a game.
+    Attributes:
+        size: Size of the data; the mean of a game is 1.
+        accuracy: Share of the data that is right, 0 to 1.
+        price: Cost of a round at full effort, in ether, before energy.
+        phase: Phase of its energy price, in days, 0 to 1.
+        value: Value of a model that answers all of its questions, in ether.
+        conduct: Index into CONDUCTS, int8.
     """
 
     size: NDArray[np.float64]
@@ -162,16 +170,17 @@ class Organizations(NamedTuple):
 
 
 def draw(config: GameConfig, seeds: NDArray[np.uint64]) -> Organizations:
-    """The organizations of each seed: one game's do not depend on which others are drawn with it."""
+    """Draw the organizations of each seed, which depend on no other seed."""
     games = [_draw(config, int(seed)) for seed in seeds]
     return Organizations(*(np.stack(column) for column in zip(*games, strict=True)))
 
 
 def _draw(config: GameConfig, seed: int) -> tuple[NDArray[np.generic], ...]:
-    n, dice = config.organizations, np.random.Generator(np.random.PCG64([seed, 0]))
+    # The order of the draws is part of every result: a draw that is added must come last.
+    n, rng = config.organizations, np.random.Generator(np.random.PCG64([seed, 0]))
 
     def spread(sigma: float) -> NDArray[np.float64]:
-        return np.exp(sigma * dice.standard_normal(n) - sigma * sigma / 2)
+        return np.exp(sigma * rng.standard_normal(n) - sigma * sigma / 2)
 
     size = spread(config.size_spread)
     if config.dominant:
@@ -182,9 +191,9 @@ def _draw(config: GameConfig, seed: int) -> tuple[NDArray[np.generic], ...]:
     if config.prices is not None:
         price = np.array(config.prices)
     value = config.quality_value * spread(config.value_spread)
-    phase = dice.random(n)
+    phase = rng.random(n)
     accuracy = np.ones(n)
-    poor = dice.permutation(n)[: round(config.poor_share * n)]
+    poor = rng.permutation(n)[: round(config.poor_share * n)]
     accuracy[poor] = config.poor_accuracy
     conduct = np.zeros(n, dtype=np.int8)
     last = n

@@ -1,4 +1,4 @@
-"""An experiment's TOML file, and the cells that it stands for."""
+"""The TOML file of an experiment, and the cells that it describes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rescind.agents.world import GameConfig
 from rescind.core.errors import AgentError
 
 MINIMUM_SEEDS = 10
+"""Seeds below which a report warns: intervals over fewer are too wide to compare learners."""
 
 
 class _Section(BaseModel):
@@ -26,9 +27,16 @@ class _Section(BaseModel):
 
 
 class ExperimentSection(_Section):
-    """`seeds`: games 0 to `seeds` - 1, each with its own organizations. `train_episodes`: of the learners;
-    `evaluation_episodes`: with random events of their own, without learning or exploring. `exploitability`: train a best
-    response against all others, too.
+    """The [experiment] section.
+
+    Attributes:
+        name: Name of the experiment: lower-case letters, digits and hyphens.
+        question: The question that it answers, for the report.
+        seeds: Number of games, with seeds from 0. Each draws its own organizations.
+        train_episodes: Episodes in which learners learn and explore.
+        evaluation_episodes: Episodes in which they do neither. Their random events occur in no
+            training.
+        exploitability: Whether to train a best response against all others as well.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
@@ -40,8 +48,15 @@ class ExperimentSection(_Section):
 
 
 class LearnerSection(_Section):
-    """`seats`: on all organizations, or on the first, where the `others` decide by a policy of their own:
-    one that learns has first played against itself, and is then held.
+    """A [[learner]] section.
+
+    Attributes:
+        name: One of `rescind.agents.learners.LEARNERS`.
+        settings: The learner's settings that are not its defaults.
+        seats: "all" puts the learner on every organization, "one" on the first only.
+        others: With seats "one", the policy of the others. If it learns, it first plays against
+            itself, and does not change after that.
+        others_settings: Settings of the others' policy that are not its defaults.
     """
 
     name: str
@@ -51,7 +66,7 @@ class LearnerSection(_Section):
     others_settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _check_policies(self) -> Self:
         try:
             make_learner(self.name, self.settings)
             make_learner(self.others, self.others_settings)
@@ -69,12 +84,19 @@ class LearnerSection(_Section):
 
     @property
     def title(self) -> str:
+        """The learner's name in tables and plots."""
         return self.name if self.seats == "all" else f"{self.name} among {self.others}"
 
 
 class Experiment(_Section):
-    """`trace`: a trace from which the game's learning curve is fitted, in place of game.curve. `sweep`:
-    "game.KEY" -> values; every combination is a cell, with each learner.
+    """A whole experiment file.
+
+    Attributes:
+        experiment: The [experiment] section.
+        game: Parameters of `GameConfig` that are not its defaults.
+        trace: Trace file from which the game's learning curve is fitted, in place of game.curve.
+        learner: The [[learner]] sections.
+        sweep: Values for each "game.KEY". Every combination, with each learner, is a cell.
     """
 
     experiment: ExperimentSection
@@ -84,7 +106,7 @@ class Experiment(_Section):
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
     @model_validator(mode="after")
-    def _axes(self) -> Self:
+    def _check_sweep(self) -> Self:
         for name in self.sweep:
             prefix, _, key = name.partition(".")
             if prefix != "game" or key.split(".")[0] not in GameConfig.model_fields:
@@ -110,12 +132,14 @@ class Experiment(_Section):
         ]
 
     def _game(self, point: Mapping[str, Any]) -> GameConfig:
+        # A deep copy: the values of a point must not reach the next one.
         document: dict[str, Any] = json.loads(json.dumps(self.game))
         for name, value in point.items():
-            at, *path = document, *name.split(".")[1:]
-            for key in path[:-1]:
-                at = at.setdefault(key, {})
-            at[path[-1]] = value
+            *tables, key = name.split(".")[1:]
+            table = document
+            for part in tables:
+                table = table.setdefault(part, {})
+            table[key] = value
         try:
             return GameConfig.model_validate(document)
         except ValidationError as error:
@@ -125,7 +149,14 @@ class Experiment(_Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """`point`: its place in the sweep."""
+    """One game with one learner: what a sweep runs and stores as a unit.
+
+    Attributes:
+        section: The [experiment] section.
+        game: The game.
+        learner: The learner.
+        point: The cell's value of each swept parameter.
+    """
 
     section: ExperimentSection
     game: GameConfig
@@ -134,10 +165,12 @@ class Cell:
 
     @property
     def label(self) -> str:
+        """The cell's point as text; empty where nothing is swept."""
         return ", ".join(f"{name.split('.', 1)[1]} {value}" for name, value in self.point.items())
 
     @property
     def document(self) -> dict[str, Any]:
+        """The cell as JSON-compatible values, without the question: it does not affect results."""
         return {
             "experiment": self.section.model_dump(mode="json", exclude={"question"}),
             "game": self.game.model_dump(mode="json"),
@@ -147,7 +180,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Names the cell by everything that its result depends on but the versions."""
+        """A hash of everything that the cell's result depends on, except software versions."""
         text = json.dumps(self.document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -181,8 +214,8 @@ def read_experiment(path: Path) -> Experiment:
 def first_problem(error: ValidationError) -> str:
     """Return the first problem of a validation as one line: key and message."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
-    return f"{place}: {message}" if place else message
+    return f"{key}: {message}" if key else message

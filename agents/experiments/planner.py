@@ -1,11 +1,17 @@
-"""The oracle of social welfare: how much a planner would have each organization train.
+"""The welfare planner: how much each organization trains in a plan for social welfare.
 
-Welfare is the value of what all models know at the end, less what it cost; pay moves money and makes none.
-An organization trains m rounds, those that are cheapest for what is expected to be left of them at the end
-(withdrawals and leaving take their share). For a price lambda of common knowledge, the
-best m of each organization is found alone, by trying all; of the plans that a range of prices gives, the one with the most
-welfare is taken (Everett 1963, Operations Research 11(3): each of them is the best plan with as much common
-knowledge). Beyond that expectation chance is left out of the plan, and not of its evaluation.
+Welfare is the value of what all models know at the end, less its cost. Pay only moves money, so it
+does not count. The plan is found in three steps:
+
+1. Each organization's rounds are sorted by price for each unit of work that is expected to remain
+   at the end; withdrawals and leaving take their share. An organization that trains m rounds trains
+   the first m of this order.
+2. For a price lambda of common knowledge, the best m of each organization does not depend on the
+   others, and is found by trying all.
+3. Of the plans that a range of prices gives, the one with the most welfare is taken (Everett 1963,
+   Operations Research 11(3): each is the best plan with as much common knowledge).
+
+The plan uses expectations only; its evaluation plays it out with chance.
 """
 
 from __future__ import annotations
@@ -18,33 +24,46 @@ from rescind.agents.interface import FULL
 from rescind.agents.world import CONDUCTS, GameConfig
 
 _PRICES = 120
+"""Number of prices of common knowledge that are tried, evenly spaced on a logarithmic scale."""
 
 
 def planned(game: Game) -> NDArray[np.int8]:
-    """Actions of every round, int8 (rounds, games, organizations)."""
+    """Return the plan's actions of every round, int8 (rounds, games, organizations)."""
     config = game.config
     prices = np.stack([game.price(round_) for round_ in range(config.rounds)])
     kept = np.broadcast_to(_kept(config)[:, None, None], prices.shape)
+    # 1e-12 keeps the division finite where nothing is expected to remain.
     order = (prices / np.maximum(kept, 1e-12)).argsort(axis=0, kind="stable")
     costs = np.take_along_axis(prices, order, axis=0)
     work = np.take_along_axis(kept, order, axis=0).cumsum(axis=0)
     work = np.concatenate([np.zeros((1, *work.shape[1:])), work])
     if config.private:
         costs = costs + config.privacy_price * config.round_epsilon
+        # Rounds beyond the budget cost without bound. The round that crosses it is still played, as
+        # in the game, which compares before the round.
         over = np.arange(1, config.rounds + 1) > np.ceil(
             config.privacy_budget / max(config.round_epsilon, 1e-12)
         )
         costs[over] = np.inf
     total = np.concatenate([np.zeros((1, *costs.shape[1:])), costs.cumsum(axis=0)])
-    many = _rounds(game, total, work)
+    rounds = _rounds(game, total, work)
     actions = np.zeros(prices.shape, dtype=np.int8)
-    chosen = np.where(np.arange(config.rounds)[:, None, None] < many, FULL, 0)
+    chosen = np.where(np.arange(config.rounds)[:, None, None] < rounds, FULL, 0)
     np.put_along_axis(actions, order, chosen.astype(np.int8), axis=0)
     return actions
 
 
 def planned_welfare(game: Game, episodes: int, first_episode: int) -> Floats:
-    """Of the plan, played out, mean over the episodes: float64 (games,)."""
+    """Play the plan and return its welfare in ether, the mean over the episodes.
+
+    Args:
+        game: The game; it is reset.
+        episodes: Number of episodes.
+        first_episode: Number of the first episode, which decides its random events.
+
+    Returns:
+        float64 (games,).
+    """
     actions = planned(game)
     total = np.zeros(game.seeds.size)
     for episode in range(episodes):
@@ -56,30 +75,36 @@ def planned_welfare(game: Game, episodes: int, first_episode: int) -> Floats:
 
 
 def _kept(config: GameConfig) -> Floats:
-    """Share of each round's work that is expected to be left at the end, (rounds,)."""
+    """Return the share of each round's work that is expected to remain at the end, (rounds,)."""
     keeps = (1.0 - config.withdrawal_rate * config.withdrawn_share) * (1.0 - config.leave_rate)
     return np.asarray(keeps ** np.arange(config.rounds, 0, -1))
 
 
 def _rounds(game: Game, cost: Floats, work: Floats) -> NDArray[np.int64]:
-    """m (games, organizations) from `cost` and expected `work` of training m rounds, both (rounds + 1,
-    games, organizations)."""
-    config, who, curve = game.config, game.organizations, game.config.curve
-    honest = who.conduct == CONDUCTS.index("honest")
-    mine = curve.known(who.accuracy * work)
-    own = curve.ceiling * (1.0 - config.overlap) * who.value * mine - cost
-    brings = config.overlap * who.size * who.accuracy
-    together = curve.ceiling * config.overlap * who.value.sum(axis=1)
-    best = np.zeros(honest.shape, dtype=np.int64)
-    most = np.full(game.seeds.size, -np.inf)
-    unit = together / config.common_scale
+    """Return how many rounds each organization trains, int64 (games, organizations).
+
+    Args:
+        game: The game.
+        cost: Cost of training m rounds, in ether, (rounds + 1, games, organizations).
+        work: Expected work of training m rounds, same shape.
+    """
+    config, organizations, curve = game.config, game.organizations, game.config.curve
+    honest = organizations.conduct == CONDUCTS.index("honest")
+    own_share = curve.reached(organizations.accuracy * work)
+    own = curve.ceiling * (1.0 - config.overlap) * organizations.value * own_share - cost
+    contribution = config.overlap * organizations.size * organizations.accuracy
+    common_value = curve.ceiling * config.overlap * organizations.value.sum(axis=1)
+    best_rounds = np.zeros(honest.shape, dtype=np.int64)
+    best_welfare = np.full(game.seeds.size, -np.inf)
+    unit = common_value / config.common_scale
+    # The price is in units of the common knowledge's value for each round of its scale.
     for price in (0.0, *np.geomspace(1e-3, 1e2, _PRICES)):
-        worth = own + work * (price * unit)[:, None] * brings
-        many = np.where(honest, worth.argmax(axis=0), 0)
-        done = np.take_along_axis(work, many[None], axis=0)[0]
-        common = (done * brings).sum(axis=1)
-        welfare = np.take_along_axis(own, many[None], axis=0)[0].sum(axis=1)
-        welfare = welfare + together * curve.known(common, config.common_scale)
-        better = welfare > most
-        best[better], most[better] = many[better], welfare[better]
-    return best
+        worth = own + work * (price * unit)[:, None] * contribution
+        rounds = np.where(honest, worth.argmax(axis=0), 0)
+        trained = np.take_along_axis(work, rounds[None], axis=0)[0]
+        common = (trained * contribution).sum(axis=1)
+        welfare = np.take_along_axis(own, rounds[None], axis=0)[0].sum(axis=1)
+        welfare = welfare + common_value * curve.reached(common, config.common_scale)
+        better = welfare > best_welfare
+        best_rounds[better], best_welfare[better] = rounds[better], welfare[better]
+    return best_rounds

@@ -1,4 +1,4 @@
-"""Report of an experiment: one HTML page with tables, plots and verdicts, and a table for terminals."""
+"""Reports of an experiment: an HTML page with tables, plots and verdicts, and a terminal table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rescind.agents.experiments.results import MEASURES, CellResults, Results
 from rescind.agents.experiments.statistics import estimate
 from rescind.agents.experiments.store import RunFolder
 
+# Column titles for terminals, short enough for nine columns in a line.
 _SHORT: Mapping[str, str] = {
     "participation": "take part",
     "effort": "effort",
@@ -77,8 +78,8 @@ def as_text(results: Results) -> list[list[str]]:
 def verdicts(results: Sequence[CellResults]) -> list[str]:
     """Return which learners beat which on the first organization's net, in words.
 
-    Learners are compared game by game and seed by seed. A learner beats another only if the interval
-    of the difference leaves out zero.
+    Learners are compared game by game and seed by seed. A learner beats another only if the
+    interval of the difference leaves out zero.
     """
     by_title: dict[str, list[CellResults]] = {}
     for result in results:
@@ -138,11 +139,15 @@ def _plots(results: Sequence[CellResults], shown: Sequence[str]) -> list[tuple[s
     quality = {result.title: result.quality for result in results}
     training = {result.title: result.training for result in results if result.training}
     plots = [
-        ("Participation over time", curves(participation, "round", "participation")),
-        ("Quality over time", curves(quality, "round", "quality")),
+        (
+            "Participation over time",
+            curves(participation, "round", "participation (share of members)"),
+        ),
+        ("Quality over time", curves(quality, "round", "quality (0 to 1)")),
     ]
     if training:
-        plots.append(("Course of training", curves(training, "episode", "social welfare (ether)")))
+        welfare = curves(training, "training episode", "social welfare (ether)")
+        plots.append(("Welfare during training", welfare))
     labels = [result.title for result in results]
     for name in ("welfare", "price_of_anarchy", "exploitability", "cheats_pay"):
         if name in shown:
@@ -152,4 +157,5 @@ def _plots(results: Sequence[CellResults], shown: Sequence[str]) -> list[tuple[s
 
 
 def _file_name(title: str) -> str:
+    """Return a plot's title as a file name: lower case, hyphens, no parentheses or quotes."""
     return title.lower().replace(" ", "-").translate(str.maketrans("", "", "()'"))

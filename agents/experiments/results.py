@@ -1,4 +1,4 @@
-"""Results of an experiment: results.json, from which its report is made.
+"""The results of an experiment: results.json, from which its report is made.
 
     {"format": "rescind.results/1", "versions": {...}, "sha256": "...", "cells": {KEY: {
       "measures": {NAME: [one number for each seed]},
@@ -30,17 +30,17 @@ RESULTS_FORMAT = "rescind.results/1"
 MEASURES: Mapping[str, str] = {
     "participation": "participation",
     "late_participation": "participation, last quarter",
-    "effort": "effort of those",
-    "data_fraction": "their share of data",
-    "noise": "their noise",
+    "effort": "effort of participants",
+    "data_fraction": "data used by participants",
+    "noise": "noise of participants",
     "quality": "quality at the end",
     "welfare": "social welfare (ether)",
     "price_of_anarchy": "price of anarchy",
     "exploitability": "exploitability (ether)",
     "net_of_first": "first organization's net (ether)",
     "fairness": "fairness (Jain)",
-    "pay_follows_work": "pay follows work (rank)",
-    "cheats_pay": "a cheat's pay to an honest member's",
+    "pay_follows_work": "pay follows work (rank correlation)",
+    "cheats_pay": "a cheat's pay as a share of an honest member's",
 }
 """Measures of a cell and their titles."""
 
@@ -118,15 +118,16 @@ def read_results(folder: RunFolder) -> Results:
                 f"{path} has format {document['format']!r}, but this version reads "
                 f"{RESULTS_FORMAT}. {again}"
             )
-        known = document["cells"]
-        if document["sha256"] != _digest(known):
+        documents = document["cells"]
+        if document["sha256"] != _digest(documents):
             raise AgentError(f"{path} was changed after it was written. {again}")
-        missing = [cell for cell in cells if cell.key not in known]
+        missing = [cell for cell in cells if cell.key not in documents]
         if missing:
             raise AgentError(
                 f"{path} lacks {len(missing)} of {len(cells)} cells of the experiment. {again}"
             )
-        return Results([_results(cell, known[cell.key]) for cell in cells], document["versions"])
+        results = [_results(cell, documents[cell.key]) for cell in cells]
+        return Results(results, document["versions"])
     except OSError as error:
         raise AgentError(f"{path} cannot be read: {error.strerror}. {again}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -169,6 +170,7 @@ def _series(points: Sequence[Sequence[float | None]]) -> Series:
 
 
 def _null(value: float | None) -> float | None:
+    """Return None for NaN, which JSON does not have."""
     return None if value is None or math.isnan(value) else value
 
 

@@ -1,4 +1,4 @@
-"""One cell of an experiment: train, hold still, evaluate, measure."""
+"""The run of one cell: train its learners, evaluate them without learning, and measure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from rescind.agents.experiments.config import Cell
@@ -21,25 +22,51 @@ from rescind.agents.learners import (
     OracleConfig,
     QLearning,
     TabularConfig,
+    make_learner,
 )
-from rescind.agents.learners import make_learner as make
-from rescind.agents.play import (
-    Played,
-    Seated,
-    play,
-    sit,
-)
+from rescind.agents.play import Played, Seated, play, sit
 from rescind.agents.world import CONDUCTS, GameConfig
 
 _CURVE_POINTS = 40
+"""Points of a training curve; each is the mean over a share of the episodes."""
+
+_ORACLE_ORGANIZATIONS = 100
+"""Largest game in which exploitability tries the oracle, whose rollouts clone the whole game."""
+
 _LEVELS = ("effort", "data_fraction", "noise")
+_MEASURE_COLUMNS = (
+    "seed",
+    "welfare",
+    "planner_welfare",
+    "welfare_share",
+    "price_of_anarchy",
+    "participation",
+    "late_participation",
+    *_LEVELS,
+    "quality",
+    "paid",
+    "net",
+    "net_of_first",
+    "exploitability",
+    "fairness",
+    "pay_follows_work",
+    "cheats_pay",
+)
+"""Columns of the table of measures, in order."""
+
 _UNSEEN = 1_000_000
-"""Evaluation has the chances of the episodes from here."""
+"""Number of the first evaluation episode: training has fewer, so its random events are unseen."""
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """Rows of three tables: a game's measures, its rounds in the evaluation, its course of training."""
+    """The result of a cell as rows of three tables.
+
+    Attributes:
+        measures: One row for each game: the measures of its evaluation.
+        rounds: One row for each game and round: means over the evaluation's episodes.
+        training: One row for each game and point of its training curve.
+    """
 
     measures: list[dict[str, Any]]
     rounds: list[dict[str, Any]]
@@ -48,7 +75,13 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Trained:
-    """`tables`: one for each game of `games`."""
+    """Trained learners in their games.
+
+    Attributes:
+        games: The games: one of all seeds, or one for each seed with DQN.
+        tables: The learners with their seats, one table for each game.
+        training: What the training played; None where nothing was recorded.
+    """
 
     games: list[Game]
     tables: list[list[Seated]]
@@ -56,7 +89,10 @@ class Trained:
 
 
 def train_cell(cell: Cell) -> Trained:
-    """All games at once; those of DQN, which has one network for each, one by one."""
+    """Train a cell's learners.
+
+    All seeds are played at once, except with DQN: it has one network, so each seed needs its own.
+    """
     seeds = np.arange(cell.section.seeds, dtype=np.uint64)
     if cell.learner.name == "dqn":
         parts = [_train(cell, seeds[n : n + 1]) for n in range(seeds.size)]
@@ -66,6 +102,7 @@ def train_cell(cell: Cell) -> Trained:
 
 
 def run_cell(cell: Cell) -> CellResult:
+    """Train, evaluate and measure a cell; a function of the cell alone."""
     trained = train_cell(cell)
     episodes = cell.section.evaluation_episodes
     played = Played.joined(
@@ -76,24 +113,26 @@ def run_cell(cell: Cell) -> CellResult:
 
 
 def evaluate(game: Game, table: Sequence[Seated], episodes: int) -> Played:
+    """Play episodes whose random events are unseen, without learning or exploring."""
     return play(game, table, episodes, learning=[False] * len(table), first_episode=_UNSEEN)
 
 
 def _train(cell: Cell, seeds: Any) -> tuple[Game, list[Seated], Played | None]:
     game, section = Game(cell.game, seeds), cell.learner
     episodes = cell.section.train_episodes
-    learner = make(section.name, {**own_knowledge(section.name, cell.game), **section.settings})
+    given = own_knowledge(section.name, cell.game)
+    learner = make_learner(section.name, {**given, **section.settings})
     if section.seats == "all":
         table = [sit(game, learner)]
         if not episodes:
             return game, table, None
         return game, table, play(game, table, episodes, learning=[True])
-    known = own_knowledge(section.others, cell.game)
-    others = sit(game, make(section.others, {**known, **section.others_settings}))
+    given = own_knowledge(section.others, cell.game)
+    others = sit(game, make_learner(section.others, {**given, **section.others_settings}))
     if episodes and section.others not in ("always", "never", "random", "myopic", "oracle"):
         play(game, [others], episodes, learning=[True])
-    one = sit(game, learner, 0, 1)
-    table = [others, one]
+    # The later learner at a table decides for a shared seat: this one takes the first organization.
+    table = [others, sit(game, learner, 0, 1)]
     if isinstance(learner, DQN):
         from rescind.agents.environments import Solo
 
@@ -109,22 +148,23 @@ def own_knowledge(name: str, game: GameConfig) -> dict[str, Any]:
 
     That is the value of a full model to it, its cost of epsilon, and the agreed curve.
     """
-    known: dict[str, Any] = {}
+    knowledge: dict[str, Any] = {}
     if name in ("q-learning", "double-q", "sarsa", "bandit", "myopic"):
-        known["quality_value"] = game.quality_value
+        knowledge["quality_value"] = game.quality_value
     if name == "myopic":
-        known["curve"] = game.curve
+        knowledge["curve"] = game.curve
         if game.private:
-            known |= {"privacy_price": game.privacy_price, "round_epsilon": game.round_epsilon}
-    return known
+            knowledge["privacy_price"] = game.privacy_price
+            knowledge["round_epsilon"] = game.round_epsilon
+    return knowledge
 
 
 def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, Any]]:
-    of, episodes = played.by_organization, cell.section.evaluation_episodes
+    episodes = cell.section.evaluation_episodes
     planner = np.concatenate([planned_welfare(game, episodes, _UNSEEN) for game in trained.games])
-    better = np.full(planner.size, np.nan)
+    gain = np.full(planner.size, np.nan)
     if cell.section.exploitability:
-        better = np.concatenate(
+        gain = np.concatenate(
             [
                 exploitability(game, table, episodes, cell.section.train_episodes)
                 for game, table in zip(trained.games, trained.tables, strict=True)
@@ -132,37 +172,59 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
         )
     conduct = np.concatenate([game.organizations.conduct for game in trained.games])
     honest = conduct == CONDUCTS.index("honest")
-    work = of["rounds_in"] * np.concatenate(
+    work = played.by_organization["rounds_in"] * np.concatenate(
         [g.organizations.size * g.organizations.accuracy for g in trained.games]
     )
-    rounds, late = cell.game.rounds, max(1, cell.game.rounds // 4)
-    result = []
+    rows = []
     for g in range(planner.size):
-        welfare = played.by_round["welfare"][..., g].sum(axis=1).mean()
-        mine = honest[g]
-        took_part = max(1e-9, float(of["rounds_in"][g, mine].sum()))
-        row: dict[str, Any] = {
+        row = {
             "seed": g,
-            "welfare": welfare,
-            "planner_welfare": planner[g],
-            "welfare_share": welfare / planner[g] if planner[g] > 1e-9 else np.nan,
-            "price_of_anarchy": planner[g] / welfare if welfare > 1e-9 else np.nan,
-            "participation": played.by_round["participation"][..., g].mean(),
-            "late_participation": played.by_round["participation"][:, rounds - late :, g].mean(),
-            **{name: of[name][g, mine].sum() / took_part for name in _LEVELS},
-            "quality": played.by_round["quality"][:, -1, g].mean(),
-            "paid": played.by_round["paid"][..., g].sum(axis=1).mean(),
-            "net": of["net"][g, mine].mean(),
-            "net_of_first": of["net"][g, 0],
-            "exploitability": better[g],
-            "fairness": _jain(of["net"][g, mine]),
-            "pay_follows_work": _agreement(of["paid"][g, mine], work[g, mine]),
-            "cheats_pay": np.nan,
+            **_round_measures(played, g, planner[g]),
+            "exploitability": gain[g],
+            **_organization_measures(played, g, honest[g], work[g]),
         }
-        if not mine.all() and of["paid"][g, mine].mean() > 0:
-            row["cheats_pay"] = of["paid"][g, ~mine].mean() / of["paid"][g, mine].mean()
-        result.append({name: _plain(value) for name, value in row.items()})
-    return result
+        rows.append({name: _plain(row[name]) for name in _MEASURE_COLUMNS})
+    return rows
+
+
+def _round_measures(played: Played, g: int, planner_welfare: float) -> dict[str, Any]:
+    """Return a game's measures over its rounds."""
+    by_round = {name: values[..., g] for name, values in played.by_round.items()}
+    welfare = by_round["welfare"].sum(axis=1).mean()
+    rounds = by_round["welfare"].shape[1]
+    late = max(1, rounds // 4)
+    # Ratios of a welfare near zero would be noise, so they count as not measured.
+    return {
+        "welfare": welfare,
+        "planner_welfare": planner_welfare,
+        "welfare_share": welfare / planner_welfare if planner_welfare > 1e-9 else np.nan,
+        "price_of_anarchy": planner_welfare / welfare if welfare > 1e-9 else np.nan,
+        "participation": by_round["participation"].mean(),
+        "late_participation": by_round["participation"][:, rounds - late :].mean(),
+        "quality": by_round["quality"][:, -1].mean(),
+        "paid": by_round["paid"].sum(axis=1).mean(),
+    }
+
+
+def _organization_measures(
+    played: Played, g: int, honest: NDArray[np.bool_], work: Floats
+) -> dict[str, Any]:
+    """Return a game's measures over its organizations: the honest ones, and the cheats' pay."""
+    totals = {name: values[g] for name, values in played.by_organization.items()}
+    net, paid = totals["net"], totals["paid"]
+    # 1e-9 keeps the division finite where no honest organization took part.
+    rounds_in = max(1e-9, float(totals["rounds_in"][honest].sum()))
+    cheats_pay = np.nan
+    if not honest.all() and paid[honest].mean() > 0:
+        cheats_pay = paid[~honest].mean() / paid[honest].mean()
+    return {
+        **{name: totals[name][honest].sum() / rounds_in for name in _LEVELS},
+        "net": net[honest].mean(),
+        "net_of_first": net[0],
+        "fairness": _jain(net[honest]),
+        "pay_follows_work": _agreement(paid[honest], work[honest]),
+        "cheats_pay": cheats_pay,
+    }
 
 
 def exploitability(
@@ -171,13 +233,14 @@ def exploitability(
     """Return what the first organization could gain by another policy while the others keep theirs.
 
     The candidates are each action held throughout, the oracle's rollouts, and Q-learning trained
-    against the others. Each is judged on the evaluation's chances, so the result is a lower bound of
-    the gain of a true best response.
+    against the others. Each is judged on the evaluation's chances, so the result is a lower bound
+    of the gain of a true best response.
 
     Returns:
         Ether, float64 of shape (games,), at least 0.
     """
-    now = evaluate(game, table, episodes).by_organization["net"][:, 0]
+    current = evaluate(game, table, episodes).by_organization["net"][:, 0]
+    # Any action, not only neighbours, and less and less: the rival may lose while it explores.
     config = TabularConfig(epsilon=0.5, epsilon_end=0.02, explore="any", alpha=0.2)
     rounds = max(1, train_episodes * game.config.rounds)
     rival: Learner = QLearning(replace(config, explore_rounds=max(1, rounds // 2)))
@@ -192,21 +255,21 @@ def exploitability(
             for n in range(min(game.open_actions, len(ACTIONS)))
         ),
     ]
-    if game.config.organizations <= 100:
+    if game.config.organizations <= _ORACLE_ORGANIZATIONS:
         candidates.append(sit(game, Oracle(OracleConfig()), 0, 1))
-    best = now
+    best = current
     for candidate in candidates:
-        found = evaluate(game, [*table, candidate], episodes).by_organization["net"][:, 0]
-        best = np.maximum(best, found)
-    return best - now
+        net = evaluate(game, [*table, candidate], episodes).by_organization["net"][:, 0]
+        best = np.maximum(best, net)
+    return best - current
 
 
 def _rounds(played: Played) -> list[dict[str, Any]]:
-    of = played.by_round
-    low = np.quantile(of["least_paid"], 0.025, axis=(0, 2))
-    high = np.quantile(of["most_paid"], 0.975, axis=(0, 2))
+    by_round = played.by_round
+    low = np.quantile(by_round["least_paid"], 0.025, axis=(0, 2))
+    high = np.quantile(by_round["most_paid"], 0.975, axis=(0, 2))
     names = ("participation", "members", "quality", "paid", "welfare")
-    mean = {name: of[name].mean(axis=0) for name in names}
+    mean = {name: by_round[name].mean(axis=0) for name in names}
     rounds, games = mean["quality"].shape
     return [
         {
@@ -241,20 +304,22 @@ def _training(played: Played | None) -> list[dict[str, Any]]:
 
 
 def _jain(net: Floats) -> float:
-    """Jain's index of what each is left with, those below 0 counted as 0: 1 for all alike, 1/n for one
-    who has all (Jain, Chiu and Hawe 1984).
+    """Return Jain's fairness index of the organizations' net, with losses as 0.
+
+    It is 1 where all have the same, and 1/n where one has everything (Jain, Chiu and Hawe 1984).
     """
-    got = np.maximum(net, 0.0)
-    squares = float((got**2).sum())
-    return float(got.sum() ** 2 / (got.size * squares)) if squares > 1e-18 else float("nan")
+    gained = np.maximum(net, 0.0)
+    squares = float((gained**2).sum())
+    return float(gained.sum() ** 2 / (gained.size * squares)) if squares > 1e-18 else float("nan")
 
 
 def _agreement(paid: Floats, work: Floats) -> float:
-    """Spearman's rank correlation of pay and work done; not a number where either is all alike."""
+    """Return Spearman's rank correlation of pay and work; NaN where either is the same for all."""
     if np.ptp(paid) < 1e-9 or np.ptp(work) < 1e-9:
         return float("nan")
     return float(np.corrcoef(rankdata(paid), rankdata(work))[0, 1])
 
 
 def _plain(value: Any) -> Any:
+    """Return a numpy scalar as Python has it; Parquet and JSON take both Python types."""
     return value.item() if hasattr(value, "item") else value

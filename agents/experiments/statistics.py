@@ -1,4 +1,7 @@
-"""Interquartile means and their intervals (Agarwal et al. 2021, arXiv 2108.13264), not means of few runs."""
+"""Interquartile means and their bootstrap intervals (Agarwal et al. 2021, arXiv 2108.13264).
+
+They are less sensitive to outliers than means over a few runs.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,20 @@ from numpy.typing import NDArray
 from scipy.stats import trim_mean
 
 RESAMPLES = 2_000
+"""Bootstrap resamples of an interval."""
+
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`low` and `high`: a 95 % percentile interval. Not numbers where nothing could be measured."""
+    """An interquartile mean with its interval; all NaN where nothing could be measured.
+
+    Attributes:
+        iqm: The interquartile mean.
+        low: Lower end of the 95 % percentile interval.
+        high: Its upper end.
+    """
 
     iqm: float
     low: float
@@ -28,22 +39,33 @@ class Estimate:
 
 
 def iqm(values: Floats, axis: int | None = None) -> Floats | float:
-    """Mean of the middle half, scipy's trim_mean of a quarter at both ends."""
+    """Return the mean of the middle half of the values.
+
+    Args:
+        values: The values.
+        axis: The axis to take it over; None for all values.
+    """
     return trim_mean(values, 0.25, axis=axis)  # type: ignore[no-any-return]
 
 
 def estimate(strata: Sequence[Sequence[float]]) -> Estimate:
-    """The interquartile mean over all runs, resampled within each stratum (a cell's seeds)."""
-    known = [np.asarray(s, np.float64)[~np.isnan(np.asarray(s, np.float64))] for s in strata]
-    known = [stratum for stratum in known if stratum.size]
-    if not known:
+    """Return the interquartile mean over all runs, with its stratified bootstrap interval.
+
+    Args:
+        strata: The values of each stratum, such as a cell's seeds. Runs are resampled within their
+            stratum, and NaN is left out.
+    """
+    samples = [np.asarray(s, np.float64)[~np.isnan(np.asarray(s, np.float64))] for s in strata]
+    samples = [sample for sample in samples if sample.size]
+    if not samples:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    dice = np.random.default_rng(0)
-    drawn = np.concatenate(
-        [s[dice.integers(0, s.size, size=(RESAMPLES, s.size))] for s in known], axis=1
+    # A fixed seed: the same results give the same report.
+    rng = np.random.default_rng(0)
+    resampled = np.concatenate(
+        [s[rng.integers(0, s.size, size=(RESAMPLES, s.size))] for s in samples], axis=1
     )
-    low, high = np.quantile(np.asarray(iqm(drawn, axis=1)), [0.025, 0.975])
-    return Estimate(float(iqm(np.concatenate(known))), float(low), float(high))
+    low, high = np.quantile(np.asarray(iqm(resampled, axis=1)), [0.025, 0.975])
+    return Estimate(float(iqm(np.concatenate(samples))), float(low), float(high))
 
 
 def _digits(value: float) -> str:

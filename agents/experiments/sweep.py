@@ -17,6 +17,7 @@ from rescind.agents.experiments.store import RunFolder
 from rescind.core.errors import AgentError
 
 _TRIES = 3
+"""Attempts before a sweep gives up on workers that die, most often for lack of memory."""
 
 Say = Callable[[str], object]
 
@@ -47,7 +48,7 @@ def sweep(
     missing = [cell for cell in cells if not folder.has(cell)]
     done = len(cells) - len(missing)
     if done:
-        say(f"{done} of {len(cells)} cells are there")
+        say(f"{done} of {len(cells)} cells are already done")
     if ray_address is not None:
         results = _on_ray(missing, ray_address, say)
     else:
@@ -55,9 +56,8 @@ def sweep(
     for cell, result in results:
         folder.put(cell, result)
         done += 1
-        say(
-            f"{done} of {len(cells)}: {cell.learner.title}" + (f", {cell.label}" * bool(cell.label))
-        )
+        name = f"{cell.learner.title}, {cell.label}" if cell.label else cell.learner.title
+        say(f"{done} of {len(cells)}: {name}")
     folder.join(experiment)
     write_results(folder)
 
@@ -71,6 +71,7 @@ def _on_this_machine(
         return
     left = {cell.key: cell for cell in cells}
     for attempt in range(1, _TRIES + 1):
+        # Spawned, because a fork of a process with threads, as numba and torch start, can deadlock.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(processes, max(1, len(left))), context) as pool:
             running = {pool.submit(run_cell, cell): cell for cell in left.values()}
@@ -87,13 +88,13 @@ def _on_this_machine(
                 raise
         return
     raise AgentError(
-        f"processes died {_TRIES} times, perhaps for lack of memory. Run the sweep again with fewer "
-        "--processes; it continues with the cells that are left."
+        f"Worker processes died {_TRIES} times, perhaps for lack of memory. Run the sweep again "
+        "with fewer --processes; it continues with the cells that are left."
     )
 
 
 def _check_answers(address: str) -> None:
-    """Check that a cluster answers, because Ray itself tries for minutes and then ends the process."""
+    """Check that a cluster answers: Ray itself tries for minutes and then ends the process."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         if address in ("local", "auto"):
@@ -132,7 +133,8 @@ def _on_ray(cells: Sequence[Cell], address: str, say: Say) -> Iterator[tuple[Cel
                 yield cell, ray.get(ready)
             except ray.exceptions.WorkerCrashedError as error:
                 raise AgentError(
-                    f"the workers of cell {cell.label or cell.learner.title} died {_TRIES + 1} times: {error}"
+                    f"The workers of cell {cell.label or cell.learner.title} died {_TRIES + 1} "
+                    f"times: {error}"
                 ) from error
     finally:
         ray.shutdown()

@@ -1,7 +1,7 @@
-"""A contextual bandit: UCB1 (Auer, Cesa-Bianchi and Fischer 2002) in each state by itself.
+"""Contextual bandit: UCB1 (Auer, Cesa-Bianchi and Fischer 2002) in each state separately.
 
-The action with the highest mean reward + c sqrt(2 ln n(s) / n(s, a)); the prior counts as one pull. What
-an action does to later rounds is not looked at.
+It takes the action with the highest mean reward + c sqrt(2 ln n(s) / n(s, a)). The prior counts as
+one pull. What an action does to later rounds is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from rescind.agents.learners.tabular import (
 
 @dataclass(frozen=True)
 class BanditConfig:
-    """`exploration`: c, in ether. `quality_value`: as TabularConfig's."""
+    """Settings of the bandit.
+
+    Attributes:
+        exploration: Weight c of the exploration term, in ether.
+        quality_value: Value of a model that answers all questions, in ether, for the prior.
+    """
 
     exploration: float = 0.05
     quality_value: float = 0.5
@@ -38,6 +43,17 @@ class BanditConfig:
 
 @register("bandit", BanditConfig)
 class Bandit(Tabular):
+    """A UCB1 bandit.
+
+    Args:
+        config: Its settings.
+
+    Attributes:
+        bandit: Its settings.
+        table: Mean reward of each action in ether, as `Tabular.table`.
+        pulls: Pulls of each action, float32 (games * seats, STATES, open actions).
+    """
+
     name = "bandit"
 
     def __init__(self, config: BanditConfig) -> None:
@@ -52,15 +68,8 @@ class Bandit(Tabular):
         if not explore:
             return super().choose(features, round_, explore=False)
         out = np.empty(self._keys.size, dtype=np.int8)
-        value = self.config.quality_value
-        _choose(
-            self._flat(features),
-            self.table,
-            self.pulls,
-            self.bandit.exploration,
-            value,
-            out,
-        )
+        rows, value = self._flat(features), self.config.quality_value
+        _choose(rows, self.table, self.pulls, self.bandit.exploration, value, out)
         return out.reshape(features.shape[:2])
 
     def learn(
@@ -75,39 +84,43 @@ class Bandit(Tabular):
         _learn(rows, actions.reshape(-1), reward.reshape(-1), self.table, self.pulls, value)
 
     def state(self, seat: int = 0) -> dict[str, Any]:
-        told = super().state(seat)
-        return {**told, "pulls": {s: self.pulls[seat, int(s)].tolist() for s in told["table"]}}
+        state = super().state(seat)
+        return {**state, "pulls": {s: self.pulls[seat, int(s)].tolist() for s in state["table"]}}
 
     def restore(self, state: dict[str, Any]) -> None:
         pulls = state["pulls"]
         super().restore({key: value for key, value in state.items() if key != "pulls"})
         for name, row in pulls.items():
-            counted = np.asarray(row, dtype=np.float32)
-            if counted.shape != (self._place.open_actions,) or not (counted >= 1).all():
-                raise ValueError(f"the pulls of state {name} are not counts")
-            self.pulls[:, int(name)] = counted
+            counts = np.asarray(row, dtype=np.float32)
+            if counts.shape != (self._place.open_actions,) or not (counts >= 1).all():
+                raise ValueError(
+                    f"the pulls of state {name} are not {self._place.open_actions} counts from 1"
+                )
+            self.pulls[:, int(name)] = counts
 
 
 @njit(cache=True, nogil=True)
 def _choose(rows: Any, table: Any, pulls: Any, c: float, quality_value: float, out: Any) -> None:
+    """Fill `out` (rows,) with the action of the highest upper bound; the first of equal ones."""
     for m in range(out.size):
         s = state_of(rows[m])
         fill_one(rows[m], m, s, table, quality_value)
         total = 0.0
         for a in range(table.shape[3]):
             total += pulls[m, s, a]
-        best, found = -np.inf, 0
+        highest, best = -np.inf, 0
         for a in range(table.shape[3]):
-            value = table[0, m, s, a] + c * math.sqrt(2.0 * math.log(total) / pulls[m, s, a])
-            if value > best:
-                best, found = value, a
-        out[m] = found
+            bound = table[0, m, s, a] + c * math.sqrt(2.0 * math.log(total) / pulls[m, s, a])
+            if bound > highest:
+                highest, best = bound, a
+        out[m] = best
 
 
 @njit(cache=True, nogil=True)
 def _learn(
     rows: Any, actions: Any, reward: Any, table: Any, pulls: Any, quality_value: float
 ) -> None:
+    """Move the mean of each action that was taken by its new reward, in place."""
     for m in range(actions.size):
         s, a = state_of(rows[m]), actions[m]
         fill_one(rows[m], m, s, table, quality_value)

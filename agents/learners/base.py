@@ -1,7 +1,7 @@
-"""Interface of learners and baselines, in the game and in a live node.
+"""The interface of learners and baselines, in the game and in a live node.
 
-A learner decides for `games` x `seats` organizations at once, each with what it has learned itself; a
-live node is one game of one seat.
+A learner decides for `games` x `seats` organizations at once. Each organization learns separately.
+A live node is one game with one seat.
 """
 
 from __future__ import annotations
@@ -19,13 +19,22 @@ from rescind.agents.interface import FEATURES
 Floats = NDArray[np.float64]
 Actions = NDArray[np.int8]
 
+# Places of FEATURES on the last axis of an array of features.
 N_MEMBERS, N_PARTICIPANTS, N_SHARE, N_QUALITY, N_PRICE, N_AVAILABLE, N_SPENT = range(len(FEATURES))
+
+# A word of every learner's key; any constant will do, but changing it changes all results.
+_LEARNER_DRAWS = 7
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a learner sits. `seeds`: uint64 (games,); `first`: its first seat among the game's
-    organizations; `open_actions`: how many of ACTIONS it may choose from.
+    """The seats of a learner.
+
+    Attributes:
+        seeds: Seed of each game, uint64 (games,).
+        seats: How many organizations of each game it decides for.
+        open_actions: How many of ACTIONS, from the first, it may choose from.
+        first: Its first organization.
     """
 
     seeds: NDArray[np.uint64]
@@ -34,13 +43,21 @@ class Place:
     first: int = 0
 
     def keys(self, purpose: int) -> NDArray[np.uint64]:
-        """Return a random key for each game and seat, uint64 (games * seats,)."""
+        """Return a random key for each game and seat, uint64 (games * seats,).
+
+        Args:
+            purpose: Number of the stream of random numbers. Each use needs its own.
+        """
         keys: NDArray[np.uint64] = _keys(self.seeds, self.seats, self.first, purpose)
         return keys
 
 
 class Learner(Protocol):
-    """`name` is the one in configurations."""
+    """A policy for organizations, which may learn from rounds.
+
+    Attributes:
+        name: Its name in configurations.
+    """
 
     name: str
 
@@ -87,7 +104,8 @@ class Learner(Protocol):
         """Return the expected value of each open action, in ether.
 
         Returns:
-            float64 (games, seats, open actions); the last axis is empty for learners without values.
+            float64 (games, seats, open actions); the last axis is empty for learners without
+            values.
         """
         ...
 
@@ -111,7 +129,7 @@ class Memoryless:
     def restore(self, state: dict[str, Any]) -> None:
         if state:
             raise ValueError(
-                f"a policy that learns nothing cannot have the state {', '.join(state)}"
+                f"state holds {', '.join(state)}, but this policy does not learn. Empty the state"
             )
 
     def values(self, features: Floats) -> Floats:
@@ -120,9 +138,10 @@ class Memoryless:
 
 @njit(cache=True)
 def _keys(seeds: Any, seats: int, first: int, purpose: int) -> Any:
+    # Mixed from the organization's own number, so a seat draws the same whichever seats are beside.
     keys = np.empty(seeds.size * seats, dtype=np.uint64)
     for g in range(seeds.size):
-        start = mix(mix(np.uint64(purpose), seeds[g]), 7)
+        start = mix(mix(np.uint64(purpose), seeds[g]), _LEARNER_DRAWS)
         for i in range(seats):
             keys[g * seats + i] = mix(start, first + i)
     return keys

@@ -1,7 +1,10 @@
-"""Double Q-learning (van Hasselt 2010, NeurIPS 23): one table chooses the next action, the other values it.
+"""Double Q-learning (van Hasselt 2010, NeurIPS 23): one table chooses, the other values.
 
-By the toss of a coin, Q_A(s, a) <- Q_A(s, a) + alpha * (r + gamma * Q_B(s', argmax Q_A(s', .)) - Q_A(s, a)),
-or the same with A and B exchanged. Actions are chosen by the sum.
+A coin decides each round between
+
+    Q_A(s, a) <- Q_A(s, a) + alpha * (r + gamma * Q_B(s', argmax Q_A(s', .)) - Q_A(s, a))
+
+and the same with A and B exchanged. Actions are chosen by the sum of both tables.
 """
 
 from __future__ import annotations
@@ -21,9 +24,14 @@ from rescind.agents.learners.tabular import (
     state_of,
 )
 
+# Sets the coin apart from the draws that explore, which use the round's key itself and branch 1.
+_COIN = 5
+
 
 @register("double-q", TabularConfig)
 class DoubleQ(Tabular):
+    """Tabular double Q-learning."""
+
     name = "double-q"
     tables = 2
 
@@ -58,11 +66,12 @@ def _learn(
     gamma: float,
     quality_value: float,
 ) -> None:
+    """Update one of the two tables (2, rows, STATES, actions) for each row, in place."""
     for m in range(actions.size):
-        s, then, a = state_of(before[m]), state_of(after[m]), actions[m]
+        s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
         fill_one(before[m], m, s, table, quality_value)
-        fill_one(after[m], m, then, table, quality_value)
-        one = 0 if uniform(mix(mix(keys[m], round_), 5)) < 0.5 else 1
-        best = best_of(table[one : one + 1], m, then)
-        target = reward[m] + gamma * table[1 - one, m, then, best]
-        table[one, m, s, a] += alpha * (target - table[one, m, s, a])
+        fill_one(after[m], m, next_, table, quality_value)
+        chooser = 0 if uniform(mix(mix(keys[m], round_), _COIN)) < 0.5 else 1
+        best = best_of(table[chooser : chooser + 1], m, next_)
+        target = reward[m] + gamma * table[1 - chooser, m, next_, best]
+        table[chooser, m, s, a] += alpha * (target - table[chooser, m, s, a])

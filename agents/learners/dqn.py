@@ -1,7 +1,7 @@
-"""DQN (Mnih et al. 2015, doi 10.1038/nature14236): trained by stable-baselines3, carried as a plain network.
+"""DQN (Mnih et al. 2015, doi 10.1038/nature14236), trained by stable-baselines3.
 
-What is trained is a multilayer perceptron on scaled observations; its weights are taken out, so that a
-node decides by it without torch. A DQN policy does not go on learning in a node.
+The network is a multilayer perceptron on scaled observations. Its weights are copied out, so that a
+node decides without torch. A DQN policy does not continue to learn in a node.
 """
 
 from __future__ import annotations
@@ -33,7 +33,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DQNConfig:
-    """As stable-baselines3 names them. `width`: of both hidden layers. `steps`: rounds of training."""
+    """Settings of DQN, named as in stable-baselines3 except for the last two.
+
+    Attributes:
+        learning_rate: Step size of Adam.
+        gamma: Discount of the next round.
+        batch_size: Transitions in a gradient step.
+        buffer_size: Transitions in the replay buffer.
+        learning_starts: Rounds before the first gradient step.
+        train_freq: Rounds between gradient steps.
+        target_update_interval: Rounds between copies to the target network.
+        exploration_fraction: Share of the training over which exploration falls.
+        exploration_final_eps: Chance to explore after that.
+        width: Units of each of the two hidden layers.
+        steps: Rounds of training.
+    """
 
     learning_rate: float = 1e-3
     gamma: float = 0.9
@@ -56,7 +70,15 @@ class DQNConfig:
 
 @register("dqn", DQNConfig)
 class DQN(Memoryless):
-    """One network for all seats. `layers`: weight (out, in) and bias (out,) of each."""
+    """A Q network, the same for all seats.
+
+    Args:
+        config: Its settings.
+
+    Attributes:
+        config: Its settings.
+        layers: Weight (out, in) and bias (out,) of each layer; empty before training.
+    """
 
     name = "dqn"
 
@@ -71,15 +93,20 @@ class DQN(Memoryless):
     def values(self, features: Floats) -> Floats:
         if not self.layers:
             raise AgentError("This DQN has not been trained. Give it a trained policy file.")
-        at = scaled(features)
-        for place, (weight, bias) in enumerate(self.layers):
-            at = at @ weight.T + bias
-            if place < len(self.layers) - 1:
-                at = np.maximum(at, 0.0)
-        return at
+        values = scaled(features)
+        for number, (weight, bias) in enumerate(self.layers, 1):
+            values = values @ weight.T + bias
+            # ReLU after every layer but the last, as in stable-baselines3's MlpPolicy.
+            if number < len(self.layers):
+                values = np.maximum(values, 0.0)
+        return values
 
     def train(self, environment: gymnasium.Env[Any, Any], seed: int) -> None:
         """Train the network.
+
+        Args:
+            environment: The game as one organization sees it, unscaled.
+            seed: Seed of stable-baselines3.
 
         Raises:
             AgentError: stable-baselines3 is not installed.
@@ -90,28 +117,32 @@ class DQN(Memoryless):
             raise AgentError(
                 f"dqn needs {error.name}. Run: pip install 'rescind[agents]'"
             ) from error
-        it = self.config
+        config = self.config
         agent = sb3.DQN(
             "MlpPolicy",
             scale(environment),
-            learning_rate=it.learning_rate,
-            gamma=it.gamma,
-            batch_size=it.batch_size,
-            buffer_size=it.buffer_size,
-            learning_starts=it.learning_starts,
-            train_freq=it.train_freq,
-            target_update_interval=it.target_update_interval,
-            exploration_fraction=it.exploration_fraction,
-            exploration_final_eps=it.exploration_final_eps,
-            policy_kwargs={"net_arch": [it.width, it.width]},
+            learning_rate=config.learning_rate,
+            gamma=config.gamma,
+            batch_size=config.batch_size,
+            buffer_size=config.buffer_size,
+            learning_starts=config.learning_starts,
+            train_freq=config.train_freq,
+            target_update_interval=config.target_update_interval,
+            exploration_fraction=config.exploration_fraction,
+            exploration_final_eps=config.exploration_final_eps,
+            policy_kwargs={"net_arch": [config.width, config.width]},
             seed=seed,
             device="cpu",
         )
-        agent.learn(it.steps)
+        agent.learn(config.steps)
         self.take(agent.q_net.state_dict())
 
     def take(self, weights: dict[str, Any]) -> None:
-        """From a stable-baselines3 Q network's state_dict."""
+        """Copy the layers of a stable-baselines3 Q network.
+
+        Args:
+            weights: Its state_dict, with keys "q_net.N.weight" and "q_net.N.bias".
+        """
         names = sorted({int(name.split(".")[1]) for name in weights})
         self.layers = [
             (
@@ -132,9 +163,11 @@ class DQN(Memoryless):
         width = len(FEATURES)
         for weight, bias in layers:
             if weight.ndim != 2 or weight.shape[1] != width or bias.shape != weight.shape[:1]:
-                raise ValueError(f"a layer of shape {weight.shape} does not follow one of {width}")
+                raise ValueError(
+                    f"a layer has weights of shape {weight.shape}, but takes {width} inputs"
+                )
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-                raise ValueError("a layer's weights are not numbers")
+                raise ValueError("a layer has weights that are not finite")
             width = weight.shape[0]
         if width != self._place.open_actions:
             raise ValueError(
@@ -144,8 +177,18 @@ class DQN(Memoryless):
 
 
 def scaled(features: Floats) -> Floats:
-    """Of about one in size: turnout, share against an equal one, quality, price against an equal share
-    of the reward, the reward in ether, budget spent, and the logarithm of the number of members.
+    """Return features scaled to about one, which networks need to learn well.
+
+    In order: turnout; share of the last reward relative to an equal one; quality; price relative to
+    an equal share of the reward; the round's reward in ether; spent share of the privacy budget;
+    and the decimal logarithm of the number of members. Ratios are cut at 3, so that rare ones do
+    not dominate.
+
+    Args:
+        features: float64 (..., FEATURES).
+
+    Returns:
+        float64, same shape.
     """
     members = np.maximum(1.0, features[..., N_MEMBERS])
     equal = features[..., N_AVAILABLE] / members
@@ -164,7 +207,7 @@ def scaled(features: Floats) -> Floats:
 
 
 def scale(environment: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """`environment` with its observations scaled."""
+    """Return the environment with its observations scaled by `scaled`."""
     from gymnasium.spaces import Box
     from gymnasium.wrappers import TransformObservation
 

@@ -1,4 +1,4 @@
-"""Baselines that look at nothing: always, never, random."""
+"""Baselines that ignore the observation: always, never and random."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from rescind.agents.interface import FULL
 from rescind.agents.learners.base import Actions, Floats, Memoryless
 from rescind.agents.learners.registry import register
 
+_RANDOM_ACTIONS = 11
+"""Stream of the random baseline, apart from the tabular learners' (see `Place.keys`)."""
+
 
 class Constant(Memoryless):
-    """One action always."""
+    """The same action in every round.
+
+    Args:
+        name: Its name.
+        action: Index into ACTIONS.
+    """
 
     def __init__(self, name: str, action: int) -> None:
         self.name, self.action = name, action
@@ -25,29 +33,32 @@ class Constant(Memoryless):
 
 @register("always")
 def always() -> Constant:
+    """Return the baseline that takes part in full in every round."""
     return Constant("always", FULL)
 
 
 @register("never")
 def never() -> Constant:
+    """Return the baseline that sits out every round."""
     return Constant("never", 0)
 
 
 @register("random")
 class Random(Memoryless):
-    """Every open action with the same chance, drawn again in each round."""
+    """A uniformly random open action, drawn again in each round."""
 
     name = "random"
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:  # noqa: ARG002
-        many = self._place.open_actions
-        drawn: Actions = _drawn(self._place.keys(11), round_, many)
+        keys = self._place.keys(_RANDOM_ACTIONS)
+        drawn: Actions = _drawn(keys, round_, self._place.open_actions)
         return drawn.reshape(features.shape[:2])
 
 
 @njit(cache=True, nogil=True)
-def _drawn(keys: Any, round_: int, many: int) -> Any:
+def _drawn(keys: Any, round_: int, open_actions: int) -> Any:
+    """Return an action for each key, int8 (keys,)."""
     out = np.empty(keys.size, dtype=np.int8)
     for m in range(keys.size):
-        out[m] = int(uniform(mix(keys[m], round_)) * many)
+        out[m] = int(uniform(mix(keys[m], round_)) * open_actions)
     return out

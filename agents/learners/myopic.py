@@ -1,7 +1,8 @@
-"""Myopic best response: the action that the next round alone pays best, as far as a node can tell.
+"""Myopic best response: the action with the best value in the next round alone.
 
-Pay: the organizations that took part last share the reward with this one; a smaller update earns a smaller
-share. Gain: what one round of the agreed curve adds to its quality. Later rounds count for nothing.
+The value is estimated from what a node can see. Pay: the organizations that took part in the last
+round share the reward with this one, in proportion to work. Gain: what one round of the agreed
+curve adds to the organization's quality. Later rounds are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ from rescind.agents.privacy import epsilon_by_action
 
 @dataclass(frozen=True)
 class MyopicConfig:
-    """`quality_value`, `privacy_price`: the node's own, in ether. `round_epsilon`: of a full round."""
+    """What an organization knows about its own costs and gains.
+
+    Attributes:
+        quality_value: Value of a model that answers all questions, in ether.
+        privacy_price: Cost of one unit of epsilon for all of its data, in ether.
+        round_epsilon: Epsilon that a full round spends.
+        curve: The agreed learning curve.
+    """
 
     quality_value: float = 0.5
     privacy_price: float = 0.0
@@ -43,6 +51,12 @@ class MyopicConfig:
 
 @register("myopic", MyopicConfig)
 class Myopic(Memoryless):
+    """The myopic best response.
+
+    Args:
+        config: What the organization knows.
+    """
+
     name = "myopic"
 
     def __init__(self, config: MyopicConfig) -> None:
@@ -60,12 +74,16 @@ class Myopic(Memoryless):
         seen = features[..., None]
         took_part = seen[..., N_SHARE, :] > 0
         others = np.maximum(0.0, seen[..., N_PARTICIPANTS, :] - took_part)
+        # 1e-12 keeps the division finite for sitting out alone.
         pay = seen[..., N_AVAILABLE, :] * work / (work + others + 1e-12)
+        # Work so far, from the inverse of the curve; just below the ceiling, where it has no
+        # inverse.
         quality = np.minimum(seen[..., N_QUALITY, :], curve.ceiling * (1 - 1e-9))
-        known = (-np.log1p(-quality / curve.ceiling)) ** (1 / curve.shape) * curve.scale
-        then = curve.ceiling * curve.known(known + work)
-        gain = config.quality_value * np.maximum(0.0, then - quality)
+        done = (-np.log1p(-quality / curve.ceiling)) ** (1 / curve.shape) * curve.scale
+        expected = curve.ceiling * curve.reached(done + work)
+        gain = config.quality_value * np.maximum(0.0, expected - quality)
         epsilon = epsilon_by_action(config.round_epsilon)[open_]
         cost = effort * seen[..., N_PRICE, :] + config.privacy_price * epsilon * fraction
+        # Without budget only sitting out is possible; 1e30 is above any ether, and finite for JSON.
         barred = np.where((seen[..., N_SPENT, :] >= 1) & (effort > 0), 1e30, 0.0)
         return np.asarray(pay + gain - cost - barred)

@@ -1,8 +1,9 @@
-"""The oracle's best response: it knows the game, its chances and what the others did last.
+"""The oracle: a best response that knows the game, its random events and the others' last actions.
 
-A rollout (Bertsekas, Tsitsiklis and Wu 1997): for each open action, the game is played on from here, the
-others repeating their last actions and the oracle this one, for `horizon` rounds or to the end; the action
-that brought most is taken. No node can do this; it bounds what knowing more is worth.
+It uses rollouts (Bertsekas, Tsitsiklis and Wu 1997). For each open action it plays a copy of the
+game for `horizon` rounds or to the end, in which the others repeat their last actions and the
+oracle repeats this one; then it takes the action that earned most. A node cannot do this: the
+oracle bounds what more knowledge is worth.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from rescind.agents.learners.registry import register
 
 @dataclass(frozen=True)
 class OracleConfig:
+    """Settings of the oracle.
+
+    Attributes:
+        horizon: Rounds that a rollout plays.
+    """
+
     horizon: int = 24
 
     def __post_init__(self) -> None:
@@ -28,6 +35,12 @@ class OracleConfig:
 
 @register("oracle", OracleConfig)
 class Oracle(Memoryless):
+    """The oracle.
+
+    Args:
+        config: Its settings.
+    """
+
     name = "oracle"
 
     def __init__(self, config: OracleConfig) -> None:
@@ -35,7 +48,7 @@ class Oracle(Memoryless):
         self._game: Game | None = None
 
     def watch(self, game: Game) -> None:
-        """The game that it may look into."""
+        """Set the game that it may look into."""
         self._game = game
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:  # noqa: ARG002
@@ -47,19 +60,21 @@ class Oracle(Memoryless):
         if game is None:
             raise ValueError("The oracle needs a game to look into, and a live node has none.")
         last = game.last_actions
+        # Before the first round, all others are assumed to take part.
         others = np.full((*features.shape[:1], game.config.organizations), FULL, dtype=np.int8)
         if last is not None:
             others = last
-        found = np.zeros((*features.shape[:2], self._place.open_actions))
+        values = np.zeros((*features.shape[:2], self._place.open_actions))
         for seat in range(features.shape[1]):
             for action in range(self._place.open_actions):
-                found[:, seat, action] = self._rollout(game.clone(), others, first + seat, action)
-        return found
+                values[:, seat, action] = self._rollout(game.clone(), others, first + seat, action)
+        return values
 
-    def _rollout(self, game: Game, others: Actions, who: int, action: int) -> Floats:
+    def _rollout(self, game: Game, others: Actions, organization: int, action: int) -> Floats:
+        """Return what an organization earns by repeating an action, in ether, (games,)."""
         actions = others.copy()
-        actions[:, who] = action
+        actions[:, organization] = action
         total = np.zeros(others.shape[0])
         for _ in range(min(self.config.horizon, game.config.rounds - game.round)):
-            total += game.step(actions).reward[:, who]
+            total += game.step(actions).reward[:, organization]
         return total

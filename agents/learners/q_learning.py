@@ -22,6 +22,8 @@ from rescind.agents.learners.tabular import (
 
 @register("q-learning", TabularConfig)
 class QLearning(Tabular):
+    """Tabular Q-learning."""
+
     name = "q-learning"
 
     def learn(
@@ -56,9 +58,10 @@ def _learn(
     gamma: float,
     quality_value: float,
 ) -> None:
+    """Update the table (1, rows, STATES, actions) for each row, in place."""
     for m in range(actions.size):
-        s, then, a = state_of(before[m]), state_of(after[m]), actions[m]
+        s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
         fill_one(before[m], m, s, table, quality_value)
-        fill_one(after[m], m, then, table, quality_value)
-        target = reward[m] + gamma * table[0, m, then, best_of(table, m, then)]
+        fill_one(after[m], m, next_, table, quality_value)
+        target = reward[m] + gamma * table[0, m, next_, best_of(table, m, next_)]
         table[0, m, s, a] += alpha * (target - table[0, m, s, a])

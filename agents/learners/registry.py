@@ -1,4 +1,4 @@
-"""Registry of learners by the names that configurations use."""
+"""The registry of learners, by the names that configurations use."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def make_learner(name: str, settings: Mapping[str, Any] | None = None) -> Learne
         if given:
             raise AgentError(f"{name} has no settings. Remove: {', '.join(sorted(given))}.")
         return make()
-    known = config.__dataclass_fields__
-    unknown = given.keys() - known.keys()
+    fields = config.__dataclass_fields__
+    unknown = given.keys() - fields.keys()
     if unknown:
         raise AgentError(
             f"{name} has no setting {', '.join(sorted(unknown))}. Its settings are: "
-            f"{', '.join(known)}."
+            f"{', '.join(fields)}."
         )
     try:
         return make(TypeAdapter(config).validate_python(given))

@@ -1,7 +1,9 @@
-"""SARSA (Rummery and Niranjan 1994): Q-learning's on-policy sister.
+"""SARSA (Rummery and Niranjan 1994): the on-policy variant of Q-learning.
 
-Q(s, a) <- Q(s, a) + alpha * (r + gamma * Q(s', a') - Q(s, a)), where a' is what is done next, exploring
-included: it is chosen when the round is learned from, and kept until it is asked for.
+Q(s, a) <- Q(s, a) + alpha * (r + gamma * Q(s', a') - Q(s, a))
+
+Here a' is the next action, exploration included. It is chosen when a round is learned from, and
+kept until the next round asks for it.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from rescind.agents.learners.tabular import Tabular, TabularConfig, fill_one, st
 
 @register("sarsa", TabularConfig)
 class Sarsa(Tabular):
+    """Tabular SARSA."""
+
     name = "sarsa"
 
     def start(self, place: Place) -> None:
@@ -33,14 +37,14 @@ class Sarsa(Tabular):
         self, before: Floats, actions: Actions, reward: Floats, after: Floats, round_: int
     ) -> None:
         config = self.config
-        then = super().choose(after, round_ + 1, explore=True).reshape(-1)
-        self._planned = (round_ + 1, then)
+        next_actions = super().choose(after, round_ + 1, explore=True).reshape(-1)
+        self._planned = (round_ + 1, next_actions)
         _learn(
             self._flat(before),
             actions.reshape(-1),
             reward.reshape(-1),
             self._flat(after),
-            then,
+            next_actions,
             self.table,
             config.alpha,
             config.gamma,
@@ -57,7 +61,10 @@ class Sarsa(Tabular):
         if planned is not None:
             round_, action = int(planned[0]), int(planned[1])
             if not 0 <= action < self._place.open_actions:
-                raise ValueError(f"the action {action} that was planned is not open")
+                raise ValueError(
+                    f"the planned action is {action}, but the open actions are "
+                    f"0..{self._place.open_actions - 1}"
+                )
             self._planned = (round_, np.full(self._keys.size, action, dtype=np.int8))
 
 
@@ -67,15 +74,16 @@ def _learn(
     actions: Any,
     reward: Any,
     after: Any,
-    then: Any,
+    next_actions: Any,
     table: Any,
     alpha: float,
     gamma: float,
     quality_value: float,
 ) -> None:
+    """Update the table (1, rows, STATES, actions) for each row, in place."""
     for m in range(actions.size):
         s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
         fill_one(before[m], m, s, table, quality_value)
         fill_one(after[m], m, next_, table, quality_value)
-        target = reward[m] + gamma * table[0, m, next_, then[m]]
+        target = reward[m] + gamma * table[0, m, next_, next_actions[m]]
         table[0, m, s, a] += alpha * (target - table[0, m, s, a])

@@ -1,8 +1,11 @@
 """States, prior values and exploration of the tabular learners.
 
-The state is quality in quarters, the organization's last share of the reward against an equal one (less than half of
-it, about it, more than one and a half), turnout in thirds, and whether an equal share would cover the
-price of a round: 72 states.
+There are 72 states. A state combines
+
+- quality, in quarters (4);
+- the last share of the reward relative to an equal one: below 0.5, up to 1.5, or above (3);
+- turnout, in thirds (3);
+- whether an equal share of the reward covers the price of a round (2).
 """
 
 from __future__ import annotations
@@ -24,15 +27,28 @@ from rescind.agents.interface import (
 from rescind.agents.learners.base import Actions, Floats, Place
 
 STATES = 72
+"""Number of states, 4 * 3 * 3 * 2."""
+
+_EXPLORATION = 3
+"""Stream of exploration (see `Place.keys`)."""
+
 _WORK = EFFORTS * FRACTIONS / (1.0 + NOISES)
 
 
 @dataclass(frozen=True)
 class TabularConfig:
-    """`alpha`: step size. `gamma`: discount of the next round. `epsilon`: chance to explore, which falls
-    to `epsilon_end` over `explore_rounds` (0: it stays). `explore`: one action beside the best, which a
-    live node can afford, or any. `quality_value`: what the prior expects knowing everything to be worth,
-    in ether.
+    """Settings of the tabular learners.
+
+    Attributes:
+        alpha: Step size, 0 to 1.
+        gamma: Discount of the next round, 0 to 1.
+        epsilon: Chance to explore, 0 to 1.
+        epsilon_end: Chance to explore after `explore_rounds`, 0 to 1.
+        explore_rounds: Rounds over which the chance moves to `epsilon_end`; 0 keeps it at
+            `epsilon`.
+        explore: "neighbour" tries an action next to the best, which a live node can afford; "any"
+            tries any action.
+        quality_value: Value of a model that answers all questions, in ether, for the prior.
     """
 
     alpha: float = 0.3
@@ -51,6 +67,7 @@ class TabularConfig:
             raise ValueError(f"explore is {self.explore!r}, but must be neighbour or any")
 
     def epsilon_at(self, round_: int) -> float:
+        """Return the chance to explore in a round."""
         if not self.explore_rounds:
             return self.epsilon
         done = min(1.0, round_ / self.explore_rounds)
@@ -58,7 +75,16 @@ class TabularConfig:
 
 
 class Tabular:
-    """`table`: float32 (tables, games * seats, STATES, open actions), not a number where no state was."""
+    """Base of learners with a table of action values.
+
+    Args:
+        config: Its settings.
+
+    Attributes:
+        tables: Number of tables; double Q-learning has two.
+        table: Action values in ether, float32 (tables, games * seats, STATES, open actions); NaN in
+            states that were not seen.
+    """
 
     name: str
     tables = 1
@@ -68,9 +94,8 @@ class Tabular:
 
     def start(self, place: Place) -> None:
         self._place = place
-        self._keys = place.keys(3)
-        many = self._keys.size
-        shape = (self.tables, many, STATES, place.open_actions)
+        self._keys = place.keys(_EXPLORATION)
+        shape = (self.tables, self._keys.size, STATES, place.open_actions)
         self.table = np.full(shape, np.nan, dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
@@ -93,12 +118,12 @@ class Tabular:
         rows = self._flat(features)
         fill(rows, self.table, self.config.quality_value)
         states = states_of(rows)
-        found = self.table[:, np.arange(states.size), states].mean(axis=0, dtype=np.float64)
-        return np.asarray(found.reshape(*features.shape[:2], -1))
+        values = self.table[:, np.arange(states.size), states].mean(axis=0, dtype=np.float64)
+        return np.asarray(values.reshape(*features.shape[:2], -1))
 
     def state(self, seat: int = 0) -> dict[str, Any]:
-        known = np.flatnonzero(~np.isnan(self.table[0, seat, :, 0]))
-        return {"table": {str(s): self.table[:, seat, s].tolist() for s in known}}
+        seen = np.flatnonzero(~np.isnan(self.table[0, seat, :, 0]))
+        return {"table": {str(s): self.table[:, seat, s].tolist() for s in seen}}
 
     def restore(self, state: dict[str, Any]) -> None:
         if state.keys() != {"table"}:
@@ -109,7 +134,7 @@ class Tabular:
             if row.shape != shape or not np.isfinite(row).all():
                 raise ValueError(f"the row of state {name} has shape {row.shape}, not {shape}")
             if not 0 <= int(name) < STATES:
-                raise ValueError(f"there is no state {name}")
+                raise ValueError(f"there is no state {name}. States are 0 to {STATES - 1}")
             self.table[:, :, int(name)] = row[:, None]
 
     def _flat(self, features: Floats) -> Floats:
@@ -118,17 +143,19 @@ class Tabular:
 
 @njit(cache=True, inline="always")
 def state_of(row: Any) -> int:
-    """Of one row of features; the module's docstring says what it is made of."""
+    """Return the state of one row of features, as the module's docstring describes it."""
+    # Columns are in the order of FEATURES: 3 is quality, 4 the price, 5 the available reward.
     members, participants, share = row[0], row[1], row[2]
     quality = min(3, int(row[3] * 4))
-    against_equal = share * participants
-    fair = 0 if against_equal < 0.5 else (1 if against_equal < 1.5 else 2)
+    relative_share = share * participants
+    fair = 0 if relative_share < 0.5 else (1 if relative_share < 1.5 else 2)
     turnout = min(2, int(3 * participants / max(1.0, members)))
     dear = 1 if row[4] * members > row[5] else 0
     return ((quality * 3 + fair) * 3 + turnout) * 2 + dear
 
 
 def describe(state: int) -> str:
+    """Return a state in words, with each level and the highest one."""
     dear, rest = state % 2, state // 2
     turnout, rest = rest % 3, rest // 3
     price = "an equal share does not cover the price" if dear else "an equal share covers the price"
@@ -137,6 +164,7 @@ def describe(state: int) -> str:
 
 @njit(cache=True)
 def states_of(rows: Any) -> Any:
+    """Return the state of each row, int64 (rows,)."""
     out = np.empty(rows.shape[0], dtype=np.int64)
     for m in range(rows.shape[0]):
         out[m] = state_of(rows[m])
@@ -145,7 +173,7 @@ def states_of(rows: Any) -> Any:
 
 @njit(cache=True, inline="always")
 def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None:
-    """Give a state never seen the estimated value of one round, without the future."""
+    """Fill an unseen state of row `m` with the estimated value of one round, without the future."""
     if math.isnan(table[0, m, s, 0]):
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         for k in range(table.shape[0]):
@@ -155,44 +183,46 @@ def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None
 
 @njit(cache=True)
 def fill(rows: Any, table: Any, quality_value: float) -> None:
+    """Fill the states of all rows that were not seen before."""
     for m in range(rows.shape[0]):
         fill_one(rows[m], m, state_of(rows[m]), table, quality_value)
 
 
 @njit(cache=True, inline="always")
 def best_of(table: Any, m: int, s: int) -> int:
-    """The action with the highest sum over the tables; of equals the first."""
-    found = 0
+    """Return the action with the highest sum over the tables; the first of equal ones."""
+    best = 0
+    # One table needs no sums, and is the most frequent case.
     if table.shape[0] == 1:
         row = table[0, m, s]
         for a in range(1, row.size):
-            if row[a] > row[found]:
-                found = a
-        return found
-    best = -np.inf
+            if row[a] > row[best]:
+                best = a
+        return best
+    highest = -np.inf
     for a in range(table.shape[3]):
         value = 0.0
         for k in range(table.shape[0]):
             value += table[k, m, s, a]
-        if value > best:
-            best, found = value, a
-    return found
+        if value > highest:
+            highest, best = value, a
+    return best
 
 
 @njit(cache=True, inline="always")
-def explored(best: int, key: Any, epsilon: float, any_action: bool, many: int) -> int:
-    """The best action, or another in its place with chance `epsilon`."""
+def explored(best: int, key: Any, epsilon: float, any_action: bool, open_actions: int) -> int:
+    """Return the best action, or with chance `epsilon` another one in its place."""
     if epsilon <= 0 or uniform(key) >= epsilon:
         return best
-    dice = uniform(mix(key, 1))
+    draw = uniform(mix(key, 1))
     if any_action:
-        return int(dice * many)
+        return int(draw * open_actions)
     if best == 0:
         return 1
-    # Beyond full effort lies more noise, which is not more of the same.
-    if best in (FULL, many - 1):
+    # The action after FULL is the least with more noise, so it is not a neighbour of FULL.
+    if best in (FULL, open_actions - 1):
         return best - 1
-    return best - 1 if dice < 0.5 else best + 1
+    return best - 1 if draw < 0.5 else best + 1
 
 
 @njit(cache=True, nogil=True)
@@ -206,6 +236,7 @@ def _choose(
     quality_value: float,
     out: Any,
 ) -> None:
+    """Fill `out` (rows,) with the best or explored action of each row."""
     for m in range(rows.shape[0]):
         s = state_of(rows[m])
         fill_one(rows[m], m, s, table, quality_value)

@@ -80,8 +80,8 @@ def test_an_interrupted_sweep_continues_and_reports_the_same(small: Path, tmp_pa
     assert "fewer than 10" in page
     rows = pq.read_table(out / "measures.parquet")
     assert rows.num_rows == 8 * 3
-    told = json.loads(rows.schema.metadata[b"rescind.experiment"])
-    assert told["experiment"]["name"] == "small"
+    experiment = json.loads(rows.schema.metadata[b"rescind.experiment"])
+    assert experiment["experiment"]["name"] == "small"
     assert "numpy" in json.loads(rows.schema.metadata[b"rescind.versions"])
     before = {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
     tables = {table: (out / f"{table}.parquet").read_bytes() for table in ("rounds", "measures")}
@@ -89,13 +89,13 @@ def test_an_interrupted_sweep_continues_and_reports_the_same(small: Path, tmp_pa
         (out / f"{table}.parquet").unlink()
     (next((out / "cells").glob("*.measures.parquet"))).unlink()
     again = command("sweep", small, "--out", out, "--processes", 1)
-    assert "7 of 8 cells are there" in again.stdout
+    assert "7 of 8 cells are already done" in again.stdout
     assert before == {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
     shutil.rmtree(out / "cells")
     report = command("report", out)
     assert (out / "report.html").read_text() == page
     third = command("sweep", small, "--out", out)
-    assert "8 of 8 cells are there" in third.stdout
+    assert "8 of 8 cells are already done" in third.stdout
     assert tables == {table: (out / f"{table}.parquet").read_bytes() for table in tables}
     assert report.returncode == 0
     assert "q-learning" in report.stdout
