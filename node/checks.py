@@ -55,13 +55,14 @@ def check_anchor(ledger: Ledger, anchor: Anchor) -> None:
     if anchor.size > ledger.size:
         raise LedgerBehind(
             f"the ledger {ledger.database.name} has {ledger.size} records and the chain anchors "
-            f"{anchor.size}: it is an older state. Bring back a newer one with rescind ledger restore."
+            f"{anchor.size}: it is an older state. Bring back a newer one with rescind ledger "
+            "restore."
         )
     if anchor.size and ledger.root(anchor.size).hex() != anchor.root:
         raise LedgerBehind(
             f"the first {anchor.size} records of {ledger.database.name} are not those that are "
-            "anchored on chain: it is another ledger, or was rewritten. Find the place with rescind "
-            "ledger fsck."
+            "anchored on chain: it is another ledger, or was rewritten. Find the first differing "
+            "record with rescind ledger fsck."
         )
 
 
@@ -77,6 +78,6 @@ def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
     if processes > 1 and (rule is not None or parameters.lora.alternate):
         what = f"training.rule {rule.name}" if rule else "lora.alternate"
         raise NotCarriedOut(
-            f"engine.processes is {processes}, and the consortium agreed on {what}, which runs in one "
-            "process only. In your configuration set engine.processes to 1."
+            f"engine.processes is {processes}, and the consortium agreed on {what}, which runs in "
+            "one process only. In your configuration set engine.processes to 1."
         )

@@ -78,9 +78,9 @@ class ServeSection(Section):
 
     Attributes:
         listen: HOST:PORT, with mutual TLS.
-        disclose: Types of records that auditors may see. By default without manifests, which hold the
-            secret with which names can be guessed, and without backups, which name paths of this
-            machine.
+        disclose: Types of records that auditors may see. By default without manifests, which hold
+            the secret with which names can be guessed, and without backups, which name paths of
+            this machine.
     """
 
     listen: str

@@ -55,13 +55,14 @@ def observe(session: Session, round_id: int) -> Observation:
 def budget_used(session: Session) -> float:
     """Return the share of the node's privacy budget that is spent, 0 to 1.
 
-    It is 0 where rounds are not private, or where neither the node nor the consortium bounds epsilon.
+    It is 0 where rounds are not private, or where neither the node nor the consortium bounds
+    epsilon.
     """
-    agreed, known = session.parameters.training.privacy, spent(session)
-    if agreed is None or known is None or not known.history:
+    agreed, privacy = session.parameters.training.privacy, spent(session)
+    if agreed is None or privacy is None or not privacy.history:
         return 0.0
     budget = session.config.costs.privacy_budget or agreed.target_epsilon
-    return min(1.0, known.epsilon / budget) if budget else 0.0
+    return min(1.0, privacy.epsilon / budget) if budget else 0.0
 
 
 def sit_out(session: Session, round_id: int) -> None:

@@ -90,6 +90,7 @@ class LedgerService:
             return document
 
     def _auditor(self, question: DisclosureRequest) -> str:
+        """Return the auditor that signed the question."""
         session = self._session
         now = session.consortium.chain.now()
         if abs(now - question.time) > _CLOCK_SECONDS:
@@ -105,6 +106,7 @@ class LedgerService:
         return signer
 
     def _document(self, index: int) -> bytes:
+        """Return a record with its proof, as JSON."""
         session = self._session
         try:
             record = session.ledger.record(index)
@@ -156,6 +158,7 @@ class LedgerService:
             return signature.line(), str(self._witness.key.witness())
 
     def _member(self, certificate: str) -> str:
+        """Return the member that a certificate belongs to."""
         organization = self._session.consortium.organization_of(certificate)
         if organization is None:
             raise NotAMember(
@@ -189,7 +192,7 @@ def _asked(
 
 @contextmanager
 def served(session: Session) -> Iterator[int | None]:
-    """Run the ledger's service inside the block, if it is configured, and yield its port or None."""
+    """Run the ledger's service in the block if it is configured, and yield its port or None."""
     settings = session.config.ledger.serve
     if settings is None:
         yield None
@@ -282,6 +285,7 @@ def cosigned(ledger: Ledger, address: str, config: NodeConfig) -> Checkpoint:
 
 
 def _keep(folder: Path, note: Checkpoint) -> None:
+    """Write a cosigned checkpoint, with the signatures that other witnesses gave it before."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{note.size:012d}.txt"
     if path.is_file():

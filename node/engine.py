@@ -20,9 +20,11 @@ from rescind.node.session import Session
 
 if TYPE_CHECKING:
     from rescind.training import (
+        EngineSettings,
         Example,
         LoraModel,
         PrivacySpent,
+        RoundPrivacy,
         RoundTraining,
         Trainer,
         TrainResult,
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Example]) -> str:
     """Return the name of one training run: the round, its start, and the data as it is now.
 
-    Private noise is drawn separately for every name: the same noise on other data, or from another start,
-    would reveal their difference.
+    Private noise is drawn separately for every name: the same noise on other data, or from another
+    start, would reveal their difference.
 
     Args:
         session: The node's session.
@@ -62,9 +64,10 @@ def _name_key(session: Session) -> bytes:
 def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) -> Trainer:
     """Return a replacement for `train_round` that trains as this node is configured.
 
-    It trains in this process or in several, with this node's settings, checkpoint and privacy account.
-    A round's settings are kept in the journal, so that training it again repeats them. When its
-    checkpoint cannot be used (another torch, a torn disk), the round starts again from step 0.
+    It trains in this process or in several, with this node's settings, checkpoint and privacy
+    account. A round's settings are kept in the journal, so that training it again repeats them.
+    When its checkpoint cannot be used (another torch, a torn disk), the round starts again from
+    step 0.
 
     Args:
         session: The node's session.
@@ -72,31 +75,14 @@ def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) ->
         key: The run's name, from `run_key`.
         noise: Privacy noise beyond the agreed multiplier; 1 doubles it.
     """
-    from rescind.training import (
-        Checkpoint,
-        CheckpointBroken,
-        CheckpointMismatch,
-        EngineSettings,
-        RoundPrivacy,
-    )
+    from rescind.training import Checkpoint
 
-    engine = session.config.engine
-    facts = RoundFacts.load(session.journal, round_id)
-    if facts.engine is None:
-        facts = replace(facts, engine=engine.settings())
-        facts.save(session.journal)
-    assert facts.engine is not None
     folder = session.config.node.state_dir / "checkpoints" / key
     _delete_other_checkpoints(folder)
-    settings = EngineSettings(**facts.engine)
-    checkpoint = Checkpoint(folder, engine.checkpoint_steps) if engine.checkpoint_steps else None
-    privacy = RoundPrivacy()
-    if session.parameters.training.privacy is not None:
-        privacy = RoundPrivacy(
-            secret=_secret(session, round_id, key),
-            spent=spent(session, but=key),
-            extra_noise=noise,
-        )
+    steps = session.config.engine.checkpoint_steps
+    checkpoint = Checkpoint(folder, steps) if steps else None
+    settings = _kept_settings(session, round_id)
+    privacy = _round_privacy(session, round_id, key, noise)
 
     def train(
         model: LoraModel,
@@ -105,15 +91,58 @@ def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) ->
         examples: Sequence[Example],
         training: RoundTraining,
     ) -> TrainResult:
-        training = replace(training, settings=settings, checkpoint=checkpoint, privacy=privacy)
-        try:
-            return _train(session, model, parameters, start, examples, training)
-        except (CheckpointBroken, CheckpointMismatch) as error:
-            structlog.get_logger().warning("checkpoint not used", round=round_id, reason=str(error))
-            shutil.rmtree(folder, ignore_errors=True)
-            return _train(session, model, parameters, start, examples, training)
+        configured = replace(training, settings=settings, checkpoint=checkpoint, privacy=privacy)
+        return _train_or_start_over(
+            session, model, parameters, start, examples, configured, folder, round_id
+        )
 
     return train
+
+
+def _kept_settings(session: Session, round_id: int) -> EngineSettings:
+    """Return the settings that a round was first trained with, from the journal."""
+    from rescind.training import EngineSettings
+
+    facts = RoundFacts.load(session.journal, round_id)
+    if facts.engine is None:
+        facts = replace(facts, engine=session.config.engine.settings())
+        facts.save(session.journal)
+    assert facts.engine is not None
+    return EngineSettings(**facts.engine)
+
+
+def _round_privacy(session: Session, round_id: int, key: str, noise: float) -> RoundPrivacy:
+    """Return a run's secret, and what other runs have spent; empty where rounds are not private."""
+    from rescind.training import RoundPrivacy
+
+    if session.parameters.training.privacy is None:
+        return RoundPrivacy()
+    return RoundPrivacy(
+        secret=_secret(session, round_id, key),
+        spent=spent(session, but=key),
+        extra_noise=noise,
+    )
+
+
+def _train_or_start_over(
+    session: Session,
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    start: FloatTensors,
+    examples: Sequence[Example],
+    training: RoundTraining,
+    folder: Path,
+    round_id: int,
+) -> TrainResult:
+    """Train, and train from step 0 if the checkpoint in `folder` cannot be used."""
+    from rescind.training import CheckpointBroken, CheckpointMismatch
+
+    try:
+        return _train(session, model, parameters, start, examples, training)
+    except (CheckpointBroken, CheckpointMismatch) as error:
+        structlog.get_logger().warning("checkpoint not used", round=round_id, reason=str(error))
+        shutil.rmtree(folder, ignore_errors=True)
+        return _train(session, model, parameters, start, examples, training)
 
 
 def _train(

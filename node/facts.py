@@ -52,7 +52,8 @@ class Fact:
 
     def save(self, journal: Journal) -> None:
         """Write the fact to the disk, in place of an earlier one with its key."""
-        journal.set(self.key, asdict(self))  # type: ignore[call-overload]  # subclasses are dataclasses
+        # Every subclass is a dataclass.
+        journal.set(self.key, asdict(self))  # type: ignore[call-overload]
 
     @classmethod
     def _parse(cls, value: Any) -> Self:
@@ -226,14 +227,14 @@ class RoundFacts(Fact):
 
 def latest_quality(journal: Journal) -> float:
     """Return the model's quality after the latest round that was evaluated; 0 before any."""
-    known = [facts.quality for facts in RoundFacts.all(journal) if facts.quality is not None]
-    return known[-1] if known else 0.0
+    qualities = [facts.quality for facts in RoundFacts.all(journal) if facts.quality is not None]
+    return qualities[-1] if qualities else 0.0
 
 
 def next_nonce(journal: Journal) -> int:
     """Return the nonce of the next signed upload."""
-    used = [facts.update.nonce for facts in RoundFacts.all(journal) if facts.update]
-    return max(used, default=0) + 1
+    nonces = [facts.update.nonce for facts in RoundFacts.all(journal) if facts.update]
+    return max(nonces, default=0) + 1
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ class AdoptedModel(Fact):
 
     @classmethod
     def ids(cls, journal: Journal) -> frozenset[int]:
-        """Return the numbers of all adopted models. Model 0, the base model alone, is always one."""
+        """Return the numbers of all adopted models, with 0 for the base model alone."""
         return frozenset({0, *(fact.model_id for fact in cls._load_all(journal, cls.PREFIX))})
 
 
@@ -284,7 +285,7 @@ class WithdrawalFacts(Fact):
 
     @classmethod
     def load(cls, journal: Journal, withdrawal_id: int) -> Self:
-        """Return the facts of a withdrawal; all fields empty if the node has done nothing for it."""
+        """Return the facts of a withdrawal; all empty if the node has done nothing for it."""
         empty = cls(withdrawal_id)
         return cls._load(journal, empty.key) or empty
 
@@ -349,7 +350,8 @@ class RequestFact(Fact):
     Attributes:
         commitment: The data subject's salted hash; empty for the whole organization.
         method: A `ModelKind` value.
-        subject: The data subject's name; None for the organization, and once the withdrawal is over.
+        subject: The data subject's name; None for the organization, and once the withdrawal is
+            over.
         salt: Salt of the commitment, hexadecimal; None for the organization.
         counter_method: Name of the unlearning method of a counter-training.
         settings: The method's settings that are not its defaults.

@@ -55,12 +55,14 @@ def _look_at_round(session: Session, claim: Claim | None, now: int) -> RoundView
 
 
 def _unchecked(session: Session, claim: Claim | None, now: int) -> bool:
+    """Return whether a claimed sum can still be challenged and was not checked."""
     if claim is None or claim.must_prove or now > claim.deadline:
         return False
     return ClaimCheck.find(session.journal, claim.adapter_id, claim.digest_root) is None
 
 
 def _reclaimable(session: Session, member: Member, now: int) -> bool:
+    """Return whether compensation, bond or reward can be paid out."""
     if session.consortium.compensation(session.me):
         return True
     if member.status not in (MemberStatus.WITHDRAWN, MemberStatus.LEFT):

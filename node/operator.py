@@ -26,13 +26,15 @@ _HINTS = {
     "NotEnoughVotes": "more active members must vote for it first",
     "Expired": "propose it again",
 }
+# Members whose deltas are in the models, or may come to be.
 _PARTAKING = (MemberStatus.ACTIVE, MemberStatus.LEFT)
 
 
 class Operator:
     """The transactions that an operator sends with the organization's account.
 
-    Every method raises ConfigError or ContractRefused if the chain would not accept the transaction.
+    Every method raises ConfigError or ContractRefused if the chain would not accept the
+    transaction.
 
     Args:
         config: The node's TOML file.
@@ -88,10 +90,10 @@ class Operator:
     def propose_dismissal(self, auditor: str) -> int:
         """Propose to dismiss an auditor."""
         self._must_be_active()
-        known = self.consortium.auditors()
-        if auditor not in known:
-            named = ", ".join(known) or "none"
-            raise ConfigError(f"{auditor} is not an auditor. Auditors: {named}.")
+        auditors = self.consortium.auditors()
+        if auditor not in auditors:
+            names = ", ".join(auditors) or "none"
+            raise ConfigError(f"{auditor} is not an auditor. Auditors: {names}.")
         self.consortium.propose_dismissal(auditor)
         return self._newest()
 
@@ -105,18 +107,18 @@ class Operator:
     def propose_fall_back(self, withdrawal_id: int) -> int:
         """Propose that an open withdrawal by another method becomes a removal."""
         self._must_be_active()
-        known = {withdrawal.id: withdrawal for withdrawal in self.consortium.withdrawals()}
-        if withdrawal_id not in known:
+        by_id = {withdrawal.id: withdrawal for withdrawal in self.consortium.withdrawals()}
+        if withdrawal_id not in by_id:
             raise ConfigError(
                 f"there is no withdrawal {withdrawal_id}. List them with rescind withdraw status."
             )
-        withdrawal = known[withdrawal_id]
+        withdrawal = by_id[withdrawal_id]
         closed = withdrawal.state is WithdrawalState.CLOSED
         if closed or withdrawal.method is ModelKind.REMOVAL:
             raise ConfigError(
                 f"Withdrawal {withdrawal_id} is a {withdrawal.method.value} in state "
-                f"{withdrawal.state.value}. Only an open withdrawal by another method can fall back "
-                "to removal."
+                f"{withdrawal.state.value}. Only an open withdrawal by another method can fall "
+                "back to removal."
             )
         self.consortium.propose_fall_back(withdrawal_id)
         return self._newest()
@@ -147,7 +149,7 @@ class Operator:
         }
 
     def resign(self) -> dict[str, object]:
-        """Leave the consortium. Registered deltas stay in the models until a withdrawal is requested."""
+        """Leave the consortium. Registered deltas stay in the models until they are withdrawn."""
         self._must_be_active()
         transaction = self.consortium.resign().tx_hash
         member = self.member
@@ -159,11 +161,13 @@ class Operator:
         }
 
     def rotate_certificate(self) -> dict[str, object]:
-        """Put the fingerprint of the configured certificate on chain, unless it is there already."""
+        """Put the configured certificate's fingerprint on chain, unless it is there already."""
         own = fingerprint(self.config.identity.tls.read()[1])
         member = self.member
         if member.status is MemberStatus.NONE:
-            raise ConfigError(f"{self.address} is not a member: it has no certificate on chain")
+            raise ConfigError(
+                f"{self.address} is not a member, so it has no certificate on chain to replace."
+            )
         transaction = None
         if member.fingerprint != own:
             self._must_be_free(own)
@@ -173,10 +177,13 @@ class Operator:
     def _must_be_active(self) -> Member:
         member = self.member
         if member.status is MemberStatus.NONE:
-            raise ConfigError(f"{self.address} is not a member: have it admitted first")
+            raise ConfigError(
+                f"{self.address} is not a member. Ask an active member to propose its admission."
+            )
         if member.status is MemberStatus.ADMITTED:
             raise ConfigError(
-                f"{self.address} is admitted but has not joined: start its node, which pays the bond"
+                f"{self.address} is admitted but has not joined. Start its node, which pays the "
+                "bond."
             )
         if member.status is not MemberStatus.ACTIVE:
             raise ContractRefused(

@@ -136,9 +136,10 @@ def forget_and_retain(
     kept = [e for e in own if subject is not None and e.subject != subject]
     if not forget:
         subjects = sorted({e.subject for e in own})
-        known = ", ".join(subjects[:5]) + (", ..." if len(subjects) > 5 else "")
+        # A few examples show how names are written; a whole list could fill the screen.
+        listed = ", ".join(subjects[:5]) + (", ..." if len(subjects) > 5 else "")
         raise DataError(
-            f"No row in your data belongs to subject {subject!r}. Known subjects: {known}."
+            f"No row in your data belongs to subject {subject!r}. Known subjects: {listed}."
         )
     if subject is not None and not kept:
         raise DataError(
@@ -179,18 +180,20 @@ def read_settings(kind: type, given: Mapping[str, str]) -> Any:
             raise ConfigError(
                 f"unknown setting {name!r}. Known settings: {', '.join(sorted(hints))}."
             )
-        inner = {k.partition(".")[2]: v for k, v in given.items() if k.partition(".")[0] == name}
-        nested = is_dataclass(hints[name])
-        if nested != all(inner):
-            raise ConfigError(
-                f"setting {name!r} has parts: write {name}.PART=VALUE"
-                if nested
-                else f"setting {name!r} has no parts"
-            )
-        values[name] = (
-            read_settings(hints[name], inner) if nested else _value(name, inner[""], hints[name])
-        )
+        parts = {k.partition(".")[2]: v for k, v in given.items() if k.partition(".")[0] == name}
+        values[name] = _setting(name, parts, hints[name])
     return kind(**values)
+
+
+def _setting(name: str, parts: Mapping[str, str], hint: Any) -> Any:
+    """Return the value of a setting from its parts; a setting without parts has the part ""."""
+    if is_dataclass(hint):
+        if "" in parts:
+            raise ConfigError(f"setting {name!r} has parts: write {name}.PART=VALUE")
+        return read_settings(hint, parts)  # type: ignore[arg-type]
+    if "" not in parts:
+        raise ConfigError(f"setting {name!r} has no parts: write {name}=VALUE")
+    return _value(name, parts[""], hint)
 
 
 def _value(name: str, text: str, hint: Any) -> Any:
@@ -223,8 +226,8 @@ def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject:
         )
     if subject and not method.forgets_subjects:
         raise ConfigError(
-            f"Method {name} withdraws everything of the organization, not one subject's part. Leave out "
-            "--subject, or choose another method."
+            f"Method {name} withdraws everything of the organization, not one subject's part. "
+            "Leave out --subject, or choose another method."
         )
     return method, settings
 

@@ -1,7 +1,7 @@
 """The start of a round: the served model before it and, where they matter, the sums of its rounds.
 
-In a shared layout the aggregator gives the sums of single rounds, and each is checked: its digest must
-be the sum of the digests on chain. In blocks a node starts from its own deltas alone.
+In a shared layout the aggregator gives the sums of single rounds, and each is checked: its digest
+must be the sum of the digests on chain. In blocks a node starts from its own deltas alone.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def start_of_terms(session: Session, terms: Sequence[Term], listed: Listed) -> S
 
 
 def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
-    """Return an adapter or a sum from the node's own store or, if it is not there, the aggregator."""
+    """Return an adapter or a sum from the node's own store, or else from the aggregator."""
     if artifact_id == NO_ADAPTER:
         return {}
     if not session.store.has(artifact_id):
@@ -145,25 +145,30 @@ def _checked_sums(
     """Return the sums by rounds. A sum that was checked once is not checked again."""
     keys = {number: sum_key(group) for number, group in groups.items()}
     checked = {number: CheckedSum.find(session.journal, key) for number, key in keys.items()}
-    known = {number: fact.artifact for number, fact in checked.items() if fact}
-    listed_sums: dict[int, str] = {}
-    if any(number not in known or not session.store.has(known[number]) for number in groups):
-        artifacts = listed()
-        if len(artifacts) != len(groups):
-            raise ArtifactMalformed(
-                f"the aggregator names {len(artifacts)} sums, the model has {len(groups)} rounds"
-            )
-        listed_sums = dict(zip(groups, artifacts, strict=True))
+    own = {number: fact.artifact for number, fact in checked.items() if fact}
+    artifacts = own
+    if any(number not in own or not session.store.has(own[number]) for number in groups):
+        artifacts = _listed_sums(groups, listed)
     sums = []
     for number, group in groups.items():
-        artifact = listed_sums[number] if listed_sums else known[number]
+        artifact = artifacts[number]
         totals = fetch(session, artifact)
-        if known.get(number) != artifact:
+        if own.get(number) != artifact:
             _check_tensors(session, number, totals)
             check_sum(session, artifact, totals, group)
             CheckedSum(keys[number], artifact).save(session.journal)
         sums.append(RoundSum(number, tuple(term.organization for term in group), totals))
     return sums
+
+
+def _listed_sums(groups: dict[int, tuple[Term, ...]], listed: Listed) -> dict[int, str]:
+    """Ask the aggregator for the artifact id of each round's sum."""
+    artifacts = listed()
+    if len(artifacts) != len(groups):
+        raise ArtifactMalformed(
+            f"the aggregator names {len(artifacts)} sums, the model has {len(groups)} rounds"
+        )
+    return dict(zip(groups, artifacts, strict=True))
 
 
 def _check_tensors(session: Session, round_id: int, totals: dict[str, Any]) -> None:

@@ -173,7 +173,8 @@ def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraMod
         from rescind.training import LoraModel, load_base
     except ImportError as error:
         raise ConfigError(
-            f"Training needs the package {error.name}. Install it with: pip install 'rescind[train]'"
+            f"Training needs the package {error.name}. Install it with: pip install "
+            "'rescind[train]'"
         ) from error
     torch.set_num_threads(config.model.threads)
     base = load_base(

@@ -41,7 +41,7 @@ def settle(session: Session, round_id: int) -> None:
 
 
 def _quality_after(session: Session, round_id: int, *, contributed: bool) -> float:
-    """Return the model's quality after a round; it is evaluated once, and only after a contribution."""
+    """Return the model's quality after a round, evaluated once and only after a contribution."""
     facts = RoundFacts.load(session.journal, round_id)
     if facts.quality is not None:
         return facts.quality
@@ -67,8 +67,8 @@ def epsilon_of(session: Session, round_id: int) -> float:
     if facts.epsilon is None:
         now = spent(session)
         total = now.epsilon if now is not None and now.history else 0.0
-        known = [other.epsilon.total for other in RoundFacts.all(session.journal) if other.epsilon]
-        epsilon = Epsilon(total, added=max(0.0, total - max(known, default=0.0)))
+        totals = [fact.epsilon.total for fact in RoundFacts.all(session.journal) if fact.epsilon]
+        epsilon = Epsilon(total, added=max(0.0, total - max(totals, default=0.0)))
         facts = replace(facts, epsilon=epsilon)
         facts.save(session.journal)
         return epsilon.added
@@ -95,8 +95,8 @@ def anchor(session: Session) -> None:
     """Put the ledger's size and root on chain, unless they are there already."""
     checkpoint = session.ledger.checkpoint()
     size, root = checkpoint.size, checkpoint.root.hex()
-    known = session.consortium.anchor(session.me)
-    if size and (known.size, known.root) != (size, root):
+    anchored = session.consortium.anchor(session.me)
+    if size and (anchored.size, anchored.root) != (size, root):
         session.consortium.write_anchor(size, root)
         have_cosigned(session)
     session.ledger.write_seal()
@@ -111,8 +111,8 @@ def publish_privacy(session: Session) -> None:
     now = spent(session)
     if now is None or not now.history:
         return
-    known = session.consortium.privacy_spent(session.me)
-    if known is None or known.epsilon < now.epsilon:
+    stated = session.consortium.privacy_spent(session.me)
+    if stated is None or stated.epsilon < now.epsilon:
         session.consortium.state_privacy(now.epsilon, now.delta)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from rescind.contracts import (
     AnswerState,
@@ -19,25 +20,27 @@ from rescind.withdrawals import AmendedModel, amended_model, replay_start
 _OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 
 
-def next_task(session: Session, known: Sequence[Withdrawal]) -> Task | None:
+def next_task(session: Session, withdrawals: Sequence[Withdrawal]) -> Task | None:
     """Return the next task: of the node's own withdrawals first, then of others' replays.
 
     Args:
         session: The node's session.
-        known: Every withdrawal, in order.
+        withdrawals: Every withdrawal, in order.
     """
-    own = [w for w in known if w.organization == session.me]
-    tasks = [*_records(session, own), *_preparation(session, own), *_replays(session, known)]
-    return next(iter(tasks), None)
+    own = [w for w in withdrawals if w.organization == session.me]
+    tasks = chain(
+        _records(session, own), _preparation(session, own), _replays(session, withdrawals)
+    )
+    return next(tasks, None)
 
 
-def holds_out(session: Session, known: Sequence[Withdrawal]) -> bool:
+def holds_out(session: Session, withdrawals: Sequence[Withdrawal]) -> bool:
     """Return whether a withdrawal of one of the node's data subjects is open."""
-    return any(w.organization == session.me and w.subject and w.state in _OPEN for w in known)
+    return any(w.organization == session.me and w.subject and w.state in _OPEN for w in withdrawals)
 
 
 def rounds_to_prepare(session: Session, withdrawal: Withdrawal) -> list[int]:
-    """Return the rounds whose deltas are registered before the node is ready; 0: a counter-delta."""
+    """Return the rounds whose deltas to register before the node is ready; 0: a counter-delta."""
     if withdrawal.method is ModelKind.COUNTER_TRAINING:
         return [0]
     consortium = session.consortium
@@ -74,7 +77,7 @@ def _preparation(session: Session, own: Sequence[Withdrawal]) -> Iterator[Task]:
             yield Task(withdrawal.id, complete=True)
 
 
-def _replays(session: Session, known: Sequence[Withdrawal]) -> Iterator[Task]:
+def _replays(session: Session, withdrawals: Sequence[Withdrawal]) -> Iterator[Task]:
     """Yield the task of the earliest replay that is requested and not carried out.
 
     It is another organization's, or the node's own for a data subject. Only the earliest is worked
@@ -83,7 +86,7 @@ def _replays(session: Session, known: Sequence[Withdrawal]) -> Iterator[Task]:
     consortium = session.consortium
     open_replays = [
         w
-        for w in known
+        for w in withdrawals
         if w.method is ModelKind.REPLAY
         and w.state is WithdrawalState.REQUESTED
         and not consortium.carried_out(w.id)

@@ -54,8 +54,8 @@ def check_adapter(
 
     Raises:
         ArtifactWrongDigest: Its digest is not the model's.
-        OutOfBounds: Its norm is above the bound under which a digest binds, so that another sum could
-            have the same digest.
+        OutOfBounds: Its norm is above the bound under which a digest binds, so that another sum
+            could have the same digest.
     """
     registered = consortium.model(model_id).digest_root
     root = digest(tensors).root
@@ -125,7 +125,7 @@ def _digests(session: Session, claim: Claim) -> list[tuple[Digest, int]]:
 
 
 def _wrong_word(parts: Sequence[tuple[Digest, int]], is_round: bool) -> int | None:
-    """Return the first 32-byte word in which the claimed digest differs from the sum; None for none."""
+    """Return the first 32-byte word in which the claimed digest is not the sum; None for none."""
     named = 3 if is_round else 2
     total = ZERO_DIGEST
     for part, coefficient in parts[:-named]:
@@ -141,15 +141,15 @@ def _wrong_word(parts: Sequence[tuple[Digest, int]], is_round: bool) -> int | No
     return None
 
 
-def overdue_withdrawal(consortium: Consortium, known: Sequence[Withdrawal], now: int) -> int:
-    """Return a withdrawal that can be escalated or for which the aggregator can be slashed; 0: none.
+def overdue_withdrawal(consortium: Consortium, withdrawals: Sequence[Withdrawal], now: int) -> int:
+    """Return a withdrawal to escalate, or to slash the aggregator for; 0 for none.
 
     Args:
         consortium: The public record.
-        known: Every withdrawal, in order.
+        withdrawals: Every withdrawal, in order.
         now: Unix seconds, by the chain's clock.
     """
-    for withdrawal in known:
+    for withdrawal in withdrawals:
         if now <= withdrawal.deadline:
             continue
         if withdrawal.state is WithdrawalState.PREPARING:
