@@ -1,4 +1,7 @@
-"""No cheat earns more than honest training, in the game; tests/aggregator/test_cheats.py is of the chain."""
+"""In the game, no cheat earns more than honest training.
+
+tests/aggregator/test_cheats.py tests the same on the chain.
+"""
 
 import numpy as np
 import pytest
@@ -13,13 +16,15 @@ from rescind.agents.world import CONDUCTS, GameConfig
 CHEATS = [name for name in CONDUCTS if name != "honest"]
 
 
-def of_last(config: GameConfig, seed: int, policy: str = "always") -> tuple[float, float]:
-    """Pay of the last organization over an episode, and what it is left with."""
+def pay_and_net_of_last(
+    config: GameConfig, seed: int, policy: str = "always"
+) -> tuple[float, float]:
+    """Return the pay and the net of the last organization over an episode, in ether."""
     game = Game(config, np.array([seed], dtype=np.uint64))
-    others, last = config.organizations - 1, config.organizations - 1
-    table = [sit(game, make_learner("always"), 0, others), sit(game, make_learner(policy), last, 1)]
-    of = play(game, table, 1, learning=[False, False]).by_organization
-    return float(of["paid"][0, last]), float(of["net"][0, last])
+    last = config.organizations - 1
+    table = [sit(game, make_learner("always"), 0, last), sit(game, make_learner(policy), last, 1)]
+    totals = play(game, table, 1, learning=[False, False]).by_organization
+    return float(totals["paid"][0, last]), float(totals["net"][0, last])
 
 
 @pytest.mark.parametrize("rule", ["shapley", "leave-one-out"])
@@ -50,20 +55,20 @@ def test_no_cheat_earns_more_than_honest_training(
         "evaluation_noise": noise,
     }
     honest = GameConfig.model_validate(document)
-    paid, net = of_last(honest, seed)
-    _, sitting_out = of_last(honest, seed, "never")
+    paid, net = pay_and_net_of_last(honest, seed)
+    _, sitting_out = pay_and_net_of_last(honest, seed, "never")
     cheating = GameConfig.model_validate({**document, "cheats": {cheat: 1}})
-    paid_to_cheat, net_of_cheat = of_last(cheating, seed)
+    paid_to_cheat, net_of_cheat = pay_and_net_of_last(cheating, seed)
     assert paid_to_cheat <= paid + 1e-9
-    # What it is paid by chance aside, which is nothing without noise, it is as one who sits out.
+    # Noise may pay a cheat by chance. Apart from that it has at most what sitting out brings.
     by_chance = paid_to_cheat if noise else 0.0
     assert net_of_cheat <= max(net, sitting_out) + by_chance + 1e-9
 
 
 @pytest.mark.parametrize("cheat", ["copied", "duplicated"])
 def test_scoring_each_update_alone_pays_for_copies(cheat: str) -> None:
-    """Which is why it is not the default."""
+    """This is why `alone` is not the default rule."""
     config = GameConfig(reward_rule="alone", cheats={cheat: 1}, compute_price=0.1)
-    _, net_of_cheat = of_last(config, 0)
-    _, net = of_last(GameConfig(reward_rule="alone", compute_price=0.1), 0)
+    _, net_of_cheat = pay_and_net_of_last(config, 0)
+    _, net = pay_and_net_of_last(GameConfig(reward_rule="alone", compute_price=0.1), 0)
     assert net_of_cheat > net

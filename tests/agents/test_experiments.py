@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,48 +69,91 @@ def command(*words: object, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished sweep, with its experiment as small.toml beside it."""
+    folder = tmp_path_factory.mktemp("finished")
+    experiment, out = folder / "small.toml", folder / "out"
+    experiment.write_text(SMALL)
+    sweep_run = command("sweep", experiment, "--out", out, "--processes", 2)
+    assert sweep_run.returncode == 0, sweep_run.stderr
+    assert "8 of 8" in sweep_run.stdout
+    return out
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished sweep's folder, to change."""
+    return shutil.copytree(finished, tmp_path / "out")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
 @pytest.mark.slow
 @pytest.mark.trains
-def test_an_interrupted_sweep_continues_and_reports_the_same(small: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    done = command("sweep", small, "--out", out, "--processes", 2)
-    assert done.returncode == 0, done.stderr
-    assert "8 of 8" in done.stdout
-    page = (out / "report.html").read_text()
+def test_a_sweep_reports_and_warns_of_few_seeds(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
     assert "<svg" in page
     assert "fewer than 10" in page
-    rows = pq.read_table(out / "measures.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_a_table_holds_every_game_with_its_experiment_and_versions(finished: Path) -> None:
+    rows = pq.read_table(finished / "measures.parquet")
     assert rows.num_rows == 8 * 3
     experiment = json.loads(rows.schema.metadata[b"rescind.experiment"])
     assert experiment["experiment"]["name"] == "small"
     assert "numpy" in json.loads(rows.schema.metadata[b"rescind.versions"])
-    before = {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
-    tables = {table: (out / f"{table}.parquet").read_bytes() for table in ("rounds", "measures")}
-    for table in ("training", *tables):
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_an_interrupted_sweep_runs_what_is_missing_with_the_same_results(
+    finished: Path, out: Path
+) -> None:
+    for table in ("training", "rounds", "measures"):
         (out / f"{table}.parquet").unlink()
-    (next((out / "cells").glob("*.measures.parquet"))).unlink()
-    again = command("sweep", small, "--out", out, "--processes", 1)
+    next((out / "cells").glob("*.measures.parquet")).unlink()
+    again = command("sweep", finished.parent / "small.toml", "--out", out, "--processes", 1)
     assert "7 of 8 cells are already done" in again.stdout
-    assert before == {p.name: p.read_bytes() for p in (out / "cells").iterdir()}
+    assert contents(out / "cells") == contents(finished / "cells")
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_the_report_is_the_same_without_the_files_of_the_cells(finished: Path, out: Path) -> None:
     shutil.rmtree(out / "cells")
     report = command("report", out)
-    assert (out / "report.html").read_text() == page
-    third = command("sweep", small, "--out", out)
-    assert "8 of 8 cells are already done" in third.stdout
-    assert tables == {table: (out / f"{table}.parquet").read_bytes() for table in tables}
     assert report.returncode == 0
     assert "q-learning" in report.stdout
+    assert (out / "report.html").read_text() == (finished / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+def test_a_finished_sweep_keeps_its_tables_without_the_files_of_the_cells(
+    finished: Path, out: Path
+) -> None:
+    shutil.rmtree(out / "cells")
+    again = command("sweep", finished.parent / "small.toml", "--out", out)
+    assert "8 of 8 cells are already done" in again.stdout
+    before, after = contents(finished), contents(out)
+    for table in ("rounds.parquet", "measures.parquet"):
+        assert after[table] == before[table]
 
 
 @pytest.mark.slow
 def test_a_sweep_survives_the_death_of_its_processes(small: Path, tmp_path: Path) -> None:
     small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 3000"))
-    experiment, said = read_experiment(small), []
+    experiment, messages = read_experiment(small), []
     folder = RunFolder(tmp_path / "out")
     killed: list[int] = []
 
     def say(text: str) -> None:
-        said.append(text)
+        messages.append(text)
         if "1 of 8" in text and not killed:
             [victim, *_] = [
                 child
@@ -121,39 +165,56 @@ def test_a_sweep_survives_the_death_of_its_processes(small: Path, tmp_path: Path
 
     sweep(experiment, folder, say=say, processes=2)
     assert killed
-    assert any("a process died" in text for text in said)
+    assert any("a process died" in text for text in messages)
     assert all(folder.has(cell) for cell in experiment.cells())
 
 
 @pytest.mark.slow
 def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray")
     small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 2000"))
-    there, here = tmp_path / "there", tmp_path / "here"
-    program = Path(sys.executable).parent / "ray"
-    port = 20000 + os.getpid() % 10000
-    start = [program, "start", "--head", "--num-cpus=2", f"--port={port}", "--disable-usage-stats"]
-    start += ["--include-dashboard=false", "--block", f"--temp-dir={tmp_path_of_ray()}"]
-    quiet = {**os.environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "PYTHONPATH": str(Path.cwd())}
-    cluster = subprocess.Popen(
-        start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet
-    )
-    try:
-        _listening(port)
+    on_ray, local = tmp_path / "on-ray", tmp_path / "local"
+    environment = {
+        **os.environ,
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    with ray_cluster(environment) as address:
         code = "from rescind.cli.main import main; main()"
-        words = ["agents", "sweep", small, "--out", there, "--ray", f"127.0.0.1:{port}"]
+        words = ["agents", "sweep", small, "--out", on_ray, "--ray", address]
         running = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=quiet,
+            env=environment,
         )
-        victim = _busy_worker()
-        victim.kill()
-        out, err = running.communicate(timeout=280)
-        assert running.returncode == 0, err
-        assert "8 of 8" in out
+        _busy_worker().kill()
+        stdout, stderr = running.communicate(timeout=280)
+    assert running.returncode == 0, stderr
+    assert "8 of 8" in stdout
+    sweep(read_experiment(small), RunFolder(local), say=print, processes=2)
+    for table in ("measures", "rounds", "training"):
+        rows = [
+            pq.read_table(folder / f"{table}.parquet").to_pylist() for folder in (on_ray, local)
+        ]
+        same = repr(rows[0]) == repr(rows[1])
+        assert same, "the cluster's results are not this machine's"
+
+
+@contextlib.contextmanager
+def ray_cluster(environment: dict[str, str]) -> Iterator[str]:
+    """Start a cluster of two workers on this machine, and yield its address."""
+    program = Path(sys.executable).parent / "ray"
+    port = 20000 + os.getpid() % 10000
+    start = [program, "start", "--head", "--num-cpus=2", f"--port={port}", "--disable-usage-stats"]
+    start += ["--include-dashboard=false", "--block", f"--temp-dir={tmp_path_of_ray()}"]
+    cluster = subprocess.Popen(
+        start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
+    try:
+        _listening(port)
+        yield f"127.0.0.1:{port}"
     finally:
         children = psutil.Process(cluster.pid).children(recursive=True)
         cluster.terminate()
@@ -162,16 +223,10 @@ def test_a_ray_cluster_of_two_workers_loses_one_and_finishes(small: Path, tmp_pa
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         shutil.rmtree(tmp_path_of_ray(), ignore_errors=True)
-    assert ray.__version__
-    sweep(read_experiment(small), RunFolder(here), say=print, processes=2)
-    for table in ("measures", "rounds", "training"):
-        one, two = (pq.read_table(f / f"{table}.parquet") for f in (there, here))
-        same = repr(one.to_pylist()) == repr(two.to_pylist())
-        assert same, "the cluster's results are not this machine's"
 
 
 def tmp_path_of_ray() -> Path:
-    """Short: Ray's sockets are in it, and a socket's path has 107 bytes at most."""
+    """Return a short path: Ray puts its sockets there, and a socket's path has at most 107 bytes."""
     return Path(f"/tmp/ray-{os.getpid()}")
 
 
@@ -181,12 +236,12 @@ def _listening(port: int) -> None:
 
 
 @retry(
-    retry=retry_if_result(lambda found: found is None),
+    retry=retry_if_result(lambda process: process is None),
     stop=stop_after_delay(120),
     wait=wait_fixed(0.05),
 )
 def _busy_worker() -> psutil.Process | None:
-    """A worker process of Ray that runs a cell now; it names itself so."""
+    """Return a worker of Ray that runs a cell now, by the name that it gives its process."""
     for process in psutil.process_iter(["cmdline"]):
         if "ray::run_cell" in " ".join(process.info["cmdline"] or []):
             return process
@@ -245,22 +300,50 @@ def test_a_folder_of_another_experiment_is_left_alone(small: Path, tmp_path: Pat
         folder.begin(read_experiment(small))
 
 
-def test_policies_are_trained_evaluated_and_refused(small: Path, tmp_path: Path) -> None:
-    small.write_text(SMALL[: SMALL.index("[sweep]")] + '[[learner]]\nname = "q-learning"\n')
-    out = tmp_path / "out"
-    done = command("train", small, "--out", out)
-    assert done.returncode == 0, done.stderr
-    files = sorted((out / "policies" / "seed-0").iterdir())
-    assert [f.name for f in files] == [f"organization-{n}.json" for n in range(3)]
-    assert command("evaluate", small, files[0]).returncode == 0
-    told = command("evaluate", small, *files, "--json")
-    assert 0 <= json.loads(told.stdout)[0]["participation"]["iqm"] <= 1
-    wrong = command("evaluate", small, *files[:2])
-    assert "for all of them, or one for each" in wrong.stderr
-    content = json.loads(files[0].read_text())
-    files[0].write_text(json.dumps({**content, "observation_version": 99}))
-    refused = command("evaluate", small, files[0])
-    assert "observations of version 99" in refused.stderr
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+    """An experiment with one cell, and the policies that were trained for its first seed."""
+    folder = tmp_path_factory.mktemp("trained")
+    experiment = folder / "small.toml"
+    experiment.write_text(SMALL[: SMALL.index("[sweep]")] + '[[learner]]\nname = "q-learning"\n')
+    training = command("train", experiment, "--out", folder / "out")
+    assert training.returncode == 0, training.stderr
+    return experiment, sorted((folder / "out" / "policies" / "seed-0").iterdir())
+
+
+def test_each_organization_gets_a_policy_file(trained: tuple[Path, list[Path]]) -> None:
+    _, policies = trained
+    assert [path.name for path in policies] == [f"organization-{n}.json" for n in range(3)]
+
+
+def test_a_policy_is_evaluated_on_every_seat(trained: tuple[Path, list[Path]]) -> None:
+    experiment, policies = trained
+    assert command("evaluate", experiment, policies[0]).returncode == 0
+
+
+def test_policies_are_evaluated_on_the_seats_they_are_numbered_for(
+    trained: tuple[Path, list[Path]],
+) -> None:
+    experiment, policies = trained
+    evaluation = command("evaluate", experiment, *policies, "--json")
+    assert 0 <= json.loads(evaluation.stdout)[0]["participation"]["iqm"] <= 1
+
+
+def test_policies_for_some_organizations_are_refused(trained: tuple[Path, list[Path]]) -> None:
+    experiment, policies = trained
+    evaluation = command("evaluate", experiment, *policies[:2])
+    assert "for all of them, or one for each" in evaluation.stderr
+
+
+def test_a_policy_for_other_observations_is_refused(
+    trained: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    experiment, policies = trained
+    path = tmp_path / "organization-0.json"
+    content = json.loads(policies[0].read_text())
+    path.write_text(json.dumps({**content, "observation_version": 99}))
+    evaluation = command("evaluate", experiment, path)
+    assert "observations of version 99" in evaluation.stderr
 
 
 def test_a_cell_is_the_same_whenever_it_is_run(small: Path) -> None:
@@ -286,11 +369,11 @@ def test_a_changed_byte_of_a_result_is_an_error_and_never_another_result(
     cell = experiment.cells()[0]
     folder.put(cell, run_cell(cell))
     path = folder.cells / f"{cell.key}.measures.parquet"
-    whole, right, refused = path.read_bytes(), repr(folder.rows(cell, "measures")), 0
-    for place in range(4, len(whole), 37):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+    data, rows, refused = path.read_bytes(), repr(folder.rows(cell, "measures")), 0
+    for offset in range(4, len(data), 37):
+        path.write_bytes(data[:offset] + bytes([data[offset] ^ 0x40]) + data[offset + 1 :])
         with contextlib.suppress(AgentError):
-            assert repr(folder.rows(cell, "measures")) == right, place
+            assert repr(folder.rows(cell, "measures")) == rows, offset
             continue
         refused += 1
     assert refused > 10
@@ -315,7 +398,7 @@ def test_a_report_without_results_says_to_sweep(small: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("study", sorted(path.stem for path in STUDIES.glob("*.toml")))
-def test_the_committed_results_are_whole_and_make_a_report(study: str, tmp_path: Path) -> None:
+def test_the_committed_results_are_complete_and_can_be_reported(study: str, tmp_path: Path) -> None:
     for name in ("experiment.json", "results.json"):
         shutil.copy(STUDIES / "results" / study / name, tmp_path)
     folder = RunFolder(tmp_path)
@@ -327,14 +410,25 @@ def test_the_committed_results_are_whole_and_make_a_report(study: str, tmp_path:
     assert all(len(row) == len(header) for row in rows)
 
 
-def test_interquartile_means() -> None:
-    values = np.array([0.0, 1, 2, 3, 4, 5, 6, 100])
-    assert iqm(values) == pytest.approx((2 + 3 + 4 + 5) / 4)
-    found = estimate([list(values)])
-    assert found.low <= found.iqm <= found.high
+EIGHT = [0.0, 1, 2, 3, 4, 5, 6, 100]
+
+
+def test_an_interquartile_mean_leaves_out_the_outer_quarters() -> None:
+    assert iqm(np.array(EIGHT)) == pytest.approx((2 + 3 + 4 + 5) / 4)
+
+
+def test_an_interval_contains_its_interquartile_mean() -> None:
+    result = estimate([EIGHT])
+    assert result.low <= result.iqm <= result.high
+
+
+def test_equal_values_have_an_interval_of_one_point() -> None:
+    result = estimate([[1.0] * 10])
+    assert result.low == result.iqm == result.high == 1.0
+
+
+def test_an_estimate_without_measurements_is_not_a_number() -> None:
     assert np.isnan(estimate([[float("nan")]]).iqm)
-    sure = estimate([[1.0] * 10])
-    assert sure.low == sure.iqm == sure.high == 1.0
 
 
 CURVE = LearningCurve(ceiling=0.9, scale=2.0, shape=1.6, data_exponent=0.7, noise_loss=1.0)
@@ -342,19 +436,19 @@ CURVE = LearningCurve(ceiling=0.9, scale=2.0, shape=1.6, data_exponent=0.7, nois
 
 def trace_of(curve: LearningCurve) -> list[TraceRow]:
     rows = []
-    for who, fraction in (("a", 1.0), ("b", 0.5)):
-        done = []
+    for organization, fraction in (("a", 1.0), ("b", 0.5)):
+        rounds = []
         for number in range(1, 6):
-            done.append((1.0, fraction, 0.0))
+            rounds.append((1.0, fraction, 0.0))
             rows.append(
                 TraceRow(
-                    organization=who,
+                    organization=organization,
                     round=number,
                     effort=1.0,
                     data_fraction=fraction,
                     took_part=True,
                     quality_before=0.0,
-                    quality=quality_after(curve, done),
+                    quality=quality_after(curve, rounds),
                     score=1,
                     paid=0.1,
                     compute_price=0.02,
@@ -367,12 +461,12 @@ def trace_of(curve: LearningCurve) -> list[TraceRow]:
 def test_fitting_a_trace_recovers_its_curve(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     write_trace(path, trace_of(CURVE))
-    found, error = fit(read_trace(path))
+    curve, error = fit(read_trace(path))
     assert error < 1e-4
-    assert found.ceiling == pytest.approx(CURVE.ceiling, abs=0.01)
-    assert found.shape == pytest.approx(CURVE.shape, abs=0.05)
-    assert found.scale == pytest.approx(CURVE.scale, rel=0.02)
-    assert found.data_exponent == pytest.approx(CURVE.data_exponent, abs=0.02)
+    assert curve.ceiling == pytest.approx(CURVE.ceiling, abs=0.01)
+    assert curve.shape == pytest.approx(CURVE.shape, abs=0.05)
+    assert curve.scale == pytest.approx(CURVE.scale, rel=0.02)
+    assert curve.data_exponent == pytest.approx(CURVE.data_exponent, abs=0.02)
 
 
 @pytest.mark.parametrize(

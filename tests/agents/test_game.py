@@ -43,31 +43,31 @@ def full(config: GameConfig, games: int = 1, action: int = FULL) -> np.ndarray:
 
 
 def digest() -> str:
-    """Of everything that a rollout shows."""
-    game, said = Game(BUSY, np.arange(3)), hashlib.sha256()
-    dice = np.random.default_rng(5)
+    """Return a hash of everything that two random episodes show."""
+    game, sha256 = Game(BUSY, np.arange(3)), hashlib.sha256()
+    rng = np.random.default_rng(5)
     for episode in range(2):
-        said.update(game.reset(episode).tobytes())
+        sha256.update(game.reset(episode).tobytes())
         while not game.over:
-            actions = dice.integers(0, game.open_actions, size=(3, 6)).astype(np.int8)
+            actions = rng.integers(0, game.open_actions, size=(3, 6)).astype(np.int8)
             step = game.step(actions)
-            said.update(step.reward.tobytes() + step.acted.tobytes() + game.observe().tobytes())
-    return said.hexdigest()
+            sha256.update(step.reward.tobytes() + step.acted.tobytes() + game.observe().tobytes())
+    return sha256.hexdigest()
 
 
 def test_a_rollout_is_the_same_to_the_bit_in_another_process() -> None:
     code = "from tests.agents.test_game import digest; print(digest())"
-    there = subprocess.run(
+    other = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
     )
-    assert there.stdout.strip() == digest()
+    assert other.stdout.strip() == digest()
 
 
 def test_a_game_does_not_depend_on_games_played_with_it() -> None:
-    alone, among = Game(BUSY, np.array([7])), Game(BUSY, np.array([3, 7]))
+    alone, together = Game(BUSY, np.array([7])), Game(BUSY, np.array([3, 7]))
     for _ in range(BUSY.rounds):
-        one, two = alone.step(full(BUSY)), among.step(full(BUSY, 2))
-        assert (one.reward[0] == two.reward[1]).all()
+        reward = alone.step(full(BUSY)).reward[0]
+        assert (reward == together.step(full(BUSY, 2)).reward[1]).all()
 
 
 def test_pettingzoo_accepts_the_environment() -> None:
@@ -88,13 +88,13 @@ def test_another_seed_is_another_game() -> None:
     assert shown(1) == shown(1) != shown(2)
 
 
-def test_all_at_once_and_one_among_others_are_the_same_game() -> None:
-    solo, all_ = Solo(BUSY, others="always", seed=4), Participation(BUSY, seed=4)
+def test_both_environments_play_the_same_game() -> None:
+    solo, parallel = Solo(BUSY, others="always", seed=4), Participation(BUSY, seed=4)
     solo.reset(seed=4)
-    all_.reset(seed=4)
+    parallel.reset(seed=4)
     for action in (0, 4, 8, 3):
-        told = dict.fromkeys(all_.agents, FULL) | {"organization_0": action}
-        _, rewards, _, _, _ = all_.step(told)
+        actions = dict.fromkeys(parallel.agents, FULL) | {"organization_0": action}
+        _, rewards, _, _, _ = parallel.step(actions)
         _, reward, _, _, _ = solo.step(action)
         assert reward == rewards["organization_0"]
 
@@ -119,9 +119,9 @@ def test_the_game_pays_what_the_contract_pays(rule, n, seed, reward, pool, noise
         evaluation_noise=noise,
     )
     game, left = Game(config, np.array([seed])), int(pool * 1e18)
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     while not game.over:
-        step = game.step(dice.integers(0, 5, size=(1, n)).astype(np.int8))
+        step = game.step(rng.integers(0, 5, size=(1, n)).astype(np.int8))
         scores = [int(score) for score in step.score[0]]
         paid = credit(int(reward * 1e18), left, scores)
         left -= sum(paid)
@@ -131,6 +131,9 @@ def test_the_game_pays_what_the_contract_pays(rule, n, seed, reward, pool, noise
 
 def test_credits_are_whole_wei_and_never_exceed_the_pool() -> None:
     assert credit(10, 7, [1, 1, 1]) == [2, 2, 2]
+
+
+def test_a_round_without_scores_credits_nothing() -> None:
     assert credit(10, 100, [0, 0]) == [0, 0]
 
 
@@ -156,7 +159,7 @@ def test_quality_follows_the_curve() -> None:
     assert game.state.quality[0, 0] == pytest.approx(0.8 * (1 - math.exp(-((4 / 3.0) ** 2))))
 
 
-def test_the_budget_ends_taking_part() -> None:
+def test_an_organization_sits_out_once_its_privacy_budget_is_spent() -> None:
     config = GameConfig(private=True, round_epsilon=1.0, privacy_budget=2.5)
     game = Game(config, np.array([0]))
     acted = [game.step(full(config)).acted[0, 0] > 0 for _ in range(5)]
@@ -190,33 +193,44 @@ def test_a_member_who_leaves_sits_out_and_takes_its_contribution() -> None:
     assert (game.observe()[..., 0] == 0).all()
 
 
-def test_a_clone_goes_on_by_itself() -> None:
+def after_one_round() -> Game:
     game = Game(BUSY, np.array([1]))
     game.step(full(BUSY))
-    other = game.clone()
-    other.step(full(BUSY))
-    before = game.state.own.copy()
-    assert (game.state.own == before).all()
-    assert (game.step(full(BUSY)).reward == Game.step(_at(1), full(BUSY)).reward).all()
-
-
-def _at(rounds: int) -> Game:
-    game = Game(BUSY, np.array([1]))
-    for _ in range(rounds):
-        game.step(full(BUSY))
     return game
 
 
-def test_impossible_actions_are_refused() -> None:
-    config = GameConfig(rounds=1)
-    game = Game(config, np.array([0]))
+def test_a_clone_does_not_change_the_game_that_it_is_of() -> None:
+    game = after_one_round()
+    own = game.state.own.copy()
+    game.clone().step(full(BUSY))
+    assert (game.state.own == own).all()
+    assert (game.step(full(BUSY)).reward == after_one_round().step(full(BUSY)).reward).all()
+
+
+def test_a_clone_continues_as_the_game_does() -> None:
+    game = after_one_round()
+    clone = game.clone()
+    assert (clone.step(full(BUSY)).reward == game.step(full(BUSY)).reward).all()
+
+
+ONE_ROUND = GameConfig(rounds=1)
+
+
+def test_an_action_that_is_not_open_is_refused() -> None:
     with pytest.raises(ValueError, match=r"open actions are 0\.\.4"):
-        game.step(full(config, action=5))
+        Game(ONE_ROUND, np.array([0])).step(full(ONE_ROUND, action=5))
+
+
+def test_actions_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
-        game.step(np.zeros((2, 2), dtype=np.int8))
-    game.step(full(config))
+        Game(ONE_ROUND, np.array([0])).step(np.zeros((2, 2), dtype=np.int8))
+
+
+def test_a_game_that_has_ended_must_be_reset() -> None:
+    game = Game(ONE_ROUND, np.array([0]))
+    game.step(full(ONE_ROUND))
     with pytest.raises(IndexError, match="Reset"):
-        game.step(full(config))
+        game.step(full(ONE_ROUND))
 
 
 @pytest.mark.parametrize(

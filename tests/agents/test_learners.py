@@ -34,7 +34,7 @@ COSTS = GameConfig(organizations=4, compute_price=3.0)
 LEARNED = {"epsilon": 0.5, "epsilon_end": 0.02, "explore_rounds": 2000, "explore": "any"}
 
 
-def taught(name: str, config: GameConfig, episodes: int = 150, seeds: int = 4):
+def trained(name: str, config: GameConfig, episodes: int = 150, seeds: int = 4):
     game = Game(config, np.arange(seeds))
     learner = make_learner(name, {} if name in ("bandit", "myopic") else LEARNED)
     table = [sit(game, learner)]
@@ -44,22 +44,23 @@ def taught(name: str, config: GameConfig, episodes: int = 150, seeds: int = 4):
 
 @pytest.mark.parametrize("name", ["q-learning", "double-q", "sarsa", "bandit", "myopic"])
 def test_learners_take_part_where_it_pays_and_sit_out_where_it_costs(name: str) -> None:
-    paying, _, _ = taught(name, PAYS)
-    costing, _, _ = taught(name, COSTS)
+    paying, _, _ = trained(name, PAYS)
+    costing, _, _ = trained(name, COSTS)
     assert paying.by_round["participation"].mean() > 0.9
     assert costing.by_round["participation"].mean() < 0.1
 
 
 @pytest.mark.parametrize("name", ["q-learning", "double-q", "sarsa", "bandit"])
 def test_a_policy_file_decides_as_its_learner_did(name: str, tmp_path) -> None:
-    _, game, learner = taught(name, GameConfig(organizations=3, price_spread=1.0), 40)
+    _, game, learner = trained(name, GameConfig(organizations=3, price_spread=1.0), 40)
     for g, i in ((0, 0), (2, 1), (3, 2)):
         path = tmp_path / f"{g}-{i}.json"
         PolicyFile.of(learner, game.open_actions, learner.state(g * 3 + i)).write(path)
         alone = PolicyFile.read(path).seated(path, [0])
         features = game.observe()
-        told = learner.choose(features, 1, explore=False)[g, i]
-        assert alone.choose(features[g : g + 1, i : i + 1].copy(), 1, explore=False)[0, 0] == told
+        action = learner.choose(features, 1, explore=False)[g, i]
+        own = features[g : g + 1, i : i + 1].copy()
+        assert alone.choose(own, 1, explore=False)[0, 0] == action
 
 
 @settings(max_examples=200, deadline=None)
@@ -81,8 +82,8 @@ def test_every_observation_has_a_state(members, participants, rest) -> None:
 
 def test_learning_does_not_depend_on_which_games_are_played_together() -> None:
     config = GameConfig(organizations=3, price_spread=1.0, evaluation_noise=0.02)
-    _, _, two = taught("q-learning", config, 20, seeds=2)
-    _, _, three = taught("q-learning", config, 20, seeds=3)
+    _, _, two = trained("q-learning", config, 20, seeds=2)
+    _, _, three = trained("q-learning", config, 20, seeds=3)
     assert np.array_equal(two.table[:, :6], three.table[:, :6], equal_nan=True)
 
 
@@ -90,10 +91,10 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
     import stable_baselines3 as sb3
 
     environment = Solo(PAYS, others="always")
-    trained = sb3.DQN("MlpPolicy", scale(environment), policy_kwargs={"net_arch": [16, 16]}, seed=1)
+    theirs = sb3.DQN("MlpPolicy", scale(environment), policy_kwargs={"net_arch": [16, 16]}, seed=1)
     ours = DQN(DQNConfig(width=16))
     ours.start(Place(np.zeros(1, np.uint64), 1, FULL + 1))
-    ours.take(trained.q_net.state_dict())
+    ours.take(theirs.q_net.state_dict())
     game = Game(GameConfig(organizations=4, price_spread=1.0), np.arange(20))
     for _ in range(4):
         game.step(np.full((20, 4), FULL, dtype=np.int8))
@@ -102,8 +103,8 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
         for g in range(20):
             row = scaled(rows[g, 0]).astype(np.float32)
             assert seen.contains(row)
-            theirs, _ = trained.predict(row, deterministic=True)
-            assert ours.choose(rows[g : g + 1, :1], 1, explore=False)[0, 0] == theirs
+            action, _ = theirs.predict(row, deterministic=True)
+            assert ours.choose(rows[g : g + 1, :1], 1, explore=False)[0, 0] == action
 
 
 def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays() -> None:
@@ -115,7 +116,7 @@ def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays() -> Non
     assert played.by_organization["rounds_in"][0, 0] < 3
 
 
-def test_the_oracle_is_no_worse_than_any_action_held() -> None:
+def test_the_oracle_earns_at_least_what_any_constant_action_earns() -> None:
     config = GameConfig(organizations=3, compute_price=0.2, price_spread=0.5, overlap=0.3)
     seeds = np.arange(5)
 
@@ -129,7 +130,7 @@ def test_the_oracle_is_no_worse_than_any_action_held() -> None:
 
 
 def test_the_planner_finds_the_best_of_all_plans() -> None:
-    """Against every choice of rounds for three organizations of one round-cost each."""
+    """Compare with every number of rounds for each of three organizations with constant prices."""
     config = GameConfig(
         organizations=3,
         rounds=4,
@@ -139,7 +140,7 @@ def test_the_planner_finds_the_best_of_all_plans() -> None:
         overlap=0.7,
     )
     game = Game(config, np.array([3]))
-    found = planned_welfare(game, 1, 0)[0]
+    welfare = planned_welfare(game, 1, 0)[0]
     best = -np.inf
     for many in itertools.product(range(5), repeat=3):
         game.reset(0)
@@ -149,18 +150,20 @@ def test_the_planner_finds_the_best_of_all_plans() -> None:
             step = game.step(actions)
             total += float((step.reward - step.paid).sum())
         best = max(best, total)
-    assert found == pytest.approx(best, abs=0.06 * abs(best))
+    assert welfare == pytest.approx(best, abs=0.06 * abs(best))
     assert planned(game).shape == (4, 1, 3)
 
 
-def test_names_are_sorted_and_each_can_be_made() -> None:
+def test_the_names_of_learners_are_sorted() -> None:
     assert list(LEARNERS) == sorted(LEARNERS)
-    for name in LEARNERS:
-        assert make_learner(name).name == name
 
 
-def test_features_are_what_the_game_shows() -> None:
-    """A node's observation and the game's are the same numbers in the same order."""
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_is_made_by_its_name(name: str) -> None:
+    assert make_learner(name).name == name
+
+
+def test_a_node_observes_the_same_features_as_the_game() -> None:
     game = Game(PAYS, np.array([0]))
     game.step(np.full((1, 4), FULL, dtype=np.int8))
     row = game.observe()[0, 0]

@@ -40,11 +40,11 @@ def test_exploring_goes_one_level_beside_the_best() -> None:
 def test_a_decision_is_the_same_after_a_restart(tmp_path: Path, learner: str) -> None:
     path = tmp_path / "agent.json"
     settings = {} if learner == "bandit" else {"epsilon": 0.5}
-    it = agent(path, learner, **settings)
+    running = agent(path, learner, **settings)
     for round_id in range(1, 20):
-        decision = it.decide(SEEN, round_id)
+        decision = running.decide(SEEN, round_id)
         assert agent(path, learner, **settings).decide(SEEN, round_id) == decision
-        it.learn(round_id, SEEN, decision.action, Outcome(0.1, 0.02, 0, 0.1), SEEN)
+        running.learn(round_id, SEEN, decision.action, Outcome(0.1, 0.02, 0, 0.1), SEEN)
 
 
 @pytest.mark.parametrize("learner", LEARNING)
@@ -57,32 +57,32 @@ def test_a_round_is_learned_from_once(tmp_path: Path, learner: str) -> None:
 
 
 def test_q_learning_updates_as_watkins_states() -> None:
-    it = agent(epsilon=0.0, alpha=0.5, gamma=0.9)
-    values = it.decide(SEEN, 1).values
+    learning = agent(epsilon=0.0, alpha=0.5, gamma=0.9)
+    values = learning.decide(SEEN, 1).values
     outcome = Outcome(paid_reward=0.3, compute_cost=0.02, privacy_cost=0.01, quality_gain=0.1)
-    it.learn(1, SEEN, ACTIONS[FULL], outcome, SEEN)
+    learning.learn(1, SEEN, ACTIONS[FULL], outcome, SEEN)
     target = (0.3 - 0.02 - 0.01 + 0.1) + 0.9 * max(values)
     expected = values[FULL] + 0.5 * (target - values[FULL])
-    assert it.decide(SEEN, 2).values[FULL] == pytest.approx(expected, rel=1e-6)
+    assert learning.decide(SEEN, 2).values[FULL] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("learner", LEARNING)
 def test_learners_give_up_actions_that_only_cost(learner: str) -> None:
-    it = agent(learner=learner)
+    learning = agent(learner=learner)
     dear = dataclasses.replace(SEEN, compute_price=5.0, quality=1.0)
     for round_id in range(1, 300):
-        action = it.decide(dear, round_id).action
-        it.learn(round_id, dear, action, Outcome(0, 5.0 * action.effort, 0, 0), dear)
-    held = it.decide(dear, 300)
-    assert ACTIONS[int(np.argmax(held.values))] == SIT_OUT
+        action = learning.decide(dear, round_id).action
+        learning.learn(round_id, dear, action, Outcome(0, 5.0 * action.effort, 0, 0), dear)
+    decision = learning.decide(dear, 300)
+    assert ACTIONS[int(np.argmax(decision.values))] == SIT_OUT
 
 
 def test_a_frozen_agent_neither_learns_nor_explores(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
-    it = LiveAgent("q-learning", {"epsilon": 1.0}, seed=0, path=path, frozen=True)
+    frozen = LiveAgent("q-learning", {"epsilon": 1.0}, seed=0, path=path, frozen=True)
     for round_id in range(1, 10):
-        assert it.decide(SEEN, round_id).action == ACTIONS[FULL]
-        it.learn(round_id, SEEN, ACTIONS[FULL], Outcome(0, 9, 0, 0), SEEN)
+        assert frozen.decide(SEEN, round_id).action == ACTIONS[FULL]
+        frozen.learn(round_id, SEEN, ACTIONS[FULL], Outcome(0, 9, 0, 0), SEEN)
     assert not path.exists()
 
 
@@ -141,26 +141,42 @@ def test_a_policy_for_private_rounds_is_refused_elsewhere(tmp_path: Path) -> Non
 def test_recorded_decisions_are_followed(tmp_path: Path) -> None:
     path = tmp_path / "decisions.json"
     path.write_text('{"1": {"effort": 0.5, "data_fraction": 1.0}}')
-    it = make_agent("recorded", seed=0, table=tmp_path / "t", decisions=path)
-    assert it.decide(SEEN, 1).action == ACTIONS[2]
-    assert it.decide(SEEN, 2).action == SIT_OUT
+    recorded = make_agent("recorded", seed=0, table=tmp_path / "t", decisions=path)
+    assert recorded.decide(SEEN, 1).action == ACTIONS[2]
+    assert recorded.decide(SEEN, 2).action == SIT_OUT
+
+
+def test_a_file_without_recorded_decisions_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
     path.write_text("nonsense")
     with pytest.raises(AgentError, match="recorded decisions"):
         read_decisions(path)
 
 
-def test_impossible_policies_and_settings_are_refused(tmp_path: Path) -> None:
-    table = tmp_path / "t"
-    with pytest.raises(AgentError, match="unknown policy"):
-        make_agent("greedy", seed=0, table=table)
-    with pytest.raises(AgentError, match="needs \\[agent\\] start"):
-        make_agent("dqn", seed=0, table=table)
-    with pytest.raises(AgentError, match="no setting gama"):
-        make_learner("q-learning", {"gama": 0.5})
-    with pytest.raises(AgentError, match="between 0 and 1"):
-        make_learner("q-learning", {"gamma": 1.5})
-    with pytest.raises(AgentError, match="has no settings"):
-        make_learner("always", {"epsilon": 0.5})
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [("greedy", "unknown policy"), ("dqn", "needs \\[agent\\] start"), ("recorded", "decisions")],
+)
+def test_an_unknown_or_incomplete_policy_is_refused(
+    tmp_path: Path, policy: str, message: str
+) -> None:
+    with pytest.raises(AgentError, match=message):
+        make_agent(policy, seed=0, table=tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("learner", "settings", "message"),
+    [
+        ("q-learning", {"gama": 0.5}, "no setting gama"),
+        ("q-learning", {"gamma": 1.5}, "between 0 and 1"),
+        ("always", {"epsilon": 0.5}, "has no settings"),
+    ],
+)
+def test_an_unknown_or_impossible_setting_is_refused(
+    learner: str, settings: dict[str, float], message: str
+) -> None:
+    with pytest.raises(AgentError, match=message):
+        make_learner(learner, settings)
 
 
 def test_the_baselines_do_what_their_names_say(tmp_path: Path) -> None:

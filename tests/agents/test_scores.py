@@ -17,18 +17,19 @@ from rescind.aggregator.shapley import (
 
 
 def game(n: int, seed: int, rows: int = 3):
-    """Any monotone value: the most that somebody of the coalition knows of each row."""
+    """Return a monotone value: the most that a member of the coalition knows of each row."""
     knows = np.random.default_rng(seed).random((n, rows))
     return Remembered(lambda s: knows[sorted(s)].max(axis=0), rows)
 
 
 def by_permutations(n: int, value) -> np.ndarray:
-    found = np.zeros((n, 3))
+    total = np.zeros((n, 3))
     orders = list(itertools.permutations(range(n)))
     for order in orders:
-        for at, i in enumerate(order):
-            found[i] += value(frozenset(order[: at + 1])) - value(frozenset(order[:at]))
-    return found / len(orders)
+        for position, i in enumerate(order):
+            before = value(frozenset(order[:position]))
+            total[i] += value(frozenset(order[: position + 1])) - before
+    return total / len(orders)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -40,12 +41,12 @@ def test_shapley_is_the_mean_over_all_orders(n: int) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10**6))
-def test_shapley_shares_out_everything_and_nothing_for_nothing(n: int, seed: int) -> None:
+def test_shapley_divides_the_whole_value_and_gives_nothing_for_nothing(n: int, seed: int) -> None:
     inner = game(n, seed)
     value = Remembered(lambda s: inner(frozenset(i for i in s if i < n)), 3)
-    found = shapley(n + 1, value)
-    assert found.sum(axis=0) == pytest.approx(inner(frozenset(range(n))))
-    assert found[n] == pytest.approx(0)
+    shares = shapley(n + 1, value)
+    assert shares.sum(axis=0) == pytest.approx(inner(frozenset(range(n))))
+    assert shares[n] == pytest.approx(0)
 
 
 def test_the_fast_methods_rank_as_the_exact_one() -> None:
@@ -61,14 +62,14 @@ def test_the_fast_methods_rank_as_the_exact_one() -> None:
     assert np.mean(agreement["guided"]) > 0.9
 
 
-def test_a_round_that_brought_nothing_is_worth_nothing_to_anybody() -> None:
+def test_every_player_gets_nothing_for_a_round_without_gain() -> None:
     value = Remembered(lambda s: np.full(3, 0.001 * len(s)), 3)
-    found = guided(4, value, permutations=8, tolerance=0.0, round_tolerance=0.01, seed=0)
-    assert not found.any()
+    shares = guided(4, value, permutations=8, tolerance=0.0, round_tolerance=0.01, seed=0)
+    assert not shares.any()
     assert value.asked == 1
 
 
-def test_truncation_asks_for_less() -> None:
+def test_truncation_evaluates_fewer_coalitions() -> None:
     def value():
         return Remembered(lambda s: np.ones(3) * (0 in s), 3)
 
@@ -78,7 +79,7 @@ def test_truncation_asks_for_less() -> None:
     assert cut.asked < whole.asked
 
 
-def test_too_many_players_for_the_exact_values() -> None:
+def test_exact_values_of_too_many_players_are_refused() -> None:
     with pytest.raises(ValueError, match="2\\^21"):
         shapley(21, game(2, 0))
 
@@ -97,8 +98,11 @@ def test_the_games_closed_forms_are_the_coalitions_values(gains: list[float], sc
         assert out == pytest.approx(exact(n, value)[:, 0], abs=1e-9)
 
 
-def test_agreement_of_ranks() -> None:
+def test_rank_agreement_is_1_for_the_same_order_and_minus_1_for_the_reverse() -> None:
     assert rank_agreement(np.array([1.0, 2, 3]), np.array([10.0, 20, 30])) == pytest.approx(1)
     assert rank_agreement(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])) == pytest.approx(-1)
+
+
+def test_equal_values_agree_with_equal_values_only() -> None:
     assert rank_agreement(np.ones(3), np.ones(3)) == 1
     assert rank_agreement(np.ones(3), np.array([1.0, 2, 3])) == 0

@@ -37,17 +37,15 @@ def test_a_start_file_that_is_not_a_policy_is_rejected(tmp_path: Path) -> None:
 
 
 def test_an_agent_begins_with_its_start_policy_only_where_one_is_given(tmp_path: Path) -> None:
-    start, state = (
-        tmp_path / "policy.json",
-        {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(72)}},
-    )
+    start = tmp_path / "policy.json"
+    state = {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(72)}}
     PolicyFile("q-learning", {}, FULL + 1, state).write(start)
     sitting = agent_of(config(tmp_path / "a", start=start), public())
     assert not sitting.decide(SEEN, 1).action.takes_part
     assert agent_of(config(tmp_path / "b"), public()).decide(SEEN, 1).action.takes_part
 
 
-def test_the_agent_uses_the_node_s_own_value_of_quality(tmp_path: Path) -> None:
+def test_the_agent_values_quality_as_its_node_is_configured(tmp_path: Path) -> None:
     low, high = (
         agent_of(config(tmp_path / str(v), value=v), public()).decide(SEEN, 1).values[FULL]
         for v in (0.0, 2.0)

@@ -1,6 +1,8 @@
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def session_of(model: LoraModel, folder: Path, privacy=None, **engine):
 def train(session, round_id: int, rows=None, adapter=None, noise: float = 0.0, **engine):
     rows = examples() if rows is None else rows
     key = run_key(session, round_id, adapter or {}, rows)
-    found = contribute(
+    contribution = contribute(
         session.model,
         session.parameters,
         ME,
@@ -77,7 +79,7 @@ def train(session, round_id: int, rows=None, adapter=None, noise: float = 0.0, *
         RoundTraining(steps=5, **engine),
         trainer=trainer(session, round_id, key, noise=noise),
     )
-    return found.result, account(session, key, found.result)
+    return contribution.result, account(session, key, contribution.result)
 
 
 PRIVACY = PrivacyParameters(max_grad_norm=1.0, noise_multiplier=1.0, delta=1e-5, accountant="rdp")
@@ -107,10 +109,10 @@ def test_the_journal_sums_the_privacy_that_rounds_spend(model: LoraModel, tmp_pa
         assert record["privacy"]["delta"] == 1e-5
         assert record["privacy"]["this_round"] == [1.0, 0.4, 5]
     assert epsilons == sorted(set(epsilons))
-    known = spent(session)
-    assert known is not None
-    assert known.steps == 15
-    assert known.epsilon == pytest.approx(epsilons[-1])
+    privacy = spent(session)
+    assert privacy is not None
+    assert privacy.steps == 15
+    assert privacy.epsilon == pytest.approx(epsilons[-1])
     reopened = Journal(tmp_path / "node.db")
     assert len(PrivateRun.all(reopened)) == 3
     assert not any("secret" in key for key in record["privacy"])
@@ -136,28 +138,33 @@ def test_less_noise_than_agreed_is_rejected(model: LoraModel, tmp_path: Path) ->
         train(session_of(model, tmp_path, PRIVACY), 1, noise=-0.5)
 
 
+class Killed(Exception):
+    pass
+
+
+def kill_at(step: int) -> Callable[[Any], None]:
+    def kill(progress: Any) -> None:
+        if progress.step == step:
+            raise Killed
+
+    return kill
+
+
 def test_a_round_resumed_after_a_kill_spends_no_more_privacy(
     model: LoraModel, tmp_path: Path
 ) -> None:
-    class Killed(Exception):
-        pass
-
-    def kill(progress) -> None:
-        if progress.step == 3:
-            raise Killed
-
     session = session_of(model, tmp_path, PRIVACY)
     with pytest.raises(Killed):
-        train(session, 1, progress=kill)
+        train(session, 1, progress=kill_at(3))
     assert spent(session) == PrivacySpent(1e-5, "rdp")
     resumed, _ = train(session, 1)
     assert resumed.resumed_at == 3
     again, record = train(session, 1)
     assert digest(again) == digest(resumed)
     assert record["privacy"]["steps"] == 5
-    known = spent(session)
-    assert known is not None
-    assert known.steps == 5
+    privacy = spent(session)
+    assert privacy is not None
+    assert privacy.steps == 5
 
 
 def test_a_round_trained_again_on_other_data_draws_new_noise_and_spends_again(
@@ -184,26 +191,29 @@ def test_a_target_epsilon_holds_over_all_rounds(model: LoraModel, tmp_path: Path
         train(session, 3)
 
 
-def test_a_damaged_checkpoint_is_deleted_and_the_round_starts_over(
-    model: LoraModel, tmp_path: Path
-) -> None:
-    class Killed(Exception):
-        pass
+def checkpoints(folder: Path) -> list[Path]:
+    return list((folder / "checkpoints").rglob("*.safetensors"))
 
-    def kill(progress) -> None:
-        raise Killed
 
+def test_a_round_starts_over_from_a_damaged_checkpoint(model: LoraModel, tmp_path: Path) -> None:
     session = session_of(model, tmp_path)
     with pytest.raises(Killed):
-        train(session, 1, progress=kill)
-    [file] = (tmp_path / "checkpoints").rglob("*.safetensors")
+        train(session, 1, progress=kill_at(1))
+    [file] = checkpoints(tmp_path)
     file.write_bytes(b"torn")
-    fresh, _ = train(session, 1)
-    assert fresh.resumed_at == 0
+    result, _ = train(session, 1)
+    assert result.resumed_at == 0
+
+
+def test_a_checkpoint_is_deleted_when_another_round_is_trained(
+    model: LoraModel, tmp_path: Path
+) -> None:
+    session = session_of(model, tmp_path)
     with pytest.raises(Killed):
-        train(session, 2, progress=kill)
+        train(session, 2, progress=kill_at(1))
+    assert checkpoints(tmp_path)
     train(session, 3)
-    assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
+    assert not checkpoints(tmp_path)
 
 
 def test_without_noise_epsilon_has_no_bound(model: LoraModel, tmp_path: Path) -> None:
@@ -212,9 +222,9 @@ def test_without_noise_epsilon_has_no_bound(model: LoraModel, tmp_path: Path) ->
     )
     _, record = train(session, 1)
     assert record["privacy"]["epsilon"] is None
-    known = spent(session)
-    assert known is not None
-    assert math.isinf(known.epsilon)
+    privacy = spent(session)
+    assert privacy is not None
+    assert math.isinf(privacy.epsilon)
 
 
 def test_a_run_key_depends_on_round_start_and_data(model: LoraModel, tmp_path: Path) -> None:
