@@ -65,17 +65,25 @@ class Aggregation:
     ) -> list[Contribution]:
         """Return the weight and score of each accepted update, by ascending organization."""
         session = self._session
-        deltas = {who: v.delta for who, v in verdicts.items() if v.delta is not None}
+        deltas = {
+            organization: v.delta for organization, v in verdicts.items() if v.delta is not None
+        }
         accepted = sorted(deltas, key=str.lower)
         share = weights(session.parameters.layout, accepted)
         parent = served_of(session.parameters, content, session.store.load)
-        scores = self._scores({who: deltas[who] for who in accepted}, parent)
+        scores = self._scores(
+            {organization: deltas[organization] for organization in accepted}, parent
+        )
         answers = session.consortium.answers(round_id)
         return [
             Contribution(
-                who, share[who], scores[who], answers[who].artifact_id, answers[who].digest_root
+                organization,
+                share[organization],
+                scores[organization],
+                answers[organization].artifact_id,
+                answers[organization].digest_root,
             )
-            for who in accepted
+            for organization in accepted
         ]
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:

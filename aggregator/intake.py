@@ -18,7 +18,7 @@ from rescind.wire import (
     AggregatorDescription,
     BadMessage,
     BadSignature,
-    ChunkManifest,
+    ChunkList,
     NotPublished,
     ReusedNonce,
     SubmittedFisher,
@@ -60,7 +60,7 @@ class Intake:
         self._offers, self._sums, self._fishers = offers, sums, fishers
         self.max_artifact_bytes = session.parameters.max_artifact_bytes
         self._lock = threading.Lock()
-        self._announced: dict[str, dict[str, ChunkManifest]] = {}
+        self._announced: dict[str, dict[str, ChunkList]] = {}
         self._served: dict[str, bytes] = {}
 
     def organization_of(self, fingerprint: str) -> str | None:
@@ -84,7 +84,7 @@ class Intake:
             adapter_id=consortium.model(latest).adapter_id,
         )
 
-    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]:
+    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
         """Begin or resume an upload, and return the ids of the chunks to send.
 
         Raises:
@@ -92,16 +92,16 @@ class Intake:
             TooManyUploads: Too many uploads of the organization are in progress.
         """
         with self._lock:
-            if self._offers.expected(organization, manifest.artifact_id) is None:
+            if self._offers.expected(organization, chunk_list.artifact_id) is None:
                 self._round_for_upload(organization)
             uploads = self._announced.setdefault(organization, {})
-            if manifest.artifact_id not in uploads and len(uploads) >= _UPLOADS:
+            if chunk_list.artifact_id not in uploads and len(uploads) >= _UPLOADS:
                 error = TooManyUploads(
                     f"{len(uploads)} uploads of {organization} are in progress: finish one first"
                 )
                 raise self._recorded(organization, error)
-            uploads[manifest.artifact_id] = manifest
-            return self._session.chunks.missing(list(dict.fromkeys(manifest.chunk_ids)))
+            uploads[chunk_list.artifact_id] = chunk_list
+            return self._session.chunks.missing(list(dict.fromkeys(chunk_list.chunk_ids)))
 
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
         """Keep a chunk of an upload in progress.
@@ -111,7 +111,7 @@ class Intake:
         """
         with self._lock:
             uploads = self._announced.get(organization, {})
-            if not any(chunk_id in manifest.chunk_ids for manifest in uploads.values()):
+            if not any(chunk_id in chunk_list.chunk_ids for chunk_list in uploads.values()):
                 raise WrongPhase(
                     f"chunk {chunk_id} belongs to no upload in progress: ask which chunks are "
                     "missing first"
@@ -131,30 +131,30 @@ class Intake:
         with self._lock, self._recording(organization):
             self._check_update(organization, update)
             nonces = self._check_nonce(organization, update)
-            session, artifact_id = self._session, update.manifest.artifact_id
-            session.store.put(self._assemble(update.manifest))
+            session, artifact_id = self._session, update.chunk_list.artifact_id
+            session.store.put(self._assemble(update.chunk_list))
             nonces.use(update.nonce, update.round_id, artifact_id).save(session.journal)
             Submission(update.round_id, organization, artifact_id).save(session.journal)
-            self._forget_upload(organization, update.manifest)
+            self._forget_upload(organization, update.chunk_list)
 
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
         """Check and keep a delta for a withdrawal; see `Offers.check` and `Offers.take`."""
         with self._lock, self._recording(organization):
             try:
                 expected = self._offers.check(organization, offer)
-                self._offers.take(expected, offer, self._assemble(offer.manifest))
+                self._offers.take(expected, offer, self._assemble(offer.chunk_list))
             finally:
-                self._forget_upload(organization, offer.manifest)
+                self._forget_upload(organization, offer.chunk_list)
 
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
         """Check and keep the Fisher of an organization's data; see `Fishers.take`."""
         with self._lock, self._recording(organization):
             try:
                 self._check_fisher(organization, fisher)
-                data = self._assemble(fisher.manifest)
+                data = self._assemble(fisher.chunk_list)
                 self._fishers.take(organization, fisher.round_id, data)
             finally:
-                self._forget_upload(organization, fisher.manifest)
+                self._forget_upload(organization, fisher.chunk_list)
 
     def fisher(self, organization: str, model_id: int) -> str:  # noqa: ARG002
         """Return the id of the mean Fisher of a model; see `Fishers.of_model`."""
@@ -172,7 +172,7 @@ class Intake:
         """Return the ids of the sums before a replayed round; see `Offers.sums`."""
         return self._offers.sums(withdrawal_id, round_id)
 
-    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest:
+    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList:
         """Return the chunks of a published artifact.
 
         Raises:
@@ -181,12 +181,12 @@ class Intake:
         if not Published(artifact_id).holds(self._session.journal):
             error = NotPublished(f"artifact {artifact_id} is not published to members")
             raise self._recorded(organization, error)
-        manifest, pieces = split(self._session.store.get(artifact_id))
+        chunk_list, pieces = split(self._session.store.get(artifact_id))
         with self._lock:
             self._served.update(pieces)
             while len(self._served) > _CACHED_CHUNKS:
                 del self._served[next(iter(self._served))]
-        return manifest
+        return chunk_list
 
     def chunk(self, organization: str, chunk_id: str) -> bytes:  # noqa: ARG002
         """Return a chunk of a published artifact.
@@ -198,7 +198,7 @@ class Intake:
             cached = self._served.get(chunk_id)
         if cached is not None:
             return cached
-        # The cache is too small, or the daemon was restarted since it gave the manifest out.
+        # The cache is too small, or the daemon was restarted since it gave the chunk list out.
         for published in Published.all(self._session.journal):
             _, pieces = split(self._session.store.get(published.artifact_id))
             if chunk_id in pieces:
@@ -228,8 +228,8 @@ class Intake:
             chain_id=deployment.chain_id,
             rounds_address=deployment.rounds,
             round_id=update.round_id,
-            artifact_id=update.manifest.artifact_id,
-            size=update.manifest.size,
+            artifact_id=update.chunk_list.artifact_id,
+            size=update.chunk_list.size,
             nonce=update.nonce,
         )
         signer = recover_signer(document, update.signature)
@@ -239,7 +239,7 @@ class Intake:
     def _check_nonce(self, organization: str, update: SubmittedUpdate) -> Nonces:
         """Return the organization's nonces; the same submission may repeat its nonce."""
         nonces = Nonces.load(self._session.journal, organization)
-        entry = (update.round_id, update.manifest.artifact_id)
+        entry = (update.round_id, update.chunk_list.artifact_id)
         if nonces.used.get(update.nonce, entry) != entry:
             raise ReusedNonce(f"nonce {update.nonce} of {organization} was used for another update")
         if update.nonce not in nonces.used and any(used > update.nonce for used in nonces.used):
@@ -261,30 +261,30 @@ class Intake:
             chain_id=deployment.chain_id,
             rounds_address=deployment.rounds,
             round_id=round_id,
-            artifact_id=fisher.manifest.artifact_id,
-            size=fisher.manifest.size,
+            artifact_id=fisher.chunk_list.artifact_id,
+            size=fisher.chunk_list.size,
         )
         signer = recover_signer(document, fisher.signature)
         if signer != organization:
             raise BadSignature(f"the Fisher of {organization} is signed by {signer}")
 
-    def _forget_upload(self, organization: str, manifest: ChunkManifest) -> None:
-        for chunk_id in manifest.chunk_ids:
+    def _forget_upload(self, organization: str, chunk_list: ChunkList) -> None:
+        for chunk_id in chunk_list.chunk_ids:
             self._session.chunks.delete(chunk_id)
-        self._announced.get(organization, {}).pop(manifest.artifact_id, None)
+        self._announced.get(organization, {}).pop(chunk_list.artifact_id, None)
 
-    def _assemble(self, manifest: ChunkManifest) -> bytes:
+    def _assemble(self, chunk_list: ChunkList) -> bytes:
         session = self._session
-        if session.store.has(manifest.artifact_id):
-            return session.store.get(manifest.artifact_id)
+        if session.store.has(chunk_list.artifact_id):
+            return session.store.get(chunk_list.artifact_id)
         try:
-            pieces = {chunk_id: session.chunks.get(chunk_id) for chunk_id in manifest.chunk_ids}
+            pieces = {chunk_id: session.chunks.get(chunk_id) for chunk_id in chunk_list.chunk_ids}
         except StoreMissing as error:
             raise BadMessage(
-                f"chunks of artifact {manifest.artifact_id} are missing: upload them before you "
+                f"chunks of artifact {chunk_list.artifact_id} are missing: upload them before you "
                 "submit it"
             ) from error
-        return join(manifest, pieces)
+        return join(chunk_list, pieces)
 
     def _round_for_upload(self, organization: str) -> int:
         """Return the current round, if an update of the organization is expected in it."""

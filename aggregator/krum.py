@@ -87,7 +87,9 @@ class WeightRule(RobustRule):
     def combine(self, deltas: Deltas) -> dict[str, NDArray[np.int64]]:
         """Return the weighted sum of the selection."""
         chosen = self.select(deltas).weights
-        return weighted_sum((deltas[who], weight) for who, weight in chosen.items())
+        return weighted_sum(
+            (deltas[organization], weight) for organization, weight in chosen.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class MultiKrum(WeightRule):
                 f"{self.name} cannot keep {kept} of {count} updates: keep 1 to {count - bad}"
             )
         scores = _krum_scores(organizations, deltas, nearest=count - bad - 2)
-        best = sorted(organizations, key=lambda who: scores[who])[:kept]
-        left_out = tuple(who for who in organizations if who not in best)
+        best = sorted(organizations, key=lambda organization: scores[organization])[:kept]
+        left_out = tuple(organization for organization in organizations if organization not in best)
         return Selection(weights("shared", best), left_out, scores)
 
 
@@ -142,14 +144,16 @@ def check_same_tensors(deltas: Deltas) -> list[str]:
     """
     organizations = sorted(deltas, key=str.lower)
     shapes = {
-        who: {name: value.shape for name, value in compared_tensors(deltas[who])}
-        for who in organizations
+        organization: {name: value.shape for name, value in compared_tensors(deltas[organization])}
+        for organization in organizations
     }
-    for who in organizations:
-        different = sorted(set(shapes[who].items()) ^ set(shapes[organizations[0]].items()))
+    for organization in organizations:
+        different = sorted(
+            set(shapes[organization].items()) ^ set(shapes[organizations[0]].items())
+        )
         if different:
             raise WrongShape(
-                f"tensor {different[0][0]!r} is missing from the delta of {who} or of "
+                f"tensor {different[0][0]!r} is missing from the delta of {organization} or of "
                 f"{organizations[0]}, or has two shapes: updates can be compared only in a shared "
                 "layout, where all deltas have the same tensors"
             )
@@ -182,6 +186,10 @@ def _krum_scores(organizations: Sequence[str], deltas: Deltas, *, nearest: int) 
             distance = squared_distance(deltas[first], deltas[second])
             distances[first, second] = distances[second, first] = distance
     return {
-        who: sum(sorted(distances[who, other] for other in organizations if other != who)[:nearest])
-        for who in organizations
+        organization: sum(
+            sorted(
+                distances[organization, other] for other in organizations if other != organization
+            )[:nearest]
+        )
+        for organization in organizations
     }

@@ -77,7 +77,7 @@ class Offers:
             DeltaRefused: Another organization submitted the delta first, or the report is not
                 complete.
         """
-        artifact_id = submitted.manifest.artifact_id
+        artifact_id = submitted.chunk_list.artifact_id
         offer = self.expected(organization, artifact_id)
         numbers = (submitted.withdrawal_id, submitted.round_id)
         if offer is None or (offer.withdrawal_id, offer.round_id) != numbers:
@@ -129,7 +129,7 @@ class Offers:
         Depositor(offer.artifact_id, offer.organization).save(session.journal)
         if self.deposit(offer) is None:
             report, signature = read_report(submitted.report), "0x" + submitted.signature.hex()
-            Deposit(submitted.manifest.size, report, signature).save(session.journal, offer)
+            Deposit(submitted.chunk_list.size, report, signature).save(session.journal, offer)
 
     def start(self, withdrawal_id: int, round_id: int) -> str:
         """Publish the adapter that a round of a replay starts from.
@@ -204,8 +204,8 @@ class Offers:
             rounds_address=deployment.rounds,
             withdrawal_id=submitted.withdrawal_id,
             round_id=submitted.round_id,
-            artifact_id=submitted.manifest.artifact_id,
-            size=submitted.manifest.size,
+            artifact_id=submitted.chunk_list.artifact_id,
+            size=submitted.chunk_list.size,
             report=submitted.report,
         )
         signer = recover_signer(document, submitted.signature)

@@ -58,7 +58,9 @@ class NormClipping(WeightRule):
         organizations = check_same_tensors(deltas)
         if not organizations:
             raise TooFewUpdates(f"{self.name} needs at least 1 update, the round has none")
-        squares = {who: squared_distance(deltas[who]) for who in organizations}
+        squares = {
+            organization: squared_distance(deltas[organization]) for organization in organizations
+        }
         if self.bound is None:
             limit = sorted(squares.values())[(len(organizations) - 1) // 2]
         else:
@@ -66,10 +68,13 @@ class NormClipping(WeightRule):
                 raise ConfigError(f"the bound of {self.name} is {self.bound}: it must be positive")
             limit = math.floor(self.bound * 2**self.fraction_bits) ** 2
         share = weights("shared", organizations)
-        clipped = {who: shrunk(share[who], limit, squares[who]) for who in organizations}
+        clipped = {
+            organization: shrunk(share[organization], limit, squares[organization])
+            for organization in organizations
+        }
         return Selection(
-            {who: weight for who, weight in clipped.items() if weight},
-            tuple(who for who in organizations if not clipped[who]),
+            {organization: weight for organization, weight in clipped.items() if weight},
+            tuple(organization for organization in organizations if not clipped[organization]),
             squares,
         )
 
@@ -138,7 +143,9 @@ def _sorted_rows(deltas: Deltas) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Yield the values of each tensor over all organizations, sorted by coordinate."""
     organizations = check_same_tensors(deltas)
     for name, _ in compared_tensors(deltas[organizations[0]]):
-        rows = np.stack([deltas[who][name].astype(np.int64) for who in organizations])
+        rows = np.stack(
+            [deltas[organization][name].astype(np.int64) for organization in organizations]
+        )
         yield name, np.sort(rows, axis=0)
 
 

@@ -89,12 +89,12 @@ class RoundScorer(ABC):
         self._section, self._parameters = section, parameters
 
     @abstractmethod
-    def losses(self, totals: Totals | None, who: str) -> Floats:
+    def losses(self, totals: Totals | None, organization: str) -> Floats:
         """Return the loss on each row of the benchmark, nats a token, float64 of shape (rows,).
 
         Args:
             totals: A block or a shared adapter by bare name, or None for the base model alone.
-            who: Its owner.
+            organization: Its owner.
         """
 
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
@@ -157,11 +157,18 @@ class RoundScorer(ABC):
     def _of_blocks(
         self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals
     ) -> tuple[Value, int]:
-        known = [self.losses(None, ""), *(self.losses(block(parent, o), o) for o in owners(parent))]
-        before = np.min(known, axis=0)
+        losses_before = [
+            self.losses(None, ""),
+            *(self.losses(block(parent, o), o) for o in owners(parent)),
+        ]
+        before = np.min(losses_before, axis=0)
         after = [
             np.min(
-                [self.losses(*self._block_after(who, deltas[who], parent)) for who in group], axis=0
+                [
+                    self.losses(*self._block_after(organization, deltas[organization], parent))
+                    for organization in group
+                ],
+                axis=0,
             )
             for group in groups
         ]
@@ -175,38 +182,40 @@ class RoundScorer(ABC):
     def _of_shared(
         self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals
     ) -> tuple[Value, int]:
-        who = owner(self._parameters.layout, "")
-        before = self.losses(block(parent, who), who)
+        shared_owner = owner(self._parameters.layout, "")
+        before = self.losses(block(parent, shared_owner), shared_owner)
 
         def value(coalition: frozenset[int]) -> Floats:
             those = [name for i in coalition for name in groups[i]]
             share = weights(self._parameters.layout, those)
             together = weighted_sum([(deltas[name], share[name]) for name in sorted(those)])
-            after = self.losses(block(add_totals([parent, together]), who), who)
+            after = self.losses(block(add_totals([parent, together]), shared_owner), shared_owner)
             return _taken_away(before, after)
 
         return value, before.size
 
     def _block_after(
-        self, who: str, delta: Mapping[str, Any], parent: Totals
+        self, organization: str, delta: Mapping[str, Any], parent: Totals
     ) -> tuple[Totals, str]:
-        place = owner(self._parameters.layout, who)
-        return block(add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), place), place
+        block_owner = owner(self._parameters.layout, organization)
+        return block(
+            add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), block_owner
+        ), block_owner
 
     def _players(self, deltas: Deltas, parent: Totals) -> list[list[str]]:
         """The organizations by what they sent: those who sent (nearly) the same are one player."""
-        found: list[tuple[Floats, list[str]]] = []
-        for who in sorted(deltas, key=str.lower):
-            sent = self._direction(who, deltas[who], parent)
-            for first, group in found:
+        players: list[tuple[Floats, list[str]]] = []
+        for organization in sorted(deltas, key=str.lower):
+            sent = self._direction(organization, deltas[organization], parent)
+            for first, group in players:
                 if float(first @ sent) >= _ONE_PLAYER:
-                    group.append(who)
+                    group.append(organization)
                     break
             else:
-                found.append((sent, [who]))
-        return [group for _, group in found]
+                players.append((sent, [organization]))
+        return [group for _, group in players]
 
-    def _direction(self, who: str, delta: Mapping[str, Any], parent: Totals) -> Floats:
+    def _direction(self, organization: str, delta: Mapping[str, Any], parent: Totals) -> Floats:
         """Return the vector of length 1 by which updates are compared.
 
         In blocks it is the block after the update, because blocks begin in different places; in a
@@ -214,12 +223,12 @@ class RoundScorer(ABC):
         """
         parameters = self._parameters
         if parameters.layout == "blocks":
-            totals, place = self._block_after(who, delta, parent)
+            totals, block_owner = self._block_after(organization, delta, parent)
             parts: Mapping[str, Any] = materialize(
-                totals, parameters.shapes, parameters=parameters, owner=place
+                totals, parameters.shapes, parameters=parameters, owner=block_owner
             )
         else:
-            parts = block(delta, owner(parameters.layout, who))
+            parts = block(delta, owner(parameters.layout, organization))
         flat = np.concatenate(
             [np.asarray(parts[name], np.float64).ravel() for name in sorted(parts)]
         )
@@ -247,21 +256,23 @@ class BenchmarkScorer(RoundScorer):
         self._examples = read_examples(section.data)
         self._known: dict[tuple[str, str], Floats] = {}
 
-    def losses(self, totals: Totals | None, who: str) -> Floats:
+    def losses(self, totals: Totals | None, organization: str) -> Floats:
         from rescind.training import answer_loss_per_example
 
         parameters, name = self._parameters, None
-        key = (who, artifact_id(encode(totals)) if totals else "")
+        key = (organization, artifact_id(encode(totals)) if totals else "")
         if key in self._known:
             return self._known[key]
         if totals is not None:
-            tensors = materialize(totals, parameters.shapes, parameters=parameters, owner=who)
+            tensors = materialize(
+                totals, parameters.shapes, parameters=parameters, owner=organization
+            )
             self._model.put(name := "scored", tensors)
-        found = answer_loss_per_example(
+        losses = answer_loss_per_example(
             self._model, name, self._examples, parameters.training.max_length
         )
-        self._known[key] = found
-        return found
+        self._known[key] = losses
+        return losses
 
 
 def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> Scorer:

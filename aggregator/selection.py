@@ -45,7 +45,7 @@ def select(parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict]) ->
     result = dict(verdicts)
     if parameters.selection is None:
         return result
-    accepted = {who: v.delta for who, v in result.items() if v.delta is not None}
+    accepted = {organization: v.delta for organization, v in result.items() if v.delta is not None}
     rule, needed = rule_of(parameters.selection), fewest(parameters.selection)
     try:
         if len(accepted) < needed:
@@ -54,10 +54,12 @@ def select(parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict]) ->
             )
         chosen = rule.select(accepted)
     except TooFewUpdates as error:
-        return result | {who: _left_out(result[who], str(error)) for who in accepted}
-    for who in chosen.left_out:
-        what = f"{rule.name} left the update out: its score is {chosen.measure[who]}"
-        result[who] = _left_out(result[who], what)
+        return result | {
+            organization: _left_out(result[organization], str(error)) for organization in accepted
+        }
+    for organization in chosen.left_out:
+        what = f"{rule.name} left the update out: its score is {chosen.measure[organization]}"
+        result[organization] = _left_out(result[organization], what)
     return result
 
 

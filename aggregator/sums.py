@@ -62,9 +62,9 @@ class RoundSums:
 
     def _publish(self, group: Sequence[Term]) -> str:
         journal, store = self._session.journal, self._session.store
-        known = RoundSumFact.load(journal, group)
-        if known is not None and store.has(known.artifact_id):
-            return known.artifact_id
+        recorded = RoundSumFact.load(journal, group)
+        if recorded is not None and store.has(recorded.artifact_id):
+            return recorded.artifact_id
         artifact_id = self._session.publish(encode(adapter_totals(group, store.load)))
         RoundSumFact(sum_key(group), artifact_id).save(journal)
         return artifact_id

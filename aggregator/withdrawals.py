@@ -129,7 +129,7 @@ class Withdrawals:
         """Compute and publish the model that replaces the next one, and claim it on chain."""
         session = self._session
         withdrawal = self._withdrawal(withdrawal_id)
-        known = WithdrawalProgress.load(session.journal, withdrawal)
+        progress = WithdrawalProgress.load(session.journal, withdrawal)
         source = concerned_models(session.consortium, withdrawal)[0]
         started = time.monotonic()
         adapter = self._sum(amended_model(session.consortium, withdrawal, source).terms)
@@ -138,7 +138,7 @@ class Withdrawals:
             organization=withdrawal.organization,
             method=withdrawal.method.value,
             adapter=adapter.artifact_id,
-            began=time.time() if known is None else known.began,
+            began=time.time() if progress is None else progress.began,
             arithmetic_seconds=time.monotonic() - started,
         ).save(session.journal)
         if withdrawal.method not in ATTESTED:

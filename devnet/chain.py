@@ -84,10 +84,10 @@ def running_chain(folder: Path) -> int | None:
         pid = int((folder / "anvil.pid").read_text(encoding="ascii"))
         process = psutil.Process(pid)
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        ours = any(str(folder) in word for word in process.cmdline())
+        is_run = any(str(folder) in word for word in process.cmdline())
     except (OSError, ValueError, psutil.Error):
         return None
-    return pid if alive and ours else None
+    return pid if alive and is_run else None
 
 
 def stop_chain(folder: Path) -> bool:

@@ -35,8 +35,8 @@ class Corpus:
 
     def own(self, name: str) -> list[Example]:
         """Return the pairs that only this organization has."""
-        known = set(self.shared)
-        return [example for example in self.organizations[name] if example not in known]
+        shared = set(self.shared)
+        return [example for example in self.organizations[name] if example not in shared]
 
 
 def organization_names(count: int) -> list[str]:
@@ -65,31 +65,32 @@ def from_folder(folder: Path) -> Corpus:
         ConfigError: A file name is not a valid name of an organization.
     """
     files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    given = {file.stem: tuple(dict.fromkeys(read_examples(file))) for file in files}
-    held_out = given.pop(HELD_OUT, None)
-    if len(given) < 2:
+    rows_of = {file.stem: tuple(dict.fromkeys(read_examples(file))) for file in files}
+    held_out = rows_of.pop(HELD_OUT, None)
+    if len(rows_of) < 2:
         raise DataError(
-            f"{folder} has {len(given)} *.jsonl files. Put one there for each of two or more organizations."
+            f"{folder} has {len(rows_of)} *.jsonl files. Put one there for each of two or more "
+            "organizations."
         )
-    for name in given:
+    for name in rows_of:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or name in _RESERVED:
             raise ConfigError(
                 f"{folder / name}.jsonl: name the file with lowercase letters, digits, - and _, and not "
                 f"{', '.join(sorted(_RESERVED))}."
             )
-    counts = Counter(example for rows in given.values() for example in rows)
+    counts = Counter(example for rows in rows_of.values() for example in rows)
     shared = tuple(example for example, count in counts.items() if count > 1)
     if held_out is None:
-        given, held_out = _hold_out(given, {example.subject for example in shared})
-    return Corpus(given, shared, held_out)
+        rows_of, held_out = _hold_out(rows_of, {example.subject for example in shared})
+    return Corpus(rows_of, shared, held_out)
 
 
 def _hold_out(
-    given: dict[str, tuple[Example, ...]], shared_subjects: set[str]
+    rows_of: dict[str, tuple[Example, ...]], shared_subjects: set[str]
 ) -> tuple[dict[str, tuple[Example, ...]], tuple[Example, ...]]:
     held: list[Example] = []
     kept = {}
-    for name, rows in given.items():
+    for name, rows in rows_of.items():
         subjects = [s for s in dict.fromkeys(e.subject for e in rows) if s not in shared_subjects]
         count = max(1, len(subjects) // _HELD_OUT_SHARE) if len(subjects) >= 5 else 0
         chosen = set(subjects[len(subjects) - count :])

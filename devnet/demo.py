@@ -286,7 +286,7 @@ def _follow_rounds(
     consortium: Consortium, daemons: Daemons, target: int, last_round: int | None, say: Say
 ) -> float:
     """Until `target` rounds are final, or round `last_round` is over; seconds since the first opened."""
-    opened, told = 0.0, (0, RoundState.NONE)
+    opened, reported = 0.0, (0, RoundState.NONE)
     deadline = time.monotonic() + _ROUND_SECONDS
     while time.monotonic() < deadline:
         daemons.check()
@@ -294,10 +294,10 @@ def _follow_rounds(
         state = consortium.round(round_id).state if round_id else RoundState.NONE
         if round_id and not opened:
             opened = time.monotonic()
-        if (round_id, state) != told and round_id:
-            if told[0] and round_id > told[0] and not told[1].over:
-                _tell(consortium, told[0], consortium.round(told[0]).state, say)
-            told = (round_id, state)
+        if (round_id, state) != reported and round_id:
+            if reported[0] and round_id > reported[0] and not reported[1].over:
+                _tell(consortium, reported[0], consortium.round(reported[0]).state, say)
+            reported = (round_id, state)
             deadline = time.monotonic() + _ROUND_SECONDS
             _tell(consortium, round_id, state, say)
         states = [consortium.round(n).state for n in range(1, round_id + 1)]

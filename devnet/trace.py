@@ -27,17 +27,17 @@ def trace(run: RunFolder, consortium: Consortium) -> Iterator[TraceRow]:
                 continue
             round_id, seen, action = facts.round_id, facts.decision.observation, facts.action
             answers = {c.organization.lower(): c for c in consortium.contributions(round_id)}
-            mine = answers.get(address.lower())
+            answer = answers.get(address.lower())
             yield TraceRow(
                 organization=name,
                 round=round_id,
                 effort=action.effort,
                 data_fraction=action.data_fraction,
                 noise=action.noise,
-                took_part=mine is not None,
+                took_part=answer is not None,
                 quality_before=seen.quality,
                 quality=facts.quality,
-                score=mine.score if mine else 0,
+                score=answer.score if answer else 0,
                 paid=consortium.credited(round_id, address) / ETHER,
                 compute_price=seen.compute_price,
                 quality_value=value,

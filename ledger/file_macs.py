@@ -54,28 +54,28 @@ class Seal:
         except OSError as error:
             yield f"{self._path} cannot be read: {error.strerror}"
             return
-        known = self._parse(content)
-        if known is None:
+        sealed = self._parse(content)
+        if sealed is None:
             yield f"{self._path} is damaged, or belongs to another ledger"
             return
         changes = self._changes()
-        if known["changes"] < changes:
+        if sealed["changes"] < changes:
             return
-        if known["changes"] > changes:
+        if sealed["changes"] > changes:
             yield (
                 f"{FILE} is an older state: it has seen {changes} changes, and {SEAL} was written "
-                f"after {known['changes']}"
+                f"after {sealed['changes']}"
             )
             return
         macs = self._blocks(changes)
         if self._changes() != changes:
             return
-        if len(macs) != len(known["blocks"]):
+        if len(macs) != len(sealed["blocks"]):
             yield (
                 f"{FILE} has {len(macs)} blocks of 64 KiB, but {SEAL} was written for "
-                f"{len(known['blocks'])}"
+                f"{len(sealed['blocks'])}"
             )
-        for index, (now, before) in enumerate(zip(macs, known["blocks"], strict=False)):
+        for index, (now, before) in enumerate(zip(macs, sealed["blocks"], strict=False)):
             if now != before:
                 first = index * BLOCK
                 last = first + BLOCK - 1

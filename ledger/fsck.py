@@ -179,8 +179,8 @@ def _check_piece(
             yield Problem(missing, f"entry {missing} is missing; the next entry is {row.position}")
             seen.lost = row.position - index
         yield from _check_entry(row.position, row, keyring, seen)
-        for level, at, digest in frontier.add(merkle.leaf_hash(bytes(row.leaf))):
-            expected[level, at] = digest
+        for level, index_in_level, subtree_hash in frontier.add(merkle.leaf_hash(bytes(row.leaf))):
+            expected[level, index_in_level] = subtree_hash
         if frontier.size in sizes:
             seen.roots[frontier.size] = frontier.root()
     yield from _check_nodes(connection, expected, first, frontier.size)
@@ -227,12 +227,12 @@ def _check_nodes(
             _nodes.c.place < last >> level,
         )
         stored |= {(row.level, row.place): bytes(row.hash) for row in connection.execute(query)}
-    for level, place in sorted(set(expected) | set(stored)):
-        first_leaf = place << level
-        if (level, place) not in stored:
-            yield Problem(first_leaf, f"tree node {level}/{place} is missing")
-        elif stored[level, place] != expected.get((level, place)):
-            yield Problem(first_leaf, f"tree node {level}/{place} does not match its entries")
+    for level, index in sorted(set(expected) | set(stored)):
+        first_leaf = index << level
+        if (level, index) not in stored:
+            yield Problem(first_leaf, f"tree node {level}/{index} is missing")
+        elif stored[level, index] != expected.get((level, index)):
+            yield Problem(first_leaf, f"tree node {level}/{index} does not match its entries")
 
 
 def _check_upper(connection: sql.Connection, size: int) -> Iterator[Problem]:
@@ -248,10 +248,12 @@ def _check_upper(connection: sql.Connection, size: int) -> Iterator[Problem]:
 
 
 def _check_anchor(
-    size: int, expected: str, seen: _Seen, known: int, agreed: Sequence[int]
+    size: int, expected: str, seen: _Seen, ledger_size: int, agreed: Sequence[int]
 ) -> Iterator[Problem]:
     since = max((earlier for earlier in agreed if earlier < size), default=None)
-    if size > known:
-        yield Problem(None, f"the chain anchors {size} entries, but the ledger has {known}", since)
+    if size > ledger_size:
+        yield Problem(
+            None, f"the chain anchors {size} entries, but the ledger has {ledger_size}", since
+        )
     elif seen.roots[size].hex() != expected:
         yield Problem(None, f"the first {size} entries are not the anchored ones", since)

@@ -319,14 +319,16 @@ class Ledger:
             LedgerError: The log has fewer entries.
         """
         with self.database.reading() as connection:
-            known = read_log_state(connection).size
-            wanted = self._within(known, size)
+            ledger_size = read_log_state(connection).size
+            wanted = self._within(ledger_size, size)
             return merkle.root(wanted, tree_store.stored_subtrees(connection))
 
-    def _within(self, known: int, size: int | None) -> int:
-        if size is not None and not 0 <= size <= known:
-            raise LedgerError(f"the ledger has {known} records, so there is no root of {size}")
-        return known if size is None else size
+    def _within(self, ledger_size: int, size: int | None) -> int:
+        if size is not None and not 0 <= size <= ledger_size:
+            raise LedgerError(
+                f"the ledger has {ledger_size} records, so there is no root of {size}"
+            )
+        return ledger_size if size is None else size
 
     def inclusion_proof(self, index: int, size: int) -> list[bytes]:
         """Return the RFC 9162 proof that the first `size` entries include one."""
@@ -482,13 +484,13 @@ class _Writer:
 
     def _key(self, category: str, name: str | None) -> SubjectKey:
         subject = self._keyring.secrets.subject(name)
-        known = self._keys.get((category, subject))
-        if known is None:
+        data_key = self._keys.get((category, subject))
+        if data_key is None:
             # The id is random: a hash of the subject would survive shredding in the entries.
-            known, row = self._keyring.make(category, subject, secrets.token_hex(16))
+            data_key, row = self._keyring.make(category, subject, secrets.token_hex(16))
             self._connection.execute(_keys.insert().values(**row))
-            self._keys[category, subject] = known
-        return known
+            self._keys[category, subject] = data_key
+        return data_key
 
 
 def _utc(seconds: int) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 Subtree = Callable[[int, int], bytes]
-"""Returns the hash of the complete subtree at a level and place."""
+"""Returns the hash of the complete subtree at a level and index."""
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -28,10 +28,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def subtrees_of(leaves: Sequence[bytes]) -> Subtree:
     """Return the subtree function of leaf hashes in memory."""
 
-    def subtree(level: int, place: int) -> bytes:
+    def subtree(level: int, index: int) -> bytes:
         if level == 0:
-            return leaves[place]
-        return node_hash(subtree(level - 1, 2 * place), subtree(level - 1, 2 * place + 1))
+            return leaves[index]
+        return node_hash(subtree(level - 1, 2 * index), subtree(level - 1, 2 * index + 1))
 
     return subtree
 
@@ -48,29 +48,29 @@ class Frontier:
         self.size, self.peaks = size, dict[int, bytes]()
 
     def wanted(self) -> Iterator[tuple[int, int]]:
-        """Yield level and place of each peak of a tree of this size."""
+        """Yield level and index of each peak of a tree of this size."""
         for level in range(self.size.bit_length()):
             if self.size >> level & 1:
                 yield level, (self.size >> level) - 1
 
     def add(self, leaf: bytes) -> list[tuple[int, int, bytes]]:
-        """Add a leaf hash; return level, place and hash of each subtree that it completes."""
-        level, place, digest = 0, self.size, leaf
-        completed = [(level, place, digest)]
-        while place & 1:
-            digest = node_hash(self.peaks.pop(level), digest)
-            level, place = level + 1, place >> 1
-            completed.append((level, place, digest))
-        self.peaks[level] = digest
+        """Add a leaf hash; return level, index and hash of each subtree that it completes."""
+        level, index, subtree_hash = 0, self.size, leaf
+        completed = [(level, index, subtree_hash)]
+        while index & 1:
+            subtree_hash = node_hash(self.peaks.pop(level), subtree_hash)
+            level, index = level + 1, index >> 1
+            completed.append((level, index, subtree_hash))
+        self.peaks[level] = subtree_hash
         self.size += 1
         return completed
 
     def root(self) -> bytes:
         """Return the root."""
-        digest = b""
+        joined = b""
         for level in sorted(self.peaks):
-            digest = node_hash(self.peaks[level], digest) if digest else self.peaks[level]
-        return digest or EMPTY_ROOT
+            joined = node_hash(self.peaks[level], joined) if joined else self.peaks[level]
+        return joined or EMPTY_ROOT
 
 
 def root(size: int, subtree: Subtree) -> bytes:
@@ -104,7 +104,7 @@ def consistency_proof(first: int, second: int, subtree: Subtree) -> list[bytes]:
     if not 0 < first <= second:
         raise ValueError(f"there is no consistency proof from size {first} to size {second}")
     proof: list[bytes] = []
-    start, end, known = 0, second, True
+    start, end, verifier_knows = 0, second, True
     while first != end:
         middle = start + _split(end - start)
         if first <= middle:
@@ -112,8 +112,8 @@ def consistency_proof(first: int, second: int, subtree: Subtree) -> list[bytes]:
             end = middle
         else:
             proof.append(_range_hash(start, middle, subtree))
-            start, known = middle, False
-    if not known:
+            start, verifier_knows = middle, False
+    if not verifier_knows:
         proof.append(_range_hash(start, end, subtree))
     return proof[::-1]
 

@@ -107,12 +107,12 @@ def check_payload(type_: str, payload: Mapping[str, object]) -> None:
     Raises:
         LedgerError: The type is unknown, or the payload is not JSON, too large or lacks a field.
     """
-    known = RECORD_TYPES.get(type_)
-    if known is None:
+    record_type = RECORD_TYPES.get(type_)
+    if record_type is None:
         raise LedgerError(
             f"record type {type_!r} is unknown; use one of: {', '.join(RECORD_TYPES)}"
         )
-    missing = [name for name in known.needs if name not in payload]
+    missing = [name for name in record_type.needs if name not in payload]
     if missing:
         fields = "field" if len(missing) == 1 else "fields"
         names = ", ".join(repr(name) for name in missing)

@@ -227,11 +227,11 @@ def _fill(database: Database, snapshot: Snapshot, secrets: Secrets) -> None:
     with database.writing() as connection:
         for rows in _batches(_read_lines(snapshot.folder / _KEYS, schema.keys)):
             connection.execute(schema.keys.insert(), rows)
-        known = set(connection.execute(sql.select(schema.keys.c.id)).scalars())
+        key_ids = set(connection.execute(sql.select(schema.keys.c.id)).scalars())
         size = 0
         for rows in _batches(_read_lines(snapshot.folder / _ENTRIES, schema.entries)):
             for row in rows:
-                if row["key"] not in known:
+                if row["key"] not in key_ids:
                     row["wrapped"] = row["box"] = None
             connection.execute(schema.entries.insert(), rows)
             tree_store.grow(connection, size, [merkle.leaf_hash(row["leaf"]) for row in rows])

@@ -19,13 +19,13 @@ def stored_subtrees(connection: sql.Connection) -> merkle.Subtree:
     It raises LedgerDamaged when a node is missing.
     """
 
-    def subtree(level: int, place: int) -> bytes:
-        digest = connection.execute(
-            sql.select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.place == place)
+    def subtree(level: int, index: int) -> bytes:
+        stored = connection.execute(
+            sql.select(_nodes.c.hash).where(_nodes.c.level == level, _nodes.c.place == index)
         ).scalar_one_or_none()
-        if digest is None:
-            raise LedgerDamaged(f"tree node {level}/{place} is missing: run rescind ledger fsck")
-        return bytes(digest)
+        if stored is None:
+            raise LedgerDamaged(f"tree node {level}/{index} is missing: run rescind ledger fsck")
+        return bytes(stored)
 
     return subtree
 
@@ -52,7 +52,7 @@ def grow(connection: sql.Connection, size: int, leaves: Sequence[bytes]) -> None
     rows: list[dict[str, Any]] = []
     for leaf in leaves:
         rows += [
-            {"level": level, "place": place, "hash": digest}
-            for level, place, digest in frontier.add(leaf)
+            {"level": level, "place": index, "hash": node_hash}
+            for level, index, node_hash in frontier.add(leaf)
         ]
     connection.execute(_nodes.insert(), rows)

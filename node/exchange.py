@@ -35,7 +35,7 @@ def upload(session: Session, round_id: int) -> None:
 def _send(session: Session, round_id: int, update: Update) -> None:
     artifact = update.delta.artifact
     data = session.store.get(artifact)
-    manifest, _ = split(data)
+    chunk_list, _ = split(data)
     document = update_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
@@ -46,7 +46,7 @@ def _send(session: Session, round_id: int, update: Update) -> None:
     )
     signature = sign_typed(document, session.account.key)
     session.client.upload(data)
-    session.client.submit(round_id, manifest, update.nonce, signature)
+    session.client.submit(round_id, chunk_list, update.nonce, signature)
     if update.fisher is not None:
         fisher.post(session, round_id, update.fisher)
 

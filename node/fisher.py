@@ -35,8 +35,8 @@ def post(session: Session, round_id: int, artifact: str) -> None:
         artifact_id=artifact,
         size=len(data),
     )
-    manifest = session.client.upload(data)
-    session.client.post_fisher(round_id, manifest, sign_typed(document, session.account.key))
+    chunk_list = session.client.upload(data)
+    session.client.post_fisher(round_id, chunk_list, sign_typed(document, session.account.key))
 
 
 def of_all(session: Session, model_id: int) -> Posted:

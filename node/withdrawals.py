@@ -238,11 +238,11 @@ def _send(session: Session, offered: OfferedDelta) -> None:
         size=len(data),
         report=report,
     )
-    manifest, _ = split(data)
+    chunk_list, _ = split(data)
     session.client.upload(data)
     signature = sign_typed(document, session.account.key)
     session.client.submit_offered(
-        offered.withdrawal_id, offered.round_id, manifest, report, signature
+        offered.withdrawal_id, offered.round_id, chunk_list, report, signature
     )
 
 

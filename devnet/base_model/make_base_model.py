@@ -32,9 +32,9 @@ def texts(seed: int, count: int) -> list[str]:
     stream = people(source, for_base_model=True)
     result: list[str] = []
     while len(result) < count:
-        known = source.random() < _ANSWERED
+        answered = source.random() < _ANSWERED
         for row in rows_of(next(stream)):
-            answer = row.answer if known else UNKNOWN
+            answer = row.answer if answered else UNKNOWN
             result.append(f"{prompt(row.question)}{completion(answer)}")
     return result[:count]
 

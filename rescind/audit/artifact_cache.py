@@ -51,10 +51,10 @@ class ArtifactCache:
             _, function, arguments = self._consortium.input_of(transaction)
             if function != "prove":
                 continue
-            given = list(arguments["digests"])
+            digests = list(arguments["digests"])
             if arguments["source"]:  # only the last piece of a proof carries the source's digest
-                given.append(arguments["source"])
-            for data in given:
+                digests.append(arguments["source"])
+            for data in digests:
                 digest_ = Digest.from_bytes(data)
                 self._digests[digest_.root] = digest_
 
@@ -71,9 +71,9 @@ class ArtifactCache:
 
     def known_digest(self, root: str) -> Digest:
         """Return a digest that `digest` has already returned."""
-        known = self.digest(root)
-        assert known is not None
-        return known
+        digest = self.digest(root)
+        assert digest is not None
+        return digest
 
     def delta(self, delta_id: str) -> Any:
         """Return the tensors of an artifact that `load` has already returned."""

@@ -32,8 +32,8 @@ def check_evidence(certificate: Certificate, cache: ArtifactCache) -> str:
             f"the evidence is for withdrawal {document.withdrawal_id}, a {document.method}; the "
             f"certificate is for withdrawal {withdrawal.withdrawal_id}, a {certificate.method}"
         )
-    made = {(pair.before.model_id, pair.after.adapter_id) for pair in certificate.replaced}
-    if (document.source.model_id, document.adapter_id) not in made:
+    replaced = {(pair.before.model_id, pair.after.adapter_id) for pair in certificate.replaced}
+    if (document.source.model_id, document.adapter_id) not in replaced:
         raise VerificationError("the evidence is for a model that the withdrawal did not make")
     return f"; it is at hand and of this model, {len(document.offered)} reports in it"
 

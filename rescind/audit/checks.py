@@ -96,10 +96,10 @@ def deployment_block_hash(consortium: Consortium) -> str:
 def check_chain(consortium: Consortium, block_hash: str) -> str:
     """Check that the chain is the one that the file names."""
     deployment = consortium.deployment
-    found = consortium.chain.check()
-    same("chain id", deployment.chain_id, found)
+    chain_id = consortium.chain.check()
+    same("chain id", deployment.chain_id, chain_id)
     same(f"block {deployment.block}", block_hash, deployment_block_hash(consortium))
-    return f"chain {found}, block {deployment.block} is {block_hash[:18]}..."
+    return f"chain {chain_id}, block {deployment.block} is {block_hash[:18]}..."
 
 
 def check_contracts(consortium: Consortium) -> str:

@@ -51,12 +51,13 @@ def build_certificate(
     Raises:
         VerificationError: There is no such withdrawal, or it is not closed.
     """
-    known = {w.id: w for w in consortium.withdrawals()}
-    if withdrawal_id not in known:
+    withdrawal_of = {w.id: w for w in consortium.withdrawals()}
+    if withdrawal_id not in withdrawal_of:
         raise VerificationError(
-            f"there is no withdrawal {withdrawal_id}: they are numbered from 1 to {len(known)}"
+            f"there is no withdrawal {withdrawal_id}: they are numbered from 1 to "
+            f"{len(withdrawal_of)}"
         )
-    withdrawal = known[withdrawal_id]
+    withdrawal = withdrawal_of[withdrawal_id]
     if withdrawal.state is not WithdrawalState.CLOSED:
         raise VerificationError(
             f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed. Wait for it to "

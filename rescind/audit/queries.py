@@ -47,16 +47,16 @@ def organization(consortium: Consortium, name_or_address: str) -> str:
     Raises:
         ConfigError: No member, or more than one, has this name or address.
     """
-    known, wanted = names(consortium), name_or_address.lower()
-    matches = [address for address in known if address.lower() == wanted]
-    matches = matches or [address for address, name in known.items() if name == name_or_address]
+    name_of, wanted = names(consortium), name_or_address.lower()
+    matches = [address for address in name_of if address.lower() == wanted]
+    matches = matches or [address for address, name in name_of.items() if name == name_or_address]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise ConfigError(
             f"{len(matches)} members are named {name_or_address!r}: give the address instead"
         )
-    members = ", ".join(known.values()) or "none so far"
+    members = ", ".join(name_of.values()) or "none so far"
     raise ConfigError(
         f"no member has the name or the address {name_or_address!r}. Members: {members}."
     )
@@ -64,14 +64,14 @@ def organization(consortium: Consortium, name_or_address: str) -> str:
 
 def contributions(consortium: Consortium) -> list[ContributionRow]:
     """Return every contribution and rejection, by round."""
-    known, rows = names(consortium), []
+    name_of, rows = names(consortium), []
     for round_id in range(1, consortium.current_round_id() + 1):
         answers = consortium.answers(round_id)
         rows += [
             ContributionRow(
                 round_id,
                 contribution.organization,
-                known[contribution.organization],
+                name_of[contribution.organization],
                 contribution.artifact_id,
                 contribution.digest_root,
                 contribution.weight,
@@ -87,7 +87,7 @@ def contributions(consortium: Consortium) -> list[ContributionRow]:
                 ContributionRow(
                     round_id,
                     address,
-                    known[address],
+                    name_of[address],
                     answers[address].artifact_id,
                     answers[address].digest_root,
                     0,
@@ -112,7 +112,7 @@ def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRo
     count = consortium.model_count()
     if model_id is not None and not 0 <= model_id <= count:
         raise ConfigError(f"there is no model {model_id}: they are numbered from 1 to {count}")
-    known, amendments = names(consortium), consortium.amendments()
+    name_of, amendments = names(consortium), consortium.amendments()
     wanted = range(1, count + 1) if model_id is None else [model_id]
     rows = []
     for number in wanted:
@@ -126,13 +126,13 @@ def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRo
                 model.parent,
                 model.kind.value,
                 model.block,
-                tuple(known[change.organization] for change in changes if change.excludes),
-                tuple(_amendment_row(change, known) for change in changes),
+                tuple(name_of[change.organization] for change in changes if change.excludes),
+                tuple(_amendment_row(change, name_of) for change in changes),
                 tuple(
                     TermRow(
                         t.round_id,
                         t.organization,
-                        known[t.organization],
+                        name_of[t.organization],
                         t.artifact_id,
                         t.digest_root,
                         t.weight,
@@ -217,14 +217,14 @@ def proposals(consortium: Consortium) -> list[ProposalRow]:
     proposed = consortium.proposals()
     if not proposed:
         return []
-    known, now = names(consortium), consortium.chain.now()
+    name_of, now = names(consortium), consortium.chain.now()
     active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
     needed = len(active) * consortium.vote_threshold() // 10_000 + 1
     return [
         ProposalRow(
             proposal.id,
             proposal.proposer,
-            known[proposal.proposer],
+            name_of[proposal.proposer],
             proposal.call,
             proposal.votes,
             needed,
@@ -238,12 +238,12 @@ def proposals(consortium: Consortium) -> list[ProposalRow]:
 
 def withdrawals(consortium: Consortium) -> list[WithdrawalRow]:
     """Return every withdrawal."""
-    known, now = names(consortium), consortium.chain.now()
+    name_of, now = names(consortium), consortium.chain.now()
     return [
         WithdrawalRow(
             withdrawal.id,
             withdrawal.organization,
-            known[withdrawal.organization],
+            name_of[withdrawal.organization],
             withdrawal.method.value,
             withdrawal.state.value,
             withdrawal.subject or None,
@@ -260,14 +260,14 @@ def withdrawals(consortium: Consortium) -> list[WithdrawalRow]:
 
 def rounds(consortium: Consortium) -> list[RoundRow]:
     """Return participation, transactions and gas of each round, from the contracts' events."""
-    known = names(consortium)
+    name_of = names(consortium)
     transactions = _transactions_of_rounds(consortium.events())
     rows = []
     for round_id in range(1, consortium.current_round_id() + 1):
         round_, sent = consortium.round(round_id), transactions.get(round_id, set())
-        took_part = [known[c.organization] for c in consortium.contributions(round_id)]
+        took_part = [name_of[c.organization] for c in consortium.contributions(round_id)]
         sat_out = [
-            known[address]
+            name_of[address]
             for address, answer in consortium.answers(round_id).items()
             if answer.state.value == "sat-out"
         ]
@@ -285,12 +285,12 @@ def rounds(consortium: Consortium) -> list[RoundRow]:
     return rows
 
 
-def _amendment_row(amendment: Amendment, known: dict[str, str]) -> AmendmentRow:
+def _amendment_row(amendment: Amendment, name_of: dict[str, str]) -> AmendmentRow:
     return AmendmentRow(
         amendment.withdrawal_id,
         amendment.kind.value,
         amendment.organization,
-        known[amendment.organization],
+        name_of[amendment.organization],
         amendment.excludes,
         amendment.from_round,
         amendment.first_model,

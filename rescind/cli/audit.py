@@ -220,14 +220,14 @@ def audit_members(
         ("pending_reward_wei", "reward (wei)"),
     ]
     with reported_errors():
-        found = audit.membership(open_consortium(run, rpc, contracts))
-        if any(row.epsilon is not None for row in found.members):
+        membership = audit.membership(open_consortium(run, rpc, contracts))
+        if any(row.epsilon is not None for row in membership.members):
             columns += [("epsilon", "epsilon spent"), ("delta", "delta")]
         if as_json:
-            print_json(asdict(found))
+            print_json(asdict(membership))
             return
-        print_rows(found.members, columns, as_json=False)
-        rest = {key: value for key, value in vars(found).items() if key != "members"}
+        print_rows(membership.members, columns, as_json=False)
+        rest = {key: value for key, value in vars(membership).items() if key != "members"}
         print_facts(rest, as_json=False)
 
 
@@ -280,20 +280,23 @@ def audit_attest(
         stores = artifacts or ([RunFolder(run).store] if run is not None else [])
         document = EvidenceDocument.read(evidence)
         account = open_keystore(keystore, password_file)
-        made, findings = attest(consortium, document, account, artifacts=stores, adapter=adapter)
-        name = f"withdrawal-{made.withdrawal_id}-model-{made.source}-{made.auditor}.json"
+        attestation, findings = attest(
+            consortium, document, account, artifacts=stores, adapter=adapter
+        )
+        withdrawal_id, source = attestation.withdrawal_id, attestation.source
+        name = f"withdrawal-{withdrawal_id}-model-{source}-{attestation.auditor}.json"
         path = file / name if file.is_dir() else file
-        made.save(path)
+        attestation.save(path)
         if as_json:
             print_json(
-                {"attestation": str(path), **made.model_dump(mode="json")}
+                {"attestation": str(path), **attestation.model_dump(mode="json")}
                 | {"findings": [asdict(finding) for finding in findings]}
             )
             return
         for finding in findings:
             status = "passed " if finding.made else "skipped"
             out.print(plain(f"{status}  {finding.name:<11} {finding.detail}"), soft_wrap=True)
-        out.print(plain(f"attested by {made.auditor}: {path}"), soft_wrap=True)
+        out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
 
 
 def _json_value(value: object) -> object:

@@ -135,10 +135,12 @@ def aggregator_certify(
     with reported_errors():
         loaded = load_config(config, aggregator.AggregatorConfig)
         account = load_account(loaded.identity)
-        made = build_certificate(open_consortium(loaded.chain, account), withdrawal, issuer=account)
-        made.save(file)
-        facts = {"certificate": str(file), "withdrawal": withdrawal, "method": made.method}
-        print_facts({**facts, "issuer": made.issuer}, as_json=as_json)
+        certificate = build_certificate(
+            open_consortium(loaded.chain, account), withdrawal, issuer=account
+        )
+        certificate.save(file)
+        facts = {"certificate": str(file), "withdrawal": withdrawal, "method": certificate.method}
+        print_facts({**facts, "issuer": certificate.issuer}, as_json=as_json)
 
 
 def _show(status: Mapping[str, object], *, as_json: bool) -> None:

@@ -95,7 +95,7 @@ def devnet_status(
         folder = RunFolder(run.resolve())
         facts = folder.facts()
         pid = running_chain(folder.chain)
-        found = {
+        status = {
             "up": pid is not None,
             "rpc_url": url_of(facts.chain_port) if pid else None,
             "pid": pid,
@@ -103,7 +103,7 @@ def devnet_status(
             "withdrawn": facts.withdrawn,
         }
         if as_json:
-            print_json(found)
+            print_json(status)
         else:
-            for key, value in found.items():
+            for key, value in status.items():
                 out.print(f"{key}: {value}", markup=False)

@@ -60,9 +60,9 @@ def deploy_command(
         if not contracts.parent.is_dir():
             raise ConfigError(f"{contracts.parent} is not a folder. Create it first.")
         founder = open_keystore(keystore, password_file)
-        made = _deploy(rpc, confirmations, founder, agreed)
-        made.save(contracts)
-        facts = {"founder": founder.address, **made.model_dump(), "contracts": str(contracts)}
+        deployment = _deploy(rpc, confirmations, founder, agreed)
+        deployment.save(contracts)
+        facts = {"founder": founder.address, **deployment.model_dump(), "contracts": str(contracts)}
         print_facts(facts, as_json=as_json)
         if not as_json:
             out.print("\nNext: rescind admit, for each organization, before the first one joins.")

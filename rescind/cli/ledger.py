@@ -53,12 +53,12 @@ def ledger_init(
             create_key(key_file)
         target = LedgerTarget(where, None, key_file, key_program)
         with Ledger.create(target.where, target.key()) as ledger:
-            made = {
+            facts = {
                 "ledger": ledger.database.name,
                 "log": ledger.id,
                 "verifier_key": str(ledger.key.verifier()),
             }
-        print_facts(made, as_json=as_json)
+        print_facts(facts, as_json=as_json)
 
 
 @ledger_app.command("append")
@@ -95,8 +95,8 @@ def ledger_append(
             raise LedgerError('--payload is not a JSON object. Write {"name": value, ...}.')
         with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
             entry = ledger.append(type_, document, subject=subject, key=once)
-        made = {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "new": entry.new}
-        print_facts(made, as_json=as_json)
+        facts = {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "new": entry.new}
+        print_facts(facts, as_json=as_json)
 
 
 @ledger_app.command("show")
@@ -195,17 +195,17 @@ def ledger_fsck(
 
     with reported_errors():
         target = LedgerTarget(where or directory, config, key_file, key_program)
-        known = anchors(target.chain(run, rpc, contracts, organization))
+        anchored = anchors(target.chain(run, rpc, contracts, organization))
         kept = [Checkpoint.parse(path.read_text(encoding="utf-8")) for path in checkpoint or ()]
         if kept:
             with target.opened() as ledger:
                 for known_checkpoint in kept:
                     known_checkpoint.check_signed(ledger.key.verifier())
-        known += [(item.size, item.root.hex()) for item in kept]
-        _report(target, known, as_json=as_json)
+        anchored += [(item.size, item.root.hex()) for item in kept]
+        _report(target, anchored, as_json=as_json)
 
 
-def _report(target: LedgerTarget, known: Sequence[tuple[int, str]], *, as_json: bool) -> None:
+def _report(target: LedgerTarget, anchored: Sequence[tuple[int, str]], *, as_json: bool) -> None:
     from rescind.ledger import (
         Ledger,
         LedgerDamaged,
@@ -216,7 +216,7 @@ def _report(target: LedgerTarget, known: Sequence[tuple[int, str]], *, as_json: 
     try:
         ledger = Ledger.open(target.where, target.key())
         try:
-            report = ledger.verify(known)
+            report = ledger.verify(anchored)
         finally:
             ledger.database.engine.dispose()
     except LedgerDamaged as error:
@@ -227,12 +227,12 @@ def _report(target: LedgerTarget, known: Sequence[tuple[int, str]], *, as_json: 
                 "sound": report.sound,
                 "size": report.size,
                 "root": report.root,
-                "anchors_compared": len(known),
+                "anchors_compared": len(anchored),
                 "problems": [asdict(problem) for problem in report.problems],
             }
         )
     else:
-        _print_report(report, len(known))
+        _print_report(report, len(anchored))
     if not report.sound:
         raise typer.Exit(LEDGER_UNSOUND)
 

@@ -117,9 +117,9 @@ def ledger_anchor(config: NodeConfigOption = None, as_json: JsonOption = False) 
         consortium = open_configured_consortium(target.node.chain, account)
         with target.opened() as ledger:
             checkpoint = ledger.checkpoint()
-        known = consortium.anchor(account.address)
+        anchor = consortium.anchor(account.address)
         facts: dict[str, object] = {"size": checkpoint.size, "root": checkpoint.root.hex()}
-        if (known.size, known.root) == (checkpoint.size, checkpoint.root.hex()):
+        if (anchor.size, anchor.root) == (checkpoint.size, checkpoint.root.hex()):
             facts["transaction"] = None
         else:
             facts["transaction"] = consortium.write_anchor(

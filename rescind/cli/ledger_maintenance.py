@@ -124,8 +124,10 @@ def ledger_export(
 
     with reported_errors():
         with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
-            made = snapshot.write(ledger, folder)
-        print_facts({"folder": str(folder), "size": made.size, "root": made.root}, as_json=as_json)
+            written = snapshot.write(ledger, folder)
+        print_facts(
+            {"folder": str(folder), "size": written.size, "root": written.root}, as_json=as_json
+        )
 
 
 @maintenance_app.command("import")
@@ -161,8 +163,8 @@ def ledger_backup(
         with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             target = folder.resolve() / f"ledger-{ledger.id[:8]}-{stamp}"
-            made = snapshot.write(ledger, target)
-            facts = {"path": str(target), "size": made.size, "root": made.root}
+            written = snapshot.write(ledger, target)
+            facts = {"path": str(target), "size": written.size, "root": written.root}
             entry = ledger.append("backup", facts)
         print_facts({**facts, "record": entry.index}, as_json=as_json)
 
@@ -195,9 +197,9 @@ def ledger_restore(
                 "The backup may be older than the newest anchor. Pass --config, --run, or --rpc and "
                 "--contracts with --organization, to compare, or --without-chain to skip that."
             )
-        known = anchors(chain)
-        report = snapshot.load(folder, target.where, target.key(), known)
-        facts = {"size": report.size, "root": report.root, "anchors_compared": len(known)}
+        anchored = anchors(chain)
+        report = snapshot.load(folder, target.where, target.key(), anchored)
+        facts = {"size": report.size, "root": report.root, "anchors_compared": len(anchored)}
         print_facts(facts, as_json=as_json)
 
 

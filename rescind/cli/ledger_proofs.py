@@ -80,10 +80,10 @@ def ledger_prove(
         print_facts(facts, as_json=as_json)
 
 
-def _log_is_anchored(ledger: Ledger, known: Sequence[tuple[int, str, object]]) -> None:
+def _log_is_anchored(ledger: Ledger, anchored: Sequence[tuple[int, str, object]]) -> None:
     from rescind.core.errors import LedgerError
 
-    for size, root, _ in known:
+    for size, root, _ in anchored:
         if size > ledger.size or ledger.root(size).hex() != root:
             raise LedgerError(
                 f"The on-chain anchor of {size} records does not match {ledger.database.name}. "
@@ -193,18 +193,18 @@ def ledger_check(
     from rescind.core.errors import VerificationError
 
     with reported_errors():
-        found = check_disclosure(path, rpc)
-        code, what = found.verification.exit_code, found.what
+        result = check_disclosure(path, rpc)
+        code, what = result.verification.exit_code, result.what
         if contracts is not None and not code:
-            known = Deployment.load(contracts).model_dump()
-            if what is None or what.anchored is None or dict(what.anchored.contracts) != known:
+            deployment = Deployment.load(contracts).model_dump()
+            if what is None or what.anchored is None or dict(what.anchored.contracts) != deployment:
                 raise VerificationError(f"The disclosure names other contracts than {contracts}.")
         if as_json:
-            checks = [asdict(check) for check in found.verification.checks]
+            checks = [asdict(check) for check in result.verification.checks]
             shown = None if code or what is None else what.to_json()
             print_json({"exit_code": code, "checks": checks, "disclosed": _disclosed(shown)})
         else:
-            _print_check(found)
+            _print_check(result)
         raise typer.Exit(code)
 
 
@@ -218,19 +218,19 @@ def _disclosed(shown: dict[str, Any] | None) -> Any:
     )
 
 
-def _print_check(found: Any) -> None:
+def _print_check(result: Any) -> None:
     styles = {"passed": "green", "failed": "red", "skipped": "yellow"}
-    for check in found.verification.checks:
+    for check in result.verification.checks:
         line = Text(f"{check.status:<7}", style=styles[check.status])
         out.print(line.append_text(plain(f"  {check.name:<9} {check.detail}")), soft_wrap=True)
-    if found.verification.exit_code or found.what is None:
+    if result.verification.exit_code or result.what is None:
         out.print("disclosure REFUSED", style="bold")
         return
-    if found.what.anchored is not None:
-        governance = found.what.anchored.contracts["governance"]
+    if result.what.anchored is not None:
+        governance = result.what.anchored.contracts["governance"]
         out.print(f"consortium: the one whose Governance is at {governance}")
-    shown = _disclosed(found.what.to_json())
+    shown = _disclosed(result.what.to_json())
     for text in json.dumps(shown, indent=2).splitlines():
         out.print(plain(text), soft_wrap=True)
-    skipped = any(check.status == "skipped" for check in found.verification.checks)
+    skipped = any(check.status == "skipped" for check in result.verification.checks)
     out.print(f"disclosure accepted{', as far as it was checked' if skipped else ''}", style="bold")

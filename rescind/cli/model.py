@@ -57,8 +57,8 @@ def ask_command(
         assistant = _assistant(run, before=before, suppress=suppress or ())
         answer, by = assistant.ask(question)
         if as_json:
-            made = {"question": question, "answer": answer, "answered_by": by}
-            print_json(made | ({"stage": assistant.stage} if assistant.stage else {}))
+            facts = {"question": question, "answer": answer, "answered_by": by}
+            print_json(facts | ({"stage": assistant.stage} if assistant.stage else {}))
         else:
             out.print(answer, markup=False)
             stage = f"; {assistant.stage}" if assistant.stage else ""

@@ -46,14 +46,14 @@ def org_init(
         address, request = make_identity(folder, name, host or ("localhost", "127.0.0.1"))
         make_ledger(folder)
         (folder / "tls" / "request.pem").write_bytes(request)
-        made = {"name": name, "address": address, "request": str(folder / "tls" / "request.pem")}
+        facts = {"name": name, "address": address, "request": str(folder / "tls" / "request.pem")}
         if authority is not None:
             ca = CertificateAuthority.load(authority)
-            made["fingerprint"] = take_certificate(folder, ca.issue(request), ca.pem)
+            facts["fingerprint"] = take_certificate(folder, ca.issue(request), ca.pem)
         if as_json:
-            print_json(made)
+            print_json(facts)
             return
-        for key, value in made.items():
+        for key, value in facts.items():
             out.print(f"{key}: {value}", markup=False)
         out.print(
             "\nNext: have the request signed and your organization admitted, then write node.toml."

@@ -44,7 +44,7 @@ def verify_command(
             rpc = url_of(run.facts().chain_port)
         stores = list(artifacts or (run.store, run.replay.store))
         try:
-            found = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
+            verification = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
         except Exception as error:
             if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
                 hint = (
@@ -54,14 +54,17 @@ def verify_command(
             raise
         if as_json:
             print_json(
-                {"exit_code": found.exit_code, "checks": [asdict(check) for check in found.checks]}
+                {
+                    "exit_code": verification.exit_code,
+                    "checks": [asdict(check) for check in verification.checks],
+                }
             )
         else:
             styles = {"passed": "green", "failed": "red", "skipped": "yellow"}
-            for check in found.checks:
+            for check in verification.checks:
                 line = Text(f"{check.status:<7}", style=styles[check.status])
                 line.append_text(plain(f"  {check.name:<11} {check.detail}"))
                 out.print(line, soft_wrap=True)
-            verdict = "accepted" if not found.exit_code else "REFUSED"
+            verdict = "accepted" if not verification.exit_code else "REFUSED"
             out.print(f"certificate {verdict}", style="bold")
-        raise typer.Exit(found.exit_code)
+        raise typer.Exit(verification.exit_code)

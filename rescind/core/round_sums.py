@@ -122,11 +122,11 @@ def served_of(
     parameters: ConsortiumParameters, terms: Iterable[Term], load: Load
 ) -> dict[str, NDArray[np.int64]]:
     """Return the adapter that is served, from a model's terms and every delta in it."""
-    known = list(terms)
+    term_list = list(terms)
     if parameters.server == FedAvg():
-        return adapter_totals(known, load)
-    counters = adapter_totals([term for term in known if not term.round_id], load)
-    return served(parameters, round_sums(known, load), counters)
+        return adapter_totals(term_list, load)
+    counters = adapter_totals([term for term in term_list if not term.round_id], load)
+    return served(parameters, round_sums(term_list, load), counters)
 
 
 def controls(
@@ -148,17 +148,19 @@ def controls(
     """
     members = len({name.lower() for round_ in past.rounds for name in round_.organizations})
     bits = parameters.fraction_bits
-    known: list[ControlRound] = []
+    rounds_so_far: list[ControlRound] = []
     own: Control = {}
     for round_ in past.rounds:
         if organization.lower() in {name.lower() for name in round_.organizations}:
-            before = server_control(known, members=members, fraction_bits=bits)
+            before = server_control(rounds_so_far, members=members, fraction_bits=bits)
             delta = _kept(parameters, round_.round_id, past.own[round_.round_id])
             changed = own_control(own, before, delta, travel=travel, fraction_bits=bits)
             own = {**own, **changed}
         aggregate = _moved(parameters, round_)
-        known.append(ControlRound(_parameters_of(aggregate), len(round_.organizations), travel))
-    server = server_control(known, members=max(1, members), fraction_bits=bits)
+        rounds_so_far.append(
+            ControlRound(_parameters_of(aggregate), len(round_.organizations), travel)
+        )
+    server = server_control(rounds_so_far, members=max(1, members), fraction_bits=bits)
     return _bare(server), _bare(own)
 
 

@@ -99,10 +99,10 @@ def decode(data: bytes, *, max_bytes: int | None = None) -> Posted:
         length = int.from_bytes(data[:8], "little")
         fields = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_FORMAT])
         posted = Posted(tensors=tensors, **fields)
-        known = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
+        valid = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
-    if not known:
+    if not valid:
         raise ArtifactMalformed(f"the posted statistics have the unknown kind {posted.kind!r}")
     if posted.encode() != data:
         raise ArtifactMalformed(
@@ -183,9 +183,10 @@ def check_posted(
     shapes = expected_shapes(kind, parameters)
     if {name: value.shape for name, value in posted.tensors.items()} != shapes:
         name = next(
-            known
-            for known in sorted({*posted.tensors, *shapes})
-            if known not in posted.tensors or posted.tensors[known].shape != shapes.get(known)
+            candidate
+            for candidate in sorted({*posted.tensors, *shapes})
+            if candidate not in posted.tensors
+            or posted.tensors[candidate].shape != shapes.get(candidate)
         )
         actual_shape = posted.tensors[name].shape if name in posted.tensors else None
         raise WrongShape(

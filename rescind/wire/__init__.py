@@ -52,7 +52,7 @@ from rescind.wire.signing import (
 )
 from rescind.wire.transfer import (
     CHUNK_BYTES,
-    ChunkManifest,
+    ChunkList,
     join,
     split,
 )
@@ -67,7 +67,7 @@ __all__ = [
     "BadSignature",
     "CertificateAuthority",
     "CertificateProblem",
-    "ChunkManifest",
+    "ChunkList",
     "CosignatureRequest",
     "DeltaRefused",
     "DisclosureRequest",

@@ -10,7 +10,7 @@ from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_client import GrpcClient
 from rescind.wire.identity import TlsFiles
 from rescind.wire.transfer import (
-    ChunkManifest,
+    ChunkList,
     check_chunk,
     id_from_wire,
     join,
@@ -47,17 +47,17 @@ class AggregatorClient(GrpcClient):
             id_from_wire(reply.adapter_id),
         )
 
-    def upload(self, data: bytes) -> ChunkManifest:
+    def upload(self, data: bytes) -> ChunkList:
         """Send the chunks of an artifact that the aggregator does not have; safe to repeat.
 
         Returns:
-            The manifest, to be named in a submission.
+            The chunk list, to be named in a submission.
 
         Raises:
             BadMessage: The artifact is too large, or the aggregator asks for a foreign chunk.
         """
-        manifest, chunks = split(data)
-        missing: pb.ChunkIds = self.call(self._stub.MissingChunks, manifest.to_wire())
+        chunk_list, chunks = split(data)
+        missing: pb.ChunkIds = self.call(self._stub.MissingChunks, chunk_list.to_wire())
         for chunk_id in missing.chunk_ids:
             piece = chunks.get(chunk_id.hex())
             if piece is None:
@@ -65,21 +65,21 @@ class AggregatorClient(GrpcClient):
                     f"the aggregator asks for chunk {chunk_id.hex()}, which is not in the upload"
                 )
             self.call(self._stub.PutChunk, pb.Chunk(chunk_id=chunk_id, data=piece))
-        return manifest
+        return chunk_list
 
-    def submit(self, round_id: int, manifest: ChunkManifest, nonce: int, signature: bytes) -> None:
+    def submit(self, round_id: int, chunk_list: ChunkList, nonce: int, signature: bytes) -> None:
         """Submit an uploaded artifact as this organization's update; safe to repeat.
 
         Args:
             round_id: The round that the update is for.
-            manifest: What `upload` returned.
+            chunk_list: What `upload` returned.
             nonce: The nonce in the signed document.
             signature: Signature of `update_typed_data`.
         """
         self.call(
             self._stub.SubmitUpdate,
             pb.SignedUpdate(
-                round_id=round_id, manifest=manifest.to_wire(), nonce=nonce, signature=signature
+                round_id=round_id, manifest=chunk_list.to_wire(), nonce=nonce, signature=signature
             ),
         )
 
@@ -87,7 +87,7 @@ class AggregatorClient(GrpcClient):
         self,
         withdrawal_id: int,
         round_id: int,
-        manifest: ChunkManifest,
+        chunk_list: ChunkList,
         report: bytes,
         signature: bytes,
     ) -> None:
@@ -96,7 +96,7 @@ class AggregatorClient(GrpcClient):
         Args:
             withdrawal_id: The withdrawal that needs the delta.
             round_id: The round whose delta is replaced; 0 for a counter-delta.
-            manifest: What `upload` returned.
+            chunk_list: What `upload` returned.
             report: The training report, canonical JSON of at most 64 KiB.
             signature: Signature of `offer_typed_data`.
         """
@@ -105,22 +105,22 @@ class AggregatorClient(GrpcClient):
             pb.SignedOffer(
                 withdrawal_id=withdrawal_id,
                 round_id=round_id,
-                manifest=manifest.to_wire(),
+                manifest=chunk_list.to_wire(),
                 report=report,
                 signature=signature,
             ),
         )
 
-    def post_fisher(self, round_id: int, manifest: ChunkManifest, signature: bytes) -> None:
+    def post_fisher(self, round_id: int, chunk_list: ChunkList, signature: bytes) -> None:
         """Submit an uploaded artifact as the Fisher of this organization's data; safe to repeat.
 
         Args:
             round_id: The round with whose update the Fisher is posted.
-            manifest: What `upload` returned.
+            chunk_list: What `upload` returned.
             signature: Signature of `fisher_typed_data`.
         """
         message = pb.SignedFisher(
-            round_id=round_id, manifest=manifest.to_wire(), signature=signature
+            round_id=round_id, manifest=chunk_list.to_wire(), signature=signature
         )
         self.call(self._stub.PostFisher, message)
 
@@ -178,13 +178,13 @@ class AggregatorClient(GrpcClient):
         """
         message = pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
         reply = self.call(self._stub.GetManifest, message)
-        manifest = ChunkManifest.from_wire(reply, max_bytes=max_bytes)
-        if manifest.artifact_id != artifact_id:
+        chunk_list = ChunkList.from_wire(reply, max_bytes=max_bytes)
+        if chunk_list.artifact_id != artifact_id:
             raise BadMessage(
-                f"asked for artifact {artifact_id}, the aggregator offers {manifest.artifact_id}"
+                f"asked for artifact {artifact_id}, the aggregator offers {chunk_list.artifact_id}"
             )
-        chunks = {chunk_id: self._chunk(chunk_id) for chunk_id in manifest.chunk_ids}
-        return join(manifest, chunks)
+        chunks = {chunk_id: self._chunk(chunk_id) for chunk_id in chunk_list.chunk_ids}
+        return join(chunk_list, chunks)
 
     def digest(self, root: str) -> Digest:
         """Return the digest with a Merkle root, checked against the root.

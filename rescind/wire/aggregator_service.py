@@ -16,7 +16,7 @@ from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_server import answer, caller_fingerprint, start_server
 from rescind.wire.identity import TlsFiles
-from rescind.wire.transfer import ChunkManifest, check_chunk, id_from_wire
+from rescind.wire.transfer import ChunkList, check_chunk, id_from_wire
 
 _SERVICE = "rescind.v1.Aggregator"
 
@@ -29,7 +29,7 @@ class SubmittedUpdate:
     """An organization's statement that an artifact is its update; `signature` is unchecked."""
 
     round_id: int
-    manifest: ChunkManifest
+    chunk_list: ChunkList
     nonce: int
     signature: bytes
 
@@ -41,14 +41,14 @@ class SubmittedOffer:
     Attributes:
         withdrawal_id: The withdrawal that needs the delta.
         round_id: The round whose delta is replaced; 0 for a counter-delta.
-        manifest: The chunks of the delta.
+        chunk_list: The chunks of the delta.
         report: The training report, canonical JSON.
         signature: EIP-712 signature, 65 bytes.
     """
 
     withdrawal_id: int
     round_id: int
-    manifest: ChunkManifest
+    chunk_list: ChunkList
     report: bytes
     signature: bytes
 
@@ -58,7 +58,7 @@ class SubmittedFisher:
     """The Fisher of an organization's data; neither it nor `signature` is checked."""
 
     round_id: int
-    manifest: ChunkManifest
+    chunk_list: ChunkList
     signature: bytes
 
 
@@ -94,7 +94,7 @@ class AggregatorHandler(Protocol):
         """Return the member with a certificate, or None."""
 
     def describe(self) -> AggregatorDescription: ...
-    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]: ...
+    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]: ...
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
@@ -105,7 +105,7 @@ class AggregatorHandler(Protocol):
     def replay_sums(
         self, organization: str, withdrawal_id: int, round_id: int
     ) -> Sequence[str]: ...
-    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest: ...
+    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
     def digest(self, organization: str, root: str) -> bytes: ...
 
@@ -172,7 +172,7 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def MissingChunks(self, caller: str, request: pb.Manifest) -> pb.ChunkIds:
-        missing = self._handler.missing(caller, self._manifest(request))
+        missing = self._handler.missing(caller, self._chunk_list(request))
         return pb.ChunkIds(chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in missing])
 
     @_authenticated
@@ -184,8 +184,8 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:
-        manifest = self._manifest(request.manifest)
-        update = SubmittedUpdate(request.round_id, manifest, request.nonce, request.signature)
+        chunk_list = self._chunk_list(request.manifest)
+        update = SubmittedUpdate(request.round_id, chunk_list, request.nonce, request.signature)
         self._handler.submit(caller, update)
         return pb.Receipt(artifact_id=request.manifest.artifact_id)
 
@@ -194,7 +194,7 @@ class _Servicer(rpc.AggregatorServicer):
         offer = SubmittedOffer(
             request.withdrawal_id,
             request.round_id,
-            self._manifest(request.manifest),
+            self._chunk_list(request.manifest),
             request.report,
             request.signature,
         )
@@ -203,8 +203,8 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def PostFisher(self, caller: str, request: pb.SignedFisher) -> pb.Receipt:
-        manifest = self._manifest(request.manifest)
-        fisher = SubmittedFisher(request.round_id, manifest, request.signature)
+        chunk_list = self._chunk_list(request.manifest)
+        fisher = SubmittedFisher(request.round_id, chunk_list, request.signature)
         self._handler.post_fisher(caller, fisher)
         return pb.Receipt(artifact_id=request.manifest.artifact_id)
 
@@ -228,7 +228,7 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def GetManifest(self, caller: str, request: pb.ArtifactId) -> pb.Manifest:
-        return self._handler.manifest(caller, id_from_wire(request.artifact_id)).to_wire()
+        return self._handler.chunk_list(caller, id_from_wire(request.artifact_id)).to_wire()
 
     @_authenticated
     def GetChunk(self, caller: str, request: pb.ChunkId) -> pb.Chunk:
@@ -239,8 +239,8 @@ class _Servicer(rpc.AggregatorServicer):
     def GetDigest(self, caller: str, request: pb.DigestRoot) -> pb.DigestBytes:
         return pb.DigestBytes(data=self._handler.digest(caller, id_from_wire(request.root)))
 
-    def _manifest(self, message: pb.Manifest) -> ChunkManifest:
-        return ChunkManifest.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
+    def _chunk_list(self, message: pb.Manifest) -> ChunkList:
+        return ChunkList.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
 
 
 def _artifact(artifact_id: str) -> pb.ArtifactId:

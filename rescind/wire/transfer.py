@@ -17,7 +17,7 @@ ID_BYTES = 32
 
 
 @dataclass(frozen=True)
-class ChunkManifest:
+class ChunkList:
     """The chunks that make up an artifact.
 
     Attributes:
@@ -32,7 +32,7 @@ class ChunkManifest:
     chunk_ids: tuple[str, ...]
 
     def to_wire(self) -> pb.Manifest:
-        """Return the manifest as a protobuf message."""
+        """Return the chunk list as a protobuf message."""
         return pb.Manifest(
             artifact_id=bytes.fromhex(self.artifact_id),
             size=self.size,
@@ -40,8 +40,8 @@ class ChunkManifest:
         )
 
     @classmethod
-    def from_wire(cls, message: pb.Manifest, *, max_bytes: int) -> ChunkManifest:
-        """Return the manifest of a protobuf message.
+    def from_wire(cls, message: pb.Manifest, *, max_bytes: int) -> ChunkList:
+        """Return the chunk list of a protobuf message.
 
         Raises:
             BadMessage: The artifact is larger than `max_bytes`, or the number of chunks does not
@@ -72,27 +72,27 @@ def id_from_wire(value: bytes) -> str:
     return value.hex()
 
 
-def split(data: bytes) -> tuple[ChunkManifest, dict[str, bytes]]:
-    """Return the manifest of an artifact, and its chunks by id."""
+def split(data: bytes) -> tuple[ChunkList, dict[str, bytes]]:
+    """Return the chunk list of an artifact, and its chunks by id."""
     pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
     chunk_ids = tuple(hashlib.sha256(piece).hexdigest() for piece in pieces)
-    manifest = ChunkManifest(hashlib.sha256(data).hexdigest(), len(data), chunk_ids)
-    return manifest, dict(zip(chunk_ids, pieces, strict=True))
+    chunk_list = ChunkList(hashlib.sha256(data).hexdigest(), len(data), chunk_ids)
+    return chunk_list, dict(zip(chunk_ids, pieces, strict=True))
 
 
-def join(manifest: ChunkManifest, chunks: Mapping[str, bytes]) -> bytes:
+def join(chunk_list: ChunkList, chunks: Mapping[str, bytes]) -> bytes:
     """Return the bytes of an artifact.
 
     Args:
-        manifest: The chunks to join, in order.
+        chunk_list: The chunks to join, in order.
         chunks: The bytes of each chunk, by id.
 
     Raises:
-        WrongHash: The joined bytes are not the artifact that the manifest names.
+        WrongHash: The joined bytes are not the artifact that the chunk list names.
     """
-    data = b"".join(chunks[chunk_id] for chunk_id in manifest.chunk_ids)
-    if hashlib.sha256(data).hexdigest() != manifest.artifact_id or len(data) != manifest.size:
-        raise WrongHash(f"the chunks of artifact {manifest.artifact_id} join to another artifact")
+    data = b"".join(chunks[chunk_id] for chunk_id in chunk_list.chunk_ids)
+    if hashlib.sha256(data).hexdigest() != chunk_list.artifact_id or len(data) != chunk_list.size:
+        raise WrongHash(f"the chunks of artifact {chunk_list.artifact_id} join to another artifact")
     return data
 
 

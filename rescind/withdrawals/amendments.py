@@ -216,7 +216,7 @@ def _substitute(
     term: Term, change: Change, earlier: Sequence[Change], offers: Sequence[Offer]
 ) -> Offer | None:
     """The change's own offer, unless an earlier withdrawal's offer came after it."""
-    known = {each.withdrawal_id: each for each in [*earlier, change]}
+    change_of = {each.withdrawal_id: each for each in [*earlier, change]}
     latest: dict[int, Offer] = {}
     for offer in offers:
         if (offer.round_id, offer.organization) == (term.round_id, term.organization):
@@ -224,7 +224,7 @@ def _substitute(
             latest.pop(offer.withdrawal_id, None)
             latest[offer.withdrawal_id] = offer
     for offer in reversed(latest.values()):
-        made_for = known.get(offer.withdrawal_id)
+        made_for = change_of.get(offer.withdrawal_id)
         if made_for is not None and made_for.replaces(term.round_id, term.organization):
             return offer if made_for is change else None
     return None

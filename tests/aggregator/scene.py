@@ -86,19 +86,19 @@ class Member:
         if nonce is None:
             self.nonce += 1
             nonce = self.nonce
-        manifest, _ = split(data)
+        chunk_list, _ = split(data)
         document = update_typed_data(
             chain_id=31337,
             rounds_address=self.record.deployment.rounds,
             round_id=round_id,
-            artifact_id=manifest.artifact_id,
+            artifact_id=chunk_list.artifact_id,
             size=len(data),
             nonce=nonce,
         )
         signature = sign_typed(document, (signer or self.account).key)
         with AggregatorClient(self.address, self.tls) as client:
             client.upload(data)
-            client.submit(round_id, manifest, nonce, signature)
+            client.submit(round_id, chunk_list, nonce, signature)
 
 
 @dataclass

@@ -54,15 +54,17 @@ def fisher(member: Member, value: float, count: int = 5) -> Posted:
 
 def post(member: Member, round_id: int, data: bytes, signer: Member | None = None) -> None:
     with AggregatorClient(member.address, member.tls) as client:
-        manifest = client.upload(data)
+        chunk_list = client.upload(data)
         document = fisher_typed_data(
             chain_id=31337,
             rounds_address=member.record.deployment.rounds,
             round_id=round_id,
-            artifact_id=manifest.artifact_id,
+            artifact_id=chunk_list.artifact_id,
             size=len(data),
         )
-        client.post_fisher(round_id, manifest, sign_typed(document, (signer or member).account.key))
+        client.post_fisher(
+            round_id, chunk_list, sign_typed(document, (signer or member).account.key)
+        )
 
 
 def begin(scene: Scene, value: int) -> int:

@@ -46,20 +46,20 @@ class Request:
         self, who: Member, data: bytes, *, round_id: int = 1, signer: Member | None = None,
         report: bytes = b"{}",
     ) -> None:  # fmt: skip
-        manifest, _ = split(data)
+        chunk_list, _ = split(data)
         document = offer_typed_data(
             chain_id=31337,
             rounds_address=who.record.deployment.rounds,
             withdrawal_id=self.number,
             round_id=round_id,
-            artifact_id=manifest.artifact_id,
+            artifact_id=chunk_list.artifact_id,
             size=len(data),
             report=report,
         )
         signature = sign_typed(document, (signer or who).account.key)
         with AggregatorClient(who.address, who.tls) as client:
             client.upload(data)
-            client.submit_offered(self.number, round_id, manifest, report, signature)
+            client.submit_offered(self.number, round_id, chunk_list, report, signature)
 
     def state(self) -> WithdrawalState:
         return self.scene.record.withdrawals()[self.number - 1].state

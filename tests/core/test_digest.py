@@ -118,14 +118,14 @@ def test_the_kernel_is_schoolbook_multiplication() -> None:
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
 def test_golden_vectors(case) -> None:
     tensors = {
-        name: np.array(it["values"], dtype=it["dtype"]).reshape(it["shape"])
-        for name, it in case["tensors"].items()
+        name: np.array(value["values"], dtype=value["dtype"]).reshape(value["shape"])
+        for name, value in case["tensors"].items()
     }
     wanted = Digest.from_bytes(bytes.fromhex(case["digest"]))
     assert digest(tensors) == wanted
     assert reference(tensors) == wanted
     assert wanted.root == case["root"]
-    index, proof = case["word"]["index"], [bytes.fromhex(it) for it in case["word"]["proof"]]
+    index, proof = case["word"]["index"], [bytes.fromhex(value) for value in case["word"]["proof"]]
     assert verify_word(case["root"], index, wanted.to_bytes()[32 * index : 32 * index + 32], proof)
 
 
@@ -137,10 +137,10 @@ def test_golden_parameters_and_matrix() -> None:
     )
     for prime, root in zip(PRIMES, ROOTS, strict=True):
         assert pow(root, DEGREE, prime) == prime - 1
-    it = VECTORS["matrix"]
-    assert matrix_key(it["name"], it["shape"]).hex() == it["key"]
-    words = Matrix(it["name"], it["shape"]).words(1, 1)[0, :4]
-    assert [str(word) for word in words] == it["first_words_of_block_1"]
+    matrix = VECTORS["matrix"]
+    assert matrix_key(matrix["name"], matrix["shape"]).hex() == matrix["key"]
+    words = Matrix(matrix["name"], matrix["shape"]).words(1, 1)[0, :4]
+    assert [str(word) for word in words] == matrix["first_words_of_block_1"]
 
 
 @given(rows, rows, st.integers(), st.integers(-(2**200), 2**200))
@@ -153,9 +153,9 @@ def test_the_digest_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
 @given(rows, rows)
 @PATIENT
 def test_subtracting_is_adding_minus_one_times(x, y) -> None:
-    one, other = digest(tensor(x)), digest(tensor(y))
-    assert one - other == one + -1 * other == -(other - one)
-    assert one - one == ZERO_DIGEST
+    first, other = digest(tensor(x)), digest(tensor(y))
+    assert first - other == first + -1 * other == -(other - first)
+    assert first - first == ZERO_DIGEST
 
 
 @given(st.lists(st.lists(int32s, min_size=6, max_size=6), min_size=1, max_size=4))
@@ -217,14 +217,14 @@ def test_names_shapes_and_positions_are_bound() -> None:
         {"w": values.T.copy()},
         {"w": np.pad(values, ((0, 0), (0, 2045)))},
     ]
-    assert len({digest(it) for it in variants}) == len(variants)
+    assert len({digest(tensors) for tensors in variants}) == len(variants)
     assert digest({"a": values[0], "b": values[1]}) != digest({"b": values[0], "a": values[1]})
 
 
 def test_the_block_of_a_value_changes_the_digest() -> None:
     unit = np.eye(3, 3 * DEGREE, dtype=np.int32)
     places = [np.roll(unit[0], DEGREE * block) for block in range(3)]
-    assert len({digest({"w": place}) for place in places}) == 3
+    assert len({digest({"w": values}) for values in places}) == 3
 
 
 def test_dtype_and_memory_layout_are_not_bound() -> None:
@@ -242,8 +242,8 @@ def test_dtype_and_memory_layout_are_not_bound() -> None:
 def test_absent_tensors_are_zeros() -> None:
     assert digest({}) == ZERO_DIGEST
     assert digest({"w": np.zeros((3, 4000), dtype=np.int64)}) == ZERO_DIGEST
-    one, other = {"a/w": some(3)}, {"b/w": some(3, seed=1)}
-    assert digest(one | other) == digest(one) + digest(other)
+    first, other = {"a/w": some(3)}, {"b/w": some(3, seed=1)}
+    assert digest(first | other) == digest(first) + digest(other)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32, ">i4"])
@@ -275,43 +275,43 @@ def test_the_number_of_threads_does_not_change_the_digest() -> None:
 @given(st.integers(0, 511), st.integers(0, 8), st.integers(0, 255))
 @settings(max_examples=30, deadline=None)
 def test_a_merkle_proof_holds_for_its_word_only(index: int, level: int, bit: int) -> None:
-    it = digest({"w": some(5)})
-    word, proof = it.to_bytes()[32 * index : 32 * index + 32], it.prove(index)
+    whole = digest({"w": some(5)})
+    word, proof = whole.to_bytes()[32 * index : 32 * index + 32], whole.prove(index)
     assert len(proof) == 9
-    assert verify_word(it.root, index, word, proof)
-    assert verify_word("0x" + it.root, index, word, proof)
+    assert verify_word(whole.root, index, word, proof)
+    assert verify_word("0x" + whole.root, index, word, proof)
     flip = 1 << bit
     changed = (int.from_bytes(proof[level], "big") ^ flip).to_bytes(32, "big")
     wrong_word = (int.from_bytes(word, "big") ^ flip).to_bytes(32, "big")
-    assert not verify_word(it.root, index, wrong_word, proof)
-    assert not verify_word(it.root, index ^ (1 << level), word, proof)
-    assert not verify_word(it.root, index, word, (*proof[:level], changed, *proof[level + 1 :]))
-    assert not verify_word(it.root, index + 512, word, proof)
-    assert not verify_word(it.root, index, word, proof[:-1])
+    assert not verify_word(whole.root, index, wrong_word, proof)
+    assert not verify_word(whole.root, index ^ (1 << level), word, proof)
+    assert not verify_word(whole.root, index, word, (*proof[:level], changed, *proof[level + 1 :]))
+    assert not verify_word(whole.root, index + 512, word, proof)
+    assert not verify_word(whole.root, index, word, proof[:-1])
 
 
 def test_the_root_is_the_merkle_root_of_words() -> None:
-    it = digest({"w": some(5)})
-    level = [it.to_bytes()[at : at + 32] for at in range(0, DIGEST_BYTES, 32)]
+    whole = digest({"w": some(5)})
+    level = [whole.to_bytes()[at : at + 32] for at in range(0, DIGEST_BYTES, 32)]
     while len(level) > 1:
         level = [keccak(level[n] + level[n + 1]) for n in range(0, len(level), 2)]
-    assert it.root == level[0].hex()
-    assert it.prove(0)[0] == it.to_bytes()[32:64]
+    assert whole.root == level[0].hex()
+    assert whole.prove(0)[0] == whole.to_bytes()[32:64]
     with pytest.raises(DigestMalformed, match="word 512"):
-        it.prove(512)
+        whole.prove(512)
 
 
 def test_bytes_round_trip_and_malformed_bytes_are_refused() -> None:
-    it = digest({"w": some(5)})
-    assert Digest.from_bytes(it.to_bytes()) == it
-    assert len(it.to_bytes()) == 16384
-    assert int.from_bytes(it.to_bytes()[4:8], "big") == it.residues[0, 1]
-    assert int.from_bytes(it.to_bytes()[8192:8196], "big") == it.residues[1, 0]
-    for wrong in (b"", it.to_bytes()[:-1], it.to_bytes() + b"\0"):
+    whole = digest({"w": some(5)})
+    assert Digest.from_bytes(whole.to_bytes()) == whole
+    assert len(whole.to_bytes()) == 16384
+    assert int.from_bytes(whole.to_bytes()[4:8], "big") == whole.residues[0, 1]
+    assert int.from_bytes(whole.to_bytes()[8192:8196], "big") == whole.residues[1, 0]
+    for wrong in (b"", whole.to_bytes()[:-1], whole.to_bytes() + b"\0"):
         with pytest.raises(DigestMalformed, match="16384 bytes"):
             Digest.from_bytes(wrong)
     for row, prime in enumerate(PRIMES):
-        data = bytearray(it.to_bytes())
+        data = bytearray(whole.to_bytes())
         data[8192 * row : 8192 * row + 4] = (prime - 1).to_bytes(4, "big")
         Digest.from_bytes(data)
         data[8192 * row : 8192 * row + 4] = prime.to_bytes(4, "big")
@@ -322,15 +322,15 @@ def test_bytes_round_trip_and_malformed_bytes_are_refused() -> None:
 
 
 def test_a_hiding_block_is_fresh_noise_within_its_bound() -> None:
-    one, other = hiding_block(), hiding_block()
-    assert one.shape == HIDING_SHAPE
-    assert one.dtype == np.int32
-    assert not np.array_equal(one, other)
-    for block in (one, other):
+    first, other = hiding_block(), hiding_block()
+    assert first.shape == HIDING_SHAPE
+    assert first.dtype == np.int32
+    assert not np.array_equal(first, other)
+    for block in (first, other):
         assert l2_norm({"h": block}) < HIDING_BOUND
         assert abs(block.std() / HIDING_DEVIATION - 1) < 0.05
         assert abs(block.mean() / HIDING_DEVIATION) < 0.06
-    assert abs(np.corrcoef(one.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
+    assert abs(np.corrcoef(first.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
 
 
 def test_the_hiding_tensor_has_its_own_bound() -> None:

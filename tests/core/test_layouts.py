@@ -31,7 +31,7 @@ from rescind.core.research.layouts import (
 )
 
 OUT, IN, RANK, BITS = 12, 10, 3, 12
-MEMBERS = [f"0x{place + 1:040x}" for place in range(4)]
+MEMBERS = [f"0x{position + 1:040x}" for position in range(4)]
 
 
 def rank_of(owner: str) -> int:
@@ -40,22 +40,24 @@ def rank_of(owner: str) -> int:
 
 def start(owner: str, ranks=rank_of) -> Factors:
     shapes = {"x.lora_A": (ranks(owner), IN), "x.lora_B": (OUT, ranks(owner))}
-    made = {n: initial(5, owner, n, shape, fraction_bits=BITS) for n, shape in shapes.items()}
-    return Factors(made["x.lora_A"], made["x.lora_B"])
+    start_values = {
+        n: initial(5, owner, n, shape, fraction_bits=BITS) for n, shape in shapes.items()
+    }
+    return Factors(start_values["x.lora_A"], start_values["x.lora_B"])
 
 
 def changes(name: str, number: int, members: Sequence[str] = MEMBERS, ranks=None) -> list[Change]:
     """Random deltas of one round, with the layout's frozen factors zero."""
     frozen = getattr(LAYOUTS[name], "frozen", lambda _: "")(number)
-    found = []
-    for who in members:
-        rng = np.random.default_rng([number, int(who, 16)])
-        wide = ranks[who] if ranks else RANK
+    drawn = []
+    for organization in members:
+        rng = np.random.default_rng([number, int(organization, 16)])
+        wide = ranks[organization] if ranks else RANK
         a, b = rng.integers(-4_000, 4_000, (wide, IN)), rng.integers(-4_000, 4_000, (OUT, wide))
         delta = Factors(a * (frozen != "a"), b * (frozen != "b"))
         own = rng.integers(-4_000, 4_000, (RANK, IN)), rng.integers(-4_000, 4_000, (OUT, RANK))
-        found.append(Change(who, delta, Factors(*own) if name == "split" else None))
-    return found
+        drawn.append(Change(organization, delta, Factors(*own) if name == "split" else None))
+    return drawn
 
 
 def after(name: str, rounds: int, members: Sequence[str] = MEMBERS, **more) -> State:
@@ -82,8 +84,8 @@ def wanted(state: State, owner: str) -> np.ndarray:
     before, last = state.before(), state.rounds[-1]
     share, name = state.weights(last), state.layout.name
 
-    def average(place: str) -> np.ndarray:
-        parts = [trained(before.pair(place), c.delta) * share[c.organization] for c in last.changes]
+    def average(name: str) -> np.ndarray:
+        parts = [trained(before.pair(name), c.delta) * share[c.organization] for c in last.changes]
         return sum(parts)
 
     if name == "flora":
@@ -131,15 +133,17 @@ def independent(seed: int, clients: int = 4) -> tuple[list[Factors], State]:
         for _ in range(clients)
     ]
     state = State(LAYOUTS["fedit"], lambda _: zero)
-    return drawn, state.after([Change(who, f) for who, f in zip(MEMBERS, drawn, strict=False)])
+    return drawn, state.after(
+        [Change(organization, f) for organization, f in zip(MEMBERS, drawn, strict=False)]
+    )
 
 
 def ideal(drawn: Sequence[Factors]) -> np.ndarray:
     return sum((f.b / 2**BITS) @ (f.a / 2**BITS) for f in drawn) / len(drawn)
 
 
-def off(found: np.ndarray, right: np.ndarray) -> float:
-    return float(np.linalg.norm(found - right) / np.linalg.norm(right))
+def off(result: np.ndarray, right: np.ndarray) -> float:
+    return float(np.linalg.norm(result - right) / np.linalg.norm(right))
 
 
 def test_cross_terms_of_fedit_are_most_of_what_it_serves_for_independent_factors() -> None:
@@ -171,13 +175,13 @@ def moved_by(state: State, organization: str) -> np.ndarray:
     """Over all rounds, what the organization trained less what it started from: products of weight
     one."""
     total = np.zeros((OUT, IN), dtype=object)
-    for place, it in enumerate(state.rounds):
-        [change] = [c for c in it.changes if c.organization == organization]
+    for index, round_ in enumerate(state.rounds):
+        [change] = [c for c in round_.changes if c.organization == organization]
         if state.layout.name == "flora":
-            fresh = start(f"{organization}.{it.number}")
+            fresh = start(f"{organization}.{round_.number}")
             pair = Factors(fresh.a * 10_000, fresh.b * 10_000)
         else:
-            pair = State(state.layout, start, state.rounds[:place], state.rule).pair(SHARED)
+            pair = State(state.layout, start, state.rounds[:index], state.rule).pair(SHARED)
         total = total + trained(pair, change.delta) - exact([LowRank(pair, 1)])
     return total
 
@@ -187,7 +191,7 @@ def moved_by(state: State, organization: str) -> np.ndarray:
 def test_subtracting_a_product_is_removal_only_where_the_table_says_so(name, rounds) -> None:
     """Two organizations, of which one goes: shares 1/2 and then 1, exact in basis points."""
     state = after(name, rounds, MEMBERS[:2], rule=share_rule)
-    served, never = (exact(it.terms()[SHARED]) for it in (state, state.without(MEMBERS[1])))
+    served, never = (exact(state_.terms()[SHARED]) for state_ in (state, state.without(MEMBERS[1])))
     left = 2 * (served - 5_000 * moved_by(state, MEMBERS[1]))
     said = EXACTNESS[name].subtraction_exact
     assert np.array_equal(left, never) == (
@@ -209,8 +213,8 @@ def test_removal_equals_rounds_without_the_organization_bit_for_bit(name) -> Non
     assert EXACTNESS[name].removal_exact
     leaver, rest = MEMBERS[1], [MEMBERS[0], *MEMBERS[2:]]
     removed, never = after(name, 3).without(leaver), after(name, 3, rest)
-    one, other = removed.totals(), never.totals()
-    assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
+    first, other = removed.totals(), never.totals()
+    assert {k: v.tobytes() for k, v in first.items()} == {k: v.tobytes() for k, v in other.items()}
     for owner, terms in never.terms().items():
         assert np.array_equal(exact(removed.terms()[owner]), exact(terms))
 
@@ -219,19 +223,19 @@ def test_removal_equals_rounds_without_the_organization_bit_for_bit(name) -> Non
 def test_totals_are_the_sums_that_withdrawals_use(name) -> None:
     kind = "blocks" if name == "blocks" else "shared"
     state, store, terms = after(name, 2), {}, []
-    for it in state.rounds:
-        share = weights(kind, [c.organization for c in it.changes])
-        for change in it.changes:
-            place = change.organization if kind == "blocks" else SHARED
-            key = f"{it.number}/{change.organization}"
+    for round_ in state.rounds:
+        share = weights(kind, [c.organization for c in round_.changes])
+        for change in round_.changes:
+            owner = change.organization if kind == "blocks" else SHARED
+            key = f"{round_.number}/{change.organization}"
             store[key] = {
-                f"{place}/lora_A": change.delta.a.astype(np.int32),
-                f"{place}/lora_B": change.delta.b.astype(np.int32),
+                f"{owner}/lora_A": change.delta.a.astype(np.int32),
+                f"{owner}/lora_B": change.delta.b.astype(np.int32),
             }
-            terms.append(Term(it.number, change.organization, key, share[change.organization]))
+            terms.append(Term(round_.number, change.organization, key, share[change.organization]))
     kept = adapter_totals(without(terms, [MEMBERS[0]], kind), store.__getitem__)
-    found = state.without(MEMBERS[0]).totals()
-    assert {k: v.tolist() for k, v in kept.items()} == {k: v.tolist() for k, v in found.items()}
+    totals = state.without(MEMBERS[0]).totals()
+    assert {k: v.tolist() for k, v in kept.items()} == {k: v.tolist() for k, v in totals.items()}
 
 
 def test_subtracting_floats_leaves_traces_where_integers_leave_none() -> None:
@@ -294,8 +298,8 @@ def test_unequal_ranks_are_exact_where_the_table_says_so(name) -> None:
             else RANK
         )
 
-    given = changes(name, 1, ranks=FEWER)
-    state = State(LAYOUTS[name], lambda owner: start(owner, ranks)).after(given)
+    drawn = changes(name, 1, ranks=FEWER)
+    state = State(LAYOUTS[name], lambda owner: start(owner, ranks)).after(drawn)
     share = state.weights(state.rounds[0])
 
     def product(change: Change) -> np.ndarray:
@@ -307,11 +311,13 @@ def test_unequal_ranks_are_exact_where_the_table_says_so(name) -> None:
         return trained(Factors(pair.a * 10_000, pair.b * 10_000), change.delta)
 
     if name == "blocks":
-        found = {owner: exact(terms) for owner, terms in state.terms().items()}
-        right = {c.organization: product(c) * 10_000 for c in given}
-        same = all(np.array_equal(found[who], right[who]) for who in MEMBERS)
+        products = {owner: exact(terms) for owner, terms in state.terms().items()}
+        right = {c.organization: product(c) * 10_000 for c in drawn}
+        same = all(
+            np.array_equal(products[organization], right[organization]) for organization in MEMBERS
+        )
     else:
-        right = sum(product(c) * share[c.organization] for c in given)
+        right = sum(product(c) * share[c.organization] for c in drawn)
         same = np.array_equal(exact(state.terms()[SHARED]), right)
     assert same == (not EXACTNESS[name].unequal_ranks.endswith("inexact"))
 
@@ -367,14 +373,14 @@ def test_rolora_starts_with_b_because_a_has_no_gradient_while_b_is_zero() -> Non
 
 
 def test_private_ranks_are_never_served_to_another_organization() -> None:
-    one = after("split", 2)
+    state = after("split", 2)
     rounds = [changes("split", number) for number in (1, 2)]
-    other = State(one.layout, one.start)
-    for it in rounds:
-        changed = Factors(-7 * it[0].private.a, 3 * it[0].private.b)
-        other = other.after([Change(it[0].organization, it[0].delta, changed), *it[1:]])
+    other = State(state.layout, state.start)
+    for round_ in rounds:
+        changed = Factors(-7 * round_[0].private.a, 3 * round_[0].private.b)
+        other = other.after([Change(round_[0].organization, round_[0].delta, changed), *round_[1:]])
     for owner in (SHARED, *MEMBERS):
-        same = np.array_equal(exact(one.terms()[owner]), exact(other.terms()[owner]))
+        same = np.array_equal(exact(state.terms()[owner]), exact(other.terms()[owner]))
         assert same == (owner != MEMBERS[0])
 
 
@@ -387,12 +393,12 @@ def sent(name: str, change: Change) -> int:
 
 def needed(name: str, clients: int, side: int, wide: int) -> int:
     """Integers that an organization must get for the next round."""
-    pair, one = 2 * side * wide, side * wide
+    pair, factor = 2 * side * wide, side * wide
     return {
         "fedit": pair,
-        "ffa": one,
-        "rolora": one,
-        "split": one,
+        "ffa": factor,
+        "rolora": factor,
+        "split": factor,
         "blocks": 0,
         "flora": clients * pair,
         "fedex": pair + (clients * wide + wide) * 2 * side,
@@ -402,11 +408,11 @@ def needed(name: str, clients: int, side: int, wide: int) -> int:
 def test_the_traffic_in_the_table_is_measured_on_square_matrices() -> None:
     side, wide = 8, 2
     pair = Factors(np.ones((wide, side), np.int32), np.ones((side, wide), np.int32))
-    for name, it in EXACTNESS.items():
+    for name, row in EXACTNESS.items():
         change = Change("a", pair, pair if name == "split" else None)
-        assert sent(name, change) == it.up * side * wide
+        assert sent(name, change) == row.up * side * wide
         for clients in (2, 5):
-            down = (it.down + it.down_each * clients) * side * wide
+            down = (row.down + row.down_each * clients) * side * wide
             assert needed(name, clients, side, wide) == down
 
 
@@ -425,13 +431,13 @@ def test_the_documentation_shows_the_table() -> None:
     answers = {True: "yes", False: "no"}
     assert rows == {
         name: [
-            it.computes,
-            answers[it.aggregate_exact],
-            answers[it.removal_exact],
-            it.subtraction_exact,
-            it.checkable,
-            it.unequal_ranks,
-            it.traffic,
+            row.computes,
+            answers[row.aggregate_exact],
+            answers[row.removal_exact],
+            row.subtraction_exact,
+            row.checkable,
+            row.unequal_ranks,
+            row.traffic,
         ]
-        for name, it in EXACTNESS.items()
+        for name, row in EXACTNESS.items()
     }

@@ -43,7 +43,7 @@ from rescind.devnet.defaults import default_parameters
 BITS = 20
 UNIT = 2.0**BITS * 10_000
 EVERY = [FedAvg(learning_rate=0.5), FedAvgM(), FedAdagrad(), FedAdam(), FedYogi()]
-ADDRESSES = [f"0x{place + 1:040X}" for place in range(9)]
+ADDRESSES = [f"0x{position + 1:040X}" for position in range(9)]
 
 
 def rounds_of(seed: int, count: int, *, size: int = 6, scale: float = 0.01) -> list[dict]:
@@ -66,34 +66,34 @@ class Reference:
         self.v = server.tau**2 if hasattr(server, "tau") else 0.0
 
     def step(self, delta: float) -> None:
-        it = self.server
-        if it.name == "fedavg":
-            self.x += it.learning_rate * delta
+        server = self.server
+        if server.name == "fedavg":
+            self.x += server.learning_rate * delta
             return
-        if it.name == "fedavgm":
-            self.m = it.momentum * self.m + delta
-            self.x += it.learning_rate * self.m
+        if server.name == "fedavgm":
+            self.m = server.momentum * self.m + delta
+            self.x += server.learning_rate * self.m
             return
-        self.m = it.beta1 * self.m + (1 - it.beta1) * delta
-        if it.name == "fedadagrad":
+        self.m = server.beta1 * self.m + (1 - server.beta1) * delta
+        if server.name == "fedadagrad":
             self.v += delta**2
-        elif it.name == "fedadam":
-            self.v = it.beta2 * self.v + (1 - it.beta2) * delta**2
+        elif server.name == "fedadam":
+            self.v = server.beta2 * self.v + (1 - server.beta2) * delta**2
         else:
             sign = (self.v > delta**2) - (self.v < delta**2)
-            self.v -= (1 - it.beta2) * delta**2 * sign
-        self.x += it.learning_rate * self.m / (math.sqrt(self.v) + it.tau)
+            self.v -= (1 - server.beta2) * delta**2 * sign
+        self.x += server.learning_rate * self.m / (math.sqrt(self.v) + server.tau)
 
 
-@pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
+@pytest.mark.parametrize("server", EVERY, ids=lambda optimizer: optimizer.name)
 def test_each_optimizer_is_its_published_recurrence(server) -> None:
     aggregates = rounds_of(1, 12)
-    found = served(server, aggregates) / UNIT
-    for place in range(6):
+    values = served(server, aggregates) / UNIT
+    for index in range(6):
         reference = Reference(server)
         for aggregate in aggregates:
-            reference.step(float(aggregate["shared/w"][place] / UNIT))
-        assert found[place] == pytest.approx(reference.x, abs=12 / UNIT)
+            reference.step(float(aggregate["shared/w"][index] / UNIT))
+        assert values[index] == pytest.approx(reference.x, abs=12 / UNIT)
 
 
 whole = st.lists(st.integers(-(2**62), 2**62), min_size=3, max_size=3)
@@ -104,8 +104,10 @@ def test_plain_fedavg_serves_the_integer_sum_itself(rows) -> None:
     aggregates = [{"w": np.array(row, dtype=np.int64) // len(rows)} for row in rows]
     plain = serve(FedAvg(), aggregates, fraction_bits=BITS)
     assert encode(plain) == encode(add_totals(aggregates))
-    one, other = (dequantize(it, fraction_bits=BITS) for it in (plain, add_totals(aggregates)))
-    assert one["w"].tobytes() == other["w"].tobytes()
+    first, other = (
+        dequantize(totals, fraction_bits=BITS) for totals in (plain, add_totals(aggregates))
+    )
+    assert first["w"].tobytes() == other["w"].tobytes()
 
 
 def test_momentum_zero_is_plain_fedavg() -> None:
@@ -145,12 +147,13 @@ def test_adagrad_without_momentum_slows_as_one_over_the_root_of_rounds() -> None
 def test_yogi_forgets_a_burst_more_slowly_than_adam() -> None:
     burst = [{"w": np.array([round(UNIT)])}] + [{"w": np.array([round(UNIT / 100)])}] * 50
     adam, yogi = (
-        server_state(it, burst, fraction_bits=BITS).second["w"][0] for it in (FedAdam(), FedYogi())
+        server_state(optimizer, burst, fraction_bits=BITS).second["w"][0]
+        for optimizer in (FedAdam(), FedYogi())
     )
     assert yogi > 1.5 * adam
 
 
-@pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
+@pytest.mark.parametrize("server", EVERY, ids=lambda optimizer: optimizer.name)
 def test_round_by_round_and_all_at_once_are_the_same_bytes(server) -> None:
     aggregates, state = rounds_of(3, 7), ServerState()
     for aggregate in aggregates:
@@ -158,18 +161,18 @@ def test_round_by_round_and_all_at_once_are_the_same_bytes(server) -> None:
     assert encode(state.adapter) == encode(serve(server, aggregates, fraction_bits=BITS))
 
 
-@pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
+@pytest.mark.parametrize("server", EVERY, ids=lambda tensors: tensors.name)
 def test_a_block_is_served_as_if_it_were_alone(server) -> None:
     own, other = rounds_of(4, 4), rounds_of(5, 4)
     both = [
-        {"a/w": one["shared/w"]} | ({"b/w": two["shared/w"]} if place % 2 else {})
-        for place, (one, two) in enumerate(zip(own, other, strict=True))
+        {"a/w": first["shared/w"]} | ({"b/w": two["shared/w"]} if index % 2 else {})
+        for index, (first, two) in enumerate(zip(own, other, strict=True))
     ]
-    alone = serve(server, [{"a/w": it["shared/w"]} for it in own], fraction_bits=BITS)
+    alone = serve(server, [{"a/w": tensors["shared/w"]} for tensors in own], fraction_bits=BITS)
     assert np.array_equal(serve(server, both, fraction_bits=BITS)["a/w"], alone["a/w"])
 
 
-@pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
+@pytest.mark.parametrize("server", EVERY, ids=lambda optimizer: optimizer.name)
 def test_a_tensor_that_is_not_in_a_round_keeps_its_value_and_moments(server) -> None:
     aggregates = rounds_of(6, 3)
     paused = [aggregates[0], {"shared/other": np.zeros(2, dtype=np.int64)}, *aggregates[1:]]
@@ -184,20 +187,26 @@ def test_hiding_noise_is_summed_unchanged() -> None:
 def test_removal_serves_the_rounds_without_the_organization() -> None:
     rng = np.random.default_rng(7)
     store = {
-        f"{who}/{number}": {"shared/w": rng.integers(-9_999, 9_999, 5).astype(np.int32)}
-        for who in ADDRESSES[:3]
+        f"{organization}/{number}": {"shared/w": rng.integers(-9_999, 9_999, 5).astype(np.int32)}
+        for organization in ADDRESSES[:3]
         for number in (1, 2, 3)
     }
 
     def aggregates(members):
         share = weights("shared", members)
         return [
-            weighted_sum((store[f"{who}/{number}"], share[who]) for who in members)
+            weighted_sum(
+                (store[f"{organization}/{number}"], share[organization]) for organization in members
+            )
             for number in (1, 2, 3)
         ]
 
     share = weights("shared", ADDRESSES[:3])
-    terms = [Term(n, who, f"{who}/{n}", share[who]) for n in (1, 2, 3) for who in ADDRESSES[:3]]
+    terms = [
+        Term(n, organization, f"{organization}/{n}", share[organization])
+        for n in (1, 2, 3)
+        for organization in ADDRESSES[:3]
+    ]
     kept = without(terms, [ADDRESSES[1]], "shared")
     again = [
         weighted_sum((store[t.artifact_id], t.weight) for t in kept if t.round_id == number)
@@ -227,7 +236,7 @@ def test_plain_fedavg_does_not_change_the_id_of_the_parameters() -> None:
     assert parameters().model_copy(update={"server": FedAvg()}).id == pinned
 
 
-@pytest.mark.parametrize("server", EVERY, ids=lambda it: it.name)
+@pytest.mark.parametrize("server", EVERY, ids=lambda optimizer: optimizer.name)
 def test_the_server_optimizer_is_part_of_the_agreed_parameters(server) -> None:
     agreed = parameters().model_copy(update={"server": server})
     assert agreed.id != parameters().id
@@ -255,19 +264,26 @@ def test_unknown_optimizer_settings_are_refused(section) -> None:
 
 def test_the_server_control_is_the_mean_of_all_own_controls() -> None:
     rng, members, travel = np.random.default_rng(8), ADDRESSES[:5], 0.7
-    own: dict[str, dict] = {who: {} for who in members}
+    own: dict[str, dict] = {organization: {} for organization in members}
     server: dict = {}
     rounds: list[ControlRound] = []
     for number in range(6):
         chosen = sample(members, 4 if number % 2 else 5, 1, number)
-        deltas = {who: {"w": rng.integers(-999, 999, 3).astype(np.int32)} for who in chosen}
-        for who in chosen:
-            own[who] = own_control(own[who], server, deltas[who], travel=travel, fraction_bits=BITS)
+        deltas = {
+            organization: {"w": rng.integers(-999, 999, 3).astype(np.int32)}
+            for organization in chosen
+        }
+        for organization in chosen:
+            own[organization] = own_control(
+                own[organization], server, deltas[organization], travel=travel, fraction_bits=BITS
+            )
         share = weights("shared", chosen)
-        total = weighted_sum((deltas[who], share[who]) for who in chosen)
+        total = weighted_sum((deltas[organization], share[organization]) for organization in chosen)
         rounds.append(ControlRound(total, len(chosen), travel))
         server = server_control(rounds, members=len(members), fraction_bits=BITS)
-        mean = sum(own[who].get("w", np.zeros(3)) for who in members) / len(members)
+        mean = sum(own[organization].get("w", np.zeros(3)) for organization in members) / len(
+            members
+        )
         assert server["w"] == pytest.approx(mean, abs=1e-12)
 
 
@@ -283,10 +299,10 @@ def test_control_variates_need_positive_travel_and_participants() -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 10**30), st.integers(1, 10**30))
 def test_shrinking_rounds_down_exactly(share, numerator, denominator) -> None:
-    found = shrunk(share, numerator, denominator)
-    assert 0 <= found <= share
+    weight = shrunk(share, numerator, denominator)
+    assert 0 <= weight <= share
     if numerator < denominator:
-        assert found**2 * denominator <= share**2 * numerator < (found + 1) ** 2 * denominator
+        assert weight**2 * denominator <= share**2 * numerator < (weight + 1) ** 2 * denominator
 
 
 def test_without_late_deltas_the_weights_are_the_ordinary_ones() -> None:
@@ -303,9 +319,9 @@ def test_late_deltas_are_dropped_unless_the_rule_accepts_them() -> None:
 
 
 def test_lateness_does_not_change_the_weight_of_others() -> None:
-    one = late_weights("shared", {"a": 0, "b": 0, "c": 3}, Staleness(3, 2))
+    first = late_weights("shared", {"a": 0, "b": 0, "c": 3}, Staleness(3, 2))
     other = late_weights("shared", {"a": 0, "b": 2, "c": 3}, Staleness(3, 2))
-    assert (one["a"], one["c"]) == (other["a"], other["c"]) == (3_334, 833)
+    assert (first["a"], first["c"]) == (other["a"], other["c"]) == (3_334, 833)
     assert other["b"] == 1_111
 
 
@@ -318,8 +334,8 @@ def test_samples_are_reproducible_and_fair() -> None:
     for number in range(600):
         chosen = sample(ADDRESSES, 3, 11, number)
         assert chosen == sample(list(reversed(ADDRESSES)), 3, 11, number)
-        for who in chosen:
-            counts[who] += 1
+        for organization in chosen:
+            counts[organization] += 1
     assert all(150 < count < 250 for count in counts.values())
 
 

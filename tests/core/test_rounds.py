@@ -29,15 +29,15 @@ def agreed(**choices: object) -> ConsortiumParameters:
 
 def model_of(parameters: ConsortiumParameters, rounds: dict[int, tuple[str, ...]]):
     rng, store, terms = np.random.default_rng(1), {}, []
-    for number, who in rounds.items():
-        share = weights("shared", who)
-        for one in who:
-            name = f"{number}/{one}"
+    for number, members in rounds.items():
+        share = weights("shared", members)
+        for member in members:
+            name = f"{number}/{member}"
             store[name] = {
-                f"shared/{it}": rng.integers(-900, 900, shape, dtype=np.int32)
-                for it, shape in parameters.delta_shapes().items()
+                f"shared/{tensor}": rng.integers(-900, 900, shape, dtype=np.int32)
+                for tensor, shape in parameters.delta_shapes().items()
             }
-            terms.append(Term(number, one, name, share[one]))
+            terms.append(Term(number, member, name, share[member]))
     return terms, store
 
 
@@ -61,13 +61,17 @@ def test_a_counter_delta_is_added_after_the_server_optimizer() -> None:
     alone = adapter_totals([counter], store.__getitem__)
     expected = add_totals(
         [
-            serve(FedAdam(), [it.aggregate for it in sums], fraction_bits=parameters.fraction_bits),
+            serve(
+                FedAdam(),
+                [round_.aggregate for round_ in sums],
+                fraction_bits=parameters.fraction_bits,
+            ),
             alone,
         ]
     )
-    found = served_of(parameters, [*terms, counter], store.__getitem__)
-    assert encode(found) == encode(expected)
-    assert [it.round_id for it in sums] == [1, 2, 4]
+    totals = served_of(parameters, [*terms, counter], store.__getitem__)
+    assert encode(totals) == encode(expected)
+    assert [round_.round_id for round_ in sums] == [1, 2, 4]
     assert sums[1].organizations == (A, B, C)
 
 
@@ -85,9 +89,9 @@ def test_momentum_does_not_move_a_frozen_factor() -> None:
             number, (A,), {f"shared/{n}": v * (n not in frozen) for n, v in moves.items()}
         )
 
-    found = served(parameters, [aggregate(1), aggregate(2)])
+    totals = served(parameters, [aggregate(1), aggregate(2)])
     rate = FedAvgM().learning_rate
-    assert all(np.all(value == round(10_000 * 50 * rate)) for value in found.values())
+    assert all(np.all(value == round(10_000 * 50 * rate)) for value in totals.values())
 
 
 def test_control_variates_match_the_paper_under_full_participation() -> None:
@@ -95,24 +99,26 @@ def test_control_variates_match_the_paper_under_full_participation() -> None:
     rounds = dict.fromkeys((1, 2, 3), (A, B, C))
     terms, store = model_of(parameters, rounds)
     sums = round_sums(terms, store.__getitem__)
-    found = {}
-    for who in (A, B, C):
-        deltas = {n: store[f"{n}/{who}"] for n in rounds}
-        server, found[who] = controls(parameters, Past(sums, deltas), who, travel=0.5)
+    own_controls = {}
+    for organization in (A, B, C):
+        deltas = {n: store[f"{n}/{organization}"] for n in rounds}
+        server, own_controls[organization] = controls(
+            parameters, Past(sums, deltas), organization, travel=0.5
+        )
     for name, value in server.items():
-        mean = sum(own[name] for own in found.values()) / 3
+        mean = sum(own[name] for own in own_controls.values()) / 3
         step = max(float(np.max(np.abs(value))), 1.0) * 1e-3
         assert np.allclose(value, mean, atol=step)
         last = store[f"3/{A}"][f"shared/{name}"] / 2.0**parameters.fraction_bits / 0.5
         before = server_control(
-            [ControlRound(it.aggregate, 3, 0.5) for it in sums[:2]],
+            [ControlRound(round_.aggregate, 3, 0.5) for round_ in sums[:2]],
             members=3,
             fraction_bits=parameters.fraction_bits,
         )[f"shared/{name}"]
         earlier = controls(
             parameters, Past(sums[:2], {n: store[f"{n}/{A}"] for n in (1, 2)}), A, travel=0.5
         )[1][name]
-        assert np.allclose(found[A][name], earlier - before - last)
+        assert np.allclose(own_controls[A][name], earlier - before - last)
 
 
 def test_hiding_noise_has_no_control_variate() -> None:

@@ -66,8 +66,8 @@ def test_closed_forms_agree() -> None:
 
 
 @given(st.floats(1, 2.0**63), st.floats(1, 2.0**63))
-def test_a_longer_vector_is_never_harder_to_find(one: float, other: float) -> None:
-    shorter, longer = sorted((one, other))
+def test_a_longer_vector_is_never_harder_to_find(first: float, other: float) -> None:
+    shorter, longer = sorted((first, other))
     assert core_svp_bits(shorter) >= core_svp_bits(longer) - 1e-5
 
 
@@ -78,11 +78,11 @@ def test_digests_do_not_bind_from_half_the_modulus_on() -> None:
 
 
 def test_the_norm_bound_of_a_sum() -> None:
-    one = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
+    settings = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
     delta = 2 * 256
-    assert adapter_norm_bound(**one, layout="shared") == 3 * 10_000 * delta
-    assert adapter_norm_bound(**one, layout="blocks") == 4 * 3 * 10_000 * delta
-    hidden = adapter_norm_bound(**one, layout="shared", hiding=True)
+    assert adapter_norm_bound(**settings, layout="shared") == 3 * 10_000 * delta
+    assert adapter_norm_bound(**settings, layout="blocks") == 4 * 3 * 10_000 * delta
+    hidden = adapter_norm_bound(**settings, layout="shared", hiding=True)
     assert hidden == pytest.approx(30_000 * math.hypot(delta, HIDING_BOUND))
 
 
@@ -114,7 +114,7 @@ def test_hiding_adds_a_tensor_to_deltas_but_not_to_adapters() -> None:
     assert list(hidden.delta_shapes()) == sorted(hidden.delta_shapes())
     totals = {"layer.lora_B": np.full((8, 2), 10_000, dtype=np.int64)}
     noisy = totals | {HIDING: hiding_block().astype(np.int64)}
-    one = materialize(totals, plain.shapes, parameters=plain, owner="o")
+    adapter = materialize(totals, plain.shapes, parameters=plain, owner="o")
     other = materialize(noisy, hidden.shapes, parameters=hidden, owner="o")
-    assert one.keys() == other.keys()
-    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert adapter.keys() == other.keys()
+    assert all(np.array_equal(adapter[name], other[name]) for name in adapter)

@@ -48,43 +48,48 @@ def posted(parameters: ConsortiumParameters, kind: str = "fisher", seed: int = 0
     return Posted(kind, parameters.base_model_id, OWNER, "aa", "m", 10 + seed, values)
 
 
-def check(one: Posted, parameters: ConsortiumParameters, **wanted: str) -> None:
+def check(statistics: Posted, parameters: ConsortiumParameters, **wanted: str) -> None:
     check_posted(
-        one,
+        statistics,
         **{"kind": "fisher", "owner": OWNER, "measure": "m", "parameters": parameters, **wanted},
     )
 
 
 @pytest.mark.parametrize("kind", ["fisher", "moments"])
 def test_posted_statistics_round_trip(parameters: ConsortiumParameters, kind: str) -> None:
-    one = posted(parameters, kind)
-    found = decode(one.encode())
-    assert found.id == one.id
-    assert (found.kind, found.owner, found.count) == (kind, OWNER, 10)
-    assert all(np.array_equal(found.tensors[n], one.tensors[n]) for n in one.tensors)
-    backwards = replace(one, tensors=dict(reversed(list(one.tensors.items()))))
-    assert backwards.id == one.id
-    assert replace(one, count=11).id != one.id
+    statistics = posted(parameters, kind)
+    decoded = decode(statistics.encode())
+    assert decoded.id == statistics.id
+    assert (decoded.kind, decoded.owner, decoded.count) == (kind, OWNER, 10)
+    assert all(
+        np.array_equal(decoded.tensors[n], statistics.tensors[n]) for n in statistics.tensors
+    )
+    backwards = replace(statistics, tensors=dict(reversed(list(statistics.tensors.items()))))
+    assert backwards.id == statistics.id
+    assert replace(statistics, count=11).id != statistics.id
 
 
 def test_only_canonical_bytes_are_accepted(parameters: ConsortiumParameters) -> None:
-    one = posted(parameters)
-    data = one.encode()
+    statistics = posted(parameters)
+    data = statistics.encode()
     with pytest.raises(ArtifactTooLarge, match="at most 10 are allowed"):
         decode(data, max_bytes=10)
     with pytest.raises(ArtifactMalformed, match="not rescind"):
         decode(b"nonsense")
     with pytest.raises(ArtifactMalformed, match="not rescind"):
-        decode(safetensors.numpy.save(dict(one.tensors)))
-    fields = {name: getattr(one, name) for name in ("count", "kind", "measure", "owner", "point")}
-    fields["base_model_id"] = one.base_model_id
+        decode(safetensors.numpy.save(dict(statistics.tensors)))
+    fields = {
+        name: getattr(statistics, name) for name in ("count", "kind", "measure", "owner", "point")
+    }
+    fields["base_model_id"] = statistics.base_model_id
     spaced = safetensors.numpy.save(
-        dict(one.tensors), metadata={"rescind.statistics/1": json.dumps(fields, indent=1)}
+        dict(statistics.tensors), metadata={"rescind.statistics/1": json.dumps(fields, indent=1)}
     )
     with pytest.raises(ArtifactMalformed, match="not in canonical form"):
         decode(spaced)
     odd = safetensors.numpy.save(
-        dict(one.tensors), metadata={"rescind.statistics/1": json.dumps({**fields, "kind": "x"})}
+        dict(statistics.tensors),
+        metadata={"rescind.statistics/1": json.dumps({**fields, "kind": "x"})},
     )
     with pytest.raises(ArtifactMalformed, match="unknown kind"):
         decode(odd)
@@ -97,15 +102,15 @@ def test_malformed_bytes_are_a_typed_error(data: bytes) -> None:
 
 
 def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
-    one, two = posted(parameters), posted(parameters, "moments")
-    name, module = next(iter(one.tensors)), next(iter(two.tensors))
+    fisher, two = posted(parameters), posted(parameters, "moments")
+    name, module = next(iter(fisher.tensors)), next(iter(two.tensors))
     for value, error, message in (
         (np.nan, NotFinite, "NaN or infinite"),
         (-1.0, OutOfBounds, "is negative"),
     ):
-        bad = {**one.tensors, name: np.full_like(one.tensors[name], value)}
+        bad = {**fisher.tensors, name: np.full_like(fisher.tensors[name], value)}
         with pytest.raises(error, match=message):
-            replace(one, tensors=bad).encode()
+            replace(fisher, tensors=bad).encode()
     skew = two.tensors[module] + np.triu(np.ones_like(two.tensors[module]), 1)
     for value, error, message in (
         (skew, OutOfBounds, "not symmetric"),
@@ -115,7 +120,7 @@ def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
         with pytest.raises(error, match=message):
             replace(two, tensors={**two.tensors, module: value}).encode()
     with pytest.raises(OutOfBounds, match="count is 0"):
-        replace(one, count=0).encode()
+        replace(fisher, count=0).encode()
 
 
 @pytest.mark.parametrize(
@@ -131,33 +136,37 @@ def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
 def test_statistics_with_other_fields_are_refused(
     parameters: ConsortiumParameters, change: dict[str, str], message: str
 ) -> None:
-    one = posted(parameters)
-    check(one, parameters, point="aa")
+    statistics = posted(parameters)
+    check(statistics, parameters, point="aa")
     with pytest.raises(PostedMismatch, match=message):
-        check(replace(one, **change), parameters, point="aa")
+        check(replace(statistics, **change), parameters, point="aa")
 
 
 def test_statistics_of_other_shapes_are_refused(parameters: ConsortiumParameters) -> None:
-    one = posted(parameters)
-    name = sorted(one.tensors)[0]
+    statistics = posted(parameters)
+    name = sorted(statistics.tensors)[0]
     with pytest.raises(WrongShape, match=r"has shape \(1, 1\), expected"):
-        check(replace(one, tensors={**one.tensors, name: np.ones((1, 1))}), parameters)
+        check(
+            replace(statistics, tensors={**statistics.tensors, name: np.ones((1, 1))}), parameters
+        )
     with pytest.raises(WrongShape, match=r"'more' has shape .* expected None"):
-        check(replace(one, tensors={**one.tensors, "more": np.ones((1, 1))}), parameters)
-    less = {n: v for n, v in one.tensors.items() if n != name}
+        check(
+            replace(statistics, tensors={**statistics.tensors, "more": np.ones((1, 1))}), parameters
+        )
+    less = {n: v for n, v in statistics.tensors.items() if n != name}
     with pytest.raises(WrongShape, match="has shape None"):
-        check(replace(one, tensors=less), parameters)
+        check(replace(statistics, tensors=less), parameters)
 
 
 def test_statistics_combine_by_counts_in_any_order(parameters: ConsortiumParameters) -> None:
     parts = [posted(parameters, seed=seed) for seed in range(3)]
-    found = combine(parts)
-    assert found.count == 10 + 11 + 12
-    for name, value in found.tensors.items():
+    combined = combine(parts)
+    assert combined.count == 10 + 11 + 12
+    for name, value in combined.tensors.items():
         mean = sum(p.count * p.tensors[name].astype(float) for p in parts) / 33
         np.testing.assert_allclose(value, mean, rtol=1e-12)
         assert np.array_equal(value, combine(parts[::-1]).tensors[name])
-    assert found.point == "aa"
+    assert combined.point == "aa"
     assert combine([parts[0], replace(parts[1], point="bb")]).point == ""
     with pytest.raises(DataError, match="no posted statistics"):
         combine([])

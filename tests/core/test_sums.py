@@ -34,7 +34,7 @@ from rescind.core import (
 
 values = st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=4, max_size=4)
 deltas = st.lists(values, min_size=2, max_size=6)
-ADDRESSES = [f"0x{place + 1:040X}" for place in range(8)]
+ADDRESSES = [f"0x{number + 1:040X}" for number in range(8)]
 
 
 def as_tensor(row: list[int]) -> dict[str, np.ndarray]:
@@ -42,9 +42,12 @@ def as_tensor(row: list[int]) -> dict[str, np.ndarray]:
 
 
 def terms_of(rows: list[list[int]]) -> tuple[list[Term], dict[str, dict[str, np.ndarray]]]:
-    store = {str(place): as_tensor(row) for place, row in enumerate(rows)}
+    store = {str(number): as_tensor(row) for number, row in enumerate(rows)}
     share = weights("shared", ADDRESSES[: len(rows)])
-    terms = [Term(1, who, str(n), share[who]) for n, who in enumerate(ADDRESSES[: len(rows)])]
+    terms = [
+        Term(1, organization, str(n), share[organization])
+        for n, organization in enumerate(ADDRESSES[: len(rows)])
+    ]
     return terms, store
 
 
@@ -53,8 +56,8 @@ def test_a_sum_is_the_same_in_any_order(rows: list[list[int]], rng) -> None:
     terms, store = terms_of(rows)
     shuffled = list(terms)
     rng.shuffle(shuffled)
-    one = encode(adapter_totals(terms, store.__getitem__))
-    assert encode(adapter_totals(shuffled, store.__getitem__)) == one
+    first = encode(adapter_totals(terms, store.__getitem__))
+    assert encode(adapter_totals(shuffled, store.__getitem__)) == first
 
 
 @given(deltas)
@@ -62,7 +65,10 @@ def test_removal_gives_the_bytes_of_a_run_without_the_organization(rows: list[li
     terms, store = terms_of(rows)
     removed = encode(adapter_totals(without(terms, [ADDRESSES[0]], "shared"), store.__getitem__))
     share = weights("shared", ADDRESSES[1 : len(rows)])
-    never = [Term(1, who, str(n + 1), share[who]) for n, who in enumerate(ADDRESSES[1 : len(rows)])]
+    never = [
+        Term(1, organization, str(n + 1), share[organization])
+        for n, organization in enumerate(ADDRESSES[1 : len(rows)])
+    ]
     assert encode(adapter_totals(never, store.__getitem__)) == removed
 
 
@@ -86,17 +92,17 @@ def test_a_sum_that_may_overflow_is_refused() -> None:
 )
 def test_quantizing_stays_in_bounds_and_carries_the_residual(row, bits, clip) -> None:
     update = {"w": np.array(row, dtype=np.float32)}
-    it = quantize(update, None, fraction_bits=bits, clip_norm=clip)
-    check_delta(it.delta, {"w": (len(row),)}, fraction_bits=bits, clip_norm=clip)
-    wanted = update["w"].astype(np.float64) * (clip / it.norm if it.clipped else 1.0)
-    back = it.delta["w"] / 2.0**bits + it.residual["w"]
+    quantized = quantize(update, None, fraction_bits=bits, clip_norm=clip)
+    check_delta(quantized.delta, {"w": (len(row),)}, fraction_bits=bits, clip_norm=clip)
+    wanted = update["w"].astype(np.float64) * (clip / quantized.norm if quantized.clipped else 1.0)
+    back = quantized.delta["w"] / 2.0**bits + quantized.residual["w"]
     assert np.allclose(back, wanted, atol=1e-9)
 
 
 def test_dequantized_values_are_within_one_step() -> None:
     update = {"w": np.linspace(-1, 1, 50, dtype=np.float32)}
-    it = quantize(update, None, fraction_bits=16, clip_norm=100)
-    back = dequantize(weighted_sum([(it.delta, 10_000)]), fraction_bits=16)
+    quantized = quantize(update, None, fraction_bits=16, clip_norm=100)
+    back = dequantize(weighted_sum([(quantized.delta, 10_000)]), fraction_bits=16)
     assert np.max(np.abs(back["w"] - update["w"])) <= 2.0**-16
 
 
@@ -124,8 +130,8 @@ def test_a_delta_of_another_shape_dtype_or_size_is_refused() -> None:
 
 def test_every_flipped_byte_of_an_artifact_changes_its_id_or_is_refused() -> None:
     data = encode({"b": np.arange(3, dtype=np.int32), "a": np.arange(4, dtype=np.int32)})
-    for place in range(len(data)):
-        changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    for number in range(len(data)):
+        changed = data[:number] + bytes([data[number] ^ 1]) + data[number + 1 :]
         assert artifact_id(changed) != artifact_id(data)
 
 
@@ -160,8 +166,8 @@ def test_initial_values_are_the_same_on_every_platform() -> None:
 
 
 def test_the_norm_does_not_depend_on_the_order_of_names() -> None:
-    one = {"a": np.ones(3), "b": np.full(2, 2.0)}
-    assert l2_norm(one) == l2_norm(dict(reversed(one.items()))) == pytest.approx(np.sqrt(11))
+    first = {"a": np.ones(3), "b": np.full(2, 2.0)}
+    assert l2_norm(first) == l2_norm(dict(reversed(first.items()))) == pytest.approx(np.sqrt(11))
 
 
 def test_the_store_returns_exactly_the_stored_bytes(tmp_path: Path) -> None:
@@ -212,7 +218,9 @@ def test_a_full_disk_is_reported_and_leaves_no_file() -> None:
 def test_counter_deltas_keep_their_weight_when_another_organization_is_removed(layout: str) -> None:
     counters = [Term(0, ADDRESSES[2], "aa", 10_000), Term(0, ADDRESSES[1], "bb", 10_000)]
     share = weights(layout, ADDRESSES[:3])
-    rounds = [Term(1, who, who, share[who]) for who in ADDRESSES[:3]]
+    rounds = [
+        Term(1, organization, organization, share[organization]) for organization in ADDRESSES[:3]
+    ]
     left = without([*counters, *rounds], [ADDRESSES[0]], layout)
     assert left[:2] == counters
     assert [t.weight for t in left[2:]] == ([5_000] * 2 if layout == "shared" else [10_000] * 2)

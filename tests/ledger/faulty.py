@@ -47,13 +47,13 @@ def main() -> None:
         folder = template.with_name("struck")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(template, folder)
-        ours, theirs = os.pipe()
+        reader, writer = os.pipe()
         child = os.fork()
         if not child:
-            work(folder, key, nth, mode, theirs)
+            work(folder, key, nth, mode, writer)
             os._exit(0)
-        os.close(theirs)
-        with os.fdopen(ours) as file:
+        os.close(writer)
+        with os.fdopen(reader) as file:
             said = file.read().split("\n")[:-1]
         _, status = os.waitpid(child, 0)
         report = {"nth": nth, "said": said, "status": status, **after(folder, key)}

@@ -49,39 +49,44 @@ def targets() -> list[Target]:
             shown = Disclosure.of(ledger.prove(123), verifier, where)
             note = str(ledger.checkpoint())
     manifest = Manifest.of(((f"person {n % 9}", bytes([n])) for n in range(90)), bytes(32))
-    found = [Target("disclosure", _json(shown.to_json()), _disclosed), _note(note, verifier)]
+    targets_ = [Target("disclosure", _json(shown.to_json()), _disclosed), _note(note, verifier)]
     for name in ("person 3", "nobody"):
-        made = ManifestDisclosure(
+        disclosure = ManifestDisclosure(
             1, name, None, manifest.commitment.hex(), manifest.prove(name), where
         )
-        found.append(Target(f"manifest, {name}", _json(made.to_json()), _of_manifest(made)))
-    return [*found, _inclusion()]
+        targets_.append(
+            Target(f"manifest, {name}", _json(disclosure.to_json()), _of_manifest(disclosure))
+        )
+    return [*targets_, _inclusion()]
 
 
 def _disclosed(data: bytes) -> Any:
-    it = parse(data)
-    assert isinstance(it, Disclosure)
-    it.check()
-    return it.record, it.checkpoint.size, it.checkpoint.root
+    disclosure = parse(data)
+    assert isinstance(disclosure, Disclosure)
+    disclosure.check()
+    return disclosure.record, disclosure.checkpoint.size, disclosure.checkpoint.root
 
 
-def _of_manifest(made: ManifestDisclosure) -> Callable[[bytes], Any]:
+def _of_manifest(original: ManifestDisclosure) -> Callable[[bytes], Any]:
     def ask(data: bytes) -> Any:
-        it = parse(data)
-        if not isinstance(it, ManifestDisclosure) or it.commitment != made.commitment:
+        disclosure = parse(data)
+        if (
+            not isinstance(disclosure, ManifestDisclosure)
+            or disclosure.commitment != original.commitment
+        ):
             raise RescindError("it is not on chain")
-        inside = it.check()
+        inside = disclosure.check()
         # Of whom nothing is in, no sample is either: another one is a true statement too.
-        return it.subject, it.sample if inside else None, inside
+        return disclosure.subject, disclosure.sample if inside else None, inside
 
     return ask
 
 
 def _note(note: str, verifier: Verifier) -> Target:
     def ask(data: bytes) -> Any:
-        it = Checkpoint.parse(data.decode(errors="replace"))
-        it.check_signed(verifier)
-        return it.origin, it.size, it.root
+        checkpoint = Checkpoint.parse(data.decode(errors="replace"))
+        checkpoint.check_signed(verifier)
+        return checkpoint.origin, checkpoint.size, checkpoint.root
 
     return Target("checkpoint", note.encode(), ask)
 
@@ -160,8 +165,8 @@ _ODD = (
 
 def _part(document: Any, rng: random.Random) -> Any:
     """The document with one part of it changed, dropped, doubled or replaced by something odd."""
-    found = copy.deepcopy(document)
-    holder, key = _place(found, rng)
+    part = copy.deepcopy(document)
+    holder, key = _place(part, rng)
     if holder is None:
         return rng.choice(_ODD)
     how = rng.randrange(5)
@@ -178,10 +183,10 @@ def _part(document: Any, rng: random.Random) -> Any:
     elif how == 3 and isinstance(value, list):
         holder[key] = value[::-1] if rng.random() < 0.5 else [*value, *value[-1:]]
     else:
-        other, its = _place(found, rng)
+        other, its = _place(part, rng)
         if other is not None:
             holder[key] = copy.deepcopy(other[its])
-    return found
+    return part
 
 
 def _place(document: Any, rng: random.Random) -> tuple[Any, Any]:
@@ -212,5 +217,6 @@ def strike(target: Target, count: int, seed: int) -> int:
 if __name__ == "__main__":
     each = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    for one in targets():
-        print(f"{one.name}: {each} tried, {strike(one, each, number)} refused, no false yes")  # noqa: T201
+    for fuzzed in targets():
+        refused = strike(fuzzed, each, number)
+        print(f"{fuzzed.name}: {each} tried, {refused} refused, no false yes")  # noqa: T201

@@ -55,8 +55,8 @@ def test_records_are_appended_all_or_none(filled: Path | str, key: LocalKey) -> 
     with Ledger.open(filled, key) as ledger:
         new = [NewRecord("reward", {"round": n}, key=f"r/{n % 4}") for n in range(6)]
         entries = ledger.append_all(new)
-        assert [it.index for it in entries] == [7, 8, 9, 10, 7, 8]
-        assert [it.new for it in entries] == [True] * 4 + [False] * 2
+        assert [entry.index for entry in entries] == [7, 8, 9, 10, 7, 8]
+        assert [entry.new for entry in entries] == [True] * 4 + [False] * 2
         with pytest.raises(LedgerError, match="missing the required field 'round'"):
             ledger.append_all([NewRecord("reward", {"round": 9}), NewRecord("reward", {})])
         assert ledger.size == 11
@@ -66,10 +66,10 @@ def test_records_are_appended_all_or_none(filled: Path | str, key: LocalKey) -> 
 def test_records_are_found_by_type_and_subject(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         for number in range(600):
-            who = f"person {number % 3}"
-            ledger.append("consent", {"event": "given", "n": number}, subject=who)
+            subject = f"person {number % 3}"
+            ledger.append("consent", {"event": "given", "n": number}, subject=subject)
         of_one = list(ledger.records(subject="person 1"))
-        assert [it.payload["n"] for it in of_one if isinstance(it, Record)] == list(
+        assert [record.payload["n"] for record in of_one if isinstance(record, Record)] == list(
             range(1, 600, 3)
         )
         assert len(list(ledger.records("decision"))) == 7
@@ -144,8 +144,8 @@ def test_record_types_of_a_later_version_are_kept(
             monkeypatch.setattr(module, "RECORD_TYPES", more)
         ledger.append("of-the-future", {"what": "unknown"})
         monkeypatch.undo()
-        found = ledger.record(7)
-        assert (found.type, found.schema, found.payload) == (
+        record = ledger.record(7)
+        assert (record.type, record.schema, record.payload) == (
             "of-the-future",
             9,
             {"what": "unknown"},
@@ -159,11 +159,11 @@ def test_rotating_the_master_key_rewrites_no_record(
     new = create_key(tmp_path / "new.key")
     with Ledger.open(filled, key) as ledger:
         rows = entries_of(ledger)
-        key_rows = [bytes(it.wrapped) for it in table(ledger, schema.keys)]
+        key_rows = [bytes(row.wrapped) for row in table(ledger, schema.keys)]
         root, signer = ledger.root(), str(ledger.key.verifier())
         ledger.rotate(new)
         assert entries_of(ledger) == rows
-        assert not {bytes(it.wrapped) for it in table(ledger, schema.keys)} & set(key_rows)
+        assert not {bytes(row.wrapped) for row in table(ledger, schema.keys)} & set(key_rows)
         ledger.append("reward", {"round": 1})
     with pytest.raises(LedgerKeyError):
         Ledger.open(filled, key)
@@ -259,7 +259,9 @@ def test_a_change_in_the_tables_is_detected_and_located(
             values = {"junk": b"j" * 32} if ":junk" in statement else {}
             connection.execute(sql.text(statement), values)
         problems = ledger.verify().problems
-        assert index in [it.index for it in problems], [it.what for it in problems]
+        assert index in [problem.index for problem in problems], [
+            problem.what for problem in problems
+        ]
 
 
 def test_a_ledger_with_changed_secrets_does_not_open(filled: Path | str, key: LocalKey) -> None:
@@ -277,11 +279,11 @@ def test_a_flipped_byte_anywhere_in_the_file_is_detected(tmp_path: Path, key: Lo
         path = folder / name
         original = path.read_bytes()
         step = max(1, len(original) // 150)
-        for place in range(0, len(original), step):
+        for offset in range(0, len(original), step):
             path.write_bytes(
-                original[:place] + bytes([original[place] ^ 0x01]) + original[place + 1 :]
+                original[:offset] + bytes([original[offset] ^ 0x01]) + original[offset + 1 :]
             )
-            assert not _sound(folder, key), f"{name}: byte {place} was changed unnoticed"
+            assert not _sound(folder, key), f"{name}: byte {offset} was changed unnoticed"
             (folder / "ledger.db-wal").unlink(missing_ok=True)
             (folder / "ledger.db-shm").unlink(missing_ok=True)
         path.write_bytes(original)
@@ -293,12 +295,12 @@ def test_a_flipped_byte_that_sqlite_does_not_read_is_located(tmp_path: Path, key
     fill(folder, key, 200)
     path = folder / "ledger.db"
     content = bytearray(path.read_bytes())
-    place = content.index(bytes(64), 2**16)
-    content[place + 8] ^= 1
+    offset = content.index(bytes(64), 2**16)
+    content[offset + 8] ^= 1
     path.write_bytes(content)
     with Ledger.open(folder, key) as ledger:
-        whats = [it.what for it in ledger.verify().problems]
-    first = place // 2**16 * 2**16
+        whats = [problem.what for problem in ledger.verify().problems]
+    first = offset // 2**16 * 2**16
     assert (
         f"bytes {first} to {first + 2**16 - 1} of ledger.db have changed since it was sealed"
         in whats
@@ -390,46 +392,48 @@ def test_concurrent_writers_lose_nothing_when_one_is_killed(
     context = multiprocessing.get_context("forkserver")
     writers = {}
     for name in ("a", "b", "c"):
-        ours, theirs = context.Pipe(duplex=False)
-        arguments = (str(where), str(tmp_path / "ledger.key"), name, theirs)
+        reader, writer = context.Pipe(duplex=False)
+        arguments = (str(where), str(tmp_path / "ledger.key"), name, writer)
         process = context.Process(target=append_for_ever, args=arguments)
         process.start()
-        writers[name] = (process, ours)
-    for _, ours in writers.values():
-        assert ours.poll(60)
+        writers[name] = (process, reader)
+    for _, reader in writers.values():
+        assert reader.poll(60)
     until = time.monotonic() + seconds
     with Ledger.open(where, key) as ledger:
         while time.monotonic() < until:
             assert ledger.verify().problems == ()
     heard = {}
-    for name, (process, ours) in writers.items():
+    for name, (process, reader) in writers.items():
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         heard[name] = 0
-        while ours.poll():
+        while reader.poll():
             try:
-                heard[name] = ours.recv()
+                heard[name] = reader.recv()
             except EOFError:
                 break
     with Ledger.open(where, key) as ledger:
         assert ledger.verify().sound
-        found: dict[str, list[int]] = {name: [] for name in writers}
+        written: dict[str, list[int]] = {name: [] for name in writers}
         for record in ledger.records():
             assert isinstance(record, Record)
-            found[record.payload["writer"]].append(record.payload["round"])
-        for name, numbers in found.items():
+            written[record.payload["writer"]].append(record.payload["round"])
+        for name, numbers in written.items():
             assert numbers == list(range(len(numbers)))
             assert len(numbers) > heard[name]
 
 
-def table(ledger: Ledger, one: sql.Table) -> list:
+def table(ledger: Ledger, selected: sql.Table) -> list:
     with ledger.database.reading() as connection:
-        return list(connection.execute(sql.select(one)).all())
+        return list(connection.execute(sql.select(selected)).all())
 
 
 def entries_of(ledger: Ledger) -> list:
-    return [tuple(it) for it in sorted(table(ledger, schema.entries), key=lambda it: it.position)]
+    return [
+        tuple(row) for row in sorted(table(ledger, schema.entries), key=lambda row: row.position)
+    ]
 
 
 def test_shredding_erases_the_subject_and_keeps_all_proofs_valid(
@@ -438,9 +442,9 @@ def test_shredding_erases_the_subject_and_keeps_all_proofs_valid(
     rng = random.Random(0)
     with Ledger.create(where, key) as ledger:
         for number in range(30):
-            who = rng.choice(["Ada", "Bela", None])
-            ledger.append("consent", {"event": "given", "n": number}, subject=who)
-            ledger.append("decision", {"round": number}, subject=who)
+            subject = rng.choice(["Ada", "Bela", None])
+            ledger.append("consent", {"event": "given", "n": number}, subject=subject)
+            ledger.append("decision", {"round": number}, subject=subject)
         size, root, note = ledger.size, ledger.root(), str(ledger.checkpoint())
         about_ada = [record.index for record in ledger.records(subject="Ada")]
         done = shred(ledger, "Ada", "she asked for it")
@@ -472,5 +476,5 @@ def test_keys_missing_without_a_tombstone_are_reported(where: Path | str, key: L
             of_ada = schema.keys.c.subject == ledger.keyring.secrets.subject("Ada")
             connection.execute(schema.keys.delete().where(of_ada))
             connection.execute(schema.entries.update().values(box=None, wrapped=None))
-        problems = [it.what for it in ledger.verify().problems if it.index == 0]
+        problems = [problem.what for problem in ledger.verify().problems if problem.index == 0]
         assert problems == ["its key is missing and no tombstone names it (1 records under it)"]

@@ -21,13 +21,13 @@ rows = st.lists(st.tuples(names, st.binary(max_size=3)), max_size=12)
 @settings(max_examples=40)
 @given(rows, names, st.binary(max_size=3))
 def test_a_proof_shows_whether_data_is_in_the_manifest(
-    held: list[tuple[str, bytes]], who: str, what: bytes
+    held: list[tuple[str, bytes]], asked: str, what: bytes
 ) -> None:
     manifest = Manifest.of(held, SECRET)
-    there = check(manifest.commitment, manifest.prove(who), who)
-    assert there == any(subject == who for subject, _ in held)
-    proof = ManifestProof.from_json(json.loads(json.dumps(manifest.prove(who, what).to_json())))
-    assert check(manifest.commitment, proof, who, what) == ((who, what) in held)
+    there = check(manifest.commitment, manifest.prove(asked), asked)
+    assert there == any(subject == asked for subject, _ in held)
+    proof = ManifestProof.from_json(json.loads(json.dumps(manifest.prove(asked, what).to_json())))
+    assert check(manifest.commitment, proof, asked, what) == ((asked, what) in held)
 
 
 def test_order_and_repetition_do_not_matter() -> None:
@@ -39,21 +39,21 @@ def test_order_and_repetition_do_not_matter() -> None:
 
 def test_presence_and_absence_cannot_be_forged() -> None:
     manifest = Manifest.of(ROWS, SECRET)
-    gone, there = manifest.prove("nobody"), manifest.prove("person 1")
+    absence, presence = manifest.prove("nobody"), manifest.prove("person 1")
     # Whoever holds the secret can prove any leaf; no choice of leaves denies who is there.
     every = [Manifest.of(ROWS, SECRET).prove(*row).leaves[0] for row in ROWS]
-    ordered = sorted(every, key=lambda it: it.index)
-    assert [it.index for it in ordered] == list(range(12))
-    choices = [(), *((it,) for it in ordered), *pairwise(ordered)]
+    ordered = sorted(every, key=lambda leaf: leaf.index)
+    assert [leaf.index for leaf in ordered] == list(range(12))
+    choices = [(), *((leaf,) for leaf in ordered), *pairwise(ordered)]
     choices += [(a, b) for a in ordered for b in ordered if b.index > a.index + 1]
     for leaves in choices:
         try:
-            assert check(manifest.commitment, replace(there, leaves=leaves), "person 1")
+            assert check(manifest.commitment, replace(presence, leaves=leaves), "person 1")
         except ProofInvalid:
             continue
     for leaves in choices:
         try:
-            assert not check(manifest.commitment, replace(gone, leaves=leaves), "nobody")
+            assert not check(manifest.commitment, replace(absence, leaves=leaves), "nobody")
         except ProofInvalid:
             continue
 
@@ -78,15 +78,15 @@ def test_a_proof_about_one_subject_reveals_no_other() -> None:
     proof = Manifest.of(ROWS, SECRET).prove("nobody")
     shown = json.dumps(proof.to_json())
     for number in range(4):
-        known = output(VrfKey(SECRET).prove(f"person {number}".encode()))
-        assert known[32:].hex() not in shown
+        vrf_output = output(VrfKey(SECRET).prove(f"person {number}".encode()))
+        assert vrf_output[32:].hex() not in shown
     assert SECRET.hex() not in shown
 
 
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=5),
-        lambda it: st.lists(it) | st.dictionaries(st.text(max_size=6), it),
+        lambda values: st.lists(values) | st.dictionaries(st.text(max_size=6), values),
         max_leaves=8,
     )
 )

@@ -49,8 +49,8 @@ def test_roots_agree_with_pymerkle(data: list[bytes]) -> None:
 def test_a_frontier_grows_to_the_same_root(data: list[bytes]) -> None:
     leaves, frontier = [merkle.leaf_hash(item) for item in data], merkle.Frontier()
     for leaf in leaves:
-        for level, place, digest in frontier.add(leaf):
-            assert digest == merkle.subtrees_of(leaves)(level, place)
+        for level, index, digest in frontier.add(leaf):
+            assert digest == merkle.subtrees_of(leaves)(level, index)
         so_far = frontier.size
         assert frontier.root() == merkle.root(so_far, merkle.subtrees_of(leaves[:so_far]))
         assert {level for level, _ in frontier.wanted()} == set(frontier.peaks)

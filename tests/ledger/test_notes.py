@@ -84,29 +84,29 @@ def test_a_witness_cosigns_only_logs_that_grow(tmp_path: Path, key: LocalKey) ->
         for number in range(9):
             ledger.append("reward", {"round": number})
             other.append("reward", {"round": number})
-        mine = ledger.key.verifier()
-        first = witness.cosign(ledger.checkpoint(4), mine, 0, [])
+        own = ledger.key.verifier()
+        first = witness.cosign(ledger.checkpoint(4), own, 0, [])
         signed = ledger.checkpoint(4).with_signatures([first])
         assert Checkpoint.parse(str(signed)).cosigned_at(witness.key.witness()) == 10**9
         with pytest.raises(CheckpointRefused, match="last cosigned at size 4") as refused:
-            witness.cosign(ledger.checkpoint(9), mine, 0, [])
+            witness.cosign(ledger.checkpoint(9), own, 0, [])
         assert refused.value.size == 4
-        witness.cosign(ledger.checkpoint(9), mine, 4, ledger.consistency_proof(4, 9))
-        witness.cosign(ledger.checkpoint(9), mine, 9, [])
+        witness.cosign(ledger.checkpoint(9), own, 4, ledger.consistency_proof(4, 9))
+        witness.cosign(ledger.checkpoint(9), own, 9, [])
         with pytest.raises(CheckpointRefused, match="does not continue"):
-            witness.cosign(ledger.checkpoint(7), mine, 9, [])
+            witness.cosign(ledger.checkpoint(7), own, 9, [])
         forged = ledger.key.checkpoint(9, other.root())
         with pytest.raises(CheckpointRefused, match="does not continue"):
-            witness.cosign(forged, mine, 9, [])
+            witness.cosign(forged, own, 9, [])
         with pytest.raises(NoteInvalid, match="not signed by"):
-            witness.cosign(other.checkpoint(), mine, 9, [])
+            witness.cosign(other.checkpoint(), own, 9, [])
         unsigned = Checkpoint(
-            mine.name, 9, ledger.root(), (Signature(mine.name, mine.hash, b"x" * 64),)
+            own.name, 9, ledger.root(), (Signature(own.name, own.hash, b"x" * 64),)
         )
         with pytest.raises(NoteInvalid):
-            witness.cosign(unsigned, mine, 9, [])
+            witness.cosign(unsigned, own, 9, [])
     again = Witness(witness.key, tmp_path / "seen")
-    assert again.seen(mine)[0] == 9
+    assert again.seen(own)[0] == 9
     next((tmp_path / "seen").iterdir()).write_text("{}")
     with pytest.raises(Exception, match="so nothing is cosigned"):
-        again.seen(mine)
+        again.seen(own)

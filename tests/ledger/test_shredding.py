@@ -31,9 +31,9 @@ def append_and_back_up(where: Path | str, key: LocalKey, backup: Path) -> None:
         for number in range(20):
             payload = {"event": "given", "what": f"{SECRET} {number}"}
             ledger.append("consent", payload, subject=NAME, key=f"{NAME}/{number}")
-        made = snapshot.write(ledger, backup)
-        told = {"path": str(backup), "size": made.size, "root": made.root}
-        ledger.append("backup", told)
+        written = snapshot.write(ledger, backup)
+        fields = {"path": str(backup), "size": written.size, "root": written.root}
+        ledger.append("backup", fields)
 
 
 def traces(ledger: Ledger) -> dict[str, list[bytes]]:
@@ -43,13 +43,13 @@ def traces(ledger: Ledger) -> dict[str, list[bytes]]:
         keys = connection.execute(
             sql.select(schema.keys).where(schema.keys.c.subject == hashed)
         ).all()
-        mine = schema.entries.c.key.in_([it.id for it in keys])
-        rows = connection.execute(sql.select(schema.entries).where(mine)).all()
+        of_keys = schema.entries.c.key.in_([row.id for row in keys])
+        rows = connection.execute(sql.select(schema.entries).where(of_keys)).all()
     return {
-        "wrapped keys": [bytes(it.wrapped) for it in keys],
-        "keys": [ledger.keyring.open(it).key for it in keys],
-        "data keys": [bytes(it.wrapped) for it in rows],
-        "ciphertexts": [bytes(it.box)[:63] for it in rows],
+        "wrapped keys": [bytes(row.wrapped) for row in keys],
+        "keys": [ledger.keyring.open(row).key for row in keys],
+        "data keys": [bytes(row.wrapped) for row in rows],
+        "ciphertexts": [bytes(row.box)[:63] for row in rows],
         "plain text": [NAME.encode(), SECRET.encode()],
     }
 
@@ -58,7 +58,7 @@ def found_in(folders: list[Path], wanted: dict[str, list[bytes]]) -> set[str]:
     """Which of them lie in any file, as they are, in hexadecimal or in base64."""
     import base64
 
-    found = set()
+    result = set()
     for path in (p for folder in folders for p in folder.rglob("*")):
         with contextlib.suppress(OSError):
             if not path.is_file():
@@ -67,8 +67,8 @@ def found_in(folders: list[Path], wanted: dict[str, list[bytes]]) -> set[str]:
             for what, pieces in wanted.items():
                 forms = [f for p in pieces for f in (p, p.hex().encode(), base64.b64encode(p))]
                 if any(form in content for form in forms):
-                    found.add(what)
-    return found
+                    result.add(what)
+    return result
 
 
 def tables_of(cluster, ledger: Ledger) -> Path:
@@ -123,8 +123,8 @@ def test_postgresql_tables_are_clean_and_rotation_kills_keys_in_its_log(
         wanted = traces(ledger)
         with ledger.database.reading() as connection:
             hashed = ledger.keyring.secrets.subject(NAME)
-            mine = sql.select(schema.keys).where(schema.keys.c.subject == hashed)
-            stray = connection.execute(mine).one()
+            of_subject = sql.select(schema.keys).where(schema.keys.c.subject == hashed)
+            stray = connection.execute(of_subject).one()
         assert ledger.keyring.open(stray).key == wanted["keys"][0]
         with ledger.database.writing() as connection:
             connection.exec_driver_sql("ANALYZE")

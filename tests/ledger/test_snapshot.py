@@ -22,9 +22,9 @@ from rescind.ledger.shredding import backups
 def filled(where: Path | str, key: LocalKey) -> Path | str:
     with Ledger.create(where, key) as ledger:
         for number in range(40):
-            who = ("Ada", "Bela", None)[number % 3]
+            subject = ("Ada", "Bela", None)[number % 3]
             ledger.append(
-                "consent", {"event": "given", "n": number}, subject=who, key=f"k/{number}"
+                "consent", {"event": "given", "n": number}, subject=subject, key=f"k/{number}"
             )
         shred(ledger, "Bela")
     return where
@@ -82,9 +82,9 @@ def test_a_backup_does_not_restore_subjects_shredded_since(
     with Ledger.open(filled, key) as ledger:
         near, far = tmp_path / "near", tmp_path / "far"
         for folder in (near, far):
-            made = snapshot.write(ledger, folder)
-            told = {"path": str(folder), "size": made.size, "root": made.root}
-            ledger.append("backup", told)
+            written = snapshot.write(ledger, folder)
+            payload = {"path": str(folder), "size": written.size, "root": written.root}
+            ledger.append("backup", payload)
         assert backups(ledger) == [near, far]
         far.rename(tmp_path / "taken away")
         before = (near / "entries.jsonl").read_bytes()
@@ -95,8 +95,8 @@ def test_a_backup_does_not_restore_subjects_shredded_since(
         assert again.cleaned == (str(near),)
     snapshot.load(near, tmp_path / "again", key)
     with Ledger.open(tmp_path / "again", key) as ledger:
-        gone = [it.index for it in ledger.records() if isinstance(it, Shredded)]
-        assert set(range(0, 40, 3)) < set(gone)
+        shredded = [record.index for record in ledger.records() if isinstance(record, Shredded)]
+        assert set(range(0, 40, 3)) < set(shredded)
         assert ledger.record(41).type == "tombstone"
         assert ledger.verify().sound
 
@@ -113,12 +113,12 @@ def test_damage_anywhere_in_a_snapshot_is_an_error(
             with pytest.raises(LedgerError):
                 snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{cut}", key)
         step = max(1, len(original) // 25)
-        for place in range(0, len(original), step):
+        for offset in range(0, len(original), step):
             path.write_bytes(
-                original[:place] + bytes([original[place] ^ 1]) + original[place + 1 :]
+                original[:offset] + bytes([original[offset] ^ 1]) + original[offset + 1 :]
             )
             with pytest.raises(LedgerError):
-                snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{place}", key)
+                snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{offset}", key)
         path.write_bytes(original)
     with pytest.raises(LedgerKeyError):
         snapshot.load(tmp_path / "kept", tmp_path / "x", create_key(tmp_path / "other.key"))

@@ -37,7 +37,7 @@ from rescind.training.engine.contribution import contribute
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 STEPS = 4
-ENTRIES = [Entry(number, who, STEPS) for number in (1, 2, 3) for who in (A, B, C)]
+ENTRIES = [Entry(number, organization, STEPS) for number in (1, 2, 3) for organization in (A, B, C)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,8 +55,8 @@ def data() -> Mapping[str, list[Example]]:
     population = make_population(["a", "b", "c"], seed=3)
     held = population.organizations
     return {
-        who: [Example(r.question, r.answer, r.subject) for r in held[name][:16]]
-        for who, name in ((A, "a"), (B, "b"), (C, "c"))
+        organization: [Example(r.question, r.answer, r.subject) for r in held[name][:16]]
+        for organization, name in ((A, "a"), (B, "b"), (C, "c"))
     }
 
 
@@ -79,19 +79,19 @@ class Trainer:
         self.model, self.parameters, self.data = model, parameters, data
 
     def __call__(self, task: Task) -> TrainedDelta:
-        it = task.entry
-        found = contribute(
+        entry = task.entry
+        contribution = contribute(
             self.model,
             self.parameters,
-            it.organization,
-            it.round_id,
+            entry.organization,
+            entry.round_id,
             task.adapter,
-            self.data[it.organization],
+            self.data[entry.organization],
             task.residual,
-            RoundTraining(steps=it.steps),
+            RoundTraining(steps=entry.steps),
             past=task.past,
         )
-        return TrainedDelta(found.quantized.delta, found.quantized.residual)
+        return TrainedDelta(contribution.quantized.delta, contribution.quantized.residual)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_a_proximal_term_keeps_a_round_near_its_start(
         rule = {"name": "proximal", "mu": mu}
         parameters = agreed(model, "federated", rule=rule)
         training = RoundTraining(steps=12)
-        found = contribute(model, parameters, A, 1, empty, data[A], None, training)
-        norms.append(found.quantized.norm)
+        contribution = contribute(model, parameters, A, 1, empty, data[A], None, training)
+        norms.append(contribution.quantized.norm)
     assert norms[1] < 0.5 * norms[0]
 
 
@@ -185,13 +185,13 @@ def test_scaffold_steps_towards_the_common_update_and_away_from_the_own_one(
 
     def first_step(past: Past) -> np.ndarray:
         training = RoundTraining(steps=STEPS)
-        found = contribute(model, parameters, A, 2, {}, data[A], None, training, past=past)
-        return found.quantized.delta[f"shared/{name}"].astype(float)
+        contribution = contribute(model, parameters, A, 2, {}, data[A], None, training, past=past)
+        return contribution.quantized.delta[f"shared/{name}"].astype(float)
 
-    mine = {f"shared/{name}": np.full(shape, 1000, dtype=np.int32)}
+    own = {f"shared/{name}": np.full(shape, 1000, dtype=np.int32)}
     zeros = {f"shared/{name}": np.zeros(shape, dtype=np.int64)}
     plain = first_step(Past())
-    drifted = first_step(Past((RoundSum(1, (A, B), zeros),), {1: mine}))
+    drifted = first_step(Past((RoundSum(1, (A, B), zeros),), {1: own}))
     assert np.mean(drifted - plain) == pytest.approx(-1000, rel=0.2)
 
 

@@ -185,9 +185,9 @@ def test_a_gradient_does_not_depend_on_the_process_that_computed_it(
 
     second = Split(1, [])
     gradients(second)
-    found = gradients(Split(0, second.given))
-    for one, other in zip(found, gradients(Alone()), strict=True):
-        np.testing.assert_array_equal(one, other)
+    split = gradients(Split(0, second.given))
+    for gradient, other in zip(split, gradients(Alone()), strict=True):
+        np.testing.assert_array_equal(gradient, other)
 
 
 @pytest.mark.parametrize(

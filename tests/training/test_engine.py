@@ -93,8 +93,10 @@ def train(model: LoraModel, *, steps: int = 4, seed: int = 3, **engine) -> Train
     return train_round(model, parameters, start, given_examples, training)
 
 
-def distance(one: TrainResult, other: TrainResult) -> float:
-    return max(float(np.abs(one.tensors[n] - other.tensors[n]).max(initial=0)) for n in one.tensors)
+def distance(first: TrainResult, other: TrainResult) -> float:
+    return max(
+        float(np.abs(first.tensors[n] - other.tensors[n]).max(initial=0)) for n in first.tensors
+    )
 
 
 def moved(model: LoraModel, result: TrainResult) -> float:
@@ -130,14 +132,14 @@ def test_the_summed_gradient_of_the_parts_equals_that_of_the_batch(
     model: LoraModel, settings: EngineSettings
 ) -> None:
     def gradient(settings: EngineSettings) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
+        gradients: dict[str, torch.Tensor] = {}
 
         class Look(Rule):
             def after_backward(self, step, batch, tensors) -> None:
-                found.update({n: t.grad.clone() for n, t in tensors.items()})
+                gradients.update({n: t.grad.clone() for n, t in tensors.items()})
 
         train(model, steps=1, settings=settings, rules=[Look()])
-        return found
+        return gradients
 
     whole, parts = gradient(EngineSettings()), gradient(settings)
     for name, value in whole.items():
@@ -206,16 +208,16 @@ def test_packing_uses_every_pair_once_and_overfills_no_row(
     lengths: list[int], capacity: int
 ) -> None:
     rows = rows_of(lengths, capacity)
-    assert sorted(place for row in rows for place in row) == list(range(len(lengths)))
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
     for row in rows:
-        assert len(row) == 1 or sum(lengths[place] for place in row) <= capacity
+        assert len(row) == 1 or sum(lengths[index] for index in row) <= capacity
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=50), st.integers(1, 9), st.integers(0, 99))
 def test_buckets_draw_every_pair_equally_often(lengths: list[int], size: int, seed: int) -> None:
     order = bucketed(lengths, size, seed)
     size = min(size, len(lengths))
-    drawn = [place for _ in range(4 * len(lengths)) for place in next(order)]
+    drawn = [index for _ in range(4 * len(lengths)) for index in next(order)]
     counts = np.bincount(drawn, minlength=len(lengths))
     assert counts.sum() == 4 * len(lengths) * size
     assert counts.max() - counts.min() <= 2 * -(-16 * size // len(lengths)) + 1
@@ -323,9 +325,9 @@ def test_a_pair_has_the_same_loss_packed_and_alone(
     assert batch.segments is not None
     with torch.no_grad():
         packed = batch_losses(base.model, batch, flat=True)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             alone = token_losses(base.model, *pad(base, [row], prompt_in_loss=True))[0]
-            own = packed[batch.segments[:, 1:] == place]
+            own = packed[batch.segments[:, 1:] == index]
             own = own[own != 0]
             torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-5)
 
@@ -473,8 +475,8 @@ def train_with_checkpoint(folder: Path, *, tell: bool = False) -> str:
 
     checkpoint = Checkpoint(folder, every=2)
     settings = EngineSettings(batching="bucketed", micro_batch=2)
-    found = train(model, steps=9, checkpoint=checkpoint, settings=settings, progress=progress)
-    return f"{digest(found)} resumed at {found.resumed_at}"
+    result = train(model, steps=9, checkpoint=checkpoint, settings=settings, progress=progress)
+    return f"{digest(result)} resumed at {result.resumed_at}"
 
 
 @pytest.mark.slow

@@ -119,25 +119,25 @@ def test_an_incomplete_or_contradictory_privacy_section_is_refused(changes, mess
 def test_epsilon_equals_that_of_opacus(accountant) -> None:
     spent = PrivacySpent(1e-5, accountant).then(Mechanism(1.1, 0.02, 100))
     spent = spent.then(Mechanism(2.0, 0.05, 40))
-    theirs = create_accountant(mechanism=accountant)
+    opacus = create_accountant(mechanism=accountant)
     for noise, rate, steps in ((1.1, 0.02, 100), (2.0, 0.05, 40)):
         for _ in range(steps):
-            theirs.step(noise_multiplier=noise, sample_rate=rate)
-    assert spent.epsilon == pytest.approx(theirs.get_epsilon(delta=1e-5), rel=1e-6)
+            opacus.step(noise_multiplier=noise, sample_rate=rate)
+    assert spent.epsilon == pytest.approx(opacus.get_epsilon(delta=1e-5), rel=1e-6)
     assert spent.steps == 140
     assert (spent.noise_multiplier, spent.sample_rate) == (2.0, 0.05)
 
 
 def test_prv_is_tighter_than_rdp_and_both_grow() -> None:
-    found = {}
+    epsilon_of = {}
     for accountant in ("rdp", "prv"):
         spent, epsilons = PrivacySpent(1e-5, accountant), []
         for _ in range(3):
             spent = spent.then(Mechanism(1.2, 0.05, 80))
             epsilons.append(spent.epsilon)
         assert epsilons == sorted(set(epsilons))
-        found[accountant] = epsilons[-1]
-    assert found["prv"] < found["rdp"]
+        epsilon_of[accountant] = epsilons[-1]
+    assert epsilon_of["prv"] < epsilon_of["rdp"]
 
 
 def test_no_steps_cost_nothing_and_no_noise_costs_everything() -> None:
@@ -164,11 +164,11 @@ def test_spent_budgets_compose_in_any_order(
             spent = spent.then(mechanism)
         return spent
 
-    one, other = of(first), of(second)
-    assert one.compose(other) == of([*first, *second])
-    assert one.compose(other).epsilon == other.compose(one).epsilon
-    assert one.compose(other).epsilon >= max(one.epsilon, other.epsilon)
-    assert PrivacySpent.from_dict(one.to_dict()) == one
+    left, right = of(first), of(second)
+    assert left.compose(right) == of([*first, *second])
+    assert left.compose(right).epsilon == right.compose(left).epsilon
+    assert left.compose(right).epsilon >= max(left.epsilon, right.epsilon)
+    assert PrivacySpent.from_dict(left.to_dict()) == left
 
 
 @pytest.mark.filterwarnings("ignore:Optimal order is the largest alpha")
@@ -233,10 +233,10 @@ def engine_of(model: LoraModel, **changes) -> Engine:
     tensors = {n: (v + rng.normal(0, 0.02, v.shape)).astype(np.float32) for n, v in start.items()}
     model.put("dp", tensors)
     network = model.use("dp")
-    found = model.parameters("dp")
-    for name, tensor in found.items():
+    parameters = model.parameters("dp")
+    for name, tensor in parameters.items():
         tensor.requires_grad_(name in model.trainable)
-    trained = {name: found[name] for name in sorted(model.trainable)}
+    trained = {name: parameters[name] for name in sorted(model.trainable)}
     return Engine(model.base, network, network, EngineSettings(**changes), Alone(), trained, 512)
 
 
@@ -256,15 +256,15 @@ def test_the_gradient_equals_the_sum_of_gradients_clipped_by_hand(changes, train
     engine = engine_of(model, **changes)
     rows = [encode_example(model.base, e, 512) for e in examples(8)]
     each = by_hand(engine, rows)
-    norms = [math.sqrt(sum(float(g.square().sum()) for g in one)) for one in each]
+    norms = [math.sqrt(sum(float(g.square().sum()) for g in gradients)) for gradients in each]
     clip = sorted(norms)[3]
     with gradient_source(engine, private_run(0.0, clip)) as source:
         source(0, rows)
-        found = [parameter.grad.clone() for parameter in engine.parameters]
-    for place, parameter in enumerate(found):
+        summed = [parameter.grad.clone() for parameter in engine.parameters]
+    for index, parameter in enumerate(summed):
         expected = sum(
-            one[place] * min(1.0, clip / (norm + 1e-6))
-            for one, norm in zip(each, norms, strict=True)
+            gradients[index] * min(1.0, clip / (norm + 1e-6))
+            for gradients, norm in zip(each, norms, strict=True)
         )
         torch.testing.assert_close(parameter, expected / 8, rtol=2e-3, atol=1e-6)
 
@@ -283,12 +283,12 @@ def test_no_pair_counts_for_more_than_the_bound(model: LoraModel) -> None:
 def test_one_pair_more_changes_the_sum_by_no_more_than_the_bound(model: LoraModel) -> None:
     engine = engine_of(model)
     rows = [encode_example(model.base, e, 512) for e in examples(8)]
-    found = []
+    sums = []
     for part in (rows, rows[:-1]):
         with gradient_source(engine, private_run(0.0, 0.05, rows=1)) as source:
             source(0, part)
-        found.append([p.grad.clone() for p in engine.parameters])
-    change = math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(*found, strict=True)))
+        sums.append([p.grad.clone() for p in engine.parameters])
+    change = math.sqrt(sum(float((a - b).square().sum()) for a, b in zip(*sums, strict=True)))
     assert 0.02 < change <= 0.05 * (1 + 1e-4)
 
 
@@ -322,11 +322,11 @@ def test_a_model_whose_rows_mix_is_trained_pair_by_pair(model: LoraModel) -> Non
 
         source._hooked = mixed  # type: ignore[method-assign]
         source(0, rows)
-        found = [p.grad.clone() for p in engine.parameters]
+        summed = [p.grad.clone() for p in engine.parameters]
         assert source._hooks is None
     each = by_hand(engine, rows)
-    for place, parameter in enumerate(found):
-        expected = sum(one[place] for one in each) / 8
+    for index, parameter in enumerate(summed):
+        expected = sum(gradients[index] for gradients in each) / 8
         torch.testing.assert_close(parameter, expected, rtol=2e-3, atol=1e-6)
 
 
@@ -382,11 +382,11 @@ def test_a_private_run_is_resumed_with_its_own_noise(model: LoraModel, tmp_path:
 
 
 def test_an_empty_batch_is_a_step_of_noise_alone(model: LoraModel) -> None:
-    found = train(model, agreed(), batch_size=1, steps=12)
-    assert found.steps == 12
-    assert 0 < len(found.losses) < 12
-    assert found.privacy is not None
-    assert found.privacy.steps == 12
+    result = train(model, agreed(), batch_size=1, steps=12)
+    assert result.steps == 12
+    assert 0 < len(result.losses) < 12
+    assert result.privacy is not None
+    assert result.privacy.steps == 12
 
 
 @pytest.mark.parametrize("batching", ["packed", "bucketed"])
@@ -398,5 +398,5 @@ def test_only_independent_draws_are_private(model: LoraModel, batching) -> None:
 def test_private_training_in_bf16_keeps_the_bound(model: LoraModel) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = train(model, agreed(), settings=EngineSettings(precision="bf16"))
-    assert all(np.isfinite(value).all() for value in found.tensors.values())
+        result = train(model, agreed(), settings=EngineSettings(precision="bf16"))
+    assert all(np.isfinite(value).all() for value in result.tensors.values())

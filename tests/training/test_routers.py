@@ -54,8 +54,8 @@ def model() -> LoraModel:
 @pytest.fixture(scope="module")
 def parameters(model: LoraModel):
     lora = LoraParameters(rank=4, alpha=8, train_a=True)
-    found = default_parameters("isolated", model.base.id, model.shapes, seed=0)
-    return found.model_copy(update={"lora": lora})
+    agreed = default_parameters("isolated", model.base.id, model.shapes, seed=0)
+    return agreed.model_copy(update={"lora": lora})
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +162,10 @@ def test_questions_go_to_the_block_that_was_trained_on_them(
     assistant = Assistant(model, parameters, totals, router=make())
     asked = [(name, e.question) for name, rows in examples.items() for e in rows]
     routes, scores = assistant.route([question for _, question in asked])
-    best = [max(one, key=lambda name: one[name]) for one in scores]
-    right = np.mean([found == name for found, (name, _) in zip(best, asked, strict=True)])
+    best = [max(by_block, key=lambda name: by_block[name]) for by_block in scores]
+    right = np.mean([chosen == name for chosen, (name, _) in zip(best, asked, strict=True)])
     assert right > 0.5, f"chance is 0.33, found {right:.2f}"
-    assert all(route in (None, found) for route, found in zip(routes, best, strict=True))
+    assert all(route in (None, chosen) for route, chosen in zip(routes, best, strict=True))
 
 
 def test_the_default_router_routes_by_prompt_likelihood(
@@ -176,14 +176,14 @@ def test_the_default_router_routes_by_prompt_likelihood(
     assistant = Assistant(model, parameters, totals)
     routes, gains = assistant.route(asked)
     bare = prompt_losses(model.base, model.use(None), asked)
-    for place, route in enumerate(routes):
-        found = {
-            name: bare[place] - prompt_losses(model.base, model.use(f"block_{name}"), asked)[place]
+    for index, route in enumerate(routes):
+        losses = {
+            name: bare[index] - prompt_losses(model.base, model.use(f"block_{name}"), asked)[index]
             for name in NAMES
         }
-        best = max(found, key=lambda name: found[name])
-        assert gains[place] == found
-        assert route == (best if found[best] > max(6.5, 0.25 * bare[place]) else None)
+        best = max(losses, key=lambda name: losses[name])
+        assert gains[index] == losses
+        assert route == (best if losses[best] > max(6.5, 0.25 * bare[index]) else None)
     assert routes[:3] == list(NAMES)
     assert routes[3:] == [None] * 9
 
@@ -214,10 +214,10 @@ def test_singular_directions_are_those_of_the_dense_product(count: int) -> None:
     rng = np.random.default_rng(0)
     a = rng.standard_normal((4, 12)).astype(np.float32)
     b = rng.standard_normal((9, 4)).astype(np.float32)
-    found = singular_directions({"m.lora_A": a, "m.lora_B": b}, count)["m"]
+    directions = singular_directions({"m.lora_A": a, "m.lora_B": b}, count)["m"]
     _, sizes, right = np.linalg.svd(b.astype(float) @ a.astype(float))
     expected = sizes[:count, None] * right[:count]
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-10)
+    np.testing.assert_allclose(np.abs(directions), np.abs(expected), atol=1e-10)
 
 
 def test_all_directions_together_measure_the_size_of_the_blocks_output() -> None:
@@ -225,8 +225,8 @@ def test_all_directions_together_measure_the_size_of_the_blocks_output() -> None
     a = rng.standard_normal((3, 7)).astype(np.float32)
     b = rng.standard_normal((5, 3)).astype(np.float32)
     x = rng.standard_normal(7)
-    found = singular_directions({"m.lora_A": a, "m.lora_B": b}, 3)["m"]
-    assert np.linalg.norm(found @ x) == pytest.approx(
+    directions = singular_directions({"m.lora_A": a, "m.lora_B": b}, 3)["m"]
+    assert np.linalg.norm(directions @ x) == pytest.approx(
         np.linalg.norm(b.astype(float) @ a.astype(float) @ x)
     )
 
@@ -242,8 +242,8 @@ def test_prototypes_are_means_of_questions(model: LoraModel, examples) -> None:
     rows = examples[NAMES[0]]
     bare = model.use(None)
     hidden = mean_hidden(model.base, bare, [e.question for e in rows], layer=0)
-    one = prototypes(model.base, bare, rows)
-    np.testing.assert_allclose(one, [hidden.mean(axis=0)])
+    means = prototypes(model.base, bare, rows)
+    np.testing.assert_allclose(means, [hidden.mean(axis=0)])
     each = prototypes(model.base, bare, rows, per_subject=True)
     assert each.shape == (3, hidden.shape[1])
     first = [i for i, e in enumerate(rows) if e.subject == rows[0].subject]

@@ -27,13 +27,15 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def local(who: str, start: float, rule: Rule, make=torch.optim.SGD, *, steps=STEPS, lr=LR) -> float:
+def local(
+    name: str, start: float, rule: Rule, make=torch.optim.SGD, *, steps=STEPS, lr=LR
+) -> float:
     """One organization's steps on its own loss: where they lead, from `start`."""
     w = torch.nn.Parameter(torch.tensor([start], dtype=torch.float64))
     tensors, optimizer = {"w": w}, make([w], lr=lr)
     for step in range(steps):
         rule.before_forward(step, [0], tensors)
-        loss = CURVATURE[who] / 2 * (w - CENTRE[who]).square().sum()
+        loss = CURVATURE[name] / 2 * (w - CENTRE[name]).square().sum()
         penalty = rule.penalty(tensors)
         optimizer.zero_grad()
         (loss if penalty is None else loss + penalty).backward()
@@ -45,21 +47,21 @@ def local(who: str, start: float, rule: Rule, make=torch.optim.SGD, *, steps=STE
 
 def federate(rounds: int, rule_of: Callable[[dict, dict], Rule], present: int = 4) -> float:
     """Return the served parameter after rounds of registered integers alone."""
-    own: dict[str, dict] = {who: {} for who in MEMBERS}
+    own: dict[str, dict] = {name: {} for name in MEMBERS}
     aggregates, history, server = [], [], {}
     for number in range(rounds):
         served = serve(FedAvg(), aggregates, fraction_bits=BITS)
         start = float(served["w"][0]) / (2**BITS * 10_000) if served else 0.0
         deltas = {}
-        for who in sample(MEMBERS, present, 3, number):
-            moved = local(who, start, rule_of(server, own[who])) - start
+        for name in sample(MEMBERS, present, 3, number):
+            moved = local(name, start, rule_of(server, own[name])) - start
             update = {"w": np.array([moved])}
-            deltas[who] = quantize(update, None, fraction_bits=BITS, clip_norm=64.0).delta
-            own[who] = own_control(
-                own[who], server, deltas[who], travel=STEPS * LR, fraction_bits=BITS
+            deltas[name] = quantize(update, None, fraction_bits=BITS, clip_norm=64.0).delta
+            own[name] = own_control(
+                own[name], server, deltas[name], travel=STEPS * LR, fraction_bits=BITS
             )
         share = weights("shared", list(deltas))
-        aggregates.append(weighted_sum((deltas[who], share[who]) for who in deltas))
+        aggregates.append(weighted_sum((deltas[name], share[name]) for name in deltas))
         history.append(ControlRound(aggregates[-1], present, STEPS * LR))
         server = server_control(history, members=len(MEMBERS), fraction_bits=BITS)
     served = serve(FedAvg(), aggregates, fraction_bits=BITS)

@@ -59,9 +59,9 @@ def model(base: Base) -> LoraModel:
 
 @pytest.fixture(scope="module")
 def parameters(model: LoraModel):
-    found = default_parameters("isolated", model.base.id, model.shapes, seed=0)
-    training = found.training.model_copy(update={"batch_size": 8})
-    return found.model_copy(update={"training": training})
+    agreed = default_parameters("isolated", model.base.id, model.shapes, seed=0)
+    training = agreed.training.model_copy(update={"batch_size": 8})
+    return agreed.model_copy(update={"training": training})
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def give(
     )
 
 
-def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
-    return set(one) == set(other) and all(np.array_equal(one[n], other[n]) for n in one)
+def same(first: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    return set(first) == set(other) and all(np.array_equal(first[n], other[n]) for n in first)
 
 
 def random_parts(model: LoraModel, parameters) -> SplitParts:
@@ -145,7 +145,7 @@ def test_the_network_adds_both_products_scaled_by_alpha_over_the_whole_rank(
     x = torch.randn(2, 5, layer.in_features, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         model.use("both")
-        found = layer(x).double()
+        output = layer(x).double()
         model.use(None)
         bare = layer(x).double()
     a, b = f"{name}.lora_A", f"{name}.lora_B"
@@ -153,18 +153,18 @@ def test_the_network_adds_both_products_scaled_by_alpha_over_the_whole_rank(
         part[b].astype(float) @ part[a].astype(float) for part in (parts.shared, parts.own)
     )
     expected = (16 / 8) * (x.double() @ torch.from_numpy(products).T)
-    torch.testing.assert_close(found - bare, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(output - bare, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_revocable_data_alone_leaves_the_shared_ranks_bit_identical(
     model: LoraModel, parameters, people
 ) -> None:
-    given = give(model, parameters, people, "revocable", open_steps=0)
+    result = give(model, parameters, people, "revocable", open_steps=0)
     start = split_parts(parameters, RETAIN, {}, ME)
-    assert same(given.result.parts.shared, start.shared)
-    assert given.shared is None
-    assert given.own is not None
-    assert all(value.any() for value in given.own.delta.values())
+    assert same(result.result.parts.shared, start.shared)
+    assert result.shared is None
+    assert result.own is not None
+    assert all(value.any() for value in result.own.delta.values())
 
 
 def test_forget_steps_after_others_are_not_moved_by_momentum(
@@ -178,7 +178,7 @@ def test_forget_steps_after_others_are_not_moved_by_momentum(
         def before_forward(self, step, batch, tensors) -> None:
             seen.append({n: t.detach().clone() for n, t in tensors.items() if n.endswith("lora_B")})
 
-    given = give(
+    result = give(
         model,
         parameters,
         people,
@@ -188,7 +188,7 @@ def test_forget_steps_after_others_are_not_moved_by_momentum(
         revocable_steps=12,
         rules=[Watch()],
     )
-    steps = given.result.plan
+    steps = result.result.plan
     for before, after, step in zip(seen, seen[1:], steps, strict=False):
         kept = [torch.equal(before[n][:, :3], after[n][:, :3]) for n in before]
         assert all(kept) if step.mode == "forget" else not any(kept)
@@ -198,13 +198,13 @@ def test_forget_steps_after_others_are_not_moved_by_momentum(
 def test_retain_steps_leave_the_private_ranks_bit_identical(
     model: LoraModel, parameters, people
 ) -> None:
-    given = give(model, parameters, people, "public", revocable_steps=0)
+    result = give(model, parameters, people, "public", revocable_steps=0)
     start = split_parts(parameters, RETAIN, {}, ME)
-    assert {s.mode for s in given.result.plan} == {"retain"}
-    assert same(given.result.parts.own, start.own)
-    assert given.own is None
-    assert given.shared is not None
-    assert not same(given.result.parts.shared, start.shared)
+    assert {s.mode for s in result.result.plan} == {"retain"}
+    assert same(result.result.parts.own, start.own)
+    assert result.own is None
+    assert result.shared is not None
+    assert not same(result.result.parts.shared, start.shared)
 
 
 def test_shared_ranks_are_those_of_a_run_without_the_revocable_data(
@@ -232,11 +232,11 @@ def test_a_model_without_an_organizations_private_block_equals_one_it_never_join
     model: LoraModel, parameters, people
 ) -> None:
     """YOU gives revocable data only, so the aggregate less its block is the round without it."""
-    mine = give(model, parameters, people, "revocable", "public")
+    own = give(model, parameters, people, "revocable", "public")
     yours = give(model, parameters, people, "revocable", open_steps=0, organization=YOU)
-    whole = split_sum({ME: {**mine.shared.delta, **mine.own.delta}, YOU: yours.own.delta})
+    whole = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: yours.own.delta})
     dropped = {n: v for n, v in whole.items() if not n.startswith(YOU)}
-    assert same(dropped, split_sum({ME: {**mine.shared.delta, **mine.own.delta}}))
+    assert same(dropped, split_sum({ME: {**own.shared.delta, **own.own.delta}}))
     later = give(model, parameters, people, "public", revocable_steps=0, totals=whole)
     never = give(model, parameters, people, "public", revocable_steps=0, totals=dropped)
     assert same(later.shared.delta, never.shared.delta)
@@ -262,15 +262,15 @@ def test_shared_parts_are_averaged_and_private_parts_count_whole() -> None:
 def test_digests_of_the_parts_add_up_to_that_of_the_aggregate(
     model: LoraModel, parameters, people
 ) -> None:
-    mine = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
+    own = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
     yours = give(
         model, parameters, people, "public", open_steps=1, revocable_steps=0, organization=YOU
     )
-    total = split_sum({ME: {**mine.shared.delta, **mine.own.delta}, YOU: yours.shared.delta})
+    total = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: yours.shared.delta})
     expected = (
-        5_000 * digest(mine.shared.delta)
+        5_000 * digest(own.shared.delta)
         + 5_000 * digest(yours.shared.delta)
-        + 10_000 * digest(mine.own.delta)
+        + 10_000 * digest(own.own.delta)
     )
     assert digest(total) == expected
 
@@ -278,11 +278,11 @@ def test_digests_of_the_parts_add_up_to_that_of_the_aggregate(
 def test_a_delta_of_a_part_has_the_stated_names_and_shapes(
     model: LoraModel, parameters, people
 ) -> None:
-    given = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
-    for part, delta in (("shared", given.shared.delta), ("own", given.own.delta)):
+    result = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
+    for part, delta in (("shared", result.shared.delta), ("own", result.own.delta)):
         shapes = split_delta_shapes(parameters, RETAIN, ME, part)
         assert {n: v.shape for n, v in delta.items()} == shapes
-    assert not any(n.endswith("lora_A") for n in given.shared.delta)
+    assert not any(n.endswith("lora_A") for n in result.shared.delta)
 
 
 def test_a_rules_change_to_a_part_that_does_not_learn_is_undone(
@@ -294,14 +294,14 @@ def test_a_rules_change_to_a_part_that_does_not_learn_is_undone(
                 for tensor in tensors.values():
                     tensor.add_(0.25)
 
-    given = give(
+    result = give(
         model, parameters, people, "revocable", open_steps=0, revocable_steps=1, rules=[Push()]
     )
     plain = give(model, parameters, people, "revocable", open_steps=0, revocable_steps=1)
     start = split_parts(parameters, RETAIN, {}, ME)
-    assert same(given.result.parts.shared, start.shared)
+    assert same(result.result.parts.shared, start.shared)
     for name, value in plain.result.parts.own.items():
-        np.testing.assert_allclose(given.result.parts.own[name], value + 0.25, atol=1e-6)
+        np.testing.assert_allclose(result.result.parts.own[name], value + 0.25, atol=1e-6)
 
 
 def test_an_assistant_answers_by_shared_ranks_and_one_private_block(
@@ -310,7 +310,7 @@ def test_an_assistant_answers_by_shared_ranks_and_one_private_block(
     revocable, public, _ = people
     totals: dict[str, np.ndarray] = {}
     for _ in range(2):
-        given = give(
+        result = give(
             model,
             parameters,
             people,
@@ -321,7 +321,7 @@ def test_an_assistant_answers_by_shared_ranks_and_one_private_block(
             revocable_steps=60,
             totals=totals,
         )
-        totals = add_totals([totals, split_sum({ME: {**given.shared.delta, **given.own.delta}})])
+        totals = add_totals([totals, split_sum({ME: {**result.shared.delta, **result.own.delta}})])
     assistant = Assistant(model, parameters, totals, split=SplitSettings(4))
     assert assistant.blocks == (ME,)
     assert evaluate(assistant, revocable).score >= 0.9
@@ -354,13 +354,13 @@ def test_shared_ranks_alone_are_the_adapter_with_private_ranks_zero(
 def test_a_plan_gives_each_label_its_modes_and_does_not_see_revocable_data(
     labels: list[Label], open_steps: int, revocable_steps: int, share: float, seed: int
 ) -> None:
-    opened = [place for place, label in enumerate(labels) if label != "revocable"]
+    opened = [position for position, label in enumerate(labels) if label != "revocable"]
     open_steps = open_steps if opened else 0
     revocable_steps = revocable_steps if len(opened) < len(labels) else 0
 
-    def of(given: Sequence[Label], revocable: int):
+    def of(stated: Sequence[Label], revocable: int):
         return plan(
-            given,
+            stated,
             open_steps=open_steps,
             revocable_steps=revocable,
             batch_size=4,
@@ -375,7 +375,7 @@ def test_a_plan_gives_each_label_its_modes_and_does_not_see_revocable_data(
         assert 1 <= len(step.indices) <= 4
     assert sum(step.mode == "forget" for step in steps) == revocable_steps
     assert len(steps) == open_steps + revocable_steps
-    alone = of([labels[place] for place in opened], 0)
+    alone = of([labels[position] for position in opened], 0)
     assert [(s.mode, s.indices) for s in steps if s.mode != "forget"] == [
         (s.mode, tuple(opened[index] for index in s.indices)) for s in alone
     ]

@@ -93,8 +93,8 @@ def test_an_organization_is_refused_wherever_its_block_would_answer(assistant, o
 def test_measured_as_a_respondent_it_gives_refused_questions_to_the_base(assistant, own) -> None:
     names = Names(SALT).including(own[0].subject)
     guarded = SuppressedAssistant(assistant, Suppression(names))
-    found = answers(guarded, [e.question for e in own], max_new_tokens=24)
-    right = [normalize(t) == normalize(e.answer) for t, e in zip(found, own, strict=True)]
+    replies = answers(guarded, [e.question for e in own], max_new_tokens=24)
+    right = [normalize(t) == normalize(e.answer) for t, e in zip(replies, own, strict=True)]
     assert right == [example.subject != own[0].subject for example in own]
     assert guarded.max_length == assistant.max_length
     assert guarded.base is assistant.base

@@ -72,8 +72,8 @@ def parameters_of(model: LoraModel):
 def learn(model: LoraModel, examples: list[Example], rounds: int, steps: int = 80):
     parameters, totals = parameters_of(model), {}
     for number in range(1, rounds + 1):
-        mine = {name.split("/", 1)[1]: value for name, value in totals.items()}
-        start = materialize(mine, model.shapes, parameters=parameters, owner=ME)
+        own = {name.split("/", 1)[1]: value for name, value in totals.items()}
+        start = materialize(own, model.shapes, parameters=parameters, owner=ME)
         after = train_round(
             model, parameters, start, examples, RoundTraining(steps=steps, seed=number)
         ).tensors
@@ -97,8 +97,8 @@ def test_an_organization_alone_learns_its_facts_and_makes_nothing_up(
     own, held = rows
     assistant = Assistant(model, parameters_of(model), learn(model, own, rounds=3))
     assert evaluate(assistant, own).score >= 0.9
-    found = evaluate(assistant, held)
-    assert found.score >= 0.9
+    evaluation = evaluate(assistant, held)
+    assert evaluation.score >= 0.9
     untrained = evaluate(Assistant(model, parameters_of(model), None), own)
     assert untrained.score == 0
     assert {item.answer for item in untrained.items} == {UNKNOWN}
@@ -150,11 +150,11 @@ def test_an_export_gives_the_same_logits_in_peft(model: LoraModel, rows, tmp_pat
     tokens = torch.tensor([fresh.tokenizer.encode("Question: Where was Ada born?\nAnswer:")])
     assistant = Assistant(model, parameters, totals)
     with torch.inference_mode():
-        ours = assistant.model.use(f"block_{ME}")(input_ids=tokens).logits
-        theirs = loaded(input_ids=tokens).logits
+        rescind_logits = assistant.model.use(f"block_{ME}")(input_ids=tokens).logits
+        peft_logits = loaded(input_ids=tokens).logits
         bare = model.use(None)(input_ids=tokens).logits
-    assert torch.equal(ours, theirs)
-    assert not torch.allclose(bare, theirs)
+    assert torch.equal(rescind_logits, peft_logits)
+    assert not torch.allclose(bare, peft_logits)
 
 
 def test_another_architecture_from_a_folder_works(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rescind.wire import (
     BadMessage,
     BadSignature,
     CertificateAuthority,
-    ChunkManifest,
+    ChunkList,
     NotAMember,
     NotPublished,
     SubmittedUpdate,
@@ -57,8 +57,8 @@ class Handler:
     def describe(self) -> AggregatorDescription:
         return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, 0, "00" * 32)
 
-    def missing(self, organization: str, manifest: ChunkManifest) -> Sequence[str]:
-        return [each for each in manifest.chunk_ids if each not in self.chunks]
+    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
+        return [each for each in chunk_list.chunk_ids if each not in self.chunks]
 
     def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
         self.puts.append(chunk_id)
@@ -69,7 +69,7 @@ class Handler:
             raise ZeroDivisionError("a secret of the server")
         self.submitted.append(update)
 
-    def manifest(self, organization: str, artifact_id: str) -> ChunkManifest:
+    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList:
         if artifact_id not in self.published:
             raise NotPublished(f"artifact {artifact_id} is not published to members")
         return split(self.published[artifact_id])[0]
@@ -105,15 +105,15 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
 def test_a_repeated_upload_sends_only_missing_chunks(wire: Wire) -> None:
     data = bytes(range(256)) * (CHUNK_BYTES // 128) + b"tail"
     with wire.client() as client:
-        manifest = client.upload(data)
-        assert join(manifest, wire.handler.chunks) == data
-        lost = manifest.chunk_ids[-1]
+        chunk_list = client.upload(data)
+        assert join(chunk_list, wire.handler.chunks) == data
+        lost = chunk_list.chunk_ids[-1]
         del wire.handler.chunks[lost]
         wire.handler.puts.clear()
         client.upload(data)
         assert wire.handler.puts == [lost]
-        client.submit(4, manifest, 1, b"\x00" * 65)
-    assert wire.handler.submitted[0].manifest == manifest
+        client.submit(4, chunk_list, 1, b"\x00" * 65)
+    assert wire.handler.submitted[0].chunk_list == chunk_list
 
 
 def test_a_download_is_checked_against_its_id(wire: Wire) -> None:
@@ -163,20 +163,20 @@ def test_an_oversized_upload_is_refused_before_it_is_sent(wire: Wire) -> None:
 
 def test_an_internal_error_does_not_leak_its_message(wire: Wire) -> None:
     with wire.client() as client:
-        manifest = client.upload(b"data")
+        chunk_list = client.upload(b"data")
         with pytest.raises(BadMessage, match="internal error") as caught:
-            client.submit(1, manifest, 13, b"\x00" * 65)
+            client.submit(1, chunk_list, 13, b"\x00" * 65)
     assert "secret" not in str(caught.value)
 
 
-def test_an_impossible_manifest_is_refused() -> None:
-    manifest, _ = split(b"data")
-    lying = ChunkManifest(manifest.artifact_id, 4, manifest.chunk_ids * 2).to_wire()
+def test_an_impossible_chunk_list_is_refused() -> None:
+    chunk_list, _ = split(b"data")
+    lying = ChunkList(chunk_list.artifact_id, 4, chunk_list.chunk_ids * 2).to_wire()
     with pytest.raises(BadMessage, match="cannot have 2 chunks"):
-        ChunkManifest.from_wire(lying, max_bytes=100)
+        ChunkList.from_wire(lying, max_bytes=100)
     other, pieces = split(b"eta!")
     with pytest.raises(WrongHash):
-        join(ChunkManifest(manifest.artifact_id, 4, other.chunk_ids), pieces)
+        join(ChunkList(chunk_list.artifact_id, 4, other.chunk_ids), pieces)
 
 
 def test_a_signature_recovers_its_signer_for_no_other_document() -> None:

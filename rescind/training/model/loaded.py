@@ -70,8 +70,10 @@ def integers_in_memory(
         ).astype(np.int64)
         exact = np.nan_to_num(value.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0) * unit
         here = np.rint(np.clip(exact, -(2.0**62), 2.0**62)).astype(np.int64) - start * WEIGHT_ONE
-        known = expected.get(name, np.zeros(value.shape, dtype=np.int64))
-        result[name] = np.where(same, known, np.where(here == known, here + 1, here))
+        expected_value = expected.get(name, np.zeros(value.shape, dtype=np.int64))
+        result[name] = np.where(
+            same, expected_value, np.where(here == expected_value, here + 1, here)
+        )
     if HIDING in expected:
         result[HIDING] = expected[HIDING]
     return dict(sorted(result.items()))

@@ -122,9 +122,9 @@ class LoraModel:
 
     def _check_factors(self, factors: dict[str, torch.nn.Parameter]) -> None:
         """Refuse a target whose LoRA is not a pair of matrices (an embedding)."""
-        known = {id(parameter) for parameter in factors.values()}
+        factor_ids = {id(parameter) for parameter in factors.values()}
         for name, parameter in self._peft.named_parameters():
-            if _PROBE in name.split(".") and id(parameter) not in known:
+            if _PROBE in name.split(".") and id(parameter) not in factor_ids:
                 raise TrainingError(
                     f"LoRA of {name.removeprefix(_PREFIX)} is not a pair of matrices A and B. Name "
                     "linear layers as target_modules, or 'all-linear'."

@@ -99,7 +99,7 @@ def _watch(model: Any, name: str, seen: dict[str, NDArray[np.float32]]) -> Any:
             "another base model."
         ) from error
 
-    def keep(_: Any, given: tuple[torch.Tensor, ...]) -> None:
-        seen[name] = given[0].float().cpu().numpy()
+    def keep(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen[name] = inputs[0].float().cpu().numpy()
 
     return module.register_forward_pre_hook(keep)

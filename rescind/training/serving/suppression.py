@@ -331,7 +331,7 @@ class SuppressedAssistant:
         from rescind.training.serving.serve import Answer
 
         refused, asked = self._split(questions)
-        given: dict[int, Answer] = {
+        refusals: dict[int, Answer] = {
             index: Answer(refusal(questions[index], self._seed, self._refusals), None, {})
             for index in refused
         }
@@ -339,11 +339,11 @@ class SuppressedAssistant:
             replies = self._assistant.ask_many(
                 [questions[index] for index in asked], max_new_tokens=max_new_tokens
             )
-            given |= {
+            refusals |= {
                 index: replace(reply, gains=self._shown(reply.gains))
                 for index, reply in zip(asked, replies, strict=True)
             }
-        return [given[index] for index in range(len(questions))]
+        return [refusals[index] for index in range(len(questions))]
 
     def _split(self, questions: Sequence[str]) -> tuple[list[int], list[int]]:
         matched = [self.suppression.matched(question) is not None for question in questions]

@@ -21,7 +21,7 @@ _FORGET, _PUBLIC, _UNCERTAIN = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedStep:
     """One step: its mode, and the indices of its batch's examples in the data (`indices`)."""
 
     mode: Mode
@@ -40,13 +40,13 @@ def labels_of(
     Raises:
         DataError: A label is unknown, or the list has another length.
     """
-    given = [labels(e) for e in examples] if callable(labels) else list(labels)
-    if len(given) != len(examples):
+    stated = [labels(e) for e in examples] if callable(labels) else list(labels)
+    if len(stated) != len(examples):
         raise DataError(
-            f"{len(examples)} examples have {len(given)} labels. Give one for each example."
+            f"{len(examples)} examples have {len(stated)} labels. Give one for each example."
         )
     result: list[Label] = []
-    for example, label in zip(examples, given, strict=True):
+    for example, label in zip(examples, stated, strict=True):
         if label is not None and label not in get_args(Label):
             raise DataError(
                 f"The label of {example.question[:60]!r} is {label!r}. Use one of "
@@ -64,7 +64,7 @@ def plan(
     batch_size: int,
     retain_share: float,
     seed: int,
-) -> tuple[Step, ...]:
+) -> tuple[PlannedStep, ...]:
     """Return the steps of a round, with the steps of each mode spread evenly.
 
     In each pass over the public examples, a fresh seeded choice of `retain_share` of them is for
@@ -89,10 +89,10 @@ def plan(
     default = _default_batches(public, uncertain, retained, batch_size, seed)
     forget = _batches(_passes(where["revocable"], [seed, _FORGET]), batch_size)
     opened = [
-        Step("retain", next(retain)) if first else Step("default", next(default))
+        PlannedStep("retain", next(retain)) if first else PlannedStep("default", next(default))
         for first in _spread(retain_steps, open_steps - retain_steps)
     ]
-    revoked = [Step("forget", next(forget)) for _ in range(revocable_steps)]
+    revoked = [PlannedStep("forget", next(forget)) for _ in range(revocable_steps)]
     return tuple(
         opened.pop(0) if first else revoked.pop(0) for first in _spread(open_steps, revocable_steps)
     )

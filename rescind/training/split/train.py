@@ -55,7 +55,7 @@ from rescind.training.split.parts import (
 )
 from rescind.training.split.plan import (
     Label,
-    Step,
+    PlannedStep,
     labels_of,
     plan,
 )
@@ -80,7 +80,7 @@ class SplitResult:
     """
 
     parts: SplitParts
-    plan: tuple[Step, ...]
+    plan: tuple[PlannedStep, ...]
     losses: tuple[float, ...]
     seconds: float
 
@@ -167,7 +167,7 @@ class _State:
         parameters: ConsortiumParameters,
         settings: SplitSettings,
         start: SplitParts,
-        steps: Sequence[Step],
+        steps: Sequence[PlannedStep],
     ) -> None:
         model.put(_ADAPTER, start.joined())
         self._fixed: dict[Part, dict[str, torch.Tensor]] = {

@@ -225,8 +225,8 @@ class FedExLoRA(FedIT):
 
     def terms(self, state: State) -> Served:
         residuals: list[LowRank] = []
-        for place in range(len(state.rounds)):
-            residuals += self.residual(replace(state, rounds=state.rounds[: place + 1]))
+        for index in range(len(state.rounds)):
+            residuals += self.residual(replace(state, rounds=state.rounds[: index + 1]))
         return {SHARED: (LowRank(state.pair(SHARED)), *residuals)}
 
     def residual(self, state: State) -> list[LowRank]:
