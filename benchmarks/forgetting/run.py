@@ -1,7 +1,7 @@
-"""Runs a benchmark of forgetting: python -m benchmarks.forgetting.run CONFIG
+"""Run a benchmark of forgetting: python -m benchmarks.forgetting.run CONFIG
 
-For every coupling, seed and row one JSON file. What is there already is not run again, so a run that
-was cut off goes on where it was; runs for different seeds may go side by side (--seed).
+It writes one JSON file for every coupling, seed and row. A row whose file exists is not run again, so
+an interrupted run continues where it was. Runs for different seeds may run side by side (--seed).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks.forgetting.config import load
 from benchmarks.forgetting.measure import Measurer
 from benchmarks.forgetting.rows import make
 from benchmarks.forgetting.scene import Scene
+from rescind.core import write_atomically
 from rescind.core.errors import RescindError
 from rescind.training import load_base
 
@@ -37,7 +38,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("runs/forgetting"))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--seed", type=int, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--seed", type=int, action="append", help="run only this seed; may be repeated"
+    )
     parser.add_argument("--coupling", action="append")
     parser.add_argument("--row", action="append")
     arguments = parser.parse_args()
@@ -78,7 +81,7 @@ def _rows(scene: Scene, todo: list[str], folder: Path, say: Sayer) -> None:
             made = known.get(row) or make(scene, row)
             figures = measurer.figures(row, made)
         except RescindError as error:
-            # A method that cannot be carried out is a result too.
+            # A method that cannot run in this setting is a result too.
             figures = {"row": row, "failed": f"{error.code}: {error}"}
         figures |= {
             "measured_in_seconds": time.monotonic() - began,
@@ -86,14 +89,13 @@ def _rows(scene: Scene, todo: list[str], folder: Path, say: Sayer) -> None:
         }
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{row}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n")
-        temporary.replace(path)
+        # All or nothing: a file that exists is a row that is not measured again.
+        write_atomically(path, f"{json.dumps(figures, indent=1, allow_nan=False)}\n".encode())
         say(f"{row} done in {time.monotonic() - began:.0f} s")
 
 
 def conditions(scene: Scene) -> dict[str, Any]:
-    """Machine, versions, n and seed."""
+    """Return the machine, the versions, n and the seed."""
     return {
         **machine.conditions(_PACKAGES),
         "base": scene.base.id,
@@ -110,7 +112,7 @@ def conditions(scene: Scene) -> dict[str, Any]:
 
 
 class Sayer:
-    """Progress on standard error, with the time since the beginning."""
+    """Reports of progress on standard error, with the time since the start."""
 
     def __init__(self, what: str) -> None:
         self.what, self.began = what, time.monotonic()
