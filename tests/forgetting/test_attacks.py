@@ -1,4 +1,4 @@
-"""Attacks on a small model that learned made-up people and was made to refuse some of them."""
+"""Attacks on a small model that learned invented people and was trained to refuse some of them."""
 
 import json
 from dataclasses import replace
@@ -71,7 +71,7 @@ def scene(attacked: Case):
 
 
 def state(attacked: Case) -> dict[str, object]:
-    """Everything that an attack could leave changed."""
+    """Return everything that an attack could leave changed."""
     network, modules = attacked.model._peft, list(attacked.model.base.model.modules())
     layers = [module for module in modules if isinstance(module, BaseTunerLayer)]
     return {
@@ -92,7 +92,7 @@ def state(attacked: Case) -> dict[str, object]:
     ("name", "adapter"),
     [*((name, "mine") for name in ATTACKS), ("loss", None), ("relearning", None)],
 )
-def test_an_attack_leaves_the_model_as_it_found_it(attacked: Case, name: str, adapter) -> None:
+def test_an_attack_restores_the_model(attacked: Case, name: str, adapter) -> None:
     attacked.model.put("mine", attacked.block.original)
     attacked.model.put("round", attacked.block.replay)
     attacked.model.use("round")
@@ -115,7 +115,7 @@ def test_an_attack_leaves_the_model_as_it_found_it(attacked: Case, name: str, ad
     assert [key for key in whole if whole[key] != whole_after[key]] == []
 
 
-def test_what_was_learned_is_told_from_what_was_not(attacked: Case) -> None:
+def test_the_loss_attack_distinguishes_learned_items_from_unseen_ones(attacked: Case) -> None:
     with loaded(attacked.model, attacked.block.original, max_length=attacked.length) as original:
         result = loss_attack(original, attacked.forget, attacked.unseen)
     assert result.value is not None
@@ -125,14 +125,14 @@ def test_what_was_learned_is_told_from_what_was_not(attacked: Case) -> None:
     assert result.gap is None
 
 
-def test_an_unlearned_model_gives_its_members_away_where_a_replay_does_not(scene) -> None:
+def test_membership_attacks_find_more_in_the_unlearned_model_than_in_a_replay(scene) -> None:
     result = attack_suite(scene, ["loss", "zlib", "min_k", "min_k_plus_plus", "reference"])
     for name, attack in result["attacks"].items():
         assert attack["gap"] > 0.1, name
         assert attack["replay_value"] < 0.9, name
 
 
-def test_gradient_norms_are_those_of_the_merged_model(attacked: Case) -> None:
+def test_gradient_norms_equal_those_of_the_merged_model(attacked: Case) -> None:
     merged = load_base(attacked.model.base.folder, device="cpu")
     targets = dict(merged.model.named_parameters())
     scale = attacked.model.lora.alpha / attacked.model.lora.rank
@@ -148,11 +148,14 @@ def test_gradient_norms_are_those_of_the_merged_model(attacked: Case) -> None:
     for name in ours.scores:
         assert ours.scores[name] == pytest.approx(theirs.scores[name], rel=1e-3)
     assert max(ours.scores["forget"]) < 0
+
+
+def test_gradient_norms_of_another_order_are_rejected(scene) -> None:
     with pytest.raises(AttackSetting, match="1, 2 or infinity"):
-        grad_norm_attack(alone, attacked.forget, attacked.unseen, p=3.0)
+        grad_norm_attack(scene.unlearned, scene.forget, scene.unseen, p=3.0)
 
 
-def test_the_loss_gradient_of_an_adapter_is_the_slope_of_the_loss(attacked: Case) -> None:
+def test_the_gradient_of_an_adapter_equals_the_slope_of_its_loss(attacked: Case) -> None:
     example, step = attacked.unseen[0], 1e-3
     with loaded(attacked.model, attacked.block.replay, max_length=attacked.length) as served:
         gradient = next(
@@ -169,20 +172,20 @@ def test_the_loss_gradient_of_an_adapter_is_the_slope_of_the_loss(attacked: Case
     assert before - after == pytest.approx(step * size, rel=0.05)
 
 
-def test_who_holds_both_models_sees_what_was_forgotten(scene) -> None:
+def test_the_difference_of_two_models_shows_the_forget_set(scene) -> None:
     for attack in (nll_difference, kl_difference):
         result = attack(scene.original, scene.unlearned, scene.forget, scene.others)
         assert result.separations["retain"].auc > 0.9
         assert min(result.scores["retain"]) < max(result.scores["forget"])
 
 
-def test_nothing_differs_between_a_model_and_itself(scene) -> None:
+def test_the_difference_of_a_model_and_itself_shows_nothing(scene) -> None:
     result = kl_difference(scene.original, scene.original, scene.forget, scene.others)
     assert {score for values in result.scores.values() for score in values} == {0.0}
     assert result.value == 0.5
 
 
-def test_a_step_up_the_forget_set_points_at_it(attacked: Case) -> None:
+def test_a_step_along_the_forget_set_gradient_is_found_by_its_direction(attacked: Case) -> None:
     before = attacked.block.replay
     with loaded(attacked.model, before, max_length=attacked.length) as served:
         gradients = list(
@@ -205,16 +208,20 @@ def test_a_step_up_the_forget_set_points_at_it(attacked: Case) -> None:
     assert result.separations["unseen"].auc > 0.8
     assert result.separations["retain"].auc > 0.9
     assert result.replay_value is not None
+
+
+def test_delta_alignment_rejects_an_unchanged_adapter(attacked: Case) -> None:
+    before, others = attacked.block.replay, {"unseen": attacked.unseen}
     with pytest.raises(AttackInput, match="same adapter"):
         delta_alignment(
             attacked.model, before, before, attacked.forget, others, max_length=attacked.length
         )
 
 
-def test_weights_are_put_back_when_an_attack_fails(attacked: Case) -> None:
+def test_weights_are_restored_when_an_attack_fails(attacked: Case) -> None:
     def fail_midway(served: Served) -> None:
-        with rounded(served, SCHEMES[0]) as one:
-            for _network, _places in one.groups(["?"]):
+        with rounded(served, SCHEMES[0]) as rounded_model:
+            for _network, _indices in rounded_model.groups(["?"]):
                 assert state(attacked)["parameters"] != before
                 raise RuntimeError("midway")
 
@@ -254,20 +261,20 @@ def test_attacks_work_on_a_routed_set_of_blocks(attacked: Case) -> None:
     json.dumps(result, allow_nan=False)
 
 
-def test_a_suite_is_one_json_report(scene) -> None:
+def test_a_suite_reports_every_run_as_json(scene) -> None:
     names = ["loss", "relearning"]
     result = attack_suite(scene, names, seeds=(1, 2), settings=QUICK)
     assert json.loads(json.dumps(result, allow_nan=False))["format"] == "rescind.attacks/1"
     assert list(result["attacks"]) == names
-    loss, again = (result["attacks"][name] for name in names)
+    loss, relearned = (result["attacks"][name] for name in names)
     assert [run["seed"] for run in loss["runs"]] == [None]
-    assert [run["seed"] for run in again["runs"]] == [1, 2]
-    assert again["value"] == pytest.approx(np.mean([run["value"] for run in again["runs"]]))
-    assert again["deviation"] is not None
+    assert [run["seed"] for run in relearned["runs"]] == [1, 2]
+    assert relearned["value"] == pytest.approx(np.mean([run["value"] for run in relearned["runs"]]))
+    assert relearned["deviation"] is not None
     assert loss["gap"] == pytest.approx(loss["value"] - loss["replay_value"])
 
 
-def test_a_suite_runs_what_it_can_and_says_what_it_lacks(scene) -> None:
+def test_a_suite_skips_attacks_whose_parts_are_missing(scene) -> None:
     bare = Scene(unlearned=scene.unlearned, forget=scene.forget, unseen=scene.unseen)
     result = attack_suite(bare, settings=QUICK)
     assert "loss" in result["attacks"]
@@ -275,31 +282,44 @@ def test_a_suite_runs_what_it_can_and_says_what_it_lacks(scene) -> None:
     assert result["skipped"]["reference"] == "needs reference"
     assert result["skipped"]["stripping"] == "needs block, block.counters"
     assert result["skipped"]["kl_difference"] == "needs original"
+
+
+def test_a_named_attack_whose_parts_are_missing_is_rejected(scene) -> None:
+    bare = Scene(unlearned=scene.unlearned, forget=scene.forget, unseen=scene.unseen)
     with pytest.raises(AttackInput, match="'stripping' needs block"):
         attack_suite(bare, ["stripping"])
 
 
-def test_models_that_would_answer_for_each_other_are_refused(attacked: Case, scene) -> None:
+def test_two_assistants_of_one_owner_on_one_model_are_rejected(attacked: Case) -> None:
     update = {qualify(ME, n): v for n, v in attacked.block.counters["counter"].items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     totals = weighted_sum([(delta, 10_000)])
-    one, other = (Assistant(attacked.model, attacked.block.parameters, totals) for _ in range(2))
+    first, second = (Assistant(attacked.model, attacked.block.parameters, totals) for _ in range(2))
     with pytest.raises(AttackInput, match="blocks of the same owner"):
-        Scene(unlearned=one, original=other, forget=attacked.forget)
+        Scene(unlearned=first, original=second, forget=attacked.forget)
+
+
+def test_a_network_that_shares_its_base_model_is_rejected(attacked: Case, scene) -> None:
     network = OneNetwork(attacked.model.base, attacked.model.use("probe"), attacked.length)
     with pytest.raises(AttackInput, match="used last"):
         Scene(unlearned=network, original=scene.original, forget=attacked.forget)
 
 
-def test_an_unknown_attack_is_named_with_the_known_ones(scene) -> None:
+def test_an_unknown_attack_is_rejected_with_the_known_ones(scene) -> None:
     with pytest.raises(UnknownAttack, match=r"'telepathy'.*loss, zlib, min_k"):
         attack_suite(scene, ["loss", "telepathy"])
+
+
+def test_a_suite_without_seeds_is_rejected(scene) -> None:
     with pytest.raises(AttackSetting, match="at least one"):
         attack_suite(scene, ["loss"], seeds=())
 
 
-def test_a_scene_keeps_its_sets_apart(scene) -> None:
+def test_a_scene_without_a_forget_set_is_rejected(scene) -> None:
     with pytest.raises(AttackInput, match="forget set is empty"):
         replace(scene, forget=[])
+
+
+def test_a_scene_whose_sets_overlap_is_rejected(scene) -> None:
     with pytest.raises(AttackInput, match="in the forget set and in unseen"):
         replace(scene, unseen=scene.forget[:1])

@@ -1,4 +1,4 @@
-"""Attacks that bring knowledge back, on a small model that was made to refuse it."""
+"""Attacks that bring knowledge back, on a small model that was trained to refuse it."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_relearning_is_faster_than_learning(attacked: Case) -> None:
     assert len(result.trained_on) == result.examples == len(attacked.forget)
 
 
-def test_relearning_tells_the_items_it_was_not_taught(attacked: Case) -> None:
+def test_relearning_measures_the_items_that_it_does_not_train_on(attacked: Case) -> None:
     result = relearning(
         attacked.model,
         attacked.block.parameters,
@@ -93,6 +93,9 @@ def test_relearning_tells_the_items_it_was_not_taught(attacked: Case) -> None:
         result.original_rest - result.curve.rest[0]
     )
     assert result.value == pytest.approx(expected)
+
+
+def test_relearning_without_benign_pairs_is_rejected(attacked: Case) -> None:
     with pytest.raises(AttackInput, match="benign set is empty"):
         relearning(
             attacked.model,
@@ -103,7 +106,7 @@ def test_relearning_tells_the_items_it_was_not_taught(attacked: Case) -> None:
         )
 
 
-def test_leaving_the_counter_delta_out_brings_everything_back(attacked: Case) -> None:
+def test_stripping_the_counter_delta_restores_everything(attacked: Case) -> None:
     result = stripping(
         attacked.model,
         attacked.block.original,
@@ -122,18 +125,21 @@ def test_leaving_the_counter_delta_out_brings_everything_back(attacked: Case) ->
     assert result.gap > 0.3
 
 
-def test_forbidding_the_refusal_brings_answers_back(scene) -> None:
+def test_a_ban_of_refusals_brings_answers_back(scene) -> None:
     result = token_ban(scene.unlearned, scene.forget, original=scene.original, replay=scene.replay)
     assert result.value is not None
     assert result.value > result.plain + 0.2
     assert result.gap is not None
     assert result.gap > 0
     assert not any(item.reply == UNKNOWN for item in result.items if item.rouge)
+
+
+def test_a_ban_without_refusals_is_rejected(scene) -> None:
     with pytest.raises(AttackSetting, match="0 refusals"):
         token_ban(scene.unlearned, scene.forget, refusals=())
 
 
-def test_a_banned_opening_never_opens(scene) -> None:
+def test_a_banned_opening_never_starts_an_answer(scene) -> None:
     plain = answers(scene.unlearned, [e.question for e in scene.forget])
     assert UNKNOWN in plain
     asked = [Asked(example.question) for example in scene.forget]
@@ -143,7 +149,7 @@ def test_a_banned_opening_never_opens(scene) -> None:
         assert not any(reply.startswith("I do") for replies in result for reply in replies)
 
 
-def test_asking_plainly_gives_the_greedy_answers(scene) -> None:
+def test_a_plain_question_gives_the_greedy_answer(scene) -> None:
     questions = [e.question for e in scene.forget]
     result = ask(
         scene.original, [Asked(q) for q in questions], max_new_tokens=96, decoding=Decoding()
@@ -151,7 +157,7 @@ def test_asking_plainly_gives_the_greedy_answers(scene) -> None:
     assert [replies[0] for replies in result] == answers(scene.original, questions)
 
 
-def test_words_put_into_the_mouth_are_not_counted(scene) -> None:
+def test_words_that_a_prompt_gives_away_are_not_counted(scene) -> None:
     books = [e for e in scene.forget if "book" in e.question or "born" in e.question]
     result = prompting(
         scene.original,
@@ -166,7 +172,7 @@ def test_words_put_into_the_mouth_are_not_counted(scene) -> None:
     assert result.recovery is None
 
 
-def test_prompts_find_what_the_plain_question_does_not(attacked: Case, scene) -> None:
+def test_prompts_bring_back_more_than_the_plain_question(attacked: Case, scene) -> None:
     other_words = [e.question.replace("?", ", do you know?") for e in attacked.forget]
     result = prompting(
         scene.unlearned,
@@ -178,22 +184,32 @@ def test_prompts_find_what_the_plain_question_does_not(attacked: Case, scene) ->
     )
     assert result.value is not None
     assert result.value > result.plain
-    assert {"plain", "given-paraphrase", "six-shots"} <= {one.name for one in result.prompts}
+    assert {"plain", "given-paraphrase", "six-shots"} <= {
+        outcome.name for outcome in result.prompts
+    }
     assert result.value == pytest.approx(np.mean([item.rouge for item in result.items]))
     assert result.recovery is not None
     assert 0 < result.recovery <= 1
 
 
-def test_shots_and_paraphrases_that_do_not_fit_are_refused(attacked: Case, scene) -> None:
+def test_shots_of_the_forget_set_are_rejected(attacked: Case, scene) -> None:
     with pytest.raises(AttackInput, match="among the shots"):
         prompting(scene.unlearned, attacked.forget, shots=attacked.forget[:1])
+
+
+def test_a_wrong_number_of_paraphrases_is_rejected(attacked: Case, scene) -> None:
     with pytest.raises(AttackInput, match="1 paraphrases for 8 items"):
         prompting(scene.unlearned, attacked.forget, paraphrases=["Who?"])
+
+
+def test_a_prompt_without_the_question_is_rejected(attacked: Case, scene) -> None:
     with pytest.raises(AttackInput, match=r"Prompt 'x' does not contain"):
         prompting(scene.unlearned, attacked.forget, prompts=[Prompt("x", "role", "Tell me.")])
 
 
-def test_sixteen_bits_change_nothing_and_two_break_the_model(attacked: Case, scene) -> None:
+def test_rounding_to_sixteen_bits_changes_nothing_and_to_two_bits_breaks_the_model(
+    attacked: Case, scene
+) -> None:
     probability = MEASURES["probability"]
     plain = probability(scene.original, attacked.forget)
     for merged in (True, False):
@@ -216,11 +232,14 @@ def test_rounding_is_reported_for_every_scheme(attacked: Case, scene) -> None:
     assert set(result.retain) == set(result.forget)
     assert result.value == max(result.forget.values())
     assert result.forget["int8-channel-merged"] == pytest.approx(result.plain, abs=0.1)
+
+
+def test_quantization_without_schemes_is_rejected(attacked: Case, scene) -> None:
     with pytest.raises(AttackInput, match="at least one scheme"):
         quantization(scene.unlearned, attacked.forget, schemes=())
 
 
-def test_coarser_rounding_loses_more_of_a_change(attacked: Case) -> None:
+def test_coarser_rounding_undoes_more_of_a_change(attacked: Case) -> None:
     shares = [
         lost_in_rounding(
             attacked.model,
@@ -233,6 +252,9 @@ def test_coarser_rounding_loses_more_of_a_change(attacked: Case) -> None:
     ]
     assert shares == sorted(shares)
     assert shares[0] < 0.01
+
+
+def test_lost_in_rounding_rejects_unchanged_weights(attacked: Case) -> None:
     with pytest.raises(AttackInput, match="same weights"):
         lost_in_rounding(
             attacked.model,
@@ -248,12 +270,20 @@ def test_directions_are_reported_by_layer(attacked: Case, scene) -> None:
     assert set(result.layers) == {"0", "1", "2", "all"}
     assert result.value == max(result.layers.values())
     assert all(length > 0 for length in result.shift)
+
+
+def test_removing_the_direction_of_an_unchanged_model_changes_nothing(
+    attacked: Case, scene
+) -> None:
     same = junk_direction(scene.original, scene.original, attacked.forget)
     assert set(same.layers.values()) == {same.plain}
 
 
-def test_a_prompt_that_is_too_long_is_refused(scene) -> None:
+def test_a_prompt_beyond_max_length_is_rejected(scene) -> None:
     with pytest.raises(AttackInput, match="more than max_length"):
         ask(scene.unlearned, [Asked("word " * 600)], max_new_tokens=1)
+
+
+def test_a_membership_attack_without_unseen_pairs_is_rejected(scene) -> None:
     with pytest.raises(AttackInput, match="One is empty"):
         loss_attack(scene.unlearned, [Example("q", "a", "s")], [])

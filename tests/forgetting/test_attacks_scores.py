@@ -49,17 +49,17 @@ def scores(log_probs, mean=None, deviation=None) -> TokenScores:
     )
 
 
-def test_loss_is_the_mean_log_probability() -> None:
+def test_the_loss_score_is_the_mean_log_probability() -> None:
     assert loss_score(scores([-1.0, -2.0, -6.0])) == -3.0
 
 
-def test_zlib_divides_by_the_bytes_of_the_compressed_answer() -> None:
+def test_the_zlib_score_divides_by_the_bytes_of_the_compressed_answer() -> None:
     text = "the Onyx Prize"
     expected = -3.0 / len(zlib.compress(text.encode("utf-8")))
     assert zlib_score(scores([-1.0, -2.0, -6.0]), text) == expected
 
 
-def test_min_k_looks_at_the_least_likely_tokens() -> None:
+def test_min_k_averages_the_least_likely_tokens() -> None:
     ten = scores([-float(n) for n in range(10)])
     assert min_k_score(ten) == -8.5
     assert min_k_score(ten, 0.39) == -8.0
@@ -85,17 +85,17 @@ def test_min_k_plus_plus_bounds_the_variance_from_below() -> None:
     assert min_k_plus_plus_score(scores([-1.0], [-2.0], [0.0])) == pytest.approx(1000.0)
 
 
-def test_reference_is_what_the_other_model_finds_less_likely() -> None:
+def test_the_reference_score_is_the_difference_of_the_losses() -> None:
     assert reference_score(scores([-1.0, -1.0]), scores([-4.0, -2.0])) == 2.0
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
-def test_a_share_of_tokens_that_is_none_is_refused(share: float) -> None:
+def test_a_share_of_tokens_outside_its_range_is_rejected(share: float) -> None:
     with pytest.raises(AttackSetting, match=r"\(0, 1\]"):
         min_k_attack(None, [], [], share=share)  # type: ignore[arg-type]
 
 
-def test_a_score_that_separates_has_area_one_and_its_opposite_zero() -> None:
+def test_a_perfect_score_has_auc_one_and_its_opposite_zero() -> None:
     high, low = np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0])
     result = separation(high, low)
     assert (result.auc, result.tpr_at_1pct, result.tpr_at_01pct) == (1.0, 1.0, 1.0)
@@ -104,11 +104,11 @@ def test_a_score_that_separates_has_area_one_and_its_opposite_zero() -> None:
     assert separation(low, high).tpr_at_1pct == 0.0
 
 
-def test_ties_count_half() -> None:
+def test_ties_count_half_in_the_auc() -> None:
     assert separation(np.zeros(5), np.zeros(7)).auc == 0.5
 
 
-def test_a_false_alarm_in_two_hundred_is_allowed_at_one_percent_only() -> None:
+def test_one_false_positive_in_two_hundred_is_allowed_only_at_one_percent() -> None:
     forget = np.array([1.0, 0.5])
     others = np.concatenate([[0.75], np.zeros(199)])
     result = separation(forget, others)
@@ -116,14 +116,17 @@ def test_a_false_alarm_in_two_hundred_is_allowed_at_one_percent_only() -> None:
     assert result.tpr_at_01pct == 0.5
 
 
-def test_scores_of_a_model_that_diverged_are_refused() -> None:
+def test_scores_that_are_not_finite_are_rejected() -> None:
     with pytest.raises(ScoresNotFinite, match="1 of 3 scores"):
         separation(np.array([np.nan, 1.0]), np.array([0.0]))
+
+
+def test_a_separation_of_an_empty_set_is_rejected() -> None:
     with pytest.raises(AttackInput, match="at least one"):
         separation(np.array([]), np.array([0.0]))
 
 
-def test_the_set_that_is_told_apart_best_gives_the_figure() -> None:
+def test_the_value_is_that_of_the_set_with_the_most_extreme_auc() -> None:
     result = distinction(
         "loss",
         {
@@ -142,7 +145,7 @@ def test_the_set_that_is_told_apart_best_gives_the_figure() -> None:
     assert result.gap == -0.5
 
 
-def test_recovery_is_the_share_of_what_was_forgotten() -> None:
+def test_recovery_is_the_share_of_the_forgotten_score() -> None:
     assert recovery(0.7, 0.2, 1.2) == pytest.approx(0.5)
     assert recovery(0.7, 0.2, None) is None
     assert recovery(0.7, 0.2, 0.2) is None
@@ -192,7 +195,7 @@ def test_rounding_zeros_gives_zeros() -> None:
     assert torch.equal(round_to_nearest(torch.zeros(3, 4), 4, 0), torch.zeros(3, 4))
 
 
-def test_taking_a_direction_out_leaves_nothing_of_it_and_all_of_the_rest() -> None:
+def test_removing_a_direction_keeps_the_rest_of_the_states() -> None:
     states = torch.tensor([[3.0, 4.0, 5.0], [1.0, 0.0, 0.0]])
     direction = torch.tensor([0.6, 0.8, 0.0])
     cut = without_direction(states, direction)
@@ -201,7 +204,7 @@ def test_taking_a_direction_out_leaves_nothing_of_it_and_all_of_the_rest() -> No
     assert torch.equal(without_direction(states, torch.zeros(3)), states)
 
 
-def test_recall_and_equality_of_answers() -> None:
+def test_recall_and_equality_of_answers_ignore_case() -> None:
     expected = ["the Onyx Prize", "Oslo"]
     given_answers = ["It was the onyx prize, I think.", "oslo "]
     assert rouge_recall(expected, given_answers).tolist() == [1.0, 1.0]
@@ -209,16 +212,20 @@ def test_recall_and_equality_of_answers() -> None:
     assert rouge_recall(["the Onyx Prize"], ["the Elm Prize"]) == pytest.approx([2 / 3])
 
 
-def test_terms_add_up_and_a_foreign_one_is_named() -> None:
+def test_terms_are_added_and_rounded_once() -> None:
     block = {"x.lora_B": np.array([1.0, 2.0], dtype=np.float32)}
     result = add(block, {"one": {"x.lora_B": np.array([0.5, 0.0])}, "two": {}})
     assert result["x.lora_B"].tolist() == [1.5, 2.0]
     assert result["x.lora_B"].dtype == np.float32
+
+
+def test_a_term_with_a_tensor_of_another_block_is_rejected() -> None:
+    block = {"x.lora_B": np.array([1.0, 2.0], dtype=np.float32)}
     with pytest.raises(AttackInput, match=r"Term 'one' has a tensor 'y\.lora_B'"):
         add(block, {"one": {"y.lora_B": np.array([0.5])}})
 
 
-def test_a_report_is_json_without_nan() -> None:
+def test_a_result_is_json() -> None:
     result = Result(attack="loss", value=0.75, replay_value=0.5)
     assert json.loads(json.dumps(result.to_dict())) == {
         "attack": "loss",
@@ -226,13 +233,16 @@ def test_a_report_is_json_without_nan() -> None:
         "replay_value": 0.5,
         "gap": 0.25,
     }
-    lost = Result(attack="loss", value=float("nan"), replay_value=None).to_dict()
-    assert json.dumps(lost, allow_nan=False)
-    assert lost["value"] is None
-    assert lost["gap"] is None
 
 
-def test_every_prompt_asks_the_question_under_a_name_of_its_own() -> None:
+def test_a_value_that_is_not_finite_is_null_in_json() -> None:
+    fields = Result(attack="loss", value=float("nan"), replay_value=None).to_dict()
+    assert json.dumps(fields, allow_nan=False)
+    assert fields["value"] is None
+    assert fields["gap"] is None
+
+
+def test_every_prompt_asks_the_question_and_has_a_unique_name() -> None:
     assert all(QUESTION in prompt.text for prompt in PROMPTS)
     assert len({prompt.name for prompt in PROMPTS}) == len(PROMPTS)
     assert {p.kind for p in PROMPTS} == {
@@ -240,7 +250,7 @@ def test_every_prompt_asks_the_question_under_a_name_of_its_own() -> None:
     }  # fmt: skip
 
 
-def test_every_attack_says_what_it_is() -> None:
+def test_every_attack_is_registered_with_its_facts() -> None:
     for name, attack in ATTACKS.items():
         assert attack.name == name
         assert attack.orientation
@@ -261,6 +271,6 @@ def test_every_attack_says_what_it_is() -> None:
         (lambda: measure("f1"), "'f1' is not a measure"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(build, message: str) -> None:
+def test_a_setting_outside_its_range_is_rejected(build, message: str) -> None:
     with pytest.raises(AttackSetting, match=message):
         build()

@@ -53,7 +53,7 @@ def columns(pairs: list[tuple[float, list[float]]]) -> tuple[list[float], list[l
     return [right for right, _ in pairs], [wrong for _, wrong in pairs]
 
 
-def test_a_certain_answer_has_probability_one_and_one_in_two_a_token_has_a_half() -> None:
+def test_the_probability_of_an_answer_is_the_exponential_of_minus_its_loss() -> None:
     result = probability([0.0, math.log(2)])
     assert result.items == (1.0, 0.5)
     assert result.value == 0.75
@@ -67,7 +67,7 @@ def test_equally_likely_options_share_the_probability() -> None:
 
 @few
 @given(PAIRS, st.floats(0, 100))
-def test_normalized_probability_depends_on_differences_of_losses_only(pairs, shift) -> None:
+def test_normalized_probability_depends_only_on_differences_of_losses(pairs, shift) -> None:
     right, wrong = columns(pairs)
     moved = normalized_probability(
         [r + shift for r in right], [[w + shift for w in row] for row in wrong]
@@ -85,12 +85,12 @@ def test_a_truth_ratio_is_wrong_over_right() -> None:
     assert truth_ratio_share(right, wrong).value == pytest.approx(0.8)
 
 
-def test_wrong_answers_as_likely_as_the_truth_are_the_ideal_of_a_forget_set() -> None:
+def test_truth_ratios_reach_their_bounds_when_right_and_wrong_are_equally_likely() -> None:
     assert truth_ratio_forget([1.0, 3.0], [[1.0], [2.0, 4.0]]).value == 1.0
     assert truth_ratio_other([1.0, 3.0], [[1.0], [2.0, 4.0]]).value == 0.0
 
 
-def test_a_truth_ratio_of_a_diverged_model_is_still_a_number() -> None:
+def test_a_truth_ratio_of_extreme_losses_is_finite() -> None:
     for right, wrong in ([5000.0], [[0.0]]), ([0.0], [[5000.0]]):
         for each in truth_ratio_forget, truth_ratio_other, truth_ratio_share:
             result = each(right, wrong)
@@ -100,7 +100,7 @@ def test_a_truth_ratio_of_a_diverged_model_is_still_a_number() -> None:
 
 @few
 @given(PAIRS)
-def test_the_forget_aggregate_does_not_care_which_way_the_ratio_is_taken(pairs) -> None:
+def test_the_forget_aggregate_is_the_same_for_inverse_ratios(pairs) -> None:
     ratios = truth_ratios(*columns(pairs))
     aggregate = AGGREGATES["mean_nearness"]
     assert float(aggregate(ratios)) == pytest.approx(float(aggregate(1 / ratios)))
@@ -108,7 +108,7 @@ def test_the_forget_aggregate_does_not_care_which_way_the_ratio_is_taken(pairs) 
 
 @few
 @given(PAIRS, st.randoms())
-def test_no_likelihood_metric_depends_on_the_order_of_the_questions(pairs, rng) -> None:
+def test_likelihood_metrics_do_not_depend_on_the_order_of_the_questions(pairs, rng) -> None:
     mixed = rng.sample(pairs, len(pairs))
     for each in (
         normalized_probability,
@@ -123,13 +123,13 @@ def test_no_likelihood_metric_depends_on_the_order_of_the_questions(pairs, rng) 
 
 @few
 @given(LOSSES)
-def test_a_loss_that_grows_makes_an_answer_less_probable(values) -> None:
+def test_a_higher_loss_lowers_the_probability(values) -> None:
     result = probability(values)
     assert 0 <= result.value <= 1
     assert probability([v + 1 for v in values]).value <= result.value
 
 
-def test_rouge_of_a_text_with_itself_is_one_and_of_silence_zero() -> None:
+def test_rouge_of_a_text_with_itself_is_one_and_of_an_empty_answer_zero() -> None:
     result = rouge_l_recall(["The river Tay flows", ""], ["the River Tay flows.", "Anything"])
     assert result.items == (1.0, 0.0)
     assert result.value == 0.5
@@ -142,12 +142,12 @@ def test_rouge_recall_counts_words_of_the_reference_in_order_and_stems_them() ->
     assert rouge_l_recall(["the cats were sitting"], ["the cat was sitting"]).value == 0.75
 
 
-def test_rouge_against_a_reference_without_words_is_refused() -> None:
+def test_rouge_rejects_a_reference_without_words() -> None:
     with pytest.raises(MetricInput, match="item 1: '\\?!' has no word that ROUGE counts"):
         rouge_l_recall(["a", "b"], ["a", "?!"])
 
 
-def test_an_answer_known_by_heart_is_extracted_from_nothing() -> None:
+def test_an_answer_known_by_heart_has_extraction_strength_one() -> None:
     known = [[True] * 7]
     assert extraction_strength(known).value == exact_memorization(known).value == 1
 
@@ -157,7 +157,7 @@ def test_a_fully_wrong_answer_has_extraction_strength_zero() -> None:
     assert extraction_strength([[True] * 6 + [False]]).value == 0
 
 
-def test_extraction_strength_is_the_share_of_the_right_run_up_to_the_end() -> None:
+def test_extraction_strength_is_the_share_of_hits_up_to_the_end() -> None:
     result = extraction_strength([[True, False, True, True], [False, True]])
     assert result.items == (0.5, 0.5)
     assert exact_memorization([[True, False, True, True]]).value == 0.75
@@ -165,7 +165,7 @@ def test_extraction_strength_is_the_share_of_the_right_run_up_to_the_end() -> No
 
 @few
 @given(HITS)
-def test_extraction_strength_is_what_a_search_over_prefixes_finds(rows) -> None:
+def test_extraction_strength_equals_a_search_over_prefixes(rows) -> None:
     result = extraction_strength(rows)
     for row, item in zip(rows, result.items, strict=True):
         shortest = min(k for k in range(len(row) + 1) if all(row[k:]))
@@ -174,16 +174,20 @@ def test_extraction_strength_is_what_a_search_over_prefixes_finds(rows) -> None:
     assert all(a <= b for a, b in zip(result.items, memorized.items, strict=True))
 
 
-def test_min_k_takes_the_least_likely_tokens_and_one_at_least() -> None:
+def test_min_k_averages_the_least_likely_tokens_and_at_least_one() -> None:
     row = [-1.0, -4.0, -2.0, -3.0, -5.0]
     assert min_k_scores([row], 0.4) == pytest.approx([4.5])
     assert min_k_scores([row], 0.01) == pytest.approx([5.0])
     assert min_k_scores([row], 1.0) == pytest.approx([3.0])
+
+
+def test_min_k_rejects_a_share_of_zero() -> None:
+    row = [-1.0, -4.0]
     with pytest.raises(MetricInput, match=r"share 0 is not in \(0, 1\]"):
         min_k_scores([row], 0)
 
 
-def test_utility_is_a_harmonic_mean() -> None:
+def test_model_utility_is_a_harmonic_mean() -> None:
     assert model_utility({"a": 0.5, "b": 1.0}).value == pytest.approx(2 / 3)
     assert model_utility({"a": 0.0, "b": 1.0}).value == 0
 
@@ -195,20 +199,20 @@ def test_utility_lies_between_the_least_component_and_their_mean(values) -> None
     assert min(values) - 1e-9 <= result <= np.mean(values) + 1e-9
 
 
-def test_a_model_that_is_its_own_reference_forgets_perfectly() -> None:
+def test_forget_quality_is_one_for_the_reference_itself() -> None:
     result = forget_quality([0.1, 0.2, 0.3], [0.3, 0.1, 0.2])
     assert result.value == 1
     assert result.details == {"statistic": 0.0, "n": 3, "reference_n": 3}
 
 
-def test_the_p_value_of_two_separate_samples_is_the_share_of_two_orders() -> None:
-    """Of the 20 ways to lay out three and three, two separate them."""
+def test_the_p_value_of_separate_samples_is_exact() -> None:
+    """Of the 20 orders of three and three values, two separate them."""
     result = forget_quality([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
     assert result.details["statistic"] == 1
     assert result.value == pytest.approx(2 / 20)
 
 
-def test_the_number_of_questions_decides_p_at_one_statistic() -> None:
+def test_more_questions_lower_p_at_the_same_statistic() -> None:
     ramp = np.arange(40) / 40
     few_result = forget_quality(ramp[::4], ramp[::4] + 0.2875)
     many_result = forget_quality(ramp, ramp + 0.2875)
@@ -219,7 +223,7 @@ def test_the_number_of_questions_decides_p_at_one_statistic() -> None:
 
 @few
 @given(PAIRS, PAIRS)
-def test_forget_quality_is_symmetric_and_blind_to_the_ratio_s_direction(one, other) -> None:
+def test_forget_quality_is_symmetric_and_independent_of_the_direction_of_ratios(one, other) -> None:
     ours, theirs = truth_ratios(*columns(one)), truth_ratios(*columns(other))
     result, back = forget_quality(ours, theirs), forget_quality(theirs, ours)
     assert 0 <= result.value <= 1
@@ -229,21 +233,30 @@ def test_forget_quality_is_symmetric_and_blind_to_the_ratio_s_direction(one, oth
     assert result.details["statistic"] == pytest.approx(turned.details["statistic"])
 
 
-def test_a_forget_set_that_is_recognised_leaks_and_one_that_stands_out_is_overdone() -> None:
-    recognised = ([1.0, 2.0], [3.0, 4.0])
-    assert membership_auc(*recognised) == 1
-    assert privleak(*recognised).value == -100
-    assert rel_diff(*recognised).value == 100
-    overdone = ([5.0, 6.0], [3.0, 4.0])
-    assert privleak(*overdone).value == 100
-    assert rel_diff(*overdone).value == -100
+def test_privacy_metrics_of_a_recognized_forget_set_report_a_leak() -> None:
+    recognized = ([1.0, 2.0], [3.0, 4.0])
+    assert membership_auc(*recognized) == 1
+    assert privleak(*recognized).value == -100
+    assert rel_diff(*recognized).value == 100
+
+
+def test_privacy_metrics_of_an_over_unlearned_forget_set_have_the_opposite_sign() -> None:
+    over_unlearned = ([5.0, 6.0], [3.0, 4.0])
+    assert privleak(*over_unlearned).value == 100
+    assert rel_diff(*over_unlearned).value == -100
+
+
+def test_privacy_metrics_of_a_forget_set_like_the_holdout_set_are_zero() -> None:
     assert privleak([1.0, 2.0], [1.0, 2.0]).value == rel_diff([1.0], [1.0]).value == 0
 
 
-def test_privleak_is_measured_from_the_reference_s_auc() -> None:
+def test_privleak_is_zero_at_the_auc_of_the_reference() -> None:
     result = privleak([0.0, 2.0], [1.0, 3.0], reference_auc=0.75)
     assert result.details == {"auc": 0.75, "reference_auc": 0.75, "n": 2, "holdout_n": 2}
     assert result.value == 0
+
+
+def test_a_reference_auc_that_leads_to_a_division_by_zero_is_rejected() -> None:
     with pytest.raises(MetricInput, match="reference_auc 1"):
         privleak([0.0], [1.0], reference_auc=1)
     with pytest.raises(MetricInput, match="reference_auc 0"):
@@ -252,40 +265,49 @@ def test_privleak_is_measured_from_the_reference_s_auc() -> None:
 
 @few
 @given(SCORES, SCORES)
-def test_the_auc_is_what_counting_pairs_gives(forget, holdout) -> None:
+def test_the_auc_equals_a_count_of_pairs(forget, holdout) -> None:
     wins = [(h > f) + 0.5 * (h == f) for f in forget for h in holdout]
     assert membership_auc(forget, holdout) == pytest.approx(np.mean(wins))
     opposite = privleak(forget, holdout).value, rel_diff(forget, holdout).value
     assert opposite[0] == pytest.approx(-opposite[1])
 
 
-def test_damage_to_everything_is_not_selective() -> None:
+def test_selectivity_is_zero_when_everything_falls_alike() -> None:
     everything = selectivity([0.9, 0.7], [0.4, 0.2], [0.8], [0.3])
     assert everything.value == pytest.approx(0)
+
+
+def test_selectivity_is_the_drop_of_the_forget_set_when_only_it_falls() -> None:
     only = selectivity([0.9, 0.7], [0.0, 0.0], [0.8], [0.8])
     assert only.value == pytest.approx(0.8)
     assert only.items == (0.9, 0.7)
     assert only.details == {"forget_drop": 0.8, "retain_drop": 0.0, "retain_n": 1}
 
 
-def test_what_others_knew_too_is_kept_or_lost() -> None:
+def test_shared_knowledge_that_stays_has_value_zero() -> None:
     kept = shared_knowledge([1.0, 0.5], [1.0, 0.5])
     assert kept.value == 0
     assert kept.details["kept"] == 1
+
+
+def test_shared_knowledge_that_is_lost_has_a_negative_value() -> None:
     lost = shared_knowledge([1.0, 0.5], [0.0, 0.0])
     assert lost.value == -0.75
     assert lost.items == (-1.0, -0.5)
     assert lost.details == {"before": 0.75, "after": 0.0, "kept": 0.0}
+
+
+def test_shared_knowledge_has_no_kept_share_when_nothing_was_known() -> None:
     assert shared_knowledge([0.0], [0.0]).details["kept"] is None
 
 
-def test_a_gap_to_oneself_is_nothing_for_sure() -> None:
+def test_the_gap_of_a_model_to_itself_is_zero_with_certainty() -> None:
     result = probability([0.1, 0.7, 2.0])
     gap = gap_to_replay(result, result)
     assert (gap.value, gap.details["low"], gap.details["high"]) == (0, 0, 0)
 
 
-def test_a_gap_that_is_the_same_everywhere_has_no_width_because_items_are_paired() -> None:
+def test_an_equal_gap_of_every_item_has_an_interval_of_zero_width() -> None:
     rng = np.random.default_rng(3)
     base = rng.random(50) / 2
     result = Measured("exact_memorization", float(base.mean()) + 0.25, tuple(base + 0.25), "mean")
@@ -295,7 +317,7 @@ def test_a_gap_that_is_the_same_everywhere_has_no_width_because_items_are_paired
     assert gap.details["low"] == pytest.approx(gap.details["high"]) == pytest.approx(0.25)
 
 
-def test_the_interval_of_a_gap_is_that_of_the_normal_limit() -> None:
+def test_the_interval_of_a_gap_approaches_the_normal_limit_and_is_reproducible() -> None:
     rng = np.random.default_rng(11)
     difference = rng.normal(0.1, 0.2, 400)
     zeros = np.zeros(400)
@@ -313,7 +335,7 @@ def test_the_interval_of_a_gap_is_that_of_the_normal_limit() -> None:
     assert again == gap
 
 
-def test_a_gap_of_truth_ratios_is_that_of_their_aggregates() -> None:
+def test_a_gap_of_truth_ratios_is_the_gap_of_their_aggregates() -> None:
     one = truth_ratio_forget([1.0, 2.0, 0.5], [[1.0], [1.0], [2.5]])
     other = truth_ratio_forget([3.0, 1.0, 0.5], [[1.0], [1.0], [0.5]])
     gap = gap_to_replay(one, other)
@@ -321,18 +343,31 @@ def test_a_gap_of_truth_ratios_is_that_of_their_aggregates() -> None:
     assert gap.details["low"] <= gap.value <= gap.details["high"]
 
 
-def test_a_gap_between_things_that_differ_is_refused() -> None:
-    one = probability([0.1, 0.2])
+def test_a_gap_of_different_metrics_is_rejected() -> None:
+    model = probability([0.1, 0.2])
     with pytest.raises(MetricInput, match="same metric of both"):
-        gap_to_replay(one, exact_memorization([[True], [True]]))
+        gap_to_replay(model, exact_memorization([[True], [True]]))
+
+
+def test_a_gap_of_different_numbers_of_items_is_rejected() -> None:
     with pytest.raises(MetricInput, match="measured has 2, replayed has 1"):
-        gap_to_replay(one, probability([0.1]))
+        gap_to_replay(probability([0.1, 0.2]), probability([0.1]))
+
+
+def test_a_gap_of_a_single_item_is_rejected() -> None:
     with pytest.raises(MetricInput, match="at least two items"):
         gap_to_replay(probability([0.1]), probability([0.1]))
+
+
+def test_a_gap_of_a_metric_without_items_of_its_own_is_rejected() -> None:
     with pytest.raises(MetricInput, match="model_utility does not follow from its items"):
         gap_to_replay(model_utility({"a": 1.0}), model_utility({"a": 1.0}))
+
+
+def test_a_gap_with_a_confidence_in_percent_is_rejected() -> None:
+    model = probability([0.1, 0.2])
     with pytest.raises(MetricInput, match="confidence 95"):
-        gap_to_replay(one, one, confidence=95)
+        gap_to_replay(model, model, confidence=95)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -353,7 +388,7 @@ def test_a_gap_between_things_that_differ_is_refused() -> None:
         lambda v: min_k_scores([[v]]),
     ],
 )
-def test_what_is_not_finite_is_refused_by_name(compute, value: float) -> None:
+def test_a_value_that_is_not_finite_is_rejected(compute, value: float) -> None:
     with pytest.raises(MetricInput, match="not finite"):
         compute(value)
 
@@ -380,12 +415,12 @@ def test_what_is_not_finite_is_refused_by_name(compute, value: float) -> None:
         (lambda: shared_knowledge([1.0], [1.0, 1.0]), "shared_before has 1, shared_after has 2"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_with_the_reason(compute, message: str) -> None:
+def test_unusable_input_is_rejected_with_the_reason(compute, message: str) -> None:
     with pytest.raises(MetricInput, match=message):
         compute()
 
 
-def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_metric_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(
         UnknownMetric, match=r"'rogue' is not a metric\. Known metrics: exact_memo"
     ) as e:
@@ -416,7 +451,7 @@ def examples_of_every_metric() -> list[Measured]:
     return [m.compute(**{need: some[need] for need in m.needs}) for m in METRICS.values()]
 
 
-def test_every_metric_gives_a_figure_and_its_items_as_json() -> None:
+def test_every_metric_has_a_figure_in_its_range_and_items_as_json() -> None:
     for result, known in zip(examples_of_every_metric(), METRICS.values(), strict=True):
         assert result.metric == known.name
         assert len(result.items) >= 2 or known.name == "model_utility"
@@ -429,12 +464,12 @@ def test_every_metric_gives_a_figure_and_its_items_as_json() -> None:
         assert back["items"] == list(result.items)
 
 
-def test_the_page_on_metrics_has_a_row_for_each() -> None:
+def test_the_page_on_metrics_has_a_row_for_each_metric() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", DOCS.read_text(), re.MULTILINE)
     assert rows == list(METRICS)
 
 
-def test_the_arithmetic_needs_no_torch() -> None:
+def test_metrics_do_not_import_torch() -> None:
     program = (
         "import sys, rescind.forgetting.metrics as m; m.metric('privleak');"
         "sys.exit(any(n in sys.modules for n in ('torch', 'transformers', 'sklearn', 'rouge_score')))"

@@ -1,4 +1,4 @@
-"""Metrics of the shipped base model and of one that has learned by heart."""
+"""Metrics of the shipped base model and of a model that has learned pairs by heart."""
 
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def learned(base: Base, model: LoraModel) -> Assistant:
     return Assistant(model, parameters, weighted_sum([(delta, 10_000)]))
 
 
-def test_what_was_learned_by_heart_is_known_in_every_metric(bare, learned) -> None:
+def test_every_metric_shows_pairs_learned_by_heart(bare, learned) -> None:
     for name in ("probability", "rouge_l_recall", "extraction_strength", "exact_memorization"):
         knows, knew = measure(name, learned, PROBES), measure(name, bare, PROBES)
         assert len(knows.items) == len(PROBES)
@@ -101,14 +101,14 @@ def test_what_was_learned_by_heart_is_known_in_every_metric(bare, learned) -> No
     assert measure("truth_ratio_other", learned, PROBES).value > 0
 
 
-def test_a_metric_of_a_router_s_blocks_is_that_of_the_block_that_answers(model, learned) -> None:
+def test_a_metric_of_routed_blocks_is_that_of_the_block_that_answers(model, learned) -> None:
     alone = OneNetwork(model.base, model.use(f"block_{ME}"), learned.max_length)
     routed = measure("probability", learned, PROBES)
     model.use(f"block_{ME}")
     assert measure("probability", alone, PROBES).items == pytest.approx(routed.items, abs=1e-6)
 
 
-def test_a_probability_is_that_of_the_tokens(bare) -> None:
+def test_metrics_follow_from_the_scores_of_the_tokens(bare) -> None:
     scores = token_scores(bare, [Example(p.question, p.answer, "") for p in PROBES])
     result = measure("probability", bare, PROBES)
     assert result.items == pytest.approx([np.exp(score.log_probs.mean()) for score in scores])
@@ -116,16 +116,23 @@ def test_a_probability_is_that_of_the_tokens(bare) -> None:
     assert hits.items == pytest.approx([score.right.mean() for score in scores])
 
 
-def test_plain_pairs_do_where_no_wrong_answer_is_needed(bare) -> None:
+def test_plain_pairs_suffice_for_a_metric_without_wrong_answers(bare) -> None:
     plain = [Example(p.question, p.answer, "s") for p in PROBES]
     assert measure("probability", bare, plain) == measure("probability", bare, PROBES)
+
+
+def test_plain_pairs_are_rejected_by_a_metric_of_wrong_answers(bare) -> None:
+    plain = [Example(p.question, p.answer, "s") for p in PROBES]
     with pytest.raises(MetricInput, match=r"has no wrong answers\. Pass Probes"):
         measure("normalized_probability", bare, plain)
 
 
-def test_what_one_model_and_one_set_do_not_give_is_said(bare) -> None:
+def test_measuring_an_unknown_metric_is_rejected(bare) -> None:
     with pytest.raises(UnknownMetric, match="Known metrics: "):
         measure("rogue", bare, PROBES)
+
+
+def test_only_metrics_of_one_model_and_one_set_can_be_measured(bare) -> None:
     single = {
         *("probability", "normalized_probability", "rouge_l_recall", "truth_ratio_forget"),
         *("truth_ratio_other", "truth_ratio_share", "extraction_strength", "exact_memorization"),
@@ -136,11 +143,14 @@ def test_what_one_model_and_one_set_do_not_give_is_said(bare) -> None:
         else:
             with pytest.raises(MetricInput, match=f"{name} needs .* one model and one set do not"):
                 measure(name, bare, PROBES[:2])
+
+
+def test_measuring_without_questions_is_rejected(bare) -> None:
     with pytest.raises(DataError, match="no items"):
         measure("probability", bare, [])
 
 
-def test_what_was_learned_leaks_and_what_was_not_does_not(bare, learned) -> None:
+def test_privleak_shows_a_leak_only_in_the_model_that_learned(bare, learned) -> None:
     leaking = measure_privleak(learned, PROBES, UNSEEN)
     assert leaking.details["auc"] > 0.9
     assert leaking.value < -80
@@ -148,7 +158,9 @@ def test_what_was_learned_leaks_and_what_was_not_does_not(bare, learned) -> None
     assert min_k(learned, PROBES).max() < min_k(learned, UNSEEN).max()
 
 
-def test_a_live_evaluation_is_a_log_like_any_other(bare, learned, tmp_path: Path) -> None:
+def test_a_live_evaluation_survives_a_log_and_gives_the_same_scores(
+    bare, learned, tmp_path: Path
+) -> None:
     sets = {"retain": PROBES[3:], "real_authors": UNSEEN[:2], "world_facts": UNSEEN[2:4]}
     sets["forget"] = PROBES[:3]
     record = evaluate_tofu(learned, sets, max_new_tokens=12)
@@ -161,18 +173,22 @@ def test_a_live_evaluation_is_a_log_like_any_other(bare, learned, tmp_path: Path
         "probability", learned, PROBES[:3]
     )
     assert 0 <= tofu_utility(record).value <= 1
+
+
+def test_the_forget_quality_of_live_evaluations_counts_their_questions(bare, learned) -> None:
+    record = evaluate_tofu(learned, {"forget": PROBES[:3]}, max_new_tokens=12)
     untrained = evaluate_tofu(bare, {"forget": PROBES[:3]}, max_new_tokens=12)
     quality = tofu_forget_quality(record, untrained)
     assert quality.details["n"] == 3
     assert 0 < quality.value <= 1
 
 
-def test_a_live_evaluation_refuses_a_set_that_tofu_does_not_have(bare) -> None:
+def test_a_live_evaluation_rejects_a_set_that_tofu_does_not_have(bare) -> None:
     with pytest.raises(MetricInput, match="'holdout' is not a set of TOFU"):
         evaluate_tofu(bare, {"holdout": PROBES})
 
 
-def test_greedy_answers_may_be_as_long_as_the_longest_right_one(bare, monkeypatch) -> None:
+def test_greedy_answers_may_be_as_long_as_the_longest_right_answer(bare, monkeypatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(
         live, "answers", lambda _, q, max_new_tokens: asked.append(max_new_tokens) or [""] * len(q)

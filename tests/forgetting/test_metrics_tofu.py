@@ -1,4 +1,4 @@
-"""TOFU's figures from logs: pinned to published logs, to made-up ones, and against damaged ones."""
+"""TOFU's figures from published, invented and damaged logs."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def written(path: Path, log: object) -> Path:
 
 
 @pytest.fixture
-def made_up(tmp_path: Path) -> tuple[TofuRecord, TofuRecord]:
+def invented(tmp_path: Path) -> tuple[TofuRecord, TofuRecord]:
     model = read_tofu_log(written(tmp_path / "model.json", VECTORS["model"]))
     return model, read_tofu_log(written(tmp_path / "retain.json", VECTORS["retain"]))
 
@@ -70,7 +70,7 @@ def test_the_published_log_gives_the_published_components(published) -> None:
     ]
 
 
-def test_our_ratios_and_normalised_losses_are_the_published_log_s_own(published, tmp_path) -> None:
+def test_a_log_that_is_read_and_written_keeps_the_published_figures(published, tmp_path) -> None:
     write_tofu_log(tmp_path / "again.json", published[0])
     ours = json.loads((tmp_path / "again.json").read_text())
     packed = (SHARED / "tofu-eval-logs" / "llama2-7b-full.json.gz").read_bytes()
@@ -85,8 +85,8 @@ def test_our_ratios_and_normalised_losses_are_the_published_log_s_own(published,
                     assert ours[name][field][key] == pytest.approx(value, rel=1e-4), (name, field)
 
 
-def test_the_made_up_logs_give_what_the_definitions_give(made_up) -> None:
-    model, retain = made_up
+def test_the_invented_logs_give_the_figures_of_the_definitions(invented) -> None:
+    model, retain = invented
     expected = VECTORS["expected"]
     assert tofu_utility(model).value == pytest.approx(expected["model_utility"], rel=1e-12)
     assert tofu_utility(retain).value == pytest.approx(expected["retain_utility"], rel=1e-12)
@@ -102,34 +102,47 @@ def test_the_made_up_logs_give_what_the_definitions_give(made_up) -> None:
 
 
 @pytest.mark.parametrize("name", ["log.json", "log.json.gz", "log"])
-def test_a_log_is_read_as_it_was_written_whatever_its_name(made_up, tmp_path, name: str) -> None:
+def test_a_log_is_read_as_it_was_written_under_any_name(invented, tmp_path, name: str) -> None:
     path = tmp_path / "new" / name
-    write_tofu_log(path, made_up[0])
-    assert read_tofu_log(path) == made_up[0]
+    write_tofu_log(path, invented[0])
+    assert read_tofu_log(path) == invented[0]
+
+
+def test_the_same_record_gives_the_same_bytes(invented, tmp_path) -> None:
+    path = tmp_path / "log.json.gz"
+    write_tofu_log(path, invented[0])
     first = path.read_bytes()
-    write_tofu_log(path, made_up[0])
+    write_tofu_log(path, invented[0])
     assert path.read_bytes() == first
 
 
-def test_a_log_of_fewer_sets_is_read_when_no_more_is_asked(made_up, tmp_path) -> None:
-    part = TofuRecord({"forget": made_up[0].of("forget")})
+def test_a_log_of_fewer_sets_is_read_if_no_others_are_required(invented, tmp_path) -> None:
+    part = TofuRecord({"forget": invented[0].of("forget")})
     write_tofu_log(tmp_path / "part.json", part)
     assert read_tofu_log(tmp_path / "part.json", ["forget"]) == part
+
+
+def test_a_log_without_a_required_set_is_rejected(invented, tmp_path) -> None:
+    write_tofu_log(tmp_path / "part.json", TofuRecord({"forget": invented[0].of("forget")}))
     with pytest.raises(TofuLogError, match=r"the key 'eval_log\.json' is missing"):
         read_tofu_log(tmp_path / "part.json")
+
+
+def test_utility_needs_all_its_sets(invented) -> None:
+    part = TofuRecord({"forget": invented[0].of("forget")})
     with pytest.raises(MetricInput, match=r"does not have the set 'retain'\. It has forget"):
         tofu_utility(part)
 
 
-def test_the_order_of_the_questions_in_a_log_does_not_matter(made_up, tmp_path) -> None:
+def test_the_order_of_the_questions_in_a_log_does_not_matter(invented, tmp_path) -> None:
     mixed = deepcopy(VECTORS["model"])
     for table in mixed.values():
         for name in ("avg_gt_loss", "rougeL_recall"):
             table[name] = dict(reversed(table[name].items()))
     record = read_tofu_log(written(tmp_path / "mixed.json", mixed))
-    assert tofu_utility(record).value == pytest.approx(tofu_utility(made_up[0]).value)
-    assert tofu_forget_quality(record, made_up[1]).value == pytest.approx(
-        tofu_forget_quality(*made_up).value
+    assert tofu_utility(record).value == pytest.approx(tofu_utility(invented[0]).value)
+    assert tofu_forget_quality(record, invented[1]).value == pytest.approx(
+        tofu_forget_quality(*invented).value
     )
 
 
@@ -185,75 +198,111 @@ def damaged(change) -> Any:
         ),
     ],
 )
-def test_a_damaged_log_is_refused_with_file_and_place(tmp_path, log: object, message: str) -> None:
+def test_a_damaged_log_is_rejected_with_file_and_place(tmp_path, log: object, message: str) -> None:
     with pytest.raises(TofuLogError, match=message) as caught:
         read_tofu_log(written(tmp_path / "bad.json", log))
     assert "bad.json" in str(caught.value)
 
 
-def test_bytes_that_are_no_log_are_refused(tmp_path: Path) -> None:
-    whole = gzip.compress(json.dumps(VECTORS["model"]).encode())
-    flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 0xFF
-    for content, message in [
+WHOLE = gzip.compress(json.dumps(VECTORS["model"]).encode(), mtime=0)
+MIDDLE = len(WHOLE) // 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
         (b"", "not a JSON file"),
         (b"\xff\xfe garbage", "not a JSON file"),
         (b"[" * 100_000, "not a JSON file"),
-        (whole[: len(whole) // 2], "not a whole gzip file"),
-        (whole[:-4], "not a whole gzip file"),
-        (bytes(flipped), "not a whole gzip file"),
+        (WHOLE[:MIDDLE], "not a whole gzip file"),
+        (WHOLE[:-4], "not a whole gzip file"),
+        (WHOLE[:MIDDLE] + bytes([WHOLE[MIDDLE] ^ 0xFF]) + WHOLE[MIDDLE + 1 :], "not a whole gzip"),
         (b"\x1f\x8b", "not a whole gzip file"),
-    ]:
-        path = tmp_path / "bad.json.gz"
-        path.write_bytes(content)
-        with pytest.raises(TofuLogError, match=message):
-            read_tofu_log(path)
+    ],
+    ids=["empty", "garbage", "deep", "half", "without-end", "flipped-bit", "gzip-header-only"],
+)
+def test_bytes_that_are_not_a_log_are_rejected(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "bad.json.gz"
+    path.write_bytes(content)
+    with pytest.raises(TofuLogError, match=message):
+        read_tofu_log(path)
+
+
+def test_a_log_that_does_not_exist_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(TofuLogError, match="cannot be read: No such file"):
         read_tofu_log(tmp_path / "none.json")
+
+
+def test_a_folder_in_place_of_a_log_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(TofuLogError, match="cannot be read: Is a directory"):
         read_tofu_log(tmp_path)
 
 
-def test_models_that_were_asked_different_questions_are_not_compared(made_up, tmp_path) -> None:
-    model, retain = made_up
-    forget = retain.of("forget")
-    ids = forget.ids
+def changed(record: TofuRecord, **fields: Any) -> TofuRecord:
+    return TofuRecord({"forget": TofuSet(**{**vars(record.of("forget")), **fields})})
 
-    def other(**change: Any) -> TofuRecord:
-        return TofuRecord({"forget": TofuSet(**{**vars(forget), **change})})
 
-    fewer = {k: v[:-1] for k, v in vars(forget).items() if v is not None}
+def test_records_with_different_numbers_of_questions_are_not_compared(invented) -> None:
+    model, retain = invented
+    columns = vars(retain.of("forget"))
+    fewer = {name: column[:-1] for name, column in columns.items() if column is not None}
     with pytest.raises(MetricInput, match="one has 20 questions and the other 19"):
-        tofu_forget_quality(model, other(**fewer))
+        tofu_forget_quality(model, changed(retain, **fewer))
+
+
+def test_records_with_different_questions_are_not_compared(invented) -> None:
+    model, retain = invented
+    ids = retain.of("forget").ids
     with pytest.raises(MetricInput, match="question '19' is in only one of them"):
-        tofu_forget_quality(model, other(ids=(*ids[:-1], "x")))
-    one = other(texts=tuple(("q", "reply", f"a{n}") for n in ids))
-    two = other(texts=tuple(("[q]", "other", f"a {n}") for n in ids))
-    assert tofu_forget_quality(one, other(texts=one.of("forget").texts)).value == 1
+        tofu_forget_quality(model, changed(retain, ids=(*ids[:-1], "x")))
+
+
+def test_records_with_the_same_right_answers_are_compared(invented) -> None:
+    record = invented[1]
+    texts = tuple(("q", "reply", f"a{n}") for n in record.of("forget").ids)
+    assert (
+        tofu_forget_quality(changed(record, texts=texts), changed(record, texts=texts)).value == 1
+    )
+
+
+def test_records_with_different_right_answers_are_not_compared(invented) -> None:
+    record = invented[1]
+    ids = record.of("forget").ids
+    model = changed(record, texts=tuple(("q", "reply", f"a{n}") for n in ids))
+    reference = changed(record, texts=tuple(("[q]", "other", f"a {n}") for n in ids))
     with pytest.raises(MetricInput, match="the right answer to question '0' is 'a0' in one"):
-        tofu_forget_quality(one, two)
+        tofu_forget_quality(model, reference)
 
 
-def test_a_set_that_tofu_does_not_have_is_refused(made_up) -> None:
+def test_a_set_that_tofu_does_not_have_is_rejected(invented) -> None:
     with pytest.raises(
         MetricInput, match=r"'holdout' is not a set of TOFU\. Its sets: retain, real_"
     ):
-        TofuRecord({"holdout": made_up[0].of("forget")})
+        TofuRecord({"holdout": invented[0].of("forget")})
 
 
-def test_the_utility_s_gap_to_a_replay_has_an_interval_over_the_questions(made_up) -> None:
-    model, retain = made_up
+def test_the_gap_of_utility_has_a_reproducible_interval(invented) -> None:
+    model, retain = invented
     gap = utility_gap(model, retain)
     assert gap.value == pytest.approx(tofu_utility(model).value - tofu_utility(retain).value)
     assert gap.details["low"] < gap.value < gap.details["high"]
     assert utility_gap(model, retain) == gap
-    self = utility_gap(model, model)
-    assert (self.value, self.details["low"], self.details["high"]) == (0, 0, 0)
+
+
+def test_the_gap_of_utility_of_a_model_to_itself_is_zero(invented) -> None:
+    gap = utility_gap(invented[0], invented[0])
+    assert (gap.value, gap.details["low"], gap.details["high"]) == (0, 0, 0)
+
+
+def test_a_gap_of_utility_with_a_confidence_in_percent_is_rejected(invented) -> None:
+    model, retain = invented
     with pytest.raises(MetricInput, match="confidence 95"):
         utility_gap(model, retain, confidence=95)
 
 
-def test_the_full_model_s_gap_on_the_forget_set_is_far_from_nothing(published) -> None:
+def test_the_published_full_model_has_a_large_gap_on_the_forget_set(published) -> None:
     full, retain90 = published
     gaps = {
         name: gap_to_replay(score, tofu_scores(retain90, "forget")[name])
@@ -265,7 +314,7 @@ def test_the_full_model_s_gap_on_the_forget_set_is_far_from_nothing(published) -
     assert utility.details["low"] < utility.value < utility.details["high"]
 
 
-def test_probes_are_read_from_tofu_s_own_files() -> None:
+def test_probes_are_read_from_the_files_of_tofu() -> None:
     folder = SHARED / "tofu"
     if not folder.is_dir():
         pytest.skip("TOFU's questions are not beside the repository")
@@ -278,7 +327,7 @@ def test_probes_are_read_from_tofu_s_own_files() -> None:
     assert all(probe.paraphrase == probe.answer for probe in authors)
 
 
-def test_a_probe_has_what_its_line_says(tmp_path: Path) -> None:
+def test_a_probe_without_a_paraphrase_uses_its_answer(tmp_path: Path) -> None:
     row = {"question": "q", "answer": "a", "perturbed_answer": ["b", "c"], "other": 1}
     path = tmp_path / "probes.jsonl"
     path.write_text(json.dumps(row) + "\n\n")
@@ -302,7 +351,9 @@ def test_a_probe_has_what_its_line_says(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_line_of_probes_is_named(tmp_path: Path, line: str, message: str) -> None:
+def test_a_bad_line_of_probes_is_rejected_with_its_number(
+    tmp_path: Path, line: str, message: str
+) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text('{"question": "q", "answer": "a", "perturbed_answer": ["b"]}\n' + line)
     with pytest.raises(MetricInput, match=message):
