@@ -23,6 +23,7 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 @njit(cache=True, inline="always")
 def mix(key: Any, word: Any) -> Any:
     """Return the key derived from `key` and one more word."""
+    # The multiplier spreads small words, such as 0, 1 and 2, over all 64 bits before the finalizer.
     z = (np.uint64(key) + _GOLDEN) ^ (np.uint64(word) * _FIRST)
     z = (z ^ (z >> _S30)) * _FIRST
     z = (z ^ (z >> _S27)) * _SECOND

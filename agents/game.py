@@ -324,6 +324,7 @@ def _observe(
         members = 0
         for i in range(n):
             members += member[g, i]
+        # The contract pays a round from what is left, so its last round may be short.
         available = min(parameters.reward, state.pool[g])
         for i in range(n):
             wave = _wave(day + phase[g, i], amplitude)
@@ -352,6 +353,7 @@ def _play_round(
     keys: NDArray[np.uint64],
     round_: int,
 ) -> None:
+    """Play a round of all games: the six steps of the module's docstring, in their order."""
     _spend(step, organizations, state, parameters, round_)
     _work(step, organizations, state, scratch, parameters)
     _score(step, organizations, scratch, parameters, keys, round_)
@@ -372,12 +374,14 @@ def _spend(
     games, n = acted.shape
     for g in range(games):
         for i in range(n):
+            # Compared before the round: the round that crosses the budget is still played.
             if member[g, i] == 0 or epsilon[g, i] >= p.privacy_budget:
                 acted[g, i] = 0
             a = acted[g, i]
             cost = COST[conducts[g, i]]
             wave = _wave(day + phase[g, i], p.energy_amplitude)
             compute[g, i] = price[g, i] * wave * EFFORTS[a] * cost
+            # A cheat that does not train spends neither compute nor privacy.
             spent = epsilon_of[a] * cost
             epsilon[g, i] += spent
             privacy[g, i] = p.privacy_price * spent * FRACTIONS[a]
@@ -492,6 +496,7 @@ def _know(step: Step, organizations: Organizations, state: State, p: Parameters)
     gain, value = step.gain, organizations.value
     games, n = own.shape
     for g in range(games):
+        # All members serve the same common knowledge, so its share is computed once for a game.
         common_share = _reached(common[g] / p.common_scale, p.shape)
         for i in range(n):
             before = quality[g, i]

@@ -20,7 +20,7 @@ from rescind.agents.interface import (
     Outcome,
     open_actions,
 )
-from rescind.agents.learners import LEARNERS, Place, Tabular, make_learner
+from rescind.agents.learners import LEARNERS, Seating, Tabular, make_learner
 from rescind.agents.learners.base import Floats
 from rescind.agents.learners.tabular import describe, states_of
 from rescind.agents.policy_file import PolicyFile
@@ -63,7 +63,7 @@ class LiveAgent:
         source = path if path is not None and path.exists() else start
         if source is None:
             self._learner = make_learner(learner, settings)
-            self._learner.start(Place(np.array([seed], np.uint64), 1, self._open))
+            self._learner.start(Seating(np.array([seed], np.uint64), 1, self._open))
             return
         file = PolicyFile.read(source)
         if file.learner != learner:

@@ -95,6 +95,7 @@ def worths(rule: int, alone: Any, marginal: Any, n: int, scale: float, out: Any)
 @njit(cache=True)
 def to_scores(values: Any, n: int) -> None:
     """Make scores of values in place: whole numbers from 0, the best at 10,000."""
+    # From 0, so that a round in which no update has a positive worth scores 0 for all.
     best = 0.0
     for i in range(n):
         best = max(best, values[i])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rescind.agents.game import Actions, Floats, Game, Step
 from rescind.agents.interface import EFFORTS, FRACTIONS, NOISES
-from rescind.agents.learners import Learner, Oracle, Place
+from rescind.agents.learners import Learner, Oracle, Seating
 
 _Number = TypeVar("_Number", np.float64, np.int8)
 
@@ -77,7 +77,7 @@ def sit(
     """
     count = game.config.organizations - first if seats is None else seats
     if start:
-        learner.start(Place(game.seeds, count, game.open_actions, first))
+        learner.start(Seating(game.seeds, count, game.open_actions, first))
     return Seated(learner, first, count)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rescind.agents.interface import ACTIONS, OBSERVATION_VERSION
-from rescind.agents.learners import Learner, Place, make_learner
+from rescind.agents.learners import Learner, Seating, make_learner
 from rescind.core import write_atomically
 from rescind.core.errors import AgentError
 
@@ -107,7 +107,7 @@ class PolicyFile:
         """
         learner = make_learner(self.learner, self.settings)
         try:
-            learner.start(Place(np.asarray(seeds, np.uint64), seats, self.open_actions, first))
+            learner.start(Seating(np.asarray(seeds, np.uint64), seats, self.open_actions, first))
             learner.restore(dict(self.state))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise _not_a_policy(path, error) from error

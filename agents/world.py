@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +24,44 @@ Conduct = Literal[
     "stale",
 ]
 
-CONDUCTS: tuple[Conduct, ...] = (
-    "honest",
-    "zero",
-    "random",
-    "copied",
-    "replayed",
-    "sign-flipped",
-    "duplicated",
-    "stale",
-)
-# For each conduct: whether the chain takes the update, what it seems to add by itself and what it
-# adds beside the others (shares of what honest training would), and the share of the cost that it
-# has.
-#                            honest zero random copied replayed flipped duplicated stale
-ACCEPTED = np.array([1, 0, 1, 1, 0, 1, 1, 1], dtype=np.int8)
-ALONE = np.array([1.0, 0.0, 0.0, 1.0, 0.0, -1.0, 1.0, 0.5])
-MARGINAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0])
-COST = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+CONDUCTS: tuple[Conduct, ...] = get_args(Conduct)
+
+
+class Effect(NamedTuple):
+    """The effect of a conduct, in shares of what honest training would have.
+
+    Attributes:
+        accepted: 1 if the chain accepts the update, else 0.
+        alone: What the update seems to add by itself.
+        marginal: What it adds beside the others' updates.
+        cost: Compute and epsilon that it takes.
+    """
+
+    accepted: int
+    alone: float
+    marginal: float
+    cost: float
+
+
+EFFECTS: Mapping[Conduct, Effect] = {
+    "honest": Effect(1, 1.0, 1.0, 1.0),
+    # The chain rejects an update of zeros, and one that was registered before.
+    "zero": Effect(0, 0.0, 0.0, 0.0),
+    "random": Effect(1, 0.0, 0.0, 0.0),
+    # A copy looks as good as its original, but adds nothing beside it.
+    "copied": Effect(1, 1.0, 0.0, 0.0),
+    "replayed": Effect(0, 0.0, 0.0, 0.0),
+    # To flip an update's sign, it must be trained first.
+    "sign-flipped": Effect(1, -1.0, -1.0, 1.0),
+    "duplicated": Effect(1, 1.0, 0.0, 0.0),
+    "stale": Effect(1, 0.5, 0.0, 0.0),
+}
+
+# By index into CONDUCTS, as the kernels need them.
+ACCEPTED = np.array([EFFECTS[conduct].accepted for conduct in CONDUCTS], dtype=np.int8)
+ALONE = np.array([EFFECTS[conduct].alone for conduct in CONDUCTS])
+MARGINAL = np.array([EFFECTS[conduct].marginal for conduct in CONDUCTS])
+COST = np.array([EFFECTS[conduct].cost for conduct in CONDUCTS])
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ether = Annotated[float, Field(ge=0, le=1e6)]
@@ -140,8 +161,8 @@ class GameConfig(BaseModel):
     @property
     def money(self) -> tuple[float, float]:
         """The reward of a round and the pool at the start, of the whole consortium, in ether."""
-        many = self.organizations if self.per_organization else 1
-        return self.reward_per_round * many, self.pool * many
+        factor = self.organizations if self.per_organization else 1
+        return self.reward_per_round * factor, self.pool * factor
 
     @property
     def common_scale(self) -> float:

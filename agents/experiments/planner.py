@@ -105,6 +105,7 @@ def _rounds(game: Game, cost: Floats, work: Floats) -> NDArray[np.int64]:
         common = (trained * contribution).sum(axis=1)
         welfare = np.take_along_axis(own, rounds[None], axis=0)[0].sum(axis=1)
         welfare = welfare + common_value * curve.reached(common, config.common_scale)
+        # Games are independent: each keeps the plan of its own best price.
         better = welfare > best_welfare
         best_rounds[better], best_welfare[better] = rounds[better], welfare[better]
     return best_rounds

@@ -71,12 +71,12 @@ class CellResults:
 
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
-        """Return the estimate of each measure over the seeds."""
+        """The estimate of each measure over the seeds."""
         return {name: estimate([values]) for name, values in self.values.items()}
 
     @property
     def title(self) -> str:
-        """Return the cell's learner and its place in the sweep."""
+        """The cell's learner and its point in the sweep."""
         return ", ".join(part for part in (self.cell.learner.title, self.cell.label) if part)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rescind.agents.learners.bandit import Bandit, BanditConfig
-from rescind.agents.learners.base import Learner, Place
+from rescind.agents.learners.base import Learner, Seating
 from rescind.agents.learners.double_q import DoubleQ
 from rescind.agents.learners.dqn import DQN, DQNConfig
 from rescind.agents.learners.fixed import (
@@ -35,10 +35,10 @@ __all__ = [
     "MyopicConfig",
     "Oracle",
     "OracleConfig",
-    "Place",
     "QLearning",
     "Random",
     "Sarsa",
+    "Seating",
     "Tabular",
     "TabularConfig",
     "always",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rescind.agents.learners.base import Actions, Floats, Place
+from rescind.agents.learners.base import Actions, Floats, Seating
 from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import (
     STATES,
@@ -60,9 +60,9 @@ class Bandit(Tabular):
         super().__init__(TabularConfig(epsilon=0.0, quality_value=config.quality_value))
         self.bandit = config
 
-    def start(self, place: Place) -> None:
-        super().start(place)
-        self.pulls = np.ones((self._keys.size, STATES, place.open_actions), dtype=np.float32)
+    def start(self, seating: Seating) -> None:
+        super().start(seating)
+        self.pulls = np.ones((self._keys.size, STATES, seating.open_actions), dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
         if not explore:
@@ -92,9 +92,9 @@ class Bandit(Tabular):
         super().restore({key: value for key, value in state.items() if key != "pulls"})
         for name, row in pulls.items():
             counts = np.asarray(row, dtype=np.float32)
-            if counts.shape != (self._place.open_actions,) or not (counts >= 1).all():
+            if counts.shape != (self._seating.open_actions,) or not (counts >= 1).all():
                 raise ValueError(
-                    f"the pulls of state {name} are not {self._place.open_actions} counts from 1"
+                    f"the pulls of state {name} are not {self._seating.open_actions} counts from 1"
                 )
             self.pulls[:, int(name)] = counts
 
@@ -105,6 +105,7 @@ def _choose(rows: Any, table: Any, pulls: Any, c: float, quality_value: float, o
     for m in range(out.size):
         s = state_of(rows[m])
         fill_one(rows[m], m, s, table, quality_value)
+        # Pulls begin at 1, so the logarithm is at least 0 and the division is finite.
         total = 0.0
         for a in range(table.shape[3]):
             total += pulls[m, s, a]

@@ -27,7 +27,7 @@ _LEARNER_DRAWS = 7
 
 
 @dataclass(frozen=True)
-class Place:
+class Seating:
     """The seats of a learner.
 
     Attributes:
@@ -61,7 +61,7 @@ class Learner(Protocol):
 
     name: str
 
-    def start(self, place: Place) -> None:
+    def start(self, seating: Seating) -> None:
         """Reset all learned state and attach to the given seats."""
         ...
 
@@ -113,10 +113,10 @@ class Learner(Protocol):
 class Memoryless:
     """Base of learners that learn nothing."""
 
-    _place: Place
+    _seating: Seating
 
-    def start(self, place: Place) -> None:
-        self._place = place
+    def start(self, seating: Seating) -> None:
+        self._seating = seating
 
     def learn(
         self, before: Floats, actions: Actions, reward: Floats, after: Floats, round_: int

@@ -71,6 +71,8 @@ def _learn(
         s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
         fill_one(before[m], m, s, table, quality_value)
         fill_one(after[m], m, next_, table, quality_value)
+        # A function of round and organization, so that a node which repeats a round learns the
+        # same.
         chooser = 0 if uniform(mix(mix(keys[m], round_), _COIN)) < 0.5 else 1
         best = best_of(table[chooser : chooser + 1], m, next_)
         target = reward[m] + gamma * table[1 - chooser, m, next_, best]

@@ -169,9 +169,9 @@ class DQN(Memoryless):
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
                 raise ValueError("a layer has weights that are not finite")
             width = weight.shape[0]
-        if width != self._place.open_actions:
+        if width != self._seating.open_actions:
             raise ValueError(
-                f"the network values {width} actions, but {self._place.open_actions} are open"
+                f"the network values {width} actions, but {self._seating.open_actions} are open"
             )
         self.layers = layers
 

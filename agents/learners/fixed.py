@@ -13,7 +13,7 @@ from rescind.agents.learners.base import Actions, Floats, Memoryless
 from rescind.agents.learners.registry import register
 
 _RANDOM_ACTIONS = 11
-"""Stream of the random baseline, apart from the tabular learners' (see `Place.keys`)."""
+"""Stream of the random baseline, apart from the tabular learners' (see `Seating.keys`)."""
 
 
 class Constant(Memoryless):
@@ -50,8 +50,8 @@ class Random(Memoryless):
     name = "random"
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:  # noqa: ARG002
-        keys = self._place.keys(_RANDOM_ACTIONS)
-        drawn: Actions = _drawn(keys, round_, self._place.open_actions)
+        keys = self._seating.keys(_RANDOM_ACTIONS)
+        drawn: Actions = _drawn(keys, round_, self._seating.open_actions)
         return drawn.reshape(features.shape[:2])
 
 

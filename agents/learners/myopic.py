@@ -68,7 +68,7 @@ class Myopic(Memoryless):
 
     def values(self, features: Floats) -> Floats:
         config, curve = self.config, self.config.curve
-        open_ = slice(self._place.open_actions)
+        open_ = slice(self._seating.open_actions)
         effort, fraction, noise = EFFORTS[open_], FRACTIONS[open_], NOISES[open_]
         work = curve.work(effort, fraction, noise)
         seen = features[..., None]

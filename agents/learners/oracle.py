@@ -56,7 +56,7 @@ class Oracle(Memoryless):
         return best
 
     def values(self, features: Floats) -> Floats:
-        game, first = self._game, self._place.first
+        game, first = self._game, self._seating.first
         if game is None:
             raise ValueError("The oracle needs a game to look into, and a live node has none.")
         last = game.last_actions
@@ -64,9 +64,9 @@ class Oracle(Memoryless):
         others = np.full((*features.shape[:1], game.config.organizations), FULL, dtype=np.int8)
         if last is not None:
             others = last
-        values = np.zeros((*features.shape[:2], self._place.open_actions))
+        values = np.zeros((*features.shape[:2], self._seating.open_actions))
         for seat in range(features.shape[1]):
-            for action in range(self._place.open_actions):
+            for action in range(self._seating.open_actions):
                 values[:, seat, action] = self._rollout(game.clone(), others, first + seat, action)
         return values
 

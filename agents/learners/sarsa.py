@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from rescind.agents.learners.base import Actions, Floats, Place
+from rescind.agents.learners.base import Actions, Floats, Seating
 from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import Tabular, TabularConfig, fill_one, state_of
 
@@ -24,8 +24,8 @@ class Sarsa(Tabular):
 
     name = "sarsa"
 
-    def start(self, place: Place) -> None:
-        super().start(place)
+    def start(self, seating: Seating) -> None:
+        super().start(seating)
         self._planned: tuple[int, Actions] | None = None
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
@@ -60,10 +60,10 @@ class Sarsa(Tabular):
         super().restore({key: value for key, value in state.items() if key != "planned"})
         if planned is not None:
             round_, action = int(planned[0]), int(planned[1])
-            if not 0 <= action < self._place.open_actions:
+            if not 0 <= action < self._seating.open_actions:
                 raise ValueError(
                     f"the planned action is {action}, but the open actions are "
-                    f"0..{self._place.open_actions - 1}"
+                    f"0..{self._seating.open_actions - 1}"
                 )
             self._planned = (round_, np.full(self._keys.size, action, dtype=np.int8))
 

@@ -24,13 +24,13 @@ from rescind.agents.interface import (
     FULL,
     NOISES,
 )
-from rescind.agents.learners.base import Actions, Floats, Place
+from rescind.agents.learners.base import Actions, Floats, Seating
 
 STATES = 72
 """Number of states, 4 * 3 * 3 * 2."""
 
 _EXPLORATION = 3
-"""Stream of exploration (see `Place.keys`)."""
+"""Stream of exploration (see `Seating.keys`)."""
 
 _WORK = EFFORTS * FRACTIONS / (1.0 + NOISES)
 
@@ -92,10 +92,10 @@ class Tabular:
     def __init__(self, config: TabularConfig) -> None:
         self.config = config
 
-    def start(self, place: Place) -> None:
-        self._place = place
-        self._keys = place.keys(_EXPLORATION)
-        shape = (self.tables, self._keys.size, STATES, place.open_actions)
+    def start(self, seating: Seating) -> None:
+        self._seating = seating
+        self._keys = seating.keys(_EXPLORATION)
+        shape = (self.tables, self._keys.size, STATES, seating.open_actions)
         self.table = np.full(shape, np.nan, dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
@@ -128,7 +128,7 @@ class Tabular:
     def restore(self, state: dict[str, Any]) -> None:
         if state.keys() != {"table"}:
             raise ValueError(f"expected 'table', found {', '.join(state) or 'nothing'}")
-        shape = (self.tables, self._place.open_actions)
+        shape = (self.tables, self._seating.open_actions)
         for name, rows in state["table"].items():
             row = np.asarray(rows, dtype=np.float32)
             if row.shape != shape or not np.isfinite(row).all():
@@ -139,6 +139,11 @@ class Tabular:
 
     def _flat(self, features: Floats) -> Floats:
         return np.ascontiguousarray(features).reshape(self._keys.size, -1)
+
+
+# The kernels go through rows one by one: with numpy each step would write an array of all rows, and
+# a table of a million organizations is larger than any cache. Small functions are inlined into
+# them.
 
 
 @njit(cache=True, inline="always")
@@ -175,6 +180,8 @@ def states_of(rows: Any) -> Any:
 def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None:
     """Fill an unseen state of row `m` with the estimated value of one round, without the future."""
     if math.isnan(table[0, m, s, 0]):
+        # An equal share of the reward, and all of the quality that is still missing; both grow with
+        # the action's work, and the price with its effort.
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         for k in range(table.shape[0]):
             for a in range(table.shape[3]):

@@ -226,7 +226,7 @@ def ray_cluster(environment: dict[str, str]) -> Iterator[str]:
 
 
 def tmp_path_of_ray() -> Path:
-    """Return a short path: Ray puts its sockets there, and a socket's path has at most 107 bytes."""
+    """Return a short path: Ray puts sockets there, whose paths have at most 107 bytes."""
     return Path(f"/tmp/ray-{os.getpid()}")
 
 

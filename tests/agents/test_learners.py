@@ -21,7 +21,7 @@ from rescind.agents.learners import (
     DQNConfig,
     Oracle,
     OracleConfig,
-    Place,
+    Seating,
     make_learner,
 )
 from rescind.agents.learners.dqn import scale, scaled
@@ -93,7 +93,7 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
     environment = Solo(PAYS, others="always")
     theirs = sb3.DQN("MlpPolicy", scale(environment), policy_kwargs={"net_arch": [16, 16]}, seed=1)
     ours = DQN(DQNConfig(width=16))
-    ours.start(Place(np.zeros(1, np.uint64), 1, FULL + 1))
+    ours.start(Seating(np.zeros(1, np.uint64), 1, FULL + 1))
     ours.take(theirs.q_net.state_dict())
     game = Game(GameConfig(organizations=4, price_spread=1.0), np.arange(20))
     for _ in range(4):
