@@ -4,7 +4,7 @@ RescindError
 ├── ConfigError          a configuration file or command-line value
 ├── DataError            a training or evaluation data file
 ├── ArtifactError        the bytes of a delta or an adapter
-├── StoreError           the content-addressed artifact store
+├── StoreError           the artifact store, and the daemons' journals
 ├── WireError            gRPC, certificates, signatures
 ├── ChainError           the public chain and its contracts
 ├── LedgerError          an organization's private ledger
