@@ -168,7 +168,7 @@ def open_scene(
         tls = tls_of(folder / "aggregator", authority)
         (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
         deployment = deploy(
-            anvil.chain(),
+            anvil.chain,
             founder,
             DeploySettings(
                 parameters_id=parameters.id,
@@ -187,8 +187,8 @@ def open_scene(
         for name in names:
             account, its = anvil.funded(), tls_of(folder / name, authority)
             mark = fingerprint(its.certificate.read_bytes())
-            Record(anvil.chain(), deployment, founder).admit(account.address, name, mark)
-            record = Record(anvil.chain(), deployment, account)
+            Record(anvil.chain, deployment, founder).admit(account.address, name, mark)
+            record = Record(anvil.chain, deployment, account)
             address = f"localhost:{port}"
             members.append(Member(account, record, its, address, parameters=parameters))
         for member in members:

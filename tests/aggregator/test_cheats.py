@@ -111,7 +111,7 @@ class Scene:
 
     def second_round(self, cheat: Delta | None) -> dict[str, int]:
         honest = {w: d for w, d in self.second.items() if w != self.cheat.address}
-        snapshot = self.record.anvil.rpc("evm_snapshot")["result"]
+        snapshot = self.record.anvil.rpc("evm_snapshot")
         try:
             return self.play(honest if cheat is None else {**honest, self.cheat.address: cheat})
         finally:

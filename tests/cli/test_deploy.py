@@ -46,7 +46,7 @@ def test_the_founder_deploys_and_admits_until_the_first_one_joins(
     assert json.loads(done.output)["members"] == deployment.members
     from rescind.contracts import Consortium
 
-    record = Consortium(anvil.chain(), deployment)
+    record = Consortium(anvil.chain, deployment)
     assert record.aggregator() == AGGREGATOR
     assert record.bond() == 2 * ETHER
     assert record.parameters_id() == micro_parameters().id
@@ -63,7 +63,7 @@ def test_the_founder_deploys_and_admits_until_the_first_one_joins(
     assert twice.exit_code == 15
     assert "AlreadyAdmitted" in twice.output
 
-    Consortium(anvil.chain(), deployment, first).join()
+    Consortium(anvil.chain, deployment, first).join()
     late = rescind(
         "admit", second.address, "--name", "b", "--fingerprint", "bb" * 32, *chain, *founder
     )

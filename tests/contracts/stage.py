@@ -7,11 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import requests
-from web3 import HTTPProvider, Web3
-from web3.types import RPCEndpoint
-
-from rescind.contracts import Consortium, DeltaId
+from rescind.contracts import DeltaId
 from rescind.core import ZERO_DIGEST, Digest, digest
 from tests.contracts.reference import Reference, Tensors
 from tests.support.chain import start_anvil
@@ -25,33 +21,21 @@ class Stage:
 
     it: ChainConsortium
     snapshot: object = None
-    clients: dict[str, Consortium] = field(default_factory=dict)
     named: dict[str, tuple[DeltaId, Digest]] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.chain = self.it.anvil.chain()
-        # Looking for a proxy, and for the chain's number before every call, takes a third of all
-        # the time that these tests take.
-        session = requests.Session()
-        session.trust_env = False
-        provider = HTTPProvider(
-            self.chain.rpc_url,
-            session=session,
-            cache_allowed_requests=True,
-            cacheable_requests={RPCEndpoint("eth_chainId")},
-        )
-        self.chain.web3 = Web3(provider)
+        self.chain = self.it.anvil.chain
         self.rpc("anvil_setBlockTimestampInterval", 0)
-        for account in [self.it.aggregator, *self.it.organizations]:
-            self.clients[account.address] = Consortium(self.chain, self.it.deployment, account)
+        self.clients = {
+            account.address: self.it.of(account)
+            for account in [self.it.aggregator, *self.it.organizations]
+        }
         self.record = self.clients[self.it.aggregator.address]
         self.snapshot = self.rpc("evm_snapshot")
 
     def rpc(self, method: str, *arguments: object) -> object:
-        answer = self.chain.web3.provider.make_request(method, list(arguments))
-        assert "error" not in answer, answer
-        return answer["result"]
+        return self.it.anvil.rpc(method, *arguments)
 
     def rewind(self) -> Reference:
         self.rpc("evm_revert", self.snapshot)

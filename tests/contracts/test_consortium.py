@@ -75,10 +75,10 @@ def test_rounds_and_a_removal_are_on_chain(anvil: Anvil, federated: bool) -> Non
     assert it.digest_of(latest.adapter_id).root == latest.digest_root
     it.play_round(rng)
     assert public.is_clean(public.latest_model_id(), leaver)
-    before = anvil.chain().web3.eth.get_balance(leaver)  # type: ignore[arg-type]
+    before = anvil.chain.web3.eth.get_balance(leaver)  # type: ignore[arg-type]
     it.of(it.organizations[0]).claim_reward()
     it.of(it.organizations[0]).reclaim_bond()
-    assert anvil.chain().web3.eth.get_balance(leaver) > before  # type: ignore[arg-type]
+    assert anvil.chain.web3.eth.get_balance(leaver) > before  # type: ignore[arg-type]
     names = [event.name for event in public.events()]
     assert names.count("ContributionAccepted") == 7
     assert names[-1] == "BondReclaimed"
@@ -136,7 +136,7 @@ def test_a_wrong_or_absent_chain_is_reported(anvil: Anvil) -> None:
         Chain(f"http://127.0.0.1:{free_port()}", 31337).check()
     elsewhere = it.deployment.model_copy(update={"rounds": it.aggregator.address})
     with pytest.raises(ContractsMissing, match="Rounds is not at"):
-        Consortium(anvil.chain(), elsewhere).check()
+        Consortium(anvil.chain, elsewhere).check()
     it.of().check()
 
 
@@ -146,7 +146,7 @@ def test_the_chain_state_survives_a_restart(tmp_path: Path) -> None:
         it.play_round(np.random.default_rng(0))
         before = list(it.of().events())
     with start_anvil(tmp_path / "state.json") as again:
-        public = Consortium(again.chain(), it.deployment)
+        public = Consortium(again.chain, it.deployment)
         public.check()
         after = list(public.events())
         assert after == before

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +79,14 @@ class ChainConsortium:
     parameters: ConsortiumParameters
     anvil: Anvil
     store: ArtifactStore
+    clients: dict[str, Consortium] = field(default_factory=dict)
 
     def of(self, account: Account | None = None) -> Consortium:
-        return Consortium(self.anvil.chain(), self.deployment, account)
+        """Return the client of an account, or one that only reads. To make one is slow."""
+        address = account.address if account else ""
+        if address not in self.clients:
+            self.clients[address] = Consortium(self.anvil.chain, self.deployment, account)
+        return self.clients[address]
 
     def load(self, artifact_id: str) -> dict[str, np.ndarray]:
         return dict(decode(self.store.get(artifact_id)))
@@ -224,9 +229,7 @@ def make_consortium(
         "auditors": tuple(a.address for a in auditors),
         "auditor_quorum": 2,
     }
-    deployment = deploy(
-        anvil.chain(), founder, DeploySettings.model_validate({**agreed, **settings})
-    )
+    deployment = deploy(anvil.chain, founder, DeploySettings.model_validate({**agreed, **settings}))
     made = ChainConsortium(
         deployment,
         founder,
