@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import postgres
+from tests.support.chain import Anvil, start_anvil
 
 settings.register_profile(
     "rescind",
@@ -20,7 +21,7 @@ settings.load_profile("rescind")
 
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands)",
-    "chain": r"\bAnvil\b|start_anvil|open_scene|open_stage",
+    "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
     "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)",
 }
 """What a file of tests that need something has in it. All tests of the file get the mark."""
@@ -52,6 +53,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     ranked = ("daemons", "slow", "chain", "trains")
     return next((n for n, name in enumerate(ranked) if item.get_closest_marker(name)), len(ranked))
+
+
+@pytest.fixture(scope="session")
+def running_anvil() -> Iterator[Anvil]:
+    """A chain for all tests of this process.
+
+    A fixture that deploys something for many tests does it inside `running_anvil.rewound()`.
+    """
+    with start_anvil() as anvil:
+        yield anvil
+
+
+@pytest.fixture
+def anvil(running_anvil: Anvil) -> Iterator[Anvil]:
+    """The same chain, wound back after the test."""
+    with running_anvil.rewound():
+        yield running_anvil
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ from rescind.wire import (
     split,
     update_typed_data,
 )
-from tests.support.chain import Anvil, start_anvil
+from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
 
 SALT = b"\x09" * 32
@@ -156,12 +156,13 @@ def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
 
 @contextmanager
 def open_scene(
+    anvil: Anvil,
     folder: Path,
     parameters: ConsortiumParameters = PARAMETERS,
     names: Sequence[str] = ("honest", "hostile"),
 ) -> Iterator[Scene]:
     authority = CertificateAuthority.create(folder / "ca", "authority")
-    with start_anvil() as anvil:
+    with anvil.rewound():
         founder, boss = anvil.funded(), anvil.funded()
         boss.save(folder / "keystore.json", "password")
         (folder / "password").write_text("password")

@@ -32,12 +32,11 @@ from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, RoundTraining, load_base, write_examples
 from rescind.training.engine.contribution import contribute
-from tests.support.chain import start_anvil
+from tests.support.chain import Anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium
 
 pytestmark = pytest.mark.slow
 STEPS = 40
-ACCOUNTS = 0
 Delta = dict[str, np.ndarray]
 
 
@@ -111,15 +110,12 @@ class Scene:
 
     def second_round(self, cheat: Delta | None) -> dict[str, int]:
         honest = {w: d for w, d in self.second.items() if w != self.cheat.address}
-        snapshot = self.record.anvil.rpc("evm_snapshot")
-        try:
+        with self.record.anvil.rewound():
             return self.play(honest if cheat is None else {**honest, self.cheat.address: cheat})
-        finally:
-            self.record.anvil.rpc("evm_revert", snapshot)
 
 
 @pytest.fixture(scope="module", params=["isolated", "federated"])
-def scene(request, tmp_path_factory) -> Iterator[Scene]:
+def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
     coupling: Coupling = request.param
     torch.set_num_threads(1)
     folder: Path = tmp_path_factory.mktemp("cheats")
@@ -129,8 +125,8 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
     write_examples(folder / "benchmark.jsonl", corpus.shared)
     section = EvaluationSection(data=folder / "benchmark.jsonl")
     scorer = BenchmarkScorer(section, ModelSection(path=str(BASE_MODEL), device="cpu"), parameters)
-    with start_anvil(seed=ACCOUNTS) as anvil:
-        record = make_consortium(anvil, 3, parameters)
+    with running_anvil.rewound():
+        record = make_consortium(running_anvil, 3, parameters)
         rows = dict(
             zip(
                 (a.address for a in record.organizations),

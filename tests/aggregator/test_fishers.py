@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from tests.aggregator.scene import (
     Scene,
     open_scene,
 )
+from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
 
 
@@ -39,9 +41,9 @@ def agreed(**choices: object) -> ConsortiumParameters:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
     parameters = agreed(post_fisher=True)
-    with open_scene(tmp_path_factory.mktemp("scene"), parameters) as opened:
+    with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), parameters) as opened:
         yield opened
 
 
@@ -137,8 +139,8 @@ def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> Non
     assert {"bad-signature", "statistics-refused"} <= set(scene.incidents())
 
 
-def test_fishers_are_refused_unless_agreed_on(tmp_path) -> None:
-    with open_scene(tmp_path, agreed()) as scene:
+def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> None:
+    with open_scene(anvil, tmp_path, agreed()) as scene:
         round_id = begin(scene, 3)
         with pytest.raises(WrongPhase, match="not agreed on"):
             post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())

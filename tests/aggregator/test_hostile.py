@@ -26,11 +26,12 @@ from tests.aggregator.scene import (
     Scene,
     open_scene,
 )
+from tests.support.chain import Anvil
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with open_scene(tmp_path_factory.mktemp("scene")) as opened:
+def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
+    with open_scene(running_anvil, tmp_path_factory.mktemp("scene")) as opened:
         yield opened
 
 

@@ -29,6 +29,7 @@ from tests.aggregator.scene import (
     Scene,
     open_scene,
 )
+from tests.support.chain import Anvil
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Request:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with open_scene(tmp_path_factory.mktemp("offers")) as opened:
+def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
+    with open_scene(running_anvil, tmp_path_factory.mktemp("offers")) as opened:
         round_id = opened.until(RoundState.OPEN)
         for member in (opened.honest, opened.hostile):
             member.record.commit(round_id, member.named(encode(member.delta())), SALT)

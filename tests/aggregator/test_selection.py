@@ -1,6 +1,7 @@
 """Selection of updates, and sums of rounds, in a real aggregator on a real chain."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rescind.core import (
 from rescind.core.errors import ConfigError
 from rescind.wire import AggregatorClient, WrongPhase
 from tests.aggregator.scene import SALT, Scene, open_scene
+from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
 
 NAMES = ("one", "two", "three", "hostile")
@@ -33,9 +35,9 @@ KRUM = {"name": "multi-krum", "byzantine": 0, "kept": 3}
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
     parameters = agreed(selection=KRUM, server={"name": "fedadam"})
-    with open_scene(tmp_path_factory.mktemp("scene"), parameters, NAMES) as opened:
+    with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), parameters, NAMES) as opened:
         yield opened
 
 
@@ -99,8 +101,10 @@ def test_members_compute_the_served_adapter_from_round_sums(
     assert encode(served) != encode(adapter_totals(terms, load))
 
 
-def test_round_sums_are_not_given_out_unless_members_need_them(tmp_path) -> None:
-    with open_scene(tmp_path, agreed(), ("one",)) as scene:
+def test_round_sums_are_not_given_out_unless_members_need_them(
+    tmp_path: Path, anvil: Anvil
+) -> None:
+    with open_scene(anvil, tmp_path, agreed(), ("one",)) as scene:
         play(scene, [3], RoundState.FINAL)
         with (
             AggregatorClient(scene.honest.address, scene.honest.tls) as client,

@@ -27,7 +27,7 @@ from rescind.core import (
     weighted_sum,
 )
 from rescind.core.errors import VerificationError
-from tests.support.chain import start_anvil
+from tests.support.chain import Anvil, start_anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
@@ -70,10 +70,10 @@ def tell(it: ChainConsortium, folder: Path) -> Story:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def played(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
-    with start_anvil() as anvil:
-        yield tell(make_consortium(anvil, store=folder / "store"), folder)
+    with running_anvil.rewound():
+        yield tell(make_consortium(running_anvil, store=folder / "store"), folder)
 
 
 @pytest.fixture
@@ -186,33 +186,33 @@ def test_the_queries_agree_with_the_rounds_and_the_removal(played: Story) -> Non
     assert first.gas > 100_000
 
 
-def test_a_removal_in_a_shared_layout_is_certified_with_its_weights(tmp_path: Path) -> None:
-    with start_anvil() as anvil:
-        parameters = micro_parameters(federated=True)
-        it = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
-        story = tell(it, tmp_path)
-        certify(story)
-        assert story.check().exit_code == 0
-        text = next(c.detail for c in story.check().checks if c.name == "equation")
-        assert text.startswith("D(after) = D(before) + 6 terms")
+def test_a_removal_in_a_shared_layout_is_certified_with_its_weights(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    parameters = micro_parameters(federated=True)
+    it = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
+    story = tell(it, tmp_path)
+    certify(story)
+    assert story.check().exit_code == 0
+    text = next(c.detail for c in story.check().checks if c.name == "equation")
+    assert text.startswith("D(after) = D(before) + 6 terms")
 
 
-def test_a_replacement_and_a_counter_training_are_certified(tmp_path: Path) -> None:
-    with start_anvil() as anvil:
-        it = make_consortium(anvil, store=tmp_path / "store")
-        rng, story = np.random.default_rng(1), Story(it, tmp_path)
-        it.store.put(it.parameters.canonical_bytes())
-        it.play_round(rng)
-        it.play_round(rng)
-        replace_one_delta(it, rng)
-        certify(story, 1)
-        assert story.check().exit_code == 0, story.check()
-        counter_train(it, rng)
-        certify(story, 2)
-        found = story.check()
-        assert found.exit_code == 0, found
-        attested = next(c for c in found.checks if c.name == "attested")
-        assert attested.detail.endswith("attested by 2 auditors")
+def test_a_replacement_and_a_counter_training_are_certified(anvil: Anvil, tmp_path: Path) -> None:
+    it = make_consortium(anvil, store=tmp_path / "store")
+    rng, story = np.random.default_rng(1), Story(it, tmp_path)
+    it.store.put(it.parameters.canonical_bytes())
+    it.play_round(rng)
+    it.play_round(rng)
+    replace_one_delta(it, rng)
+    certify(story, 1)
+    assert story.check().exit_code == 0, story.check()
+    counter_train(it, rng)
+    certify(story, 2)
+    found = story.check()
+    assert found.exit_code == 0, found
+    attested = next(c for c in found.checks if c.name == "attested")
+    assert attested.detail.endswith("attested by 2 auditors")
 
 
 def replace_one_delta(it: ChainConsortium, rng: np.random.Generator) -> None:

@@ -9,15 +9,15 @@ from typer.testing import CliRunner
 from rescind import audit
 from rescind.cli.main import app
 from rescind.core.errors import ConfigError
-from tests.support.chain import start_anvil
+from tests.support.chain import Anvil
 from tests.support.consortium import ChainConsortium, make_consortium
 
 
 @pytest.fixture(scope="module")
-def played() -> Iterator[ChainConsortium]:
+def played(running_anvil: Anvil) -> Iterator[ChainConsortium]:
     """Two rounds of three, the first organization removed, one more round of two."""
-    with start_anvil() as anvil:
-        consortium, rng = make_consortium(anvil, 3), np.random.default_rng(0)
+    with running_anvil.rewound():
+        consortium, rng = make_consortium(running_anvil, 3), np.random.default_rng(0)
         consortium.play_round(rng)
         consortium.play_round(rng)
         consortium.of(consortium.organizations[0]).request_withdrawal()
@@ -79,15 +79,14 @@ def test_a_member_is_found_by_name_or_address(played: ChainConsortium) -> None:
         audit.organization(record, "org-9")
 
 
-def test_a_name_that_two_members_share_must_be_given_as_an_address(tmp_path: Path) -> None:
-    with start_anvil() as anvil:
-        consortium = make_consortium(anvil, 0)
-        addresses = [anvil.funded().address for _ in range(2)]
-        for index, address in enumerate(addresses):
-            consortium.of(consortium.founder).admit(address, "twin", f"{index + 1:064x}")
-        with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
-            audit.organization(consortium.of(), "twin")
-        assert audit.organization(consortium.of(), addresses[1]) == addresses[1]
+def test_a_name_that_two_members_share_must_be_given_as_an_address(anvil: Anvil) -> None:
+    consortium = make_consortium(anvil, 0)
+    addresses = [anvil.funded().address for _ in range(2)]
+    for index, address in enumerate(addresses):
+        consortium.of(consortium.founder).admit(address, "twin", f"{index + 1:064x}")
+    with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
+        audit.organization(consortium.of(), "twin")
+    assert audit.organization(consortium.of(), addresses[1]) == addresses[1]
 
 
 def test_events_are_json_lines_from_the_given_block(

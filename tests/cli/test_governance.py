@@ -4,15 +4,9 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
-from tests.support.chain import Anvil
-from tests.support.files import Files, make_files, rescind
+from tests.support.files import Files, rescind
 
 MARK = "ab" * 32
-
-
-@pytest.fixture
-def files(tmp_path: Path, anvil: Anvil) -> Files:
-    return make_files(tmp_path, anvil, exit_seconds=60)
 
 
 def propose(files: Files, *arguments: str, by: int = 0) -> dict[str, object]:
@@ -136,38 +130,32 @@ def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
     ],
 )
 def test_a_bad_proposal_or_vote_is_one_clear_error(
-    shared: Files, arguments: list[str], code: int, message: str
+    files: Files, arguments: list[str], code: int, message: str
 ) -> None:
-    done = rescind("govern", *arguments, "-c", shared.nodes[0])
+    done = rescind("govern", *arguments, "-c", files.nodes[0])
     assert done.exit_code == code, done.output
     assert message in done.output
 
 
 def test_who_is_no_member_or_has_a_wrong_password_cannot_propose(
-    shared: Files, tmp_path: Path
+    files: Files, tmp_path: Path
 ) -> None:
     from tests.support.files import save_key
 
     stranger = tmp_path / "stranger.toml"
-    text = shared.nodes[0].read_text().replace("org-0.json", str(tmp_path / "key.json"))
+    text = files.nodes[0].read_text().replace("org-0.json", str(tmp_path / "key.json"))
     for name in ("contracts.json", "password"):
-        text = text.replace(f'"{name}"', f'"{shared.folder / name}"')
+        text = text.replace(f'"{name}"', f'"{files.folder / name}"')
     stranger.write_text(text)
-    save_key(tmp_path, "key", shared.consortium.anvil.funded())
+    save_key(tmp_path, "key", files.consortium.anvil.funded())
     refused = rescind("govern", "vote", "1", "-c", stranger)
     assert refused.exit_code == 10
     assert "is not a member" in refused.output
 
     (tmp_path / "wrong").write_text("wrong\n")
-    stranger.write_text(text.replace(str(shared.folder / "password"), str(tmp_path / "wrong")))
+    stranger.write_text(text.replace(str(files.folder / "password"), str(tmp_path / "wrong")))
     refused = rescind("govern", "vote", "1", "-c", stranger)
     assert refused.exit_code == 15
     assert "wrong password" in refused.output
-    stranger.write_text(text.replace(str(shared.folder / "password"), str(tmp_path / "none")))
+    stranger.write_text(text.replace(str(files.folder / "password"), str(tmp_path / "none")))
     assert rescind("govern", "vote", "1", "-c", stranger).exit_code == 10
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, anvil: Anvil) -> Files:
-    """For what changes nothing on chain."""
-    return make_files(tmp_path_factory.mktemp("shared"), anvil)

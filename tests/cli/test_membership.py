@@ -1,22 +1,13 @@
 import json
-from pathlib import Path
-
-import pytest
 
 from rescind.contracts import MemberStatus
-from tests.support.chain import ETHER, Anvil
+from tests.support.chain import ETHER
 from tests.support.consortium import SALT
 from tests.support.files import (
     Files,
     make_certificate,
-    make_files,
     rescind,
 )
-
-
-@pytest.fixture
-def files(tmp_path: Path, anvil: Anvil) -> Files:
-    return make_files(tmp_path, anvil, commit_seconds=30, reveal_seconds=30)
 
 
 def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
@@ -28,7 +19,7 @@ def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     for who in it.organizations:
         it.of(who).commit(1, it.register(it.random_delta(who, dice)), SALT)
     boss.close_commits(1)
-    it.anvil.pass_time(31)
+    it.anvil.pass_time(301)
     boss.close_reveals(1)
     assert it.of().member(careless.address).bond < ETHER
     rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]

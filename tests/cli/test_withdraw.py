@@ -1,6 +1,7 @@
 """Requests for withdrawals: errors are reported before anything is on chain."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from tests.support.chain import Anvil
 from tests.support.files import (
     Files,
     key_options,
-    make_files,
     rescind,
     save_key,
 )
@@ -28,12 +28,16 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory, anvil: Anvil) -> Files:
-    folder = tmp_path_factory.mktemp("withdraw")
-    made = make_files(folder, anvil)
-    write_rows(folder / "data.jsonl", ROWS)
-    made.consortium.play_round(np.random.default_rng(0), only=made.consortium.organizations[:2])
-    return made
+def files(
+    tmp_path_factory: pytest.TempPathFactory, deployed: Files, running_anvil: Anvil
+) -> Iterator[Files]:
+    """The room's consortium after a round of its first two organizations."""
+    files = deployed.copied(tmp_path_factory.mktemp("withdraw"))
+    write_rows(files.folder / "data.jsonl", ROWS)
+    with running_anvil.rewound():
+        consortium = files.consortium
+        consortium.play_round(np.random.default_rng(0), only=consortium.organizations[:2])
+        yield files
 
 
 def write_rows(path: Path, rows: list[tuple[str, str, str]]) -> None:

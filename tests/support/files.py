@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from rescind.cli.main import app
 from rescind.contracts import Account
+from rescind.core import ArtifactStore
 from rescind.wire import (
     CertificateAuthority,
     fingerprint,
@@ -42,6 +44,13 @@ class Files:
         """Options that name the public record."""
         contracts = str(self.folder / "contracts.json")
         return ["--rpc", self.consortium.anvil.url, "--contracts", contracts]
+
+    def copied(self, folder: Path) -> Files:
+        """Return the same consortium with copies of all files in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        consortium = replace(self.consortium, store=ArtifactStore(folder / "store"))
+        nodes = [folder / node.name for node in self.nodes]
+        return Files(folder, consortium, nodes, folder / self.aggregator.name)
 
     @property
     def founder(self) -> list[str]:

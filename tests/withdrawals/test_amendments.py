@@ -14,7 +14,7 @@ from rescind.withdrawals import (
     concerned_models,
     replay_start,
 )
-from tests.support.chain import start_anvil
+from tests.support.chain import Anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 EVIDENCE = "ed" * 32
@@ -49,91 +49,89 @@ def offer(it: ChainConsortium, who: Account, number: int, *rounds: int) -> None:
 
 
 @pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
-def test_amended_models_match_the_contract_for_every_method(federated: bool) -> None:
+def test_amended_models_match_the_contract_for_every_method(anvil: Anvil, federated: bool) -> None:
     rng = np.random.default_rng(0)
-    with start_anvil() as anvil:
-        it = make_consortium(anvil, 4, micro_parameters(federated=federated))
-        first, second, third, last = it.organizations
-        boss = it.of(it.aggregator)
-        it.play_round(rng)
-        boss.release(1)
-        it.play_round(rng, only=[first, second, last])
-        it.play_round(rng)
+    it = make_consortium(anvil, 4, micro_parameters(federated=federated))
+    first, second, third, last = it.organizations
+    boss = it.of(it.aggregator)
+    it.play_round(rng)
+    boss.release(1)
+    it.play_round(rng, only=[first, second, last])
+    it.play_round(rng)
 
-        it.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
-        offer(it, first, 1, 1, 3)
-        it.of(first).ready(1)
-        assert finish(it, 1) == 2
+    it.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
+    offer(it, first, 1, 1, 3)
+    it.of(first).ready(1)
+    assert finish(it, 1) == 2
 
-        for number, who in ((2, second), (3, last)):
-            it.of(who).request_subject_withdrawal(f"{number:064x}", ModelKind.COUNTER_TRAINING)
-            offer(it, who, number, 0)
-            it.of(who).ready(number)
-        assert finish(it, 3) == 2
-        assert finish(it, 2) == 2, "the one that was offered first is carried out last"
+    for number, who in ((2, second), (3, last)):
+        it.of(who).request_subject_withdrawal(f"{number:064x}", ModelKind.COUNTER_TRAINING)
+        offer(it, who, number, 0)
+        it.of(who).ready(number)
+    assert finish(it, 3) == 2
+    assert finish(it, 2) == 2, "the one that was offered first is carried out last"
 
-        it.of(third).request_withdrawal(ModelKind.REPLAY)
-        replay = boss.withdrawals()[3]
-        head = boss.latest_model_id()
-        before = amended_model(boss, replay, head)
-        missing = {(t.round_id, t.organization) for t in before.missing}
-        everyone = {(n, who.address) for n in (2, 3) for who in (first, second, last)}
-        assert missing == (everyone if federated else set())
-        parent = boss.content(boss.round(2).parent_model)
-        start = replay_start(before, parent, 2)
-        assert start is not None
-        assert {t.round_id for t in start} == {1}
-        assert third.address not in {t.organization for t in start}
-        assert (replay_start(before, parent, 3) is None) == federated
-        if federated:
-            for who in (first, second, last):
-                offer(it, who, 4, 2, 3)
-        assert finish(it, 4) == 2
+    it.of(third).request_withdrawal(ModelKind.REPLAY)
+    replay = boss.withdrawals()[3]
+    head = boss.latest_model_id()
+    before = amended_model(boss, replay, head)
+    missing = {(t.round_id, t.organization) for t in before.missing}
+    everyone = {(n, who.address) for n in (2, 3) for who in (first, second, last)}
+    assert missing == (everyone if federated else set())
+    parent = boss.content(boss.round(2).parent_model)
+    start = replay_start(before, parent, 2)
+    assert start is not None
+    assert {t.round_id for t in start} == {1}
+    assert third.address not in {t.organization for t in start}
+    assert (replay_start(before, parent, 3) is None) == federated
+    if federated:
+        for who in (first, second, last):
+            offer(it, who, 4, 2, 3)
+    assert finish(it, 4) == 2
 
-        it.of(second).request_subject_withdrawal("05" * 32, ModelKind.REPLAY)
-        offer(it, second, 5, 2)
-        it.of(second).ready(5)
-        again = amended_model(boss, boss.withdrawals()[4], boss.latest_model_id())
-        wanted = {first, second, last} if federated else {second}
-        assert {t.organization for t in again.missing} == {who.address for who in wanted}
-        for who in wanted:
-            offer(it, who, 5, 3)
-        assert finish(it, 5) == 1
+    it.of(second).request_subject_withdrawal("05" * 32, ModelKind.REPLAY)
+    offer(it, second, 5, 2)
+    it.of(second).ready(5)
+    again = amended_model(boss, boss.withdrawals()[4], boss.latest_model_id())
+    wanted = {first, second, last} if federated else {second}
+    assert {t.organization for t in again.missing} == {who.address for who in wanted}
+    for who in wanted:
+        offer(it, who, 5, 3)
+    assert finish(it, 5) == 1
 
-        it.of(first).request_withdrawal()
-        assert finish(it, 6) == 2
-        assert {t.organization for t in boss.content(boss.latest_model_id())} == {
-            second.address,
-            last.address,
-        }
+    it.of(first).request_withdrawal()
+    assert finish(it, 6) == 2
+    assert {t.organization for t in boss.content(boss.latest_model_id())} == {
+        second.address,
+        last.address,
+    }
 
 
-def test_an_attestation_signs_what_the_contract_checks() -> None:
-    with start_anvil() as anvil:
-        it = make_consortium(anvil, 1)
-        who, record = it.organizations[0], it.of()
-        it.play_round(np.random.default_rng(0))
-        it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
-        document = EvidenceDocument(
-            chain_id=record.deployment.chain_id,
-            withdrawals=record.deployment.withdrawals,
-            withdrawal_id=1,
-            method="counter-training",
-            organization=who.address,
-            subject="",
-            coupling="isolated",
-            source=SourcePart(model_id=1, adapter_id="0a" * 32, digest_root="0b" * 32),
-            adapter_id="0c" * 32,
-            digest_root="0d" * 32,
-            terms=(),
-            offered=(),
-            change_norm=0.5,
-        )
-        made = Attestation.sign(document, it.auditors[0])
-        signature = made.check(document, record)
-        hashed = record.attestation_hash(
-            1, 1, DeltaId(document.adapter_id, document.digest_root), document.sha256
-        )
-        found = EthAccount._recover_hash(hashed, signature=signature)
-        assert found == it.auditors[0].address
-        assert EvidenceDocument.parse(document.canonical_bytes()) == document
+def test_an_attestation_signs_what_the_contract_checks(anvil: Anvil) -> None:
+    it = make_consortium(anvil, 1)
+    who, record = it.organizations[0], it.of()
+    it.play_round(np.random.default_rng(0))
+    it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
+    document = EvidenceDocument(
+        chain_id=record.deployment.chain_id,
+        withdrawals=record.deployment.withdrawals,
+        withdrawal_id=1,
+        method="counter-training",
+        organization=who.address,
+        subject="",
+        coupling="isolated",
+        source=SourcePart(model_id=1, adapter_id="0a" * 32, digest_root="0b" * 32),
+        adapter_id="0c" * 32,
+        digest_root="0d" * 32,
+        terms=(),
+        offered=(),
+        change_norm=0.5,
+    )
+    made = Attestation.sign(document, it.auditors[0])
+    signature = made.check(document, record)
+    hashed = record.attestation_hash(
+        1, 1, DeltaId(document.adapter_id, document.digest_root), document.sha256
+    )
+    found = EthAccount._recover_hash(hashed, signature=signature)
+    assert found == it.auditors[0].address
+    assert EvidenceDocument.parse(document.canonical_bytes()) == document
