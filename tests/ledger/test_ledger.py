@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -436,36 +437,60 @@ def entries_of(ledger: Ledger) -> list:
     ]
 
 
-def test_shredding_erases_the_subject_and_keeps_all_proofs_valid(
-    where: Path | str, key: LocalKey
-) -> None:
+@pytest.fixture
+def ledger_about_ada(where: Path | str, key: LocalKey) -> Iterator[Ledger]:
+    """A ledger of 60 records about Ada, Bela and no subject."""
     rng = random.Random(0)
     with Ledger.create(where, key) as ledger:
         for number in range(30):
             subject = rng.choice(["Ada", "Bela", None])
             ledger.append("consent", {"event": "given", "n": number}, subject=subject)
             ledger.append("decision", {"round": number}, subject=subject)
-        size, root, note = ledger.size, ledger.root(), str(ledger.checkpoint())
-        about_ada = [record.index for record in ledger.records(subject="Ada")]
-        done = shred(ledger, "Ada", "she asked for it")
-        assert (done.records, done.keys, done.tombstone) == (len(about_ada), 2, size)
-        assert (ledger.root(size), str(ledger.checkpoint(size))) == (root, note)
-        assert ledger.verify([(size, root.hex())]).sound
-        assert list(ledger.records(subject="Ada")) == []
-        shredded = [record.index for record in ledger.records() if isinstance(record, Shredded)]
-        assert shredded == about_ada
-        with pytest.raises(RecordShredded, match="its key was destroyed"):
-            ledger.record(about_ada[0])
-        with pytest.raises(RecordShredded, match="cannot be proved"):
-            ledger.prove(about_ada[0])
-        tombstone = ledger.record(size).payload
-        assert tombstone["records"] == len(about_ada)
-        assert "Ada" not in str(tombstone)
-        again = shred(ledger, "Ada")
-        assert (again.records, again.tombstone) == (0, None)
-        ledger.append("consent", {"event": "withdrawn"}, subject="Ada")
-        assert shred(ledger, "Ada").records == 1
-        assert ledger.verify().sound
+        yield ledger
+
+
+def test_shredding_makes_every_record_of_the_subject_unreadable(ledger_about_ada: Ledger) -> None:
+    ledger = ledger_about_ada
+    about_ada = [record.index for record in ledger.records(subject="Ada")]
+    assert about_ada
+    shred(ledger, "Ada", "she asked for it")
+    assert list(ledger.records(subject="Ada")) == []
+    shredded = [record.index for record in ledger.records() if isinstance(record, Shredded)]
+    assert shredded == about_ada
+    with pytest.raises(RecordShredded, match="its key was destroyed"):
+        ledger.record(about_ada[0])
+    with pytest.raises(RecordShredded, match="cannot be proved"):
+        ledger.prove(about_ada[0])
+
+
+def test_shredding_keeps_every_earlier_root_and_checkpoint_valid(ledger_about_ada: Ledger) -> None:
+    ledger = ledger_about_ada
+    size, root, note = ledger.size, ledger.root(), str(ledger.checkpoint())
+    shred(ledger, "Ada", "she asked for it")
+    assert (ledger.root(size), str(ledger.checkpoint(size))) == (root, note)
+    assert ledger.verify([(size, root.hex())]).sound
+
+
+def test_shredding_leaves_a_tombstone_that_does_not_name_the_subject(
+    ledger_about_ada: Ledger,
+) -> None:
+    ledger = ledger_about_ada
+    size, records = ledger.size, len(list(ledger.records(subject="Ada")))
+    done = shred(ledger, "Ada", "she asked for it")
+    assert (done.records, done.keys, done.tombstone) == (records, 2, size)
+    tombstone = ledger.record(size).payload
+    assert tombstone["records"] == records
+    assert "Ada" not in str(tombstone)
+
+
+def test_shredding_again_concerns_only_later_records(ledger_about_ada: Ledger) -> None:
+    ledger = ledger_about_ada
+    shred(ledger, "Ada")
+    again = shred(ledger, "Ada")
+    assert (again.records, again.tombstone) == (0, None)
+    ledger.append("consent", {"event": "withdrawn"}, subject="Ada")
+    assert shred(ledger, "Ada").records == 1
+    assert ledger.verify().sound
 
 
 def test_keys_missing_without_a_tombstone_are_reported(where: Path | str, key: LocalKey) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints as others write them, and witnesses that are not fooled."""
 
 import base64
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,38 +76,73 @@ def test_a_damaged_key_is_rejected(log: LogKey) -> None:
             Verifier.parse(bad)
 
 
-def test_a_witness_cosigns_only_logs_that_grow(tmp_path: Path, key: LocalKey) -> None:
-    witness = Witness(LogKey("rescind.witness/b", bytes(32)), tmp_path / "seen", clock=lambda: 1e9)
-    with (
-        Ledger.create(tmp_path / "one", key) as ledger,
-        Ledger.create(tmp_path / "two", key) as other,
-    ):
+@pytest.fixture
+def ledger(tmp_path: Path, key: LocalKey) -> Iterator[Ledger]:
+    """A ledger of nine records."""
+    with Ledger.create(tmp_path / "ledger", key) as ledger:
         for number in range(9):
             ledger.append("reward", {"round": number})
-            other.append("reward", {"round": number})
-        own = ledger.key.verifier()
-        first = witness.cosign(ledger.checkpoint(4), own, 0, [])
-        signed = ledger.checkpoint(4).with_signatures([first])
-        assert Checkpoint.parse(str(signed)).cosigned_at(witness.key.witness()) == 10**9
-        with pytest.raises(CheckpointRefused, match="last cosigned at size 4") as refused:
-            witness.cosign(ledger.checkpoint(9), own, 0, [])
-        assert refused.value.size == 4
-        witness.cosign(ledger.checkpoint(9), own, 4, ledger.consistency_proof(4, 9))
-        witness.cosign(ledger.checkpoint(9), own, 9, [])
-        with pytest.raises(CheckpointRefused, match="does not continue"):
-            witness.cosign(ledger.checkpoint(7), own, 9, [])
-        forged = ledger.key.checkpoint(9, other.root())
-        with pytest.raises(CheckpointRefused, match="does not continue"):
-            witness.cosign(forged, own, 9, [])
-        with pytest.raises(NoteInvalid, match="not signed by"):
-            witness.cosign(other.checkpoint(), own, 9, [])
-        unsigned = Checkpoint(
-            own.name, 9, ledger.root(), (Signature(own.name, own.hash, b"x" * 64),)
-        )
-        with pytest.raises(NoteInvalid):
-            witness.cosign(unsigned, own, 9, [])
+        yield ledger
+
+
+@pytest.fixture
+def witness(tmp_path: Path, ledger: Ledger) -> Witness:
+    """A witness that has cosigned the ledger at size 4, at time 10^9."""
+    witness = Witness(LogKey("rescind.witness/b", bytes(32)), tmp_path / "seen", clock=lambda: 1e9)
+    witness.cosign(ledger.checkpoint(4), ledger.key.verifier(), 0, [])
+    return witness
+
+
+def test_a_cosigned_checkpoint_says_when(tmp_path: Path, ledger: Ledger) -> None:
+    witness = Witness(LogKey("rescind.witness/b", bytes(32)), tmp_path / "seen", clock=lambda: 1e9)
+    signature = witness.cosign(ledger.checkpoint(4), ledger.key.verifier(), 0, [])
+    signed = ledger.checkpoint(4).with_signatures([signature])
+    assert Checkpoint.parse(str(signed)).cosigned_at(witness.key.witness()) == 10**9
+
+
+def test_a_witness_cosigns_a_log_that_grew(ledger: Ledger, witness: Witness) -> None:
+    own = ledger.key.verifier()
+    witness.cosign(ledger.checkpoint(9), own, 4, ledger.consistency_proof(4, 9))
+    witness.cosign(ledger.checkpoint(9), own, 9, [])
+
+
+def test_a_witness_refuses_a_log_whose_growth_is_not_proved(
+    ledger: Ledger, witness: Witness
+) -> None:
+    with pytest.raises(CheckpointRefused, match="last cosigned at size 4") as refused:
+        witness.cosign(ledger.checkpoint(9), ledger.key.verifier(), 0, [])
+    assert refused.value.size == 4
+
+
+def test_a_witness_refuses_a_log_that_shrank_or_changed(ledger: Ledger, witness: Witness) -> None:
+    own = ledger.key.verifier()
+    witness.cosign(ledger.checkpoint(9), own, 4, ledger.consistency_proof(4, 9))
+    with pytest.raises(CheckpointRefused, match="does not continue"):
+        witness.cosign(ledger.checkpoint(7), own, 9, [])
+    forged = ledger.key.checkpoint(9, bytes(32))
+    with pytest.raises(CheckpointRefused, match="does not continue"):
+        witness.cosign(forged, own, 9, [])
+
+
+def test_a_witness_refuses_what_the_log_did_not_sign(
+    tmp_path: Path, key: LocalKey, ledger: Ledger, witness: Witness
+) -> None:
+    own = ledger.key.verifier()
+    with Ledger.create(tmp_path / "other", key) as other:
+        note = other.checkpoint()
+    with pytest.raises(NoteInvalid, match="not signed by"):
+        witness.cosign(note, own, 4, [])
+    junk = Signature(own.name, own.hash, b"x" * 64)
+    with pytest.raises(NoteInvalid):
+        witness.cosign(Checkpoint(own.name, 9, ledger.root(), (junk,)), own, 4, [])
+
+
+def test_a_witness_remembers_what_it_cosigned(
+    tmp_path: Path, ledger: Ledger, witness: Witness
+) -> None:
+    own = ledger.key.verifier()
     again = Witness(witness.key, tmp_path / "seen")
-    assert again.seen(own)[0] == 9
+    assert again.seen(own)[0] == 4
     next((tmp_path / "seen").iterdir()).write_text("{}")
     with pytest.raises(Exception, match="so nothing is cosigned"):
         again.seen(own)

@@ -120,10 +120,27 @@ def test_damage_anywhere_in_a_snapshot_is_an_error(
             with pytest.raises(LedgerError):
                 snapshot.load(tmp_path / "kept", tmp_path / f"{number}-{offset}", key)
         path.write_bytes(original)
+
+
+def test_a_snapshot_loads_with_its_own_key_only(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        snapshot.write(ledger, tmp_path / "kept")
     with pytest.raises(LedgerKeyError):
         snapshot.load(tmp_path / "kept", tmp_path / "x", create_key(tmp_path / "other.key"))
+
+
+def test_a_folder_without_a_snapshot_is_refused(key: LocalKey, tmp_path: Path) -> None:
     with pytest.raises(snapshot.SnapshotInvalid, match="no snapshot in"):
         snapshot.load(tmp_path, tmp_path / "x", key)
+
+
+def test_a_snapshot_of_another_format_is_refused(
+    filled: Path | str, key: LocalKey, tmp_path: Path
+) -> None:
+    with Ledger.open(filled, key) as ledger:
+        snapshot.write(ledger, tmp_path / "kept")
     document = json.loads((tmp_path / "kept" / "log.json").read_bytes())
     (tmp_path / "kept" / "log.json").write_text(json.dumps(document | {"format": "other/9"}))
     with pytest.raises(snapshot.SnapshotInvalid, match="has format 'other/9'"):

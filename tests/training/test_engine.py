@@ -2,8 +2,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -21,10 +23,13 @@ from transformers import (
 )
 
 from rescind.core import (
+    ConsortiumParameters,
     LoraParameters,
     add_totals,
     artifact_id,
+    block,
     encode,
+    materialize,
     qualify,
     quantize,
     weighted_sum,
@@ -356,35 +361,53 @@ def test_embeddings_cannot_be_a_lora_target(base: Base) -> None:
 # --- what is in memory ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weight", [10_000, 3_333])
-def test_a_corrupted_adapter_in_memory_is_detected(model: LoraModel, weight: int) -> None:
+class InMemory(NamedTuple):
+    """A trained block that is served as adapter "x", and what is registered of it."""
+
+    model: LoraModel
+    totals: Mapping[str, Any]
+    parameters: ConsortiumParameters
+    registered: str
+
+    def verify(self, owner: str = ME, registered: str | None = None) -> str:
+        registered = registered or self.registered
+        return verify_loaded(self.model, "x", self.totals, self.parameters, owner, registered)
+
+
+@pytest.fixture(params=[10_000, 3_333], ids=lambda weight: f"weight={weight}")
+def in_memory(model: LoraModel, request: pytest.FixtureRequest) -> InMemory:
     parameters = parameters_of(model)
     start = start_of(model, parameters)
     after = train(model, steps=2).tensors
     update = {qualify(ME, n): v.astype(np.float64) - start[n] for n, v in after.items()}
     delta = quantize(update, None, fraction_bits=20, clip_norm=256.0).delta
     other = {name.replace("ab", "cd", 1): value for name, value in delta.items()}
-    totals = add_totals([weighted_sum([(delta, weight)]), weighted_sum([(other, 10_000)])])
-    registered = artifact_id(encode(totals))
-    from rescind.core import block, materialize
-
+    totals = add_totals([weighted_sum([(delta, request.param)]), weighted_sum([(other, 10_000)])])
     model.put("x", materialize(block(totals, ME), model.shapes, parameters=parameters, owner=ME))
-    assert verify_loaded(model, "x", totals, parameters, ME, registered) == registered
-    assert (
-        verify_loaded(model, "x", totals, parameters, ME, "0x" + registered.upper()) == registered
-    )
-    name = sorted(model.shapes)[3]
-    entry = model.parameters("x")[name].data.view(-1)
+    return InMemory(model, totals, parameters, artifact_id(encode(totals)))
+
+
+def test_the_registered_adapter_in_memory_is_accepted(in_memory: InMemory) -> None:
+    registered = in_memory.registered
+    assert in_memory.verify() == registered
+    assert in_memory.verify(registered="0x" + registered.upper()) == registered
+
+
+def test_a_corrupted_adapter_in_memory_is_detected(in_memory: InMemory) -> None:
+    model = in_memory.model
+    entry = model.parameters("x")[sorted(model.shapes)[3]].data.view(-1)
     kept = entry[5].clone()
     for wrong in (kept + 2.0**-20, kept * float("nan"), kept + 100):
         entry[5] = wrong
         with pytest.raises(WrongAdapter, match="differs in memory"):
-            verify_loaded(model, "x", totals, parameters, ME, registered)
-    entry[5] = kept
+            in_memory.verify()
+
+
+def test_an_adapter_in_memory_is_not_accepted_as_another_one(in_memory: InMemory) -> None:
     with pytest.raises(WrongAdapter, match="of another artifact"):
-        verify_loaded(model, "x", totals, parameters, ME, "00" * 32)
+        in_memory.verify(registered="00" * 32)
     with pytest.raises(WrongAdapter, match="no block of"):
-        verify_loaded(model, "x", totals, parameters, "0xother", registered)
+        in_memory.verify(owner="0xother")
 
 
 # --- rules ----------------------------------------------------------------------------------------
