@@ -86,8 +86,8 @@ def _is_command(line: str) -> bool:
                 return False
             command = command.commands[word.split("|")[0]]
         elif option and option.group() != "--help":
-            known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
-            if option.group() not in known:
+            options = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+            if option.group() not in options:
                 return False
     return True
 

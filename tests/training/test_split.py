@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from rescind.training.split.parts import (
     split_delta_shapes,
     split_parts,
 )
-from rescind.training.split.plan import Label, labels_of, plan
+from rescind.training.split.plan import Label, PlannedStep, labels_of, plan
 from rescind.training.split.train import SplitContribution, contribute_split, train_split
 
 ME, YOU = "0x" + "ab" * 20, "0x" + "cd" * 20
@@ -343,41 +344,66 @@ def test_shared_ranks_alone_are_the_adapter_with_private_ranks_zero(
     assert not any(value.any() for value in alone.own.values())
 
 
-@given(
+class Planned(NamedTuple):
+    """Labels of examples and the settings of their plan."""
+
+    labels: list[Label]
+    open_steps: int
+    revocable_steps: int
+    share: float
+    seed: int
+
+    @property
+    def opened(self) -> list[int]:
+        """Positions of the examples that are not revocable."""
+        return [n for n, label in enumerate(self.labels) if label != "revocable"]
+
+    def steps(self) -> tuple[PlannedStep, ...]:
+        return plan(
+            self.labels,
+            open_steps=self.open_steps if self.opened else 0,
+            revocable_steps=self.revocable_steps if len(self.opened) < len(self.labels) else 0,
+            batch_size=4,
+            retain_share=self.share,
+            seed=self.seed,
+        )
+
+
+PLANNED = st.builds(
+    Planned,
     labels=st.lists(st.sampled_from(["revocable", "public", "uncertain"]), min_size=1, max_size=30),
     open_steps=st.integers(0, 9),
     revocable_steps=st.integers(0, 9),
     share=st.floats(0, 1),
     seed=st.integers(0, 99),
 )
+
+
+@given(planned=PLANNED)
 @settings(max_examples=80, deadline=None)
-def test_a_plan_gives_each_label_its_modes_and_does_not_see_revocable_data(
-    labels: list[Label], open_steps: int, revocable_steps: int, share: float, seed: int
-) -> None:
-    opened = [position for position, label in enumerate(labels) if label != "revocable"]
-    open_steps = open_steps if opened else 0
-    revocable_steps = revocable_steps if len(opened) < len(labels) else 0
-
-    def of(stated: Sequence[Label], revocable: int):
-        return plan(
-            stated,
-            open_steps=open_steps,
-            revocable_steps=revocable,
-            batch_size=4,
-            retain_share=share,
-            seed=seed,
-        )
-
-    steps = of(labels, revocable_steps)
+def test_a_plan_gives_each_label_its_modes(planned: Planned) -> None:
     allowed = {"forget": {"revocable"}, "retain": {"public"}, "default": {"public", "uncertain"}}
-    for step in steps:
-        assert {labels[index] for index in step.indices} <= allowed[step.mode]
+    for step in planned.steps():
+        assert {planned.labels[index] for index in step.indices} <= allowed[step.mode]
         assert 1 <= len(step.indices) <= 4
-    assert sum(step.mode == "forget" for step in steps) == revocable_steps
-    assert len(steps) == open_steps + revocable_steps
-    alone = of([labels[position] for position in opened], 0)
-    assert [(s.mode, s.indices) for s in steps if s.mode != "forget"] == [
-        (s.mode, tuple(opened[index] for index in s.indices)) for s in alone
+
+
+@given(planned=PLANNED)
+@settings(max_examples=80, deadline=None)
+def test_a_plan_has_the_stated_numbers_of_steps(planned: Planned) -> None:
+    modes = [step.mode for step in planned.steps()]
+    forget = planned.revocable_steps if "revocable" in planned.labels else 0
+    assert modes.count("forget") == forget
+    assert len(modes) == forget + (planned.open_steps if planned.opened else 0)
+
+
+@given(planned=PLANNED)
+@settings(max_examples=80, deadline=None)
+def test_steps_on_open_data_do_not_depend_on_revocable_data(planned: Planned) -> None:
+    opened = planned.opened
+    alone = planned._replace(labels=[planned.labels[n] for n in opened], revocable_steps=0)
+    assert [(s.mode, s.indices) for s in planned.steps() if s.mode != "forget"] == [
+        (s.mode, tuple(opened[index] for index in s.indices)) for s in alone.steps()
     ]
 
 

@@ -313,9 +313,9 @@ def _launch(folder: Path, processes: int, progress: Callable[[Progress], None] |
 
 
 def _reason(lines: Sequence[str]) -> str:
-    ours = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
+    reasons = [line.removeprefix(_FAILED) for line in lines if line.startswith(_FAILED)]
     others = [line.strip() for line in lines if re.match(r"\w*(\.\w+)*Error: ", line)]
-    return (ours or others or ["the processes gave no reason"])[0][:1000]
+    return (reasons or others or ["the processes gave no reason"])[0][:1000]
 
 
 def _progress_of(line: str) -> Progress | None:
