@@ -99,7 +99,7 @@ def load(path: Path) -> Config:
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{path}: {where}: {first['msg']}") from error
     if config.leaver not in {it.name for it in config.organizations}:
-        raise ConfigError(f"{path}: leaver {config.leaver!r} is no organization")
+        raise ConfigError(f"{path}: leaver {config.leaver!r} is not one of the organizations.")
     unknown = set(config.rows) ^ set(config.couplings)
     if unknown:
         raise ConfigError(f"{path}: rows and couplings must name the same, not {sorted(unknown)}")
