@@ -5,7 +5,7 @@ weighted sum of registered deltas, so the contract can check its digest.
 
 Distances are exact integers over the deltas as registered, without the noise that hides digests, and
 ties go to the lowest address: anyone who has the deltas computes the same weights on any machine.
-`aggregator.research_rules` holds rules that the daemon does not use.
+`rescind.aggregator.research_rules` holds rules that the daemon does not use.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def some(*shape: int, dtype: type = np.int32, seed: int = 0) -> np.ndarray:
     return rng.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
 
 
-def test_the_kernel_is_schoolbook_multiplication() -> None:
+def test_the_kernel_equals_schoolbook_multiplication() -> None:
     tensors = {
         "full": some(2, 1024),
         "padded": some(3, 700, dtype=np.int64),
@@ -116,7 +116,7 @@ def test_the_kernel_is_schoolbook_multiplication() -> None:
 
 
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
-def test_golden_vectors(case) -> None:
+def test_digests_of_the_golden_vectors_are_the_stored_ones(case) -> None:
     tensors = {
         name: np.array(value["values"], dtype=value["dtype"]).reshape(value["shape"])
         for name, value in case["tensors"].items()
@@ -129,7 +129,7 @@ def test_golden_vectors(case) -> None:
     assert verify_word(case["root"], index, wanted.to_bytes()[32 * index : 32 * index + 32], proof)
 
 
-def test_golden_parameters_and_matrix() -> None:
+def test_the_ring_and_its_matrix_are_the_stored_ones() -> None:
     assert (VECTORS["n"], VECTORS["primes"], VECTORS["roots"]) == (
         DEGREE,
         list(PRIMES),
@@ -152,7 +152,7 @@ def test_the_digest_is_linear_for_any_integers(x, y, j: int, k: int) -> None:
 
 @given(rows, rows)
 @PATIENT
-def test_subtracting_is_adding_minus_one_times(x, y) -> None:
+def test_subtracting_a_digest_adds_minus_one_times_it(x, y) -> None:
     first, other = digest(tensor(x)), digest(tensor(y))
     assert first - other == first + -1 * other == -(other - first)
     assert first - first == ZERO_DIGEST
@@ -239,7 +239,7 @@ def test_dtype_and_memory_layout_are_not_bound() -> None:
     assert digest(decode(encode({"w": values}))) == wanted
 
 
-def test_absent_tensors_are_zeros() -> None:
+def test_an_absent_tensor_has_the_digest_of_zeros() -> None:
     assert digest({}) == ZERO_DIGEST
     assert digest({"w": np.zeros((3, 4000), dtype=np.int64)}) == ZERO_DIGEST
     first, other = {"a/w": some(3)}, {"b/w": some(3, seed=1)}

@@ -48,14 +48,14 @@ def parameters(**changes) -> ConsortiumParameters:
     )
 
 
-def test_chens_formula() -> None:
+def test_hermite_factors_are_those_of_chens_thesis() -> None:
     """The pairs that Chen's thesis gives for it: 1.01, 1.009, ... need 85, 106, ..."""
     pairs = [(1.01, 85), (1.009, 106), (1.008, 133), (1.007, 168), (1.006, 216), (1.005, 286)]
     for factor, block_size in pairs:
         assert hermite_factor(block_size) == pytest.approx(factor, abs=3e-4)
 
 
-def test_closed_forms_agree() -> None:
+def test_bits_and_norms_are_inverse_and_match_their_closed_forms() -> None:
     assert shortest_reached(400) == pytest.approx(
         2 ** (2 * math.sqrt(2048 * math.log2(MODULUS) * math.log2(hermite_factor(400))))
     )
@@ -77,7 +77,7 @@ def test_digests_do_not_bind_from_half_the_modulus_on() -> None:
     assert core_svp_bits(2.0**80) == 0
 
 
-def test_the_norm_bound_of_a_sum() -> None:
+def test_the_norm_bound_of_an_adapter_covers_every_round_and_member() -> None:
     settings = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
     delta = 2 * 256
     assert adapter_norm_bound(**settings, layout="shared") == 3 * 10_000 * delta

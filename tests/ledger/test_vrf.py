@@ -20,7 +20,7 @@ OUTPUT = (
 )
 
 
-def test_the_first_example_of_the_rfc() -> None:
+def test_a_proof_equals_the_first_example_of_the_rfc() -> None:
     key = VrfKey(bytes.fromhex(SECRET))
     assert key.public.hex() == PUBLIC
     assert key.prove(b"").hex() == PROOF

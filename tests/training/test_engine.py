@@ -610,7 +610,7 @@ def test_a_rule_with_state_must_save_it_in_the_checkpoint(model: LoraModel, tmp_
     assert rule.steps == 5
 
 
-def test_settings_are_values() -> None:
+def test_settings_survive_a_round_trip_through_a_dict() -> None:
     settings = EngineSettings(batching="packed")
     assert EngineSettings(**settings.to_dict()) == settings
     assert replace(settings, batching="plain") == EngineSettings()

@@ -103,7 +103,7 @@ class PrototypeRouter(ScoringRouter):
         if missing:
             raise RouterMisfit(
                 f"{len(missing)} organizations have a block and posted no prototypes, for example "
-                f"{missing[0]}. Each must post training.routers.prototypes with its block."
+                f"{missing[0]}. Each must post its prototypes with its block."
             )
         self._held = {name: self._held[name] for name in names}
         if self._learned_from:
