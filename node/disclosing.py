@@ -197,6 +197,7 @@ def served(session: Session) -> Iterator[int | None]:
     if settings is None:
         yield None
         return
+    # At the end, calls in progress get a second to finish.
     server, port = serve_ledger(
         LedgerService(session), settings.listen, session.config.identity.tls
     )

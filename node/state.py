@@ -138,6 +138,7 @@ def plan(view: View) -> Plan:
     current = view.round
     if view.status is MemberStatus.ADMITTED:
         return Plan(Step.JOIN)
+    # The admission may be on chain but not yet under enough blocks.
     if view.status is MemberStatus.NONE:
         return Plan(Step.WAIT)
     if view.overdue:
@@ -153,11 +154,13 @@ def plan(view: View) -> Plan:
         return Plan(Step.ADOPT, model_id=view.latest_model)
     if view.unsettled:
         return Plan(Step.SETTLE, view.unsettled)
+    # A withdrawal's task is done only while the current round needs nothing from this node.
     step = _in_round(view, current) if current else Plan(Step.WAIT)
     return _for_withdrawal(view.task) if step.step is Step.WAIT and view.task else step
 
 
 def _in_round(view: View, current: RoundView) -> Plan:
+    """Return the step in a round; wait while it is another party's turn."""
     if current.state is RoundState.OPEN and current.answer is AnswerState.NONE:
         return _answer(view, current)
     if current.state is RoundState.COMMITTED and current.answer is AnswerState.COMMITTED:
@@ -166,6 +169,8 @@ def _in_round(view: View, current: RoundView) -> Plan:
 
 
 def _answer(view: View, current: RoundView) -> Plan:
+    """Return the step towards an answer to an open round: sit out, or train and commit."""
+    # The contract would refuse a later answer.
     if view.now > current.commit_deadline:
         return Plan(Step.WAIT)
     if view.holds_out:
@@ -180,18 +185,21 @@ def _answer(view: View, current: RoundView) -> Plan:
 
 
 def _open_commitment(view: View, current: RoundView) -> Plan:
+    """Return the step towards revealing a commitment: the aggregator gets the update first."""
     if view.now > current.reveal_deadline or not current.trained:
         return Plan(Step.WAIT)
     return Plan(Step.REVEAL if current.submitted else Step.UPLOAD, current.round_id)
 
 
 def _without_rounds(view: View) -> Plan:
+    """Return the step of a member that left or withdraws, which takes part in no round."""
     if view.task:
         return _for_withdrawal(view.task)
     return Plan(Step.RECLAIM if view.reclaimable else Step.WAIT)
 
 
 def _for_withdrawal(task: Task) -> Plan:
+    """Return the step of a withdrawal: record, train each delta, offer and deposit it, be ready."""
     if not task.recorded:
         return Plan(Step.RECORD_WITHDRAWAL, withdrawal_id=task.withdrawal_id)
     if task.closed:

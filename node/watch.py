@@ -7,6 +7,7 @@ and bonds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ from rescind.core import (
 from rescind.node.facts import ClaimCheck
 from rescind.node.session import Session
 from rescind.wire import AggregatorUnavailable, NotPublished
+
+# The contract compares words of 32 bytes; each holds eight residues of a digest.
+_WORD_BYTES = 32
+_RESIDUE_BYTES = 4
 
 GRACE_SECONDS = 60
 """How long the aggregator may be late before a node moves the round on itself."""
@@ -84,7 +89,7 @@ def check_claim(session: Session) -> None:
         return
     log = structlog.get_logger().bind(adapter=claim.adapter_id)
     try:
-        words = _digests(session, claim)
+        equation = _equation(session, claim)
     except (AggregatorUnavailable, NotPublished) as error:
         if consortium.chain.now() < claim.deadline - consortium.challenge_seconds() // 2:
             raise
@@ -92,53 +97,80 @@ def check_claim(session: Session) -> None:
         consortium.demand_proof()
         ClaimCheck(claim.adapter_id, claim.digest_root, "demanded").save(session.journal)
         return
-    wrong = _wrong_word(words, claim.kind is ModelKind.ROUND)
+    wrong = equation.wrong_word()
     if wrong is None:
         ClaimCheck(claim.adapter_id, claim.digest_root, "right").save(session.journal)
         return
     log.error("the claimed sum is wrong, challenging it", word=wrong)
-    ordered = [part for part, _ in words]
+    start = wrong * _WORD_BYTES
     consortium.challenge(
         wrong,
-        [part.to_bytes()[32 * wrong : 32 * wrong + 32] for part in ordered],
-        [part.prove(wrong) for part in ordered],
+        [part.to_bytes()[start : start + _WORD_BYTES] for part in equation.digests],
+        [part.prove(wrong) for part in equation.digests],
     )
     ClaimCheck(claim.adapter_id, claim.digest_root, "challenged").save(session.journal)
 
 
-def _digests(session: Session, claim: Claim) -> list[tuple[Digest, int]]:
-    """Return digests and coefficients in the order that Referee.fails takes them.
+@dataclass(frozen=True)
+class _Equation:
+    """A claimed sum as digests, as the contract Referee checks it.
 
-    They are of every term, of the aggregate (for a round), of the source, and of the claimed model.
+    Attributes:
+        terms: Digest and coefficient of every term.
+        aggregate: Claimed sum of the terms, for a round; else None.
+        source: Digest of the model that the terms are added to.
+        claimed: Digest of the claimed model.
     """
+
+    terms: tuple[tuple[Digest, int], ...]
+    aggregate: Digest | None
+    source: Digest
+    claimed: Digest
+
+    @property
+    def digests(self) -> list[Digest]:
+        """All digests in the order in which Referee.fails reads them."""
+        aggregate = [] if self.aggregate is None else [self.aggregate]
+        return [*(part for part, _ in self.terms), *aggregate, self.source, self.claimed]
+
+    def wrong_word(self) -> int | None:
+        """Return the first 32-byte word in which the equation fails; None if it holds."""
+        total = ZERO_DIGEST
+        for part, coefficient in self.terms:
+            total = total + coefficient * part
+        word = _first_difference(total + self.source, self.claimed)
+        if word is None and self.aggregate is not None:
+            word = _first_difference(total, self.aggregate)
+        return word
+
+
+def _equation(session: Session, claim: Claim) -> _Equation:
+    """Fetch the digests of a claimed sum from the aggregator; the roots are the chain's."""
     consortium = session.consortium
-    roots = [(t.digest_root, t.coefficient) for step in consortium.claim_terms() for t in step]
-    if claim.kind is ModelKind.ROUND:
-        roots.append((consortium.aggregate_of(claim.round_id).digest_root, 0))
-    roots.append((consortium.model(claim.source).digest_root, 1))
-    roots.append((claim.digest_root, 0))
+    # The model before the first round is zero, and the aggregator has no digest of it.
     digests = {ZERO_DIGEST.root: ZERO_DIGEST}
-    for root, _ in roots:
+
+    def fetch(root: str) -> Digest:
         if root not in digests:
             digests[root] = session.client.digest(root)
-    return [(digests[root], coefficient) for root, coefficient in roots]
+        return digests[root]
+
+    terms = [term for step in consortium.claim_terms() for term in step]
+    is_round = claim.kind is ModelKind.ROUND
+    return _Equation(
+        terms=tuple((fetch(term.digest_root), term.coefficient) for term in terms),
+        aggregate=fetch(consortium.aggregate_of(claim.round_id).digest_root) if is_round else None,
+        source=fetch(consortium.model(claim.source).digest_root),
+        claimed=fetch(claim.digest_root),
+    )
 
 
-def _wrong_word(parts: Sequence[tuple[Digest, int]], is_round: bool) -> int | None:
-    """Return the first 32-byte word in which the claimed digest is not the sum; None for none."""
-    named = 3 if is_round else 2
-    total = ZERO_DIGEST
-    for part, coefficient in parts[:-named]:
-        total = total + coefficient * part
-    source, claimed = parts[-2][0], parts[-1][0]
-    pairs = [(total + source, claimed)]
-    if is_round:
-        pairs.append((total, parts[-3][0]))
-    for expected, actual in pairs:
-        differ = np.flatnonzero((expected.residues != actual.residues).reshape(-1))
-        if len(differ):
-            return int(differ[0]) // 8  # a word holds eight residues of four bytes
-    return None
+def _first_difference(expected: Digest, actual: Digest) -> int | None:
+    """Return the index of the first word in which two digests differ; None if they are equal."""
+    different = np.flatnonzero((expected.residues != actual.residues).reshape(-1))
+    if not len(different):
+        return None
+    return int(different[0]) * _RESIDUE_BYTES // _WORD_BYTES
 
 
 def overdue_withdrawal(consortium: Consortium, withdrawals: Sequence[Withdrawal], now: int) -> int:
