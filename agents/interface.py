@@ -28,7 +28,7 @@ class Action:
 
     @property
     def takes_part(self) -> bool:
-        """Whether the organization trains at all."""
+        """True unless the organization sits out."""
         return self.effort > 0
 
 
@@ -66,7 +66,7 @@ def open_actions(*, private: bool) -> int:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a node sees before it decides: the chain, and its own quality and costs.
+    """The view of a node before it decides: the chain, and its own quality and costs.
 
     Attributes:
         round_index: The round's number.
@@ -123,7 +123,7 @@ class Outcome:
 
     @property
     def reward(self) -> float:
-        """What the round is worth to the organization, in ether."""
+        """The value of the round to the organization, in ether."""
         return self.paid_reward - self.compute_cost - self.privacy_cost + self.quality_gain
 
 

@@ -34,7 +34,7 @@ from rescind.agents.privacy import epsilon_by_action
 
 @dataclass(frozen=True)
 class MyopicConfig:
-    """What an organization knows about its own costs and gains.
+    """The knowledge of an organization about its own costs and gains.
 
     Attributes:
         quality_value: Value of a model that answers all questions, in ether.
