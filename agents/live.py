@@ -198,7 +198,7 @@ def make_agent(
         private: Whether the consortium's rounds are private.
 
     Raises:
-        AgentError: The policy is unknown, or lacks or rejects one of its files.
+        AgentError: The policy is unknown, or one of its files is missing or damaged.
     """
     if policy == "recorded":
         if decisions is None:

@@ -105,7 +105,8 @@ def play(
     seated = {n for entry in table for n in range(entry.first, entry.first + entry.seats)}
     if seated != set(range(game.config.organizations)):
         raise ValueError(
-            f"only {len(seated)} of {game.config.organizations} organizations have a learner"
+            f"Only {len(seated)} of {game.config.organizations} organizations have a learner. "
+            "Give each a seat at the table."
         )
     tally = _Tally(game, episodes)
     for episode in range(episodes):

@@ -123,9 +123,7 @@ def read_results(folder: RunFolder) -> Results:
             raise AgentError(f"{path} was changed after it was written. {again}")
         missing = [cell for cell in cells if cell.key not in documents]
         if missing:
-            raise AgentError(
-                f"{path} lacks {len(missing)} of {len(cells)} cells of the experiment. {again}"
-            )
+            raise AgentError(f"{path} is missing {len(missing)} of {len(cells)} cells. {again}")
         results = [_results(cell, documents[cell.key]) for cell in cells]
         return Results(results, document["versions"])
     except OSError as error:
