@@ -77,7 +77,7 @@ def test_what_is_no_log_is_one_clear_error(logs, tmp_path: Path) -> None:
         ((garbage, retain), "garbage.json: not a JSON file"),
         ((lacking, retain), "lacking.json: the key 'eval_log_forget.json' is missing"),
         ((model, lacking), "lacking.json: the key 'eval_log_forget.json' is missing"),
-        ((fewer, retain), "the forget sets differ: 19 questions and 20"),
+        ((fewer, retain), "The forget sets differ: one has 19 questions and the other 20"),
         ((tmp_path / "none.json", retain), "none.json: cannot be read"),
     ]:
         done = run(*pair, "--json")
