@@ -20,15 +20,15 @@ ARTIFACTS = HERE / "artifacts"
 NAMES = (
     "Anchors",
     "Governance",
-    "Lineage",
     "Members",
-    "Referee",
+    "Models",
+    "Replays",
     "Rewards",
     "Rounds",
     "Withdrawals",
 )
 SETTINGS: dict[str, Any] = {
-    "evmVersion": "cancun",
+    "evmVersion": "prague",
     "optimizer": {"enabled": True, "runs": 200},
     "viaIR": True,
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},

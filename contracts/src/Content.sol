@@ -1,281 +1,286 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ILineage} from "./interfaces/ILineage.sol";
-import {Digests} from "./libraries/Digests.sol";
+import {Sums} from "./Sums.sol";
+import {MemberId, OfferId, PointHash, RoundId} from "./Types.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {Curve} from "./libraries/Curve.sol";
 import {Weights} from "./libraries/Weights.sol";
 
-/// @title What is in a model, derived from registered contributions and amendments.
-abstract contract Content is ILineage {
-    struct Substitute {
-        uint64 withdrawal;
-        Delta delta;
+/// @title What a model is made of, derived from accepted contributions and amendments.
+/// @dev The content of a round, with the first m amendments, is
+///   weight x (base - sum of the points of members that are out or replaced + sum of what replaced them),
+/// where base is the sum of all points of the round, or of those that the last replay of the round brought. So a sum over
+/// all members is summed once, and every change of it costs only what it changes. A fold adds the difference between the
+/// content before and after.
+abstract contract Content is Sums {
+    using Bitmap for uint256[4];
+
+    /// @dev What a round's content starts from in a model with so many amendments, and what each member weighs.
+    struct Base {
+        OfferId replay;
+        uint32 amendment;
+        uint32 amendments;
+        PointHash sum;
+        int256 weight;
+        uint256[4] members;
     }
 
-    struct CounterDelta {
-        uint64 withdrawal;
-        address organization;
-        Delta delta;
+    /// @dev Terms while they are collected.
+    struct List {
+        Term[] terms;
+        uint256 count;
     }
 
-    bool public immutable sharedLayout;
-    bytes32 internal immutable _zeroRoot;
-
-    /// @notice Whether an artifact was revealed in any round.
-    mapping(bytes32 => bool) public artifactSeen;
-    /// @notice Whether a digest was revealed in any round.
-    mapping(bytes32 => bool) public digestSeen;
-    mapping(uint64 => uint64) public amendmentOf;
-    /// @notice The amendment by which an organization was excluded, or 0.
-    mapping(address => uint64) public excludedBy;
-
-    mapping(uint64 => Contribution[]) internal _contributions;
-    mapping(uint64 => Delta) internal _aggregates;
-    mapping(address => uint64[]) internal _roundsOf;
-    mapping(uint64 => mapping(address => Substitute[])) internal _substitutes;
-    mapping(uint64 => uint64[]) internal _offeredRounds;
-    CounterDelta[] internal _counters;
-    /// @dev Amendment k is at k - 1.
     Amendment[] internal _amendments;
-    /// @dev Artifacts and digests that an organization offered.
-    mapping(bytes32 => mapping(address => bool)) private _offeredBy;
-    /// @dev The first round in which an offered artifact or digest can not be revealed, or 0.
-    mapping(bytes32 => uint64) private _copyFrom;
+    mapping(OfferId => uint32) public amendmentOf;
+    mapping(MemberId => uint32) public excludedBy;
+    uint256[4] internal _excluded;
+    /// @dev Members that offered replacements for a round, with the withdrawals, oldest first.
+    mapping(RoundId => uint256[4]) internal _versioned;
+    mapping(RoundId => mapping(MemberId => OfferId[])) internal _versions;
+    mapping(RoundId => OfferId[]) internal _replays;
+    mapping(MemberId => OfferId[]) internal _counters;
+    uint256[4] internal _counting;
+    /// @dev Members that contributed to a final round or to one before it.
+    mapping(RoundId => uint256[4]) internal _contributors;
 
-    constructor(bool sharedLayout_) {
-        sharedLayout = sharedLayout_;
-        _zeroRoot = Digests.zeroRoot();
-    }
-
-    function contributions(uint64 round) external view returns (Contribution[] memory) {
-        return _contributions[round];
-    }
-
-    function aggregateOf(uint64 round) external view returns (Delta memory) {
-        return _aggregates[round];
-    }
-
-    function roundsOf(address organization) external view returns (uint64[] memory) {
-        return _roundsOf[organization];
-    }
-
-    function amendmentCount() external view returns (uint64) {
-        return uint64(_amendments.length);
-    }
-
-    function amendment(uint64 id) external view returns (Amendment memory) {
-        return _amendments[id - 1];
-    }
-
-    function _registerRevealed(address organization, uint64 round, Delta memory delta) internal {
-        _requireUnseen(delta);
-        if (_isCopy(delta.artifactId, round)) revert ArtifactSeenBefore(delta.artifactId);
-        if (_isCopy(delta.digestRoot, round)) revert DigestSeenBefore(delta.digestRoot);
-        artifactSeen[delta.artifactId] = true;
-        digestSeen[delta.digestRoot] = true;
-        emit DeltaRegistered(organization, delta.artifactId, delta.digestRoot);
-    }
-
-    /// @dev Anyone sees an offer before it is registered, and a reveal too: who copies one must not be able to block it.
-    /// So offers count for their own organization only, and for reveals that were not yet committed to (`copyFrom`).
-    function _registerOffered(address organization, uint64 copyFrom, Delta memory delta) internal {
-        _requireUnseen(delta);
-        if (_offeredBy[delta.artifactId][organization]) revert ArtifactSeenBefore(delta.artifactId);
-        if (_offeredBy[delta.digestRoot][organization]) revert DigestSeenBefore(delta.digestRoot);
-        _offeredBy[delta.artifactId][organization] = true;
-        _offeredBy[delta.digestRoot][organization] = true;
-        if (_copyFrom[delta.artifactId] == 0) _copyFrom[delta.artifactId] = copyFrom;
-        if (_copyFrom[delta.digestRoot] == 0) _copyFrom[delta.digestRoot] = copyFrom;
-        emit DeltaRegistered(organization, delta.artifactId, delta.digestRoot);
-    }
-
-    function _offer(uint64 withdrawal, Kind kind, uint64 round, address organization, Delta memory delta) internal {
-        if (kind == Kind.CounterTraining) {
-            _offerCounter(withdrawal, round, organization, delta);
-        } else {
-            if (!_contributedTo(round, organization)) revert NotContributed(round, organization);
-            _offerSubstitute(withdrawal, kind, round, organization, delta);
-        }
-        emit DeltaOffered(withdrawal, round, organization, delta.artifactId, delta.digestRoot);
-    }
-
-    /// @dev One for each withdrawal, and only of who contributed: all of them are read wherever content is.
-    function _offerCounter(uint64 withdrawal, uint64 round, address organization, Delta memory delta) private {
-        if (round != 0 || _roundsOf[organization].length == 0) revert NotContributed(round, organization);
-        for (uint256 i = 0; i < _counters.length; ++i) {
-            if (_counters[i].withdrawal == withdrawal) revert OfferedBefore(0, organization);
-        }
-        _counters.push(CounterDelta(withdrawal, organization, delta));
-    }
-
-    /// @dev Substitutes are kept in the order in which they were offered, because the last one knows most withdrawals.
-    /// So an older one may be offered anew once another withdrawal's has come after it.
-    function _offerSubstitute(uint64 withdrawal, Kind kind, uint64 round, address organization, Delta memory delta)
-        private
-    {
-        Substitute[] storage all = _substitutes[round][organization];
-        uint256 place = 0;
-        while (place < all.length && all[place].withdrawal != withdrawal) ++place;
-        if (place == all.length) {
-            _substitutes[round][organization].push(Substitute(withdrawal, delta));
-            if (kind == Kind.Replacement) _offeredRounds[withdrawal].push(round);
-            return;
-        }
-        if (place + 1 == all.length) revert OfferedBefore(round, organization);
-        for (; place + 1 < all.length; ++place) {
-            all[place] = all[place + 1];
-        }
-        all[place] = Substitute(withdrawal, delta);
-    }
-
-    function _requireUnseen(Delta memory delta) private view {
-        if (delta.artifactId == 0 || delta.digestRoot == 0) revert EmptyValue();
-        if (delta.digestRoot == _zeroRoot) revert ZeroDelta();
-        if (artifactSeen[delta.artifactId]) revert ArtifactSeenBefore(delta.artifactId);
-        if (digestSeen[delta.digestRoot]) revert DigestSeenBefore(delta.digestRoot);
-    }
-
-    function _isCopy(bytes32 value, uint64 round) private view returns (bool) {
-        uint64 first = _copyFrom[value];
-        return first != 0 && first <= round;
-    }
-
-    /// @dev The first round that an amendment changes: the organization's first, or the first that it offered to replace.
-    function _firstRound(uint64 withdrawal, Kind kind, address organization, bool excludes)
+    /// @dev The difference that amendments after the first `was`, up to `now_`, make to a round. `had`: whether the round
+    /// was in the model before.
+    function _changeOfRound(uint256 part, RoundId round, bool had, uint32 was, uint32 now_)
         internal
         view
-        returns (uint64)
+        returns (Term[] memory)
     {
-        if (kind == Kind.CounterTraining) return 0;
-        uint64[] storage all = _roundsOf[organization];
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (excludes) return all[i];
-            Substitute[] storage offered = _substitutes[all[i]][organization];
-            for (uint256 j = 0; j < offered.length; ++j) {
-                if (offered[j].withdrawal == withdrawal) return all[i];
+        Base memory older = _base(part, round, was);
+        Base memory newer = was == now_ ? _copy(older) : _rebase(part, round, older, now_);
+        if (newer.sum == PointHash.wrap(0)) revert SumMissing(round, part);
+        if (!had) older.weight = 0;
+        uint256[4] memory touched = _touched(round, older, newer);
+        List memory list = List(new Term[](2 + 4 * touched.count()), 0);
+        _pushPair(list, older.sum, -older.weight, newer.sum, newer.weight);
+        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
+            for (uint256 rest = touched[word]; rest != 0; rest &= rest - 1) {
+                _pushMember(list, part, round, older, newer, _member(word, rest));
             }
         }
-        return 0;
+        return _done(list);
     }
 
-    function _contributedTo(uint64 round, address organization) private view returns (bool) {
-        Contribution[] storage all = _contributions[round];
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (all[i].organization == organization) return true;
-        }
-        return false;
+    /// @dev The same where members are whole, each by itself, and only one of them changes.
+    function _changeOfMember(uint256 part, RoundId round, MemberId member, uint32 was, uint32 now_)
+        internal
+        view
+        returns (Term[] memory)
+    {
+        List memory list = List(new Term[](2), 0);
+        _pushPair(
+            list,
+            _pointAt(part, round, member, was),
+            -Weights.ONE,
+            _pointAt(part, round, member, now_),
+            Weights.ONE
+        );
+        return _done(list);
     }
 
-    /// @dev The deltas of one round in a model with so many amendments, in ascending order of addresses.
-    function _partsOf(uint64 round, uint256 amendments) private view returns (Part[] memory parts) {
-        Contribution[] storage all = _contributions[round];
-        uint256 total = all.length;
-        address[] memory kept = new address[](total);
-        uint256 count = 0;
-        for (uint256 i = 0; i < total; ++i) {
-            address organization = all[i].organization;
-            if (_isExcluded(organization, amendments)) continue;
-            kept[i] = organization;
-            ++count;
-        }
-        parts = new Part[](count);
-        uint256 place = 0;
-        for (uint256 i = 0; i < total; ++i) {
-            if (kept[i] == address(0)) continue;
-            Delta memory delta = _deltaAt(round, all[i], amendments);
-            parts[place] =
-                Part(round, kept[i], Weights.share(sharedLayout, place, count), delta.artifactId, delta.digestRoot);
-            ++place;
-        }
+    /// @dev A member's point in a round of a model; zero if it is out.
+    function _pointAt(uint256 part, RoundId round, MemberId member, uint32 amendments)
+        private
+        view
+        returns (PointHash point)
+    {
+        if (_isOut(member, amendments)) return point;
+        return _pointOf(_versionAt(round, member, 0, amendments), round, member, part);
     }
 
-    /// @dev Counter-deltas in a model of these rounds with so many amendments: of organizations that are in it.
-    function _counterParts(uint256 amendments, uint64 lastRound) private view returns (Part[] memory parts) {
-        uint256 total = _counters.length;
-        parts = new Part[](total);
-        uint256 count = 0;
-        for (uint256 i = 0; i < total; ++i) {
-            CounterDelta storage it = _counters[i];
-            uint64 by = amendmentOf[it.withdrawal];
-            if (by == 0 || by > amendments || _amendments[by - 1].kind != Kind.CounterTraining) continue;
-            if (!_isIn(it.organization, amendments, lastRound)) continue;
-            parts[count++] = Part(0, it.organization, Weights.ONE, it.delta.artifactId, it.delta.digestRoot);
+    /// @dev The same for a part of which only the latest contribution of each member counts: for some members, from
+    /// the rounds up to `oldLast` to those up to `newLast`.
+    function _changeOfLatest(
+        uint256 part,
+        uint256 word,
+        uint256 set,
+        RoundId oldLast,
+        uint32 was,
+        RoundId newLast,
+        uint32 now_
+    ) internal view returns (Term[] memory) {
+        List memory list = List(new Term[](2 * Bitmap.ones(set)), 0);
+        for (uint256 rest = set; rest != 0; rest &= rest - 1) {
+            MemberId member = _member(word, rest);
+            (, PointHash older) = _latest(part, member, oldLast, was);
+            (, PointHash newer) = _latest(part, member, newLast, now_);
+            _pushPair(list, older, -1, newer, 1);
         }
-        _shorten(parts, count);
+        return _done(list);
     }
 
-    /// @dev The difference that the newest amendment makes to one round (0: to the counter-deltas) of a model.
-    function _changeOf(uint64 round, Model storage source) internal view returns (Term[] memory terms) {
-        uint256 newest = _amendments.length;
-        Part[] memory old = _partsIn(round, source.amendments, source.lastRound);
-        Part[] memory now_ = _partsIn(round, newest, source.lastRound);
-        Amendment storage it = _amendments[newest - 1];
-        bool replaced = it.kind == Kind.Replay && round > it.from;
-        terms = new Term[](old.length + now_.length);
-        uint256 count = 0;
-        uint256 j = 0;
-        for (uint256 i = 0; i < old.length; ++i) {
-            Part memory was = old[i];
-            bool stays = j < now_.length && now_[j].organization == was.organization;
-            if (stays && now_[j].digestRoot == was.digestRoot) {
-                // Where each has a block of its own nobody else's start changes, and so nobody else's delta.
-                bool concerned = sharedLayout || was.organization == it.organization;
-                if (replaced && concerned) revert ReplayIncomplete(round, was.organization);
-                int256 change = int256(uint256(now_[j].weight)) - int256(uint256(was.weight));
-                if (change != 0) terms[count++] = Term(was.artifactId, was.digestRoot, change);
-                ++j;
-                continue;
-            }
-            terms[count++] = Term(was.artifactId, was.digestRoot, -int256(uint256(was.weight)));
-            if (stays) terms[count++] = _added(now_[j++]);
-        }
-        while (j < now_.length) terms[count++] = _added(now_[j++]);
-        assembly ("memory-safe") {
-            mstore(terms, count)
-        }
-    }
-
-    function _added(Part memory part) private pure returns (Term memory) {
-        return Term(part.artifactId, part.digestRoot, int256(uint256(part.weight)));
-    }
-
-    /// @dev Of the substitutes whose amendment the model has, the one offered last.
-    function _deltaAt(uint64 round, Contribution storage its, uint256 amendments) private view returns (Delta memory) {
-        Substitute[] storage all = _substitutes[round][its.organization];
-        for (uint256 i = all.length; i > 0; --i) {
-            uint64 by = amendmentOf[all[i - 1].withdrawal];
-            if (by != 0 && by <= amendments && _replaces(_amendments[by - 1], round, its.organization)) {
-                return all[i - 1].delta;
+    /// @dev What a member's going out takes from the counter-deltas, or what the newest of them adds.
+    function _changeOfCounters(uint256 part, Amendment memory amendment, uint32 was)
+        internal
+        view
+        returns (Term[] memory)
+    {
+        OfferId[] storage counters = _counters[amendment.member];
+        List memory list = List(new Term[](counters.length + 1), 0);
+        if (_rule(part) == Weights.Rule.Latest) return _done(list);
+        if (amendment.kind == Kind.CounterTraining) {
+            _push(list, _pointOf(amendment.offer, RoundId.wrap(0), amendment.member, part), Weights.ONE);
+        } else if (amendment.kind == Kind.Removal) {
+            for (uint256 i = 0; i < counters.length; ++i) {
+                if (amendmentOf[counters[i]] > was) continue;
+                _push(list, _pointOf(counters[i], RoundId.wrap(0), amendment.member, part), -Weights.ONE);
             }
         }
-        return Delta(its.artifactId, its.digestRoot);
+        return _done(list);
     }
 
-    /// @dev A replay leaves alone what was before it, and what others gave in its first round.
-    function _replaces(Amendment storage it, uint64 round, address organization) private view returns (bool) {
-        if (it.kind == Kind.Replay) return round > it.from || (round == it.from && organization == it.organization);
-        return it.kind == Kind.Replacement;
+    /// @dev The difference that one member makes beyond that of the sums.
+    function _pushMember(
+        List memory list,
+        uint256 part,
+        RoundId round,
+        Base memory older,
+        Base memory newer,
+        MemberId member
+    ) private view {
+        (PointHash oldTaken, PointHash oldPut) = _correction(part, round, older, member);
+        (PointHash newTaken, PointHash newPut) = _correction(part, round, newer, member);
+        _pushPair(list, oldTaken, older.weight, newTaken, -newer.weight);
+        _pushPair(list, oldPut, -older.weight, newPut, newer.weight);
     }
 
-    /// @dev The deltas of one round, or with 0 the counter-deltas.
-    function _partsIn(uint64 round, uint256 amendments, uint64 lastRound) internal view returns (Part[] memory) {
-        return round == 0 ? _counterParts(amendments, lastRound) : _partsOf(round, amendments);
+    /// @dev Members whose contributions to a round differ from its base, before or after.
+    function _touched(RoundId round, Base memory oldBase, Base memory newBase)
+        private
+        view
+        returns (uint256[4] memory touched)
+    {
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            uint256 members = oldBase.members[i] | newBase.members[i];
+            if (members != 0) touched[i] = members & (_excluded[i] | _versioned[round][i]);
+        }
     }
 
-    function _isIn(address organization, uint256 amendments, uint64 lastRound) internal view returns (bool) {
-        if (_isExcluded(organization, amendments)) return false;
-        uint64[] storage its = _roundsOf[organization];
-        return its.length != 0 && its[0] <= lastRound;
+    /// @dev What a round's content starts from: the last replay that trained it again, or the round itself.
+    function _base(uint256 part, RoundId round, uint32 amendments) internal view returns (Base memory base) {
+        OfferId[] storage replays = _replays[round];
+        for (uint256 i = replays.length; i > 0 && base.amendment == 0; --i) {
+            uint32 by = amendmentOf[replays[i - 1]];
+            if (by != 0 && by <= amendments) (base.replay, base.amendment) = (replays[i - 1], by);
+        }
+        base.sum = sumOf[base.replay][round][part];
+        base.members = base.amendment == 0 ? rounds.acceptedIn(round) : _offeredIn[base.replay][round];
+        _weigh(part, base, amendments);
     }
 
-    function _isExcluded(address organization, uint256 amendments) internal view returns (bool) {
-        uint64 by = excludedBy[organization];
+    /// @dev The same with more amendments: most of them leave a round's base alone.
+    function _rebase(uint256 part, RoundId round, Base memory older, uint32 amendments)
+        private
+        view
+        returns (Base memory newer)
+    {
+        OfferId[] storage replays = _replays[round];
+        uint256 count = replays.length;
+        if (count != 0 && amendmentOf[replays[count - 1]] > older.amendments) return _base(part, round, amendments);
+        newer = _copy(older);
+        _weigh(part, newer, amendments);
+    }
+
+    function _copy(Base memory base) private pure returns (Base memory) {
+        return Base(base.replay, base.amendment, base.amendments, base.sum, base.weight, base.members);
+    }
+
+    function _weigh(uint256 part, Base memory base, uint32 amendments) private view {
+        base.amendments = amendments;
+        uint256 count = base.members.count() - _outOf(base.members, amendments).count();
+        base.weight = Weights.each(_rule(part), count);
+    }
+
+    /// @dev The point that has to be taken from the base for a member, and the one that is put in; zero if there is none.
+    function _correction(uint256 part, RoundId round, Base memory base, MemberId member)
+        private
+        view
+        returns (PointHash taken, PointHash put)
+    {
+        if (!base.members.holds(member)) return (taken, put);
+        if (_isOut(member, base.amendments)) return (_pointOf(base.replay, round, member, part), put);
+        OfferId version = _versionAt(round, member, base.amendment, base.amendments);
+        if (OfferId.unwrap(version) == 0) return (taken, put);
+        return (_pointOf(base.replay, round, member, part), _pointOf(version, round, member, part));
+    }
+
+    /// @dev The withdrawal that last replaced a member's contribution to a round, between two amendments; or none.
+    function _versionAt(RoundId round, MemberId member, uint32 after_, uint32 upTo) internal view returns (OfferId) {
+        OfferId[] storage versions = _versions[round][member];
+        // A member has one withdrawal open at a time, so its versions take effect in the order in which it offered them.
+        for (uint256 i = versions.length; i > 0; --i) {
+            uint32 by = amendmentOf[versions[i - 1]];
+            if (by == 0 || by > upTo) continue;
+            return by > after_ ? versions[i - 1] : NONE;
+        }
+        return NONE;
+    }
+
+    /// @dev A member's latest round in a model, and the point that it has there.
+    function _latest(uint256 part, MemberId member, RoundId last, uint32 amendments)
+        internal
+        view
+        returns (RoundId round, PointHash point)
+    {
+        if (_isOut(member, amendments)) return (round, point);
+        for (uint64 n = RoundId.unwrap(last); n > 0; --n) {
+            round = RoundId.wrap(n);
+            if (!rounds.acceptedIn(round).holds(member)) continue;
+            return (round, _pointOf(_versionAt(round, member, 0, amendments), round, member, part));
+        }
+        return (RoundId.wrap(0), point);
+    }
+
+    /// @dev Those members of a set that are out.
+    function _outOf(uint256[4] memory set, uint32 amendments) internal view returns (uint256[4] memory out) {
+        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
+            if (set[word] == 0) continue;
+            for (uint256 rest = set[word] & _excluded[word]; rest != 0; rest &= rest - 1) {
+                uint256 bit = Bitmap.lowest(rest);
+                if (_isOut(MemberId.wrap(uint16(256 * word + bit)), amendments)) out[word] |= 1 << bit;
+            }
+        }
+    }
+
+    function _isOut(MemberId member, uint32 amendments) internal view returns (bool) {
+        uint32 by = excludedBy[member];
         return by != 0 && by <= amendments;
     }
 
-    function _shorten(Part[] memory parts, uint256 count) private pure {
+    /// @dev Whether a model of these rounds with so many amendments holds a contribution of a member.
+    function _isIn(MemberId member, RoundId last, uint32 amendments) internal view returns (bool) {
+        return !_isOut(member, amendments) && _contributors[last].has(member);
+    }
+
+    /// @dev Add -old and +new, or if both are one point, the difference of their coefficients.
+    function _pushPair(List memory list, PointHash older, int256 oldCoefficient, PointHash newer, int256 newCoefficient)
+        private
+        pure
+    {
+        if (older == newer) {
+            _push(list, older, oldCoefficient + newCoefficient);
+        } else {
+            _push(list, older, oldCoefficient);
+            _push(list, newer, newCoefficient);
+        }
+    }
+
+    function _push(List memory list, PointHash point, int256 coefficient) private pure {
+        bool nothing = point == PointHash.wrap(0) || point == PointHash.wrap(Curve.INFINITY);
+        if (coefficient != 0 && !nothing) list.terms[list.count++] = Term(point, coefficient);
+    }
+
+    function _done(List memory list) private pure returns (Term[] memory terms) {
+        terms = list.terms;
+        uint256 count = list.count;
         assembly ("memory-safe") {
-            mstore(parts, count)
+            mstore(terms, count)
         }
     }
 }

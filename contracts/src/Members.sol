@@ -2,250 +2,238 @@
 pragma solidity ^0.8.28;
 
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
-import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
-import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
+import {Seats} from "./Seats.sol";
+import {MemberId} from "./Types.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
 
-contract Members is IMembers, ReentrancyGuard {
-    using EnumerableSet for EnumerableSet.AddressSet;
+/// @title Members and their bonds.
+contract Members is Seats {
+    using Bitmap for uint256[4];
 
-    /// @notice The contracts that this one answers to.
-    struct Peers {
-        address governance;
-        address rounds;
-        address lineage;
-        address withdrawals;
-        IRewards rewards;
-    }
-
-    address public immutable founder;
-    address public immutable governance;
-    address public immutable rounds;
-    address public immutable lineage;
     address public immutable withdrawals;
-    IRewards public immutable rewards;
-    Terms public terms;
 
-    /// @notice Whether an organization has joined: the founder has no more to say.
-    bool public underWay;
-    address public aggregator;
-    bytes32 public aggregatorFingerprint;
-    uint256 public activeCount;
-    mapping(address => uint256) public aggregatorBondOf;
-    mapping(address => uint64) public aggregatorExitAt;
-    mapping(address => uint256) public compensation;
-    mapping(bytes32 => address) public organizationOf;
+    uint40 public emptySince;
+    mapping(address => string) public nameOf;
 
     mapping(address => Member) private _members;
     address[] private _organizations;
-    EnumerableSet.AddressSet private _auditors;
+    uint256[4] private _active;
+    uint256[4] private _eligible;
+    /// @dev Members with a penalty that was not taken yet.
+    uint256[4] private _owing;
 
-    modifier onlyGovernance() {
-        if (msg.sender != governance && (underWay || msg.sender != founder)) revert NotGovernance(msg.sender);
-        _;
+    constructor(
+        address governance_,
+        address rounds_,
+        address withdrawals_,
+        IRewards rewards_,
+        address aggregator_,
+        Terms memory terms_
+    ) Seats(governance_, rounds_, rewards_, aggregator_, terms_) {
+        if (terms_.maxMembers == 0 || terms_.maxMembers > Bitmap.MOST) revert WrongTerms();
+        withdrawals = withdrawals_;
     }
 
-    modifier only(address who) {
-        if (msg.sender != who) revert NotAllowed(msg.sender);
-        _;
-    }
-
-    constructor(Peers memory peers, address aggregator_, bytes32 fingerprint, Terms memory terms_) {
-        founder = msg.sender;
-        governance = peers.governance;
-        rounds = peers.rounds;
-        lineage = peers.lineage;
-        withdrawals = peers.withdrawals;
-        rewards = peers.rewards;
-        terms = terms_;
-        _setAggregator(aggregator_, fingerprint);
-    }
-
-    function admit(address organization, string calldata name, bytes32 fingerprint) external onlyGovernance {
+    /// @inheritdoc IMembers
+    function admit(address organization, string calldata name) external onlyGovernance {
         if (organization == address(0) || bytes(name).length == 0) revert EmptyValue();
+        if (organization == aggregator) revert IsAggregator(organization);
         if (_members[organization].status != Status.None) revert AlreadyAdmitted(organization);
-        if (_organizations.length == terms.maxMembers) revert TooManyMembers(terms.maxMembers);
-        _members[organization] = Member(organization, name, 0, 0, 0, Status.Admitted);
-        _organizations.push(organization);
-        _setFingerprint(organization, fingerprint);
-        emit Admitted(organization, name, fingerprint);
+        nameOf[organization] = name;
+        _setStatus(organization, Status.Admitted);
+        emit Admitted(organization, name);
     }
 
-    function nameAuditor(address auditor) external onlyGovernance {
-        if (auditor == address(0)) revert EmptyValue();
-        if (_auditors.add(auditor)) emit AuditorNamed(auditor);
+    /// @inheritdoc IMembers
+    function revokeAdmission(address organization) external onlyGovernance {
+        _require(organization, Status.Admitted);
+        delete nameOf[organization];
+        _setStatus(organization, Status.None);
+        emit AdmissionRevoked(organization);
     }
 
-    function dismissAuditor(address auditor) external onlyGovernance {
-        if (!_auditors.remove(auditor)) revert UnknownAuditor(auditor);
-        emit AuditorDismissed(auditor);
-    }
-
-    function setAggregator(address aggregator_, bytes32 fingerprint) external onlyGovernance {
-        aggregatorExitAt[aggregator] = uint64(block.timestamp) + terms.exitSeconds;
-        _setAggregator(aggregator_, fingerprint);
-    }
-
-    function join() external payable {
-        Member storage who = _members[msg.sender];
-        if (who.status != Status.Admitted) revert WrongStatus(msg.sender, who.status);
+    /// @inheritdoc IMembers
+    function join(bytes32 fingerprint, bytes calldata proof) external payable {
+        Member storage own = _require(msg.sender, Status.Admitted);
+        if (msg.sender == aggregator) revert IsAggregator(msg.sender);
         if (msg.value != terms.bond) revert WrongBond(msg.value, terms.bond);
-        who.bond = msg.value;
-        underWay = true;
-        ++activeCount;
-        _setStatus(who, Status.Active);
-        emit Joined(msg.sender, msg.value);
+        if (_organizations.length == terms.maxMembers) revert TooManyMembers(terms.maxMembers);
+        MemberId number = MemberId.wrap(uint16(_organizations.length));
+        own.number = number;
+        own.bond = uint96(msg.value);
+        _organizations.push(msg.sender);
+        _active.add(number);
+        _eligible.add(number);
+        if (emptySince != 0) emptySince = 0;
+        _setStatus(msg.sender, Status.Active);
+        _setFingerprint(fingerprint, proof);
+        emit Joined(msg.sender, number, msg.value);
     }
 
+    /// @inheritdoc IMembers
     function topUp() external payable {
-        Member storage who = _members[msg.sender];
-        if (who.status != Status.Active) revert WrongStatus(msg.sender, who.status);
-        if (msg.value == 0 || who.bond + msg.value > terms.bond) revert WrongBond(msg.value, terms.bond - who.bond);
-        who.bond += msg.value;
-        emit BondRaised(msg.sender, msg.value, who.bond);
+        Member storage own = _require(msg.sender, Status.Active);
+        if (_owing.has(own.number)) _penalize(msg.sender, own);
+        uint256 missing = terms.bond - own.bond;
+        if (msg.value > missing || (msg.value == 0 && missing != 0)) revert WrongBond(msg.value, missing);
+        own.bond += uint96(msg.value);
+        if (msg.value == missing) _eligible.add(own.number);
+        emit BondRaised(msg.sender, msg.value, own.bond);
     }
 
+    /// @inheritdoc IMembers
     function resign() external {
-        Member storage who = _members[msg.sender];
-        if (who.status != Status.Active) revert WrongStatus(msg.sender, who.status);
-        --activeCount;
-        who.exitAt = uint64(block.timestamp) + terms.exitSeconds;
-        _setStatus(who, Status.Left);
+        Member storage own = _require(msg.sender, Status.Active);
+        own.exitAt = uint40(block.timestamp) + terms.exitSeconds;
+        _deactivate(own.number);
+        _setStatus(msg.sender, Status.Left);
     }
 
-    function rotateFingerprint(bytes32 fingerprint) external {
-        if (fingerprint == 0) revert EmptyValue();
-        if (msg.sender == aggregator) {
-            aggregatorFingerprint = fingerprint;
-        } else {
-            Member storage who = _members[msg.sender];
-            if (who.status == Status.None) revert WrongStatus(msg.sender, who.status);
-            delete organizationOf[who.fingerprint];
-            _setFingerprint(msg.sender, fingerprint);
-        }
-        emit FingerprintRotated(msg.sender, fingerprint);
-    }
-
+    /// @inheritdoc IMembers
     function reclaimBond() external nonReentrant {
-        Member storage who = _members[msg.sender];
-        if ((who.status != Status.Left && who.status != Status.Withdrawn) || who.bond == 0) {
-            revert WrongStatus(msg.sender, who.status);
-        }
-        if (block.timestamp < who.exitAt) revert TooEarly(who.exitAt);
-        uint256 amount = who.bond;
-        who.bond = 0;
+        Member storage own = _members[msg.sender];
+        if (own.status != Status.Left && own.status != Status.Withdrawn) revert WrongStatus(msg.sender, own.status);
+        if (block.timestamp < own.exitAt) revert TooEarly(own.exitAt);
+        if (_owing.has(own.number)) _penalize(msg.sender, own);
+        uint256 amount = own.bond;
+        if (amount == 0) revert NothingToClaim(msg.sender);
+        own.bond = 0;
         emit BondReclaimed(msg.sender, amount);
         Address.sendValue(payable(msg.sender), amount);
     }
 
-    function postAggregatorBond() external payable only(aggregator) {
-        uint256 bond = aggregatorBondOf[msg.sender] + msg.value;
-        if (msg.value == 0) revert WrongBond(0, terms.aggregatorBond);
-        aggregatorBondOf[msg.sender] = bond;
-        emit AggregatorBondPosted(msg.sender, msg.value, bond);
+    /// @inheritdoc IMembers
+    function penalize(address organization) external {
+        Member storage its = _members[organization];
+        if (_isNumbered(its.status) && _owing.has(its.number)) {
+            _penalize(organization, its);
+            // Where the penalty is nothing the bond is whole again at once.
+            if (its.status == Status.Active && its.bond >= terms.bond) _eligible.add(its.number);
+        } else {
+            revert NoPenaltyDue(organization);
+        }
     }
 
-    function reclaimAggregatorBond() external nonReentrant {
-        uint256 amount = aggregatorBondOf[msg.sender];
-        if (msg.sender == aggregator || amount == 0) revert NothingToClaim(msg.sender);
-        if (block.timestamp < aggregatorExitAt[msg.sender]) revert TooEarly(aggregatorExitAt[msg.sender]);
-        aggregatorBondOf[msg.sender] = 0;
-        emit AggregatorBondReclaimed(msg.sender, amount);
-        Address.sendValue(payable(msg.sender), amount);
-    }
-
-    function claimCompensation() external nonReentrant {
-        uint256 amount = compensation[msg.sender];
-        if (amount == 0) revert NothingToClaim(msg.sender);
-        compensation[msg.sender] = 0;
-        emit CompensationPaid(msg.sender, amount);
-        Address.sendValue(payable(msg.sender), amount);
-    }
-
+    /// @inheritdoc IMembers
     function markWithdrawing(address organization) external only(withdrawals) {
-        Member storage who = _members[organization];
-        if (who.status != Status.Active && who.status != Status.Left) revert WrongStatus(organization, who.status);
-        if (who.status == Status.Active) --activeCount;
-        _setStatus(who, Status.Withdrawing);
+        Member storage its = _members[organization];
+        // An organization whose contributions were counter-trained is Withdrawn, and may still be removed.
+        if (its.status != Status.Active && its.status != Status.Left && its.status != Status.Withdrawn) {
+            revert WrongStatus(organization, its.status);
+        }
+        if (its.status == Status.Active) _deactivate(its.number);
+        _setStatus(organization, Status.Withdrawing);
     }
 
+    /// @inheritdoc IMembers
     function markWithdrawn(address organization) external only(withdrawals) {
-        Member storage who = _members[organization];
-        if (who.status != Status.Withdrawing) revert WrongStatus(organization, who.status);
-        who.exitAt = uint64(block.timestamp) + terms.exitSeconds;
-        _setStatus(who, Status.Withdrawn);
+        Member storage its = _require(organization, Status.Withdrawing);
+        its.exitAt = uint40(block.timestamp) + terms.exitSeconds;
+        _setStatus(organization, Status.Withdrawn);
     }
 
-    function penalize(address organization) external only(rounds) {
-        Member storage who = _members[organization];
-        uint256 amount = who.bond < terms.unrevealedPenalty ? who.bond : terms.unrevealedPenalty;
-        if (amount == 0) return;
-        who.bond -= amount;
-        emit Penalized(organization, amount);
-        rewards.fund{value: amount}();
+    /// @inheritdoc IMembers
+    function suspend(uint256[4] calldata unrevealed) external only(rounds) {
+        for (uint256 i = 0; i < Bitmap.width(_organizations.length); ++i) {
+            if (unrevealed[i] == 0) continue;
+            _eligible[i] &= ~unrevealed[i];
+            _owing[i] |= unrevealed[i];
+        }
+        emit Suspended(unrevealed);
     }
 
-    function slashAggregator(address who, address beneficiary) external {
-        if (msg.sender != withdrawals && msg.sender != lineage) revert NotAllowed(msg.sender);
-        uint256 bond = aggregatorBondOf[who];
-        if (bond == 0) revert NothingToSlash(who);
-        aggregatorBondOf[who] = 0;
-        uint256 share = bond * terms.slashShare / 10_000;
-        compensation[beneficiary] += share;
-        emit AggregatorSlashed(who, beneficiary, share, bond - share);
-        rewards.fund{value: bond - share}();
-    }
-
-    function compensate(address to) external payable only(lineage) {
-        compensation[to] += msg.value;
-    }
-
-    function aggregatorReady() external view returns (bool) {
-        return aggregatorBondOf[aggregator] >= terms.aggregatorBond;
-    }
-
+    /// @inheritdoc IMembers
     function member(address organization) external view returns (Member memory) {
         return _members[organization];
     }
 
+    /// @inheritdoc IMembers
     function statusOf(address organization) external view returns (Status) {
         return _members[organization].status;
     }
 
-    function mayContribute(address organization) external view returns (bool) {
-        Member storage who = _members[organization];
-        return who.status == Status.Active && who.bond >= terms.bond;
+    /// @inheritdoc IMembers
+    function contributor(address organization) external view returns (MemberId) {
+        if (!mayContribute(organization)) revert MayNotContribute(organization);
+        return _members[organization].number;
     }
 
-    function organizations() external view returns (address[] memory) {
-        return _organizations;
+    /// @inheritdoc IMembers
+    function mayContribute(address organization) public view returns (bool) {
+        Member storage its = _members[organization];
+        return its.status == Status.Active && _eligible.has(its.number);
     }
 
-    function auditors() external view returns (address[] memory) {
-        return _auditors.values();
+    /// @inheritdoc IMembers
+    function organizations(uint256 start, uint256 limit) external view returns (address[] memory page) {
+        uint256 total = _organizations.length;
+        uint256 end = start + limit < total ? start + limit : total;
+        page = new address[](start < end ? end - start : 0);
+        for (uint256 i = 0; i < page.length; ++i) {
+            page[i] = _organizations[start + i];
+        }
     }
 
-    function isAuditor(address who) external view returns (bool) {
-        return _auditors.contains(who);
+    /// @inheritdoc IMembers
+    function organizationAt(MemberId number) external view returns (address) {
+        return _organizations[MemberId.unwrap(number)];
     }
 
-    function _setAggregator(address aggregator_, bytes32 fingerprint) private {
-        if (aggregator_ == address(0) || fingerprint == 0) revert EmptyValue();
-        aggregator = aggregator_;
-        aggregatorFingerprint = fingerprint;
-        emit AggregatorChanged(aggregator_, fingerprint);
+    /// @inheritdoc IMembers
+    function memberCount() external view returns (uint256) {
+        return _organizations.length;
     }
 
-    function _setStatus(Member storage who, Status status) private {
-        who.status = status;
-        emit StatusChanged(who.organization, status);
+    /// @inheritdoc IMembers
+    function activeCount() public view returns (uint256) {
+        return activeMembers().count();
     }
 
-    function _setFingerprint(address organization, bytes32 fingerprint) private {
-        if (fingerprint == 0) revert EmptyValue();
-        if (organizationOf[fingerprint] != address(0)) revert FingerprintInUse(fingerprint);
-        organizationOf[fingerprint] = organization;
-        _members[organization].fingerprint = fingerprint;
+    /// @inheritdoc IMembers
+    function activeMembers() public view returns (uint256[4] memory) {
+        return _active.load(Bitmap.width(_organizations.length));
+    }
+
+    /// @inheritdoc IMembers
+    function eligibleMembers() external view returns (uint256[4] memory) {
+        return _eligible.load(Bitmap.width(_organizations.length));
+    }
+
+    function _penalize(address organization, Member storage its) private {
+        _owing.remove(its.number);
+        uint96 amount = its.bond < terms.unrevealedPenalty ? its.bond : terms.unrevealedPenalty;
+        its.bond -= amount;
+        emit Penalized(organization, amount);
+        rewards.fund{value: amount}();
+    }
+
+    function _deactivate(MemberId number) private {
+        _active.remove(number);
+        _eligible.remove(number);
+        if (activeCount() == 0) emptySince = uint40(block.timestamp);
+    }
+
+    function _setStatus(address organization, Status status) private {
+        _members[organization].status = status;
+        emit StatusChanged(organization, status);
+    }
+
+    function _isFounding() internal view override returns (bool) {
+        return _organizations.length == 0;
+    }
+
+    function _isMember(address account) internal view override returns (bool) {
+        return _isNumbered(_members[account].status);
+    }
+
+    function _require(address organization, Status status) private view returns (Member storage its) {
+        its = _members[organization];
+        if (its.status != status) revert WrongStatus(organization, its.status);
+    }
+
+    function _isNumbered(Status status) private pure returns (bool) {
+        return status != Status.None && status != Status.Admitted;
     }
 }

@@ -1,276 +1,153 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ILineage} from "./interfaces/ILineage.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MemberId, ModelId, RoundId} from "./Types.sol";
+import {Phases} from "./Phases.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
+import {IModels} from "./interfaces/IModels.sol";
+import {IReplays} from "./interfaces/IReplays.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
 import {IRounds} from "./interfaces/IRounds.sol";
-import {IWithdrawals} from "./interfaces/IWithdrawals.sol";
-import {Weights} from "./libraries/Weights.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {Quorum} from "./libraries/Quorum.sol";
 
-contract Rounds is IRounds {
-    IMembers public immutable members;
-    ILineage public immutable lineage;
-    IWithdrawals public immutable withdrawals;
-    IRewards public immutable rewards;
-    Settings public settings;
-    uint64 public currentRound;
+/// @title Rounds of training.
+contract Rounds is Phases, EIP712 {
+    using Bitmap for uint256[4];
 
-    mapping(uint64 => Round) private _rounds;
-    mapping(uint64 => mapping(address => Entry)) private _entries;
-    mapping(uint64 => address[]) private _committed;
-    mapping(uint64 => uint256) private _reveals;
-    mapping(uint64 => Rejection[]) private _rejections;
+    bytes32 public constant ATTESTATION_TYPEHASH = keccak256("RoundAttestation(uint64 round,bytes32 evidence)");
+    uint256 private constant MOST_SCORE = 10_000;
 
-    modifier onlyAggregator() {
-        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
-        _;
-    }
+    /// @notice Auditors whose signatures attest a round.
+    uint16 public immutable auditorQuorum;
 
-    modifier onlyLineage() {
-        if (msg.sender != address(lineage)) revert NotLineage(msg.sender);
+    /// @notice The last round such that it and all final ones before it were attested.
+    RoundId public attestedUpTo;
+    mapping(RoundId => bytes) private _scores;
+    mapping(RoundId => uint256) private _scoreTotal;
+    mapping(RoundId => uint256[4]) private _unpaid;
+
+    modifier onlyModels() {
+        if (msg.sender != address(models)) revert NotModels(msg.sender);
         _;
     }
 
     constructor(
         IMembers members_,
-        ILineage lineage_,
-        IWithdrawals withdrawals_,
+        IModels models_,
+        IReplays replays_,
         IRewards rewards_,
+        uint16 auditorQuorum_,
         Settings memory settings_
-    ) {
-        if (settings_.parametersId == 0 || settings_.baseModelId == 0 || settings_.maxRounds == 0) {
-            revert EmptyValue();
-        }
-        members = members_;
-        lineage = lineage_;
-        withdrawals = withdrawals_;
-        rewards = rewards_;
-        settings = settings_;
+    ) Phases(members_, models_, replays_, rewards_, settings_) EIP712("Rescind", "2") {
+        auditorQuorum = auditorQuorum_;
     }
 
-    function openRound() external onlyAggregator returns (uint64 round) {
-        State last = _rounds[currentRound].state;
-        if (currentRound != 0 && last != State.Final && last != State.Abandoned) revert RoundUnfinished(currentRound);
-        if (currentRound == settings.maxRounds) revert TooManyRounds(settings.maxRounds);
-        if (!members.aggregatorReady()) revert AggregatorBondMissing();
-        if (withdrawals.anyOverdue()) revert WithdrawalOverdue();
-        round = ++currentRound;
-        Round storage it = _rounds[round];
-        it.state = State.Open;
-        it.openedAt = uint64(block.timestamp);
-        it.parentModel = lineage.head();
-        it.commitDeadline = uint64(block.timestamp) + settings.commitSeconds;
-        it.revealDeadline = it.commitDeadline + settings.revealSeconds;
-        it.finalizeDeadline = it.revealDeadline + settings.finalizeSeconds;
-        emit RoundOpened(round, it.parentModel, it.commitDeadline, it.revealDeadline, it.finalizeDeadline);
+    /// @inheritdoc IRounds
+    function judge(RoundId round, uint256[4] calldata accepted, bytes calldata scores, bytes calldata reasons)
+        external
+        onlyAggregator
+    {
+        Round storage its = _inState(round, State.Revealed);
+        if (block.timestamp > its.deadline) revert DeadlinePassed(round, its.deadline);
+        uint256[4] memory rejected = _load(_answers[round].revealed);
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            if (accepted[i] & ~rejected[i] != 0) revert NotRevealed(round);
+            rejected[i] &= ~accepted[i];
+            if (accepted[i] != 0) _answers[round].accepted[i] = accepted[i];
+        }
+        uint256[4] memory chosen = accepted;
+        if (scores.length != 2 * chosen.count()) revert UnaccountedFor(round, scores.length, 2 * chosen.count());
+        if (reasons.length != rejected.count()) revert UnaccountedFor(round, reasons.length, rejected.count());
+        _scores[round] = scores;
+        _scoreTotal[round] = _totalOf(scores);
+        emit RoundJudged(round, accepted, scores, rejected, reasons);
+        if (scores.length == 0) _abandon(round);
+        else its.state = State.Judged;
     }
 
-    function commit(uint64 round, bytes32 commitment) external {
-        if (commitment == 0) revert EmptyValue();
-        Entry storage mine = _mayAnswer(round);
-        mine.answer = Answer.Committed;
-        mine.commitment = commitment;
-        _committed[round].push(msg.sender);
-        emit UpdateCommitted(round, msg.sender, commitment);
+    /// @inheritdoc IRounds
+    function abandon(RoundId round) external {
+        Round storage its = _rounds[round];
+        bool under = its.state != State.None && its.state != State.Final && its.state != State.Abandoned;
+        if (!under) revert WrongState(round, its.state);
+        bool orphaned = _settings.chained && (models.isStale(its.parent) || its.parent != models.head());
+        if (!orphaned) {
+            if (its.state != State.Revealed) revert WrongState(round, its.state);
+            if (block.timestamp <= its.deadline) revert DeadlineAhead(round, its.deadline);
+        }
+        _abandon(round);
     }
 
-    function sitOut(uint64 round) external {
-        _mayAnswer(round).answer = Answer.SatOut;
-        emit SatOut(round, msg.sender);
+    /// @inheritdoc IRounds
+    function attest(RoundId round, bytes32 evidence, bytes[] calldata signatures) external {
+        Round storage its = _inState(round, State.Final);
+        if (its.attested) revert AttestedBefore(round);
+        for (uint64 n = RoundId.unwrap(attestedUpTo) + 1; n < RoundId.unwrap(round); ++n) {
+            if (_rounds[RoundId.wrap(n)].state != State.Abandoned) revert EarlierRoundFirst(RoundId.wrap(n));
+        }
+        bytes32 hash = _hashTypedDataV4(keccak256(abi.encode(ATTESTATION_TYPEHASH, round, evidence)));
+        address[] memory auditors = Quorum.require_(members, auditorQuorum, hash, signatures);
+        its.attested = true;
+        attestedUpTo = round;
+        emit RoundAttested(round, evidence, auditors);
     }
 
-    function closeCommits(uint64 round) external {
-        Round storage it = _inState(round, State.Open);
-        if (block.timestamp <= it.commitDeadline && !allAnswered(round)) {
-            revert DeadlineAhead(round, it.commitDeadline);
+    /// @inheritdoc IRounds
+    function finish(RoundId round, ModelId model, uint256[4] calldata excluded) external onlyModels {
+        Round storage its = _inState(round, State.Judged);
+        its.state = State.Final;
+        its.model = model;
+        uint256[4] memory unpaid = excluded;
+        if (unpaid.count() != 0) {
+            _unpaid[round] = excluded;
+            _scoreTotal[round] -= _scoresOf(round, unpaid);
         }
-        uint256 commits = _committed[round].length;
-        emit CommitsClosed(round, commits);
-        if (commits == 0) {
-            _abandon(round);
-            return;
-        }
-        it.state = State.Committed;
-        // An early end of the commit phase must not shorten the next one's time on the clock.
-        it.revealDeadline = uint64(block.timestamp) + settings.revealSeconds;
-        it.finalizeDeadline = it.revealDeadline + settings.finalizeSeconds;
-    }
-
-    function reveal(uint64 round, bytes32 artifactId, bytes32 digestRoot, bytes32 manifest, bytes32 salt) external {
-        Round storage it = _inState(round, State.Committed);
-        if (block.timestamp > it.revealDeadline) revert DeadlinePassed(round, it.revealDeadline);
-        Entry storage mine = _entries[round][msg.sender];
-        if (mine.answer != Answer.Committed) revert NothingCommitted(round, msg.sender);
-        if (mine.commitment != keccak256(abi.encode(round, msg.sender, artifactId, digestRoot, manifest, salt))) {
-            revert CommitmentMismatch(round, msg.sender);
-        }
-        mine.answer = Answer.Revealed;
-        mine.artifactId = artifactId;
-        mine.digestRoot = digestRoot;
-        ++_reveals[round];
-        emit UpdateRevealed(round, msg.sender, artifactId, digestRoot, manifest);
-        lineage.registerDelta(msg.sender, artifactId, digestRoot);
-    }
-
-    function closeReveals(uint64 round) external {
-        Round storage it = _inState(round, State.Committed);
-        if (block.timestamp <= it.revealDeadline && !allRevealed(round)) {
-            revert DeadlineAhead(round, it.revealDeadline);
-        }
-        emit RevealsClosed(round, _reveals[round]);
-        if (_reveals[round] == 0) {
-            _abandon(round);
-        } else {
-            it.state = State.Revealed;
-            it.finalizeDeadline = uint64(block.timestamp) + settings.finalizeSeconds;
-        }
-        _penalizeUnrevealed(round);
-    }
-
-    function aggregate(
-        uint64 round,
-        ILineage.Contribution[] calldata accepted,
-        Rejection[] calldata rejected,
-        ILineage.Delta calldata sum,
-        ILineage.Delta calldata adapter
-    ) external onlyAggregator {
-        Round storage it = _inState(round, State.Revealed);
-        if (block.timestamp > it.finalizeDeadline) revert DeadlinePassed(round, it.finalizeDeadline);
-        if (accepted.length + rejected.length != _reveals[round]) {
-            revert UnaccountedFor(round, accepted.length + rejected.length, _reveals[round]);
-        }
-        _recordRejections(round, rejected);
-        if (accepted.length == 0) {
-            _abandon(round);
-            return;
-        }
-        _checkContributions(round, accepted);
-        it.state = State.Aggregated;
-        emit RoundAggregated(round, sum.artifactId, adapter.artifactId);
-        lineage.claimRound(round, accepted, sum, adapter, it.finalizeDeadline);
-    }
-
-    function conclude(uint64 round, uint64 model) external onlyLineage {
-        Round storage it = _inState(round, State.Aggregated);
-        it.state = State.Final;
-        it.model = model;
         emit RoundFinalized(round, model);
-        ILineage.Contribution[] memory all = lineage.contributions(round);
-        address[] memory organizations = new address[](all.length);
-        uint256[] memory scores = new uint256[](all.length);
-        for (uint256 i = 0; i < all.length; ++i) {
-            organizations[i] = all[i].organization;
-            scores[i] = all[i].score;
+        rewards.reserve(round);
+    }
+
+    /// @inheritdoc IRounds
+    function scoreOf(RoundId round, address organization) external view returns (uint256 score, uint256 total) {
+        MemberId member = _memberOf(organization);
+        uint256[4] memory accepted = _load(_answers[round].accepted);
+        bool counts = accepted.holds(member) && !_unpaid[round].has(member);
+        if (!counts || _rounds[round].state != State.Final) return (0, 0);
+        return (_scoreAt(_scores[round], accepted.rank(member)), _scoreTotal[round]);
+    }
+
+    /// @inheritdoc IRounds
+    function isPayable(RoundId round) external view returns (bool) {
+        return _rounds[round].state == State.Final && (!_settings.attested || _rounds[round].attested);
+    }
+
+    /// @inheritdoc IRounds
+    function isAttested(RoundId round) external view returns (bool) {
+        return !_settings.attested || round <= attestedUpTo;
+    }
+
+    function _totalOf(bytes calldata scores) private pure returns (uint256 total) {
+        for (uint256 i = 0; i < scores.length; i += 2) {
+            uint256 score = uint256(uint8(scores[i])) << 8 | uint8(scores[i + 1]);
+            if (score > MOST_SCORE) revert ScoreTooHigh(score);
+            total += score;
         }
-        rewards.credit(round, organizations, scores);
     }
 
-    function reject(uint64 round) external onlyLineage {
-        _inState(round, State.Aggregated);
-        _abandon(round);
-    }
-
-    function abandon(uint64 round) external {
-        Round storage it = _rounds[round];
-        if (it.state != State.Open && it.state != State.Committed && it.state != State.Revealed) {
-            revert WrongState(round, it.state);
-        }
-        if (block.timestamp <= it.finalizeDeadline) revert DeadlineAhead(round, it.finalizeDeadline);
-        _abandon(round);
-    }
-
-    function roundOf(uint64 round) external view returns (Round memory) {
-        return _rounds[round];
-    }
-
-    function entry(uint64 round, address organization) external view returns (Entry memory) {
-        return _entries[round][organization];
-    }
-
-    function committed(uint64 round) external view returns (address[] memory) {
-        return _committed[round];
-    }
-
-    function rejections(uint64 round) external view returns (Rejection[] memory) {
-        return _rejections[round];
-    }
-
-    function allAnswered(uint64 round) public view returns (bool) {
-        address[] memory all = members.organizations();
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (_entries[round][all[i]].answer == Answer.None && members.mayContribute(all[i])) return false;
-        }
-        return true;
-    }
-
-    function allRevealed(uint64 round) public view returns (bool) {
-        address[] storage all = _committed[round];
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (_entries[round][all[i]].answer != Answer.Revealed && _isActive(all[i])) return false;
-        }
-        return true;
-    }
-
-    function _checkContributions(uint64 round, ILineage.Contribution[] calldata accepted) private {
-        address previous = address(0);
-        for (uint256 i = 0; i < accepted.length; ++i) {
-            ILineage.Contribution calldata it = accepted[i];
-            if (it.organization <= previous) revert NotAscending(it.organization);
-            previous = it.organization;
-            Entry storage its = _entries[round][it.organization];
-            if (its.answer != Answer.Revealed || its.artifactId != it.artifactId || its.digestRoot != it.digestRoot) {
-                revert NotRevealed(round, it.organization);
+    /// @dev Sum of the scores of those members of a set that were accepted.
+    function _scoresOf(RoundId round, uint256[4] memory set) private view returns (uint256 total) {
+        bytes memory scores = _scores[round];
+        uint256[4] memory accepted = _load(_answers[round].accepted);
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            for (uint256 rest = set[i] & accepted[i]; rest != 0; rest &= rest - 1) {
+                MemberId member = MemberId.wrap(uint16(256 * i + Bitmap.lowest(rest)));
+                total += _scoreAt(scores, accepted.rank(member));
             }
-            if (!_isActive(it.organization)) revert Withdrawn(it.organization);
-            uint16 required = Weights.share(settings.sharedLayout, i, accepted.length);
-            if (it.weight != required) revert WrongWeight(it.organization, it.weight, required);
-            if (it.score > Weights.ONE) revert ScoreTooHigh(it.organization, it.score);
-            for (uint256 j = 0; j < _rejections[round].length; ++j) {
-                if (_rejections[round][j].organization == it.organization) revert NotAscending(it.organization);
-            }
-            emit ContributionAccepted(round, it.organization, it.artifactId, it.weight, it.score);
         }
     }
 
-    function _recordRejections(uint64 round, Rejection[] calldata rejected) private {
-        address previous = address(0);
-        for (uint256 i = 0; i < rejected.length; ++i) {
-            Rejection calldata it = rejected[i];
-            if (it.organization <= previous) revert NotAscending(it.organization);
-            previous = it.organization;
-            if (_entries[round][it.organization].answer != Answer.Revealed) revert NotRevealed(round, it.organization);
-            _rejections[round].push(it);
-            emit ContributionRejected(round, it.organization, it.reason);
-        }
-    }
-
-    function _penalizeUnrevealed(uint64 round) private {
-        address[] storage all = _committed[round];
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (_entries[round][all[i]].answer == Answer.Committed && _isActive(all[i])) members.penalize(all[i]);
-        }
-    }
-
-    function _abandon(uint64 round) private {
-        _rounds[round].state = State.Abandoned;
-        emit RoundAbandoned(round);
-    }
-
-    function _isActive(address organization) private view returns (bool) {
-        return members.statusOf(organization) == IMembers.Status.Active;
-    }
-
-    function _mayAnswer(uint64 round) private view returns (Entry storage mine) {
-        Round storage it = _inState(round, State.Open);
-        if (block.timestamp > it.commitDeadline) revert DeadlinePassed(round, it.commitDeadline);
-        if (!members.mayContribute(msg.sender)) revert MayNotContribute(msg.sender);
-        mine = _entries[round][msg.sender];
-        if (mine.answer != Answer.None) revert AlreadyAnswered(round, msg.sender);
-    }
-
-    function _inState(uint64 round, State wanted) private view returns (Round storage it) {
-        it = _rounds[round];
-        if (it.state != wanted) revert WrongState(round, it.state);
+    function _scoreAt(bytes memory scores, uint256 place) private pure returns (uint256) {
+        return uint256(uint8(scores[2 * place])) << 8 | uint8(scores[2 * place + 1]);
     }
 }

@@ -1,227 +1,276 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
-import {ILineage} from "./interfaces/ILineage.sol";
+import {ArtifactId, MemberId, ModelId, OfferId, RoundId, WithdrawalId} from "./Types.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
+import {IModels} from "./interfaces/IModels.sol";
+import {IReplays} from "./interfaces/IReplays.sol";
+import {IRounds} from "./interfaces/IRounds.sol";
 import {IWithdrawals} from "./interfaces/IWithdrawals.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {Quorum} from "./libraries/Quorum.sol";
 
+/// @title Requests to take contributions back.
 contract Withdrawals is IWithdrawals, EIP712 {
-    bytes32 public constant ATTESTATION_TYPEHASH = keccak256(
-        "Attestation(uint64 withdrawal,uint8 method,uint64 source,bytes32 adapterId,bytes32 digestRoot,bytes32 evidence)"
-    );
-    uint256 public constant MOST_OPEN_EACH = 8;
+    using Bitmap for uint256[4];
+
+    bytes32 public constant ATTESTATION_TYPEHASH =
+        keccak256("Attestation(uint64 withdrawal,uint64 model,bytes32 commitments,bytes32 evidence)");
 
     IMembers public immutable members;
-    ILineage public immutable lineage;
+    IRounds public immutable rounds;
+    IModels public immutable models;
+    IReplays public immutable replays;
     address public immutable governance;
+    bool public immutable chained;
     Terms public terms;
 
     uint64 public count;
-    mapping(uint64 => Withdrawal) private _withdrawals;
-    uint64[] private _open;
-    mapping(address => uint256) private _openOf;
-    mapping(uint64 => uint256) private _offers;
+    mapping(address => WithdrawalId) public openOf;
+    mapping(WithdrawalId => Withdrawal) private _withdrawals;
 
-    modifier onlyAggregator() {
-        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
+    modifier onlyOrganization(WithdrawalId id) {
+        if (msg.sender != _withdrawals[id].organization) revert NotOrganization(msg.sender);
         _;
     }
 
-    modifier onlyGovernance() {
-        if (msg.sender != governance) revert NotGovernance(msg.sender);
-        _;
-    }
-
-    constructor(IMembers members_, ILineage lineage_, address governance_, Terms memory terms_) EIP712("Rescind", "1") {
+    constructor(
+        IMembers members_,
+        IRounds rounds_,
+        IModels models_,
+        IReplays replays_,
+        address governance_,
+        bool chained_,
+        Terms memory terms_
+    ) EIP712("Rescind", "2") {
         members = members_;
-        lineage = lineage_;
+        rounds = rounds_;
+        models = models_;
+        replays = replays_;
         governance = governance_;
+        chained = chained_;
         terms = terms_;
     }
 
-    function request(ILineage.Kind method) external returns (uint64 id) {
-        if (method == ILineage.Kind.Round || method == ILineage.Kind.Replacement) revert WrongMethod(method);
+    /// @inheritdoc IWithdrawals
+    function request(Method method) external payable returns (WithdrawalId id) {
+        // In blocks no one learns from the others, so a removal leaves nothing to replay.
+        if (method == Method.Replacement || (method == Method.Replay && !chained)) revert WrongMethod(method);
+        if (method != Method.Replay && msg.value != 0) revert NothingToPay(msg.value);
         id = _request(msg.sender, 0, method, false);
         members.markWithdrawing(msg.sender);
+        if (method == Method.CounterTraining) return id;
+        if (method == Method.Replay) _queue(id, RoundId.wrap(RoundId.unwrap(_firstRound(msg.sender)) + 1));
+        _exclude(id);
     }
 
-    function requestForSubject(bytes32 subject, ILineage.Kind method) external returns (uint64 id) {
+    /// @inheritdoc IWithdrawals
+    function requestForSubject(bytes32 subject, Method method) external returns (WithdrawalId) {
         if (subject == 0) revert EmptyValue();
-        if (method == ILineage.Kind.Round || method == ILineage.Kind.Removal) revert WrongMethod(method);
+        if (method == Method.Removal) revert WrongMethod(method);
         IMembers.Status status = members.statusOf(msg.sender);
         if (status != IMembers.Status.Active && status != IMembers.Status.Left) revert WrongStatus(msg.sender);
-        id = _request(msg.sender, subject, method, false);
+        return _request(msg.sender, subject, method, false);
     }
 
-    function expel(address organization) external onlyGovernance returns (uint64 id) {
-        id = _request(organization, 0, ILineage.Kind.Removal, true);
+    /// @inheritdoc IWithdrawals
+    function expel(address organization) external returns (WithdrawalId id) {
+        if (msg.sender != governance) revert NotGovernance(msg.sender);
+        id = openOf[organization];
+        if (WithdrawalId.unwrap(id) != 0) {
+            _withdrawals[id].expelled = true;
+            _toRemoval(id);
+            return id;
+        }
+        id = _request(organization, 0, Method.Removal, true);
         members.markWithdrawing(organization);
+        _exclude(id);
     }
 
-    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta, bytes32 manifest) external {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Preparing && it.state != State.Requested) revert WrongState(id, it.state);
-        if (it.method == ILineage.Kind.Removal) revert WrongMethod(it.method);
-        if (it.method != ILineage.Kind.Replay) {
-            if (msg.sender != it.organization) revert NotOrganization(msg.sender);
-            if (it.state != State.Preparing) revert WrongState(id, it.state);
-        }
-        if (msg.sender == it.organization) ++_offers[id];
-        emit ManifestGiven(id, round, msg.sender, manifest);
-        lineage.offer(id, it.method, round, msg.sender, delta);
+    /// @inheritdoc IWithdrawals
+    function offer(
+        WithdrawalId id,
+        RoundId round,
+        bytes32[] calldata artifactIds,
+        bytes calldata points,
+        bytes32 manifest
+    ) external onlyOrganization(id) {
+        Withdrawal storage its = _inState(id, State.Preparing);
+        bool counters = its.method == Method.CounterTraining;
+        if (counters != (round == RoundId.wrap(0))) revert WrongMethod(its.method);
+        if (its.amendment == 0 && (its.from == RoundId.wrap(0) || round < its.from)) its.from = round;
+        // Marks that something was offered, where the round is 0.
+        its.evidence = bytes32(uint256(1));
+        MemberId member = members.member(msg.sender).number;
+        models.register(_offerId(id), round, member, artifactIds, points, manifest);
     }
 
-    function ready(uint64 id) external {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Preparing) revert WrongState(id, it.state);
-        if (msg.sender != it.organization) revert NotOrganization(msg.sender);
-        if (_offers[id] == 0) revert NothingOffered(id);
-        it.state = State.Requested;
-        it.deadline = uint64(block.timestamp) + terms.withdrawalSeconds;
-        emit WithdrawalReady(id, it.deadline);
-    }
-
-    function escalate(uint64 id) external {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Preparing) revert WrongState(id, it.state);
-        if (block.timestamp <= it.deadline) revert NotOverdue(id, it.deadline);
-        _toRemoval(id, it);
-    }
-
-    function fallBack(uint64 id) external onlyGovernance {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Preparing && it.state != State.Requested) revert WrongState(id, it.state);
-        // Else a vote could put off a removal's deadline again and again.
-        if (it.method == ILineage.Kind.Removal || lineage.amendmentOf(id) != 0) revert WrongMethod(it.method);
-        _toRemoval(id, it);
-    }
-
-    function carryOut(
-        uint64 id,
-        uint64 source,
-        ILineage.Delta calldata adapter,
-        bytes32 evidence,
-        bytes[] calldata signatures
-    ) external onlyAggregator {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Requested) revert WrongState(id, it.state);
-        if (it.method == ILineage.Kind.Replay || it.method == ILineage.Kind.CounterTraining) {
-            if (evidence == 0) revert EmptyValue();
-            _checkAttestations(id, attestationHash(id, source, adapter, evidence), evidence, signatures);
-            it.evidence = evidence;
-        }
-        emit WithdrawalCarriedOut(id, source, adapter.artifactId, adapter.digestRoot, evidence);
-        bool exclude = it.subject == 0 && it.method != ILineage.Kind.CounterTraining;
-        lineage.claimAmendment(id, it.method, it.organization, exclude, source, adapter);
-    }
-
-    function close(uint64 id) external {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Requested) revert WrongState(id, it.state);
-        if (!lineage.carriedOut(id, it.organization)) revert NotCarriedOut(id);
-        it.state = State.Closed;
-        it.closedModel = lineage.head();
-        _forget(id, it.organization);
-        emit WithdrawalClosed(id, it.organization, it.closedModel);
-        if (it.subject == 0 && members.statusOf(it.organization) == IMembers.Status.Withdrawing) {
-            members.markWithdrawn(it.organization);
+    /// @inheritdoc IWithdrawals
+    function ready(WithdrawalId id) external payable onlyOrganization(id) {
+        Withdrawal storage its = _inState(id, State.Preparing);
+        if (its.evidence == 0) revert NothingOffered(id);
+        its.evidence = 0;
+        MemberId member = members.member(msg.sender).number;
+        bool counters = its.method == Method.CounterTraining;
+        bool queues = its.method == Method.Replay && chained;
+        if (!queues && msg.value != 0) revert NothingToPay(msg.value);
+        if (its.method == Method.Replay && !chained) _requireAllOffered(id, its.from, member);
+        IModels.Kind kind = counters ? IModels.Kind.CounterTraining : IModels.Kind.Replacement;
+        its.amendment = models.amend(kind, member, id, its.from);
+        emit WithdrawalEffective(id, its.amendment);
+        if (queues) {
+            _queue(id, RoundId.wrap(RoundId.unwrap(its.from) + 1));
+        } else if (its.method == Method.Replacement) {
+            (its.state, its.deadline) = (State.Effective, 0);
+        } else {
+            (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + terms.attestationSeconds);
         }
     }
 
-    function slash(uint64 id) external {
-        Withdrawal storage it = _withdrawals[id];
-        if (it.state != State.Requested) revert WrongState(id, it.state);
-        if (block.timestamp <= it.deadline) revert NotOverdue(id, it.deadline);
-        members.slashAggregator(members.aggregator(), it.organization);
+    /// @inheritdoc IWithdrawals
+    function escalate(WithdrawalId id) external {
+        Withdrawal storage its = _withdrawals[id];
+        bool waits = its.state == State.Preparing || its.state == State.Attesting;
+        if (!waits) revert WrongState(id, its.state);
+        if (block.timestamp <= its.deadline) revert NotOverdue(id, its.deadline);
+        _toRemoval(id);
     }
 
-    function anyOverdue() external view returns (bool) {
-        for (uint256 i = 0; i < _open.length; ++i) {
-            if (block.timestamp > _withdrawals[_open[i]].deadline) return true;
+    /// @inheritdoc IWithdrawals
+    function convert(WithdrawalId id) external onlyOrganization(id) {
+        _toRemoval(id);
+    }
+
+    /// @inheritdoc IWithdrawals
+    function replayed(WithdrawalId id) external {
+        Withdrawal storage its = _inState(id, State.Replaying);
+        OfferId replay = replays.joined(id);
+        uint32 amendment = OfferId.unwrap(replay) == 0 ? 0 : replays.replayOf(replay).amendment;
+        if (amendment == 0) revert NotReplayed(id);
+        its.amendment = amendment;
+        (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + terms.attestationSeconds);
+        emit WithdrawalReplayed(id, amendment, its.deadline);
+    }
+
+    /// @inheritdoc IWithdrawals
+    function attest(WithdrawalId id, ModelId model, bytes32 evidence, bytes[] calldata signatures) external {
+        Withdrawal storage its = _inState(id, State.Attesting);
+        if (evidence == 0) revert EmptyValue();
+        if (models.modelOf(model).amendments < its.amendment) revert NotAmended(id, model);
+        bytes32 hash = attestationHash(id, model, evidence);
+        address[] memory auditors = Quorum.require_(members, terms.auditorQuorum, hash, signatures);
+        its.evidence = evidence;
+        (its.state, its.deadline) = (State.Effective, 0);
+        emit WithdrawalAttested(id, evidence, auditors);
+    }
+
+    /// @inheritdoc IWithdrawals
+    function close(WithdrawalId id) external {
+        Withdrawal storage its = _inState(id, State.Effective);
+        if (!models.isFolded(its.amendment)) revert NotFolded(id);
+        its.state = State.Closed;
+        its.closedModel = models.head();
+        openOf[its.organization] = WithdrawalId.wrap(0);
+        emit WithdrawalClosed(id, its.organization, its.closedModel);
+        if (members.statusOf(its.organization) == IMembers.Status.Withdrawing) {
+            members.markWithdrawn(its.organization);
         }
-        return false;
     }
 
-    function withdrawal(uint64 id) external view returns (Withdrawal memory) {
+    /// @inheritdoc IWithdrawals
+    function withdrawalOf(WithdrawalId id) external view returns (Withdrawal memory) {
         return _withdrawals[id];
     }
 
-    function open() external view returns (uint64[] memory) {
-        return _open;
+    /// @inheritdoc IWithdrawals
+    function attestationHash(WithdrawalId id, ModelId model, bytes32 evidence) public view returns (bytes32) {
+        bytes memory commitments;
+        for (uint256 part = 0; part < rounds.partCount(); ++part) {
+            commitments = abi.encodePacked(commitments, models.commitmentOf(model, part));
+        }
+        bytes32 encoded = keccak256(abi.encode(ATTESTATION_TYPEHASH, id, model, keccak256(commitments), evidence));
+        return _hashTypedDataV4(encoded);
     }
 
-    function attestationHash(uint64 id, uint64 source, ILineage.Delta calldata adapter, bytes32 evidence)
-        public
-        view
-        returns (bytes32)
-    {
-        return _hashTypedDataV4(
-            keccak256(
-                abi.encode(
-                    ATTESTATION_TYPEHASH,
-                    id,
-                    uint8(_withdrawals[id].method),
-                    source,
-                    adapter.artifactId,
-                    adapter.digestRoot,
-                    evidence
-                )
-            )
-        );
-    }
-
-    function _request(address organization, bytes32 subject, ILineage.Kind method, bool expelled)
+    function _request(address organization, bytes32 subject, Method method, bool expelled)
         private
-        returns (uint64 id)
+        returns (WithdrawalId id)
     {
-        if (_openOf[organization] >= MOST_OPEN_EACH && subject != 0) revert TooManyOpen(organization);
-        bool prepares = method == ILineage.Kind.Replacement || method == ILineage.Kind.CounterTraining
-            || (method == ILineage.Kind.Replay && subject != 0);
-        State state = prepares ? State.Preparing : State.Requested;
-        uint64 deadline = uint64(block.timestamp) + (prepares ? terms.preparationSeconds : terms.withdrawalSeconds);
-        id = ++count;
-        _withdrawals[id] =
-            Withdrawal(organization, state, method, expelled, uint64(block.timestamp), deadline, 0, subject, 0);
-        _open.push(id);
-        ++_openOf[organization];
+        if (WithdrawalId.unwrap(openOf[organization]) != 0) revert AlreadyOpen(openOf[organization]);
+        if (models.excludedBy(members.member(organization).number) != 0 && _isMember(organization)) {
+            revert WrongStatus(organization);
+        }
+        bool prepares = method == Method.CounterTraining || subject != 0;
+        State state = prepares ? State.Preparing : State.Effective;
+        uint40 deadline = prepares ? uint40(block.timestamp) + terms.preparationSeconds : 0;
+        id = WithdrawalId.wrap(++count);
+        Withdrawal storage its = _withdrawals[id];
+        (its.organization, its.state, its.method, its.expelled) = (organization, state, method, expelled);
+        its.requestedAt = uint40(block.timestamp);
+        if (prepares) (its.deadline, its.subject) = (deadline, subject);
+        openOf[organization] = id;
         emit WithdrawalRequested(id, organization, subject, method, state, deadline);
     }
 
-    function _toRemoval(uint64 id, Withdrawal storage it) private {
-        it.method = ILineage.Kind.Removal;
-        it.subject = 0;
-        it.evidence = 0;
-        it.state = State.Requested;
-        it.deadline = uint64(block.timestamp) + terms.withdrawalSeconds;
-        emit WithdrawalEscalated(id, it.deadline);
-        IMembers.Status status = members.statusOf(it.organization);
-        if (status != IMembers.Status.Withdrawing && status != IMembers.Status.Withdrawn) {
-            members.markWithdrawing(it.organization);
+    /// @dev One fact, and every model that holds the organization is stale.
+    function _exclude(WithdrawalId id) private {
+        Withdrawal storage its = _withdrawals[id];
+        its.amendment = models.exclude(members.member(its.organization).number);
+        emit WithdrawalEffective(id, its.amendment);
+    }
+
+    function _toRemoval(WithdrawalId id) private {
+        Withdrawal storage its = _withdrawals[id];
+        if (its.state == State.None || its.state == State.Closed) revert WrongState(id, its.state);
+        if (its.state == State.Replaying) replays.drop(id);
+        (its.method, its.state, its.deadline, its.subject, its.evidence) = (Method.Removal, State.Effective, 0, 0, 0);
+        if (members.statusOf(its.organization) != IMembers.Status.Withdrawing) {
+            members.markWithdrawing(its.organization);
+        }
+        MemberId member = members.member(its.organization).number;
+        uint32 excluded = models.excludedBy(member);
+        its.amendment = excluded != 0 ? excluded : models.exclude(member);
+        emit WithdrawalConverted(id, its.amendment);
+    }
+
+    function _queue(WithdrawalId id, RoundId from) private {
+        Withdrawal storage its = _withdrawals[id];
+        (its.state, its.deadline, its.from) = (State.Replaying, 0, from);
+        replays.queue{value: msg.value}(id, its.organization, from);
+    }
+
+    /// @dev In blocks a member's later rounds start from its own earlier ones, so it trains all of them again.
+    function _requireAllOffered(WithdrawalId id, RoundId from, MemberId member) private view {
+        uint64 last = RoundId.unwrap(models.modelOf(models.head()).lastRound);
+        for (uint64 n = RoundId.unwrap(from); n <= last; ++n) {
+            RoundId round = RoundId.wrap(n);
+            if (!rounds.acceptedIn(round).holds(member)) continue;
+            bool missing = models.offerOf(_offerId(id), round, member, 0).artifact == ArtifactId.wrap(0);
+            if (missing) revert OfferMissing(id, round);
         }
     }
 
-    function _checkAttestations(uint64 id, bytes32 hash, bytes32 evidence, bytes[] calldata signatures) private {
-        if (signatures.length < terms.auditorQuorum) revert QuorumMissing(signatures.length, terms.auditorQuorum);
-        address previous = address(0);
-        for (uint256 i = 0; i < signatures.length; ++i) {
-            address signer = ECDSA.recover(hash, signatures[i]);
-            if (signer <= previous) revert SignersNotAscending(signer);
-            if (!members.isAuditor(signer)) revert NotAuditor(signer);
-            previous = signer;
-            emit Attested(id, signer, evidence);
+    function _firstRound(address organization) private view returns (RoundId) {
+        MemberId member = members.member(organization).number;
+        uint64 last = RoundId.unwrap(models.modelOf(models.head()).lastRound);
+        for (uint64 n = 1; n <= last; ++n) {
+            if (rounds.acceptedIn(RoundId.wrap(n)).holds(member)) return RoundId.wrap(n);
         }
+        revert WrongMethod(Method.Replay);
     }
 
-    function _forget(uint64 id, address organization) private {
-        --_openOf[organization];
-        for (uint256 i = 0; i < _open.length; ++i) {
-            if (_open[i] == id) {
-                _open[i] = _open[_open.length - 1];
-                _open.pop();
-                return;
-            }
-        }
+    function _isMember(address organization) private view returns (bool) {
+        IMembers.Status status = members.statusOf(organization);
+        return status != IMembers.Status.None && status != IMembers.Status.Admitted;
+    }
+
+    function _offerId(WithdrawalId id) private pure returns (OfferId) {
+        return OfferId.wrap(WithdrawalId.unwrap(id));
+    }
+
+    function _inState(WithdrawalId id, State wanted) private view returns (Withdrawal storage its) {
+        its = _withdrawals[id];
+        if (its.state != wanted) revert WrongState(id, its.state);
     }
 }

@@ -3,69 +3,72 @@ pragma solidity ^0.8.28;
 
 import {Anchors} from "../src/Anchors.sol";
 import {Governance} from "../src/Governance.sol";
-import {Lineage} from "../src/Lineage.sol";
 import {Members} from "../src/Members.sol";
-import {Referee} from "../src/Referee.sol";
+import {Models} from "../src/Models.sol";
+import {Replays} from "../src/Replays.sol";
 import {Rewards} from "../src/Rewards.sol";
 import {Rounds} from "../src/Rounds.sol";
+import {ArtifactId, MemberId, ModelId, OfferId, PointHash, RoundId, WithdrawalId} from "../src/Types.sol";
 import {Withdrawals} from "../src/Withdrawals.sol";
-import {ILineage} from "../src/interfaces/ILineage.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
+import {IModels} from "../src/interfaces/IModels.sol";
 import {IRounds} from "../src/interfaces/IRounds.sol";
 import {IWithdrawals} from "../src/interfaces/IWithdrawals.sol";
+import {Curve} from "../src/libraries/Curve.sol";
+import {Weights} from "../src/libraries/Weights.sol";
 import {Cheats} from "./Cheats.sol";
-import {Reference} from "./Reference.sol";
 
-/// @dev A consortium, and a second bookkeeping of what its models should be.
-abstract contract Fixture is Cheats, Reference {
-    struct Offered {
-        uint64 withdrawal;
-        uint64 round;
-        address organization;
-        bytes32 root;
-    }
-
-    uint256 internal constant BOND = 1 ether;
-    uint256 internal constant AGGREGATOR_BOND = 10 ether;
-    uint256 internal constant PENALTY = 0.1 ether;
-    uint256 internal constant DEPOSIT = 0.5 ether;
+/// @dev A consortium. Points are multiples of the group's generator, so a second bookkeeping of sums is one of scalars.
+abstract contract Fixture is Cheats {
+    uint96 internal constant BOND = 1 ether;
+    uint96 internal constant AGGREGATOR_BOND = 10 ether;
+    uint96 internal constant PENALTY = 0.1 ether;
     uint256 internal constant POOL = 20 ether;
     uint256 internal constant REWARD = 1 ether;
-    uint64 internal constant PHASE = 100;
-    uint64 internal constant CHALLENGE = 200;
-    uint64 internal constant PREPARATION = 1_500;
-    uint64 internal constant WITHDRAWAL = 2_000;
-    uint64 internal constant EXIT = 10_000;
+    uint256 internal constant PRICE = 0.01 ether;
+    uint40 internal constant PHASE = 100;
+    uint40 internal constant PREPARATION = 1_500;
+    uint40 internal constant ATTESTATION = 2_000;
+    uint40 internal constant REPLAY = 500;
+    uint40 internal constant EXIT = 10_000;
     bytes32 internal constant SALT = bytes32(uint256(7));
     bytes32 internal constant MANIFEST = keccak256("manifest");
     bytes32 internal constant EVIDENCE = bytes32(uint256(0xE71D));
+    bytes internal constant PROOF = hex"01";
 
     Members internal members;
     Rounds internal rounds;
-    Lineage internal lineage;
+    Models internal models;
     Withdrawals internal withdrawals;
+    Replays internal replays;
     Governance internal governance;
     Rewards internal rewards;
-    Referee internal referee;
     Anchors internal anchors;
     address internal aggregator = address(0xA66);
     address internal anyone = address(0xBEEF);
     address[] internal orgs;
     uint256[] internal auditorKeys;
-    bool internal shared;
+    Weights.Rule[] internal rules;
+    bool internal chained;
+    bool internal attested;
     uint16 internal quorum = 2;
-
-    Offered[] internal offered;
-    mapping(uint64 => bool) internal applied;
-    uint64 internal claimedFor;
     uint256 internal salts;
 
-    function deployAll(bool shared_, uint64 challengeSeconds, uint256 organizations) internal {
-        deployAll(shared_, challengeSeconds, organizations, 1_000);
+    /// @dev The scalar of a point, by its hash, so that sums can be followed.
+    mapping(bytes32 => uint256) internal scalarOf;
+    /// @dev Points that were registered, by hash.
+    mapping(bytes32 => bytes) internal pointOf;
+
+    function deployAll(Weights.Rule rule, uint256 organizations) internal {
+        Weights.Rule[] memory one = new Weights.Rule[](1);
+        one[0] = rule;
+        deployAll(one, rule == Weights.Rule.Share, organizations);
     }
 
-    function deployAll(bool shared_, uint64 challengeSeconds, uint256 organizations, uint32 maxRounds) internal {
-        shared = shared_;
+    function deployAll(Weights.Rule[] memory rules_, bool chained_, uint256 organizations) internal {
+        rules = rules_;
+        chained = chained_;
+        learn(new bytes(128), 0);
         vm.deal(address(this), 1_000 ether);
         uint64 nonce = vm.getNonce(address(this));
         address[7] memory will;
@@ -73,453 +76,316 @@ abstract contract Fixture is Cheats, Reference {
             will[i] = vm.computeCreateAddress(address(this), nonce + i);
         }
         members = new Members(
-            Members.Peers(will[4], will[1], will[2], will[3], Rewards(will[5])),
+            will[5],
+            will[1],
+            will[3],
+            Rewards(will[6]),
             aggregator,
-            bytes32(uint256(1)),
-            IMembers.Terms(BOND, AGGREGATOR_BOND, PENALTY, EXIT, 5_000, 100)
+            IMembers.Terms(BOND, AGGREGATOR_BOND, PENALTY, EXIT, 5_000, 1_024)
         );
         rounds = new Rounds(
             Members(will[0]),
-            Lineage(will[2]),
-            Withdrawals(will[3]),
-            Rewards(will[5]),
-            IRounds.Settings(bytes32(uint256(1)), bytes32(uint256(2)), shared_, shared_, maxRounds, PHASE, PHASE, PHASE)
+            Models(will[2]),
+            Replays(will[4]),
+            Rewards(will[6]),
+            quorum,
+            IRounds.Settings(
+                bytes32(uint256(1)), bytes32(uint256(2)), rules_, chained_, attested, 1_000, PHASE, PHASE, PHASE
+            )
         );
-        lineage = new Lineage(
+        models = new Models(Members(will[0]), Rounds(will[1]), will[3], Replays(will[4]), rules_, chained_);
+        withdrawals = new Withdrawals(
             Members(will[0]),
             Rounds(will[1]),
-            will[3],
-            Referee(will[6]),
-            shared_,
-            Lineage.Proving(PHASE, challengeSeconds, DEPOSIT)
+            Models(will[2]),
+            Replays(will[4]),
+            will[5],
+            chained_,
+            IWithdrawals.Terms(PREPARATION, ATTESTATION, quorum)
         );
-        withdrawals = new Withdrawals(
-            Members(will[0]), Lineage(will[2]), will[4], IWithdrawals.Terms(PREPARATION, WITHDRAWAL, quorum)
-        );
+        replays = new Replays(Members(will[0]), Rounds(will[1]), Models(will[2]), will[3], REPLAY, PRICE);
         governance = new Governance(Members(will[0]), will[3], 5_000, 1 days);
-        rewards = new Rewards{value: POOL}(will[1], REWARD);
-        referee = new Referee();
+        rewards = new Rewards{value: POOL}(members, rounds, REWARD, EXIT);
         anchors = new Anchors(members);
-        _nameAuditors();
+        nameAuditors();
         for (uint256 i = 0; i < organizations; ++i) {
-            join(address(uint160(0x1001 + i)));
+            address organization = address(uint160(0x1001 + i));
+            members.admit(organization, "organization");
+            orgs.push(organization);
+        }
+        for (uint256 i = 0; i < organizations; ++i) {
+            vm.deal(orgs[i], 100 ether);
+            vm.prank(orgs[i]);
+            members.join{value: BOND}(bytes32(i + 1), PROOF);
         }
         vm.deal(aggregator, 2 * AGGREGATOR_BOND);
         vm.prank(aggregator);
         members.postAggregatorBond{value: AGGREGATOR_BOND}();
     }
 
-    function join(address organization) internal {
-        orgs.push(organization);
-        vm.prank(members.underWay() ? address(governance) : address(this));
-        members.admit(organization, "organization", bytes32(uint256(uint160(organization))));
-        vm.deal(organization, 2 * BOND);
-        vm.prank(organization);
-        members.join{value: BOND}();
+    function nameAuditors() internal {
+        for (uint256 i = 0; i < 3; ++i) {
+            auditorKeys.push(0xA0D1 + i);
+        }
+        // Ascending by address, as signatures must be.
+        for (uint256 i = 0; i < 3; ++i) {
+            for (uint256 j = i + 1; j < 3; ++j) {
+                if (vm.addr(auditorKeys[j]) < vm.addr(auditorKeys[i])) {
+                    (auditorKeys[i], auditorKeys[j]) = (auditorKeys[j], auditorKeys[i]);
+                }
+            }
+        }
+        for (uint256 i = 0; i < 3; ++i) {
+            members.nameAuditor(vm.addr(auditorKeys[i]));
+        }
+    }
+
+    // Points
+
+    /// @dev scalar x generator.
+    function multiple(uint256 scalar) internal view returns (bytes memory point) {
+        bytes memory generator =
+            hex"0000000000000000000000000000000017f1d3a73197d7942695638c4fa9ac0fc3688c4f9774b905a14e3a3f171bac586c55e83ff97a1aeffb3af00adb22c6bb0000000000000000000000000000000008b3f481e3aaa0f1a09e30ed741d8ae4fcf5e095d5d00af600db18cb2c04b3edd03cc744a2888ae40caa232946c5e7e1";
+        (bool done, bytes memory answer) = address(0x0c).staticcall(abi.encodePacked(generator, scalar));
+        require(done, "precompile");
+        return answer;
+    }
+
+    function learn(bytes memory point, uint256 scalar) internal {
+        scalarOf[keccak256(point)] = scalar;
+        pointOf[keccak256(point)] = point;
+    }
+
+    /// @dev A point of each part of what an organization contributes, and their artifacts.
+    function contribution(bytes32 seed) internal returns (bytes32[] memory ids, bytes memory points) {
+        ids = new bytes32[](rules.length);
+        for (uint256 part = 0; part < rules.length; ++part) {
+            uint256 scalar = uint256(keccak256(abi.encode(seed, part))) >> 8;
+            bytes memory point = multiple(scalar);
+            learn(point, scalar);
+            ids[part] = keccak256(abi.encode("artifact", seed, part));
+            points = bytes.concat(points, point);
+        }
+    }
+
+    function contributionOf(RoundId round, address organization)
+        internal
+        returns (bytes32[] memory ids, bytes memory points)
+    {
+        return contribution(keccak256(abi.encode("round", round, organization)));
+    }
+
+    function fresh() internal returns (bytes32[] memory ids, bytes memory points) {
+        return contribution(keccak256(abi.encode("fresh", ++salts)));
     }
 
     // Rounds
 
-    /// @dev The delta that an organization trains in a round.
-    function deltaOf(uint64 round, address organization) internal virtual returns (ILineage.Delta memory) {
-        bytes32 seed = keccak256(abi.encode("delta", round, organization));
-        return ILineage.Delta(keccak256(abi.encode(seed)), learn(sparse(seed)));
-    }
-
-    function freshDelta() internal returns (ILineage.Delta memory) {
-        bytes32 seed = keccak256(abi.encode("fresh", ++salts));
-        return ILineage.Delta(keccak256(abi.encode(seed)), learn(sparse(seed)));
-    }
-
-    function open() internal returns (uint64) {
+    function open() internal returns (RoundId) {
         vm.prank(aggregator);
-        return rounds.openRound();
+        return rounds.open();
     }
 
-    function commitment(uint64 round, address organization, ILineage.Delta memory delta)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(round, organization, delta.artifactId, delta.digestRoot, MANIFEST, SALT));
-    }
-
-    function commitAs(uint64 round, address organization) internal {
-        bytes32 hash = commitment(round, organization, deltaOf(round, organization));
+    function commitAs(RoundId round, address organization) internal {
+        (bytes32[] memory ids, bytes memory points) = contributionOf(round, organization);
+        bytes32 hash = keccak256(abi.encode(round, organization, ids, keccak256(points), MANIFEST, SALT));
         vm.prank(organization);
         rounds.commit(round, hash);
     }
 
-    function revealAs(uint64 round, address organization) internal {
-        ILineage.Delta memory delta = deltaOf(round, organization);
+    function revealAs(RoundId round, address organization) internal {
+        (bytes32[] memory ids, bytes memory points) = contributionOf(round, organization);
         vm.prank(organization);
-        rounds.reveal(round, delta.artifactId, delta.digestRoot, MANIFEST, SALT);
+        rounds.reveal(round, ids, points, MANIFEST, SALT);
     }
 
-    function mayContribute() internal view returns (address[] memory list) {
-        list = new address[](orgs.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < orgs.length; ++i) {
-            if (members.mayContribute(orgs[i])) list[count++] = orgs[i];
-        }
-        assembly ("memory-safe") {
-            mstore(list, count)
-        }
+    function pass(uint256 seconds_) internal {
+        vm.warp(clock() + seconds_);
     }
 
-    function toRevealed() internal returns (uint64) {
-        return toRevealed(mayContribute());
-    }
-
-    function toRevealed(address[] memory who) internal returns (uint64 round) {
+    /// @dev A round up to its reveals, by some of the organizations.
+    function revealed(address[] memory by) internal returns (RoundId round) {
         round = open();
-        for (uint256 i = 0; i < who.length; ++i) {
-            commitAs(round, who[i]);
+        for (uint256 i = 0; i < by.length; ++i) {
+            commitAs(round, by[i]);
         }
-        if (!rounds.allAnswered(round)) vm.warp(clock() + PHASE + 1);
+        pass(PHASE + 1);
         rounds.closeCommits(round);
-        for (uint256 i = 0; i < who.length; ++i) {
-            revealAs(round, who[i]);
+        for (uint256 i = 0; i < by.length; ++i) {
+            revealAs(round, by[i]);
         }
+        pass(PHASE + 1);
         rounds.closeReveals(round);
     }
 
-    /// @dev Who revealed and is active, ascending.
-    function acceptable(uint64 round) internal view returns (ILineage.Contribution[] memory list) {
-        list = new ILineage.Contribution[](orgs.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < orgs.length; ++i) {
-            IRounds.Entry memory its = rounds.entry(round, orgs[i]);
-            if (its.answer != IRounds.Answer.Revealed || !_isActive(orgs[i])) continue;
-            list[count++] = ILineage.Contribution(orgs[i], 0, 5_000, its.artifactId, its.digestRoot);
-        }
-        assembly ("memory-safe") {
-            mstore(list, count)
-        }
-        for (uint256 i = 0; i < count; ++i) {
-            list[i].weight = weightOf(shared, i, count);
-        }
-    }
-
-    function rejectable(uint64 round) internal view returns (IRounds.Rejection[] memory list) {
-        list = new IRounds.Rejection[](orgs.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < orgs.length; ++i) {
-            if (rounds.entry(round, orgs[i]).answer != IRounds.Answer.Revealed || _isActive(orgs[i])) continue;
-            list[count++] = IRounds.Rejection(orgs[i], 9);
-        }
-        assembly ("memory-safe") {
-            mstore(list, count)
-        }
-    }
-
-    /// @dev The sum of contributions and the model that it makes of the head.
-    function sumOf(ILineage.Contribution[] memory list)
-        internal
-        virtual
-        returns (ILineage.Delta memory sum, ILineage.Delta memory adapter)
-    {
-        int256[16] memory total;
-        for (uint256 i = 0; i < list.length; ++i) {
-            add(total, list[i].digestRoot, int256(uint256(list[i].weight)));
-        }
-        sum = ILineage.Delta(keccak256(abi.encode("sum", ++salts)), learn(reduced(total)));
-        add(total, lineage.model(lineage.head()).digestRoot, 1);
-        adapter = ILineage.Delta(keccak256(abi.encode("adapter", ++salts)), learn(reduced(total)));
-    }
-
-    function aggregate(uint64 round) internal {
-        ILineage.Contribution[] memory list = acceptable(round);
-        (ILineage.Delta memory sum, ILineage.Delta memory adapter) = sumOf(list);
-        IRounds.Rejection[] memory rejected = rejectable(round);
-        vm.prank(aggregator);
-        rounds.aggregate(round, list, rejected, sum, adapter);
-        claimedFor = 0;
-    }
-
-    /// @dev A whole round of everyone that may contribute.
-    function runRound() internal returns (uint64 round) {
-        return runRound(mayContribute());
-    }
-
-    function runRound(address[] memory who) internal returns (uint64 round) {
-        round = toRevealed(who);
-        aggregate(round);
-        finish();
-    }
-
-    // Claims
-
-    function finish() internal {
-        if (lineage.claim().mustProve) {
-            proveInOne();
-        } else {
-            vm.warp(lineage.claim().deadline + 1);
-            lineage.settle();
-        }
-        if (claimedFor != 0) applied[claimedFor] = true;
-    }
-
-    /// @dev Digests of all of the claim's terms, in order.
-    function termBytes() internal view returns (bytes[] memory digests) {
-        uint256 steps = lineage.stepCount();
-        uint256 count = 0;
-        for (uint256 step = 0; step < steps; ++step) {
-            count += lineage.termsAt(step).length;
-        }
-        digests = new bytes[](count);
-        count = 0;
-        for (uint256 step = 0; step < steps; ++step) {
-            ILineage.Term[] memory terms = lineage.termsAt(step);
-            for (uint256 i = 0; i < terms.length; ++i) {
-                digests[count++] = bytesOf(terms[i].digestRoot);
+    /// @dev Accept everyone who revealed, with equal scores.
+    function judge(RoundId round) internal {
+        uint256[4] memory set = rounds.answersOf(round).revealed;
+        bytes memory scores;
+        for (uint256 i = 0; i < 4; ++i) {
+            for (uint256 rest = set[i]; rest != 0; rest &= rest - 1) {
+                scores = abi.encodePacked(scores, uint16(5_000));
             }
         }
-    }
-
-    function sourceBytes() internal view returns (bytes memory) {
-        return bytesOf(lineage.model(lineage.claim().source).digestRoot);
-    }
-
-    function proveInOne() internal {
-        lineage.prove("", termBytes(), sourceBytes());
-    }
-
-    /// @dev Words and paths of a challenge, in the order of the claim's equation.
-    function challengeOf(uint256 index) internal view returns (bytes32[] memory words, bytes32[9][] memory siblings) {
-        bytes32[] memory roots = _equationRoots();
-        words = new bytes32[](roots.length);
-        siblings = new bytes32[9][](roots.length);
-        for (uint256 i = 0; i < roots.length; ++i) {
-            words[i] = wordOf(roots[i], index);
-            siblings[i] = pathOf(roots[i], index);
-        }
-    }
-
-    function _equationRoots() internal view returns (bytes32[] memory roots) {
-        ILineage.Claim memory it = lineage.claim();
-        uint256 steps = lineage.stepCount();
-        uint256 count = it.kind == ILineage.Kind.Round ? 3 : 2;
-        for (uint256 step = 0; step < steps; ++step) {
-            count += lineage.termsAt(step).length;
-        }
-        roots = new bytes32[](count);
-        count = 0;
-        for (uint256 step = 0; step < steps; ++step) {
-            ILineage.Term[] memory terms = lineage.termsAt(step);
-            for (uint256 i = 0; i < terms.length; ++i) {
-                roots[count++] = terms[i].digestRoot;
-            }
-        }
-        if (it.kind == ILineage.Kind.Round) roots[count++] = it.aggregateRoot;
-        roots[count++] = lineage.model(it.source).digestRoot;
-        roots[count] = it.digestRoot;
-    }
-
-    // Withdrawals
-
-    function requestAs(address organization, ILineage.Kind method) internal returns (uint64) {
-        vm.prank(organization);
-        return withdrawals.request(method);
-    }
-
-    function requestForSubjectAs(address organization, ILineage.Kind method) internal returns (uint64) {
-        vm.prank(organization);
-        return withdrawals.requestForSubject(bytes32(++salts), method);
-    }
-
-    function offerAs(address organization, uint64 id, uint64 round) internal returns (ILineage.Delta memory delta) {
-        delta = freshDelta();
-        vm.prank(organization);
-        withdrawals.offer(id, round, delta, MANIFEST);
-        offered.push(Offered(id, round, organization, delta.digestRoot));
-    }
-
-    function readyAs(address organization, uint64 id) internal {
-        vm.prank(organization);
-        withdrawals.ready(id);
-    }
-
-    /// @dev The right successor of a model under a withdrawal.
-    function successor(uint64 id, uint64 source) internal virtual returns (ILineage.Delta memory) {
-        bytes32 root = learn(target(lineage.model(source).lastRound, id));
-        return ILineage.Delta(keccak256(abi.encode("successor", ++salts)), root);
-    }
-
-    function claimSuccessor(uint64 id, uint64 source) internal {
-        claimSuccessor(id, source, successor(id, source));
-    }
-
-    function claimSuccessor(uint64 id, uint64 source, ILineage.Delta memory adapter) internal {
-        bytes[] memory signatures = attestations(id, source, adapter, quorum);
         vm.prank(aggregator);
-        withdrawals.carryOut(id, source, adapter, EVIDENCE, signatures);
-        claimedFor = id;
+        rounds.judge(round, set, scores, "");
     }
 
-    /// @dev Replaces one model.
-    function carryOut(uint64 id, uint64 source) internal {
-        claimSuccessor(id, source);
-        finish();
+    function sumUp(OfferId offer, RoundId round, uint256 pieces) internal {
+        while (true) {
+            (uint8 part, uint16 done, PointHash carried) = models.summedOf(offer, round);
+            while (part < rules.length && rules[part] == Weights.Rule.Latest) ++part;
+            if (part == rules.length) return;
+            bytes memory start = done == 0 ? new bytes(128) : pointOf[PointHash.unwrap(carried)];
+            bytes memory points = nextSummands(offer, round, part, done, pieces);
+            learnSum(start, points);
+            models.sum(offer, round, start, points);
+        }
     }
 
-    /// @dev Removes the whole organization from the only model in use.
-    function remove(address organization) internal returns (uint64 id) {
-        id = requestAs(organization, ILineage.Kind.Removal);
-        carryOut(id, lineage.head());
-        withdrawals.close(id);
-    }
-
-    function attestations(uint64 id, uint64 source, ILineage.Delta memory adapter, uint256 count)
+    function nextSummands(OfferId offer, RoundId round, uint8 part, uint16 done, uint256 pieces)
         internal
         view
-        returns (bytes[] memory signatures)
+        returns (bytes memory points)
     {
-        bytes32 hash = withdrawals.attestationHash(id, source, adapter, EVIDENCE);
-        signatures = new bytes[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            signatures[i] = signed(auditorKeys[i], hash);
-        }
-    }
-
-    function signed(uint256 key, bytes32 hash) internal pure returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, hash);
-        return abi.encodePacked(r, s, v);
-    }
-
-    // The second bookkeeping
-
-    /// @dev All withdrawals, and which of them count.
-    struct Book {
-        IWithdrawals.Withdrawal[] withdrawals;
-        bool[] counts;
-        Offered[] offers;
-    }
-
-    /// @dev What a model of the rounds up to `lastRound` should be with every withdrawal that was carried out so far,
-    /// and `extra`: the sum of what is left of all contributions.
-    function target(uint64 lastRound, uint64 extra) internal view returns (Sparse memory) {
-        Book memory book = _book(extra);
-        int256[16] memory total;
-        for (uint64 round = 1; round <= lastRound; ++round) {
-            if (rounds.roundOf(round).state == IRounds.State.Final) _addRound(total, round, book);
-        }
-        for (uint256 i = 0; i < book.offers.length; ++i) {
-            Offered memory it = book.offers[i];
-            if (!book.counts[it.withdrawal] || it.round != 0) continue;
-            if (book.withdrawals[it.withdrawal].method != ILineage.Kind.CounterTraining) continue;
-            if (_isGone(it.organization, book) || !_contributedUpTo(it.organization, lastRound)) continue;
-            add(total, it.root, 10_000);
-        }
-        return reduced(total);
-    }
-
-    function _book(uint64 extra) private view returns (Book memory book) {
-        uint64 count = withdrawals.count();
-        book.withdrawals = new IWithdrawals.Withdrawal[](count + 1);
-        book.counts = new bool[](count + 1);
-        book.offers = offered;
-        for (uint64 id = 1; id <= count; ++id) {
-            book.counts[id] = id == extra || applied[id];
-            book.withdrawals[id] = withdrawals.withdrawal(id);
-        }
-    }
-
-    /// @dev Whether everything of an organization was withdrawn.
-    function _isGone(address organization, Book memory book) private pure returns (bool) {
-        for (uint256 id = 1; id < book.counts.length; ++id) {
-            IWithdrawals.Withdrawal memory it = book.withdrawals[id];
-            if (it.organization != organization || it.subject != 0 || !book.counts[id]) continue;
-            if (it.method != ILineage.Kind.CounterTraining) return true;
-        }
-        return false;
-    }
-
-    function _addRound(int256[16] memory total, uint64 round, Book memory book) private view {
-        ILineage.Contribution[] memory all = lineage.contributions(round);
-        uint256 kept = 0;
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (_isGone(all[i].organization, book)) all[i].organization = address(0);
-            else ++kept;
-        }
+        uint256[4] memory set = rounds.acceptedIn(round);
         uint256 place = 0;
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (all[i].organization == address(0)) continue;
-            bytes32 root = _rootIn(round, all[i].organization, book);
-            int256 weight = int256(uint256(weightOf(shared, place++, kept)));
-            add(total, root == 0 ? all[i].digestRoot : root, weight);
-        }
-    }
-
-    /// @dev The last offer in place of a contribution that counts, or 0.
-    function _rootIn(uint64 round, address organization, Book memory book) private view returns (bytes32 root) {
-        for (uint256 i = 0; i < book.offers.length; ++i) {
-            Offered memory it = book.offers[i];
-            if (it.round != round || it.organization != organization || !book.counts[it.withdrawal]) continue;
-            IWithdrawals.Withdrawal memory its = book.withdrawals[it.withdrawal];
-            bool replaces = its.method == ILineage.Kind.Replacement;
-            if (its.method == ILineage.Kind.Replay) {
-                uint64 start = replayStart(it.withdrawal, its);
-                replaces = round > start || (round == start && organization == its.organization);
+        for (uint256 n = 0; n < 1_024; ++n) {
+            MemberId member = MemberId.wrap(uint16(n));
+            PointHash point;
+            if (OfferId.unwrap(offer) == 0) {
+                if (set[n >> 8] & (1 << (n & 255)) == 0) continue;
+                point = rounds.pointOf(round, member, part);
+            } else {
+                if (n >= orgs.length) break;
+                point = models.offerOf(offer, round, member, part).point;
+                if (PointHash.unwrap(point) == 0) continue;
             }
-            if (replaces) root = it.root;
+            if (place++ < done) continue;
+            if (place > done + pieces) break;
+            points = bytes.concat(points, pointOf[PointHash.unwrap(point)]);
         }
     }
 
-    function replayStart(uint64 id, IWithdrawals.Withdrawal memory its) internal view returns (uint64 start) {
-        if (its.subject == 0) return lineage.roundsOf(its.organization)[0];
-        start = type(uint64).max;
-        for (uint256 i = 0; i < offered.length; ++i) {
-            if (offered[i].withdrawal != id || offered[i].organization != its.organization) continue;
-            if (offered[i].round < start) start = offered[i].round;
+    function learnSum(bytes memory start, bytes memory points) internal {
+        uint256 scalar = scalarOf[keccak256(start)];
+        for (uint256 i = 0; i < points.length / 128; ++i) {
+            scalar = addmod(scalar, scalarOf[keccak256(slice(points, i))], Curve.ORDER);
+        }
+        learn(multiple(scalar), scalar);
+    }
+
+    function slice(bytes memory points, uint256 place) internal pure returns (bytes memory point) {
+        point = new bytes(128);
+        for (uint256 i = 0; i < 128; ++i) {
+            point[i] = points[128 * place + i];
         }
     }
 
-    function _contributedUpTo(address organization, uint64 lastRound) private view returns (bool) {
-        for (uint64 round = 1; round <= lastRound; ++round) {
-            if (rounds.roundOf(round).state != IRounds.State.Final) continue;
-            ILineage.Contribution[] memory all = lineage.contributions(round);
-            for (uint256 i = 0; i < all.length; ++i) {
-                if (all[i].organization == organization) return true;
+    // Folds
+
+    /// @dev Send the next piece of a fold, of at most so many points. Return whether more is to come.
+    function foldPiece(ModelId source, uint256 most) internal returns (bool more) {
+        IModels.Fold memory its = models.foldOf(source);
+        bytes memory points;
+        uint256 count = 0;
+        uint256 scalar = scalarOf[PointHash.unwrap(its.carried)];
+        uint32 place = its.place;
+        uint32 row = its.row;
+        uint32 rows = models.rowsOf(source);
+        for (; row < rows && count <= most; ++row) {
+            IModels.Term[] memory terms = models.termsOf(source, row);
+            for (; place < terms.length; ++place) {
+                if (count++ == most) break;
+                bytes32 hash = PointHash.unwrap(terms[place].point);
+                points = bytes.concat(points, pointOf[hash]);
+                scalar = addmod(scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER);
+            }
+            place = 0;
+        }
+        learn(multiple(scalar), scalar);
+        uint64 before = models.modelCount();
+        models.fold(source, pointOf[PointHash.unwrap(its.carried)], points);
+        return models.modelCount() == before;
+    }
+
+    function modOrder(int256 coefficient) internal pure returns (uint256) {
+        return coefficient < 0 ? Curve.ORDER - uint256(-coefficient) : uint256(coefficient);
+    }
+
+    function foldAll(ModelId source) internal returns (ModelId) {
+        while (foldPiece(source, 100)) {}
+        return ModelId.wrap(models.modelCount());
+    }
+
+    /// @dev Fold everything that is stale, amendment by amendment.
+    function refold() internal {
+        bool changed = true;
+        while (changed) {
+            changed = false;
+            ModelId[] memory used = models.modelsInUse();
+            for (uint256 i = 0; i < used.length && !changed; ++i) {
+                if (!models.isStale(used[i])) continue;
+                foldAll(used[i]);
+                changed = true;
             }
         }
-        return false;
     }
 
-    function _isActive(address organization) internal view returns (bool) {
-        return members.statusOf(organization) == IMembers.Status.Active;
+    function playRound(address[] memory by) internal returns (RoundId round) {
+        round = revealed(by);
+        judge(round);
+        sumUp(OfferId.wrap(0), round, 100);
+        foldAll(models.head());
+        check();
     }
 
-    /// @dev Sum of what a model is said to be made of.
-    function sumOfContent(uint64 id) internal view returns (bytes32) {
-        (ILineage.Part[] memory parts,) = lineage.contentOf(id, 0, type(uint64).max);
-        int256[16] memory total;
-        for (uint256 i = 0; i < parts.length; ++i) {
-            add(total, parts[i].digestRoot, int256(uint256(parts[i].weight)));
-        }
-        return rootOf(reduced(total));
+    function playRound() internal returns (RoundId) {
+        return playRound(orgs);
     }
 
-    function assertModelAddsUp(uint64 id) internal view {
-        vm.assertEq(sumOfContent(id), lineage.model(id).digestRoot);
-    }
-
-    function assertState(uint64 id, IWithdrawals.State state) internal view {
-        vm.assertEq(uint8(withdrawals.withdrawal(id).state), uint8(state));
-    }
-
-    function assertRound(uint64 round, IRounds.State state) internal view {
-        vm.assertEq(uint8(rounds.roundOf(round).state), uint8(state));
-    }
-
-    function _nameAuditors() private {
-        uint256[3] memory keys = [uint256(11), 12, 13];
-        for (uint256 i = 0; i < 3; ++i) {
-            members.nameAuditor(vm.addr(keys[i]));
-            auditorKeys.push(keys[i]);
-            for (uint256 j = i; j > 0 && vm.addr(auditorKeys[j]) < vm.addr(auditorKeys[j - 1]); --j) {
-                (auditorKeys[j], auditorKeys[j - 1]) = (auditorKeys[j - 1], auditorKeys[j]);
+    /// @dev Every model's commitment is the weighted sum of its content, for each part.
+    function check() internal view {
+        for (uint64 id = 1; id <= models.modelCount(); ++id) {
+            for (uint256 part = 0; part < rules.length; ++part) {
+                checkModel(ModelId.wrap(id), part);
             }
         }
+    }
+
+    function checkModel(ModelId id, uint256 part) internal view {
+        (IModels.Entry[] memory content,) = models.contentOf(id, part, RoundId.wrap(0), 1_000);
+        uint256 scalar = 0;
+        for (uint256 i = 0; i < content.length; ++i) {
+            uint256 one = scalarOf[PointHash.unwrap(content[i].point)];
+            require(one != 0, "unknown point in content");
+            scalar = addmod(scalar, mulmod(one, content[i].weight, Curve.ORDER), Curve.ORDER);
+        }
+        bytes32 committed = PointHash.unwrap(models.commitmentOf(id, part));
+        vm.assertEq(committed, keccak256(multiple(scalar)), "commitment is not the sum of the content");
+    }
+
+    function holds(ModelId id, address organization) internal view returns (bool) {
+        return !models.isClean(id, members.member(organization).number);
+    }
+
+    function some(uint256 a, uint256 b) internal view returns (address[] memory by) {
+        by = new address[](2);
+        (by[0], by[1]) = (orgs[a], orgs[b]);
+    }
+
+    function some(uint256 a) internal view returns (address[] memory by) {
+        by = new address[](1);
+        by[0] = orgs[a];
+    }
+
+    function attest(WithdrawalId id, ModelId model) internal {
+        bytes32 hash = withdrawals.attestationHash(id, model, EVIDENCE);
+        bytes[] memory signatures = new bytes[](quorum);
+        for (uint256 i = 0; i < quorum; ++i) {
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(auditorKeys[i], hash);
+            signatures[i] = abi.encodePacked(r, s, v);
+        }
+        withdrawals.attest(id, model, EVIDENCE, signatures);
     }
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title Who belongs to the consortium, with which certificate and which bond.
-/// @notice Until the first organization joins, the founder sets the consortium up: it admits organizations and names
-/// auditors. From then on only the members' votes (Governance) can do so.
+import {MemberId} from "../Types.sol";
+
+/// @title Members of the consortium, their bonds and certificates, the auditors and the aggregator.
+/// @notice Until the first organization joins, the founder admits organizations and names auditors. From then on only the
+/// members' votes (Governance) can.
 interface IMembers {
-    /// @notice Admitted: may join. Active: takes part. Left: takes part no more, its deltas stay. Withdrawing: asked
-    /// for its deltas to be taken back. Withdrawn: they were.
+    /// @notice Admitted: may join. Active: takes part. Left: takes part no longer; its contributions stay. Withdrawing:
+    /// out; models are being folded without it. Withdrawn: no model in use holds it.
     enum Status {
         None,
         Admitted,
@@ -16,137 +18,193 @@ interface IMembers {
         Withdrawn
     }
 
+    /// @notice An organization.
+    /// @param status Where its membership stands.
+    /// @param number Its place in every bitmap, given when it joins.
+    /// @param exitAt When its bond can be reclaimed, in Unix seconds; 0 before it left.
+    /// @param bond Its bond, in wei.
     struct Member {
-        address organization;
-        string name;
-        bytes32 fingerprint;
-        uint256 bond;
-        uint64 exitAt;
         Status status;
+        MemberId number;
+        uint40 exitAt;
+        uint96 bond;
     }
 
-    /// @notice Amounts in wei. `exitSeconds`: from leaving until a bond can be reclaimed. `slashShare`: basis points of
-    /// a slashed aggregator's bond that go to whom it harmed; the rest goes to the reward pool. `maxMembers`: how many
-    /// organizations may ever be admitted; the digest's security budget counts on it.
+    /// @notice Terms of membership. They never change.
+    /// @param bond Bond of an organization, in wei.
+    /// @param aggregatorBond Bond of the aggregator, in wei. Without it no round opens.
+    /// @param unrevealedPenalty Taken from the bond of a member that commits and does not reveal, in wei.
+    /// @param exitSeconds Time from leaving until a bond can be reclaimed.
+    /// @param unavailableShare Part of the aggregator's bond that is lost when most members miss the parent model, in
+    /// basis points.
+    /// @param maxMembers Most organizations that may ever join, at most 1,024.
     struct Terms {
-        uint256 bond;
-        uint256 aggregatorBond;
-        uint256 unrevealedPenalty;
-        uint64 exitSeconds;
-        uint16 slashShare;
+        uint96 bond;
+        uint96 aggregatorBond;
+        uint96 unrevealedPenalty;
+        uint40 exitSeconds;
+        uint16 unavailableShare;
         uint16 maxMembers;
     }
 
     error NotGovernance(address caller);
     error NotAllowed(address caller);
-    error NotAggregator(address caller);
     error AlreadyAdmitted(address organization);
+    error IsAggregator(address organization);
+    error IsMember(address aggregator);
     error TooManyMembers(uint256 most);
     error WrongStatus(address organization, Status status);
     error WrongBond(uint256 sent, uint256 required);
-    error TooEarly(uint64 exitAt);
+    error WrongTerms();
+    error TooEarly(uint40 exitAt);
     error NothingToClaim(address caller);
-    error NothingToSlash(address aggregator);
-    error FingerprintInUse(bytes32 fingerprint);
+    error NoPenaltyDue(address organization);
+    error MayNotContribute(address organization);
     error UnknownAuditor(address auditor);
     error EmptyValue();
 
-    event Admitted(address indexed organization, string name, bytes32 indexed fingerprint);
-    event Joined(address indexed organization, uint256 bond);
+    event Admitted(address indexed organization, string name);
+    event AdmissionRevoked(address indexed organization);
+    event Joined(address indexed organization, MemberId indexed number, uint256 bond);
     event BondRaised(address indexed organization, uint256 amount, uint256 bond);
     event BondReclaimed(address indexed organization, uint256 amount);
+    event Suspended(uint256[4] members);
     event Penalized(address indexed organization, uint256 amount);
-    event FingerprintRotated(address indexed organization, bytes32 indexed fingerprint);
+    event FingerprintSet(address indexed owner, bytes32 indexed fingerprint, bytes proof);
     event StatusChanged(address indexed organization, Status status);
     event AuditorNamed(address indexed auditor);
     event AuditorDismissed(address indexed auditor);
-    event AggregatorChanged(address indexed aggregator, bytes32 indexed fingerprint);
+    event AggregatorChanged(address indexed aggregator);
     event AggregatorBondPosted(address indexed aggregator, uint256 amount, uint256 bond);
     event AggregatorBondReclaimed(address indexed aggregator, uint256 amount);
-    event AggregatorSlashed(
-        address indexed aggregator, address indexed beneficiary, uint256 toBeneficiary, uint256 toPool
-    );
-    event CompensationPaid(address indexed to, uint256 amount);
+    event AggregatorPenalized(address indexed aggregator, uint256 amount);
 
-    /// @notice Admit an organization under a certificate. Only governance.
-    function admit(address organization, string calldata name, bytes32 fingerprint) external;
+    /// @notice Admit an organization. Governance only; not the aggregator.
+    /// @param organization Its address.
+    /// @param name What people call it.
+    function admit(address organization, string calldata name) external;
 
-    /// @notice Name an auditor, whose attestation counts. Only governance.
+    /// @notice Take an admission back, before the organization joined. Governance only.
+    /// @param organization An admitted organization.
+    function revokeAdmission(address organization) external;
+
+    /// @notice Name an auditor, whose attestations count. Governance only.
+    /// @param auditor Its address.
     function nameAuditor(address auditor) external;
 
-    /// @notice Only governance.
+    /// @notice Let an auditor's attestations count no longer. Governance only.
+    /// @param auditor An auditor.
     function dismissAuditor(address auditor) external;
 
-    /// @notice Put another aggregator in place. The old one may reclaim its bond after the exit delay. Only governance.
-    function setAggregator(address next, bytes32 fingerprint) external;
+    /// @notice Put another aggregator in place, which is no member. The old one may reclaim its bond after the exit delay.
+    /// Governance only.
+    /// @param next Its address.
+    function setAggregator(address next) external;
 
-    /// @notice Become active by paying exactly the bond. Only an admitted organization.
-    function join() external payable;
+    /// @notice Give up being the aggregator. No round opens until the members name another. Aggregator only.
+    function resignAggregator() external;
 
-    /// @notice Raise one's bond, after a penalty, up to what is required.
+    /// @notice Become active by paying exactly the bond. Admitted organizations only.
+    /// @param fingerprint SHA-256 of the caller's TLS certificate.
+    /// @param proof Signature by the certificate's key over chain, this contract and the caller. The contract keeps it as
+    /// an event; whoever meets the certificate checks it, so a fingerprint that others registered proves nothing.
+    function join(bytes32 fingerprint, bytes calldata proof) external payable;
+
+    /// @notice Raise the bond, after a penalty, to at most what is required. A penalty that is due is taken first.
     function topUp() external payable;
 
-    /// @notice Take part no more. One's deltas stay in the models; a withdrawal may still be requested.
+    /// @notice Take part no longer. Contributions stay in the models; a withdrawal may still be requested.
     function resign() external;
 
-    /// @notice Replace one's own certificate. Members, and the aggregator for its own.
-    function rotateFingerprint(bytes32 fingerprint) external;
+    /// @notice Register another certificate. Members, and the aggregator.
+    /// @param fingerprint As in `join`.
+    /// @param proof As in `join`.
+    function setFingerprint(bytes32 fingerprint, bytes calldata proof) external;
 
     /// @notice Take the bond back, the exit delay after having left or having been withdrawn.
     function reclaimBond() external;
 
-    /// @notice Add to the aggregator's bond. Without it in full no round opens.
+    /// @notice Take the penalty from the bond of a member that did not reveal. Anyone.
+    /// @param organization The member.
+    function penalize(address organization) external;
+
+    /// @notice Add to the aggregator's bond. Aggregator only.
     function postAggregatorBond() external payable;
 
     /// @notice Take back the bond of a former aggregator, after the exit delay.
     function reclaimAggregatorBond() external;
 
-    /// @notice Take out what one was awarded: a share of a slashed bond, or a deposit.
-    function claimCompensation() external;
-
-    /// @notice Record that a withdrawal was requested. Only the withdrawals contract.
+    /// @notice Record that an organization is out. Withdrawals contract only.
+    /// @param organization An active or former member.
     function markWithdrawing(address organization) external;
 
-    /// @notice Record that a withdrawal was carried out. Only the withdrawals contract.
+    /// @notice Record that no model in use holds an organization. Withdrawals contract only.
+    /// @param organization An organization that is withdrawing.
     function markWithdrawn(address organization) external;
 
-    /// @notice Take the penalty for a commitment that was not revealed from a bond. Only the rounds contract.
-    function penalize(address organization) external;
+    /// @notice Let members that did not reveal take no part until they paid the penalty. Rounds contract only.
+    /// @param unrevealed The members.
+    function suspend(uint256[4] calldata unrevealed) external;
 
-    /// @notice Take the whole bond of an aggregator; a share goes to `beneficiary`. Only withdrawals and lineage.
-    function slashAggregator(address who, address beneficiary) external;
+    /// @notice Take the stated share of the aggregator's bond into the pool. Rounds contract only.
+    function penalizeAggregator() external;
 
-    /// @notice Credit what was sent to `to`. Only the lineage contract.
-    function compensate(address to) external payable;
-
+    /// @notice The aggregator, or zero.
     function aggregator() external view returns (address);
 
-    function aggregatorFingerprint() external view returns (bytes32);
-
-    function aggregatorBondOf(address who) external view returns (uint256);
-
-    /// @notice Whether the aggregator's bond is whole.
+    /// @notice Whether there is an aggregator and its bond is whole.
     function aggregatorReady() external view returns (bool);
 
+    /// @notice Bond of a present or former aggregator, in wei.
+    function aggregatorBondOf(address owner) external view returns (uint256);
+
+    /// @notice The key that deployed the consortium.
+    function founder() external view returns (address);
+
+    /// @notice When the last active member left, in Unix seconds; 0 while there is one, or there never was.
+    function emptySince() external view returns (uint40);
+
+    /// @notice What is known of an organization.
     function member(address organization) external view returns (Member memory);
 
-    /// @notice The member with this certificate, or zero.
-    function organizationOf(bytes32 fingerprint) external view returns (address);
+    /// @notice Name of an organization.
+    function nameOf(address organization) external view returns (string memory);
 
+    /// @notice SHA-256 of the TLS certificate that a member or the aggregator registered last.
+    function fingerprintOf(address owner) external view returns (bytes32);
+
+    /// @notice Where an organization's membership stands.
     function statusOf(address organization) external view returns (Status);
 
-    /// @notice Whether the organization is active and its bond is whole.
+    /// @notice Number of a member that may contribute: active, its bond whole and no penalty due. Reverts for others.
+    function contributor(address organization) external view returns (MemberId);
+
+    /// @notice Whether `contributor` would answer.
     function mayContribute(address organization) external view returns (bool);
 
-    /// @notice All organizations ever admitted, in order of admission.
-    function organizations() external view returns (address[] memory);
+    /// @notice Organizations that joined, by number.
+    /// @param start First number.
+    /// @param limit Most of them.
+    function organizations(uint256 start, uint256 limit) external view returns (address[] memory);
+
+    /// @notice The organization with a number.
+    function organizationAt(MemberId number) external view returns (address);
+
+    /// @notice How many organizations ever joined.
+    function memberCount() external view returns (uint256);
 
     /// @notice How many members are active now.
     function activeCount() external view returns (uint256);
 
+    /// @notice The members that are active now.
+    function activeMembers() external view returns (uint256[4] memory);
+
+    /// @notice The members that may contribute now.
+    function eligibleMembers() external view returns (uint256[4] memory);
+
+    /// @notice The auditors.
     function auditors() external view returns (address[] memory);
 
-    function isAuditor(address who) external view returns (bool);
-
-    function compensation(address who) external view returns (uint256);
+    /// @notice Whether an address is an auditor.
+    function isAuditor(address account) external view returns (bool);
 }

@@ -1,129 +1,166 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {ILineage} from "./ILineage.sol";
+import {ModelId, RoundId, WithdrawalId} from "../Types.sol";
 
-/// @title Requests to take contributions back, and their being carried out.
+/// @title Requests to take contributions back. A removal takes effect with the request; everything else once it is ready.
+/// @notice An organization has one withdrawal open at a time. What is late becomes its removal, by anyone's call.
 interface IWithdrawals {
-    /// @notice Preparing: the organization registers the deltas that its method needs. Requested: the aggregator must
-    /// carry it out before the deadline. Closed: carried out, for good.
+    /// @notice Removal: the organization's contributions are out. Replacement: some are replaced by others of its own.
+    /// Replay: they are out or replaced, and what was learned from them is trained again. CounterTraining: a delta that
+    /// counteracts is added.
+    enum Method {
+        Removal,
+        Replacement,
+        Replay,
+        CounterTraining
+    }
+
+    /// @notice Preparing: the organization offers what its method needs. Effective: models are folded, by anyone.
+    /// Replaying: members train again. Attesting: auditors measure. Closed: for good.
     enum State {
         None,
         Preparing,
-        Requested,
+        Effective,
+        Replaying,
+        Attesting,
         Closed
     }
 
-    /// @notice `subject`: a salted commitment to a data subject, or zero for the whole organization. `evidence`: hash of
-    /// what the auditors attested, for a replay or a counter-training.
+    /// @notice A withdrawal.
+    /// @param organization Whose contributions it concerns.
+    /// @param state Where it stands.
+    /// @param method How it is carried out.
+    /// @param expelled Whether governance requested it.
+    /// @param requestedAt Unix seconds.
+    /// @param amendment The last amendment that it made, or 0.
+    /// @param deadline When its present state is late, in Unix seconds; 0 where it cannot be.
+    /// @param from First round that it changes; 0 for a counter-delta.
+    /// @param closedModel The head when it was closed.
+    /// @param subject Salted commitment to a data subject; zero for the whole organization.
+    /// @param evidence What the auditors attested.
     struct Withdrawal {
         address organization;
         State state;
-        ILineage.Kind method;
+        Method method;
         bool expelled;
-        uint64 requestedAt;
-        uint64 deadline;
-        uint64 closedModel;
+        uint40 requestedAt;
+        uint32 amendment;
+        uint40 deadline;
+        RoundId from;
+        ModelId closedModel;
         bytes32 subject;
         bytes32 evidence;
     }
 
-    /// @notice `preparationSeconds`: for the organization; `withdrawalSeconds`: for the aggregator. `auditorQuorum`: how
-    /// many auditors must attest a replay or a counter-training.
+    /// @notice Terms of withdrawals. They never change.
+    /// @param preparationSeconds Time for an organization to offer what its method needs.
+    /// @param attestationSeconds Time for the auditors.
+    /// @param auditorQuorum How many of them must attest a replay or a counter-training.
     struct Terms {
-        uint64 preparationSeconds;
-        uint64 withdrawalSeconds;
+        uint40 preparationSeconds;
+        uint40 attestationSeconds;
         uint16 auditorQuorum;
     }
 
-    error NotAggregator(address caller);
     error NotGovernance(address caller);
     error NotOrganization(address caller);
     error WrongStatus(address organization);
-    error WrongState(uint64 id, State state);
-    error WrongMethod(ILineage.Kind method);
+    error WrongState(WithdrawalId id, State state);
+    error WrongMethod(Method method);
     error EmptyValue();
-    error TooManyOpen(address organization);
-    error NothingOffered(uint64 id);
-    error NotOverdue(uint64 id, uint64 deadline);
-    error NotCarriedOut(uint64 id);
-    error NotAuditor(address signer);
-    error SignersNotAscending(address signer);
-    error QuorumMissing(uint256 given, uint256 required);
+    error AlreadyOpen(WithdrawalId id);
+    error NothingOffered(WithdrawalId id);
+    error OfferMissing(WithdrawalId id, RoundId round);
+    error NotOverdue(WithdrawalId id, uint40 deadline);
+    error NotFolded(WithdrawalId id);
+    error NotAmended(WithdrawalId id, ModelId model);
+    error NotReplayed(WithdrawalId id);
+    error NothingToPay(uint256 sent);
 
     event WithdrawalRequested(
-        uint64 indexed id,
+        WithdrawalId indexed id,
         address indexed organization,
         bytes32 indexed subject,
-        ILineage.Kind method,
+        Method method,
         State state,
-        uint64 deadline
+        uint40 deadline
     );
-    event WithdrawalReady(uint64 indexed id, uint64 deadline);
-    event WithdrawalEscalated(uint64 indexed id, uint64 deadline);
-    event ManifestGiven(uint64 indexed id, uint64 indexed round, address indexed organization, bytes32 manifest);
-    event WithdrawalCarriedOut(
-        uint64 indexed id, uint64 indexed source, bytes32 indexed adapterId, bytes32 digestRoot, bytes32 evidence
-    );
-    event Attested(uint64 indexed id, address indexed auditor, bytes32 indexed evidence);
-    event WithdrawalClosed(uint64 indexed id, address indexed organization, uint64 indexed model);
+    event WithdrawalEffective(WithdrawalId indexed id, uint32 indexed amendment);
+    event WithdrawalConverted(WithdrawalId indexed id, uint32 indexed amendment);
+    event WithdrawalReplayed(WithdrawalId indexed id, uint32 indexed amendment, uint40 deadline);
+    event WithdrawalAttested(WithdrawalId indexed id, bytes32 indexed evidence, address[] auditors);
+    event WithdrawalClosed(WithdrawalId indexed id, address indexed organization, ModelId indexed model);
 
-    /// @notice Ask for everything one contributed to be taken back: by removal, replay or counter-training.
-    function request(ILineage.Kind method) external returns (uint64 id);
+    /// @notice Take back everything that the caller contributed. A removal or a replay takes effect at once.
+    /// @param method Removal, CounterTraining, or where rounds are chained Replay, with its price.
+    /// @return id Number of the withdrawal.
+    function request(Method method) external payable returns (WithdrawalId id);
 
-    /// @notice Ask for one data subject's part to be taken back: by replacement, replay or counter-training.
-    function requestForSubject(bytes32 subject, ILineage.Kind method) external returns (uint64 id);
+    /// @notice Take back one data subject's part of what the caller contributed.
+    /// @param subject Salted commitment to the data subject.
+    /// @param method Replacement, Replay or CounterTraining.
+    /// @return id Number of the withdrawal.
+    function requestForSubject(bytes32 subject, Method method) external returns (WithdrawalId id);
 
-    /// @notice Expel a member: everything that it contributed is removed. Only governance.
-    function expel(address organization) external returns (uint64 id);
+    /// @notice Expel a member: everything that it contributed is out at once. Governance only.
+    /// @param organization The member.
+    /// @return id Number of the withdrawal.
+    function expel(address organization) external returns (WithdrawalId id);
 
-    /// @notice Register a delta for a withdrawal: by the organization in place of its own of `round`, or to counteract
-    /// with round 0; in a replay by every later contributor in place of its own. `manifest` commits to the data that it was trained on,
-    /// and is kept as an event.
-    function offer(uint64 id, uint64 round, ILineage.Delta calldata delta, bytes32 manifest) external;
-
-    /// @notice Say that all is offered; now the aggregator must carry it out. Only the organization.
-    function ready(uint64 id) external;
-
-    /// @notice Turn a withdrawal that its organization did not prepare in time into the removal of the organization.
-    /// Anyone.
-    function escalate(uint64 id) external;
-
-    /// @notice Turn a withdrawal that cannot be carried out as asked into the removal of the organization. Only
-    /// governance.
-    function fallBack(uint64 id) external;
-
-    /// @notice Claim the model that takes the place of `source`. A replay or a counter-training needs the hash of its
-    /// evidence and a quorum of auditors' EIP-712 signatures, ascending by signer. Only the aggregator.
-    function carryOut(
-        uint64 id,
-        uint64 source,
-        ILineage.Delta calldata adapter,
-        bytes32 evidence,
-        bytes[] calldata signatures
+    /// @notice Offer a contribution in place of the caller's own of a round, or with round 0 one that counteracts. It may
+    /// be offered again until it is ready.
+    /// @param id The withdrawal.
+    /// @param round The round, or 0.
+    /// @param artifactIds SHA-256 of each part's artifact.
+    /// @param points Each part's point.
+    /// @param manifest Commitment to the data that was trained on.
+    function offer(
+        WithdrawalId id,
+        RoundId round,
+        bytes32[] calldata artifactIds,
+        bytes calldata points,
+        bytes32 manifest
     ) external;
 
-    /// @notice Close a withdrawal once every model in use that it concerns was replaced. Anyone.
-    function close(uint64 id) external;
+    /// @notice Let what was offered take effect. The organization only; a replay with its price.
+    /// @param id The withdrawal.
+    function ready(WithdrawalId id) external payable;
 
-    /// @notice Have the aggregator's bond slashed for an overdue withdrawal. Anyone.
-    function slash(uint64 id) external;
+    /// @notice Turn a late withdrawal into the removal of its organization. Anyone.
+    /// @param id The withdrawal.
+    function escalate(WithdrawalId id) external;
 
-    /// @notice Whether any withdrawal is open past its deadline; then no round can open.
-    function anyOverdue() external view returns (bool);
+    /// @notice Turn a withdrawal into the removal of its organization. The organization only, at any time.
+    /// @param id The withdrawal.
+    function convert(WithdrawalId id) external;
 
-    function withdrawal(uint64 id) external view returns (Withdrawal memory);
+    /// @notice Go on to the attestation once the replay is done. Anyone.
+    /// @param id The withdrawal.
+    function replayed(WithdrawalId id) external;
 
-    /// @notice Ids run from 1 to this.
+    /// @notice Record that a quorum of auditors attested what a replay or a counter-training did. Anyone, once folded.
+    /// @param id The withdrawal.
+    /// @param model A model that has its amendment.
+    /// @param evidence SHA-256 of what they attested.
+    /// @param signatures EIP-712 signatures, ascending by signer.
+    function attest(WithdrawalId id, ModelId model, bytes32 evidence, bytes[] calldata signatures) external;
+
+    /// @notice Close a withdrawal once every model in use is folded, and attested where it must be. Anyone.
+    /// @param id The withdrawal.
+    function close(WithdrawalId id) external;
+
+    /// @notice A withdrawal.
+    function withdrawalOf(WithdrawalId id) external view returns (Withdrawal memory);
+
+    /// @notice Withdrawals are numbered from 1 to this.
     function count() external view returns (uint64);
 
-    /// @notice Ids of those that are not closed.
-    function open() external view returns (uint64[] memory);
+    /// @notice The open withdrawal of an organization, or 0.
+    function openOf(address organization) external view returns (WithdrawalId);
 
-    /// @notice EIP-712 hash that an auditor signs: Attestation(uint64 withdrawal,uint8 method,uint64 source,bytes32
-    /// adapterId,bytes32 digestRoot,bytes32 evidence) in the domain ("Rescind", "1", chain, this contract).
-    function attestationHash(uint64 id, uint64 source, ILineage.Delta calldata adapter, bytes32 evidence)
-        external
-        view
-        returns (bytes32);
+    /// @notice EIP-712 hash that an auditor signs: Attestation(uint64 withdrawal,uint64 model,bytes32 commitments,bytes32
+    /// evidence) in the domain ("Rescind", "2", chain, this contract). `commitments` is keccak256 of the hashes of the
+    /// model's commitments, part by part.
+    function attestationHash(WithdrawalId id, ModelId model, bytes32 evidence) external view returns (bytes32);
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {Queries} from "./Queries.sol";
+import {Folds} from "./Folds.sol";
+import {Sums} from "./Sums.sol";
+import {MemberId, ModelId, OfferId, PointHash, RoundId, WithdrawalId} from "./Types.sol";
+import {IMembers} from "./interfaces/IMembers.sol";
+import {IModels} from "./interfaces/IModels.sol";
+import {IReplays} from "./interfaces/IReplays.sol";
+import {IRounds} from "./interfaces/IRounds.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {Weights} from "./libraries/Weights.sol";
+
+/// @title Models, amendments, and which of them are in use.
+contract Models is Queries {
+    using Bitmap for uint256[4];
+
+    uint256 public constant MOST_IN_USE = 16;
+
+    IMembers public immutable members;
+    IReplays public immutable replays;
+    address public immutable withdrawals;
+
+    modifier onlyAggregator() {
+        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
+        _;
+    }
+
+    modifier onlyWithdrawals() {
+        if (msg.sender != withdrawals) revert NotWithdrawals(msg.sender);
+        _;
+    }
+
+    modifier onlyReplays() {
+        if (msg.sender != address(replays)) revert NotReplays(msg.sender);
+        _;
+    }
+
+    constructor(
+        IMembers members_,
+        IRounds rounds_,
+        address withdrawals_,
+        IReplays replays_,
+        Weights.Rule[] memory rules,
+        bool chained_
+    ) Sums(rounds_, rules) Folds(chained_) {
+        members = members_;
+        withdrawals = withdrawals_;
+        replays = replays_;
+    }
+
+    /// @inheritdoc IModels
+    function release(ModelId model) external onlyAggregator {
+        if (model == ModelId.wrap(0) || model != head) revert NotInUse(model);
+        if (isStale(model)) revert IsStale(model);
+        if (!rounds.isAttested(_models[model].lastRound)) revert NotAttested(_models[model].lastRound);
+        if (_inUse.length == MOST_IN_USE) revert TooManyInUse(MOST_IN_USE);
+        _models[model].released = true;
+        emit ModelReleased(model);
+    }
+
+    /// @inheritdoc IModels
+    function retire(ModelId model) external onlyAggregator {
+        if (model == head) revert IsHead(model);
+        for (uint256 i = 0; i < _inUse.length; ++i) {
+            if (_inUse[i] == model) {
+                _inUse[i] = _inUse[_inUse.length - 1];
+                _inUse.pop();
+                emit ModelRetired(model);
+                return;
+            }
+        }
+        revert NotInUse(model);
+    }
+
+    /// @inheritdoc IModels
+    function publish(ModelId model, bytes32 adapterId, bytes32 openingId) external {
+        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
+        emit ModelPublished(model, msg.sender, adapterId, openingId);
+    }
+
+    /// @inheritdoc IModels
+    function exclude(MemberId member) external onlyWithdrawals returns (uint32 amendment) {
+        amendment = _amend(Amendment(Kind.Removal, member, RoundId.wrap(0), RoundId.wrap(0), NONE));
+        excludedBy[member] = amendment;
+        _excluded.add(member);
+    }
+
+    /// @inheritdoc IModels
+    function amend(Kind kind, MemberId member, WithdrawalId withdrawal, RoundId from)
+        external
+        onlyWithdrawals
+        returns (uint32)
+    {
+        OfferId offer = OfferId.wrap(WithdrawalId.unwrap(withdrawal));
+        if (kind == Kind.CounterTraining) _counters[member].push(offer);
+        return _amend(Amendment(kind, member, from, RoundId.wrap(0), offer));
+    }
+
+    /// @inheritdoc IModels
+    function amendByReplay(OfferId replay, RoundId from, RoundId to) external onlyReplays returns (uint32) {
+        for (uint64 n = RoundId.unwrap(from); n <= RoundId.unwrap(to); ++n) {
+            _replays[RoundId.wrap(n)].push(replay);
+        }
+        return _amend(Amendment(Kind.Replay, MemberId.wrap(0), from, to, replay));
+    }
+
+    /// @inheritdoc IModels
+    function register(
+        OfferId offer,
+        RoundId round,
+        MemberId member,
+        bytes32[] calldata artifactIds,
+        bytes calldata points,
+        bytes32 manifest
+    ) external {
+        if (msg.sender == withdrawals) {
+            if (!_isIn(member, _models[head].lastRound, uint32(_amendments.length))) {
+                revert NotContributed(round, member);
+            }
+            if (round != RoundId.wrap(0)) _registerVersion(offer, round, member);
+        } else if (msg.sender != address(replays)) {
+            revert NotWithdrawals(msg.sender);
+        }
+        _offeredIn[offer][round].add(member);
+        _store(offer, round, member, artifactIds, points, manifest);
+    }
+
+    /// @inheritdoc IModels
+    function modelOf(ModelId model) external view returns (Model memory) {
+        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
+        return _models[model];
+    }
+
+    /// @inheritdoc IModels
+    function modelsInUse() external view returns (ModelId[] memory) {
+        return _inUse;
+    }
+
+    /// @inheritdoc IModels
+    function isFolded(uint32 amendment) external view returns (bool) {
+        for (uint256 i = 0; i < _inUse.length; ++i) {
+            if (_firstAmendment(_inUse[i], amendment) != 0) return false;
+        }
+        return true;
+    }
+
+    /// @inheritdoc IModels
+    function amendmentCount() external view returns (uint32) {
+        return uint32(_amendments.length);
+    }
+
+    /// @inheritdoc IModels
+    function amendmentAt(uint32 amendment) external view returns (Amendment memory) {
+        return _amendments[amendment - 1];
+    }
+
+    function _amend(Amendment memory amendment) private returns (uint32 number) {
+        _amendments.push(amendment);
+        number = uint32(_amendments.length);
+        amendmentOf[amendment.offer] = OfferId.unwrap(amendment.offer) == 0 ? 0 : number;
+        if (amendment.kind == Kind.CounterTraining) _counting.add(amendment.member);
+        emit Amended(number, amendment.kind, amendment.member, amendment.from, amendment.to, amendment.offer);
+    }
+
+    /// @dev An offer for a round replaces one that the same withdrawal made before.
+    function _registerVersion(OfferId offer, RoundId round, MemberId member) private {
+        if (_models[head].lastRound < round || !rounds.acceptedIn(round).holds(member)) {
+            revert NotContributed(round, member);
+        }
+        if (_offeredIn[offer][round].has(member)) return;
+        _versioned[round].add(member);
+        _versions[round][member].push(offer);
+    }
+
+    function _isReplayed(OfferId replay, RoundId round) internal view override returns (bool) {
+        return replays.isClosed(replay, round);
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity ^0.8.28;
+
+import {ArtifactId, MemberId, ModelId, PointHash, RoundId} from "./Types.sol";
+import {IMembers} from "./interfaces/IMembers.sol";
+import {IModels} from "./interfaces/IModels.sol";
+import {IReplays} from "./interfaces/IReplays.sol";
+import {IRewards} from "./interfaces/IRewards.sol";
+import {IRounds} from "./interfaces/IRounds.sol";
+import {Bitmap} from "./libraries/Bitmap.sol";
+import {Curve} from "./libraries/Curve.sol";
+
+/// @title From opening a round to its last reveal: who does what, and until when.
+abstract contract Phases is IRounds {
+    using Bitmap for uint256[4];
+    using Curve for bytes;
+
+    uint256 public constant MOST_PARTS = 4;
+    /// @notice Content is looked up round by round, so a sum over all of them must fit into a few transactions.
+    uint256 public constant MOST_ROUNDS = 1_024;
+
+    IMembers public immutable members;
+    IModels public immutable models;
+    IReplays public immutable replays;
+    IRewards public immutable rewards;
+
+    RoundId public currentRound;
+    Settings internal _settings;
+    mapping(RoundId => Round) internal _rounds;
+    mapping(RoundId => Answers) internal _answers;
+    /// @dev A member's commitment, and once it revealed, the hash of the point of its first part.
+    mapping(RoundId => mapping(MemberId => bytes32)) private _entries;
+    mapping(RoundId => mapping(MemberId => mapping(uint256 => PointHash))) private _furtherPoints;
+    mapping(PointHash => ArtifactId) public artifactOf;
+
+    modifier onlyAggregator() {
+        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
+        _;
+    }
+
+    constructor(IMembers members_, IModels models_, IReplays replays_, IRewards rewards_, Settings memory settings_) {
+        if (settings_.parametersId == 0 || settings_.baseModelId == 0) revert EmptyValue();
+        bool fits = settings_.rules.length > 0 && settings_.rules.length <= MOST_PARTS;
+        if (!fits || settings_.maxRounds == 0 || settings_.maxRounds > MOST_ROUNDS) revert WrongSettings();
+        members = members_;
+        models = models_;
+        replays = replays_;
+        rewards = rewards_;
+        _settings = settings_;
+    }
+
+    /// @inheritdoc IRounds
+    function open() external onlyAggregator returns (RoundId round) {
+        uint64 last = RoundId.unwrap(currentRound);
+        State state = _rounds[currentRound].state;
+        if (last != 0 && state != State.Final && state != State.Abandoned) revert RoundUnfinished(currentRound);
+        if (last == _settings.maxRounds) revert TooManyRounds(_settings.maxRounds);
+        if (!members.aggregatorReady()) revert AggregatorBondMissing();
+        if (replays.isPending()) revert ReplayUnderWay();
+        ModelId parent = models.head();
+        if (models.isStale(parent)) revert StaleParent(parent);
+        round = RoundId.wrap(last + 1);
+        currentRound = round;
+        uint40 deadline = uint40(block.timestamp) + _settings.commitSeconds;
+        _rounds[round] = Round(State.Open, false, uint40(block.timestamp), deadline, parent, ModelId.wrap(0));
+        emit RoundOpened(round, parent, deadline);
+    }
+
+    /// @inheritdoc IRounds
+    function commit(RoundId round, bytes32 commitment) external {
+        if (commitment == 0) revert EmptyValue();
+        MemberId member = _mayAnswer(round);
+        if (_entries[round][member] != 0) revert AlreadyAnswered(round, msg.sender);
+        _entries[round][member] = commitment;
+        _answers[round].committed.add(member);
+        emit UpdateCommitted(round, msg.sender, commitment);
+    }
+
+    /// @inheritdoc IRounds
+    function sitOut(RoundId round) external {
+        MemberId member = _mayAnswer(round);
+        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
+        _answers[round].satOut.add(member);
+        emit SatOut(round, msg.sender);
+    }
+
+    /// @inheritdoc IRounds
+    function reportUnavailable(RoundId round) external {
+        MemberId member = _mayAnswer(round);
+        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
+        _answers[round].unavailable.add(member);
+        emit ParentUnavailable(round, msg.sender);
+    }
+
+    /// @inheritdoc IRounds
+    function closeCommits(RoundId round) external {
+        Round storage its = _inState(round, State.Open);
+        if (block.timestamp <= its.deadline && !allAnswered(round)) revert DeadlineAhead(round, its.deadline);
+        uint256[4] memory active = members.activeMembers();
+        uint256 missing = _both(_answers[round].unavailable, active).count();
+        if (2 * missing > members.activeCount()) {
+            members.penalizeAggregator();
+            _abandon(round);
+        } else if (_both(_answers[round].committed, active).count() == 0) {
+            _abandon(round);
+        } else {
+            its.state = State.Committed;
+            its.deadline = uint40(block.timestamp) + _settings.revealSeconds;
+            emit CommitsClosed(round, its.deadline);
+        }
+    }
+
+    /// @inheritdoc IRounds
+    function reveal(
+        RoundId round,
+        bytes32[] calldata artifactIds,
+        bytes calldata points,
+        bytes32 manifest,
+        bytes32 salt
+    ) external {
+        Round storage its = _inState(round, State.Committed);
+        if (block.timestamp > its.deadline) revert DeadlinePassed(round, its.deadline);
+        MemberId member = _memberOf(msg.sender);
+        bytes32 opened = keccak256(abi.encode(round, msg.sender, artifactIds, keccak256(points), manifest, salt));
+        bytes32 commitment = _entries[round][member];
+        if (commitment == 0 || _answers[round].revealed.has(member)) revert NothingCommitted(round, msg.sender);
+        if (opened != commitment) revert CommitmentMismatch(round, msg.sender);
+        _register(round, member, artifactIds, points);
+        _answers[round].revealed.add(member);
+        emit UpdateRevealed(round, msg.sender, member, artifactIds, points, manifest);
+    }
+
+    /// @inheritdoc IRounds
+    function closeReveals(RoundId round) external {
+        Round storage its = _inState(round, State.Committed);
+        if (block.timestamp <= its.deadline && !allRevealed(round)) revert DeadlineAhead(round, its.deadline);
+        uint256[4] memory unrevealed = _unrevealed(round);
+        if (unrevealed.count() != 0) members.suspend(unrevealed);
+        if (_load(_answers[round].revealed).count() == 0) {
+            _abandon(round);
+        } else {
+            its.state = State.Revealed;
+            its.deadline = uint40(block.timestamp) + _settings.judgeSeconds;
+            emit RevealsClosed(round, its.deadline);
+        }
+    }
+
+    /// @inheritdoc IRounds
+    function roundOf(RoundId round) external view returns (Round memory) {
+        return _rounds[round];
+    }
+
+    /// @inheritdoc IRounds
+    function answersOf(RoundId round) external view returns (Answers memory) {
+        return _answers[round];
+    }
+
+    /// @inheritdoc IRounds
+    function acceptedIn(RoundId round) external view returns (uint256[4] memory) {
+        return _load(_answers[round].accepted);
+    }
+
+    /// @inheritdoc IRounds
+    function pointOf(RoundId round, MemberId member, uint256 part) external view returns (PointHash) {
+        return part == 0 ? PointHash.wrap(_entries[round][member]) : _furtherPoints[round][member][part];
+    }
+
+    /// @inheritdoc IRounds
+    function allAnswered(RoundId round) public view returns (bool) {
+        uint256[4] memory eligible = members.eligibleMembers();
+        Answers storage answers = _answers[round];
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            if (eligible[i] == 0) continue;
+            if (eligible[i] & ~(answers.committed[i] | answers.satOut[i] | answers.unavailable[i]) != 0) return false;
+        }
+        return true;
+    }
+
+    /// @inheritdoc IRounds
+    function allRevealed(RoundId round) public view returns (bool) {
+        return _unrevealed(round).count() == 0;
+    }
+
+    /// @inheritdoc IRounds
+    function settings() external view returns (Settings memory) {
+        return _settings;
+    }
+
+    /// @inheritdoc IRounds
+    function partCount() external view returns (uint256) {
+        return _settings.rules.length;
+    }
+
+    function _register(RoundId round, MemberId member, bytes32[] calldata artifactIds, bytes calldata points) private {
+        uint256 parts = _settings.rules.length;
+        if (points.count() != parts || artifactIds.length != parts) revert WrongPartCount(artifactIds.length, parts);
+        for (uint256 part = 0; part < parts; ++part) {
+            bytes calldata point = points.pick(part);
+            if (artifactIds[part] == 0) revert EmptyValue();
+            point.validate();
+            PointHash hash = point.hash();
+            if (ArtifactId.unwrap(artifactOf[hash]) != 0) revert PointSeenBefore(hash);
+            artifactOf[hash] = ArtifactId.wrap(artifactIds[part]);
+            // The first part takes the place of the commitment, which has done its work: that saves a fresh word.
+            if (part == 0) _entries[round][member] = PointHash.unwrap(hash);
+            else _furtherPoints[round][member][part] = hash;
+        }
+    }
+
+    function _abandon(RoundId round) internal {
+        _rounds[round].state = State.Abandoned;
+        delete _answers[round].accepted;
+        emit RoundAbandoned(round);
+    }
+
+    function _memberOf(address organization) internal view returns (MemberId) {
+        IMembers.Member memory its = members.member(organization);
+        if (its.status == IMembers.Status.None || its.status == IMembers.Status.Admitted) {
+            revert IMembers.WrongStatus(organization, its.status);
+        }
+        return its.number;
+    }
+
+    function _mayAnswer(RoundId round) private view returns (MemberId) {
+        Round storage its = _inState(round, State.Open);
+        if (block.timestamp > its.deadline) revert DeadlinePassed(round, its.deadline);
+        return members.contributor(msg.sender);
+    }
+
+    function _hasAnswered(RoundId round, MemberId member) private view returns (bool) {
+        Answers storage answers = _answers[round];
+        return answers.committed.has(member) || answers.satOut.has(member) || answers.unavailable.has(member);
+    }
+
+    function _unrevealed(RoundId round) private view returns (uint256[4] memory missing) {
+        // Who left owes nothing, and no one waits for it.
+        missing = _both(_answers[round].committed, members.activeMembers());
+        uint256[4] memory revealed = _load(_answers[round].revealed);
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            missing[i] &= ~revealed[i];
+        }
+    }
+
+    function _both(uint256[4] storage stored, uint256[4] memory loaded) private view returns (uint256[4] memory both) {
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            if (loaded[i] != 0) both[i] = stored[i] & loaded[i];
+        }
+    }
+
+    function _load(uint256[4] storage stored) internal view returns (uint256[4] memory) {
+        return stored.load(Bitmap.width(members.memberCount()));
+    }
+
+    function _inState(RoundId round, State wanted) internal view returns (Round storage its) {
+        its = _rounds[round];
+        if (its.state != wanted) revert WrongState(round, its.state);
+    }
+}
