@@ -8,7 +8,7 @@ binding for vectors that are as short as rescind.core.security demands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -22,9 +22,7 @@ from rescind.core.ring import DEGREE, PRIMES, WORDS
 
 DIGEST_BYTES = 4 * WORDS
 """Bytes of a digest: 4096 residues of 4 bytes."""
-DEPTH = 9
-"""The height of the Merkle tree over the 512 words of 32 bytes."""
-_LEAVES = 1 << DEPTH
+_LEAVES = 512
 _MODULI = np.array(PRIMES, dtype=np.uint64)[:, None]
 
 
@@ -99,18 +97,6 @@ class Digest:
         """
         return self._levels[-1][0].hex()
 
-    def prove(self, word_index: int) -> tuple[bytes, ...]:
-        """Return the 9 siblings of a word, bottom up, for `verify_word`.
-
-        Raises:
-            DigestMalformed: The index is not below 512.
-        """
-        if not 0 <= word_index < _LEAVES:
-            raise DigestMalformed(
-                f"word {word_index} is not in a digest: its words are 0 to {_LEAVES - 1}"
-            )
-        return tuple(self._levels[level][(word_index >> level) ^ 1] for level in range(DEPTH))
-
     def __add__(self, other: Digest) -> Digest:
         return _reduced(self._wide + other._wide)
 
@@ -138,18 +124,6 @@ def _reduced(values: NDArray[np.uint64]) -> Digest:
 
 ZERO_DIGEST = Digest(bytes(DIGEST_BYTES))
 """The digest of no tensors, and of zeros."""
-
-
-def verify_word(root: str, index: int, word: bytes, proof: Sequence[bytes]) -> bool:
-    """Return whether `word` is the 32 bytes at `index` of the digest with this `root`."""
-    if not 0 <= index < _LEAVES or len(proof) != DEPTH or len(word) != 32:
-        return False
-    node = bytes(word)
-    for level, sibling in enumerate(proof):
-        if len(sibling) != 32:
-            return False
-        node = keccak(sibling + node if index >> level & 1 else node + sibling)
-    return node.hex() == root.lower().removeprefix("0x")
 
 
 def digest(tensors: Mapping[str, NDArray[Any]]) -> Digest:

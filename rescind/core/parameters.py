@@ -35,11 +35,12 @@ class LoraParameters(_Agreed):
     """Shape of the low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
 
     Attributes:
-        rank: The rank of the factors. alpha: The scale of their product is alpha / rank.
-        target_modules: The modules that get factors. train_a: Whether A is trained. False freezes
-        it at its shared random start (FFA-LoRA, Sun et al.
-            2024, arXiv 2403.12313), so that averages of B are averages of the products. True in a
-            shared layout averages both factors, each by itself (FedIT, Zhang et al. 2023, arXiv
+        rank: The rank of the factors.
+        alpha: The scale of their product is alpha / rank.
+        target_modules: The modules that get factors.
+        train_a: Whether A is trained. False freezes it at its shared random start (FFA-LoRA, Sun et
+            al. 2024, arXiv 2403.12313), so that averages of B are averages of the products. True in
+            a shared layout averages both factors, each by itself (FedIT, Zhang et al. 2023, arXiv
             2305.05644).
         alternate: Whether odd rounds train B and even rounds A, so that averages are exact again
             (RoLoRA, Chen et al. 2025, arXiv 2502.01755). The document omits it when it is false.
@@ -71,14 +72,14 @@ class PrivacyParameters(_Agreed):
     Attributes:
         max_grad_norm: The L2 norm to which the gradient of each question-answer pair is clipped.
         noise_multiplier: Gaussian noise of standard deviation noise_multiplier x max_grad_norm is
-        added
-            to the sum of the gradients.
+            added to the sum of the gradients.
         target_epsilon: In place of a noise multiplier: the epsilon to stay below. Each organization
             finds its own multiplier and refuses a round that would exceed the target.
-        rounds: The number of rounds that `target_epsilon` must last for at full effort. delta: The
-        probability that the guarantee fails; it should be below one over the number of pairs.
-        accountant: How epsilon is computed. on_chain: Whether an organization publishes its epsilon
-        and delta.
+        rounds: The number of rounds that `target_epsilon` must last for at full effort.
+        delta: The probability that the guarantee fails; it should be below one over the number of
+            pairs.
+        accountant: How epsilon is computed.
+        on_chain: Whether an organization publishes its epsilon and delta.
     """
 
     max_grad_norm: Annotated[float, Field(gt=0, le=2**20)]
@@ -149,17 +150,15 @@ class ConsortiumParameters(_Agreed):
         max_artifact_bytes: The largest artifact.
         max_rounds: The most rounds that an adapter may sum; bounds what its digest binds
             (rescind.core.security).
-        max_members: The most members; bounds the same.
+        max_members: The most members.
         hiding: Whether noise is added to every delta so that its digest reveals nothing
             (rescind.core.hiding).
         server: What makes the served adapter of the round aggregates (rescind.core.optimizers). The
             document omits plain FedAvg.
         selection: Which of a round's valid updates the aggregator sums (rescind.core.agreed_rules);
-            all
-            of them by default, and then the document omits it.
+            all of them by default, and then the document omits it.
         post_fisher: Whether each organization posts the diagonal Fisher of its data with its
-            update, in
-            a shared layout. The document omits it when it is false.
+            update, in a shared layout. The document omits it when it is false.
         shapes: Every LoRA tensor of the base model, so that a delta can be checked without it.
     """
 
@@ -174,8 +173,8 @@ class ConsortiumParameters(_Agreed):
     fraction_bits: Annotated[int, Field(ge=8, le=24)]
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
-    max_rounds: Annotated[int, Field(ge=1, le=2**20)] = 256
-    max_members: Annotated[int, Field(ge=1, le=128)] = 64
+    max_rounds: Annotated[int, Field(ge=1, lt=2**16)] = 256
+    max_members: Annotated[int, Field(ge=1, le=1024)] = 64
     hiding: bool = False
     server: ServerOptimizer = FedAvg()
     selection: Selection | None = None
@@ -238,16 +237,14 @@ class ConsortiumParameters(_Agreed):
 
     @property
     def adapter_norm_bound(self) -> float:
-        """The L2 norm up to which the digest binds an adapter's integers, noise included.
+        """The L2 norm up to which a digest binds one owner's integers, noise included.
 
-        Check it before you accept an adapter as the one with a digest.
+        Check each owner's tensors before you accept an adapter as the one with a commitment.
         """
         return adapter_norm_bound(
             clip_norm=self.clip_norm,
             fraction_bits=self.fraction_bits,
-            layout=self.layout,
             max_rounds=self.max_rounds,
-            max_members=self.max_members,
             hiding=self.hiding,
         )
 

@@ -2,9 +2,10 @@
 
 1. Two different openings of one digest, each of L2 norm up to B, differ by a ring-SIS solution of
    norm up to 2B. The digest binds as long as no one can find such a solution.
-2. B is the norm of what is opened: an adapter in integer units. The aggregator bounds every delta
-   (`check_delta`), the contract bounds the weights, and every holder of an adapter checks its norm
-   against `adapter_norm_bound`, which follows from the two by the triangle inequality.
+2. B is the norm of what is opened: one owner's tensors in an adapter, in integer units. Each owner
+   has an opening of its own, so the number of members does not count. `check_delta` bounds every
+   delta, the contract bounds the weights, and every holder of an adapter checks the norm of each
+   owner against `adapter_norm_bound`, which follows from the two by the triangle inequality.
 3. Lattice reduction of root Hermite factor d reaches 2^(2 sqrt(n log2 q log2 d)) in these
    lattices, at the subdimension that suits it best (Micciancio and Regev, "Lattice-based
    Cryptography", 2009).
@@ -18,7 +19,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from rescind.core.delta import WEIGHT_ONE
 from rescind.core.errors import ConfigError
@@ -74,35 +74,25 @@ def largest_norm(bits: float) -> float:
 
 
 def adapter_norm_bound(
-    *,
-    clip_norm: float,
-    fraction_bits: int,
-    layout: Literal["blocks", "shared"],
-    max_rounds: int,
-    max_members: int,
-    hiding: bool = False,
+    *, clip_norm: float, fraction_bits: int, max_rounds: int, hiding: bool = False
 ) -> float:
-    """Return the L2 norm that no sum of weighted deltas exceeds, in integer units.
+    """Return the L2 norm that one owner's sum of weighted deltas never exceeds, in integer units.
 
-    A round adds at most 10,000 times a delta's bound: to one block for each member in `blocks`
-    (disjoint coordinates, so the members add as squares), to the one block in `shared`, where the
-    weights of a round sum to 10,000.
+    A round adds at most 10,000 times a delta's bound to an owner's tensors: in `blocks` its one
+    delta weighs 10,000, in `shared` the weights of a round sum to at most 10,000.
 
     Args:
         clip_norm: The bound of a delta's L2 norm, in parameter units.
         fraction_bits: The fixed-point resolution.
-        layout: How members' deltas add up.
         max_rounds: The most rounds that an adapter sums.
-        max_members: The most members of a round.
         hiding: Whether every delta carries a hiding tensor.
     """
     delta = math.hypot(clip_norm * 2.0**fraction_bits, HIDING_BOUND if hiding else 0.0)
-    blocks = max_members if layout == "blocks" else 1
-    return max_rounds * WEIGHT_ONE * delta * math.sqrt(blocks)
+    return max_rounds * WEIGHT_ONE * delta
 
 
 def check_budget(norm: float) -> float:
-    """Return the bits that adapters of L2 norm up to `norm` leave.
+    """Return the bits that openings of L2 norm up to `norm` leave.
 
     Raises:
         DigestBudgetExceeded: They are fewer than MINIMUM_BITS.
@@ -111,8 +101,8 @@ def check_budget(norm: float) -> float:
     if bits < MINIMUM_BITS:
         raise DigestBudgetExceeded(
             f"the linear digest of an adapter would bind with {bits:.1f} bits, but the minimum is "
-            f"{MINIMUM_BITS}: its L2 norm may reach 2^{math.log2(norm):.1f}, "
-            f"{norm / largest_norm(MINIMUM_BITS):.3g} times too much; lower max_rounds, clip_norm, "
-            "fraction_bits or (in blocks) max_members"
+            f"{MINIMUM_BITS}: the L2 norm of an owner's tensors may reach 2^{math.log2(norm):.1f}, "
+            f"{norm / largest_norm(MINIMUM_BITS):.3g} times too much; lower max_rounds, clip_norm "
+            "or fraction_bits"
         )
     return bits

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rescind.core import (
-    DIGEST_BYTES,
     HIDING,
     HIDING_BOUND,
     HIDING_SHAPE,
@@ -27,7 +25,6 @@ from rescind.core import (
     hiding_block,
     is_hiding,
     l2_norm,
-    verify_word,
     weighted_sum,
 )
 from rescind.core.errors import ArtifactError
@@ -124,9 +121,6 @@ def test_digests_of_the_golden_vectors_are_the_stored_ones(case) -> None:
     wanted = Digest.from_bytes(bytes.fromhex(case["digest"]))
     assert digest(tensors) == wanted
     assert reference(tensors) == wanted
-    assert wanted.root == case["root"]
-    index, proof = case["word"]["index"], [bytes.fromhex(value) for value in case["word"]["proof"]]
-    assert verify_word(case["root"], index, wanted.to_bytes()[32 * index : 32 * index + 32], proof)
 
 
 def test_the_ring_and_its_matrix_are_the_stored_ones() -> None:
@@ -259,7 +253,7 @@ def test_the_number_of_threads_does_not_change_the_digest() -> None:
         "rng = [np.random.default_rng(n) for n in range(4)]\n"
         "low, high, shape = -(2**31), 2**31 - 1, (40, 2100)\n"
         "draw = lambda d: d.integers(low, high, shape, dtype=np.int32, endpoint=True)\n"
-        "print(digest({f'layer{n}': draw(d) for n, d in enumerate(rng)}).root)"
+        "print(digest({f'layer{n}': draw(d) for n, d in enumerate(rng)}).to_bytes().hex())"
     )
     for variable, count in (("OMP_NUM_THREADS", "1"), ("NUMBA_NUM_THREADS", "2")):
         environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
@@ -267,38 +261,9 @@ def test_the_number_of_threads_does_not_change_the_digest() -> None:
         out = subprocess.run(
             command, env=environment | {variable: count}, capture_output=True, text=True, check=True
         )
-        assert out.stdout.strip() == digest(tensors).root
+        assert out.stdout.strip() == digest(tensors).to_bytes().hex()
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(digest, [tensors] * 6)) == {digest(tensors)}
-
-
-@given(st.integers(0, 511), st.integers(0, 8), st.integers(0, 255))
-@settings(max_examples=30, deadline=None)
-def test_a_merkle_proof_holds_for_its_word_only(index: int, level: int, bit: int) -> None:
-    whole = digest({"w": some(5)})
-    word, proof = whole.to_bytes()[32 * index : 32 * index + 32], whole.prove(index)
-    assert len(proof) == 9
-    assert verify_word(whole.root, index, word, proof)
-    assert verify_word("0x" + whole.root, index, word, proof)
-    flip = 1 << bit
-    changed = (int.from_bytes(proof[level], "big") ^ flip).to_bytes(32, "big")
-    wrong_word = (int.from_bytes(word, "big") ^ flip).to_bytes(32, "big")
-    assert not verify_word(whole.root, index, wrong_word, proof)
-    assert not verify_word(whole.root, index ^ (1 << level), word, proof)
-    assert not verify_word(whole.root, index, word, (*proof[:level], changed, *proof[level + 1 :]))
-    assert not verify_word(whole.root, index + 512, word, proof)
-    assert not verify_word(whole.root, index, word, proof[:-1])
-
-
-def test_the_root_is_the_merkle_root_of_words() -> None:
-    whole = digest({"w": some(5)})
-    level = [whole.to_bytes()[at : at + 32] for at in range(0, DIGEST_BYTES, 32)]
-    while len(level) > 1:
-        level = [keccak(level[n] + level[n + 1]) for n in range(0, len(level), 2)]
-    assert whole.root == level[0].hex()
-    assert whole.prove(0)[0] == whole.to_bytes()[32:64]
-    with pytest.raises(DigestMalformed, match="word 512"):
-        whole.prove(512)
 
 
 def test_bytes_round_trip_and_malformed_bytes_are_refused() -> None:

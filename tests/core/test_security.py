@@ -1,4 +1,6 @@
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from rescind.core import (
     materialize,
 )
 from rescind.core.errors import ConfigError
-from rescind.core.ring import MODULUS
+from rescind.core.ring import MODULUS, PRIMES
 from rescind.core.security import hermite_factor, largest_norm, shortest_reached
 
 DEVNET = {"clip_norm": 256.0, "fraction_bits": 20}
@@ -77,33 +79,59 @@ def test_digests_do_not_bind_from_half_the_modulus_on() -> None:
     assert core_svp_bits(2.0**80) == 0
 
 
-def test_the_norm_bound_of_an_adapter_covers_every_round_and_member() -> None:
-    settings = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3, "max_members": 16}
+def test_the_norm_bound_of_an_owner_covers_every_round() -> None:
+    settings = {"clip_norm": 2.0, "fraction_bits": 8, "max_rounds": 3}
     delta = 2 * 256
-    assert adapter_norm_bound(**settings, layout="shared") == 3 * 10_000 * delta
-    assert adapter_norm_bound(**settings, layout="blocks") == 4 * 3 * 10_000 * delta
-    hidden = adapter_norm_bound(**settings, layout="shared", hiding=True)
+    assert adapter_norm_bound(**settings) == 3 * 10_000 * delta
+    hidden = adapter_norm_bound(**settings, hiding=True)
     assert hidden == pytest.approx(30_000 * math.hypot(delta, HIDING_BOUND))
 
 
-@pytest.mark.parametrize(("layout", "hiding"), [("blocks", False), ("blocks", True)])
-def test_the_devnet_can_sum_five_hundred_rounds_of_64_members(layout, hiding) -> None:
-    limits = {"layout": layout, "max_rounds": 500, "max_members": 64, "hiding": hiding}
-    assert 113 < check_budget(adapter_norm_bound(**DEVNET, **limits)) < 116
-    kept = parameters(max_rounds=500, hiding=hiding)
-    assert kept.adapter_norm_bound == adapter_norm_bound(**DEVNET, **limits)
+@pytest.mark.parametrize("hiding", [False, True])
+def test_the_devnet_can_sum_five_hundred_rounds_of_1024_members(hiding) -> None:
+    norm = adapter_norm_bound(**DEVNET, max_rounds=500, hiding=hiding)
+    assert 133 < check_budget(norm) < 136
+    kept = parameters(max_rounds=500, max_members=1024, hiding=hiding)
+    assert kept.adapter_norm_bound == norm
+
+
+def test_the_number_of_members_does_not_change_the_budget() -> None:
+    assert (
+        parameters(max_members=2).adapter_norm_bound
+        == parameters(max_members=1024).adapter_norm_bound
+    )
+    with pytest.raises(ValidationError, match="max_members"):
+        parameters(max_members=1025)
+
+
+def test_blocks_and_shared_layouts_have_the_same_bound() -> None:
+    shared = parameters(coupling="federated", layout="shared")
+    assert shared.adapter_norm_bound == parameters().adapter_norm_bound
+
+
+def test_rounds_are_counted_as_the_contract_counts_them() -> None:
+    """The contract counts rounds in 16 bits; so an opening's words fit 64 bits."""
+    small = {"clip_norm": 1.0, "fraction_bits": 8}
+    most = parameters(max_rounds=2**16 - 1, **small)
+    assert most.max_rounds * 10_000 * (max(PRIMES) - 1) < 2**64
+    with pytest.raises(ValidationError, match="max_rounds"):
+        parameters(max_rounds=2**16, **small)
 
 
 def test_parameters_that_do_not_bind_are_refused_with_advice() -> None:
-    norm = adapter_norm_bound(**DEVNET, layout="blocks", max_rounds=1200, max_members=64)
+    norm = adapter_norm_bound(**DEVNET, max_rounds=9600)
     with pytest.raises(DigestBudgetExceeded, match=r"107\.\d bits.*110.*1\.\d+ times.*max_rounds"):
         check_budget(norm)
     assert issubclass(DigestBudgetExceeded, ConfigError)
     assert DigestBudgetExceeded.code == "config-digest-budget"
-    for worse in ({"clip_norm": 4096.0}, {"fraction_bits": 24}, {"max_rounds": 4000}):
+    for worse in (
+        {"clip_norm": 2.0**15},
+        {"fraction_bits": 24, "max_rounds": 500},
+        {"max_rounds": 8000},
+    ):
         with pytest.raises(ValidationError, match="digest of an adapter"):
             parameters(**worse)
-    broken = parameters().canonical_bytes().replace(b'"max_rounds":256', b'"max_rounds":999999')
+    broken = parameters().canonical_bytes().replace(b'"max_rounds":256', b'"max_rounds":60000')
     with pytest.raises(ConfigError, match="digest of an adapter"):
         ConsortiumParameters.parse(broken)
 
@@ -118,3 +146,20 @@ def test_hiding_adds_a_tensor_to_deltas_but_not_to_adapters() -> None:
     other = materialize(noisy, hidden.shapes, parameters=hidden, owner="o")
     assert adapter.keys() == other.keys()
     assert all(np.array_equal(adapter[name], other[name]) for name in adapter)
+
+
+def test_the_documented_budgets_are_what_the_formulas_give() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "digest.md").read_text()
+    rows = re.findall(
+        r"^\| ([\d,]+)(?: \(default\))? \| (no|yes) \| ([\d.]+) \| ([\d.]+) \| ([\d,]+) \|$",
+        page,
+        re.M,
+    )
+    assert len(rows) == 10
+    for rounds, hiding, log_norm, bits, most in rows:
+        hidden = hiding == "yes"
+        one = adapter_norm_bound(**DEVNET, max_rounds=1, hiding=hidden)
+        norm = int(rounds.replace(",", "")) * one
+        assert f"{math.log2(norm):.1f}" == log_norm
+        assert f"{core_svp_bits(norm):.1f}" == bits
+        assert int(most.replace(",", "")) == math.floor(largest_norm(MINIMUM_BITS) / one)

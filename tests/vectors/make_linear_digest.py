@@ -33,8 +33,6 @@ RULES = {
     "coefficient of X^j of x_k",
     "digest": "sum over all tensors and blocks of a_k x_k, slot by slot",
     "bytes": "2048 residues mod primes[0], then 2048 mod primes[1], each big-endian uint32",
-    "root": "keccak-256 Merkle root, depth 9, over the 512 words of 32 bytes; node = "
-    "keccak(left || right), leaves as they are",
 }
 
 
@@ -68,8 +66,6 @@ def _case(name: str, tensors: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "name": name,
         "tensors": tensors,
         "digest": result.to_bytes().hex(),
-        "root": result.root,
-        "word": {"index": 300, "proof": [sibling.hex() for sibling in result.prove(300)]},
     }
 
 
