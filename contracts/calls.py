@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
+from eth_hash.auto import keccak
+from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from web3 import Web3
 from web3.exceptions import (
     ContractCustomError,
@@ -12,11 +15,11 @@ from web3.exceptions import (
     TransactionNotFound,
     Web3RPCError,
 )
-from web3.logs import DISCARD
 
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
+from rescind.contracts.creation import check_creations
 from rescind.contracts.decoding import Struct, decode_result
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
@@ -24,12 +27,21 @@ from rescind.contracts.types import Event, Receipt
 
 
 class Calls:
-    """Reads need no account. A write returns once it is final, or raises ContractRefused."""
+    """Reads and writes by the names in the ABI.
+
+    Reads need no account. A write returns once it is final.
+
+    Args:
+        chain: The chain.
+        deployment: Where the contracts are.
+        account: Signs transactions.
+    """
 
     def __init__(
         self, chain: Chain, deployment: Deployment, account: Account | None = None
     ) -> None:
         self.chain, self.deployment, self.account = chain, deployment, account
+        self._block: int | None = None
         self._contracts: dict[str, Any] = {
             name: chain.web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
             for name, address in deployment.addresses().items()
@@ -40,13 +52,23 @@ class Calls:
             for error in _custom_errors(load_compiled(name).abi)
         }
 
+    def at(self, block: int) -> Self:
+        """Return a client that reads the state after one block, whatever comes later."""
+        view = copy.copy(self)
+        view._block = block
+        return view
+
     def check(self) -> None:
-        """Check that these contracts are on the chain.
+        """Check that these contracts are on the chain, created as published.
+
+        The runtime code is not enough: a constructor could have written anything into storage. So
+        the transactions that created the contracts are compared as well, with their arguments.
 
         Raises:
             ChainUnavailable: The chain does not answer.
             WrongChain: It is another chain.
-            ContractsMissing: Another code, or none, is at one of the addresses.
+            ContractsMissing: Another code, or none, is at one of the addresses, or a contract was
+                created with other code or other arguments than it shows.
         """
         self.chain.check()
         for name, address in self.deployment.addresses().items():
@@ -56,58 +78,93 @@ class Calls:
                     "chain was reset, or the contracts file belongs to another consortium: check "
                     "rpc_url and the contracts file."
                 )
+        check_creations(self.chain, self.deployment, self._read)
 
-    def events(self, from_block: int = 0) -> Iterator[Event]:
-        """Every event of the contracts, in the order of the chain."""
-        contracts = {c.address: (name, c) for name, c in self._contracts.items()}
-        last = self.chain.final_block()
-        logs = self.chain.ask(
-            lambda: self.chain.web3.eth.get_logs(
-                {"address": list(contracts), "fromBlock": from_block, "toBlock": last}
-            )
-        )
-        for log in logs:
-            name, contract = contracts[log["address"]]
-            for event in contract.events:
-                for decoded in event().process_receipt({"logs": [log]}, errors=DISCARD):
-                    yield Event(
-                        int(log["blockNumber"]),
-                        "0x" + bytes(log["transactionHash"]).hex(),
-                        name,
-                        str(decoded["event"]),
-                        dict(decoded["args"]),
-                    )
+    def events(self, from_block: int | None = None) -> Iterator[Event]:
+        """Yield the events of the contracts, in the order of the chain.
 
-    def _logged(self, contract: str, name: str) -> list[Struct]:
-        """The arguments of every event of one name, in the order of the chain."""
-        event = self._contracts[contract].events[name]
-        last = self.chain.final_block()
-        logs = self.chain.ask(
-            lambda: event().get_logs(from_block=self.deployment.block, to_block=last)
-        )
-        return [Struct(f"{contract}.{name}", log["args"]) for log in logs]
+        Args:
+            from_block: First block; without it, the block of the last deployment.
+        """
+        first = self.deployment.block if from_block is None else from_block
+        addresses = [str(contract.address) for contract in self._contracts.values()]
+        for log in self.chain.logs(addresses, first, self._last_block()):
+            event = self._decoded(log)
+            if event is not None:
+                yield event
+
+    def _logged(self, contract: str, name: str, **filters: int | str) -> list[Struct]:
+        """Return the arguments of every event of one name, in the order of the chain.
+
+        `filters` are values of indexed arguments.
+        """
+        abi = self._event_abi(contract, name)
+        topics: list[Any] = [Web3.to_hex(self._topic_of(contract, name))]
+        indexed = [item["name"] for item in abi["inputs"] if item["indexed"]]
+        topics += [_topic(filters[item]) if item in filters else None for item in indexed]
+        while topics[-1] is None:
+            topics.pop()
+        logs = self._logs_by_topic([contract], topics, self.deployment.block)
+        event = self._contracts[contract].events[name]()
+        source = f"{contract}.{name}"
+        return [Struct(source, event.process_log(log)["args"]) for log in logs]
+
+    def _logs_by_topic(
+        self, contracts: Sequence[str], topics: Sequence[Any], from_block: int
+    ) -> list[Any]:
+        addresses = [str(self._contracts[name].address) for name in contracts]
+        return self.chain.logs(addresses, from_block, self._last_block(), topics)
+
+    def _event_abi(self, contract: str, name: str) -> dict[str, Any]:
+        abi = load_compiled(contract).abi
+        return next(item for item in abi if item["type"] == "event" and item["name"] == name)
+
+    def _topic_of(self, contract: str, name: str) -> bytes:
+        return bytes(event_abi_to_log_topic(self._event_abi(contract, name)))  # type: ignore[arg-type]
+
+    def _decoded(self, log: Any) -> Event | None:
+        """Return a log as an event; None for one that the ABI does not know."""
+        for name, contract in self._contracts.items():
+            if contract.address != log["address"] or not log["topics"]:
+                continue
+            for abi in load_compiled(name).abi:
+                if abi["type"] != "event":
+                    continue
+                if event_abi_to_log_topic(abi) != bytes(log["topics"][0]):  # type: ignore[arg-type]
+                    continue
+                decoded = contract.events[abi["name"]]().process_log(log)
+                return Event(
+                    int(log["blockNumber"]),
+                    "0x" + bytes(log["transactionHash"]).hex(),
+                    name,
+                    str(decoded["event"]),
+                    dict(decoded["args"]),
+                )
+        return None
 
     def gas_of(self, tx_hash: str) -> int:
+        """Return the gas that a transaction used."""
         receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
         return int(receipt["gasUsed"])
 
     def input_of(self, tx_hash: str) -> tuple[str, str, dict[str, Any]]:
-        """Contract, function and arguments of a transaction to one of the contracts.
+        """Return contract, function and arguments of a transaction to one of the contracts.
 
-        Raises ContractsMissing for any other transaction, or none.
+        Raises:
+            ContractsMissing: There is no such transaction, or it is to another address.
         """
         try:
-            found = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
+            transaction = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
         except (TransactionNotFound, ValueError) as error:
             raise ContractsMissing(f"there is no transaction {tx_hash} on the chain") from error
         for name, contract in self._contracts.items():
-            if contract.address == found["to"]:
-                function, arguments = contract.decode_function_input(found["input"])
+            if contract.address == transaction.get("to"):
+                function, arguments = contract.decode_function_input(transaction["input"])
                 return name, function.fn_name, dict(arguments)
         raise ContractsMissing(f"transaction {tx_hash} is not to one of the consortium's contracts")
 
     def encode_call(self, contract: str, function: str, *arguments: Any) -> tuple[str, bytes]:
-        """Target and calldata, for a proposal."""
+        """Return target and calldata of a call, for a proposal."""
         target = self._contracts[contract]
         data = str(target.encode_abi(function, arguments))
         return str(target.address), bytes.fromhex(data.removeprefix("0x"))
@@ -118,23 +175,26 @@ class Calls:
             if contract.address == target:
                 try:
                     function, arguments = contract.decode_function_input(data)
-                except Exception:  # a proposal's bytes are anybody's, web3 raises many types
+                except Exception:  # any member can propose any bytes, and web3 raises many types
                     break
                 shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
                 return f"{name}.{function.fn_name}({shown})"
         return f"{target}: {data.hex()}"
 
-    def _me(self) -> Account:
+    def _sender(self) -> Account:
         if self.account is None:
             raise ContractRefused(
                 "a transaction needs an account, but this client was opened without one"
             )
         return self.account
 
+    def _last_block(self) -> int:
+        return self.chain.final_block_number() if self._block is None else self._block
+
     def _read(self, contract: str, function: str, *arguments: Any) -> Any:
         """Call a view function; structs and several outputs come as `Struct`."""
         call = self._contracts[contract].functions[function](*arguments)
-        block = self.chain.final_block()
+        block = self.chain.final_block() if self._block is None else self._block
         try:
             value = self.chain.ask(lambda: call.call(block_identifier=block))
         except ContractCustomError as error:
@@ -151,7 +211,7 @@ class Calls:
         data = target.encode_abi(function, arguments)
         transaction = {"to": target.address, "data": data, "value": value}
         try:
-            return self.chain.send(self._me(), transaction)
+            return self.chain.send(self._sender(), transaction)
         except ContractLogicError as error:
             raise self._refused(contract, function, error) from error
         except Web3RPCError as error:
@@ -164,7 +224,7 @@ class Calls:
         known = self._errors.get(data[:10])
         if known is None:
             return ContractRefused(f"{contract}.{function} was refused: {error}")
-        types = [item["type"] for item in known["inputs"]]
+        types = [collapse_if_tuple(item) for item in known["inputs"]]
         values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
         shown = ", ".join(
             f"{item['name']} {_shown(value)}"
@@ -179,8 +239,15 @@ def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def _topic(value: int | str) -> str:
+    """Return an indexed number or address as a topic of 32 bytes."""
+    number = int(value, 16) if isinstance(value, str) else value
+    return Web3.to_hex(number.to_bytes(32, "big"))
+
+
 def _custom_errors(abi: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for item in abi:
         if item["type"] == "error":
-            signature = f"{item['name']}({','.join(part['type'] for part in item['inputs'])})"
-            yield {**item, "selector": "0x" + bytes(Web3.keccak(text=signature))[:4].hex()}
+            types = ",".join(collapse_if_tuple(part) for part in item["inputs"])
+            selector = keccak(f"{item['name']}({types})".encode())[:4]
+            yield {**item, "selector": "0x" + selector.hex()}

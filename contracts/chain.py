@@ -4,7 +4,7 @@ are sent exactly once."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from tenacity import (
     wait_fixed,
 )
 from web3 import HTTPProvider, Web3
-from web3.exceptions import TransactionNotFound, Web3RPCError
+from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError, Web3ValueError
 
 from rescind.contracts.account import Account
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, WrongChain
@@ -28,6 +28,7 @@ from rescind.contracts.types import Receipt
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3
 _MINED_SECONDS = 600.0
+_G1MSM = "0x000000000000000000000000000000000000000C"
 MOST_GAS = 2**24
 """Most gas of one transaction (EIP-7825)."""
 
@@ -76,6 +77,11 @@ class Chain:
     def _newest_final(self) -> int:
         return max(0, self.ask(lambda: int(self.web3.eth.block_number)) - self.confirmations)
 
+    def final_block_number(self) -> int:
+        """Return the number of the newest block that is treated as final, or of `at_one_block`."""
+        block = self.final_block()
+        return self._newest_final() if block == "latest" else int(block)
+
     @contextmanager
     def at_one_block(self) -> Iterator[int]:
         """Let all reads of this thread inside the block see the state after one block.
@@ -104,6 +110,60 @@ class Chain:
 
     def code(self, address: str) -> bytes:
         return self.ask(lambda: bytes(self.web3.eth.get_code(Web3.to_checksum_address(address))))
+
+    def logs(
+        self,
+        addresses: Sequence[str],
+        from_block: int,
+        to_block: int,
+        topics: Sequence[Any] = (),
+    ) -> list[Any]:
+        """Return the logs of some contracts, in the order of the chain.
+
+        Public providers answer only for so many blocks or logs at once. A range that is refused is
+        halved.
+
+        Args:
+            addresses: The contracts.
+            from_block: First block.
+            to_block: Last block.
+            topics: Filter by topic: a topic, a list of alternatives or None for each place.
+
+        Raises:
+            ChainUnavailable: Even a single block is refused.
+        """
+        if from_block > to_block:
+            return []
+        wanted = {
+            "address": list(addresses),
+            "fromBlock": from_block,
+            "toBlock": to_block,
+            "topics": list(topics),
+        }
+        try:
+            return list(self.ask(lambda: self.web3.eth.get_logs(wanted)))  # type: ignore[arg-type]
+        except Web3RPCError as error:
+            if from_block == to_block:
+                raise ChainUnavailable(
+                    f"{self.rpc_url} does not return the events of block {to_block}: {error}"
+                ) from error
+        middle = (from_block + to_block) // 2
+        return [
+            *self.logs(addresses, from_block, middle, topics),
+            *self.logs(addresses, middle + 1, to_block, topics),
+        ]
+
+    def has_precompiles(self) -> bool:
+        """Return whether the chain can add points of BLS12-381 (EIP-2537).
+
+        Elsewhere the address of the precompile is an empty account, and a call returns nothing.
+        """
+        # 1 x infinity is infinity: 160 zero bytes in, 128 zero bytes out.
+        call = {"to": _G1MSM, "data": "0x" + bytes(160).hex()}
+        try:
+            return bytes(self.ask(lambda: self.web3.eth.call(call))) == bytes(128)  # type: ignore[arg-type]
+        except (Web3RPCError, Web3ValueError, ContractLogicError):
+            return False
 
     def ask(self, question: Callable[[], _T]) -> _T:
         """Tried three times; then ChainUnavailable."""

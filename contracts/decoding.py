@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from rescind.contracts.errors import ContractsMissing
 
@@ -20,7 +20,7 @@ class Struct(dict[str, Any]):
     """The fields of one struct, by their names in the ABI.
 
     Args:
-        source: Where it comes from, for error messages, such as "Lineage.claim".
+        source: Where it comes from, for error messages, such as "Models.foldOf".
         fields: The values by name.
     """
 
@@ -61,8 +61,8 @@ def build(
 ) -> _T:
     """Return a dataclass with the fields of a struct.
 
-    A field `adapter_id` is read from `adapterId`. Bytes become hexadecimal text, and numbers of
-    enumerations their members.
+    A field `adapter_id` is read from `adapterId`. Bytes become hexadecimal text unless the field is
+    declared as bytes, numbers of enumerations their members, and lists tuples.
 
     Args:
         kind: The dataclass.
@@ -108,9 +108,13 @@ def _named(source: str, component: Mapping[str, Any], value: Any) -> Any:
 
 
 def _convert(wanted: Any, value: Any) -> Any:
+    if get_origin(wanted) is tuple:
+        return tuple(_convert(get_args(wanted)[0], each) for each in value)
     if issubclass(wanted, Enum):
         return _member(wanted, value)
-    return bytes(value).hex() if isinstance(value, bytes) else wanted(value)
+    if isinstance(value, bytes) and wanted is not bytes:
+        return bytes(value).hex()
+    return wanted(value)
 
 
 def _member(enumeration: type[Enum], number: int) -> Enum:

@@ -1,4 +1,4 @@
-"""Deploying a consortium's contracts, and the file that says where they are."""
+"""Deployment of a consortium's contracts, and the file that says where they are."""
 
 from __future__ import annotations
 
@@ -20,20 +20,31 @@ from web3.utils import get_create_address
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
-from rescind.contracts.errors import ContractRefused
+from rescind.contracts.errors import ContractRefused, WrongChain
+from rescind.contracts.points import MAX_MEMBERS
+from rescind.contracts.states import Rule
+from rescind.contracts.types import Receipt
 from rescind.core.errors import ConfigError
 
 NAMES = (
-    "Governance",
     "Members",
     "Rounds",
-    "Lineage",
+    "Models",
     "Withdrawals",
+    "Replays",
+    "Governance",
     "Rewards",
-    "Referee",
     "Anchors",
 )
 """The contracts, in the order in which they are deployed."""
+
+_UINT40 = 2**40
+_UINT96 = 2**96
+
+Wei = Annotated[int, Field(ge=0, lt=_UINT96)]
+Seconds = Annotated[int, Field(ge=0, lt=_UINT40)]
+Phase = Annotated[int, Field(gt=0, lt=_UINT40)]
+"""Time that a party gets: none at all would make every party late."""
 
 
 def _checksummed(address: str) -> str:
@@ -45,33 +56,49 @@ def _checksummed(address: str) -> str:
 Address = Annotated[str, AfterValidator(_checksummed)]
 """An Ethereum address, its case a checksum (EIP-55)."""
 
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256, 64 hexadecimal digits."""
+
 
 class Deployment(BaseModel):
-    """Addresses of one consortium's contracts; `block` is that of the last deployment."""
+    """Addresses of one consortium's contracts.
+
+    Attributes:
+        chain_id: The chain.
+        block: Block of the last creation. Every event that matters is in it or later.
+        creations: The transaction that created each contract, by name. It may be empty: then the
+            transactions are looked for in the blocks before `block`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chain_id: int
-    governance: Address
     members: Address
     rounds: Address
-    lineage: Address
+    models: Address
     withdrawals: Address
+    replays: Address
+    governance: Address
     rewards: Address
-    referee: Address
     anchors: Address
     block: int
+    creations: dict[str, Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]] = {}
 
     def addresses(self) -> dict[str, str]:
-        """By contract name."""
+        """Return the addresses by contract name."""
         return {name: str(getattr(self, name.lower())) for name in NAMES}
 
     def save(self, path: Path) -> None:
+        """Write the contracts file."""
         path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises ConfigError naming the file."""
+        """Return the deployment in a contracts file.
+
+        Raises:
+            ConfigError: The file cannot be read or is not valid. The message names it.
+        """
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -87,62 +114,114 @@ class Deployment(BaseModel):
 class DeploySettings(BaseModel):
     """The consortium's agreement as the contracts hold it. Amounts in wei, times in seconds.
 
-    `vote_threshold`: basis points of the active members that votes must exceed. `slash_share`: basis
-    points of a slashed bond that go to whom it harmed. `challenge_seconds` 0: every sum is added up
-    on chain; otherwise a sum holds when it has not been proven wrong for so many seconds.
+    Attributes:
+        parameters_id: SHA-256 of the agreed parameters.
+        base_model_id: SHA-256 of the base model's files.
+        rules: How the contributions of each part add up; see `rules_of`.
+        chained: Whether a round trains on what all contributed before.
+        attested: Whether rounds earn only once auditors attested them; by default where `chained`.
+        max_rounds: Most rounds. Content is looked up round by round, so there is a limit.
+        max_members: Most organizations that may ever join: members are bits in bitmaps.
+        aggregator: Its address.
+        auditors: Addresses whose attestations count.
+        auditor_quorum: How many of them must sign an attestation.
+        vote_threshold: Basis points of the active members that votes must exceed.
+        proposal_seconds: How long a proposal stands.
+        bond_wei: Bond of an organization.
+        aggregator_bond_wei: Bond of the aggregator.
+        unrevealed_penalty_wei: Taken from a member that commits and does not reveal.
+        unavailable_share: Basis points of the aggregator's bond that are lost when most members
+            miss the parent model.
+        exit_seconds: Time from leaving until a bond can be reclaimed.
+        commit_seconds: Time to answer a round.
+        reveal_seconds: Time to reveal.
+        judge_seconds: Time for the aggregator to judge.
+        preparation_seconds: Time to offer what a withdrawal needs.
+        attestation_seconds: Time for the auditors of a withdrawal.
+        replay_seconds: Time to train one round again.
+        replay_price_wei: What a withdrawal pays for each round that is trained again for it.
+        reward_per_round_wei: Shared out by score.
+        pool_wei: What the founder puts into the reward pool.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parameters_id: str
-    base_model_id: str
-    coupling: Literal["isolated", "federated"]
-    layout: Literal["blocks", "shared"]
-    max_rounds: Annotated[int, Field(ge=1, lt=2**32)]
-    max_members: Annotated[int, Field(ge=1, le=128)]
+    parameters_id: Digest
+    base_model_id: Digest
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=4)]
+    chained: bool
+    attested: bool
+    max_rounds: Annotated[int, Field(ge=1, le=1024)]
+    max_members: Annotated[int, Field(ge=1, le=MAX_MEMBERS)]
     aggregator: Address
-    aggregator_fingerprint: str
     auditors: tuple[Address, ...] = ()
     auditor_quorum: Annotated[int, Field(ge=1, lt=2**16)] = 1
     vote_threshold: Annotated[int, Field(ge=0, lt=10_000)] = 5_000
-    proposal_seconds: int = 7 * 86_400
-    bond_wei: int = 10**18
-    aggregator_bond_wei: int = 10 * 10**18
-    unrevealed_penalty_wei: int = 10**17
-    exit_seconds: int = 86_400
-    slash_share: Annotated[int, Field(ge=0, le=10_000)] = 5_000
-    commit_seconds: int = 600
-    reveal_seconds: int = 300
-    finalize_seconds: int = 300
-    preparation_seconds: int = 3600
-    withdrawal_seconds: int = 3600
-    challenge_seconds: int = 0
-    proof_deposit_wei: int = 10**17
-    reward_per_round_wei: int = 10**18
-    pool_wei: int = 100 * 10**18
+    proposal_seconds: Phase = 7 * 86_400
+    bond_wei: Wei = 10**18
+    aggregator_bond_wei: Wei = 10 * 10**18
+    unrevealed_penalty_wei: Wei = 10**17
+    unavailable_share: Annotated[int, Field(ge=0, le=10_000)] = 5_000
+    exit_seconds: Seconds = 86_400
+    commit_seconds: Phase = 600
+    reveal_seconds: Phase = 300
+    judge_seconds: Phase = 300
+    preparation_seconds: Phase = 3600
+    attestation_seconds: Phase = 3600
+    replay_seconds: Phase = 600
+    replay_price_wei: Wei = 10**16
+    reward_per_round_wei: Wei = 10**18
+    pool_wei: Wei = 100 * 10**18
+
+    @model_validator(mode="before")
+    @classmethod
+    def _attest_what_is_chained(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "attested" not in values:
+            return {**values, "attested": values.get("chained", False)}
+        return values
 
     @model_validator(mode="after")
-    def _window_fits(self) -> Self:
-        """A sum that may be challenged blocks the next one until its window is over."""
-        longest = min(self.finalize_seconds, self.withdrawal_seconds // 2)
-        if self.challenge_seconds >= longest:
+    def _penalty_fits(self) -> Self:
+        if self.unrevealed_penalty_wei > self.bond_wei:
             raise ValueError(
-                f"challenge_seconds {self.challenge_seconds} must be less than finalize_seconds "
-                f"and half of withdrawal_seconds ({longest}). Otherwise withdrawals cannot be "
-                "carried out in time."
+                f"unrevealed_penalty_wei {self.unrevealed_penalty_wei} is more than bond_wei "
+                f"{self.bond_wei}, so a member could not pay it"
+            )
+        if self.aggregator in self.auditors:
+            raise ValueError(
+                f"the aggregator {self.aggregator} is also an auditor; it cannot attest itself"
             )
         return self
 
 
-def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployment:
-    """Deploy the contracts and name the auditors; `founder` pays, and admits the first members.
+def rules_of(coupling: Literal["isolated", "federated"]) -> tuple[tuple[Rule, ...], bool]:
+    """Return the rules of a coupling's parts, and whether its rounds are chained."""
+    return ((Rule.SHARE,), True) if coupling == "federated" else ((Rule.BLOCK,), False)
 
-    Each contract's constructor is told where the others will be (an address follows from the
-    deployer's nonce), so that nothing has to be wired afterwards by anyone. Raises ContractRefused
-    when another transaction of the founder came in between.
+
+def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployment:
+    """Deploy the contracts and name the auditors.
+
+    Each contract's constructor gets the addresses of the others, which follow from the founder's
+    nonce, so that nothing has to be connected afterwards.
+
+    Args:
+        chain: The chain.
+        founder: Pays, and admits the first members.
+        settings: The consortium's agreement.
+
+    Raises:
+        WrongChain: The chain lacks EIP-2537.
+        ContractRefused: Another transaction of the founder came in between.
     """
+    chain_id = chain.check()
+    if not chain.has_precompiles():
+        raise WrongChain(
+            f"{chain.rpc_url} is a chain without the BLS12-381 precompiles of EIP-2537, which the "
+            "contracts need to add commitments. Deploy on a chain that has the Prague upgrade."
+        )
     nonce = chain.nonce(founder.address)
-    where = {
+    addresses = {
         name: str(
             Web3.to_checksum_address(
                 get_create_address(Web3.to_checksum_address(founder.address), Nonce(nonce + place))
@@ -150,74 +229,95 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
         )
         for place, name in enumerate(NAMES)
     }
+    creations: dict[str, str] = {}
     block = 0
     for name in NAMES:
-        arguments, value = _arguments(name, where, settings)
-        found, block = _create(chain, founder, name, arguments, value=value)
-        if found != where[name]:
+        arguments, value = _arguments(name, addresses, settings)
+        created, receipt = _create(chain, founder, name, arguments, value=value)
+        if created != addresses[name]:
             raise ContractRefused(
-                f"{name} was deployed at {found} instead of {where[name]}, because the founder's "
-                "key sent another transaction in the meantime. Deploy again."
+                f"{name} was deployed at {created} instead of {addresses[name]}, because the "
+                "founder's key sent another transaction in the meantime. Deploy again."
             )
-    members = chain.web3.eth.contract(address=where["Members"], abi=load_compiled("Members").abi)  # type: ignore[call-overload]
+        creations[name], block = receipt.tx_hash, receipt.block
+    members = chain.web3.eth.contract(
+        address=addresses["Members"],  # type: ignore[arg-type]
+        abi=load_compiled("Members").abi,
+    )
     for auditor in settings.auditors:
         data = members.encode_abi("nameAuditor", [auditor])
-        chain.send(founder, {"to": where["Members"], "data": data, "value": 0})
-    addresses = {name.lower(): address for name, address in where.items()}
-    return Deployment(chain_id=chain.check(), block=block, **addresses)
+        chain.send(founder, {"to": addresses["Members"], "data": data, "value": 0})
+    fields = {name.lower(): address for name, address in addresses.items()}
+    return Deployment(chain_id=chain_id, block=block, creations=creations, **fields)
 
 
-def _arguments(name: str, where: dict[str, str], settings: DeploySettings) -> tuple[list[Any], int]:
+def _arguments(
+    name: str, addresses: dict[str, str], settings: DeploySettings
+) -> tuple[list[Any], int]:
     """Return a contract's constructor arguments and the ether that it gets, in wei."""
-    it = settings
-    members, rounds, lineage = where["Members"], where["Rounds"], where["Lineage"]
-    withdrawals, rewards, governance = where["Withdrawals"], where["Rewards"], where["Governance"]
-    shared = it.layout == "shared"
-    agreed = (
-        bytes.fromhex(it.parameters_id),
-        bytes.fromhex(it.base_model_id),
-        it.coupling == "federated",
-        shared,
-        it.max_rounds,
-        it.commit_seconds,
-        it.reveal_seconds,
-        it.finalize_seconds,
-    )
+    agreed = settings
+    members, rounds, models = addresses["Members"], addresses["Rounds"], addresses["Models"]
+    withdrawals, replays = addresses["Withdrawals"], addresses["Replays"]
+    governance, rewards = addresses["Governance"], addresses["Rewards"]
+    rules = [rule.number for rule in agreed.rules]
     terms = (
-        it.bond_wei,
-        it.aggregator_bond_wei,
-        it.unrevealed_penalty_wei,
-        it.exit_seconds,
-        it.slash_share,
-        it.max_members,
+        agreed.bond_wei,
+        agreed.aggregator_bond_wei,
+        agreed.unrevealed_penalty_wei,
+        agreed.exit_seconds,
+        agreed.unavailable_share,
+        agreed.max_members,
     )
-    proving = (it.finalize_seconds, it.challenge_seconds, it.proof_deposit_wei)
-    carrying = (it.preparation_seconds, it.withdrawal_seconds, it.auditor_quorum)
-    fingerprint = bytes.fromhex(it.aggregator_fingerprint)
-    made: dict[str, list[Any]] = {
-        "Governance": [members, withdrawals, it.vote_threshold, it.proposal_seconds],
-        "Members": [
-            (governance, rounds, lineage, withdrawals, rewards),
-            it.aggregator,
-            fingerprint,
-            terms,
+    round_settings = (
+        bytes.fromhex(agreed.parameters_id),
+        bytes.fromhex(agreed.base_model_id),
+        rules,
+        agreed.chained,
+        agreed.attested,
+        agreed.max_rounds,
+        agreed.commit_seconds,
+        agreed.reveal_seconds,
+        agreed.judge_seconds,
+    )
+    withdrawal_terms = (
+        agreed.preparation_seconds,
+        agreed.attestation_seconds,
+        agreed.auditor_quorum,
+    )
+    arguments: dict[str, list[Any]] = {
+        "Members": [governance, rounds, withdrawals, rewards, agreed.aggregator, terms],
+        "Rounds": [members, models, replays, rewards, agreed.auditor_quorum, round_settings],
+        "Models": [members, rounds, withdrawals, replays, rules, agreed.chained],
+        "Withdrawals": [
+            members,
+            rounds,
+            models,
+            replays,
+            governance,
+            agreed.chained,
+            withdrawal_terms,
         ],
-        "Rounds": [members, lineage, withdrawals, rewards, agreed],
-        "Lineage": [members, rounds, withdrawals, where["Referee"], shared, proving],
-        "Withdrawals": [members, lineage, governance, carrying],
-        "Rewards": [rounds, it.reward_per_round_wei],
-        "Referee": [],
+        "Replays": [
+            members,
+            rounds,
+            models,
+            withdrawals,
+            agreed.replay_seconds,
+            agreed.replay_price_wei,
+        ],
+        "Governance": [members, withdrawals, agreed.vote_threshold, agreed.proposal_seconds],
+        "Rewards": [members, rounds, agreed.reward_per_round_wei, agreed.exit_seconds],
         "Anchors": [members],
     }
-    return made[name], it.pool_wei if name == "Rewards" else 0
+    return arguments[name], agreed.pool_wei if name == "Rewards" else 0
 
 
 def _create(
     chain: Chain, account: Account, name: str, arguments: list[Any], *, value: int = 0
-) -> tuple[str, int]:
+) -> tuple[str, Receipt]:
     compiled = load_compiled(name)
     contract = chain.web3.eth.contract(abi=compiled.abi, bytecode="0x" + compiled.bytecode)
     data = contract.constructor(*arguments).data_in_transaction
     receipt = chain.send(account, {"data": data, "value": value})
     full = chain.ask(lambda: chain.web3.eth.get_transaction_receipt(receipt.tx_hash))  # type: ignore[arg-type]
-    return str(full["contractAddress"]), receipt.block
+    return str(full["contractAddress"]), receipt

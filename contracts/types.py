@@ -1,223 +1,380 @@
-"""What the public record says, as values. Addresses are EIP-55, ids lowercase hexadecimal, times
-Unix seconds on the chain's clock, amounts wei."""
+"""Values of the public record.
+
+Addresses are EIP-55, ids and hashes lowercase hexadecimal without 0x, times Unix seconds on the
+chain's clock, amounts wei. A member's number is its place in the order of joining, from 0.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+
+from rescind.contracts.points import point_hash
+from rescind.contracts.states import (
+    AnswerState,
+    MemberStatus,
+    ModelKind,
+    RejectReason,
+    RoundState,
+    Rule,
+    WithdrawalMethod,
+    WithdrawalState,
+)
+
+NO_MANIFEST = "00" * 32
+"""Manifest of a contribution whose data its organization does not commit to."""
+
+REPLAY_OFFERS = 1 << 63
+"""Offer ids from here on are replays; below are withdrawals, and 0 is a round itself."""
 
 
-class MemberStatus(Enum):
-    NONE = "none"
-    ADMITTED = "admitted"
-    ACTIVE = "active"
-    LEFT = "left"
-    WITHDRAWING = "withdrawing"
-    WITHDRAWN = "withdrawn"
+@dataclass(frozen=True)
+class Settings:
+    """The consortium's agreement, as far as the chain needs it.
+
+    Attributes:
+        parameters_id: SHA-256 of the agreed parameters.
+        base_model_id: SHA-256 of the base model's files.
+        rules: How the contributions of each part add up.
+        chained: Whether a round trains on what all contributed before, so that there are replays.
+        attested: Whether a round earns, and its model can be released, only once auditors attested
+            that every accepted point opens.
+        max_rounds: Most rounds.
+        commit_seconds: Time to answer.
+        reveal_seconds: Time to reveal.
+        judge_seconds: Time for the aggregator to judge.
+    """
+
+    parameters_id: str
+    base_model_id: str
+    rules: tuple[Rule, ...]
+    chained: bool
+    attested: bool
+    max_rounds: int
+    commit_seconds: int
+    reveal_seconds: int
+    judge_seconds: int
 
 
-class RoundState(Enum):
-    NONE = "none"
-    OPEN = "open"
-    COMMITTED = "committed"
-    REVEALED = "revealed"
-    AGGREGATED = "aggregated"
-    FINAL = "final"
-    ABANDONED = "abandoned"
+@dataclass(frozen=True)
+class MemberTerms:
+    """Terms of membership; `unavailable_share` is in basis points of the aggregator's bond."""
 
-    @property
-    def over(self) -> bool:
-        return self in (RoundState.FINAL, RoundState.ABANDONED)
+    bond: int
+    aggregator_bond: int
+    unrevealed_penalty: int
+    exit_seconds: int
+    unavailable_share: int
+    max_members: int
 
 
-class AnswerState(Enum):
-    NONE = "none"
-    COMMITTED = "committed"
-    SAT_OUT = "sat-out"
-    REVEALED = "revealed"
+@dataclass(frozen=True)
+class WithdrawalTerms:
+    """Terms of withdrawals."""
 
-
-class ModelKind(Enum):
-    """How a model came about; but for `ROUND`, the method of the withdrawal that it carries out."""
-
-    ROUND = "round"
-    REMOVAL = "removal"
-    REPLACEMENT = "replacement"
-    REPLAY = "replay"
-    COUNTER_TRAINING = "counter-training"
-
-    @property
-    def number(self) -> int:
-        return list(ModelKind).index(self)
-
-
-class WithdrawalState(Enum):
-    NONE = "none"
-    PREPARING = "preparing"
-    REQUESTED = "requested"
-    CLOSED = "closed"
-
-
-class RejectReason(Enum):
-    MISSING = 1
-    WRONG_HASH = 2
-    TOO_LARGE = 3
-    MALFORMED = 4
-    WRONG_SHAPE = 5
-    WRONG_TYPE = 6
-    OUT_OF_BOUNDS = 7
-    BAD_SIGNATURE = 8
-    WITHDRAWN = 9
-    ZERO = 10
-    WRONG_DIGEST = 11
+    preparation_seconds: int
+    attestation_seconds: int
+    auditor_quorum: int
 
 
 @dataclass(frozen=True)
 class Member:
+    """An organization. `number` is 0 also for one that has not joined: look at `status`."""
+
     address: str
     name: str
     fingerprint: str
+    number: int
     bond: int
     exit_at: int
     status: MemberStatus
 
 
 @dataclass(frozen=True)
+class FingerprintClaim:
+    """A claim to a TLS certificate.
+
+    The contract does not check it. Accept it only if `proof` verifies with the certificate's key
+    over `fingerprint_message`.
+    """
+
+    owner: str
+    fingerprint: str
+    proof: bytes
+
+
+@dataclass(frozen=True)
 class Round:
+    """A round; `deadline` is that of its present state, `model_id` 0 before it is final."""
+
     id: int
     state: RoundState
+    attested: bool
     opened_at: int
-    commit_deadline: int
-    reveal_deadline: int
-    finalize_deadline: int
+    deadline: int
     parent_model: int
     model_id: int
 
 
 @dataclass(frozen=True)
-class DeltaId:
-    """How integers are registered: SHA-256 of the artifact, Merkle root of the linear digest."""
+class Answers:
+    """Addresses of the members that did something in a round, ascending by member number."""
 
-    artifact_id: str
-    digest_root: str
+    committed: tuple[str, ...]
+    revealed: tuple[str, ...]
+    accepted: tuple[str, ...]
+    sat_out: tuple[str, ...]
+    unavailable: tuple[str, ...]
 
-    def as_tuple(self) -> tuple[bytes, bytes]:
-        """Return both as 32 bytes, the form that the contracts take."""
-        return bytes.fromhex(self.artifact_id), bytes.fromhex(self.digest_root)
+    def of(self, organization: str) -> AnswerState:
+        """Return what an organization did."""
+        if organization in self.revealed:
+            return AnswerState.REVEALED
+        if organization in self.committed:
+            return AnswerState.COMMITTED
+        if organization in self.sat_out:
+            return AnswerState.SAT_OUT
+        if organization in self.unavailable:
+            return AnswerState.UNAVAILABLE
+        return AnswerState.NONE
 
 
 @dataclass(frozen=True)
-class Answer:
-    state: AnswerState
-    commitment: str
-    artifact_id: str
-    digest_root: str
+class Parts:
+    """The parts of one contribution, as they are committed, revealed and offered together.
+
+    Attributes:
+        artifact_ids: SHA-256 of each part's artifact.
+        points: Commitment of each part's digest, 128 bytes.
+        manifest: Commitment to the data that was trained on, 32 bytes in hexadecimal.
+    """
+
+    artifact_ids: tuple[str, ...]
+    points: tuple[bytes, ...]
+    manifest: str = NO_MANIFEST
+
+    @property
+    def point_hashes(self) -> tuple[str, ...]:
+        """Hash of each part's point."""
+        return tuple(point_hash(point) for point in self.points)
 
 
 @dataclass(frozen=True)
 class Contribution:
+    """Parts that an organization registered.
+
+    Attributes:
+        offer_id: 0 for what it revealed in the round; otherwise the withdrawal or, with the highest
+            of 64 bits set, the replay that it was offered for.
+        round_id: The round; 0 for a counter-delta.
+        organization: The contributor.
+        member_number: Its number.
+        parts: What was registered.
+    """
+
+    offer_id: int
+    round_id: int
     organization: str
-    weight: int
-    score: int
-    artifact_id: str
-    digest_root: str
+    member_number: int
+    parts: Parts
 
 
 @dataclass(frozen=True)
 class Rejection:
+    """A revealed contribution that the aggregator did not accept."""
+
     organization: str
     reason: RejectReason
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What the aggregator decided on a round: scores of accepted members, reasons for the others."""
+
+    scores: Mapping[str, int]
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True)
 class Model:
-    """`round_id`: the last final round in it; `amendments`: how many withdrawals have changed it."""
+    """A model.
+
+    Attributes:
+        id: Its number; 0 is the base model alone.
+        kind: What it was folded for.
+        source: The model that it succeeds.
+        last_round: The last round in it.
+        amendments: How many amendments its content has.
+        registered_at: Time of its registration.
+        released: Whether it stays in use when later rounds are final.
+        commitments: Hash of its commitment for each part.
+    """
 
     id: int
-    adapter_id: str
-    digest_root: str
-    parent: int
-    round_id: int
-    amendments: int
-    block: int
     kind: ModelKind
-    in_use: bool
+    source: int
+    last_round: int
+    amendments: int
+    registered_at: int
     released: bool
+    commitments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A publisher's word on which files are a model."""
+
+    model_id: int
+    publisher: str
+    adapter_id: str
+    opening_id: str
 
 
 @dataclass(frozen=True)
 class Amendment:
-    """`excludes`: whether the organization is gone; `first_model`: the first model it made."""
+    """A change that a withdrawal makes in every model that it concerns.
 
+    Attributes:
+        number: Its place in the order of amendments, from 1.
+        kind: Not `ROUND`.
+        organization: Whose contributions it changes; empty for a replay.
+        member_number: Its number; 0 for a replay.
+        from_round: First round that it changes; 0 for all of them and for a counter-delta.
+        to_round: Last round that was trained again, in a replay.
+        offer_id: Where its points come from; 0 in a removal.
+    """
+
+    number: int
     kind: ModelKind
-    excludes: bool
     organization: str
+    member_number: int
     from_round: int
-    withdrawal_id: int
-    first_model: int
+    to_round: int
+    offer_id: int
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A model that the aggregator has named and that is not registered yet.
+class Fold:
+    """How far the successor of a model is folded, or what would be folded.
 
-    `step`, `place`: how far its sum has got; `carried`: keccak-256 of the digest that the sum has
-    come to, empty before the first term.
+    Attributes:
+        open: Whether a first piece was sent.
+        round_id: The round that is added, or 0.
+        amendment: The amendment that is made; with a round, the number of amendments there are.
+        part: The part whose sum is under way.
+        row: The step of that sum that comes next.
+        place: How many terms of that step are summed.
+        carried: Hash of the sum so far.
     """
 
-    kind: ModelKind
+    open: bool
     round_id: int
-    source: int
-    deadline: int
-    step: int
+    amendment: int
+    part: int
+    row: int
     place: int
-    must_prove: bool
-    claimant: str
-    adapter_id: str
-    digest_root: str
     carried: str
 
 
 @dataclass(frozen=True)
-class SumTerm:
-    """One term of a claim's equation: coefficient x D(delta)."""
+class SumProgress:
+    """How far the sum of a round's points is.
 
-    artifact_id: str
-    digest_root: str
+    Attributes:
+        part: The part that is summed next. Parts with the rule `LATEST` are not summed.
+        members: How many members' points are in it.
+        carried: Hash of the sum so far; zero before the first piece of a part.
+    """
+
+    part: int
+    members: int
+    carried: str
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a fold: coefficient x point."""
+
+    point_hash: str
     coefficient: int
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One contribution in a model, for one part; round 0 is a counter-delta."""
+
+    round_id: int
+    organization: str
+    member_number: int
+    weight: int
+    point_hash: str
+
+
+@dataclass(frozen=True)
 class Withdrawal:
-    """`subject`: a salted commitment to one data subject, or empty for the whole organization."""
+    """A request to take contributions back.
+
+    Attributes:
+        id: Its number, from 1.
+        organization: Whose contributions it concerns.
+        state: Where it stands.
+        method: How it is carried out.
+        expelled: Whether the members' vote requested it.
+        requested_at: Time of the request.
+        amendment: The last amendment that it made, or 0.
+        deadline: When its present state is late; 0 where it cannot be.
+        from_round: First round that it changes; 0 for a counter-delta.
+        closed_model: The head when it was closed.
+        subject: Salted commitment to one data subject; empty for the whole organization.
+        evidence: SHA-256 of what the auditors attested, or empty.
+    """
 
     id: int
     organization: str
     state: WithdrawalState
-    method: ModelKind
+    method: WithdrawalMethod
     expelled: bool
     requested_at: int
+    amendment: int
     deadline: int
+    from_round: int
     closed_model: int
     subject: str
     evidence: str
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A delta registered for a withdrawal. `round_id` 0: one that counteracts; otherwise in place of
-    the organization's own of that round."""
+class Replay:
+    """Rounds that members train again.
 
-    withdrawal_id: int
+    Attributes:
+        id: Its number, which is also the offer id of its points.
+        from_round: First round.
+        to_round: Last round.
+        round_id: The round that members train now; `to_round` + 1 once all are closed.
+        deadline: Until when they can offer for it.
+        amendment: The amendment that it became, or 0.
+        withdrawals: The withdrawals that it is for.
+    """
+
+    id: int
+    from_round: int
+    to_round: int
     round_id: int
-    organization: str
-    artifact_id: str
-    digest_root: str
+    deadline: int
+    amendment: int
+    withdrawals: tuple[int, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether members still train."""
+        return self.amendment == 0
 
 
 @dataclass(frozen=True)
 class Proposal:
+    """A proposed call with the votes of members that are active now."""
+
     id: int
     proposer: str
     target: str
@@ -229,6 +386,8 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Anchor:
+    """Size and root of an organization's private ledger; `block` is where they were anchored."""
+
     size: int
     block: int
     root: str
@@ -245,6 +404,8 @@ class StatedPrivacy:
 
 @dataclass(frozen=True)
 class Receipt:
+    """A transaction that is final."""
+
     tx_hash: str
     block: int
     gas_used: int
@@ -252,6 +413,8 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Event:
+    """An event of one of the contracts, its arguments as web3 decodes them."""
+
     block: int
     tx_hash: str
     contract: str
