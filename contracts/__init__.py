@@ -24,7 +24,6 @@ from rescind.contracts.errors import (
     WrongChain,
 )
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
-from rescind.contracts.points import INFINITY, POINT_BYTES, point_hash
 from rescind.contracts.reader import ConsortiumReader
 from rescind.contracts.states import (
     AnswerState,
@@ -67,9 +66,7 @@ from rescind.contracts.types import (
 )
 
 __all__ = [
-    "INFINITY",
     "NO_MANIFEST",
-    "POINT_BYTES",
     "REPLAY_OFFERS",
     "Account",
     "Address",
@@ -126,7 +123,6 @@ __all__ = [
     "fold_piece",
     "load_compiled",
     "next_piece",
-    "point_hash",
     "round_attestation_hash",
     "rules_of",
     "withdrawal_attestation_hash",

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rescind.contracts.errors import ContractRefused
-from rescind.contracts.points import INFINITY
 from rescind.contracts.reader import ConsortiumReader
 from rescind.contracts.states import RoundState, Rule
 from rescind.contracts.types import Contribution, Fold, SumProgress, Term
+from rescind.core import INFINITY
 
 POINTS_PER_PIECE = 500
 """Most points in one transaction. Each is 128 bytes of calldata, at least 40 gas a byte (EIP-7623),

@@ -1,28 +1,18 @@
-"""Points of BLS12-381 G1 as the contracts take them, and sets of members as bitmaps.
+"""Points as the contracts take them, and sets of members as bitmaps.
 
-A point is 128 bytes: both coordinates in 64 bytes each, big-endian (EIP-2537). Infinity is 128 zero
-bytes. The contracts keep the keccak-256 of a point; the point itself travels in calldata and events.
+The contracts keep the keccak-256 of a point (`rescind.core.point_hash`); the point itself, 128
+bytes, travels in calldata and events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eth_hash.auto import keccak
-
-POINT_BYTES = 128
-INFINITY = bytes(POINT_BYTES)
-"""The commitment of nothing: of the base model alone, and of a counter-delta that changes a part in
-nothing."""
+from rescind.core import POINT_BYTES
 
 MAX_MEMBERS = 1024
 _WORD_BITS = 256
 _WORDS = MAX_MEMBERS // _WORD_BITS
-
-
-def point_hash(point: bytes) -> str:
-    """Return the keccak-256 by which the contracts know a point, 64 hexadecimal digits."""
-    return bytes(keccak(point)).hex()
 
 
 def split_points(points: bytes) -> tuple[bytes, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from rescind.contracts.errors import ContractsMissing
-from rescind.contracts.points import INFINITY, point_hash, split_points
+from rescind.contracts.points import split_points
+from rescind.core import INFINITY, point_hash
 
 Scan = Callable[[int | None], Iterator[bytes]]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rescind.contracts.points import point_hash
 from rescind.contracts.states import (
     AnswerState,
     MemberStatus,
@@ -20,6 +19,7 @@ from rescind.contracts.states import (
     WithdrawalMethod,
     WithdrawalState,
 )
+from rescind.core import point_hash
 
 NO_MANIFEST = "00" * 32
 """Manifest of a contribution whose data its organization does not commit to."""

@@ -7,58 +7,73 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rescind.contracts import DeltaId
-from rescind.core import ZERO_DIGEST, Digest, digest
-from tests.contracts.reference import Reference, Tensors
+import numpy as np
+
+from rescind.contracts import Account, Parts, Rule
+from rescind.core import Digest, Opening, digest
+from tests.contracts.reference import Content, Reference
 from tests.support.chain import start_anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 
 @dataclass
 class Stage:
-    """One consortium on one chain, wound back to its start for every play. `reached`: how often
-    each action was taken, or refused for which reason, in all plays."""
+    """One consortium on one chain, wound back to its start for every play.
 
-    it: ChainConsortium
-    snapshot: object = None
-    named: dict[str, tuple[DeltaId, Digest]] = field(default_factory=dict)
+    Attributes:
+        consortium: The consortium.
+        reached: How often each action was taken, or refused for which reason, in all plays.
+        digests: Digests by the hash of their points.
+        made: Contributions that were made so far: the same ones serve in every play.
+    """
+
+    consortium: ChainConsortium
+    rule: Rule
     reached: Counter[str] = field(default_factory=Counter)
+    digests: dict[str, Digest] = field(default_factory=dict)
+    made: dict[tuple[str, int], Parts] = field(default_factory=dict)
+    snapshot: object = None
 
     def __post_init__(self) -> None:
-        self.chain = self.it.anvil.chain
         self.rpc("anvil_setBlockTimestampInterval", 0)
+        self.record = self.consortium.of(self.consortium.aggregator)
         self.clients = {
-            account.address: self.it.of(account)
-            for account in [self.it.aggregator, *self.it.organizations]
+            account.address: self.consortium.of(account)
+            for account in [self.consortium.aggregator, *self.consortium.organizations]
         }
-        self.record = self.clients[self.it.aggregator.address]
         self.snapshot = self.rpc("evm_snapshot")
 
     def rpc(self, method: str, *arguments: object) -> object:
-        return self.it.anvil.rpc(method, *arguments)
+        """Return the result of a call of the node's."""
+        return self.consortium.anvil.rpc(method, *arguments)
 
     def rewind(self) -> Reference:
+        """Start over, and return what the contracts must agree with."""
         self.rpc("evm_revert", self.snapshot)
         self.snapshot = self.rpc("evm_snapshot")
-        now = int(self.record.chain.web3.eth.get_block("latest")["timestamp"])
-        names = [account.address for account in self.it.organizations]
-        shared = self.it.parameters.layout == "shared"
-        reference = Reference(self.it.aggregator.address, names, now, shared=shared)
-        reference.zero_root = ZERO_DIGEST.root
-        return reference
+        names = [account.address for account in self.consortium.organizations]
+        return Reference(self.rule, names)
 
-    def name(self, key: str, tensors: Tensors) -> DeltaId:
-        if key not in self.named:
-            delta = self.it.register(dict(tensors))
-            self.named[key] = self.named[delta.artifact_id] = (delta, digest(dict(tensors)))
-        return self.named[key][0]
+    def parts(self, account: Account, number: int) -> Parts:
+        """Return the contribution of an organization with a number."""
+        key = (account.address, number)
+        if key not in self.made:
+            place = self.consortium.organizations.index(account)
+            delta = self.consortium.random_delta(account, np.random.default_rng([place, number]))
+            self.made[key] = self.consortium.register(delta)
+            self.digests[self.made[key].point_hashes[0]] = digest(delta)
+        return self.made[key]
 
-    def digest_of(self, artifact_id: str) -> Digest:
-        return ZERO_DIGEST if int(artifact_id, 16) == 0 else self.named[artifact_id][1]
+    def commitment(self, content: Content) -> bytes:
+        """Return the commitment of a content, from the integers of its digests."""
+        terms = [(self.digests[point], weight) for _, _, weight, point in content]
+        return Opening.build("all", terms).commitment
 
 
 @contextlib.contextmanager
 def open_stage(layout: str) -> Iterator[Stage]:
-    parameters = micro_parameters(federated=layout == "shared")
+    """Deploy a consortium of three on a chain of its own."""
+    shared = layout == "shared"
     with start_anvil() as anvil:
-        yield Stage(make_consortium(anvil, 3, parameters))
+        consortium = make_consortium(anvil, parameters=micro_parameters(federated=shared))
+        yield Stage(consortium, Rule.SHARE if shared else Rule.BLOCK)

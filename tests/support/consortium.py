@@ -8,38 +8,43 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from eth_account import Account as EthAccount
 
 from rescind.contracts import (
     Account,
     Consortium,
-    Contribution,
-    DeltaId,
     Deployment,
     DeploySettings,
+    Entry,
+    Limits,
     MemberStatus,
+    Parts,
+    RejectReason,
     deploy,
+    next_piece,
+    rules_of,
 )
 from rescind.core import (
-    ZERO_DIGEST,
     ArtifactStore,
     ConsortiumParameters,
-    Digest,
     Layout,
     LoraParameters,
-    Term,
+    Opening,
     TrainingParameters,
-    adapter_totals,
+    commit,
     decode,
     digest,
     encode,
     owner,
     qualify,
-    weights,
-    without,
 )
 from tests.support.chain import Anvil
 
 SALT = b"\x07" * 32
+PROOF = b"\x01"
+"""The contract keeps the proof of a fingerprint as it is."""
+
+Tensors = dict[str, np.ndarray]
 
 
 def micro_parameters(
@@ -48,6 +53,7 @@ def micro_parameters(
     *,
     federated: bool = False,
 ) -> ConsortiumParameters:
+    """Return agreed parameters for a model of two small tensors."""
     layout: Layout = "shared" if federated else "blocks"
     return ConsortiumParameters(
         name="test",
@@ -68,8 +74,13 @@ def micro_parameters(
 
 @dataclass(frozen=True)
 class ChainConsortium:
-    """`organizations` are active members in ascending order of addresses; `auditors` ascending too.
-    `store` holds the artifacts of the rounds that were played."""
+    """A deployed consortium whose members joined.
+
+    Attributes:
+        organizations: The members, in the order of their numbers and of their addresses.
+        auditors: The auditors, ascending by address.
+        store: Artifacts of the rounds that were played.
+    """
 
     deployment: Deployment
     founder: Account
@@ -88,120 +99,124 @@ class ChainConsortium:
             self.clients[address] = Consortium(self.anvil.chain, self.deployment, account)
         return self.clients[address]
 
-    def load(self, artifact_id: str) -> dict[str, np.ndarray]:
+    def load(self, artifact_id: str) -> Tensors:
+        """Return the tensors of a stored artifact."""
         return dict(decode(self.store.get(artifact_id)))
 
-    def register(self, tensors: dict[str, np.ndarray]) -> DeltaId:
-        """Store an artifact; how it is named on chain."""
-        return DeltaId(self.store.put(encode(tensors)), digest(tensors).root)
+    def register(self, tensors: Mapping[str, np.ndarray]) -> Parts:
+        """Store an artifact, and return it as a contribution of one part."""
+        point = commit(digest(tensors))
+        return Parts((self.store.put(encode(dict(tensors))),), (point,))
 
-    def random_delta(self, who: Account, dice: np.random.Generator) -> dict[str, np.ndarray]:
-        name = owner(self.parameters.layout, who.address)
+    def random_delta(self, organization: Account, rng: np.random.Generator) -> Tensors:
+        """Return a delta of small random integers."""
+        name = owner(self.parameters.layout, organization.address)
         return {
-            qualify(name, bare): dice.integers(-50, 50, shape, dtype=np.int32)
+            qualify(name, bare): rng.integers(-50, 50, shape, dtype=np.int32)
             for bare, shape in self.parameters.delta_shapes().items()
         }
 
     def play_round(
-        self, dice: np.random.Generator, *, only: Sequence[Account] = (), prove: bool = True
+        self, rng: np.random.Generator, *, only: Sequence[Account] = (), fold: bool = True
     ) -> int:
-        """A whole round of random deltas by all active members (or `only` some)."""
-        boss = self.of(self.aggregator)
-        boss.open_round()
-        round_id, deltas = boss.current_round_id(), {}
-        takers = list(only) or [o for o in self.organizations if self._active(o)]
-        for who in takers:
-            deltas[who.address] = self.register(self.random_delta(who, dice))
-            self.of(who).commit(round_id, deltas[who.address], SALT)
-        for who in self.organizations:
-            if self._active(who) and who.address not in deltas:
-                self.of(who).sit_out(round_id)
-        boss.close_commits(round_id)
-        for who in takers:
-            self.of(who).reveal(round_id, deltas[who.address], SALT)
-        boss.close_reveals(round_id)
-        self.name_sum(round_id, deltas)
-        if prove:
-            self.prove()
+        """Play a round of random deltas by all active members, or `only` some. Return its number.
+
+        Without `fold` it is left judged.
+        """
+        aggregator = self.of(self.aggregator)
+        aggregator.open_round()
+        round_id = aggregator.current_round_id()
+        contributors = list(only) or [each for each in self.organizations if self._is_active(each)]
+        contributions: dict[str, Parts] = {}
+        for account in contributors:
+            contributions[account.address] = self.register(self.random_delta(account, rng))
+            self.of(account).commit(round_id, contributions[account.address], SALT)
+        for account in self.organizations:
+            if self._is_active(account) and account.address not in contributions:
+                self.of(account).sit_out(round_id)
+        aggregator.close_commits(round_id)
+        for account in contributors:
+            self.of(account).reveal(round_id, contributions[account.address], SALT)
+        aggregator.close_reveals(round_id)
+        self.judge(round_id)
+        if fold:
+            self.fold()
         return round_id
 
-    def name_sum(
-        self, round_id: int, deltas: Mapping[str, DeltaId], scores: Mapping[str, int] | None = None
+    def judge(
+        self,
+        round_id: int,
+        scores: Mapping[str, int] | None = None,
+        reasons: Mapping[str, RejectReason] | None = None,
     ) -> None:
-        boss = self.of(self.aggregator)
-        share = weights(self.parameters.layout, list(deltas))
-        new = [
-            Term(round_id, who, it.artifact_id, share[who], it.digest_root)
-            for who, it in sorted(deltas.items(), key=lambda pair: pair[0].lower())
-        ]
-        content = [*boss.content(boss.latest_model_id()), *new]
-        boss.aggregate(
-            round_id,
-            [
-                Contribution(
-                    t.organization,
-                    t.weight,
-                    5_000 if scores is None else scores[t.organization],
-                    t.artifact_id,
-                    t.digest_root,
-                )
-                for t in new
-            ],
-            [],
-            self.register(adapter_totals(new, self.load)),
-            self.register(adapter_totals(content, self.load)),
-        )
+        """Judge a round; without `scores`, accept all that revealed with equal scores."""
+        aggregator = self.of(self.aggregator)
+        if scores is None:
+            scores = dict.fromkeys(aggregator.answers(round_id).revealed, 5_000)
+        aggregator.judge(round_id, scores, reasons)
 
-    def prove(self, per_transaction: int = 20) -> None:
-        """Add the open claim's digests up, in as many transactions as it takes."""
-        boss = self.of(self.aggregator)
-        claim = boss.claim()
-        assert claim is not None
-        terms = [term for step in boss.claim_terms() for term in step]
-        source = self.digest_of(boss.model(claim.source).adapter_id)
-        total, sent = ZERO_DIGEST, 0
-        while True:
-            batch = terms[sent : sent + per_transaction]
-            last = sent + len(batch) == len(terms)
-            boss.prove(
-                total.to_bytes() if sent else b"",
-                [self.digest_of(t.artifact_id).to_bytes() for t in batch],
-                source.to_bytes() if last else b"",
-            )
-            if last:
-                return
-            for term in batch:
-                total = total + term.coefficient * self.digest_of(term.artifact_id)
-            sent += len(batch)
-
-    def digest_of(self, artifact_id: str) -> Digest:
-        return ZERO_DIGEST if int(artifact_id, 16) == 0 else digest(self.load(artifact_id))
+    def fold(self, *, points: int = 500, rows: int = 64) -> int:
+        """Send every piece that sums or folds. Return how many there were."""
+        aggregator, sent = self.of(self.aggregator), 0
+        while (piece := next_piece(aggregator, Limits(points, rows))) is not None:
+            aggregator.send(piece)
+            sent += 1
+        return sent
 
     def remove(self, withdrawal_id: int) -> None:
-        """Carry a removal out and close it."""
-        boss = self.of(self.aggregator)
-        gone = boss.withdrawals()[withdrawal_id - 1].organization
-        for source in boss.models_in_use():
-            if boss.is_clean(source, gone):
-                continue
-            adapter = self.register(self.sum_without(source, gone))
-            boss.carry_out(withdrawal_id, source, adapter)
-            self.prove()
-        boss.close_withdrawal(withdrawal_id)
+        """Fold what a removal changes, and close it."""
+        self.fold()
+        self.of(self.aggregator).close_withdrawal(withdrawal_id)
 
-    def sum_without(self, model_id: int, organization: str) -> dict[str, np.ndarray]:
-        """A model's adapter, re-summed without one organization."""
-        terms = self.of().content(model_id)
-        kept = without(terms, [organization], self.parameters.layout)
-        return dict(adapter_totals(kept, self.load))
+    def attest_round(self, round_id: int, evidence: str = "ee" * 32) -> None:
+        """Let all auditors attest a round."""
+        hash_ = self.of().round_attestation_hash(round_id, evidence)
+        self.of(self.aggregator).attest_round(round_id, evidence, self.signatures(hash_))
 
-    def _active(self, who: Account) -> bool:
-        return self.of().member(who.address).status is MemberStatus.ACTIVE
+    def attest_withdrawal(
+        self, withdrawal_id: int, model_id: int | None = None, evidence: str = "ee" * 32
+    ) -> None:
+        """Let all auditors attest a withdrawal in a model, by default the head."""
+        aggregator = self.of(self.aggregator)
+        model_id = aggregator.latest_model_id() if model_id is None else model_id
+        hash_ = aggregator.withdrawal_attestation_hash(withdrawal_id, model_id, evidence)
+        aggregator.attest_withdrawal(withdrawal_id, model_id, evidence, self.signatures(hash_))
+
+    def signatures(self, attested: bytes, signers: Sequence[Account] = ()) -> list[bytes]:
+        """Return the auditors' signatures of a hash, or those of other signers."""
+        return [
+            bytes(EthAccount.unsafe_sign_hash(attested, signer.key).signature)
+            for signer in signers or self.auditors
+        ]
+
+    def sum_of(self, entries: Sequence[Entry]) -> Tensors:
+        """Return the weighted sum of contributions, int64, by tensor name."""
+        total: Tensors = {}
+        for entry, contribution in zip(entries, self.of().registered(entries), strict=True):
+            for name, value in self.load(contribution.parts.artifact_ids[0]).items():
+                total[name] = total.get(name, 0) + entry.weight * value.astype(np.int64)
+        return total
+
+    def opening_of(self, entries: Sequence[Entry]) -> Opening:
+        """Return the opening of the sum of all these contributions, of any owner."""
+        contributions = self.of().registered(entries)
+        return Opening.build(
+            "all",
+            [
+                (digest(self.load(contribution.parts.artifact_ids[0])), entry.weight)
+                for entry, contribution in zip(entries, contributions, strict=True)
+            ],
+        )
+
+    def _is_active(self, account: Account) -> bool:
+        return self.of().member(account.address).status is MemberStatus.ACTIVE
 
 
 def _accounts(anvil: Anvil, count: int) -> list[Account]:
     """In ascending order of addresses."""
-    return sorted((anvil.funded() for _ in range(count)), key=lambda it: it.address.lower())
+    return sorted(
+        (anvil.funded() for _ in range(count)), key=lambda account: account.address.lower()
+    )
 
 
 def make_consortium(
@@ -212,25 +227,34 @@ def make_consortium(
     store: Path | None = None,
     **settings: object,
 ) -> ChainConsortium:
-    """`settings`: of DeploySettings, where they are to differ from its defaults."""
+    """Deploy a consortium and let its members join.
+
+    Args:
+        anvil: The chain.
+        members: How many organizations.
+        parameters: What they agree on.
+        store: Folder of the artifacts.
+        **settings: Fields of DeploySettings. Rounds are not attested unless they say so.
+    """
     parameters = parameters or micro_parameters()
     founder, aggregator = anvil.funded(), anvil.funded()
     organizations = _accounts(anvil, members)
     auditors = _accounts(anvil, 2)
+    rules, chained = rules_of(parameters.coupling)
     agreed = {
         "parameters_id": parameters.id,
         "base_model_id": parameters.base_model_id,
-        "coupling": parameters.coupling,
-        "layout": parameters.layout,
+        "rules": rules,
+        "chained": chained,
+        "attested": False,
         "max_rounds": parameters.max_rounds,
         "max_members": parameters.max_members,
         "aggregator": aggregator.address,
-        "aggregator_fingerprint": "0a" * 32,
-        "auditors": tuple(a.address for a in auditors),
+        "auditors": tuple(account.address for account in auditors),
         "auditor_quorum": 2,
     }
     deployment = deploy(anvil.chain, founder, DeploySettings.model_validate({**agreed, **settings}))
-    made = ChainConsortium(
+    consortium = ChainConsortium(
         deployment,
         founder,
         aggregator,
@@ -241,9 +265,9 @@ def make_consortium(
         ArtifactStore(store or Path(tempfile.mkdtemp(prefix="rescind-test-"))),
     )
     for place, account in enumerate(organizations):
-        made.of(founder).admit(account.address, f"org-{place}", f"{place + 1:064x}")
-    for account in organizations:
-        made.of(account).join()
-    boss = made.of(aggregator)
-    boss.post_aggregator_bond(boss.required_aggregator_bond())
-    return made
+        consortium.of(founder).admit(account.address, f"org-{place}")
+    for place, account in enumerate(organizations):
+        consortium.of(account).join(f"{place + 1:064x}", PROOF)
+    client = consortium.of(aggregator)
+    client.post_aggregator_bond(client.member_terms().aggregator_bond)
+    return consortium
