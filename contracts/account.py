@@ -16,19 +16,27 @@ SCRYPT_ROUNDS = 2**14
 
 
 class Account:
-    """Signs for one address; the key is held in memory only."""
+    """A key that signs for one address. It is held in memory only."""
 
     def __init__(self, signer: LocalAccount) -> None:
         self._signer = signer
 
     @classmethod
     def create(cls, path: Path, password: str) -> Self:
-        """A new key in a new file of mode 0600. Raises KeystoreError when the file exists."""
+        """Return a new key, saved in a new file of mode 0600.
+
+        Raises:
+            KeystoreError: The file exists.
+        """
         return cls(EthAccount.create()).save(path, password)
 
     @classmethod
     def load(cls, path: Path, password: str) -> Self:
-        """Raises KeystoreError for a missing or damaged file and for a wrong password."""
+        """Return the key of a keystore file.
+
+        Raises:
+            KeystoreError: The file is missing or damaged, or the password is wrong.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             key = EthAccount.decrypt(content, password)
@@ -42,9 +50,15 @@ class Account:
 
     @classmethod
     def from_key(cls, private_key: bytes | str) -> Self:
+        """Return the account of a private key."""
         return cls(EthAccount.from_key(private_key))
 
     def save(self, path: Path, password: str) -> Self:
+        """Write the key to a new keystore file, and return this account.
+
+        Raises:
+            KeystoreError: The file exists.
+        """
         content = EthAccount.encrypt(
             self._signer.key, password, kdf="scrypt", iterations=SCRYPT_ROUNDS
         )
@@ -61,13 +75,15 @@ class Account:
 
     @property
     def address(self) -> str:
+        """The address, EIP-55."""
         return str(self._signer.address)
 
     @property
     def key(self) -> bytes:
+        """The private key, 32 bytes."""
         return bytes(self._signer.key)
 
     def sign_transaction(self, transaction: dict[str, Any]) -> tuple[bytes, str]:
-        """Raw bytes and hash."""
+        """Return a signed transaction's raw bytes and its hash, with 0x."""
         signed = self._signer.sign_transaction(transaction)
         return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()

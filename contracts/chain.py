@@ -1,5 +1,7 @@
-"""One EVM chain by RPC URL: reads at a depth that no reorganization reaches, and transactions that
-are sent exactly once."""
+"""An EVM chain by RPC URL.
+
+Reads are at a depth that no reorganization reaches, and transactions are sent exactly once.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,14 @@ MOST_GAS = 2**24
 
 
 class Chain:
-    """`chain_id` None accepts whatever chain answers.
+    """A chain.
 
-    `confirmations`: how many blocks must lie on top of a block before what it says is taken for
-    final. Reads are of the state at that depth, and a write returns once it lies so deep; a
-    transaction that a reorganization dropped meanwhile is sent again, the same bytes.
+    Args:
+        rpc_url: Where it answers.
+        chain_id: The expected chain; None accepts any.
+        confirmations: How many blocks must lie on top of a block before it is treated as final.
+            Reads are of the state at that depth, and a write returns once it lies so deep. A
+            transaction that a reorganization dropped meanwhile is sent again, the same bytes.
     """
 
     def __init__(
@@ -54,17 +59,22 @@ class Chain:
         self.web3 = Web3(provider)
 
     def check(self) -> int:
-        """The chain's id. Raises ChainUnavailable, or WrongChain when it is not the expected one."""
-        found = self.ask(lambda: int(self.web3.eth.chain_id))
-        if self.expected_id is not None and found != self.expected_id:
+        """Return the chain's id.
+
+        Raises:
+            ChainUnavailable: The chain does not answer.
+            WrongChain: It is not the expected chain.
+        """
+        chain_id = self.ask(lambda: int(self.web3.eth.chain_id))
+        if self.expected_id is not None and chain_id != self.expected_id:
             raise WrongChain(
-                f"{self.rpc_url} is chain {found}, but the consortium is on chain "
+                f"{self.rpc_url} is chain {chain_id}, but the consortium is on chain "
                 f"{self.expected_id}. Correct rpc_url or chain_id."
             )
-        return found
+        return chain_id
 
     def now(self) -> int:
-        """The time that the next block would have, Unix seconds."""
+        """Return the time that the next block would have, Unix seconds."""
         return self.ask(lambda: int(self.web3.eth.get_block("pending")["timestamp"]))
 
     def final_block(self) -> Any:
@@ -96,12 +106,12 @@ class Chain:
             self._pinned.block = None
 
     def block_hash(self, number: int) -> str:
-        """Hexadecimal, 0x in front. Raises web3's BlockNotFound."""
+        """Return a block's hash with 0x. Raises web3's BlockNotFound."""
         block = self.ask(lambda: self.web3.eth.get_block(number))
         return "0x" + bytes(block["hash"]).hex()
 
     def nonce(self, address: str) -> int:
-        """Of the next transaction."""
+        """Return the nonce of an account's next transaction."""
         return self.ask(
             lambda: int(
                 self.web3.eth.get_transaction_count(Web3.to_checksum_address(address), "pending")
@@ -109,6 +119,7 @@ class Chain:
         )
 
     def code(self, address: str) -> bytes:
+        """Return the runtime code at an address."""
         return self.ask(lambda: bytes(self.web3.eth.get_code(Web3.to_checksum_address(address))))
 
     def logs(
@@ -166,7 +177,11 @@ class Chain:
             return False
 
     def ask(self, question: Callable[[], _T]) -> _T:
-        """Tried three times; then ChainUnavailable."""
+        """Return the answer of a question, which is asked up to three times.
+
+        Raises:
+            ChainUnavailable: The node does not answer.
+        """
         retrying = Retrying(
             retry=retry_if_exception_type(requests.exceptions.RequestException),
             stop=stop_after_attempt(3),
@@ -182,8 +197,14 @@ class Chain:
             ) from error
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
-        """Sign once and see it final. After a lost answer or a reorganization the same bytes are
-        sent again, never others. Raises ContractRefused, ChainUnavailable."""
+        """Sign a transaction once, and return its receipt when it is final.
+
+        After a lost answer or a reorganization the same bytes are sent again, never others.
+
+        Raises:
+            ContractRefused: The contract reverted it.
+            ChainUnavailable: The node does not answer, or the transaction is not final in time.
+        """
         prepared = self.ask(lambda: self._prepare(account, transaction))
         raw, tx_hash = account.sign_transaction(prepared)
         self.ask(lambda: self._broadcast(raw, tx_hash))

@@ -13,7 +13,15 @@ _FOLDER = Path(__file__).parent / "artifacts"
 
 @dataclass(frozen=True)
 class CompiledContract:
-    """`immutable_spans`: (start, length) in bytes of the runtime code, filled at deployment."""
+    """A contract as it was compiled.
+
+    Attributes:
+        name: Its name.
+        abi: Its interface.
+        bytecode: Creation code, hexadecimal, without constructor arguments.
+        deployed_bytecode: Runtime code, hexadecimal, with zeros for immutables.
+        immutable_spans: (start, length) in bytes of the immutables in the runtime code.
+    """
 
     name: str
     abi: list[dict[str, Any]]
@@ -35,6 +43,7 @@ class CompiledContract:
 
 @cache
 def load_compiled(name: str) -> CompiledContract:
+    """Return a compiled contract by name."""
     data = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return CompiledContract(
         name,

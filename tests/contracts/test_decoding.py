@@ -12,14 +12,15 @@ from web3 import Web3
 from web3.providers import BaseProvider
 
 from rescind.contracts import (
-    Answer,
-    AnswerState,
     Chain,
-    Claim,
     Consortium,
     ContractsMissing,
     Deployment,
-    ModelKind,
+    Fold,
+    Round,
+    RoundState,
+    Rule,
+    Settings,
     calls,
     load_compiled,
 )
@@ -28,23 +29,15 @@ from rescind.contracts.deployment import NAMES
 
 ADDRESS = Web3.to_checksum_address("0x" + "0a" * 20)
 VALUES = {
-    "kind": ModelKind.REPLAY.number,
-    "round": 3,
-    "source": 5,
-    "deadline": 7,
-    "step": 2,
-    "place": 1,
     "open": True,
-    "mustProve": False,
-    "claimant": ADDRESS,
-    "challenger": "0x" + "00" * 20,
-    "aggregateId": b"\x01" * 32,
-    "aggregateRoot": b"\x02" * 32,
-    "adapterId": b"\x03" * 32,
-    "digestRoot": b"\x04" * 32,
-    "carried": bytes(32),
+    "round": 3,
+    "amendment": 5,
+    "part": 1,
+    "row": 7,
+    "place": 2,
+    "carried": b"\x04" * 32,
 }
-EXPECTED = Claim(ModelKind.REPLAY, 3, 5, 7, 2, 1, False, ADDRESS, "03" * 32, "04" * 32, carried="")
+EXPECTED = Fold(True, 3, 5, 1, 7, 2, "04" * 32)
 
 
 class OneAnswer(BaseProvider):
@@ -58,21 +51,21 @@ class OneAnswer(BaseProvider):
         return {"jsonrpc": "2.0", "id": 1, "result": "0x" + self._answer.hex()}
 
 
-def claim_abi(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    abi = copy.deepcopy(load_compiled("Lineage").abi)
-    (function,) = [item for item in abi if item.get("name") == "claim"]
+def fold_abi(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    abi = copy.deepcopy(load_compiled("Models").abi)
+    (function,) = [item for item in abi if item.get("name") == "foldOf"]
     function["outputs"][0]["components"] = components
     return abi
 
 
-def claim_components() -> list[dict[str, Any]]:
-    (function,) = [f for f in load_compiled("Lineage").abi if f.get("name") == "claim"]
+def fold_components() -> list[dict[str, Any]]:
+    (function,) = [f for f in load_compiled("Models").abi if f.get("name") == "foldOf"]
     return list(function["outputs"][0]["components"])
 
 
 def reader(monkeypatch: pytest.MonkeyPatch, components: list[dict[str, Any]]) -> Consortium:
-    """A client whose compiled contracts, and whose chain, have these fields in a claim."""
-    abi = claim_abi(components)
+    """A client whose compiled contracts, and whose chain, have these fields in a fold."""
+    abi = fold_abi(components)
     monkeypatch.setattr(calls, "load_compiled", lambda name: replace(load_compiled(name), abi=abi))
     types = ",".join(component["type"] for component in components)
     values = tuple(VALUES.get(component["name"], 99) for component in components)
@@ -84,31 +77,56 @@ def reader(monkeypatch: pytest.MonkeyPatch, components: list[dict[str, Any]]) ->
 
 
 def test_a_struct_is_decoded_into_its_dataclass(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reader(monkeypatch, claim_components()).claim() == EXPECTED
+    assert reader(monkeypatch, fold_components()).fold(1) == EXPECTED
 
 
 @pytest.mark.parametrize("position", range(len(VALUES) + 1))
 def test_an_inserted_field_does_not_shift_the_others(
     monkeypatch: pytest.MonkeyPatch, position: int
 ) -> None:
-    components = claim_components()
+    components = fold_components()
     components.insert(position, {"name": "inserted", "type": "uint64", "internalType": "uint64"})
-    assert reader(monkeypatch, components).claim() == EXPECTED
+    assert reader(monkeypatch, components).fold(1) == EXPECTED
 
 
 def test_reordered_fields_are_decoded_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reader(monkeypatch, claim_components()[::-1]).claim() == EXPECTED
+    assert reader(monkeypatch, fold_components()[::-1]).fold(1) == EXPECTED
 
 
 def test_a_missing_field_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    components = [c for c in claim_components() if c["name"] != "adapterId"]
-    with pytest.raises(ContractsMissing, match=r"Lineage.claim has no field 'adapterId'"):
-        reader(monkeypatch, components).claim()
+    components = [c for c in fold_components() if c["name"] != "carried"]
+    with pytest.raises(ContractsMissing, match=r"Models.foldOf has no field 'carried'"):
+        reader(monkeypatch, components).fold(1)
 
 
 def test_an_unknown_member_of_an_enumeration_is_an_error() -> None:
-    fields = {"answer": 1, "commitment": b"\x01", "artifactId": b"\x02", "digestRoot": b"\x03"}
-    answer = build(Answer, Struct("Rounds.entry", fields), {"state": "answer"})
-    assert answer == Answer(AnswerState.COMMITTED, "01", "02", "03")
-    with pytest.raises(ContractsMissing, match="AnswerState has no member with the number 9"):
-        build(Answer, Struct("Rounds.entry", {**fields, "answer": 9}), {"state": "answer"})
+    fields = {
+        "state": 1,
+        "attested": False,
+        "openedAt": 2,
+        "deadline": 3,
+        "parent": 4,
+        "model": 5,
+    }
+    names = {"parent_model": "parent", "model_id": "model"}
+    found = build(Round, Struct("Rounds.roundOf", fields), names, id=9)
+    assert found == Round(9, RoundState.OPEN, False, 2, 3, 4, 5)
+    with pytest.raises(ContractsMissing, match="RoundState has no member with the number 9"):
+        build(Round, Struct("Rounds.roundOf", {**fields, "state": 9}), names, id=9)
+
+
+def test_lists_become_tuples_of_what_they_hold() -> None:
+    fields = {
+        "parametersId": b"\x01" * 32,
+        "baseModelId": b"\x02" * 32,
+        "rules": [0, 2, 1],
+        "chained": True,
+        "attested": False,
+        "maxRounds": 7,
+        "commitSeconds": 1,
+        "revealSeconds": 2,
+        "judgeSeconds": 3,
+    }
+    settings = build(Settings, Struct("Rounds.settings", fields))
+    assert settings.rules == (Rule.BLOCK, Rule.LATEST, Rule.SHARE)
+    assert settings.parameters_id == "01" * 32
