@@ -91,7 +91,7 @@ def decoded(point: bytes) -> Any:
     return (
         CURVE.FQ(int.from_bytes(point[:64], "big")),
         CURVE.FQ(int.from_bytes(point[64:], "big")),
-        FQ.one(),
+        CURVE.FQ.one(),
     )
 
 
@@ -100,7 +100,7 @@ def sum_by_py_ecc(terms: list[tuple[bytes, int]]) -> bytes:
     groups: dict[int, Any] = {}
     for point, weight in terms:
         groups[weight] = CURVE.add(groups.get(weight, CURVE.Z1), decoded(point))
-    total = Z1
+    total = CURVE.Z1
     for weight, point in groups.items():
         total = CURVE.add(total, CURVE.multiply(point, weight))
     return encoded(total)
