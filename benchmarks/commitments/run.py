@@ -44,6 +44,8 @@ SETUP = (
     Path(eth_account.__file__).parent / "typed_transactions/blob_transactions/kzg_trusted_setup.txt"
 )
 Row = dict[str, Any]
+Times = tuple[float, float]
+"""Seconds on the wall and of the processor. Only the latter stand still on a busy machine."""
 CURVE: Any = py_ecc.optimized_bls12_381
 """py_ecc exports its functions without declaring it."""
 
@@ -110,42 +112,46 @@ def check_by_py_ecc(point: bytes) -> None:
     assert CURVE.is_inf(CURVE.multiply(decoded(point), CURVE.curve_order))
 
 
-def seconds(work: Callable[[], Any], repeats: int) -> list[float]:
+def seconds(work: Callable[[], Any], repeats: int) -> list[Times]:
     work()
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - start)
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
     return times
 
 
-def row(task: str, way: str, times: list[float]) -> Row:
+def row(task: str, way: str, times: list[Times]) -> Row:
+    wall, cpu = zip(*times, strict=True)
     result = {
         "task": task,
         "way": way,
         "n": len(times),
-        "seconds_median": statistics.median(times),
-        "seconds_min": min(times),
-        "seconds_max": max(times),
+        "cpu_seconds_median": statistics.median(cpu),
+        "cpu_seconds_min": min(cpu),
+        "cpu_seconds_max": max(cpu),
+        "wall_seconds_median": statistics.median(wall),
     }
-    sys.stderr.write(f"{task}: {way}: {statistics.median(times) * 1e3:.3f} ms\n")
+    sys.stderr.write(f"{task}: {way}: {statistics.median(cpu) * 1e3:.3f} ms\n")
     return result
 
 
-def in_new_process(code: str, repeats: int) -> list[float]:
+def in_new_process(code: str, repeats: int) -> list[Times]:
     """Seconds that a statement takes, each time in a process of its own that has the imports."""
     script = (
         "import time, ckzg\n"
         "from rescind.core._generators import generators\n"
         "from benchmarks.commitments.run import SETUP, lagrange_points\n"
-        f"start = time.perf_counter()\n{code}\nprint(time.perf_counter() - start)"
+        f"wall, cpu = time.perf_counter(), time.process_time()\n{code}\n"
+        "print(time.perf_counter() - wall, time.process_time() - cpu)"
     )
     command = [sys.executable, "-c", script]
-    return [
-        float(subprocess.run(command, capture_output=True, check=True).stdout)
+    outputs = [
+        subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
         for _ in range(repeats)
     ]
+    return [(float(wall), float(cpu)) for wall, cpu in outputs]
 
 
 def measure_generators() -> list[Row]:
@@ -227,11 +233,14 @@ def main() -> None:
     load = about["load_average_before"]
     out.write(f"{about['processor']}, {about['cores']} cores (load {load:.2f} before), ")
     out.write(f"Python {about['python']}, {versions}, seed {SEED}\n\n")
-    out.write(f"{'task':24}{'way':32}{'n':>4}{'ms':>10}{'min':>10}{'max':>10}{'x first':>9}\n")
+    out.write(
+        f"{'task':24}{'way':32}{'n':>4}{'CPU ms':>10}{'min':>10}{'max':>10}{'wall ms':>10}{'x first':>9}\n"
+    )
     for measured in rows:
         first = next(other for other in rows if other["task"] == measured["task"])
-        ratio = measured["seconds_median"] / first["seconds_median"]
-        times = [measured[f"seconds_{key}"] * 1e3 for key in ("median", "min", "max")]
+        ratio = measured["cpu_seconds_median"] / first["cpu_seconds_median"]
+        times = [measured[f"cpu_seconds_{key}"] * 1e3 for key in ("median", "min", "max")]
+        times.append(measured["wall_seconds_median"] * 1e3)
         out.write(f"{measured['task']:24}{measured['way']:32}{measured['n']:>4}")
         out.write("".join(f"{ms:>10.3f}" for ms in times) + f"{ratio:>9.1f}\n")
 
