@@ -1,7 +1,13 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
-from rescind.daemon.identity import load_account, open_consortium, open_keystore
+from rescind.daemon.identity import (
+    certificate_claim,
+    certificate_owners,
+    load_account,
+    open_consortium,
+    open_keystore,
+)
 from rescind.daemon.journal import Journal, open_journal
 from rescind.daemon.loop import DaemonLoop
 
@@ -12,6 +18,8 @@ __all__ = [
     "Journal",
     "ModelSection",
     "Section",
+    "certificate_claim",
+    "certificate_owners",
     "load_account",
     "open_consortium",
     "open_journal",

@@ -1,12 +1,20 @@
-"""A daemon's Ethereum account and its connection to the consortium's contracts."""
+"""A daemon's Ethereum account, its certificate, and its connection to the consortium's contracts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rescind.contracts import Account, Chain, Consortium, Deployment
+from rescind.contracts import (
+    Account,
+    Chain,
+    Consortium,
+    ConsortiumReader,
+    Deployment,
+    fingerprint_message,
+)
 from rescind.core.errors import ConfigError
 from rescind.daemon.config import ChainSettings, IdentitySettings
+from rescind.wire import TlsFiles, fingerprint, is_signed_by, sign_with_key
 
 
 def load_account(identity: IdentitySettings) -> Account:
@@ -53,3 +61,42 @@ def open_consortium(settings: ChainSettings, account: Account | None = None) -> 
     consortium = Consortium(chain, Deployment.load(settings.contracts), account)
     consortium.check()
     return consortium
+
+
+def certificate_claim(deployment: Deployment, owner: str, tls: TlsFiles) -> tuple[str, bytes]:
+    """Return the fingerprint and the proof with which an owner registers its certificate.
+
+    They are what `Consortium.join` and `Consortium.set_fingerprint` take.
+
+    Args:
+        deployment: The consortium's contracts.
+        owner: Address of the organization or the aggregator.
+        tls: Its TLS files.
+
+    Raises:
+        CertificateProblem: A file cannot be read, or the key is not an elliptic-curve key.
+    """
+    key, certificate, _ = tls.read()
+    proof = sign_with_key(key, fingerprint_message(deployment, owner))
+    return fingerprint(certificate), proof
+
+
+def certificate_owners(reader: ConsortiumReader, certificate: bytes) -> list[str]:
+    """Return who owns a certificate: those whose claim on chain was signed with its key.
+
+    Anyone can register any fingerprint, so a claim without such a proof counts for nothing.
+
+    Args:
+        reader: The public record.
+        certificate: The certificate in PEM or DER.
+
+    Raises:
+        CertificateProblem: The bytes are not a certificate.
+    """
+    return [
+        claim.owner
+        for claim in reader.fingerprint_claims(fingerprint(certificate))
+        if is_signed_by(
+            certificate, fingerprint_message(reader.deployment, claim.owner), claim.proof
+        )
+    ]

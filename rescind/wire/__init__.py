@@ -4,6 +4,7 @@ from rescind.wire.aggregator_client import AggregatorClient
 from rescind.wire.aggregator_service import (
     AggregatorDescription,
     AggregatorHandler,
+    ModelFiles,
     SubmittedFisher,
     SubmittedOffer,
     SubmittedUpdate,
@@ -30,7 +31,9 @@ from rescind.wire.identity import (
     CertificateAuthority,
     TlsFiles,
     fingerprint,
+    is_signed_by,
     new_key,
+    sign_with_key,
     signing_request,
 )
 from rescind.wire.ledger_service import (
@@ -41,7 +44,6 @@ from rescind.wire.ledger_service import (
     serve_ledger,
 )
 from rescind.wire.signing import (
-    attestation_typed_data,
     disclosure_typed_data,
     domain,
     fisher_typed_data,
@@ -73,6 +75,7 @@ __all__ = [
     "DisclosureRequest",
     "LedgerClient",
     "LedgerHandler",
+    "ModelFiles",
     "NodeUnavailable",
     "NotAMember",
     "NotAnAuditor",
@@ -87,11 +90,11 @@ __all__ = [
     "TooManyUploads",
     "WrongHash",
     "WrongPhase",
-    "attestation_typed_data",
     "disclosure_typed_data",
     "domain",
     "fingerprint",
     "fisher_typed_data",
+    "is_signed_by",
     "join",
     "new_key",
     "offer_typed_data",
@@ -99,6 +102,7 @@ __all__ = [
     "serve",
     "serve_ledger",
     "sign_typed",
+    "sign_with_key",
     "signing_request",
     "split",
     "update_typed_data",

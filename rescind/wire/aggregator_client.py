@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rescind.core import Digest
-from rescind.wire.aggregator_service import AggregatorDescription
+from collections.abc import Sequence
+
+from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
@@ -43,9 +44,17 @@ class AggregatorClient(GrpcClient):
             id_from_wire(reply.parameters_id),
             reply.chain_id,
             reply.rounds_address,
-            reply.latest_model_id,
-            id_from_wire(reply.adapter_id),
+            _files(reply.model),
         )
+
+    def model(self, model_id: int) -> ModelFiles:
+        """Return the files of a model, by the aggregator's word.
+
+        Raises:
+            NotPublished: They are not built yet.
+        """
+        reply: pb.ModelFiles = self.call(self._stub.GetModel, pb.ModelId(model_id=model_id))
+        return _files(reply)
 
     def upload(self, data: bytes) -> ChunkList:
         """Send the chunks of an artifact that the aggregator does not have; safe to repeat.
@@ -85,16 +94,16 @@ class AggregatorClient(GrpcClient):
 
     def submit_offered(
         self,
-        withdrawal_id: int,
+        offer_id: int,
         round_id: int,
         chunk_list: ChunkList,
         report: bytes,
         signature: bytes,
     ) -> None:
-        """Submit an uploaded delta that a withdrawal needs; safe to repeat.
+        """Submit an uploaded delta for a withdrawal or a replay; safe to repeat.
 
         Args:
-            withdrawal_id: The withdrawal that needs the delta.
+            offer_id: The withdrawal, or with the highest of 64 bits set the replay.
             round_id: The round whose delta is replaced; 0 for a counter-delta.
             chunk_list: What `upload` returned.
             report: The training report, canonical JSON of at most 64 KiB.
@@ -103,7 +112,7 @@ class AggregatorClient(GrpcClient):
         self.call(
             self._stub.SubmitOffered,
             pb.SignedOffer(
-                withdrawal_id=withdrawal_id,
+                offer_id=offer_id,
                 round_id=round_id,
                 manifest=chunk_list.to_wire(),
                 report=report,
@@ -133,15 +142,15 @@ class AggregatorClient(GrpcClient):
         reply: pb.ArtifactId = self.call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
         return id_from_wire(reply.artifact_id)
 
-    def replay_start(self, withdrawal_id: int, round_id: int) -> str:
-        """Return the id of the adapter that a round of a replay starts from.
+    def replay_start(self, replay_id: int, round_id: int) -> ModelFiles:
+        """Return the files that a round of a replay starts from; empty ids for the base model.
 
         Raises:
             NotPublished: Deltas of earlier rounds are missing.
         """
-        message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
-        reply: pb.ArtifactId = self.call(self._stub.GetReplayStart, message)
-        return id_from_wire(reply.artifact_id)
+        message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
+        reply: pb.ModelFiles = self.call(self._stub.GetReplayStart, message)
+        return _files(reply)
 
     def round_sums(self, model_id: int) -> list[str]:
         """Return the id of the sum of each round in a model.
@@ -152,7 +161,7 @@ class AggregatorClient(GrpcClient):
         reply: pb.ArtifactIds = self.call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
         return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
-    def replay_sums(self, withdrawal_id: int, round_id: int) -> list[str]:
+    def replay_sums(self, replay_id: int, round_id: int) -> list[str]:
         """Return the id of the sum of each round before a round of a replay.
 
         Returns:
@@ -161,7 +170,7 @@ class AggregatorClient(GrpcClient):
         Raises:
             NotPublished: Deltas of earlier rounds are missing.
         """
-        message = pb.ReplayRound(withdrawal_id=withdrawal_id, round_id=round_id)
+        message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
         reply: pb.ArtifactIds = self.call(self._stub.GetReplaySums, message)
         return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
@@ -186,21 +195,32 @@ class AggregatorClient(GrpcClient):
         chunks = {chunk_id: self._chunk(chunk_id) for chunk_id in chunk_list.chunk_ids}
         return join(chunk_list, chunks)
 
-    def digest(self, root: str) -> Digest:
-        """Return the digest with a Merkle root, checked against the root.
+    def wanted(self) -> Sequence[str]:
+        """Return the ids of your contributions that the aggregator needs and does not have.
+
+        A new aggregator asks for all that the models in use contain. Answer with `hand_over`.
+        """
+        reply: pb.ArtifactIds = self.call(self._stub.GetWanted, pb.WantedRequest())
+        return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
+
+    def hand_over(self, data: bytes) -> None:
+        """Give the aggregator a contribution that `wanted` named; safe to repeat.
 
         Raises:
-            BadMessage: The aggregator returned another digest.
+            DeltaRefused: Its commitment is not the one that you registered on chain.
+            WrongPhase: The aggregator does not want this artifact.
         """
-        message = pb.DigestRoot(root=bytes.fromhex(root))
-        reply: pb.DigestBytes = self.call(self._stub.GetDigest, message)
-        digest = Digest.from_bytes(reply.data)
-        if digest.root != root:
-            raise BadMessage(f"asked for digest {root}, the aggregator returned {digest.root}")
-        return digest
+        self.call(self._stub.HandOver, self.upload(data).to_wire())
 
     def _chunk(self, chunk_id: str) -> bytes:
         message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
         chunk: pb.Chunk = self.call(self._stub.GetChunk, message)
         check_chunk(chunk_id, chunk.data)
         return chunk.data
+
+
+def _files(message: pb.ModelFiles) -> ModelFiles:
+    adapter_id, opening_id = (
+        id_from_wire(each) if each else "" for each in (message.adapter_id, message.opening_id)
+    )
+    return ModelFiles(message.model_id, adapter_id, opening_id)

@@ -14,8 +14,8 @@ import grpc
 from rescind.wire.errors import NotAMember
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
-from rescind.wire.grpc_server import answer, caller_fingerprint, start_server
-from rescind.wire.identity import TlsFiles
+from rescind.wire.grpc_server import answer, caller_certificate, start_server
+from rescind.wire.identity import TlsFiles, fingerprint
 from rescind.wire.transfer import ChunkList, check_chunk, id_from_wire
 
 _SERVICE = "rescind.v1.Aggregator"
@@ -36,17 +36,17 @@ class SubmittedUpdate:
 
 @dataclass(frozen=True)
 class SubmittedOffer:
-    """An organization's delta for a withdrawal; `report` and `signature` are unchecked.
+    """A delta for a withdrawal or a replay; `report` and `signature` are unchecked.
 
     Attributes:
-        withdrawal_id: The withdrawal that needs the delta.
+        offer_id: The withdrawal, or with the highest of 64 bits set the replay.
         round_id: The round whose delta is replaced; 0 for a counter-delta.
         chunk_list: The chunks of the delta.
         report: The training report, canonical JSON.
         signature: EIP-712 signature, 65 bytes.
     """
 
-    withdrawal_id: int
+    offer_id: int
     round_id: int
     chunk_list: ChunkList
     report: bytes
@@ -63,22 +63,35 @@ class SubmittedFisher:
 
 
 @dataclass(frozen=True)
+class ModelFiles:
+    """The files of a model, by the aggregator's word; the holder checks them with the points on chain.
+
+    Attributes:
+        model_id: Number of the model; 0 for the base model and for the start of a replayed round.
+        adapter_id: SHA-256 of the adapter, hexadecimal; empty for the base model.
+        opening_id: SHA-256 of its openings; empty for the base model.
+    """
+
+    model_id: int = 0
+    adapter_id: str = ""
+    opening_id: str = ""
+
+
+@dataclass(frozen=True)
 class AggregatorDescription:
-    """The consortium that an aggregator serves, and its latest model.
+    """The consortium that an aggregator serves, and its newest model.
 
     Attributes:
         parameters_id: SHA-256 of the agreed parameters, hexadecimal.
         chain_id: The chain of the consortium.
         rounds_address: The Rounds contract of the consortium.
-        latest_model_id: Number of the latest model; 0 for the base model.
-        adapter_id: SHA-256 of the latest model's adapter; zeros for the base model.
+        model: The newest model whose files are published.
     """
 
     parameters_id: str
     chain_id: int
     rounds_address: str
-    latest_model_id: int
-    adapter_id: str
+    model: ModelFiles
 
 
 class AggregatorHandler(Protocol):
@@ -90,8 +103,8 @@ class AggregatorHandler(Protocol):
 
     max_artifact_bytes: int
 
-    def organization_of(self, fingerprint: str) -> str | None:
-        """Return the member with a certificate, or None."""
+    def organization_of(self, certificate: bytes) -> str | None:
+        """Return the member that owns a certificate (PEM), or None."""
 
     def describe(self) -> AggregatorDescription: ...
     def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]: ...
@@ -100,14 +113,14 @@ class AggregatorHandler(Protocol):
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None: ...
     def fisher(self, organization: str, model_id: int) -> str: ...
-    def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str: ...
+    def model(self, organization: str, model_id: int) -> ModelFiles: ...
+    def replay_start(self, organization: str, replay_id: int, round_id: int) -> ModelFiles: ...
     def round_sums(self, organization: str, model_id: int) -> Sequence[str]: ...
-    def replay_sums(
-        self, organization: str, withdrawal_id: int, round_id: int
-    ) -> Sequence[str]: ...
+    def replay_sums(self, organization: str, replay_id: int, round_id: int) -> Sequence[str]: ...
+    def wanted(self, organization: str) -> Sequence[str]: ...
+    def hand_over(self, organization: str, chunk_list: ChunkList) -> None: ...
     def chunk_list(self, organization: str, artifact_id: str) -> ChunkList: ...
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
-    def digest(self, organization: str, root: str) -> bytes: ...
 
 
 def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
@@ -151,11 +164,12 @@ class _Servicer(rpc.AggregatorServicer):
 
     def caller(self, context: Any) -> str:
         """Return the organization whose certificate the caller presented, or raise NotAMember."""
-        digest = caller_fingerprint(context)
-        organization = self._handler.organization_of(digest)
+        certificate = caller_certificate(context)
+        organization = self._handler.organization_of(certificate)
         if organization is None:
             raise NotAMember(
-                f"the certificate with fingerprint {digest} does not belong to a member on chain"
+                f"the certificate with fingerprint {fingerprint(certificate)} does not belong to a "
+                "member on chain"
             )
         return organization
 
@@ -166,9 +180,12 @@ class _Servicer(rpc.AggregatorServicer):
             parameters_id=bytes.fromhex(description.parameters_id),
             chain_id=description.chain_id,
             rounds_address=description.rounds_address,
-            latest_model_id=description.latest_model_id,
-            adapter_id=bytes.fromhex(description.adapter_id),
+            model=_files(description.model),
         )
+
+    @_authenticated
+    def GetModel(self, caller: str, request: pb.ModelId) -> pb.ModelFiles:
+        return _files(self._handler.model(caller, request.model_id))
 
     @_authenticated
     def MissingChunks(self, caller: str, request: pb.Manifest) -> pb.ChunkIds:
@@ -192,7 +209,7 @@ class _Servicer(rpc.AggregatorServicer):
     @_authenticated
     def SubmitOffered(self, caller: str, request: pb.SignedOffer) -> pb.Receipt:
         offer = SubmittedOffer(
-            request.withdrawal_id,
+            request.offer_id,
             request.round_id,
             self._chunk_list(request.manifest),
             request.report,
@@ -213,9 +230,8 @@ class _Servicer(rpc.AggregatorServicer):
         return _artifact(self._handler.fisher(caller, request.model_id))
 
     @_authenticated
-    def GetReplayStart(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactId:
-        start = self._handler.replay_start(caller, request.withdrawal_id, request.round_id)
-        return _artifact(start)
+    def GetReplayStart(self, caller: str, request: pb.ReplayRound) -> pb.ModelFiles:
+        return _files(self._handler.replay_start(caller, request.replay_id, request.round_id))
 
     @_authenticated
     def GetRoundSums(self, caller: str, request: pb.ModelId) -> pb.ArtifactIds:
@@ -223,7 +239,7 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def GetReplaySums(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactIds:
-        sums = self._handler.replay_sums(caller, request.withdrawal_id, request.round_id)
+        sums = self._handler.replay_sums(caller, request.replay_id, request.round_id)
         return _artifacts(sums)
 
     @_authenticated
@@ -236,8 +252,13 @@ class _Servicer(rpc.AggregatorServicer):
         return pb.Chunk(chunk_id=request.chunk_id, data=data)
 
     @_authenticated
-    def GetDigest(self, caller: str, request: pb.DigestRoot) -> pb.DigestBytes:
-        return pb.DigestBytes(data=self._handler.digest(caller, id_from_wire(request.root)))
+    def GetWanted(self, caller: str, request: pb.WantedRequest) -> pb.ArtifactIds:  # noqa: ARG002
+        return _artifacts(self._handler.wanted(caller))
+
+    @_authenticated
+    def HandOver(self, caller: str, request: pb.Manifest) -> pb.Receipt:
+        self._handler.hand_over(caller, self._chunk_list(request))
+        return pb.Receipt(artifact_id=request.artifact_id)
 
     def _chunk_list(self, message: pb.Manifest) -> ChunkList:
         return ChunkList.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
@@ -245,6 +266,14 @@ class _Servicer(rpc.AggregatorServicer):
 
 def _artifact(artifact_id: str) -> pb.ArtifactId:
     return pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
+
+
+def _files(files: ModelFiles) -> pb.ModelFiles:
+    return pb.ModelFiles(
+        model_id=files.model_id,
+        adapter_id=bytes.fromhex(files.adapter_id),
+        opening_id=bytes.fromhex(files.opening_id),
+    )
 
 
 def _artifacts(artifact_ids: Sequence[str]) -> pb.ArtifactIds:

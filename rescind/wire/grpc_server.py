@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rescind.core.errors import RescindError, WireError
 from rescind.wire.errors import CODE_KEY, NotAMember, status_of
-from rescind.wire.identity import TlsFiles, fingerprint
+from rescind.wire.identity import TlsFiles
 from rescind.wire.transfer import CHUNK_BYTES
 
 MESSAGE_BYTES = CHUNK_BYTES + 2**16
@@ -90,8 +90,8 @@ def answer(context: Any, reply: Callable[[], _Reply]) -> _Reply:
     raise AssertionError("abort always raises")
 
 
-def caller_fingerprint(context: Any) -> str:
-    """Return the fingerprint of the certificate that the caller presented.
+def caller_certificate(context: Any) -> bytes:
+    """Return the certificate that the caller presented, in PEM.
 
     Raises:
         NotAMember: The caller presented none.
@@ -99,4 +99,4 @@ def caller_fingerprint(context: Any) -> str:
     presented = context.auth_context().get("x509_pem_cert", [])
     if not presented:
         raise NotAMember("you presented no client certificate")
-    return fingerprint(presented[0])
+    return bytes(presented[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -59,17 +60,51 @@ def fingerprint(certificate: bytes) -> str:
     Raises:
         CertificateProblem: The bytes are not a certificate.
     """
-    try:
-        parsed = (
-            x509.load_pem_x509_certificate(certificate)
-            if certificate.lstrip().startswith(b"-----")
-            else x509.load_der_x509_certificate(certificate)
-        )
-    except ValueError as error:
-        raise CertificateProblem(
-            f"the bytes are not a certificate in PEM or DER: {error}"
-        ) from error
+    parsed = _parsed(certificate)
     return hashlib.sha256(parsed.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def sign_with_key(key: bytes, message: bytes) -> bytes:
+    """Return the signature of a message by a TLS key, ECDSA with SHA-256 in DER.
+
+    It proves on chain that who registers a certificate has its key
+    (`rescind.contracts.fingerprint_message`).
+
+    Args:
+        key: The private key in PEM.
+        message: What to sign.
+
+    Raises:
+        CertificateProblem: The bytes are not an elliptic-curve key.
+    """
+    try:
+        loaded = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateProblem(f"the TLS key cannot be read: {error}") from error
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey):
+        raise CertificateProblem("the TLS key is not an elliptic-curve key: make one of P-256")
+    return loaded.sign(message, ec.ECDSA(hashes.SHA256()))
+
+
+def is_signed_by(certificate: bytes, message: bytes, signature: bytes) -> bool:
+    """Return whether the key of a certificate made a signature, as `sign_with_key` does.
+
+    Args:
+        certificate: The certificate in PEM or DER.
+        message: What was signed.
+        signature: The signature.
+
+    Raises:
+        CertificateProblem: The bytes are not a certificate.
+    """
+    key = _parsed(certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    try:
+        key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -211,6 +246,19 @@ class CertificateAuthority:
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _parsed(certificate: bytes) -> x509.Certificate:
+    try:
+        return (
+            x509.load_pem_x509_certificate(certificate)
+            if certificate.lstrip().startswith(b"-----")
+            else x509.load_der_x509_certificate(certificate)
+        )
+    except ValueError as error:
+        raise CertificateProblem(
+            f"the bytes are not a certificate in PEM or DER: {error}"
+        ) from error
 
 
 def _name(common_name: str) -> x509.Name:

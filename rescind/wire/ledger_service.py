@@ -14,8 +14,8 @@ from rescind.wire.errors import NodeUnavailable
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_client import GrpcClient
-from rescind.wire.grpc_server import answer, caller_fingerprint, start_server
-from rescind.wire.identity import TlsFiles
+from rescind.wire.grpc_server import answer, caller_certificate, start_server
+from rescind.wire.identity import TlsFiles, fingerprint
 
 _SERVICE = "rescind.v1.Ledger"
 
@@ -59,7 +59,7 @@ class CosignatureRequest:
 
 
 class LedgerHandler(Protocol):
-    """A node's reply to each call; `certificate` is the SHA-256 of the caller's certificate."""
+    """A node's reply to each call; `certificate` is the caller's, in PEM."""
 
     def checkpoint(self) -> tuple[str, str]:
         """Return the newest checkpoint as text, and the key of its log."""
@@ -67,10 +67,10 @@ class LedgerHandler(Protocol):
     def disclose(self, question: DisclosureRequest) -> bytes:
         """Return the file that discloses a record."""
 
-    def seen(self, certificate: str, key: str) -> int:
+    def seen(self, certificate: bytes, key: str) -> int:
         """Return the size at which this node last cosigned a log; 0 if it never did."""
 
-    def cosign(self, certificate: str, asked: CosignatureRequest) -> tuple[str, str]:
+    def cosign(self, certificate: bytes, asked: CosignatureRequest) -> tuple[str, str]:
         """Return the line to add to the note, and this witness's key."""
 
 
@@ -110,7 +110,7 @@ class _Servicer(rpc.LedgerServicer):
 
     def Disclose(self, request: pb.DisclosureRequest, context: Any) -> pb.DisclosureFile:
         def reply() -> pb.DisclosureFile:
-            certificate = caller_fingerprint(context)
+            certificate = fingerprint(caller_certificate(context))
             asked = DisclosureRequest(request.index, request.time, request.signature, certificate)
             return pb.DisclosureFile(document=self._handler.disclose(asked))
 
@@ -118,7 +118,7 @@ class _Servicer(rpc.LedgerServicer):
 
     def GetSeen(self, request: pb.LogKey, context: Any) -> pb.SeenSize:
         def reply() -> pb.SeenSize:
-            return pb.SeenSize(size=self._handler.seen(caller_fingerprint(context), request.key))
+            return pb.SeenSize(size=self._handler.seen(caller_certificate(context), request.key))
 
         return answer(context, reply)
 
@@ -126,7 +126,7 @@ class _Servicer(rpc.LedgerServicer):
         def reply() -> pb.Cosignature:
             proof = tuple(request.proof[:_MAX_PROOF])
             asked = CosignatureRequest(request.note, request.key, request.old_size, proof)
-            line, key = self._handler.cosign(caller_fingerprint(context), asked)
+            line, key = self._handler.cosign(caller_certificate(context), asked)
             return pb.Cosignature(line=line, key=key)
 
         return answer(context, reply)

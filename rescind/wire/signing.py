@@ -1,4 +1,7 @@
-"""EIP-712 documents that organizations and auditors sign with their Ethereum keys."""
+"""EIP-712 documents that organizations and auditors sign for daemons, with their Ethereum keys.
+
+What contracts check is in `rescind.contracts.attestations`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("size", "uint64"),
     ),
     "Offer": (
-        ("withdrawalId", "uint64"),
+        ("offerId", "uint64"),
         ("roundId", "uint64"),
         ("artifactId", "bytes32"),
         ("size", "uint64"),
@@ -38,14 +41,6 @@ _FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("time", "uint64"),
         ("certificate", "bytes32"),
     ),
-    "Attestation": (
-        ("withdrawal", "uint64"),
-        ("method", "uint8"),
-        ("source", "uint64"),
-        ("adapterId", "bytes32"),
-        ("digestRoot", "bytes32"),
-        ("evidence", "bytes32"),
-    ),
 }
 """Name and Solidity type of each signed field, by primary type. The order is part of the hash."""
 
@@ -55,8 +50,7 @@ def domain(chain_id: int, contract_address: str) -> dict[str, object]:
 
     Args:
         chain_id: The chain of the consortium.
-        contract_address: The contract that checks the document; the address of Rounds where a
-            daemon checks it.
+        contract_address: The address of Rounds, which stands for the consortium.
     """
     return {
         "name": "Rescind",
@@ -103,25 +97,25 @@ def offer_typed_data(
     *,
     chain_id: int,
     rounds_address: str,
-    withdrawal_id: int,
+    offer_id: int,
     round_id: int,
     artifact_id: str,
     size: int,
     report: bytes,
 ) -> dict[str, Any]:
-    """Return the document that an organization signs to submit a delta that a withdrawal needs.
+    """Return the document that an organization signs to submit a delta that it offered on chain.
 
     Args:
         chain_id: The chain of the consortium.
         rounds_address: The Rounds contract of the consortium.
-        withdrawal_id: The withdrawal that needs the delta.
+        offer_id: The withdrawal, or with the highest of 64 bits set the replay.
         round_id: The round whose delta is replaced; 0 for a counter-delta.
         artifact_id: SHA-256 of the delta, hexadecimal.
         size: Bytes of the delta.
         report: The training report, canonical JSON; the document holds its SHA-256.
     """
     report_hash = hashlib.sha256(report).digest()
-    values = (withdrawal_id, round_id, bytes.fromhex(artifact_id), size, report_hash)
+    values = (offer_id, round_id, bytes.fromhex(artifact_id), size, report_hash)
     return _document("Offer", domain(chain_id, rounds_address), values)
 
 
@@ -146,42 +140,6 @@ def disclosure_typed_data(
     """
     values = (organization, index, time, bytes.fromhex(certificate))
     return _document("Disclosure", domain(chain_id, rounds_address), values)
-
-
-def attestation_typed_data(
-    *,
-    chain_id: int,
-    withdrawals_address: str,
-    withdrawal_id: int,
-    method: int,
-    source: int,
-    artifact_id: str,
-    digest_root: str,
-    evidence: str,
-) -> dict[str, Any]:
-    """Return the document that an auditor signs to attest how a withdrawal was carried out.
-
-    Its hash is what `Withdrawals.attestationHash` returns on chain.
-
-    Args:
-        chain_id: The chain of the consortium.
-        withdrawals_address: The Withdrawals contract, which checks the signature.
-        withdrawal_id: The withdrawal.
-        method: Number of the method in `ILineage.Kind`.
-        source: The model that is replaced.
-        artifact_id: SHA-256 of the new adapter, hexadecimal.
-        digest_root: Root of the new adapter's digest, hexadecimal.
-        evidence: SHA-256 of the evidence document, hexadecimal.
-    """
-    values = (
-        withdrawal_id,
-        method,
-        source,
-        bytes.fromhex(artifact_id),
-        bytes.fromhex(digest_root),
-        bytes.fromhex(evidence),
-    )
-    return _document("Attestation", domain(chain_id, withdrawals_address), values)
 
 
 def sign_typed(document: dict[str, Any], private_key: bytes) -> bytes:

@@ -15,17 +15,20 @@ from rescind.wire import (
     BadSignature,
     CertificateAuthority,
     ChunkList,
+    ModelFiles,
     NotAMember,
     NotPublished,
     SubmittedUpdate,
     TlsFiles,
     WrongHash,
     fingerprint,
+    is_signed_by,
     join,
     new_key,
     recover_signer,
     serve,
     sign_typed,
+    sign_with_key,
     signing_request,
     split,
     update_typed_data,
@@ -50,12 +53,22 @@ class Handler:
     puts: list[str] = field(default_factory=list)
     published: dict[str, bytes] = field(default_factory=dict)
     submitted: list[SubmittedUpdate] = field(default_factory=list)
+    handed_over: list[str] = field(default_factory=list)
 
-    def organization_of(self, digest: str) -> str | None:
-        return self.members.get(digest)
+    def organization_of(self, certificate: bytes) -> str | None:
+        return self.members.get(fingerprint(certificate))
 
     def describe(self) -> AggregatorDescription:
-        return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, 0, "00" * 32)
+        return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, ModelFiles())
+
+    def model(self, organization: str, model_id: int) -> ModelFiles:
+        return ModelFiles(model_id, "bb" * 32, "cc" * 32)
+
+    def wanted(self, organization: str) -> Sequence[str]:
+        return ["dd" * 32]
+
+    def hand_over(self, organization: str, chunk_list: ChunkList) -> None:
+        self.handed_over.append(chunk_list.artifact_id)
 
     def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
         return [each for each in chunk_list.chunk_ids if each not in self.chunks]
@@ -197,3 +210,26 @@ def test_the_committed_grpc_code_matches_the_proto(tmp_path: Path) -> None:
     names = ["rescind_pb2.py", "rescind_pb2.pyi", "rescind_pb2_grpc.py"]
     same, _, _ = filecmp.cmpfiles(HERE / "generated", tmp_path / "generated", names, shallow=False)
     assert sorted(same) == sorted(names), "run: make proto"
+
+
+def test_a_model_is_named_by_number_adapter_and_opening(wire: Wire) -> None:
+    with wire.client() as client:
+        assert client.describe().model == ModelFiles(0, "", "")
+        assert client.model(7) == ModelFiles(7, "bb" * 32, "cc" * 32)
+
+
+def test_a_contribution_is_handed_over_on_request(wire: Wire) -> None:
+    with wire.client() as client:
+        assert client.wanted() == ["dd" * 32]
+        client.hand_over(b"a delta")
+    assert wire.handler.handed_over == [split(b"a delta")[0].artifact_id]
+
+
+def test_only_the_holder_of_a_certificates_key_can_claim_it(wire: Wire) -> None:
+    key, certificate, _ = wire.tls.read()
+    stranger = identity(wire.folder / "stranger", wire.authority, "stranger").read()[0]
+    proof = sign_with_key(key, b"message")
+    assert is_signed_by(certificate, b"message", proof)
+    assert not is_signed_by(certificate, b"another message", proof)
+    assert not is_signed_by(certificate, b"message", sign_with_key(stranger, b"message"))
+    assert not is_signed_by(certificate, b"message", b"")

@@ -11,18 +11,30 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("parameters_id", "chain_id", "rounds_address", "latest_model_id", "adapter_id")
+    __slots__ = ("parameters_id", "chain_id", "rounds_address", "model")
     PARAMETERS_ID_FIELD_NUMBER: _ClassVar[int]
     CHAIN_ID_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
-    LATEST_MODEL_ID_FIELD_NUMBER: _ClassVar[int]
-    ADAPTER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     parameters_id: bytes
     chain_id: int
     rounds_address: str
-    latest_model_id: int
+    model: ModelFiles
+    def __init__(self, parameters_id: _Optional[bytes] = ..., chain_id: _Optional[int] = ..., rounds_address: _Optional[str] = ..., model: _Optional[_Union[ModelFiles, _Mapping]] = ...) -> None: ...
+
+class ModelFiles(_message.Message):
+    __slots__ = ("model_id", "adapter_id", "opening_id")
+    MODEL_ID_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_ID_FIELD_NUMBER: _ClassVar[int]
+    OPENING_ID_FIELD_NUMBER: _ClassVar[int]
+    model_id: int
     adapter_id: bytes
-    def __init__(self, parameters_id: _Optional[bytes] = ..., chain_id: _Optional[int] = ..., rounds_address: _Optional[str] = ..., latest_model_id: _Optional[int] = ..., adapter_id: _Optional[bytes] = ...) -> None: ...
+    opening_id: bytes
+    def __init__(self, model_id: _Optional[int] = ..., adapter_id: _Optional[bytes] = ..., opening_id: _Optional[bytes] = ...) -> None: ...
+
+class WantedRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Manifest(_message.Message):
     __slots__ = ("artifact_id", "size", "chunk_ids")
@@ -75,26 +87,26 @@ class SignedFisher(_message.Message):
     def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class SignedOffer(_message.Message):
-    __slots__ = ("withdrawal_id", "round_id", "manifest", "report", "signature")
-    WITHDRAWAL_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("offer_id", "round_id", "manifest", "report", "signature")
+    OFFER_ID_FIELD_NUMBER: _ClassVar[int]
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
-    withdrawal_id: int
+    offer_id: int
     round_id: int
     manifest: Manifest
     report: bytes
     signature: bytes
-    def __init__(self, withdrawal_id: _Optional[int] = ..., round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., report: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, offer_id: _Optional[int] = ..., round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., report: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class ReplayRound(_message.Message):
-    __slots__ = ("withdrawal_id", "round_id")
-    WITHDRAWAL_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("replay_id", "round_id")
+    REPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
-    withdrawal_id: int
+    replay_id: int
     round_id: int
-    def __init__(self, withdrawal_id: _Optional[int] = ..., round_id: _Optional[int] = ...) -> None: ...
+    def __init__(self, replay_id: _Optional[int] = ..., round_id: _Optional[int] = ...) -> None: ...
 
 class Receipt(_message.Message):
     __slots__ = ("artifact_id",)
@@ -125,18 +137,6 @@ class ChunkId(_message.Message):
     CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
     chunk_id: bytes
     def __init__(self, chunk_id: _Optional[bytes] = ...) -> None: ...
-
-class DigestRoot(_message.Message):
-    __slots__ = ("root",)
-    ROOT_FIELD_NUMBER: _ClassVar[int]
-    root: bytes
-    def __init__(self, root: _Optional[bytes] = ...) -> None: ...
-
-class DigestBytes(_message.Message):
-    __slots__ = ("data",)
-    DATA_FIELD_NUMBER: _ClassVar[int]
-    data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class CheckpointRequest(_message.Message):
     __slots__ = ()

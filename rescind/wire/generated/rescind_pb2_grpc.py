@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class AggregatorStub(object):
-    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
-    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate: on chain its owner
+    claims it, with a proof by the certificate's key. No message names its sender. Ids are 32 raw bytes of
+    SHA-256. Nodes take points and commitments from the chain, never from the aggregator.
     """
 
     def __init__(self, channel):
@@ -40,6 +41,11 @@ class AggregatorStub(object):
                 '/rescind.v1.Aggregator/Describe',
                 request_serializer=rescind__pb2.DescribeRequest.SerializeToString,
                 response_deserializer=rescind__pb2.Description.FromString,
+                _registered_method=True)
+        self.GetModel = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetModel',
+                request_serializer=rescind__pb2.ModelId.SerializeToString,
+                response_deserializer=rescind__pb2.ModelFiles.FromString,
                 _registered_method=True)
         self.MissingChunks = channel.unary_unary(
                 '/rescind.v1.Aggregator/MissingChunks',
@@ -84,7 +90,7 @@ class AggregatorStub(object):
         self.GetReplayStart = channel.unary_unary(
                 '/rescind.v1.Aggregator/GetReplayStart',
                 request_serializer=rescind__pb2.ReplayRound.SerializeToString,
-                response_deserializer=rescind__pb2.ArtifactId.FromString,
+                response_deserializer=rescind__pb2.ModelFiles.FromString,
                 _registered_method=True)
         self.GetRoundSums = channel.unary_unary(
                 '/rescind.v1.Aggregator/GetRoundSums',
@@ -96,20 +102,33 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ReplayRound.SerializeToString,
                 response_deserializer=rescind__pb2.ArtifactIds.FromString,
                 _registered_method=True)
-        self.GetDigest = channel.unary_unary(
-                '/rescind.v1.Aggregator/GetDigest',
-                request_serializer=rescind__pb2.DigestRoot.SerializeToString,
-                response_deserializer=rescind__pb2.DigestBytes.FromString,
+        self.GetWanted = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetWanted',
+                request_serializer=rescind__pb2.WantedRequest.SerializeToString,
+                response_deserializer=rescind__pb2.ArtifactIds.FromString,
+                _registered_method=True)
+        self.HandOver = channel.unary_unary(
+                '/rescind.v1.Aggregator/HandOver',
+                request_serializer=rescind__pb2.Manifest.SerializeToString,
+                response_deserializer=rescind__pb2.Receipt.FromString,
                 _registered_method=True)
 
 
 class AggregatorServicer(object):
-    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
-    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate: on chain its owner
+    claims it, with a proof by the certificate's key. No message names its sender. Ids are 32 raw bytes of
+    SHA-256. Nodes take points and commitments from the chain, never from the aggregator.
     """
 
     def Describe(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModel(self, request, context):
+        """Returns the files of a model, or NotPublished before they are built.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -161,14 +180,15 @@ class AggregatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SubmitOffered(self, request, context):
-        """Submits a delta that an open withdrawal needs; it must be on chain already (Withdrawals.offer).
+        """Submits a delta for an open withdrawal or the running replay; it must be on chain already
+        (Withdrawals.offer, Replays.offer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReplayStart(self, request, context):
-        """Returns the adapter that a round of a replay starts from; zero for the base model.
+        """Returns the files that a round of a replay starts from; both are zero for the base model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,8 +209,16 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetDigest(self, request, context):
-        """Returns the 16 KiB digest with a root, for members that check a sum before the chain has added it up.
+    def GetWanted(self, request, context):
+        """Returns the caller's own contributions that the aggregator needs and does not have: a new aggregator
+        asks for all that the models in use contain.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HandOver(self, request, context):
+        """Hands over an uploaded contribution that GetWanted named. It is checked by its registered point.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +231,11 @@ def add_AggregatorServicer_to_server(servicer, server):
                     servicer.Describe,
                     request_deserializer=rescind__pb2.DescribeRequest.FromString,
                     response_serializer=rescind__pb2.Description.SerializeToString,
+            ),
+            'GetModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModel,
+                    request_deserializer=rescind__pb2.ModelId.FromString,
+                    response_serializer=rescind__pb2.ModelFiles.SerializeToString,
             ),
             'MissingChunks': grpc.unary_unary_rpc_method_handler(
                     servicer.MissingChunks,
@@ -247,7 +280,7 @@ def add_AggregatorServicer_to_server(servicer, server):
             'GetReplayStart': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReplayStart,
                     request_deserializer=rescind__pb2.ReplayRound.FromString,
-                    response_serializer=rescind__pb2.ArtifactId.SerializeToString,
+                    response_serializer=rescind__pb2.ModelFiles.SerializeToString,
             ),
             'GetRoundSums': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRoundSums,
@@ -259,10 +292,15 @@ def add_AggregatorServicer_to_server(servicer, server):
                     request_deserializer=rescind__pb2.ReplayRound.FromString,
                     response_serializer=rescind__pb2.ArtifactIds.SerializeToString,
             ),
-            'GetDigest': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetDigest,
-                    request_deserializer=rescind__pb2.DigestRoot.FromString,
-                    response_serializer=rescind__pb2.DigestBytes.SerializeToString,
+            'GetWanted': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWanted,
+                    request_deserializer=rescind__pb2.WantedRequest.FromString,
+                    response_serializer=rescind__pb2.ArtifactIds.SerializeToString,
+            ),
+            'HandOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOver,
+                    request_deserializer=rescind__pb2.Manifest.FromString,
+                    response_serializer=rescind__pb2.Receipt.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -273,8 +311,9 @@ def add_AggregatorServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Aggregator(object):
-    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate, whose fingerprint is
-    on chain: no message names its sender. Ids are 32 raw bytes of SHA-256.
+    """Calls of nodes to the aggregator. A caller is identified by its TLS certificate: on chain its owner
+    claims it, with a proof by the certificate's key. No message names its sender. Ids are 32 raw bytes of
+    SHA-256. Nodes take points and commitments from the chain, never from the aggregator.
     """
 
     @staticmethod
@@ -294,6 +333,33 @@ class Aggregator(object):
             '/rescind.v1.Aggregator/Describe',
             rescind__pb2.DescribeRequest.SerializeToString,
             rescind__pb2.Description.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/GetModel',
+            rescind__pb2.ModelId.SerializeToString,
+            rescind__pb2.ModelFiles.FromString,
             options,
             channel_credentials,
             insecure,
@@ -536,7 +602,7 @@ class Aggregator(object):
             target,
             '/rescind.v1.Aggregator/GetReplayStart',
             rescind__pb2.ReplayRound.SerializeToString,
-            rescind__pb2.ArtifactId.FromString,
+            rescind__pb2.ModelFiles.FromString,
             options,
             channel_credentials,
             insecure,
@@ -602,7 +668,7 @@ class Aggregator(object):
             _registered_method=True)
 
     @staticmethod
-    def GetDigest(request,
+    def GetWanted(request,
             target,
             options=(),
             channel_credentials=None,
@@ -615,9 +681,36 @@ class Aggregator(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rescind.v1.Aggregator/GetDigest',
-            rescind__pb2.DigestRoot.SerializeToString,
-            rescind__pb2.DigestBytes.FromString,
+            '/rescind.v1.Aggregator/GetWanted',
+            rescind__pb2.WantedRequest.SerializeToString,
+            rescind__pb2.ArtifactIds.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/HandOver',
+            rescind__pb2.Manifest.SerializeToString,
+            rescind__pb2.Receipt.FromString,
             options,
             channel_credentials,
             insecure,
