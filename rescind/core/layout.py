@@ -26,17 +26,15 @@ SHARED = "shared"
 def weights(layout: Layout, organizations: Sequence[str]) -> dict[str, int]:
     """Return the weight of each organization in a round, in basis points.
 
-    It depends only on which organizations are in the round. In `blocks` each has 10,000. In
-    `shared` they have equal shares of 10,000; the remainder goes one by one to the lowest
-    addresses.
+    It depends only on how many organizations are in the round. In `blocks` each has 10,000. In
+    `shared` each has 10,000 // n, and the remainder is dropped: the contract weights a round as a
+    whole, by one multiplication of its sum.
     """
     ordered = sorted(organizations, key=str.lower)
-    if layout == "blocks":
-        return dict.fromkeys(ordered, WEIGHT_ONE)
     if not ordered:
         return {}
-    share, remainder = divmod(WEIGHT_ONE, len(ordered))
-    return {name: share + (index < remainder) for index, name in enumerate(ordered)}
+    share = WEIGHT_ONE if layout == "blocks" else WEIGHT_ONE // len(ordered)
+    return dict.fromkeys(ordered, share)
 
 
 def shrunk(share: int, numerator: int, denominator: int) -> int:

@@ -26,14 +26,14 @@ class Term:
         organization: The address of its owner.
         artifact_id: The id of its bytes.
         weight: Its weight, in basis points.
-        digest_root: The root of its digest; empty where it is not known.
+        point_hash: The hash of its registered point; empty where it is not known.
     """
 
     round_id: int
     organization: str
     artifact_id: str
     weight: int
-    digest_root: str = ""
+    point_hash: str = ""
 
 
 def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.int64]]:

@@ -73,7 +73,7 @@ class TermPart(Part):
             round_id=term.round_id,
             organization=term.organization,
             artifact_id=term.artifact_id,
-            digest_root=term.digest_root,
+            digest_root=term.point_hash,
             weight=term.weight,
         )
 
