@@ -2,7 +2,7 @@
 
 An opening is S = sum of weight x digest over the contributions of one owner, as integers and not
 reduced: 4,096 words of 64 bits. Its commitment P(S) is the weighted sum of the registered points,
-and S modulo the primes is the digest of the owner's tensors in the model. So whoever holds the file
+and S modulo the primes is the digest of the owner's tensors in the model. So the holder of the file
 and the opening checks against points alone that the file is the sum.
 """
 
