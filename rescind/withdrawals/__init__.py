@@ -1,39 +1,26 @@
-"""Models after a withdrawal, the evidence of it and its attestations. Imports no torch."""
+"""Models after a withdrawal, the acceptance of their files, evidence and attestations.
 
-from rescind.withdrawals.amendments import (
-    AmendedModel,
-    amended_model,
-    concerned_models,
-    replay_start,
-)
-from rescind.withdrawals.attestation import Attestation
-from rescind.withdrawals.evidence import (
-    EvidenceDocument,
-    EvidenceUnreadable,
-    OfferedPart,
-    Part,
-    Sha256,
-    SourcePart,
-    TermPart,
-    first_problem,
-    missing_figures,
-    read_report,
+Imports no torch.
+"""
+
+from rescind.withdrawals.acceptance import (
+    Acceptance,
+    OwnerCheck,
+    RecordedModel,
+    accept,
+    accept_files,
+    most_adapter_bytes,
+    most_opening_bytes,
+    record_of,
 )
 
 __all__ = [
-    "AmendedModel",
-    "Attestation",
-    "EvidenceDocument",
-    "EvidenceUnreadable",
-    "OfferedPart",
-    "Part",
-    "Sha256",
-    "SourcePart",
-    "TermPart",
-    "amended_model",
-    "concerned_models",
-    "first_problem",
-    "missing_figures",
-    "read_report",
-    "replay_start",
+    "Acceptance",
+    "OwnerCheck",
+    "RecordedModel",
+    "accept",
+    "accept_files",
+    "most_adapter_bytes",
+    "most_opening_bytes",
+    "record_of",
 ]

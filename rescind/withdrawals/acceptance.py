@@ -1,0 +1,254 @@
+"""Acceptance of a model's files: whether an adapter is what the chain's commitment says.
+
+The steps are those of docs/digest.md, "Accepting a file". In a layout of blocks each owner is
+judged alone, against its own points: a block that fails is left out and named, and the others are
+served. In a shared layout a model that fails is refused as a whole. `accept` is a pure function;
+`record_of` reads what it needs from the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rescind.contracts import ConsortiumReader, Entry
+from rescind.core import (
+    OPENING_BYTES,
+    ConsortiumParameters,
+    Layout,
+    Opening,
+    check_opened,
+    decode,
+    decode_openings,
+    owner,
+    owners,
+    point_hash,
+    split_owner,
+    sum_points,
+)
+from rescind.core.errors import ArtifactError
+
+_HEADER_BYTES = 2**20
+"""Room for the names and shapes in front of a file's tensors."""
+
+
+@dataclass(frozen=True)
+class RecordedModel:
+    """The chain's record of a model, for one part.
+
+    Attributes:
+        model_id: Number of the model.
+        entries: The contributions in it.
+        commitment: Hash of its commitment; empty to check no commitment, for a sum of some entries.
+        points: The points of the entries, by their hashes.
+    """
+
+    model_id: int
+    entries: tuple[Entry, ...]
+    commitment: str
+    points: Mapping[str, bytes] = field(repr=False)
+
+    def owned(self, layout: Layout) -> dict[str, tuple[Entry, ...]]:
+        """Return the entries of each owner of tensors, by owner, sorted."""
+        entries: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            entries.setdefault(owner(layout, entry.organization), []).append(entry)
+        return {name: tuple(entries[name]) for name in sorted(entries)}
+
+    def of_round(self, round_id: int) -> RecordedModel:
+        """Return the record of the sum of one round's entries; round 0 holds counter-deltas."""
+        entries = tuple(entry for entry in self.entries if entry.round_id == round_id)
+        return replace(self, entries=entries, commitment="")
+
+
+def record_of(reader: ConsortiumReader, model_id: int, part: int = 0) -> RecordedModel:
+    """Read the record of a model.
+
+    Args:
+        reader: The public record. Use `reader.at(block)` for a block of your choice.
+        model_id: Number of the model.
+        part: The part of the contributions.
+
+    Raises:
+        ContractsMissing: The events of the chain lack a point.
+    """
+    entries = tuple(reader.content(model_id, part))
+    points = reader.points({entry.point_hash for entry in entries})
+    return RecordedModel(model_id, entries, reader.commitments(model_id)[part], points)
+
+
+@dataclass(frozen=True)
+class OwnerCheck:
+    """The result of the checks of one owner's tensors.
+
+    Attributes:
+        owner: An organization's address in lowercase, or rescind.core.SHARED.
+        problem: The first failed check in words; empty if the tensors open.
+    """
+
+    owner: str
+    problem: str = ""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the tensors are the sum behind the registered points."""
+        return not self.problem
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The result of checking a model's files against the chain.
+
+    Attributes:
+        model_id: Number of the model.
+        owners: The result for each owner in the content, sorted.
+        problem: Why the files are refused as a whole; empty if they are not.
+    """
+
+    model_id: int
+    owners: tuple[OwnerCheck, ...]
+    problem: str = ""
+
+    @property
+    def servable(self) -> bool:
+        """Whether the model may be served, without the owners that are left out."""
+        return not self.problem
+
+    @property
+    def complete(self) -> bool:
+        """Whether every owner's tensors open."""
+        return self.servable and not self.left_out
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The owners whose tensors must not be served."""
+        return tuple(check.owner for check in self.owners if not check.opened)
+
+    def served(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the tensors that may be served: those of the owners that opened."""
+        opened = {check.owner for check in self.owners if check.opened and self.servable}
+        return {name: value for name, value in tensors.items() if split_owner(name)[0] in opened}
+
+    def sentence(self) -> str:
+        """Return the result in one sentence."""
+        if self.problem:
+            return f"model {self.model_id} is refused: {self.problem}"
+        if not self.left_out:
+            return f"model {self.model_id} is accepted: all its tensors open"
+        failed = "; ".join(check.problem for check in self.owners if check.problem)
+        return f"model {self.model_id} is accepted without {', '.join(self.left_out)}: {failed}"
+
+
+def accept(
+    record: RecordedModel,
+    parameters: ConsortiumParameters,
+    tensors: Mapping[str, NDArray[Any]],
+    openings: Mapping[str, Opening],
+) -> Acceptance:
+    """Check a model's tensors and openings against the chain.
+
+    Args:
+        record: The chain's record of the model.
+        parameters: The agreed parameters.
+        tensors: The adapter's integers, by qualified name OWNER/NAME.
+        openings: The openings, by owner.
+    """
+    owned = record.owned(parameters.layout)
+    problem = _whole_problem(record, tensors, openings, set(owned))
+    if problem:
+        return Acceptance(
+            record.model_id, tuple(OwnerCheck(name, problem) for name in owned), problem
+        )
+    parts: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in owned}
+    for name, value in tensors.items():
+        parts[split_owner(name)[0]][name] = value
+    checks = tuple(
+        OwnerCheck(
+            name, _owner_problem(record, parameters, entries, parts[name], openings.get(name))
+        )
+        for name, entries in owned.items()
+    )
+    failed = [check.problem for check in checks if check.problem]
+    refused = failed[0] if failed and parameters.layout == "shared" else ""
+    return Acceptance(record.model_id, checks, refused)
+
+
+def accept_files(
+    record: RecordedModel, parameters: ConsortiumParameters, adapter: bytes, opening: bytes
+) -> Acceptance:
+    """Check the bytes of a model's files against the chain; see `accept`."""
+    try:
+        tensors = decode(adapter, max_bytes=most_adapter_bytes(parameters))
+        openings = decode_openings(opening, max_bytes=most_opening_bytes(parameters))
+    except ArtifactError as error:
+        names = record.owned(parameters.layout)
+        checks = tuple(OwnerCheck(name, str(error)) for name in names)
+        return Acceptance(record.model_id, checks, str(error))
+    return accept(record, parameters, tensors, openings)
+
+
+def most_adapter_bytes(parameters: ConsortiumParameters) -> int:
+    """Return the largest size of an adapter's file: int64 totals of each owner, and names."""
+    # A delta has int32 and a total int64, so an owner takes twice the size of a delta.
+    count = parameters.max_members if parameters.layout == "blocks" else 1
+    return 2 * parameters.max_artifact_bytes * count
+
+
+def most_opening_bytes(parameters: ConsortiumParameters) -> int:
+    """Return the largest size of a file of openings."""
+    count = parameters.max_members if parameters.layout == "blocks" else 1
+    return OPENING_BYTES * count + _HEADER_BYTES
+
+
+def _whole_problem(
+    record: RecordedModel,
+    tensors: Mapping[str, NDArray[Any]],
+    openings: Mapping[str, Opening],
+    expected: set[str],
+) -> str:
+    """Return what is wrong with the record or the files as a whole."""
+    try:
+        foreign = sorted(set(owners(tensors)) - expected)
+        if record.commitment:
+            terms = [(record.points[each.point_hash], each.weight) for each in record.entries]
+            total = point_hash(sum_points(terms))
+            if total != record.commitment:
+                return (
+                    f"the points of its content come to {total[:16]}..., but its commitment on "
+                    f"chain is {record.commitment[:16]}...: check your RPC endpoint"
+                )
+    except ArtifactError as error:
+        return str(error)
+    if foreign:
+        return f"the adapter has tensors of {foreign[0]}, which is not in the model's content"
+    foreign = sorted(set(openings) - expected)
+    if foreign:
+        return f"the file of openings names {foreign[0]}, which is not in the model's content"
+    return ""
+
+
+def _owner_problem(
+    record: RecordedModel,
+    parameters: ConsortiumParameters,
+    entries: tuple[Entry, ...],
+    tensors: Mapping[str, NDArray[Any]],
+    opening: Opening | None,
+) -> str:
+    """Return the first check of one owner that fails, in words; empty if all pass."""
+    name = owner(parameters.layout, entries[0].organization)
+    if opening is None:
+        return f"there is no opening of {name}"
+    try:
+        check_opened(
+            opening,
+            tensors,
+            terms=[(record.points[each.point_hash], each.weight) for each in entries],
+            shapes=parameters.delta_shapes(),
+            norm_bound=parameters.adapter_norm_bound,
+        )
+    except ArtifactError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,190 @@
+"""A model's files are accepted only if they open to what the chain registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from rescind.contracts import Entry
+from rescind.core import (
+    SHARED,
+    ConsortiumParameters,
+    Digest,
+    Opening,
+    commit,
+    digest,
+    encode,
+    encode_openings,
+    owner,
+    point_hash,
+    qualify,
+    sum_points,
+    weighted_sum,
+)
+from rescind.withdrawals import Acceptance, RecordedModel, accept, accept_files
+from tests.support.consortium import micro_parameters
+
+A, B, C = (f"0x{letter * 40}" for letter in "ABC")
+PEOPLE = (A, B, C)
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass
+class Scene:
+    """A model of two rounds of three organizations, its files and its record on chain."""
+
+    parameters: ConsortiumParameters
+    record: RecordedModel
+    tensors: Tensors
+    openings: dict[str, Opening]
+
+    def accept(self) -> Acceptance:
+        return accept(self.record, self.parameters, self.tensors, self.openings)
+
+
+def scene(
+    *, federated: bool = False, changed: Mapping[tuple[int, str], bytes] | None = None
+) -> Scene:
+    """Make the scene; `changed` registers another point than the delta's."""
+    parameters = micro_parameters(federated=federated)
+    rng, weight = np.random.default_rng(3), 3_333 if federated else 10_000
+    entries, points = [], {}
+    summed: dict[str, list[tuple[Tensors, int]]] = {}
+    opened: dict[str, list[tuple[Digest, int]]] = {}
+    for round_id in (1, 2):
+        for number, organization in enumerate(PEOPLE):
+            name = owner(parameters.layout, organization)
+            delta = {
+                qualify(name, bare): rng.integers(-90, 90, shape, dtype=np.int32)
+                for bare, shape in parameters.delta_shapes().items()
+            }
+            point = (changed or {}).get((round_id, organization), commit(digest(delta)))
+            points[point_hash(point)] = point
+            entries.append(Entry(round_id, organization, number, weight, point_hash(point)))
+            summed.setdefault(name, []).append((delta, weight))
+            opened.setdefault(name, []).append((digest(delta), weight))
+    total = sum_points([(points[each.point_hash], each.weight) for each in entries])
+    tensors: Tensors = {}
+    for terms in summed.values():
+        tensors |= weighted_sum(terms)
+    return Scene(
+        parameters,
+        RecordedModel(7, tuple(entries), point_hash(total), points),
+        tensors,
+        {name: Opening.build(name, terms) for name, terms in opened.items()},
+    )
+
+
+FOREIGN_POINT = commit(digest({"0xdd/x": np.arange(8, dtype=np.int32)}))
+
+
+def nudged(tensors: Tensors, prefix: str) -> Tensors:
+    name = next(name for name in sorted(tensors) if name.startswith(prefix))
+    return {**tensors, name: tensors[name] + 1}
+
+
+@pytest.mark.parametrize("federated", [False, True])
+def test_files_that_open_are_accepted(federated: bool) -> None:
+    files = scene(federated=federated)
+    accepted = files.accept()
+    assert accepted.complete
+    assert accepted.served(files.tensors).keys() == files.tensors.keys()
+    assert accepted.sentence() == "model 7 is accepted: all its tensors open"
+
+
+def test_a_changed_block_is_left_out_and_the_others_are_served() -> None:
+    files = scene()
+    files.tensors = nudged(files.tensors, B.lower())
+    accepted = files.accept()
+    assert accepted.servable
+    assert not accepted.complete
+    assert accepted.left_out == (B.lower(),)
+    assert {name.split("/")[0] for name in accepted.served(files.tensors)} == {A.lower(), C.lower()}
+    assert "accepted without 0xbb" in accepted.sentence()
+    assert "not the weighted sum" in accepted.sentence()
+
+
+def test_a_point_without_an_opening_spoils_only_its_own_block() -> None:
+    accepted = scene(changed={(2, C): FOREIGN_POINT}).accept()
+    assert accepted.left_out == (C.lower(),)
+    (check,) = [each for each in accepted.owners if not each.opened]
+    assert "another commitment than the registered points" in check.problem
+
+
+def test_a_shared_model_that_does_not_open_is_refused() -> None:
+    files = scene(federated=True)
+    files.tensors = nudged(files.tensors, SHARED)
+    accepted = files.accept()
+    assert not accepted.servable
+    assert accepted.left_out == (SHARED,)
+    assert not accepted.served(files.tensors)
+    assert accepted.sentence().startswith("model 7 is refused: the tensors of shared")
+
+
+def test_a_block_without_tensors_or_opening_is_left_out() -> None:
+    files = scene()
+    files.tensors = {n: v for n, v in files.tensors.items() if not n.startswith(A.lower())}
+    del files.openings[B.lower()]
+    accepted = files.accept()
+    assert accepted.left_out == (A.lower(), B.lower())
+    assert "missing" in accepted.owners[0].problem
+    assert accepted.owners[1].problem == f"there is no opening of {B.lower()}"
+
+
+def test_a_file_with_the_block_of_a_removed_organization_is_refused() -> None:
+    files = scene()
+    kept = tuple(each for each in files.record.entries if each.organization != B)
+    total = sum_points([(files.record.points[each.point_hash], each.weight) for each in kept])
+    files.record = replace(files.record, entries=kept, commitment=point_hash(total))
+    accepted = files.accept()
+    assert not accepted.servable
+    assert accepted.problem == (
+        f"the adapter has tensors of {B.lower()}, which is not in the model's content"
+    )
+
+
+def test_an_opening_of_a_foreign_owner_is_refused() -> None:
+    files = scene()
+    files.openings["0xdd"] = Opening.build("0xdd", [])
+    assert "names 0xdd" in files.accept().problem
+
+
+def test_a_commitment_that_is_not_the_sum_of_the_content_is_refused() -> None:
+    files = scene()
+    files.record = replace(files.record, commitment="00" * 32)
+    assert "its commitment on chain is 0000000000000000" in files.accept().problem
+
+
+def test_tensors_above_the_norm_bound_are_not_served() -> None:
+    files = scene()
+    files.parameters = files.parameters.model_copy(update={"clip_norm": 1e-9, "max_rounds": 1})
+    accepted = files.accept()
+    assert len(accepted.left_out) == len(PEOPLE)
+    assert "L2 norm" in accepted.owners[0].problem
+
+
+def test_the_sum_of_one_round_is_checked_without_a_commitment() -> None:
+    files = scene(federated=True)
+    assert not accept(
+        files.record.of_round(1), files.parameters, files.tensors, files.openings
+    ).servable
+
+
+def test_bytes_that_are_not_files_are_refused_with_the_reason() -> None:
+    files = scene()
+    adapter, opening = encode(files.tensors), encode_openings(files.openings.values())
+    assert accept_files(files.record, files.parameters, adapter, opening).complete
+    refused = accept_files(files.record, files.parameters, adapter, adapter)
+    assert "is refused" in refused.sentence()
+    assert set(refused.left_out) == {each.lower() for each in PEOPLE}
+    assert not accept_files(files.record, files.parameters, b"x", opening).servable
+
+
+def test_the_base_model_alone_is_accepted() -> None:
+    record = RecordedModel(0, (), point_hash(bytes(128)), {})
+    accepted = accept(record, micro_parameters(), {}, {})
+    assert accepted.complete
+    assert not accepted.served({})
