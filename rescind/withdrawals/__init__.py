@@ -13,14 +13,41 @@ from rescind.withdrawals.acceptance import (
     most_opening_bytes,
     record_of,
 )
+from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.evidence import (
+    EvidenceDocument,
+    EvidenceUnreadable,
+    ModelPart,
+    OfferedPart,
+    Part,
+    Sha256,
+    TermPart,
+    first_problem,
+    missing_figures,
+    read_report,
+)
+from rescind.withdrawals.replays import replay_content, replayed_entries
 
 __all__ = [
     "Acceptance",
+    "Attestation",
+    "EvidenceDocument",
+    "EvidenceUnreadable",
+    "ModelPart",
+    "OfferedPart",
     "OwnerCheck",
+    "Part",
     "RecordedModel",
+    "Sha256",
+    "TermPart",
     "accept",
     "accept_files",
+    "first_problem",
+    "missing_figures",
     "most_adapter_bytes",
     "most_opening_bytes",
+    "read_report",
     "record_of",
+    "replay_content",
+    "replayed_entries",
 ]

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from eth_account import Account as EthAccount
 from pydantic import Field, ValidationError
 
 from rescind.contracts import (
     Account,
     Address,
-    Consortium,
-    ModelKind,
+    ConsortiumReader,
+    Deployment,
+    withdrawal_attestation_hash,
 )
-from rescind.wire import (
-    BadSignature,
-    attestation_typed_data,
-    recover_signer,
-    sign_typed,
-)
+from rescind.wire import BadSignature
 from rescind.withdrawals.evidence import (
     EvidenceDocument,
     EvidenceUnreadable,
@@ -30,25 +27,21 @@ from rescind.withdrawals.evidence import (
 
 
 class Attestation(Part):
-    """One auditor's attestation; Withdrawals.carryOut takes a quorum of them.
+    """One auditor's attestation; `Withdrawals.attest` takes a quorum of them.
 
     Attributes:
-        method: The number of the method in ILineage.Kind.
-        source: The model that is replaced.
-        adapter_id: Id of the new model's adapter.
-        digest_root: Merkle root of the new adapter's linear digest.
+        model_id: A model that has the withdrawal's amendment.
+        commitments: Hash of the model's commitment for each part.
         evidence: SHA-256 of the evidence.
         signature: EIP-712, 65 bytes in hexadecimal; empty in a draft.
     """
 
-    format: Literal["rescind.attestation/1"] = "rescind.attestation/1"
+    format: Literal["rescind.attestation/2"] = "rescind.attestation/2"
     chain_id: int
     withdrawals: Address
     withdrawal_id: int
-    method: int
-    source: int
-    adapter_id: Sha256
-    digest_root: Sha256
+    model_id: int
+    commitments: tuple[Sha256, ...]
     evidence: Sha256
     auditor: Address
     signature: str = Field(default="", pattern=r"^(0x[0-9a-f]{130})?$")
@@ -60,19 +53,27 @@ class Attestation(Part):
             chain_id=evidence.chain_id,
             withdrawals=evidence.withdrawals,
             withdrawal_id=evidence.withdrawal_id,
-            method=ModelKind(evidence.method).number,
-            source=evidence.source.model_id,
-            adapter_id=evidence.adapter_id,
-            digest_root=evidence.digest_root,
+            model_id=evidence.model.model_id,
+            commitments=evidence.model.commitments,
             evidence=evidence.sha256,
             auditor=auditor,
         )
 
     @classmethod
-    def sign(cls, evidence: EvidenceDocument, auditor: Account) -> Self:
-        """Return the attestation, signed by an auditor."""
+    def sign(cls, evidence: EvidenceDocument, deployment: Deployment, auditor: Account) -> Self:
+        """Return the attestation, signed by an auditor.
+
+        Args:
+            evidence: The evidence, checked before.
+            deployment: The contracts that the auditor signs for.
+            auditor: The auditor's account.
+
+        Raises:
+            BadSignature: The evidence is for other contracts.
+        """
         draft = cls.draft(evidence, auditor.address)
-        signature = sign_typed(draft.document(), auditor.key)
+        hash_ = draft.signed_hash(deployment)
+        signature = bytes(EthAccount.unsafe_sign_hash(hash_, auditor.key).signature)
         return draft.model_copy(update={"signature": "0x" + signature.hex()})
 
     @classmethod
@@ -91,20 +92,24 @@ class Attestation(Part):
                 f"{path} is not a valid attestation: {first_problem(error)}"
             ) from error
 
-    def document(self) -> dict[str, Any]:
-        """Return the EIP-712 document that the auditor signs."""
-        return attestation_typed_data(
-            chain_id=self.chain_id,
-            withdrawals_address=self.withdrawals,
-            withdrawal_id=self.withdrawal_id,
-            method=self.method,
-            source=self.source,
-            artifact_id=self.adapter_id,
-            digest_root=self.digest_root,
-            evidence=self.evidence,
+    def signed_hash(self, deployment: Deployment) -> bytes:
+        """Return the EIP-712 hash that the auditor signs.
+
+        Raises:
+            BadSignature: The attestation is for other contracts.
+        """
+        own = (self.chain_id, self.withdrawals)
+        expected = (deployment.chain_id, deployment.withdrawals)
+        if own != expected:
+            raise BadSignature(
+                f"the attestation of {self.auditor} is for the contract {own[1]} on chain "
+                f"{own[0]}, but this consortium has {expected[1]} on chain {expected[0]}"
+            )
+        return withdrawal_attestation_hash(
+            deployment, self.withdrawal_id, self.model_id, self.commitments, self.evidence
         )
 
-    def check(self, evidence: EvidenceDocument, consortium: Consortium) -> bytes:
+    def check(self, evidence: EvidenceDocument, reader: ConsortiumReader) -> bytes:
         """Check the attestation against its evidence and the chain.
 
         Returns:
@@ -122,10 +127,10 @@ class Attestation(Part):
                     f"{wanted}: it was signed for other evidence"
                 )
         signature = bytes.fromhex(self.signature.removeprefix("0x"))
-        signer = recover_signer(self.document(), signature)
+        signer = _signer(self.signed_hash(reader.deployment), signature, self.auditor)
         if signer != self.auditor:
             raise BadSignature(f"the attestation of {self.auditor} is signed by {signer}")
-        if signer not in consortium.auditors():
+        if signer not in reader.auditors():
             raise BadSignature(f"{signer} is not an auditor of the consortium")
         return signature
 
@@ -133,3 +138,10 @@ class Attestation(Part):
         """Write the attestation to a file."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2)
         path.write_text(f"{text}\n", encoding="ascii")
+
+
+def _signer(hash_: bytes, signature: bytes, auditor: str) -> str:
+    try:
+        return str(EthAccount._recover_hash(hash_, signature=signature))
+    except Exception as error:  # eth-account raises several unrelated types
+        raise BadSignature(f"the signature of {auditor} is not valid: {error}") from error

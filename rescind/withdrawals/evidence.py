@@ -41,29 +41,37 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SourcePart(Part):
-    """The model that is replaced."""
+class ModelPart(Part):
+    """A model on chain, with the files that the aggregator published for it.
+
+    Attributes:
+        model_id: Its number.
+        commitments: Hash of its commitment for each part.
+        adapter_id: Id of its adapter.
+        opening_id: Id of its openings.
+    """
 
     model_id: int
+    commitments: tuple[Sha256, ...]
     adapter_id: Sha256
-    digest_root: Sha256
+    opening_id: Sha256
 
 
 class TermPart(Part):
-    """One delta in a model.
+    """One contribution in a model.
 
     Attributes:
         round_id: The round that it was contributed to; 0 for a counter-delta.
         organization: Address of its organization.
-        artifact_id: Id of its artifact.
-        digest_root: Merkle root of its linear digest.
+        artifact_id: Id of its artifact, as registered.
+        point_hash: Hash of its registered point.
         weight: Its weight in basis points.
     """
 
     round_id: int
     organization: Address
     artifact_id: Sha256
-    digest_root: Sha256
+    point_hash: Sha256
     weight: int
 
     @classmethod
@@ -73,35 +81,37 @@ class TermPart(Part):
             round_id=term.round_id,
             organization=term.organization,
             artifact_id=term.artifact_id,
-            digest_root=term.point_hash,
+            point_hash=term.point_hash,
             weight=term.weight,
         )
 
     def term(self) -> Term:
         """Return the term that this part describes."""
         return Term(
-            self.round_id, self.organization, self.artifact_id, self.weight, self.digest_root
+            self.round_id, self.organization, self.artifact_id, self.weight, self.point_hash
         )
 
 
 class OfferedPart(Part):
-    """One delta that was registered for the withdrawal.
+    """One delta that was registered for the withdrawal, or for its replay.
 
     Attributes:
+        offer_id: The withdrawal, or with the highest of 64 bits set the replay.
         round_id: The round whose delta it replaces; 0 for a counter-delta.
         organization: Address of its organization.
         artifact_id: Id of its artifact.
-        digest_root: Merkle root of its linear digest.
+        point_hash: Hash of its registered point.
         size: Length of the artifact in bytes.
         report: The organization's statements about the training.
         signature: The organization's EIP-712 signature of artifact and report.
         norm: L2 norm in parameter units, measured by the aggregator.
     """
 
+    offer_id: int
     round_id: int
     organization: Address
     artifact_id: Sha256
-    digest_root: Sha256
+    point_hash: Sha256
     size: int
     report: dict[str, Any]
     signature: str
@@ -109,19 +119,19 @@ class OfferedPart(Part):
 
 
 class EvidenceDocument(Part):
-    """Evidence of one replaced model, as the aggregator publishes it.
+    """Evidence of what a replay or a counter-training did, as the aggregator publishes it.
 
     Attributes:
         subject: A salted commitment to one data subject; empty for the whole organization.
-        source: The model that is replaced.
-        adapter_id: Id of the new model's adapter.
-        digest_root: Merkle root of the new adapter's linear digest.
-        terms: The content of the new model.
-        offered: The deltas that were registered for the withdrawal.
-        change_norm: L2 norm of the new adapter less the old one, in parameter units.
+        amendment: The amendment on chain that it is about.
+        source_id: The last model without the amendment, in the line of the model.
+        model: A model that has the amendment.
+        terms: The content of the model, for its first part.
+        offered: The deltas that were registered for the withdrawal or its replay.
+        change_norm: L2 norm of the model's adapter less that of the source, in parameter units.
     """
 
-    format: Literal["rescind.evidence/1"] = "rescind.evidence/1"
+    format: Literal["rescind.evidence/2"] = "rescind.evidence/2"
     chain_id: int
     withdrawals: Address
     withdrawal_id: int
@@ -129,9 +139,9 @@ class EvidenceDocument(Part):
     organization: Address
     subject: str
     coupling: Literal["isolated", "federated"]
-    source: SourcePart
-    adapter_id: Sha256
-    digest_root: Sha256
+    amendment: int
+    source_id: int
+    model: ModelPart
     terms: tuple[TermPart, ...]
     offered: tuple[OfferedPart, ...]
     change_norm: float
