@@ -152,27 +152,27 @@ class AggregatorClient(GrpcClient):
         reply: pb.ModelFiles = self.call(self._stub.GetReplayStart, message)
         return _files(reply)
 
-    def round_sums(self, model_id: int) -> list[str]:
-        """Return the id of the sum of each round in a model.
+    def round_sums(self, model_id: int) -> list[ModelFiles]:
+        """Return the sum of each round in a model, with its opening.
 
         Returns:
-            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+            Files by ascending round; round 0, the counter-deltas, comes first.
         """
         reply: pb.ArtifactIds = self.call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
-        return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
+        return _all_files(reply)
 
-    def replay_sums(self, replay_id: int, round_id: int) -> list[str]:
-        """Return the id of the sum of each round before a round of a replay.
+    def replay_sums(self, replay_id: int, round_id: int) -> list[ModelFiles]:
+        """Return the sum of each round before a round of a replay, with its opening.
 
         Returns:
-            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+            Files by ascending round; round 0, the counter-deltas, comes first.
 
         Raises:
             NotPublished: Deltas of earlier rounds are missing.
         """
         message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
         reply: pb.ArtifactIds = self.call(self._stub.GetReplaySums, message)
-        return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
+        return _all_files(reply)
 
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
         """Return the bytes of a published artifact, checked against its id.
@@ -224,3 +224,10 @@ def _files(message: pb.ModelFiles) -> ModelFiles:
         id_from_wire(each) if each else "" for each in (message.adapter_id, message.opening_id)
     )
     return ModelFiles(message.model_id, adapter_id, opening_id)
+
+
+def _all_files(message: pb.ArtifactIds) -> list[ModelFiles]:
+    ids = [id_from_wire(artifact_id) for artifact_id in message.artifact_ids]
+    if len(ids) % 2:
+        raise BadMessage(f"the aggregator names {len(ids)} files, but each sum needs an opening")
+    return [ModelFiles(0, *pair) for pair in zip(ids[::2], ids[1::2], strict=True)]

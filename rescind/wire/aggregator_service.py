@@ -115,8 +115,10 @@ class AggregatorHandler(Protocol):
     def fisher(self, organization: str, model_id: int) -> str: ...
     def model(self, organization: str, model_id: int) -> ModelFiles: ...
     def replay_start(self, organization: str, replay_id: int, round_id: int) -> ModelFiles: ...
-    def round_sums(self, organization: str, model_id: int) -> Sequence[str]: ...
-    def replay_sums(self, organization: str, replay_id: int, round_id: int) -> Sequence[str]: ...
+    def round_sums(self, organization: str, model_id: int) -> Sequence[ModelFiles]: ...
+    def replay_sums(
+        self, organization: str, replay_id: int, round_id: int
+    ) -> Sequence[ModelFiles]: ...
     def wanted(self, organization: str) -> Sequence[str]: ...
     def hand_over(self, organization: str, chunk_list: ChunkList) -> None: ...
     def chunk_list(self, organization: str, artifact_id: str) -> ChunkList: ...
@@ -235,12 +237,12 @@ class _Servicer(rpc.AggregatorServicer):
 
     @_authenticated
     def GetRoundSums(self, caller: str, request: pb.ModelId) -> pb.ArtifactIds:
-        return _artifacts(self._handler.round_sums(caller, request.model_id))
+        return _all_files(self._handler.round_sums(caller, request.model_id))
 
     @_authenticated
     def GetReplaySums(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactIds:
         sums = self._handler.replay_sums(caller, request.replay_id, request.round_id)
-        return _artifacts(sums)
+        return _all_files(sums)
 
     @_authenticated
     def GetManifest(self, caller: str, request: pb.ArtifactId) -> pb.Manifest:
@@ -274,6 +276,10 @@ def _files(files: ModelFiles) -> pb.ModelFiles:
         adapter_id=bytes.fromhex(files.adapter_id),
         opening_id=bytes.fromhex(files.opening_id),
     )
+
+
+def _all_files(files: Sequence[ModelFiles]) -> pb.ArtifactIds:
+    return _artifacts([each for file in files for each in (file.adapter_id, file.opening_id)])
 
 
 def _artifacts(artifact_ids: Sequence[str]) -> pb.ArtifactIds:
