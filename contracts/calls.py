@@ -46,6 +46,12 @@ class Calls:
             name: chain.web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
             for name, address in deployment.addresses().items()
         }
+        self._events = {
+            (address, bytes(event_abi_to_log_topic(item))): (name, str(item["name"]))  # type: ignore[arg-type]
+            for name, address in deployment.addresses().items()
+            for item in load_compiled(name).abi
+            if item["type"] == "event"
+        }
         self._errors = {
             error["selector"]: error
             for name in self._contracts
@@ -124,23 +130,19 @@ class Calls:
 
     def _decoded(self, log: Any) -> Event | None:
         """Return a log as an event; None for one that the ABI does not know."""
-        for name, contract in self._contracts.items():
-            if contract.address != log["address"] or not log["topics"]:
-                continue
-            for abi in load_compiled(name).abi:
-                if abi["type"] != "event":
-                    continue
-                if event_abi_to_log_topic(abi) != bytes(log["topics"][0]):  # type: ignore[arg-type]
-                    continue
-                decoded = contract.events[abi["name"]]().process_log(log)
-                return Event(
-                    int(log["blockNumber"]),
-                    "0x" + bytes(log["transactionHash"]).hex(),
-                    name,
-                    str(decoded["event"]),
-                    dict(decoded["args"]),
-                )
-        return None
+        topic = bytes(log["topics"][0]) if log["topics"] else b""
+        known = self._events.get((log["address"], topic))
+        if known is None:
+            return None
+        contract, name = known
+        decoded = self._contracts[contract].events[name]().process_log(log)
+        return Event(
+            int(log["blockNumber"]),
+            "0x" + bytes(log["transactionHash"]).hex(),
+            contract,
+            name,
+            dict(decoded["args"]),
+        )
 
     def gas_of(self, tx_hash: str) -> int:
         """Return the gas that a transaction used."""
