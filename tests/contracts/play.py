@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from rescind.contracts import (
     Account,
@@ -15,6 +16,7 @@ from rescind.contracts import (
     RejectReason,
     Replay,
     RoundState,
+    SumPiece,
     WithdrawalMethod,
     WithdrawalState,
     next_piece,
@@ -26,6 +28,7 @@ from tests.support.consortium import SALT
 
 ROUND_SECONDS = 601
 DAY = 90_000
+MOST_STEPS = 200
 
 
 class Play:
@@ -139,8 +142,11 @@ class Play:
         """Play a round to its end."""
         assert self.step_round() == ""
         number = self.record.current_round_id()
-        while not self.record.round(number).state.over:
+        for _ in range(MOST_STEPS):
+            if self.record.round(number).state.over:
+                return
             self.step_round(absent=absent, rejects=rejects)
+        raise AssertionError("the round does not end")
 
     def send_pieces(self, count: int, limits: Limits | None = None) -> str:
         """Send the next pieces of sums and folds, at most so many."""
@@ -164,8 +170,21 @@ class Play:
 
     def fold_all(self, limits: Limits | None = None) -> None:
         """Send pieces until nothing is left to fold."""
-        while not self.send_pieces(1, limits):
-            pass
+        for _ in range(MOST_STEPS):
+            if self.send_pieces(1, limits):
+                return
+        raise AssertionError("the fold does not end")
+
+    def begin_fold(self) -> None:
+        """Send the first piece of the head's fold without a point: anyone can."""
+        while isinstance(piece := next_piece(self.record), SumPiece):
+            self.record.send(piece)
+        assert isinstance(piece, FoldPiece)
+        plan = self.model.successor(piece.source, self.judged[0])
+        assert plan is not None
+        self.plans[piece.source] = plan
+        self.record.send(replace(piece, points=()))
+        assert self.record.fold(piece.source).open  # type: ignore[union-attr]
 
     def _register(self, plan: Expected) -> None:
         if plan.kind is ModelKind.ROUND:
@@ -314,7 +333,8 @@ class Play:
     def replay_all(self, limits: Limits | None = None) -> None:
         """Run a replay to its end, with all that wait for one."""
         self.start_replay()
-        while self.record.replay_is_pending() and not self.step_replay():
+        while self.record.replay_is_pending():
+            assert self.step_replay() == ""
             self.send_pieces(2, limits)
         self.fold_all(limits)
 

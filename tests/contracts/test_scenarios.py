@@ -105,12 +105,24 @@ def test_a_request_between_two_pieces_of_a_fold_is_folded_after(play: Play) -> N
     for _ in range(4):
         play.step_round()
     assert play.record.round(2).state is RoundState.JUDGED
-    while not play.plans:
-        play.send_pieces(1, ONE)
+    play.begin_fold()
     assert play.request(play.orgs[1], REMOVAL) == ""
     play.fold_all(ONE)
     play.check()
     assert not play.model.holds(play.model.models[play.model.head], play.orgs[1].address)
+
+
+@pytest.mark.xfail(reason="the open fold keeps the round that was abandoned under it")
+def test_a_round_that_is_abandoned_while_it_is_folded_stops_nothing(chained_play: Play) -> None:
+    play = chained_play
+    play.play_round()
+    for _ in range(4):
+        play.step_round()
+    play.begin_fold()
+    assert play.request(play.orgs[1], REMOVAL) == ""
+    play.do(play.orgs[0], "abandon", 2)
+    play.fold_all()
+    assert not play.record.is_stale(play.record.latest_model_id())
 
 
 def test_several_withdrawals_are_folded_in_the_order_of_requests(play: Play) -> None:
