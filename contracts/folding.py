@@ -127,16 +127,20 @@ def next_piece(
 
 def _next_replayed(reader: ConsortiumReader, limits: Limits) -> SumPiece | None:
     replay = reader.current_replay()
-    if replay is None or (replay.amendment and reader.is_folded(replay.amendment)):
+    if replay is None or not (replay.running or replay.amendment):
+        return None
+    if replay.amendment and reader.is_folded(replay.amendment):
         return None
     rules = reader.settings().rules
-    # Rounds that no member trained again are summed too: their sum is infinity.
     for round_id in range(replay.from_round, min(replay.to_round + 1, replay.round_id)):
         progress = reader.sum_progress(replay.id, round_id)
         if summed_part(progress, rules) == len(rules):
             continue
-        points = reader.points([progress.carried]) if progress.members else {}
         offers = reader.replayed(replay.id, round_id)
+        # The sum of a round that no member trained again is known without a transaction.
+        if not offers:
+            continue
+        points = reader.points([progress.carried]) if progress.members else {}
         return sum_piece(replay.id, round_id, progress, rules, offers, points, limits)
     return None
 

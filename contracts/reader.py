@@ -118,7 +118,18 @@ class ConsortiumReader(ModelsReader):
     def replay(self, replay_id: int) -> Replay:
         """Return a replay."""
         names = {"from_round": "from", "to_round": "to", "round_id": "round"}
-        return build(Replay, self._read("Replays", "replayOf", replay_id), names, id=replay_id)
+        struct = self._read("Replays", "replayOf", replay_id)
+        running = replay_id == int(self._read("Replays", "current")) and self._replay_runs()
+        return build(Replay, struct, names, id=replay_id, running=running)
+
+    def _replay_runs(self) -> bool:
+        try:
+            self._read("Replays", "expected")
+        except ContractRefused as refusal:
+            if refusal.reason == "NoReplay":
+                return False
+            raise
+        return True
 
     def current_replay(self) -> Replay | None:
         """Return the running replay, or the last one; None if there was none."""
@@ -139,12 +150,9 @@ class ConsortiumReader(ModelsReader):
 
     def expected_replayers(self) -> list[str]:
         """Return the members that the current round of the replay waits for; empty without one."""
-        try:
-            return list(self._addresses(self._read("Replays", "expected")))
-        except ContractRefused as refusal:
-            if refusal.reason == "NoReplay":
-                return []
-            raise
+        if not self._replay_runs():
+            return []
+        return list(self._addresses(self._read("Replays", "expected")))
 
     def replay_is_closed(self, replay_id: int, round_id: int) -> bool:
         """Return whether a round of a replay is closed."""

@@ -353,8 +353,10 @@ class Replay:
         to_round: Last round.
         round_id: The round that members train now; `to_round` + 1 once all are closed.
         deadline: Until when they can offer for it.
-        amendment: The amendment that it became, or 0.
+        amendment: The amendment that it became; 0 while it runs, or if it ended because every
+            withdrawal that it was for became a removal.
         withdrawals: The withdrawals that it is for.
+        running: Whether members still train.
     """
 
     id: int
@@ -364,11 +366,7 @@ class Replay:
     deadline: int
     amendment: int
     withdrawals: tuple[int, ...]
-
-    @property
-    def running(self) -> bool:
-        """Whether members still train."""
-        return self.amendment == 0
+    running: bool
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ class Play:
         self.offers: dict[int, dict[tuple[int, str], str]] = {}
         self.plans: dict[int, Expected] = {}
         self.contributions = 0
+        self.since = 0
         self.checked = 1
 
     # Single actions
@@ -154,7 +155,7 @@ class Play:
             piece = next_piece(self.record, limits or Limits())
             if piece is None:
                 return "NothingToFold"
-            if isinstance(piece, FoldPiece) and piece.source not in self.plans:
+            if isinstance(piece, FoldPiece) and not self._is_begun(piece.source):
                 judged = self.judged[0]
                 open_ = judged and self.record.round(judged).state is RoundState.JUDGED
                 plan = self.model.successor(piece.source, judged if open_ else 0)
@@ -167,6 +168,10 @@ class Play:
                 assert isinstance(piece, FoldPiece)
                 self._register(self.plans.pop(piece.source))
         return ""
+
+    def _is_begun(self, source: int) -> bool:
+        fold = self.record.fold(source)
+        return fold is not None and fold.open
 
     def fold_all(self, limits: Limits | None = None) -> None:
         """Send pieces until nothing is left to fold."""
@@ -184,7 +189,7 @@ class Play:
         assert plan is not None
         self.plans[piece.source] = plan
         self.record.send(replace(piece, points=()))
-        assert self.record.fold(piece.source).open  # type: ignore[union-attr]
+        assert self._is_begun(piece.source)
 
     def _register(self, plan: Expected) -> None:
         if plan.kind is ModelKind.ROUND:
@@ -304,8 +309,10 @@ class Play:
 
     def start_replay(self) -> str:
         """Start the replay of all that wait."""
+        since = len(self.model.changes)
         reason = self.do(self.orgs[0], "start_replay")
         if not reason:
+            self.since = since
             self._note_replay(self.record.current_replay())
         return reason
 
@@ -339,9 +346,10 @@ class Play:
         self.fold_all(limits)
 
     def _note_replay(self, replay: Replay | None) -> None:
-        if replay is not None and not replay.running:
+        if replay is not None and replay.amendment:
             offers = dict(self.offers.get(replay.id, {}))
-            change = Change(ModelKind.REPLAY, "", replay.from_round, replay.to_round, offers)
+            rounds = (replay.from_round, replay.to_round)
+            change = Change(ModelKind.REPLAY, "", *rounds, offers, self.since)
             self.model.changes.append(change)
 
     def _exclude(self, name: str) -> None:

@@ -18,13 +18,23 @@ Content = list[tuple[int, str, int, str]]
 
 @dataclass(frozen=True)
 class Change:
-    """An amendment. `points`: what it brings, by round and organization."""
+    """An amendment.
+
+    Attributes:
+        kind: What changes.
+        organization: Whose contributions; empty for a replay.
+        from_round: First round that changes.
+        to_round: Last round that a replay trained again.
+        points: What it brings, by round and organization.
+        since: How many amendments there were when a replay began: later replacements stay.
+    """
 
     kind: ModelKind
     organization: str = ""
     from_round: int = 0
     to_round: int = 0
     points: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    since: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,16 +146,21 @@ class Reference:
 
     def _points(self, number: int, amendments: int) -> dict[str, str]:
         """Return the points of a round as the first so many amendments leave them."""
-        points = dict(self.rounds.get(number, {}))
+        points, since = dict(self.rounds.get(number, {})), 0
         for change in self.changes[:amendments]:
-            offered = {name: point for (n, name), point in change.points.items() if n == number}
             replays = change.kind is ModelKind.REPLAY
             if replays and change.from_round <= number <= change.to_round:
-                points = offered
-            elif change.kind is ModelKind.REPLACEMENT:
+                points, since = self._offered(change, number), change.since
+        for change in self.changes[since:amendments]:
+            if change.kind is ModelKind.REPLACEMENT:
+                offered = self._offered(change, number)
                 points |= {name: point for name, point in offered.items() if name in points}
         out = self.out(amendments)
         return {name: point for name, point in points.items() if name not in out}
+
+    @staticmethod
+    def _offered(change: Change, number: int) -> dict[str, str]:
+        return {name: point for (n, name), point in change.points.items() if n == number}
 
     def _concerns(self, change: Change, model: Expected) -> bool:
         if change.from_round > model.last_round:

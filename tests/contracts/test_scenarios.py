@@ -112,7 +112,6 @@ def test_a_request_between_two_pieces_of_a_fold_is_folded_after(play: Play) -> N
     assert not play.model.holds(play.model.models[play.model.head], play.orgs[1].address)
 
 
-@pytest.mark.xfail(reason="the open fold keeps the round that was abandoned under it")
 def test_a_round_that_is_abandoned_while_it_is_folded_stops_nothing(chained_play: Play) -> None:
     play = chained_play
     play.play_round()

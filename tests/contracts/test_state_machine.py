@@ -106,7 +106,7 @@ class Consortiums(RuleBasedStateMachine):
     def expel(self, who: int) -> None:
         self.play.expel(self.play.orgs[who])
 
-    @precondition(lambda self: self._in_flight() and not self.play.plans)
+    @precondition(lambda self: self._in_flight())
     @rule(who=organization)
     def abandon(self, who: int) -> None:
         number = self.play.record.current_round_id()
