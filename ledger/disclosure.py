@@ -17,7 +17,7 @@ from rescind.ledger.notes import Checkpoint, NoteInvalid, Verifier
 from rescind.ledger.records import Record, leaf_bytes
 from rescind.ledger.vrf import ProofInvalid
 
-FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/1"
+FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/2"
 DISCLOSURE_BYTES = 2**26
 """The largest disclosure that is read; a record has at most 16 MiB."""
 _DEPTH = 64
@@ -138,6 +138,9 @@ class ManifestDisclosure:
         commitment: The commitment to the manifest, in hexadecimal. It must be on chain.
         proof: The proof about the manifest.
         anchored: The anchor.
+        withdrawal: The withdrawal for which the manifest was registered again; None for the round
+            itself and for a replay.
+        replay: The replay, by its place in the order of replays, for which it was.
     """
 
     round_id: int
@@ -146,6 +149,16 @@ class ManifestDisclosure:
     commitment: str
     proof: ManifestProof
     anchored: Anchored
+    withdrawal: int | None = None
+    replay: int | None = None
+
+    def occasion(self) -> str:
+        """Return the words for when the manifest was registered, such as "in round 3"."""
+        if self.withdrawal is not None:
+            return f"for round {self.round_id} in withdrawal {self.withdrawal}"
+        if self.replay is not None:
+            return f"for round {self.round_id} in replay {self.replay}"
+        return f"in round {self.round_id}"
 
     def check(self) -> bool:
         """Return whether the data was in the manifest; raise ProofInvalid for a bad proof."""
@@ -157,6 +170,8 @@ class ManifestDisclosure:
         return {
             "format": MANIFEST_FORMAT,
             "round": self.round_id,
+            "withdrawal": self.withdrawal,
+            "replay": self.replay,
             "subject": self.subject,
             "sample": self.sample and list(self.sample),
             "commitment": self.commitment,
@@ -182,6 +197,7 @@ class ManifestDisclosure:
                 bytes.fromhex(document["commitment"]).hex(),
                 ManifestProof.from_json(document["proof"]),
                 Anchored.from_json(document["anchor"]),
+                *_occasion(document),
             )
         except _BAD as error:
             raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error
@@ -218,6 +234,17 @@ def _record(document: Mapping[str, Any]) -> Record:
     if not (subject is None or isinstance(subject, str)) or not isinstance(payload, dict):
         raise ValueError("the payload must be an object, and the subject text or null")
     return Record(index, _string(document["type"]), schema, time, subject, payload)
+
+
+def _occasion(document: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return the withdrawal or the replay that a manifest was registered for."""
+    withdrawal, replay = document["withdrawal"], document["replay"]
+    if withdrawal is not None and replay is not None:
+        raise ValueError("a manifest is of a withdrawal or of a replay, not of both")
+    return (
+        None if withdrawal is None else _whole(withdrawal),
+        None if replay is None else _whole(replay),
+    )
 
 
 def _path(steps: Any) -> tuple[bytes, ...]:

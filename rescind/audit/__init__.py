@@ -1,6 +1,6 @@
 """The read side: queries of the public record, certificates and their verifier."""
 
-from rescind.audit.attest import Finding, NotAttested, attest, examine
+from rescind.audit.attest import attest, attest_round, examine
 from rescind.audit.certificate import (
     Certificate,
     CertificateUnreadable,
@@ -8,7 +8,7 @@ from rescind.audit.certificate import (
     ReplayPart,
     read_certificate,
 )
-from rescind.audit.checks import Check, Verification
+from rescind.audit.checks import Check, Owner, Verification
 from rescind.audit.disclosure import (
     DISCLOSURE_CHECKS,
     Shown,
@@ -16,6 +16,7 @@ from rescind.audit.disclosure import (
     anchors_of,
     check_disclosure,
 )
+from rescind.audit.findings import Finding, NotAttested
 from rescind.audit.issue import build_certificate
 from rescind.audit.queries import (
     contributions,
@@ -25,22 +26,27 @@ from rescind.audit.queries import (
     names,
     organization,
     proposals,
+    registered_for,
     rounds,
-    withdrawals,
 )
 from rescind.audit.rows import (
     AmendmentRow,
     ContributionRow,
+    EntryRow,
     MemberRow,
     Membership,
     ModelRow,
     ModelSummaryRow,
     ProposalRow,
+    PublicationRow,
+    ReplayRow,
     RoundRow,
-    TermRow,
+    WaitRow,
     WithdrawalRow,
 )
+from rescind.audit.subject import Inputs
 from rescind.audit.verify import CHECKS, verify
+from rescind.audit.waits import replays, waits, withdrawals
 
 __all__ = [
     "CHECKS",
@@ -50,23 +56,29 @@ __all__ = [
     "CertificateUnreadable",
     "Check",
     "ContributionRow",
+    "EntryRow",
     "EvaluationPart",
     "Finding",
+    "Inputs",
     "MemberRow",
     "Membership",
     "ModelRow",
     "ModelSummaryRow",
     "NotAttested",
+    "Owner",
     "ProposalRow",
+    "PublicationRow",
     "ReplayPart",
+    "ReplayRow",
     "RoundRow",
     "Shown",
-    "TermRow",
     "Verification",
+    "WaitRow",
     "WithdrawalRow",
     "anchored_at",
     "anchors_of",
     "attest",
+    "attest_round",
     "build_certificate",
     "check_disclosure",
     "contributions",
@@ -78,7 +90,10 @@ __all__ = [
     "organization",
     "proposals",
     "read_certificate",
+    "registered_for",
+    "replays",
     "rounds",
     "verify",
+    "waits",
     "withdrawals",
 ]

@@ -1,27 +1,26 @@
 """The certificate: a file that states what was withdrawn from which models, and how to check it.
 
-Its bytes are canonical (sorted keys, two spaces, one newline at the end), so a change of any byte
-shows. The issuer, the consortium's aggregator, signs EIP-712 Certificate(bytes32 body), where body
-is the SHA-256 of the canonical bytes without the signature.
+Its bytes are canonical (sorted keys, two spaces, one newline at the end). It is not signed: all
+that it says of the withdrawal is on chain, so anyone can make it, and whoever checks it compares
+each statement with the chain. A signature would add only a party that can refuse to give it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from rescind.contracts import Address, Deployment
-from rescind.core import Term
 from rescind.core.errors import VerificationError
-from rescind.wire import domain, recover_signer
-from rescind.withdrawals import Part, Sha256, TermPart, first_problem
+from rescind.withdrawals import Part, Sha256, first_problem
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
+PointHash = Sha256
+"""keccak-256 of a point, as the chain keeps it."""
 
 
 class CertificateUnreadable(VerificationError):
@@ -35,72 +34,79 @@ class ConsortiumPart(Part):
 
     Attributes:
         block_hash: Hash of the block in which the last contract was deployed; it names the chain.
-        challenge_seconds: 0 if the contract itself adds up every sum; otherwise a sum holds when
-            it has not been shown wrong for so many seconds.
+        rules: How the contributions of each part add up: "block", "share" or "latest".
+        chained: Whether each round trains on what all contributed before.
+        attested: Whether auditors attest that every accepted contribution opens its point.
     """
 
     deployment: Deployment
     block_hash: str
     parameters_id: Sha256
     base_model_id: Sha256
-    coupling: Literal["isolated", "federated"]
-    layout: Literal["blocks", "shared"]
-    challenge_seconds: int
+    rules: tuple[Literal["block", "share", "latest"], ...]
+    chained: bool
+    attested: bool
+
+
+class EntryPart(Part):
+    """One contribution in a model, for one part; round 0 is a counter-delta."""
+
+    round_id: int
+    organization: Address
+    weight: int
+    point_hash: PointHash
+
+
+class PublicationPart(Part):
+    """A publisher's word on which files are a model."""
+
+    publisher: Address
+    adapter_id: Sha256
+    opening_id: Sha256
 
 
 class ModelPart(Part):
-    """A model and its content."""
+    """A model.
+
+    Attributes:
+        model_id: Its number; 0 is the base model alone.
+        commitments: Hash of its commitment for each part.
+        content: Every contribution in it, for each part.
+        publication: Which files it is; None if no one published any.
+    """
 
     model_id: int
-    adapter_id: Sha256
-    digest_root: Sha256
-    terms: tuple[TermPart, ...]
-
-
-class EquationTerm(Part):
-    """One term of an equation: coefficient x D(delta)."""
-
-    artifact_id: Sha256
-    digest_root: Sha256
-    coefficient: int
+    commitments: tuple[PointHash, ...]
+    content: tuple[tuple[EntryPart, ...], ...]
+    publication: PublicationPart | None
 
 
 class ReplacedPart(Part):
-    """A model that was in use and its replacement: D(after) = D(before) + sum of the terms.
+    """A model in use that the withdrawal concerned, and its successor.
 
     Attributes:
-        proofs: The transactions in which the contract added the digests up; the last one
-            registered the model.
+        amendment: Number of the amendment that was made.
+        transaction: The transaction that registered the successor.
     """
 
+    amendment: int
     before: ModelPart
     after: ModelPart
-    equation: tuple[EquationTerm, ...]
-    claim_transaction: str
-    proofs: tuple[str, ...]
+    transaction: str
 
 
-class WithdrawalPart(Part):
-    """The withdrawal.
+class OfferedPart(Part):
+    """A contribution that was offered for the withdrawal or its replay; round 0 counteracts.
 
     Attributes:
-        subject: A salted commitment to one data subject; empty for the whole organization.
-        offered: The deltas that were registered for it, in the order of the chain.
-        ledger: The organization's ledger; None if it never anchored one.
+        replay: Whether it was offered for the replay.
     """
 
-    withdrawal_id: int
+    replay: bool
+    round_id: int
     organization: Address
-    name: str
-    subject: str
-    expelled: bool
-    request_transaction: str
-    close_transaction: str
-    close_block: int
-    evidence: str
-    auditors: tuple[Address, ...]
-    offered: tuple[OfferedPart, ...]
-    ledger: LedgerPart | None
+    artifact_ids: tuple[Sha256, ...]
+    point_hashes: tuple[PointHash, ...]
 
 
 class LedgerPart(Part):
@@ -115,20 +121,38 @@ class LedgerPart(Part):
     anchor_transaction: str
 
 
-class OfferedPart(Part):
-    """A delta that was registered for the withdrawal; round 0 is a counter-delta."""
+class WithdrawalPart(Part):
+    """The withdrawal.
 
-    round_id: int
+    Attributes:
+        subject: A salted commitment to one data subject; empty for the whole organization.
+        amendments: Numbers of the amendments that it made, in order.
+        evidence: SHA-256 of what auditors attested; empty where none is needed.
+        auditors: Who attested it.
+        offered: What was offered for it, in the order of the chain.
+        ledger: The organization's ledger when the withdrawal closed; None if it anchored none.
+    """
+
+    withdrawal_id: int
     organization: Address
-    artifact_id: Sha256
-    digest_root: Sha256
+    name: str
+    subject: str
+    expelled: bool
+    amendments: tuple[int, ...]
+    request_transaction: str
+    close_transaction: str
+    close_block: int
+    evidence: str
+    auditors: tuple[Address, ...]
+    offered: tuple[OfferedPart, ...]
+    ledger: LedgerPart | None
 
 
 class ReplayPart(Part):
-    """The result of a run without the organization.
+    """The result of a run without the organization, by the word of the file's maker.
 
     Attributes:
-        exact: Whether the run gave the same bytes as the model after.
+        exact: Whether the run gave the same bytes as the published adapter.
     """
 
     adapter_id: Sha256
@@ -136,7 +160,7 @@ class ReplayPart(Part):
 
 
 class EvaluationPart(Part):
-    """The issuer's measurements: scores from 0 to 1 by name, and the SHA-256 of their files."""
+    """Measurements of the file's maker: scores from 0 to 1, and the SHA-256 of their files."""
 
     before: dict[str, float | None]
     after: dict[str, float | None]
@@ -149,12 +173,10 @@ class Certificate(Part):
 
     Attributes:
         replaced: Every model in use that the withdrawal concerned; may be empty.
-        latest: The model that is served after the withdrawal.
-        issued_at: Unix seconds on the chain's clock.
-        issuer: Address of the aggregator that signed.
+        latest: The model that rounds built on when it was closed.
     """
 
-    format: Literal["rescind.certificate/3"] = "rescind.certificate/3"
+    format: Literal["rescind.certificate/4"] = "rescind.certificate/4"
     consortium: ConsortiumPart
     withdrawal: WithdrawalPart
     method: Method
@@ -162,50 +184,33 @@ class Certificate(Part):
     latest: ModelPart
     replay: ReplayPart | None
     evaluation: EvaluationPart | None
-    issued_at: int
-    issuer: Address
-    signature: str = ""
 
     @property
-    def removed(self) -> list[Term]:
-        """The organization's deltas that are in a model before but not in its replacement."""
-        removed: dict[str, Term] = {}
-        for pair in self.replaced:
-            kept = {t.artifact_id for t in pair.after.terms}
-            for part in pair.before.terms:
-                if part.artifact_id not in kept and (
-                    part.organization == self.withdrawal.organization
-                ):
-                    removed[part.artifact_id] = part.term()
-        return list(removed.values())
+    def removed(self) -> set[str]:
+        """Hashes of the organization's points that a replaced model lost."""
+        return {
+            entry.point_hash
+            for pair in self.replaced
+            for before, after in zip(pair.before.content, pair.after.content, strict=True)
+            for entry in before
+            if entry.organization == self.withdrawal.organization
+            and entry.point_hash not in {kept.point_hash for kept in after}
+        }
+
+    @property
+    def excludes(self) -> bool:
+        """Whether nothing of the organization may remain."""
+        return self.method in ("removal", "replay") and not self.withdrawal.subject
+
+    def models(self) -> Iterator[ModelPart]:
+        """Yield every model that the certificate names, each once."""
+        named = [each for pair in self.replaced for each in (pair.before, pair.after)]
+        yield from {each.model_id: each for each in [*named, self.latest]}.values()
 
     def canonical_bytes(self) -> bytes:
         """Return the bytes of the file."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2, allow_nan=False)
         return f"{text}\n".encode("ascii")
-
-    def document(self) -> dict[str, Any]:
-        """Return the EIP-712 document that the issuer signs."""
-        body = hashlib.sha256(self.model_copy(update={"signature": ""}).canonical_bytes()).digest()
-        deployment = self.consortium.deployment
-        return {
-            "domain": domain(deployment.chain_id, deployment.rounds),
-            "primaryType": "Certificate",
-            "types": {"Certificate": [{"name": "body", "type": "bytes32"}]},
-            "message": {"body": body},
-        }
-
-    def signer(self) -> str:
-        """Return the address that signed.
-
-        Raises:
-            BadSignature: The signature is malformed.
-        """
-        try:
-            raw = bytes.fromhex(self.signature.removeprefix("0x"))
-        except ValueError:
-            raw = b""
-        return recover_signer(self.document(), raw)
 
     def save(self, path: Path) -> None:
         """Write the certificate to a file."""
@@ -233,25 +238,3 @@ def read_certificate(path: Path) -> Certificate:
             f"{path} is not in canonical form: its bytes were changed. Ask for the file again."
         )
     return certificate
-
-
-def equation(before: Iterable[Term], after: Iterable[Term]) -> tuple[EquationTerm, ...]:
-    """Return the terms to add to one model to get another.
-
-    Args:
-        before: Content of the one model.
-        after: Content of the other.
-
-    Returns:
-        A coefficient for each delta whose weight differs, sorted by artifact.
-    """
-    change: dict[tuple[str, str], int] = {}
-    for terms, sign in ((before, -1), (after, 1)):
-        for term in terms:
-            key = (term.artifact_id, term.digest_root)
-            change[key] = change.get(key, 0) + sign * term.weight
-    return tuple(
-        EquationTerm(artifact_id=artifact, digest_root=root, coefficient=coefficient)
-        for (artifact, root), coefficient in sorted(change.items())
-        if coefficient
-    )

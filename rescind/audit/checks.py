@@ -1,13 +1,14 @@
-"""Checks and their results, and the two checks of the chain that every verification begins with."""
+"""Checks and their results, and the checks of the chain that every verification begins with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from web3.exceptions import BlockNotFound
 
-from rescind.contracts import ChainUnavailable, Consortium, load_compiled
+from rescind.contracts import ChainUnavailable, ConsortiumReader, Deployment
 from rescind.core.errors import RescindError, VerificationError
 
 
@@ -17,8 +18,9 @@ class Check:
 
     Attributes:
         name: Name of the check.
-        status: "passed", "failed" or "skipped".
-        detail: What was found, why it failed, or why it was skipped.
+        status: "passed", "failed", "skipped" if what it needs is not at hand, or "none" if there is
+            nothing to check.
+        detail: What was found, why it failed, or what is not at hand.
     """
 
     name: str
@@ -27,7 +29,28 @@ class Check:
 
 
 class Skipped(Exception):
-    """Raised by a check that cannot be made, with the reason. It is not a failure."""
+    """Raised by a check that cannot be made, with what it needs. It is not a failure."""
+
+
+class NothingToCheck(Exception):
+    """Raised by a check that does not concern this file, with the reason."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """How far the parameters of one owner were checked.
+
+    Attributes:
+        owner: An organization's address, or "shared".
+        name: The organization's name; "shared" for a shared layout.
+        standing: "opened by the holder", "attested" or "not checked".
+        detail: What that rests on.
+    """
+
+    owner: str
+    name: str
+    standing: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -37,16 +60,41 @@ class Verification:
     Attributes:
         checks: The results, in the order in which the checks were made.
         codes: The exit code of each check's failure, by name.
+        contracts: Addresses of the contracts that the file names, by contract.
+        owners: How far each owner's parameters were checked.
     """
 
     checks: tuple[Check, ...]
     codes: Mapping[str, int]
+    contracts: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[Owner, ...] = ()
 
     @property
     def exit_code(self) -> int:
         """0, or the code of the first check that failed."""
         failed = (c.name for c in self.checks if c.status == "failed")
         return next((self.codes[name] for name in failed), 0)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What was not checked: names of skipped checks, and of owners that no one vouches for."""
+        owners = [each.name for each in self.owners if each.standing == NOT_CHECKED]
+        return (
+            *(check.name for check in self.checks if check.status == "skipped"),
+            *(f"the parameters of {name}" for name in owners),
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The result in words: "REFUSED", or "accepted" with what was not checked."""
+        if self.exit_code:
+            return "REFUSED"
+        if not self.unchecked:
+            return "accepted"
+        return f"accepted as far as it was checked; not checked: {', '.join(self.unchecked)}"
+
+
+OPENED, ATTESTED, NOT_CHECKED = "opened by the holder", "attested", "not checked"
 
 
 def make(name: str, check: Callable[[], str]) -> Check:
@@ -59,6 +107,8 @@ def make(name: str, check: Callable[[], str]) -> Check:
         return Check(name, "passed", check())
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
+    except NothingToCheck as reason:
+        return Check(name, "none", str(reason))
     except ChainUnavailable:
         raise
     except RescindError as error:
@@ -80,36 +130,56 @@ def to_hex(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def deployment_block_hash(consortium: Consortium) -> str:
+def deployment_block_hash(reader: ConsortiumReader) -> str:
     """Return the hash of the block in which the last contract was deployed.
 
     Raises:
         VerificationError: The chain has no such block.
     """
-    number = consortium.deployment.block
+    number = reader.deployment.block
     try:
-        return consortium.chain.block_hash(number)
+        return reader.chain.block_hash(number)
     except BlockNotFound as error:
         raise VerificationError(f"the chain has no block {number}") from error
 
 
-def check_chain(consortium: Consortium, block_hash: str) -> str:
+def check_pinned(deployment: Deployment, pinned: Path | None) -> str:
+    """Check that a file names the contracts of the consortium that its reader means.
+
+    Without it a certificate of another consortium, whose members have the same names, is accepted.
+
+    Args:
+        deployment: The contracts that the file names.
+        pinned: The reader's own contracts.json.
+    """
+    if pinned is None:
+        raise Skipped(
+            "that this is the consortium you mean: pass --contracts FILE, your own contracts.json"
+        )
+    own = Deployment.load(pinned)
+    same("chain id", deployment.chain_id, own.chain_id)
+    for name, address in deployment.addresses().items():
+        same(f"address of {name}", address, own.addresses()[name])
+    return f"the contracts are those of {pinned}"
+
+
+def check_chain(reader: ConsortiumReader, block_hash: str) -> str:
     """Check that the chain is the one that the file names."""
-    deployment = consortium.deployment
-    chain_id = consortium.chain.check()
+    deployment = reader.deployment
+    chain_id = reader.chain.check()
     same("chain id", deployment.chain_id, chain_id)
-    same(f"block {deployment.block}", block_hash, deployment_block_hash(consortium))
+    same(f"block {deployment.block}", block_hash, deployment_block_hash(reader))
     return f"chain {chain_id}, block {deployment.block} is {block_hash[:18]}..."
 
 
-def check_contracts(consortium: Consortium) -> str:
-    """Check that Rescind's code is at the addresses, and that the contracts name one another."""
-    addresses = consortium.deployment.addresses()
-    for name, address in addresses.items():
-        if not load_compiled(name).is_code(consortium.chain.code(address)):
-            raise VerificationError(
-                f"the code at {address} is not that of Rescind's contract {name}"
-            )
-    for wire, target in consortium.wiring().items():
+def check_contracts(reader: ConsortiumReader) -> str:
+    """Check that Rescind's contracts are at the addresses, created as published.
+
+    The creation code and its arguments are compared too: published runtime code can be created by
+    other code, which leaves votes or models in its storage.
+    """
+    reader.check()
+    addresses = reader.deployment.addresses()
+    for wire, target in reader.wiring().items():
         same(wire, addresses[wire.split(".")[1].capitalize()], target)
-    return f"{len(addresses)} contracts, code as published, each naming the others"
+    return f"{len(addresses)} contracts, created by the published code, each naming the others"

@@ -22,8 +22,10 @@ from rescind.audit.checks import (
     to_hex,
 )
 from rescind.contracts import (
+    REPLAY_OFFERS,
     Chain,
     Consortium,
+    Contribution,
     Deployment,
     Event,
 )
@@ -168,13 +170,38 @@ def _anchor(disclosure: Disclosure, consortium: Consortium) -> str:
 
 
 def _manifest(disclosure: ManifestDisclosure, consortium: Consortium) -> str:
-    organization, round_id = disclosure.anchored.organization, disclosure.round_id
-    name = _name(consortium, organization)
-    if disclosure.commitment not in consortium.manifests(round_id, organization):
+    name = _name(consortium, disclosure.anchored.organization)
+    registered = _registered(disclosure, consortium)
+    if registered.parts.manifest != disclosure.commitment:
         raise VerificationError(
-            f"{organization} did not commit to this manifest on chain for round {round_id}"
+            f"{name} committed to manifest {registered.parts.manifest} {disclosure.occasion()}, "
+            f"not to {disclosure.commitment}"
         )
-    return f"{name} committed to it on chain with its delta of round {round_id}"
+    artifact = registered.parts.artifact_ids[0]
+    return f"{name} committed to it on chain {disclosure.occasion()}, with {artifact[:16]}..."
+
+
+def _registered(disclosure: ManifestDisclosure, consortium: Consortium) -> Contribution:
+    """Return the one contribution that a disclosure names.
+
+    An organization may register several manifests for a round: one in the round itself, and one in
+    each withdrawal and replay that concerns it. Only the named one counts.
+    """
+    organization, round_id = disclosure.anchored.organization, disclosure.round_id
+    if disclosure.withdrawal is not None:
+        candidates = consortium.offers(disclosure.withdrawal)
+    elif disclosure.replay is not None:
+        candidates = consortium.offers(REPLAY_OFFERS + disclosure.replay)
+    else:
+        candidates = consortium.contributions(round_id)
+    own = [
+        each
+        for each in candidates
+        if (each.round_id, each.organization) == (round_id, organization)
+    ]
+    if not own:
+        raise VerificationError(f"{organization} registered nothing {disclosure.occasion()}")
+    return own[-1]  # An offer may be repeated until it is ready: the last one counts.
 
 
 def _presence(disclosure: ManifestDisclosure) -> str:
@@ -183,7 +210,7 @@ def _presence(disclosure: ManifestDisclosure) -> str:
     what = f"a sample of {subject}" if disclosure.sample else subject
     verb = "is in" if inside else "is NOT in"
     return (
-        f"{what} {verb} what round {disclosure.round_id} was trained on, of "
+        f"{what} {verb} what was trained on {disclosure.occasion()}, of "
         f"{disclosure.proof.size} samples"
     )
 

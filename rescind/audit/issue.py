@@ -1,4 +1,4 @@
-"""Build a certificate from what the chain holds about one withdrawal."""
+"""Build a certificate from what the chain holds about one withdrawal. Anyone can."""
 
 from __future__ import annotations
 
@@ -7,99 +7,118 @@ from collections.abc import Sequence
 from rescind.audit.certificate import (
     Certificate,
     ConsortiumPart,
+    EntryPart,
     EvaluationPart,
     LedgerPart,
     ModelPart,
     OfferedPart,
+    PublicationPart,
     ReplacedPart,
     ReplayPart,
     WithdrawalPart,
-    equation,
 )
 from rescind.audit.checks import deployment_block_hash, to_hex
 from rescind.contracts import (
-    Account,
-    Consortium,
+    ConsortiumReader,
+    Contribution,
     Event,
-    ModelKind,
+    Publication,
+    Withdrawal,
     WithdrawalState,
 )
 from rescind.core.errors import VerificationError
-from rescind.wire import sign_typed
-from rescind.withdrawals import TermPart
+
+_AMENDING = ("WithdrawalEffective", "WithdrawalConverted", "WithdrawalReplayed")
 
 
 def build_certificate(
-    consortium: Consortium,
+    reader: ConsortiumReader,
     withdrawal_id: int,
     *,
-    issuer: Account,
     replay: ReplayPart | None = None,
     evaluation: EvaluationPart | None = None,
 ) -> Certificate:
-    """Build and sign the certificate of a closed withdrawal.
+    """Build the certificate of a closed withdrawal.
 
     Everything but `replay` and `evaluation` is read from the chain.
 
     Args:
-        consortium: The chain.
+        reader: The chain.
         withdrawal_id: Number of the withdrawal.
-        issuer: The aggregator's account, which signs.
         replay: The result of a run without the organization.
-        evaluation: The issuer's measurements.
+        evaluation: Your measurements.
 
     Raises:
         VerificationError: There is no such withdrawal, or it is not closed.
     """
-    withdrawal_of = {w.id: w for w in consortium.withdrawals()}
-    if withdrawal_id not in withdrawal_of:
-        raise VerificationError(
-            f"there is no withdrawal {withdrawal_id}: they are numbered from 1 to "
-            f"{len(withdrawal_of)}"
-        )
-    withdrawal = withdrawal_of[withdrawal_id]
+    withdrawal = find_withdrawal(reader, withdrawal_id)
     if withdrawal.state is not WithdrawalState.CLOSED:
         raise VerificationError(
             f"withdrawal {withdrawal_id} is {withdrawal.state.value}, not closed. Wait for it to "
-            "close before issuing its certificate."
+            "close before you make its certificate."
         )
-    events = list(consortium.events())
-    requested = withdrawal_event(events, "WithdrawalRequested", withdrawal_id)
-    closed = withdrawal_event(events, "WithdrawalClosed", withdrawal_id)
-    draft = Certificate(
-        consortium=ConsortiumPart(
-            deployment=consortium.deployment,
-            block_hash=deployment_block_hash(consortium),
-            parameters_id=consortium.parameters_id(),
-            base_model_id=consortium.base_model_id(),
-            coupling=consortium.coupling(),
-            layout=consortium.layout(),
-            challenge_seconds=consortium.challenge_seconds(),
-        ),
-        withdrawal=WithdrawalPart(
-            withdrawal_id=withdrawal_id,
-            organization=withdrawal.organization,
-            name=consortium.member(withdrawal.organization).name,
-            subject=withdrawal.subject,
-            expelled=withdrawal.expelled,
-            request_transaction=requested.tx_hash,
-            close_transaction=closed.tx_hash,
-            close_block=closed.block,
-            evidence=withdrawal.evidence,
-            auditors=attesting(events, withdrawal_id, withdrawal.evidence),
-            offered=offered_for(consortium, withdrawal_id),
-            ledger=last_anchor(events, withdrawal.organization),
-        ),
+    events = list(reader.events())
+    return Certificate(
+        consortium=consortium_part(reader),
+        withdrawal=withdrawal_part(reader, events, withdrawal),
         method=withdrawal.method.value,
-        replaced=replaced_models(consortium, events, withdrawal_id),
-        latest=model_part(consortium, withdrawal.closed_model),
+        replaced=replaced_models(reader, events, withdrawal_id),
+        latest=model_part(reader, withdrawal.closed_model),
         replay=replay,
         evaluation=evaluation,
-        issued_at=consortium.chain.now(),
-        issuer=issuer.address,
     )
-    signature = sign_typed(draft.document(), issuer.key)
-    return draft.model_copy(update={"signature": "0x" + signature.hex()})
+
+
+def find_withdrawal(reader: ConsortiumReader, withdrawal_id: int) -> Withdrawal:
+    """Return a withdrawal.
+
+    Raises:
+        VerificationError: There is no such withdrawal.
+    """
+    withdrawals = {each.id: each for each in reader.withdrawals()}
+    if withdrawal_id not in withdrawals:
+        raise VerificationError(
+            f"there is no withdrawal {withdrawal_id} on chain: they are numbered from 1 to "
+            f"{len(withdrawals)}"
+        )
+    return withdrawals[withdrawal_id]
+
+
+def consortium_part(reader: ConsortiumReader) -> ConsortiumPart:
+    """Return the consortium as it is on chain."""
+    settings = reader.settings()
+    return ConsortiumPart(
+        deployment=reader.deployment,
+        block_hash=deployment_block_hash(reader),
+        parameters_id=settings.parameters_id,
+        base_model_id=settings.base_model_id,
+        rules=tuple(rule.value for rule in settings.rules),  # type: ignore[misc]
+        chained=settings.chained,
+        attested=settings.attested,
+    )
+
+
+def withdrawal_part(
+    reader: ConsortiumReader, events: Sequence[Event], withdrawal: Withdrawal
+) -> WithdrawalPart:
+    """Return a closed withdrawal as it is on chain."""
+    requested = withdrawal_event(events, "WithdrawalRequested", withdrawal.id)
+    closed = withdrawal_event(events, "WithdrawalClosed", withdrawal.id)
+    return WithdrawalPart(
+        withdrawal_id=withdrawal.id,
+        organization=withdrawal.organization,
+        name=reader.member(withdrawal.organization).name,
+        subject=withdrawal.subject,
+        expelled=withdrawal.expelled,
+        amendments=amendments_of(events, withdrawal.id),
+        request_transaction=requested.tx_hash,
+        close_transaction=closed.tx_hash,
+        close_block=closed.block,
+        evidence=withdrawal.evidence,
+        auditors=attesting(events, withdrawal.id, withdrawal.evidence),
+        offered=offered_for(reader, withdrawal.id),
+        ledger=anchor_at(events, withdrawal.organization, closed.block),
+    )
 
 
 def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> Event:
@@ -114,109 +133,122 @@ def withdrawal_event(events: Sequence[Event], name: str, withdrawal_id: int) -> 
     raise VerificationError(f"there is no {name} of withdrawal {withdrawal_id} on chain")
 
 
+def amendments_of(events: Sequence[Event], withdrawal_id: int) -> tuple[int, ...]:
+    """Return the numbers of the amendments that a withdrawal made, in order."""
+    numbers = [
+        int(str(event.args["amendment"]))
+        for event in events
+        if event.name in _AMENDING and event.args["id"] == withdrawal_id
+    ]
+    return tuple(dict.fromkeys(numbers))
+
+
 def attesting(events: Sequence[Event], withdrawal_id: int, evidence: str) -> tuple[str, ...]:
-    """Return the auditors who attested the evidence, in ascending order of address."""
+    """Return the auditors who attested evidence of a withdrawal, ascending by address."""
     auditors = {
-        str(e.args["auditor"])
-        for e in events
-        if e.name == "Attested"
-        and e.args["id"] == withdrawal_id
-        and to_hex(e.args["evidence"]) == evidence
+        str(auditor)
+        for event in events
+        if event.name == "WithdrawalAttested"
+        and event.args["id"] == withdrawal_id
+        and to_hex(event.args["evidence"]) == evidence
+        for auditor in event.args["auditors"]  # type: ignore[attr-defined]
     }
     return tuple(sorted(auditors, key=str.lower))
 
 
-def offered_for(consortium: Consortium, withdrawal_id: int) -> tuple[OfferedPart, ...]:
-    """Return the deltas registered for a withdrawal, in the order of the chain."""
+def offered_for(reader: ConsortiumReader, withdrawal_id: int) -> tuple[OfferedPart, ...]:
+    """Return what was offered for a withdrawal and its replay, in the order of the chain."""
+    replay_id = reader.replay_of(withdrawal_id)
+    wanted = {withdrawal_id} | ({replay_id} if replay_id else set())
     return tuple(
-        OfferedPart(
-            round_id=offer.round_id,
-            organization=offer.organization,
-            artifact_id=offer.artifact_id,
-            digest_root=offer.digest_root,
-        )
-        for offer in consortium.offers()
-        if offer.withdrawal_id == withdrawal_id
+        _offered_part(each, replay_id) for each in reader.offers() if each.offer_id in wanted
     )
 
 
-def last_anchor(events: Sequence[Event], organization: str) -> LedgerPart | None:
-    """Return the newest anchor of an organization's ledger, or None."""
-    anchors = [e for e in events if e.name == "Anchored" and e.args["organization"] == organization]
+def _offered_part(contribution: Contribution, replay_id: int) -> OfferedPart:
+    return OfferedPart(
+        replay=contribution.offer_id == replay_id,
+        round_id=contribution.round_id,
+        organization=contribution.organization,
+        artifact_ids=contribution.parts.artifact_ids,
+        point_hashes=contribution.parts.point_hashes,
+    )
+
+
+def anchor_at(events: Sequence[Event], organization: str, block: int) -> LedgerPart | None:
+    """Return the newest anchor of an organization's ledger up to a block, or None."""
+    anchors = [
+        event
+        for event in events
+        if event.name == "Anchored"
+        and event.args["organization"] == organization
+        and event.block <= block
+    ]
     if not anchors:
         return None
     size, root = int(str(anchors[-1].args["size"])), to_hex(anchors[-1].args["root"])
     return LedgerPart(size=size, root=root, anchor_transaction=anchors[-1].tx_hash)
 
 
-def aggregator_at(events: Sequence[Event], block: int) -> str:
-    """Return the address of the aggregator at a block.
-
-    Raises:
-        VerificationError: There was none.
-    """
-    changes = [e for e in events if e.name == "AggregatorChanged" and e.block <= block]
-    if not changes:
-        raise VerificationError(f"there was no aggregator at block {block}")
-    return str(changes[-1].args["aggregator"])
-
-
-def model_part(consortium: Consortium, model_id: int) -> ModelPart:
-    """Return a model and its content, as on chain."""
-    model = consortium.model(model_id)
+def model_part(reader: ConsortiumReader, model_id: int) -> ModelPart:
+    """Return a model with its content, as on chain."""
     return ModelPart(
         model_id=model_id,
-        adapter_id=model.adapter_id,
-        digest_root=model.digest_root,
-        terms=tuple(TermPart.of(term) for term in consortium.content(model_id)),
+        commitments=reader.commitments(model_id),
+        content=tuple(
+            tuple(
+                EntryPart(
+                    round_id=entry.round_id,
+                    organization=entry.organization,
+                    weight=entry.weight,
+                    point_hash=entry.point_hash,
+                )
+                for entry in reader.content(model_id, part)
+            )
+            for part in range(reader.part_count())
+        ),
+        publication=_publication_part(reader, model_id),
     )
+
+
+def _publication_part(reader: ConsortiumReader, model_id: int) -> PublicationPart | None:
+    published = reader.publications(model_id)
+    if not published:
+        return None
+    chosen = choose_publication(published, reader.aggregator())
+    return PublicationPart(
+        publisher=chosen.publisher, adapter_id=chosen.adapter_id, opening_id=chosen.opening_id
+    )
+
+
+def choose_publication(published: Sequence[Publication], aggregator: str) -> Publication:
+    """Return the aggregator's last statement on a model's files, or the last one of all.
+
+    Anyone may publish: strangers' statements must not hide the aggregator's.
+    """
+    own = [each for each in published if each.publisher == aggregator]
+    return (own or published)[-1]
 
 
 def replaced_models(
-    consortium: Consortium, events: Sequence[Event], withdrawal_id: int
+    reader: ConsortiumReader, events: Sequence[Event], withdrawal_id: int
 ) -> tuple[ReplacedPart, ...]:
-    """Return every model that a withdrawal replaced, with its replacement."""
-    numbers = [
-        number
-        for number, amendment in enumerate(consortium.amendments(), start=1)
-        if amendment.withdrawal_id == withdrawal_id
-    ]
+    """Return every model that was folded for a withdrawal, with the model that it succeeds."""
+    numbers = set(amendments_of(events, withdrawal_id))
     replaced = []
-    for model_id in range(1, consortium.model_count() + 1):
-        model = consortium.model(model_id)
-        if model.kind is ModelKind.ROUND or model.amendments not in numbers:
+    for event in events:
+        # A round's model (kind 0) carries amendments on and makes none.
+        if event.name != "ModelRegistered" or not event.args["kind"]:
             continue
-        before, after = model_part(consortium, model.parent), model_part(consortium, model_id)
-        claim, proofs = _transactions(events, model_id, model.adapter_id)
-        replaced.append(
-            ReplacedPart(
-                before=before,
-                after=after,
-                equation=equation(
-                    (t.term() for t in before.terms), (t.term() for t in after.terms)
-                ),
-                claim_transaction=claim,
-                proofs=proofs,
+        amendment = int(str(event.args["amendments"]))
+        if amendment in numbers:
+            source, model = int(str(event.args["source"])), int(str(event.args["model"]))
+            replaced.append(
+                ReplacedPart(
+                    amendment=amendment,
+                    before=model_part(reader, source),
+                    after=model_part(reader, model),
+                    transaction=event.tx_hash,
+                )
             )
-        )
     return tuple(replaced)
-
-
-def _transactions(
-    events: Sequence[Event], model_id: int, adapter_id: str
-) -> tuple[str, tuple[str, ...]]:
-    """The claim that became the model, and the sums that were added up since."""
-    registered = next(
-        index
-        for index, e in enumerate(events)
-        if e.name == "ModelRegistered" and e.args["model"] == model_id
-    )
-    claim, proofs = "", list[str]()
-    for event in events[: registered + 1]:
-        if event.name == "ModelClaimed" and to_hex(event.args["adapterId"]) == adapter_id:
-            claim, proofs = event.tx_hash, []
-        elif event.name in ("SumCarried", "ModelProven", "ModelSettled") and (
-            to_hex(event.args["adapterId"]) == adapter_id
-        ):
-            proofs.append(event.tx_hash)
-    return claim, tuple(dict.fromkeys(proofs))

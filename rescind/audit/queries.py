@@ -1,4 +1,8 @@
-"""Queries of the public record. Answers are rows, in the order of the chain."""
+"""Queries of the public record. Answers are rows, in the order of the chain.
+
+Each query reads one block. Content, clean models and commitments are answered by the contract, in
+pages; this module only puts names to them.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +12,49 @@ from collections.abc import Iterable, Iterator
 from rescind.audit.rows import (
     AmendmentRow,
     ContributionRow,
+    EntryRow,
     MemberRow,
     Membership,
     ModelRow,
     ModelSummaryRow,
     ProposalRow,
+    PublicationRow,
     RoundRow,
-    TermRow,
-    WithdrawalRow,
 )
 from rescind.contracts import (
+    NO_MANIFEST,
+    REPLAY_OFFERS,
     Amendment,
-    Consortium,
+    ConsortiumReader,
+    Contribution,
     Event,
+    Judgement,
+    Member,
     MemberStatus,
     ModelKind,
     Proposal,
-    RoundState,
     StatedPrivacy,
-    Withdrawal,
-    WithdrawalState,
 )
 from rescind.core.errors import ConfigError
 
 
-def names(consortium: Consortium) -> dict[str, str]:
-    """Return the members' names by address."""
-    return {member.address: member.name for member in consortium.members()}
+def names(reader: ConsortiumReader) -> dict[str, str]:
+    """Return the names of the organizations that joined, by address."""
+    return {member.address: member.name for member in reader.members()}
 
 
-def organization(consortium: Consortium, name_or_address: str) -> str:
-    """Return the address of a member.
+def organization(reader: ConsortiumReader, name_or_address: str) -> str:
+    """Return the address of an organization that joined or was admitted.
 
     Args:
-        consortium: The chain.
-        name_or_address: The member's name, or its address in any case.
+        reader: The chain.
+        name_or_address: The organization's name, or its address in any case.
 
     Raises:
-        ConfigError: No member, or more than one, has this name or address.
+        ConfigError: No organization, or more than one, has this name or address.
     """
-    name_of, wanted = names(consortium), name_or_address.lower()
+    name_of = {each.address: each.name for each in [*reader.members(), *reader.admitted()]}
+    wanted = name_or_address.lower()
     matches = [address for address in name_of if address.lower() == wanted]
     matches = matches or [address for address, name in name_of.items() if name == name_or_address]
     if len(matches) == 1:
@@ -62,117 +69,232 @@ def organization(consortium: Consortium, name_or_address: str) -> str:
     )
 
 
-def contributions(consortium: Consortium) -> list[ContributionRow]:
-    """Return every contribution and rejection, by round."""
-    name_of, rows = names(consortium), []
-    for round_id in range(1, consortium.current_round_id() + 1):
-        answers = consortium.answers(round_id)
-        rows += [
-            ContributionRow(
-                round_id,
-                contribution.organization,
-                name_of[contribution.organization],
-                contribution.artifact_id,
-                contribution.digest_root,
-                contribution.weight,
-                contribution.score,
-                consortium.credited(round_id, contribution.organization),
-                "accepted",
-            )
-            for contribution in consortium.contributions(round_id)
-        ]
-        for refusal in consortium.rejections(round_id):
-            address = refusal.organization
+def registered_for(offer_id: int) -> str:
+    """Return the words for what a contribution was registered for."""
+    if not offer_id:
+        return "round"
+    if offer_id < REPLAY_OFFERS:
+        return f"withdrawal {offer_id}"
+    return f"replay {replay_number(offer_id)}"
+
+
+def replay_number(replay_id: int) -> int:
+    """Return the place of a replay in the order of replays, from 1."""
+    return replay_id - REPLAY_OFFERS
+
+
+def contributions(reader: ConsortiumReader) -> list[ContributionRow]:
+    """Return everything that was revealed in rounds, by round, and then what was offered."""
+    name_of = names(reader)
+    holders = _holders(reader)
+    rows: list[ContributionRow] = []
+    for round_id in range(1, reader.current_round_id() + 1):
+        judgement, counted = reader.judgement(round_id), set(reader.accepted(round_id))
+        reward = reader.reward_of(round_id)
+        for each in reader.contributions(round_id):
+            score, total = reader.score(round_id, each.organization)
             rows.append(
-                ContributionRow(
-                    round_id,
-                    address,
-                    name_of[address],
-                    answers[address].artifact_id,
-                    answers[address].digest_root,
-                    0,
-                    0,
-                    0,
-                    refusal.reason.name.lower().replace("_", "-"),
+                _contribution_row(
+                    each,
+                    name_of,
+                    holders,
+                    score=score,
+                    reward=reward * score // total if total else 0,
+                    outcome=_outcome(each.organization, judgement, counted),
                 )
             )
+    rows += [
+        _contribution_row(each, name_of, holders, score=0, reward=0, outcome="offered")
+        for each in reader.offers()
+    ]
     return rows
 
 
-def lineage(consortium: Consortium, model_id: int | None = None) -> list[ModelRow]:
+def _holders(reader: ConsortiumReader) -> dict[str, list[int]]:
+    """Return the models in use that hold a point, by its hash."""
+    holders: dict[str, list[int]] = {}
+    for model_id in reader.models_in_use():
+        for part in range(reader.part_count()):
+            for entry in reader.content(model_id, part):
+                models_ = holders.setdefault(entry.point_hash, [])
+                if model_id not in models_:
+                    models_.append(model_id)
+    return holders
+
+
+def _outcome(organization: str, judgement: Judgement | None, counted: set[str]) -> str:
+    if judgement is None:
+        return "revealed"
+    for rejection in judgement.rejections:
+        if rejection.organization == organization:
+            return rejection.reason.name.lower().replace("_", "-")
+    return "accepted" if organization in counted else "left"
+
+
+def _contribution_row(
+    contribution: Contribution,
+    name_of: dict[str, str],
+    holders: dict[str, list[int]],
+    *,
+    score: int,
+    reward: int,
+    outcome: str,
+) -> ContributionRow:
+    parts = contribution.parts
+    held = {model_id for each in parts.point_hashes for model_id in holders.get(each, ())}
+    return ContributionRow(
+        registered_for(contribution.offer_id),
+        contribution.round_id,
+        contribution.organization,
+        name_of[contribution.organization],
+        parts.artifact_ids,
+        parts.point_hashes,
+        None if parts.manifest == NO_MANIFEST else parts.manifest,
+        score,
+        reward,
+        outcome,
+        tuple(sorted(held)),
+    )
+
+
+def lineage(reader: ConsortiumReader, model_id: int | None = None) -> list[ModelRow]:
     """Return the content of every model, or of one.
 
     Args:
-        consortium: The chain.
+        reader: The chain.
         model_id: The model; None for all.
 
     Raises:
         ConfigError: There is no such model.
     """
-    count = consortium.model_count()
+    count = reader.model_count()
     if model_id is not None and not 0 <= model_id <= count:
         raise ConfigError(f"there is no model {model_id}: they are numbered from 1 to {count}")
-    name_of, amendments = names(consortium), consortium.amendments()
+    name_of, amendments = names(reader), reader.amendments()
     wanted = range(1, count + 1) if model_id is None else [model_id]
-    rows = []
-    for number in wanted:
-        model = consortium.model(number)
-        changes = amendments[: model.amendments]
-        rows.append(
-            ModelRow(
-                number,
-                model.adapter_id,
-                model.digest_root,
-                model.parent,
-                model.kind.value,
-                model.block,
-                tuple(name_of[change.organization] for change in changes if change.excludes),
-                tuple(_amendment_row(change, name_of) for change in changes),
-                tuple(
-                    TermRow(
-                        t.round_id,
-                        t.organization,
-                        name_of[t.organization],
-                        t.artifact_id,
-                        t.digest_root,
-                        t.weight,
-                    )
-                    for t in consortium.content(number)
-                ),
-            )
+    return [_model_row(reader, number, name_of, amendments) for number in wanted]
+
+
+def _model_row(
+    reader: ConsortiumReader, model_id: int, name_of: dict[str, str], amendments: list[Amendment]
+) -> ModelRow:
+    model = reader.model(model_id)
+    changes = amendments[: model.amendments]
+    removed = [each.organization for each in changes if each.kind is ModelKind.REMOVAL]
+    content = [
+        row for part in range(reader.part_count()) for row in _entry_rows(reader, model_id, part)
+    ]
+    return ModelRow(
+        model_id,
+        model.kind.value,
+        model.source,
+        model.last_round,
+        model.registered_at,
+        model.commitments,
+        tuple(name_of[each] for each in removed),
+        tuple(amendment_row(each, name_of) for each in changes),
+        tuple(
+            PublicationRow(each.publisher, each.adapter_id, each.opening_id)
+            for each in reader.publications(model_id)
+        ),
+        tuple(content),
+    )
+
+
+def _entry_rows(reader: ConsortiumReader, model_id: int, part: int) -> list[EntryRow]:
+    name_of, entries = names(reader), reader.content(model_id, part)
+    return [
+        EntryRow(
+            part,
+            entry.round_id,
+            entry.organization,
+            name_of[entry.organization],
+            contribution.parts.artifact_ids[part],
+            entry.point_hash,
+            entry.weight,
         )
-    return rows
+        for entry, contribution in zip(entries, reader.registered(entries, part), strict=True)
+    ]
 
 
-def models(consortium: Consortium, organization: str | None = None) -> list[ModelSummaryRow]:
+def amendment_row(amendment: Amendment, name_of: dict[str, str]) -> AmendmentRow:
+    """Return the row of an amendment."""
+    return AmendmentRow(
+        amendment.number,
+        amendment.kind.value,
+        amendment.organization,
+        name_of.get(amendment.organization, ""),
+        registered_for(amendment.offer_id) if amendment.offer_id else None,
+        amendment.from_round,
+        amendment.to_round,
+    )
+
+
+def models(reader: ConsortiumReader, organization: str | None = None) -> list[ModelSummaryRow]:
     """Return a summary of every model.
 
     Args:
-        consortium: The chain.
-        organization: An address, to say for each model whether it holds nothing of that organization.
+        reader: The chain.
+        organization: An address, to say for each model whether it holds nothing of that
+            organization.
     """
-    settled = _settlements(consortium.events())
+    held = None if organization is None else set(reader.models_containing(organization))
+    in_use = set(reader.models_in_use())
     rows = []
-    for number in range(1, consortium.model_count() + 1):
-        model = consortium.model(number)
-        settlement, transaction = settled[number]
+    for number in range(1, reader.model_count() + 1):
+        model, published = reader.model(number), reader.publications(number)
         rows.append(
             ModelSummaryRow(
                 number,
                 model.kind.value,
-                model.parent,
-                model.round_id,
-                len(consortium.content(number)),
-                model.in_use,
+                model.source,
+                model.last_round,
+                len(reader.content(number)),
+                number in in_use,
+                number in in_use and reader.is_stale(number),
                 model.released,
-                model.adapter_id,
-                model.digest_root,
-                settlement,
-                transaction,
-                None if organization is None else consortium.is_clean(number, organization),
+                model.commitments,
+                published[-1].adapter_id if published else None,
+                None if held is None else number not in held,
             )
         )
     return rows
+
+
+def membership(reader: ConsortiumReader) -> Membership:
+    """Return the organizations with their bonds, the auditors and the aggregator."""
+    terms, aggregator = reader.member_terms(), reader.aggregator()
+    bond = reader.aggregator_bond()
+    members = [*reader.members(), *reader.admitted()]
+    all_rounds = list(range(1, reader.current_round_id() + 1))
+    return Membership(
+        tuple(_member_row(reader, member, terms.bond, all_rounds) for member in members),
+        sum(member.status is MemberStatus.ACTIVE for member in members),
+        terms.bond,
+        tuple(reader.auditors()),
+        aggregator,
+        reader.fingerprint(aggregator) if aggregator else "",
+        bond,
+        max(0, terms.aggregator_bond - bond),
+    )
+
+
+def _member_row(
+    reader: ConsortiumReader, member: Member, bond: int, all_rounds: list[int]
+) -> MemberRow:
+    joined = member.status.joined
+    return MemberRow(
+        member.address,
+        member.name,
+        member.number if joined else None,
+        member.status.value,
+        member.bond,
+        max(0, bond - member.bond) if member.status is MemberStatus.ACTIVE else 0,
+        member.exit_at or None,
+        reader.claimable(member.address, all_rounds) if joined else 0,
+        member.fingerprint,
+        *_privacy(reader.privacy_spent(member.address)),
+    )
 
 
 def _privacy(stated: StatedPrivacy | None) -> tuple[float | str | None, float | None]:
@@ -181,45 +303,13 @@ def _privacy(stated: StatedPrivacy | None) -> tuple[float | str | None, float | 
     return "unbounded" if math.isinf(stated.epsilon) else stated.epsilon, stated.delta
 
 
-def membership(consortium: Consortium) -> Membership:
-    """Return the members with their bonds, the auditors and the aggregator."""
-    required, required_of_aggregator = consortium.bond(), consortium.required_aggregator_bond()
-    aggregator_bond = consortium.aggregator_bond()
-    members = consortium.members()
-    rows = tuple(
-        MemberRow(
-            member.address,
-            member.name,
-            member.status.value,
-            member.bond,
-            max(0, required - member.bond) if member.status is MemberStatus.ACTIVE else 0,
-            member.exit_at or None,
-            consortium.pending_reward(member.address),
-            member.fingerprint,
-            *_privacy(consortium.privacy_spent(member.address)),
-        )
-        for member in members
-    )
-    return Membership(
-        rows,
-        sum(member.status is MemberStatus.ACTIVE for member in members),
-        required,
-        tuple(consortium.auditors()),
-        consortium.aggregator(),
-        consortium.aggregator_fingerprint(),
-        aggregator_bond,
-        max(0, required_of_aggregator - aggregator_bond),
-    )
-
-
-def proposals(consortium: Consortium) -> list[ProposalRow]:
+def proposals(reader: ConsortiumReader) -> list[ProposalRow]:
     """Return the members' proposals with their votes."""
-    proposed = consortium.proposals()
+    proposed = reader.proposals()
     if not proposed:
         return []
-    name_of, now = names(consortium), consortium.chain.now()
-    active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
-    needed = len(active) * consortium.vote_threshold() // 10_000 + 1
+    name_of, now = names(reader), reader.chain.now()
+    needed = len(reader.active_members()) * reader.vote_threshold() // 10_000 + 1
     return [
         ProposalRow(
             proposal.id,
@@ -236,71 +326,6 @@ def proposals(consortium: Consortium) -> list[ProposalRow]:
     ]
 
 
-def withdrawals(consortium: Consortium) -> list[WithdrawalRow]:
-    """Return every withdrawal."""
-    name_of, now = names(consortium), consortium.chain.now()
-    return [
-        WithdrawalRow(
-            withdrawal.id,
-            withdrawal.organization,
-            name_of[withdrawal.organization],
-            withdrawal.method.value,
-            withdrawal.state.value,
-            withdrawal.subject or None,
-            withdrawal.expelled,
-            withdrawal.requested_at,
-            withdrawal.deadline,
-            withdrawal.closed_model or None,
-            withdrawal.evidence or None,
-            overdue=_overdue(withdrawal, now),
-        )
-        for withdrawal in consortium.withdrawals()
-    ]
-
-
-def rounds(consortium: Consortium) -> list[RoundRow]:
-    """Return participation, transactions and gas of each round, from the contracts' events."""
-    name_of = names(consortium)
-    transactions = _transactions_of_rounds(consortium.events())
-    rows = []
-    for round_id in range(1, consortium.current_round_id() + 1):
-        round_, sent = consortium.round(round_id), transactions.get(round_id, set())
-        took_part = [name_of[c.organization] for c in consortium.contributions(round_id)]
-        sat_out = [
-            name_of[address]
-            for address, answer in consortium.answers(round_id).items()
-            if answer.state.value == "sat-out"
-        ]
-        rows.append(
-            RoundRow(
-                round_id,
-                round_.state.value,
-                tuple(took_part),
-                tuple(sat_out),
-                len(sent),
-                sum(consortium.gas_of(tx) for tx in sent),
-                round_.model_id if round_.state is RoundState.FINAL else 0,
-            )
-        )
-    return rows
-
-
-def _amendment_row(amendment: Amendment, name_of: dict[str, str]) -> AmendmentRow:
-    return AmendmentRow(
-        amendment.withdrawal_id,
-        amendment.kind.value,
-        amendment.organization,
-        name_of[amendment.organization],
-        amendment.excludes,
-        amendment.from_round,
-        amendment.first_model,
-    )
-
-
-def _overdue(withdrawal: Withdrawal, now: int) -> bool:
-    return withdrawal.state is not WithdrawalState.CLOSED and now > withdrawal.deadline
-
-
 def _proposal_state(proposal: Proposal, needed: int, now: int) -> str:
     if proposal.executed:
         return "executed"
@@ -309,32 +334,49 @@ def _proposal_state(proposal: Proposal, needed: int, now: int) -> str:
     return "carried" if proposal.votes >= needed else "open"
 
 
-def _settlements(events: Iterable[Event]) -> dict[int, tuple[str, str]]:
-    """By model: "proven" or "unchallenged", and the transaction that registered it."""
-    words = {"ModelProven": "proven", "ModelSettled": "unchallenged"}
-    settled, word = {}, ""
-    for event in events:
-        word = words.get(event.name, word)
-        if event.name == "ModelRegistered":
-            settled[int(str(event.args["model"]))] = (word, event.tx_hash)
-    return settled
+def rounds(reader: ConsortiumReader) -> list[RoundRow]:
+    """Return participation, transactions and gas of each round, from the contracts' events."""
+    name_of = names(reader)
+    transactions = _transactions_of_rounds(reader.events())
+    rows = []
+    for round_id in range(1, reader.current_round_id() + 1):
+        round_, sent = reader.round(round_id), transactions.get(round_id, set())
+        answers = reader.answers(round_id)
+        counted = reader.accepted(round_id) if round_.state.over else answers.accepted
+        rows.append(
+            RoundRow(
+                round_id,
+                round_.state.value,
+                tuple(name_of[each] for each in counted),
+                tuple(name_of[each] for each in answers.sat_out),
+                tuple(name_of[each] for each in answers.unavailable),
+                round_.attested,
+                len(sent),
+                sum(reader.gas_of(transaction) for transaction in sent),
+                round_.model_id,
+            )
+        )
+    return rows
 
 
 def _transactions_of_rounds(events: Iterable[Event]) -> dict[int, set[str]]:
-    """By round: its own transactions, and those that added up its sum."""
+    """Return the transactions of each round, with those that summed and folded its points."""
     transactions: dict[int, set[str]] = {}
-    for round_id, event in _events_of_rounds(events):
-        transactions.setdefault(round_id, set()).add(event.tx_hash)
+    for round_id, transaction in _pairs(events):
+        transactions.setdefault(round_id, set()).add(transaction)
     return transactions
 
 
-def _events_of_rounds(events: Iterable[Event]) -> Iterator[tuple[int, Event]]:
-    claimed = 0
+def _pairs(events: Iterable[Event]) -> Iterator[tuple[int, str]]:
+    pieces: dict[int, list[str]] = {}  # by source: pieces of a fold that has not ended
     for event in events:
-        if event.contract == "Rounds" and "round" in event.args:
-            yield int(str(event.args["round"])), event
-        elif event.name == "ModelClaimed":
-            of_round = event.args["kind"] == ModelKind.ROUND.number
-            claimed = int(str(event.args["round"])) if of_round else 0
-        elif event.name in ("SumCarried", "ModelProven", "ModelSettled") and claimed:
-            yield claimed, event
+        if (event.contract in ("Rounds", "Rewards") and "round" in event.args) or (
+            event.name == "Summed" and not event.args["offer"]
+        ):
+            yield int(str(event.args["round"])), event.tx_hash
+        elif event.name == "Folded":
+            pieces.setdefault(int(str(event.args["source"])), []).append(event.tx_hash)
+        elif event.name == "ModelRegistered":
+            sent = [*pieces.pop(int(str(event.args["source"])), []), event.tx_hash]
+            if not event.args["kind"]:
+                yield from ((int(str(event.args["lastRound"])), each) for each in sent)

@@ -7,53 +7,74 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ContributionRow:
-    """One contribution or rejection.
+    """Something that an organization registered.
 
     Attributes:
-        weight: Basis points; 0 if it was rejected.
-        outcome: "accepted", or the reason of the rejection.
+        registered_for: "round", "withdrawal N" or "replay N".
+        round_id: The round; 0 for a counter-delta.
+        artifact_ids: SHA-256 of each part's artifact.
+        point_hashes: Hash of each part's point.
+        manifest: Commitment to the data that was trained on; None if there is none.
+        score: The aggregator's score, 0 to 10,000; 0 unless it was accepted in its round.
+        reward_wei: Its share of the round's reward; 0 unless it was accepted in its round.
+        outcome: "accepted", "offered", "revealed" before the aggregator judged, "left" if its
+            organization left before the round was final, or the reason of the rejection.
+        models: The models in use that hold it, stale ones too.
     """
 
+    registered_for: str
     round_id: int
     organization: str
     name: str
-    artifact_id: str
-    digest_root: str
-    weight: int
+    artifact_ids: tuple[str, ...]
+    point_hashes: tuple[str, ...]
+    manifest: str | None
     score: int
     reward_wei: int
     outcome: str
+    models: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class TermRow:
-    """One delta in a model; round 0 is a counter-delta."""
+class EntryRow:
+    """One part of a contribution in a model; round 0 is a counter-delta."""
 
+    part: int
     round_id: int
     organization: str
     name: str
     artifact_id: str
-    digest_root: str
+    point_hash: str
     weight: int
 
 
 @dataclass(frozen=True)
 class AmendmentRow:
-    """The change that a withdrawal made to a model.
+    """A change that a withdrawal or a replay made.
 
     Attributes:
-        excludes: Whether nothing of the organization remains in it. Otherwise the organization's
-            deltas of rounds from `from_round` on were replaced or counteracted.
-        first_model: The first model with the change.
+        name: The organization's name; empty for a replay.
+        offered_for: Where its points come from: "withdrawal N" or "replay N"; None in a removal.
+        from_round: First round that it changes; 0 for all of them and for a counter-delta.
+        to_round: Last round that was trained again, in a replay.
     """
 
-    withdrawal_id: int
+    number: int
     kind: str
     organization: str
     name: str
-    excludes: bool
+    offered_for: str | None
     from_round: int
-    first_model: int
+    to_round: int
+
+
+@dataclass(frozen=True)
+class PublicationRow:
+    """A publisher's word on which files are a model."""
+
+    publisher: str
+    adapter_id: str
+    opening_id: str
 
 
 @dataclass(frozen=True)
@@ -61,20 +82,23 @@ class ModelRow:
     """A model with its content.
 
     Attributes:
-        removed: Names of the organizations that withdrawals removed from it.
-        amendments: The changes that withdrawals made to it, in order.
-        content: Every delta in it.
+        commitments: Hash of its commitment for each part.
+        removed: Names of the organizations that are out of it.
+        amendments: The changes that it has, in order.
+        publications: What publishers said its files are, oldest first.
+        content: Every contribution in it, part by part.
     """
 
     model_id: int
-    adapter_id: str
-    digest_root: str
-    parent: int
     kind: str
-    block: int
+    source: int
+    last_round: int
+    registered_at: int
+    commitments: tuple[str, ...]
     removed: tuple[str, ...]
     amendments: tuple[AmendmentRow, ...]
-    content: tuple[TermRow, ...]
+    publications: tuple[PublicationRow, ...]
+    content: tuple[EntryRow, ...]
 
 
 @dataclass(frozen=True)
@@ -82,47 +106,48 @@ class ModelSummaryRow:
     """A summary of a model.
 
     Attributes:
-        round_id: The last round in it.
-        deltas: How many deltas it sums.
-        in_use: Whether a withdrawal must replace it.
+        contributions: How many contributions its first part sums.
+        in_use: Whether it is the head or a released model that was not retired.
+        stale: Whether a withdrawal concerns it that is not carried out in it.
         released: Whether it stays in use beside later models.
-        settled: How the chain accepted it: "proven" (its digests were added up) or "unchallenged".
-        transaction: The transaction that registered it.
+        adapter_id: The file that was published last for it, by its publisher's word; None if none.
         clean: Whether it holds nothing of the organization in the query; None if none was given.
     """
 
     model_id: int
     kind: str
-    parent: int
-    round_id: int
-    deltas: int
+    source: int
+    last_round: int
+    contributions: int
     in_use: bool
+    stale: bool
     released: bool
-    adapter_id: str
-    digest_root: str
-    settled: str
-    transaction: str
+    commitments: tuple[str, ...]
+    adapter_id: str | None
     clean: bool | None
 
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A member.
+    """An organization that was admitted or joined.
 
     Attributes:
+        number: Its place in the order of joining; None before it joined.
         lacking_wei: The amount an active member must pay before it may contribute again.
         exit_at: When the bond of a member that has left can be reclaimed.
+        claimable_wei: Its rewards of final rounds that it has not claimed.
         epsilon: The privacy that it states to have spent: a number, "unbounded", or None.
         delta: The delta that goes with `epsilon`.
     """
 
     organization: str
     name: str
+    number: int | None
     status: str
     bond_wei: int
     lacking_wei: int
     exit_at: int | None
-    pending_reward_wei: int
+    claimable_wei: int
     fingerprint: str
     epsilon: float | str | None
     delta: float | None
@@ -135,6 +160,7 @@ class Membership:
     Attributes:
         active: How many members are active.
         bond_wei: The bond of a member.
+        aggregator: Its address; empty while there is none.
         aggregator_lacking_wei: The amount missing from the aggregator's bond. No round opens unless
             it is 0.
     """
@@ -175,8 +201,12 @@ class WithdrawalRow:
 
     Attributes:
         subject: A salted commitment to one data subject; None for the whole organization.
-        evidence: SHA-256 of the evidence that auditors attested.
-        overdue: Whether it is past its deadline and not closed.
+        deadline: When its present state is late; None where it cannot be.
+        amendment: The last amendment that it made; None before it made one.
+        stale_models: The models in use that still miss its amendment.
+        closed_model: The head when it was closed.
+        evidence: SHA-256 of what the auditors attested.
+        overdue: Whether it is past its deadline.
     """
 
     withdrawal_id: int
@@ -187,10 +217,55 @@ class WithdrawalRow:
     subject: str | None
     expelled: bool
     requested_at: int
-    deadline: int
+    deadline: int | None
+    amendment: int | None
+    stale_models: tuple[int, ...]
     closed_model: int | None
     evidence: str | None
     overdue: bool
+
+
+@dataclass(frozen=True)
+class ReplayRow:
+    """Rounds that members train again.
+
+    Attributes:
+        number: Its place in the order of replays, from 1.
+        withdrawals: The withdrawals that it is for.
+        round_id: The round that members train now; None once it is done.
+        amendment: The amendment that it became; None while it runs.
+        waits_for: Names of the members that the present round waits for.
+        offered: How many contributions were trained again so far.
+    """
+
+    number: int
+    withdrawals: tuple[int, ...]
+    from_round: int
+    to_round: int
+    round_id: int | None
+    deadline: int | None
+    amendment: int | None
+    waits_for: tuple[str, ...]
+    offered: int
+
+
+@dataclass(frozen=True)
+class WaitRow:
+    """Something that the consortium waits for.
+
+    Attributes:
+        subject: What waits, such as "round 3" or "withdrawal 2".
+        waits_for: What has to happen, and by whom.
+        deadline: When it is late; None if anyone can do it now.
+        overdue: Whether it is late.
+        consequence: What anyone may do once it is late.
+    """
+
+    subject: str
+    waits_for: str
+    deadline: int | None
+    overdue: bool
+    consequence: str
 
 
 @dataclass(frozen=True)
@@ -198,9 +273,11 @@ class RoundRow:
     """A round.
 
     Attributes:
-        participants: Names of the organizations whose contributions were accepted.
+        participants: Names of the organizations whose contributions count.
         sat_out: Names of the organizations that sat it out.
-        transactions: How many transactions it took, with the proof of its sum.
+        unavailable: Names of the organizations that could not get the parent model.
+        attested: Whether auditors attested that every accepted contribution opens its point.
+        transactions: How many transactions it took, with its sum and its fold.
         gas: What they used together.
         model_id: The model that it made; 0 unless it is final.
     """
@@ -209,6 +286,8 @@ class RoundRow:
     state: str
     participants: tuple[str, ...]
     sat_out: tuple[str, ...]
+    unavailable: tuple[str, ...]
+    attested: bool
     transactions: int
     gas: int
     model_id: int

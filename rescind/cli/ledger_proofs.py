@@ -118,7 +118,12 @@ def ledger_prove_subject(
         str | None, typer.Option(help="Answer of one sample; pass --question too.")
     ] = None,
     withdrawal: Annotated[
-        int | None, typer.Option(help="Use the training data of this withdrawal instead.")
+        int | None,
+        typer.Option(help="The data that was registered for the round in this withdrawal instead."),
+    ] = None,
+    replay: Annotated[
+        int | None,
+        typer.Option(help="The data that was registered for the round in this replay instead."),
     ] = None,
     where: LedgerOption = None,
     config: NodeConfigOption = None,
@@ -140,6 +145,8 @@ def ledger_prove_subject(
             raise ConfigError(
                 "A sample is a question with its answer. Pass both --question and --answer, or neither."
             )
+        if withdrawal is not None and replay is not None:
+            raise ConfigError("Pass --withdrawal or --replay, not both.")
         target = LedgerTarget(where, config, key_file, key_program)
         chain = target.chain(run, rpc, contracts, organization)
         if chain is None:
@@ -153,9 +160,13 @@ def ledger_prove_subject(
                 if isinstance(record, Record)
                 and record.payload["round"] == round_id
                 and record.payload.get("withdrawal") == withdrawal
+                and record.payload.get("replay") == replay
             ]
         if not manifests:
-            raise ConfigError(f"The ledger does not hold a manifest of round {round_id}.")
+            raise ConfigError(
+                f"The ledger does not hold a manifest of round {round_id}"
+                f"{_occasion(withdrawal, replay)}. rescind ledger show lists what it holds."
+            )
         manifest = Manifest.from_json(manifests[-1])
         sample = (question, answer) if question is not None and answer is not None else None
         disclosure = ManifestDisclosure(
@@ -165,10 +176,18 @@ def ledger_prove_subject(
             manifest.commitment.hex(),
             manifest.prove(subject, sample and _sample(*sample)),
             anchored_at(*chain),
+            withdrawal,
+            replay,
         )
         inside = disclosure.check()
         _write(path, disclosure.to_json())
         print_facts({"file": str(path), "round": round_id, "inside": inside}, as_json=as_json)
+
+
+def _occasion(withdrawal: int | None, replay: int | None) -> str:
+    if withdrawal is not None:
+        return f" for withdrawal {withdrawal}"
+    return f" for replay {replay}" if replay is not None else ""
 
 
 def _sample(question: str, answer: str) -> bytes:
@@ -214,7 +233,7 @@ def _disclosed(shown: dict[str, Any] | None) -> Any:
     return (
         shown["record"]
         if "record" in shown
-        else {k: shown[k] for k in ("round", "subject", "sample")}
+        else {k: shown[k] for k in ("round", "withdrawal", "replay", "subject", "sample")}
     )
 
 

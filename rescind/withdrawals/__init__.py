@@ -27,6 +27,11 @@ from rescind.withdrawals.evidence import (
     read_report,
 )
 from rescind.withdrawals.replays import replay_content, replayed_entries
+from rescind.withdrawals.round_attestation import (
+    RoundAttestation,
+    accepted_contributions,
+    round_evidence,
+)
 
 __all__ = [
     "Acceptance",
@@ -38,10 +43,12 @@ __all__ = [
     "OwnerCheck",
     "Part",
     "RecordedModel",
+    "RoundAttestation",
     "Sha256",
     "TermPart",
     "accept",
     "accept_files",
+    "accepted_contributions",
     "first_problem",
     "missing_figures",
     "most_adapter_bytes",
@@ -50,4 +57,5 @@ __all__ = [
     "record_of",
     "replay_content",
     "replayed_entries",
+    "round_evidence",
 ]

@@ -1,0 +1,49 @@
+"""Check of the evidence that auditors attested for a replay or a counter-training."""
+
+from __future__ import annotations
+
+from rescind.audit.certificate import Certificate
+from rescind.audit.checks import NothingToCheck, same
+from rescind.audit.issue import attesting
+from rescind.audit.subject import Subject
+from rescind.core.errors import VerificationError
+from rescind.withdrawals import EvidenceDocument
+
+
+def attested(subject: Subject) -> str:
+    """A quorum of auditors attested the evidence; where it is at hand, it is of this withdrawal."""
+    certificate, actual = subject.certificate, subject.withdrawal
+    if not actual.evidence:
+        same("evidence", certificate.withdrawal.evidence, "")
+        raise NothingToCheck(f"a {certificate.method} needs no attestation")
+    signers = attesting(subject.events, actual.id, actual.evidence)
+    quorum = subject.view.withdrawal_terms().auditor_quorum
+    if len(signers) < quorum:
+        raise VerificationError(
+            f"{len(signers)} auditors attested evidence {actual.evidence}; {quorum} must"
+        )
+    data = subject.stores.load(actual.evidence)
+    at_hand = ""
+    if data is not None:
+        _check_document(certificate, EvidenceDocument.parse(data))
+        at_hand = "; it is at hand and of this withdrawal"
+    return f"evidence {actual.evidence[:16]} attested by {len(signers)} auditors{at_hand}"
+
+
+def _check_document(certificate: Certificate, document: EvidenceDocument) -> None:
+    withdrawal = certificate.withdrawal
+    claimed = document.withdrawal_id, document.method, document.organization, document.subject
+    actual = (
+        withdrawal.withdrawal_id,
+        certificate.method,
+        withdrawal.organization,
+        withdrawal.subject,
+    )
+    if claimed != actual:
+        raise VerificationError(
+            f"the evidence is for withdrawal {document.withdrawal_id}, a {document.method}; the "
+            f"certificate is for withdrawal {withdrawal.withdrawal_id}, a {certificate.method}"
+        )
+    offered = {point for each in withdrawal.offered for point in each.point_hashes}
+    if not {each.point_hash for each in document.offered} <= offered:
+        raise VerificationError("the evidence names contributions that were not offered for it")

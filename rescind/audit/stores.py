@@ -1,0 +1,75 @@
+"""Artifacts at hand: folders laid out as ID[:2]/ID, and single files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rescind.core import artifact_id
+from rescind.core.errors import VerificationError
+
+
+class Stores:
+    """Artifacts by id, from folders and files.
+
+    Args:
+        folders: Folders of artifacts. Missing folders are ignored.
+        files: Files that are known by the SHA-256 of their bytes, whatever their names.
+
+    Raises:
+        VerificationError: A file cannot be read.
+    """
+
+    def __init__(self, folders: Sequence[Path], files: Sequence[Path] = ()) -> None:
+        self._folders = [folder for folder in folders if folder.is_dir()]
+        self._files: dict[str, bytes] = {}
+        for path in files:
+            data = read_file(path)
+            self._files[artifact_id(data)] = data
+
+    def load(self, wanted_id: str) -> bytes | None:
+        """Return an artifact's bytes, or None where no store has it.
+
+        Raises:
+            VerificationError: The file's bytes do not hash to its name.
+        """
+        if wanted_id in self._files:
+            return self._files[wanted_id]
+        for folder in self._folders:
+            path = folder / wanted_id[:2] / wanted_id
+            if path.is_file():
+                data = read_file(path)
+                if artifact_id(data) != wanted_id:
+                    raise VerificationError(_changed(path))
+                return data
+        return None
+
+    def check(self) -> int:
+        """Return how many files the folders hold.
+
+        Raises:
+            VerificationError: The bytes of one do not hash to its name.
+        """
+        count = 0
+        for folder in self._folders:
+            for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*")):
+                if artifact_id(path.read_bytes()) != path.name:
+                    raise VerificationError(_changed(path))
+                count += 1
+        return count
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        VerificationError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VerificationError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _changed(path: Path) -> str:
+    return f"{path} was changed: its bytes do not hash to its name. Fetch the artifact again."

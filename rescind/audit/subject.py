@@ -1,0 +1,101 @@
+"""The certificate under check, with the chain and the files that it is checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from rescind.audit.certificate import Certificate, ModelPart
+from rescind.audit.issue import find_withdrawal
+from rescind.audit.stores import Stores, read_file
+from rescind.contracts import Consortium, ConsortiumReader, Contribution, Entry, Event, Withdrawal
+from rescind.core import ConsortiumParameters
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the reader of a certificate has besides the file and a chain.
+
+    Attributes:
+        contracts: Their own contracts.json, which says which consortium they mean.
+        artifacts: Folders of artifacts.
+        adapter: The file of a model that they are served.
+        opening: The file of its opening.
+        parameters: The file of the agreed parameters.
+    """
+
+    contracts: Path | None = None
+    artifacts: Sequence[Path] = ()
+    adapter: Path | None = None
+    opening: Path | None = None
+    parameters: Path | None = None
+
+
+@dataclass
+class Subject:
+    """What every check is given."""
+
+    certificate: Certificate
+    reader: Consortium
+    folder: Path
+    inputs: Inputs = field(default_factory=Inputs)
+
+    @cached_property
+    def view(self) -> ConsortiumReader:
+        """The chain at one block, so that all checks see the same state."""
+        return self.reader.at(self.reader.chain.final_block_number())
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """Every event of the contracts."""
+        return list(self.view.events())
+
+    @cached_property
+    def stores(self) -> Stores:
+        """The artifacts at hand."""
+        files = (self.inputs.adapter, self.inputs.opening, self.inputs.parameters)
+        return Stores(self.inputs.artifacts, [each for each in files if each is not None])
+
+    @cached_property
+    def withdrawal(self) -> Withdrawal:
+        """The withdrawal on chain."""
+        return find_withdrawal(self.view, self.certificate.withdrawal.withdrawal_id)
+
+    @cached_property
+    def parameters(self) -> ConsortiumParameters | None:
+        """The agreed parameters, or None where they are not at hand."""
+        data = self.stores.load(self.certificate.consortium.parameters_id)
+        return None if data is None else ConsortiumParameters.parse(data)
+
+    @cached_property
+    def layout(self) -> str:
+        """The layout: "blocks" if each organization's tensors are its own, else "shared"."""
+        return "blocks" if set(self.certificate.consortium.rules) == {"block"} else "shared"
+
+    @cached_property
+    def latest_content(self) -> list[Entry]:
+        """The first part's contributions in the latest model, as on chain."""
+        return self.view.content(self.certificate.latest.model_id)
+
+    def registered(self, model: ModelPart) -> list[tuple[Entry, Contribution]]:
+        """Return each entry of a model's first part with the contribution behind it."""
+        entries = self.view.content(model.model_id)
+        return list(zip(entries, self.view.registered(entries), strict=True))
+
+    @cached_property
+    def latest_adapter(self) -> bytes | None:
+        """The adapter that is checked: the one that was given, or else the published one."""
+        if self.inputs.adapter is not None:
+            return read_file(self.inputs.adapter)
+        published = self.certificate.latest.publication
+        return None if published is None else self.stores.load(published.adapter_id)
+
+    @cached_property
+    def latest_opening(self) -> bytes | None:
+        """The opening that it is checked with: the one that was given, or the published one."""
+        if self.inputs.opening is not None:
+            return read_file(self.inputs.opening)
+        published = self.certificate.latest.publication
+        return None if published is None else self.stores.load(published.opening_id)
