@@ -1,57 +1,124 @@
-"""The adoption of a model: download its adapter and check it."""
+"""The adoption of a model: download its adapter and its openings, and check them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import structlog
 
-from rescind.contracts import NO_ADAPTER
-from rescind.core import ArtifactMalformed, block, owner, split_owner
+from rescind.core import OpeningMismatch, split_owner
+from rescind.core.errors import RescindError
 from rescind.node.facts import AdoptedModel
-from rescind.node.rounds import own_totals
 from rescind.node.session import Session
-from rescind.node.watch import check_adapter
+from rescind.wire import ModelFiles, NotPublished
+from rescind.withdrawals import (
+    accept_files,
+    most_adapter_bytes,
+    most_opening_bytes,
+    record_of,
+)
 
 
 def adopt(session: Session, model_id: int) -> None:
-    """Download a model's adapter, check it, and record that the node holds it.
+    """Download a model's files, check them against the chain, and record that the node has them.
 
-    Its digest is checked against the chain, its tensors against the agreed ones and, in blocks, the
-    node's own block against the node's own deltas.
+    In blocks, owners whose tensors do not open are left out and named in the log.
 
     Raises:
-        ArtifactWrongDigest: It is not the registered sum.
-        ArtifactMalformed: Its tensors are not the agreed ones, or the node's block is wrong.
-        OutOfBounds: Its norm is above the bound under which a digest binds.
+        NotPublished: No one has published the files.
+        OpeningMismatch: They do not open to what the chain registered.
     """
-    adapter_id = session.consortium.model(model_id).adapter_id
-    if adapter_id != NO_ADAPTER:
-        if not session.store.has(adapter_id):
-            data = session.client.download(adapter_id, session.parameters.max_artifact_bytes)
-            session.store.put(data)
-        tensors = session.store.load(adapter_id)
-        _check_tensors(session, model_id, tensors)
-        check_adapter(session.consortium, session.parameters, model_id, tensors)
-    AdoptedModel(model_id, adapter_id).save(session.journal)
-
-
-def _check_tensors(session: Session, model_id: int, tensors: dict[str, Any]) -> None:
-    shapes = session.parameters.delta_shapes()
-    for name, value in tensors.items():
-        bare = split_owner(name)[1]
-        if shapes.get(bare) != value.shape or value.dtype != np.int64:
-            raise ArtifactMalformed(f"model {model_id}: tensor {name!r} is not one agreed on")
-    if session.parameters.layout == "blocks":
-        _check_own_block(session, model_id, tensors)
-
-
-def _check_own_block(session: Session, model_id: int, tensors: dict[str, Any]) -> None:
-    prefix = owner("blocks", session.me)
-    served, expected = block(tensors, prefix), block(own_totals(session, model_id), prefix)
-    if served.keys() != expected.keys() or any(
-        not np.array_equal(served[name], expected[name]) for name in served
-    ):
-        raise ArtifactMalformed(
-            f"model {model_id}: the block of {session.me} is not the sum of its own deltas"
+    if not model_id or AdoptedModel.load(session.journal, model_id):
+        return
+    record = record_of(session.consortium, model_id)
+    if not record.entries:
+        AdoptedModel(model_id, "", "").save(session.journal)
+        return
+    files = published_files(session, model_id)
+    result = accept_files(record, session.parameters, *download(session, files))
+    if not result.servable:
+        raise OpeningMismatch(result.sentence())
+    if result.left_out:
+        structlog.get_logger().error(
+            "parts of the model are left out", model=model_id, reason=result.sentence()
         )
+    AdoptedModel(model_id, files.adapter_id, files.opening_id, result.left_out).save(
+        session.journal
+    )
+
+
+def try_to_adopt(session: Session, model_id: int) -> None:
+    """Adopt a model, or note that it cannot be had now, so that the node goes on meanwhile."""
+    try:
+        adopt(session, model_id)
+    except (RescindError, OSError) as error:
+        structlog.get_logger().error("model not adopted", model=model_id, reason=str(error))
+        session.unavailable[model_id] = session.consortium.chain.now()
+
+
+def adopted_tensors(session: Session, model_id: int) -> dict[str, Any]:
+    """Return the integers of a model's adapter, adopting it if need be, without what is left out.
+
+    Raises:
+        NotPublished: No one has published the files.
+        OpeningMismatch: They do not open to what the chain registered.
+    """
+    adopt(session, model_id)
+    fact = AdoptedModel.load(session.journal, model_id)
+    if fact is None or not fact.adapter_id:
+        return {}
+    tensors = fetch(session, fact.adapter_id)
+    return {name: v for name, v in tensors.items() if split_owner(name)[0] not in fact.left_out}
+
+
+def adopted_id(session: Session, model_id: int) -> str:
+    """Return the artifact id of a model's adapter, adopting it if need be; "" for the base model.
+
+    Raises:
+        NotPublished: No one has published the files.
+        OpeningMismatch: They do not open to what the chain registered.
+    """
+    adopt(session, model_id)
+    fact = AdoptedModel.load(session.journal, model_id)
+    return fact.adapter_id if fact else ""
+
+
+def published_files(session: Session, model_id: int) -> ModelFiles:
+    """Return the files of a model by the aggregator's word, or by its statement on chain.
+
+    Raises:
+        NotPublished: The aggregator has published none.
+    """
+    try:
+        return session.client.model(model_id)
+    except NotPublished:
+        aggregator = session.consortium.aggregator()
+        stated = session.consortium.publications(model_id)
+        own = [each for each in stated if each.publisher == aggregator]
+        if not own:
+            raise
+        return ModelFiles(model_id, own[-1].adapter_id, own[-1].opening_id)
+
+
+def download(session: Session, files: ModelFiles) -> tuple[bytes, bytes]:
+    """Return the bytes of a model's adapter and openings, and keep them in the node's own store."""
+    parameters = session.parameters
+    return (
+        _bytes(session, files.adapter_id, most_adapter_bytes(parameters)),
+        _bytes(session, files.opening_id, most_opening_bytes(parameters)),
+    )
+
+
+def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
+    """Return an adapter or a sum from the node's own store, or else from the aggregator."""
+    if not artifact_id:
+        return {}
+    if not session.store.has(artifact_id):
+        _bytes(session, artifact_id, most_adapter_bytes(session.parameters))
+    return session.store.load(artifact_id)
+
+
+def _bytes(session: Session, artifact_id: str, limit: int) -> bytes:
+    if not session.store.has(artifact_id):
+        session.store.put(session.client.download(artifact_id, limit))
+    return session.store.get(artifact_id)

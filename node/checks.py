@@ -37,7 +37,7 @@ def check_membership(consortium: Consortium, config: NodeConfig, address: str) -
             + (recent if depth else "")
         )
     own = fingerprint(config.identity.tls.read()[1])
-    if member.fingerprint != own:
+    if member.status.joined and member.fingerprint != own:
         raise ConfigError(
             f"the certificate {config.identity.tls_certificate} has fingerprint {own}, the chain "
             f"has {member.fingerprint} for {address}. Use that certificate, or register yours with "

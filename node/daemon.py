@@ -10,8 +10,18 @@ import structlog
 
 from rescind.contracts import ChainUnavailable, ContractRefused
 from rescind.core.errors import RescindError
-from rescind.daemon import DaemonLoop
-from rescind.node import adopting, deciding, exchange, settle, training, watch, withdrawals
+from rescind.daemon import DaemonLoop, certificate_claim
+from rescind.node import (
+    adopting,
+    counter_training,
+    deciding,
+    exchange,
+    retraining,
+    settle,
+    training,
+    watch,
+    withdrawals,
+)
 from rescind.node.checks import NotCarriedOut
 from rescind.node.config import NodeConfig
 from rescind.node.disclosing import served
@@ -19,6 +29,9 @@ from rescind.node.look import look
 from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, Step, plan
 from rescind.wire import AggregatorUnavailable
+
+HAND_OVER_SECONDS = 60.0
+"""Time between two questions to the aggregator about contributions that it misses."""
 
 
 def run(config: NodeConfig, stop: threading.Event) -> None:
@@ -50,27 +63,28 @@ class Node(DaemonLoop[Plan]):
         super().__init__(section.name, session.me, section.poll_seconds)
         self.session = session
         self._anchored = time.monotonic()
+        self._handed_over = 0.0
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
-            Step.JOIN: lambda _: session.consortium.join(),
-            Step.ADOPT: lambda p: adopting.adopt(session, p.model_id),
+            Step.JOIN: lambda _: self._join(),
+            Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),
             Step.DECIDE: lambda p: deciding.decide(session, p.round_id),
             Step.SIT_OUT: lambda p: deciding.sit_out(session, p.round_id),
+            Step.REPORT_UNAVAILABLE: lambda p: deciding.report_unavailable(session, p.round_id),
             Step.TRAIN: lambda p: training.train(session, p.round_id),
             Step.COMMIT: lambda p: exchange.commit(session, p.round_id),
             Step.UPLOAD: lambda p: exchange.upload(session, p.round_id),
             Step.REVEAL: lambda p: exchange.reveal(session, p.round_id),
             Step.SETTLE: lambda p: settle.settle(session, p.round_id),
-            Step.RECORD_WITHDRAWAL: lambda p: withdrawals.record(session, p.withdrawal_id),
-            Step.RETRAIN: lambda p: withdrawals.retrain(session, p.withdrawal_id, p.round_id),
-            Step.COUNTER_TRAIN: lambda p: withdrawals.counter_train(session, p.withdrawal_id),
-            Step.OFFER: lambda p: withdrawals.offer(session, p.withdrawal_id, p.round_id),
-            Step.DEPOSIT: lambda p: withdrawals.deposit(session, p.withdrawal_id, p.round_id),
-            Step.READY: lambda p: withdrawals.ready(session, p.withdrawal_id),
-            Step.RECORD_CLOSED: lambda p: withdrawals.record_closed(session, p.withdrawal_id),
+            Step.RECORD_WITHDRAWAL: lambda p: withdrawals.record(session, p.offer_id),
+            Step.RETRAIN: lambda p: retraining.retrain(session, p.offer_id, p.round_id),
+            Step.COUNTER_TRAIN: lambda p: counter_training.counter_train(session, p.offer_id),
+            Step.OFFER: lambda p: withdrawals.offer(session, p.offer_id, p.round_id),
+            Step.DEPOSIT: lambda p: withdrawals.deposit(session, p.offer_id, p.round_id),
+            Step.READY: lambda p: withdrawals.ready(session, p.offer_id),
+            Step.RECORD_CLOSED: lambda p: withdrawals.record_closed(session, p.offer_id),
+            Step.CLAIM_REPLAY: lambda p: withdrawals.claim_replay(session, p.offer_id),
             Step.RECLAIM: lambda _: settle.reclaim(session),
-            Step.CHECK_CLAIM: lambda _: watch.check_claim(session),
-            Step.ENFORCE_WITHDRAWAL: lambda p: watch.enforce_withdrawal(session, p.withdrawal_id),
-            Step.ENFORCE_ROUND: lambda p: watch.enforce_round(session, p.round_id),
+            Step.MOVE_ON: lambda p: self._move_on(p),
         }
 
     def next_plan(self) -> Plan:
@@ -78,12 +92,26 @@ class Node(DaemonLoop[Plan]):
         return plan(look(self.session))
 
     def when_idle(self) -> None:
-        """Anchor on a timer records that were written between rounds, for example by the CLI."""
+        """Anchor records written between rounds, and give the aggregator what it misses."""
         now = time.monotonic()
-        if now - self._anchored < self.session.config.ledger.anchor_seconds:
-            return
-        self._anchored = now
+        if now - self._anchored >= self.session.config.ledger.anchor_seconds:
+            self._anchored = now
+            self._try(settle.anchor)
+        if now - self._handed_over >= HAND_OVER_SECONDS:
+            self._handed_over = now
+            self._try(exchange.hand_over)
+
+    def _try(self, work: Callable[[Session], object]) -> None:
         try:
-            settle.anchor(self.session)
+            work(self.session)
         except (RescindError, OSError) as error:
             self.complain(error)
+
+    def _join(self) -> None:
+        session = self.session
+        deployment, tls = session.consortium.deployment, session.config.identity.tls
+        session.consortium.join(*certificate_claim(deployment, session.me, tls))
+
+    def _move_on(self, chosen: Plan) -> None:
+        assert chosen.move is not None
+        watch.make_move(self.session, chosen.move, chosen.number)

@@ -35,15 +35,14 @@ def observe(session: Session, round_id: int) -> Observation:
     """Return what the node can see before a round: the chain's last round and its own costs."""
     consortium = session.consortium
     last = round_id - 1
-    contributions = consortium.contributions(last) if last else []
-    credited = {c.organization: consortium.credited(last, c.organization) for c in contributions}
-    paid = sum(credited.values())
+    accepted = consortium.accepted(last) if last else []
+    score, total = consortium.score(last, session.me) if last else (0, 0)
     costs, private = session.config.costs, session.parameters.training.privacy is not None
     return Observation(
         round_index=round_id,
-        members=len(consortium.members()),
-        participants_last_round=len(contributions),
-        reward_share_last_round=credited.get(session.me, 0) / paid if paid else 0.0,
+        members=len(consortium.active_members()),
+        participants_last_round=len(accepted),
+        reward_share_last_round=score / total if total else 0.0,
         quality=latest_quality(session.journal),
         compute_price=costs.compute_price * costs.energy_by_hour[time.gmtime().tm_hour],
         reward_available=consortium.reward_available() / ETHER,
@@ -68,3 +67,8 @@ def budget_used(session: Session) -> float:
 def sit_out(session: Session, round_id: int) -> None:
     """Tell the chain that the node does not take part in a round."""
     session.consortium.sit_out(round_id)
+
+
+def report_unavailable(session: Session, round_id: int) -> None:
+    """Tell the chain that the round's parent model cannot be had."""
+    session.consortium.report_unavailable(round_id)

@@ -16,6 +16,7 @@ import structlog
 
 from rescind.contracts import Account, Consortium, Event
 from rescind.core.errors import LedgerError, RescindError
+from rescind.daemon import certificate_owners
 from rescind.ledger import (
     Anchored,
     Checkpoint,
@@ -133,13 +134,13 @@ class LedgerService:
         shown = Disclosure.of(ledger.prove(index, size), ledger.key.verifier(), where)
         return json.dumps(shown.to_json(), indent=2).encode()
 
-    def seen(self, certificate: str, key: str) -> int:
+    def seen(self, certificate: bytes, key: str) -> int:
         """Return the size of the newest checkpoint of a log that this node cosigned; 0 for none."""
         with self._lock:
             self._member(certificate)
             return self._witness.seen(Verifier.parse(key))[0]
 
-    def cosign(self, certificate: str, asked: CosignatureRequest) -> tuple[str, str]:
+    def cosign(self, certificate: bytes, asked: CosignatureRequest) -> tuple[str, str]:
         """Cosign another organization's checkpoint.
 
         Returns:
@@ -157,14 +158,15 @@ class LedgerService:
             structlog.get_logger().info("cosigned", organization=organization, size=note.size)
             return signature.line(), str(self._witness.key.witness())
 
-    def _member(self, certificate: str) -> str:
-        """Return the member that a certificate belongs to."""
-        organization = self._session.consortium.organization_of(certificate)
-        if organization is None:
-            raise NotAMember(
-                f"the certificate with fingerprint {certificate} does not belong to a member"
-            )
-        return organization
+    def _member(self, certificate: bytes) -> str:
+        """Return the member that a certificate (PEM) belongs to."""
+        consortium = self._session.consortium
+        for owner in certificate_owners(consortium, certificate):
+            if consortium.member(owner).status.joined:
+                return owner
+        raise NotAMember(
+            f"the certificate with fingerprint {fingerprint(certificate)} does not belong to a member"
+        )
 
 
 def _anchor_of(session: Session, index: int) -> tuple[int, Event] | None:

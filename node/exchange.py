@@ -1,4 +1,4 @@
-"""The exchange of an update: commit to it, upload it, reveal it."""
+"""The exchange of deltas: commit to an update, upload it, reveal it; hand deltas over."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import structlog
 
-from rescind.contracts import DeltaId
 from rescind.node import fisher
-from rescind.node.facts import DeltaFact, RoundFacts, Update
+from rescind.node.facts import RoundFacts, Update, own_artifacts
 from rescind.node.session import Session
 from rescind.wire import WrongPhase, sign_typed, split, update_typed_data
 
@@ -17,7 +16,7 @@ def commit(session: Session, round_id: int) -> None:
     """Commit on chain to the trained update."""
     update = RoundFacts.load(session.journal, round_id).trained()
     salt = bytes.fromhex(update.salt)
-    session.consortium.commit(round_id, delta_id(update.delta), salt, update.manifest_root)
+    session.consortium.commit(round_id, update.delta.parts, salt)
 
 
 def upload(session: Session, round_id: int) -> None:
@@ -55,9 +54,15 @@ def reveal(session: Session, round_id: int) -> None:
     """Open the commitment on chain."""
     update = RoundFacts.load(session.journal, round_id).trained()
     salt = bytes.fromhex(update.salt)
-    session.consortium.reveal(round_id, delta_id(update.delta), salt, update.manifest_root)
+    session.consortium.reveal(round_id, update.delta.parts, salt)
 
 
-def delta_id(delta: DeltaFact) -> DeltaId:
-    """Return a delta's artifact id and digest root, as contracts take them."""
-    return DeltaId(delta.artifact, delta.digest_root)
+def hand_over(session: Session) -> None:
+    """Give the aggregator those of the node's own contributions that it needs and does not have.
+
+    A new aggregator asks for all that the models in use contain.
+    """
+    for artifact in session.client.wanted():
+        # Only the node's own deltas leave it, whatever the aggregator asks for.
+        if artifact in own_artifacts(session.journal).values() and session.store.has(artifact):
+            session.client.hand_over(session.store.get(artifact))

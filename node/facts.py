@@ -19,11 +19,13 @@ from typing import Any, ClassVar, Self
 from pydantic import TypeAdapter, ValidationError
 
 from rescind.agents import SIT_OUT, Action, Observation
+from rescind.contracts import NO_MANIFEST, Parts
+from rescind.core import point_hash
 from rescind.core.errors import StoreError
 from rescind.daemon import Journal
 from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_VERSION = 2
+JOURNAL_VERSION = 3
 """Changes whenever a fact's fields change: a journal of another version is refused."""
 
 ORGANIZATION = "organization"
@@ -114,7 +116,7 @@ class DeltaFact:
 
     Attributes:
         artifact: Artifact id of the delta.
-        digest_root: Root of its linear digest.
+        point: Commitment of its digest, 128 bytes in hexadecimal.
         residual: File name of the rounding residual in the state folder.
         manifest_root: Commitment to the examples it was trained on; None for a counter-delta.
         manifest_salt: Salt of `data_hash`, hexadecimal.
@@ -123,12 +125,23 @@ class DeltaFact:
     """
 
     artifact: str
-    digest_root: str
+    point: str
     residual: str
     manifest_root: str | None = None
     manifest_salt: str | None = None
     data_hash: str | None = None
     without: tuple[str, ...] = ()
+
+    @property
+    def point_hash(self) -> str:
+        """The hash of the point, by which the chain knows the delta."""
+        return point_hash(bytes.fromhex(self.point))
+
+    @property
+    def parts(self) -> Parts:
+        """The delta as contracts take it."""
+        manifest = self.manifest_root or NO_MANIFEST
+        return Parts((self.artifact,), (bytes.fromhex(self.point),), manifest)
 
 
 @dataclass(frozen=True)
@@ -137,14 +150,12 @@ class Update:
 
     Attributes:
         delta: The delta.
-        manifest_root: Commitment to the examples it was trained on.
         salt: Salt of the commitment on chain, hexadecimal.
         nonce: Number of the signed upload, unique for the node.
         fisher: Artifact id of the posted Fisher information, where the consortium asks for it.
     """
 
     delta: DeltaFact
-    manifest_root: str
     salt: str
     nonce: int
     fisher: str | None = None
@@ -239,12 +250,21 @@ def next_nonce(journal: Journal) -> int:
 
 @dataclass(frozen=True)
 class AdoptedModel(Fact):
-    """A model whose adapter was downloaded and checked."""
+    """A model whose adapter was downloaded and opens to the points on chain.
+
+    Attributes:
+        model_id: The model's number.
+        adapter_id: Artifact id of its adapter; empty where nothing is in the model.
+        opening_id: Artifact id of its openings; empty where nothing is in the model.
+        left_out: Owners whose tensors do not open, and are not used.
+    """
 
     PREFIX: ClassVar[str] = "model/"
 
     model_id: int
     adapter_id: str
+    opening_id: str
+    left_out: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -253,7 +273,7 @@ class AdoptedModel(Fact):
     @classmethod
     def load(cls, journal: Journal, model_id: int) -> Self | None:
         """Return the fact of a model; None if the node has not adopted it."""
-        return cls._load(journal, cls(model_id, "").key)
+        return cls._load(journal, cls(model_id, "", "").key)
 
     @classmethod
     def ids(cls, journal: Journal) -> frozenset[int]:
@@ -270,14 +290,12 @@ class WithdrawalFacts(Fact):
         recorded: Whether the ledger has the request.
         closed: Whether the ledger has the closing.
         given_up: Whether the node offers nothing, so that the withdrawal becomes a removal.
-        deposited: Rounds whose offered delta the aggregator has; 0 for a counter-delta.
     """
 
     withdrawal_id: int
     recorded: bool = False
     closed: bool = False
     given_up: bool = False
-    deposited: tuple[int, ...] = ()
 
     @property
     def key(self) -> str:
@@ -292,55 +310,87 @@ class WithdrawalFacts(Fact):
 
 @dataclass(frozen=True)
 class OfferedDelta(Fact):
-    """A delta that was trained for a withdrawal.
+    """A delta that was trained for a withdrawal or a replay.
 
     Attributes:
-        withdrawal_id: The withdrawal's number.
+        offer_id: The withdrawal, or with the highest of 64 bits set the replay.
         round_id: The round that it replaces the delta of; 0 for a counter-delta.
         delta: The delta.
         report: What auditors see of its training.
-        unchanged: Whether it equals the delta that is registered already, so nothing is offered.
+        unchanged: Whether it equals the delta that is registered already.
+        deposited: Whether the aggregator has it.
     """
 
     PREFIX: ClassVar[str] = "retrained/"
 
-    withdrawal_id: int
+    offer_id: int
     round_id: int
     delta: DeltaFact
     report: Mapping[str, Any]
     unchanged: bool = False
+    deposited: bool = False
 
     @property
     def key(self) -> str:
-        return self._key(self.withdrawal_id, self.round_id)
+        return self._key(self.offer_id, self.round_id)
 
     @classmethod
-    def _key(cls, withdrawal_id: int, round_id: int) -> str:
-        return f"{cls.PREFIX}{withdrawal_id:06d}/{round_id:06d}"
+    def _key(cls, offer_id: int, round_id: int) -> str:
+        return f"{cls.PREFIX}{offer_id:06d}/{round_id:06d}"
 
     @classmethod
-    def find(cls, journal: Journal, withdrawal_id: int, round_id: int) -> Self | None:
-        """Return the delta of a withdrawal and round; None if it was not trained yet."""
-        return cls._load(journal, cls._key(withdrawal_id, round_id))
+    def find(cls, journal: Journal, offer_id: int, round_id: int) -> Self | None:
+        """Return the delta for a withdrawal or replay; None if it was not trained yet."""
+        return cls._load(journal, cls._key(offer_id, round_id))
 
     @classmethod
-    def load(cls, journal: Journal, withdrawal_id: int, round_id: int) -> Self:
-        """Return the delta of a withdrawal and round.
+    def load(cls, journal: Journal, offer_id: int, round_id: int) -> Self:
+        """Return the delta for a withdrawal or replay.
 
         Raises:
             StoreError: It was not trained yet.
         """
-        fact = cls.find(journal, withdrawal_id, round_id)
+        fact = cls.find(journal, offer_id, round_id)
         if fact is None:
             raise StoreError(
-                f"the node's journal has no delta for withdrawal {withdrawal_id}, round {round_id}"
+                f"the node's journal has no delta for offer {offer_id}, round {round_id}"
             )
         return fact
 
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
-        """Return every delta that was trained for a withdrawal."""
+        """Return every delta that was trained for a withdrawal or a replay."""
         return cls._load_all(journal, cls.PREFIX)
+
+
+@dataclass(frozen=True)
+class ReplayPaid(Fact):
+    """A replay for whose rounds the node has taken its pay."""
+
+    PREFIX: ClassVar[str] = "replay-paid/"
+
+    replay_id: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.replay_id}"
+
+    @classmethod
+    def ids(cls, journal: Journal) -> frozenset[int]:
+        """Return the replays that are paid."""
+        return frozenset(fact.replay_id for fact in cls._load_all(journal, cls.PREFIX))
+
+
+def own_artifacts(journal: Journal, *, rounds_only: bool = False) -> dict[str, str]:
+    """Return the artifact ids of all deltas that the node trained, by the hash of their point.
+
+    Args:
+        journal: The node's journal.
+        rounds_only: Leave out what was trained for withdrawals and replays.
+    """
+    updates = [facts.update.delta for facts in RoundFacts.all(journal) if facts.update]
+    offered = [] if rounds_only else [fact.delta for fact in OfferedDelta.all(journal)]
+    return {delta.point_hash: delta.artifact for delta in [*updates, *offered]}
 
 
 @dataclass(frozen=True)
@@ -349,7 +399,7 @@ class RequestFact(Fact):
 
     Attributes:
         commitment: The data subject's salted hash; empty for the whole organization.
-        method: A `ModelKind` value.
+        method: A `WithdrawalMethod` value.
         subject: The data subject's name; None for the organization, and once the withdrawal is
             over.
         salt: Salt of the commitment, hexadecimal; None for the organization.
@@ -390,33 +440,11 @@ class RequestFact(Fact):
 
 
 @dataclass(frozen=True)
-class ClaimCheck(Fact):
-    """The node's answer to a claimed sum: "right", "challenged" or "demanded" (a proof)."""
-
-    adapter_id: str
-    digest_root: str
-    answer: str
-
-    @property
-    def key(self) -> str:
-        return self._key(self.adapter_id, self.digest_root)
-
-    @staticmethod
-    def _key(adapter_id: str, digest_root: str) -> str:
-        return f"claim/{adapter_id}/{digest_root}"
-
-    @classmethod
-    def find(cls, journal: Journal, adapter_id: str, digest_root: str) -> Self | None:
-        """Return the answer to a claim; None if it was not checked yet."""
-        return cls._load(journal, cls._key(adapter_id, digest_root))
-
-
-@dataclass(frozen=True)
 class CheckedSum(Fact):
-    """A round's sum of deltas whose digest was found to be the one on chain.
+    """A round's sum of deltas that opens to the points on chain.
 
     Attributes:
-        terms_key: `sum_key` of the summed terms.
+        terms_key: `entries_key` of the summed entries.
         artifact: Artifact id of the sum.
     """
 

@@ -2,73 +2,77 @@
 
 from __future__ import annotations
 
-from rescind.contracts import Claim, Member, MemberStatus
-from rescind.node import tasks, watch
-from rescind.node.facts import AdoptedModel, ClaimCheck, RoundFacts
+from rescind.contracts import Member, MemberStatus, Round, RoundState, Settings
+from rescind.node import tasks
+from rescind.node.facts import AdoptedModel, RoundFacts
 from rescind.node.session import Session
 from rescind.node.state import RoundView, View
+from rescind.node.watch import due_moves, watch
+
+RETRY_SECONDS = 30
+"""How long a node goes on without a model whose files it could not get."""
+LAST_QUARTER = 4
+"""The last quarter of a phase is left for what a node does without the aggregator."""
 
 
 def look(session: Session) -> View:
     """Read the chain at one block, and the journal."""
     consortium = session.consortium
     with consortium.chain.at_one_block():
-        now, claim = consortium.chain.now(), consortium.claim()
+        now = consortium.chain.now()
         member = consortium.member(session.me)
         withdrawals = consortium.withdrawals()
-        current = _look_at_round(session, claim, now)
+        watched = watch(session, withdrawals, now)
+        members = len(consortium.organizations())
+        moves = list(due_moves(watched))
+        current = _look_at_round(session, watched.round) if watched.round else None
         return View(
             status=member.status,
+            may_contribute=consortium.may_contribute(session.me),
             reclaimable=_reclaimable(session, member, now),
             latest_model=consortium.latest_model_id(),
             held=AdoptedModel.ids(session.journal),
+            unavailable=frozenset(
+                each for each, at in session.unavailable.items() if now < at + RETRY_SECONDS
+            ),
             now=now,
             round=current,
             unsettled=_unsettled(session, current) if current else 0,
-            task=tasks.next_task(session, withdrawals),
+            task=tasks.next_task(session, withdrawals, now),
             holds_out=tasks.holds_out(session, withdrawals),
-            overdue=watch.overdue_withdrawal(consortium, withdrawals, now),
-            unchecked_claim=_unchecked(session, claim, now),
+            due=session.turns.choose(moves, now, member.number, members),
         )
 
 
-def _look_at_round(session: Session, claim: Claim | None, now: int) -> RoundView | None:
+def _look_at_round(session: Session, current: Round) -> RoundView:
     consortium = session.consortium
-    round_id = consortium.current_round_id()
-    if not round_id:
-        return None
-    current = consortium.round(round_id)
-    facts = RoundFacts.load(session.journal, round_id)
+    facts = RoundFacts.load(session.journal, current.id)
     return RoundView(
-        round_id=round_id,
+        round_id=current.id,
         state=current.state,
         parent_model=current.parent_model,
-        commit_deadline=current.commit_deadline,
-        reveal_deadline=current.reveal_deadline,
-        answer=consortium.answer(round_id, session.me).state,
+        deadline=current.deadline,
+        last_call=current.deadline - _phase_seconds(consortium.settings(), current) // LAST_QUARTER,
+        answer=consortium.answers(current.id).of(session.me),
         decided=facts.decision is not None,
         takes_part=facts.action.takes_part,
         trained=facts.update is not None,
         submitted=facts.submitted,
-        late=watch.is_late(current, claim, now),
     )
 
 
-def _unchecked(session: Session, claim: Claim | None, now: int) -> bool:
-    """Return whether a claimed sum can still be challenged and was not checked."""
-    if claim is None or claim.must_prove or now > claim.deadline:
-        return False
-    return ClaimCheck.find(session.journal, claim.adapter_id, claim.digest_root) is None
+def _phase_seconds(settings: Settings, current: Round) -> int:
+    return settings.commit_seconds if current.state is RoundState.OPEN else settings.reveal_seconds
 
 
 def _reclaimable(session: Session, member: Member, now: int) -> bool:
-    """Return whether compensation, bond or reward can be paid out."""
-    if session.consortium.compensation(session.me):
-        return True
+    """Return whether the bond, a reward or a refund of a member that left can be paid out."""
     if member.status not in (MemberStatus.WITHDRAWN, MemberStatus.LEFT):
         return False
-    bond_due = bool(member.bond) and now >= member.exit_at
-    return bond_due or bool(session.consortium.pending_reward(session.me))
+    consortium = session.consortium
+    if member.bond and now >= member.exit_at:
+        return True
+    return bool(consortium.replay_refund(session.me) or consortium.claimable_rounds(session.me))
 
 
 def _unsettled(session: Session, current: RoundView) -> int:

@@ -5,21 +5,17 @@ They run beside the node's daemon. Each checks first, so that the error says wha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from rescind.contracts import (
     ContractRefused,
     Member,
     MemberStatus,
-    ModelKind,
     Receipt,
-    WithdrawalState,
 )
 from rescind.core.errors import ConfigError
-from rescind.daemon import load_account, open_consortium
+from rescind.daemon import certificate_claim, load_account, open_consortium
 from rescind.node.config import NodeConfig
-from rescind.wire import fingerprint
 
 _HINTS = {
     "UnknownProposal": "rescind govern list shows the proposals",
@@ -53,8 +49,8 @@ class Operator:
 
     # Proposals: each returns the proposal's id; the proposer's vote is counted already
 
-    def propose_admission(self, organization: str, name: str, certificate: str) -> int:
-        """Propose to admit an organization under a name, with a certificate's fingerprint."""
+    def propose_admission(self, organization: str, name: str) -> int:
+        """Propose to admit an organization under a name."""
         self._must_be_active()
         status = self.consortium.member(organization).status
         if status is not MemberStatus.NONE:
@@ -63,9 +59,18 @@ class Operator:
             )
         if not name.strip():
             raise ConfigError("The name is empty. Give the organization a name.")
-        self._must_be_free(certificate)
-        self.consortium.propose_admission(organization, name, certificate)
-        return self._newest()
+        return self.consortium.propose_admission(organization, name)
+
+    def propose_revocation(self, organization: str) -> int:
+        """Propose to take an admission back before the organization joins."""
+        self._must_be_active()
+        status = self.consortium.member(organization).status
+        if status is not MemberStatus.ADMITTED:
+            raise ConfigError(
+                f"{organization} is {status.value}. Only an admission that was not used yet can be "
+                "taken back."
+            )
+        return self.consortium.propose_revocation(organization)
 
     def propose_expulsion(self, organization: str) -> int:
         """Propose to expel a member, which withdraws its contributions."""
@@ -76,16 +81,14 @@ class Operator:
                 f"{organization} is {status.value}. Only an active member, or one that left, "
                 "can be expelled."
             )
-        self.consortium.propose_expulsion(organization)
-        return self._newest()
+        return self.consortium.propose_expulsion(organization)
 
     def propose_auditor(self, auditor: str) -> int:
         """Propose an address as an auditor."""
         self._must_be_active()
         if auditor in self.consortium.auditors():
             raise ConfigError(f"{auditor} is already an auditor")
-        self.consortium.propose_auditor(auditor)
-        return self._newest()
+        return self.consortium.propose_auditor(auditor)
 
     def propose_dismissal(self, auditor: str) -> int:
         """Propose to dismiss an auditor."""
@@ -94,34 +97,14 @@ class Operator:
         if auditor not in auditors:
             names = ", ".join(auditors) or "none"
             raise ConfigError(f"{auditor} is not an auditor. Auditors: {names}.")
-        self.consortium.propose_dismissal(auditor)
-        return self._newest()
+        return self.consortium.propose_dismissal(auditor)
 
-    def propose_aggregator(self, aggregator: str, certificate: str) -> int:
-        """Propose another aggregator, with its certificate's fingerprint."""
+    def propose_aggregator(self, aggregator: str) -> int:
+        """Propose another aggregator, which is not a member."""
         self._must_be_active()
-        self._must_be_fingerprint(certificate)
-        self.consortium.propose_aggregator(aggregator, certificate)
-        return self._newest()
-
-    def propose_fall_back(self, withdrawal_id: int) -> int:
-        """Propose that an open withdrawal by another method becomes a removal."""
-        self._must_be_active()
-        by_id = {withdrawal.id: withdrawal for withdrawal in self.consortium.withdrawals()}
-        if withdrawal_id not in by_id:
-            raise ConfigError(
-                f"there is no withdrawal {withdrawal_id}. List them with rescind withdraw status."
-            )
-        withdrawal = by_id[withdrawal_id]
-        closed = withdrawal.state is WithdrawalState.CLOSED
-        if closed or withdrawal.method is ModelKind.REMOVAL:
-            raise ConfigError(
-                f"Withdrawal {withdrawal_id} is a {withdrawal.method.value} in state "
-                f"{withdrawal.state.value}. Only an open withdrawal by another method can fall "
-                "back to removal."
-            )
-        self.consortium.propose_fall_back(withdrawal_id)
-        return self._newest()
+        if self.consortium.member(aggregator).status.joined:
+            raise ConfigError(f"{aggregator} is a member, and a member cannot be the aggregator.")
+        return self.consortium.propose_aggregator(aggregator)
 
     def vote(self, proposal_id: int) -> str:
         """Vote for a proposal, and return the transaction's hash."""
@@ -140,7 +123,7 @@ class Operator:
     def top_up(self) -> dict[str, object]:
         """Pay the part of the bond that a penalty took; pay nothing if the bond is complete."""
         member = self._must_be_active()
-        missing = self.consortium.bond() - member.bond
+        missing = self.consortium.member_terms().bond - member.bond
         transaction = self.consortium.top_up(missing).tx_hash if missing > 0 else None
         return {
             "paid_wei": max(0, missing),
@@ -162,16 +145,16 @@ class Operator:
 
     def rotate_certificate(self) -> dict[str, object]:
         """Put the configured certificate's fingerprint on chain, unless it is there already."""
-        own = fingerprint(self.config.identity.tls.read()[1])
+        deployment, tls = self.consortium.deployment, self.config.identity.tls
+        own, proof = certificate_claim(deployment, self.address, tls)
         member = self.member
-        if member.status is MemberStatus.NONE:
+        if not member.status.joined:
             raise ConfigError(
                 f"{self.address} is not a member, so it has no certificate on chain to replace."
             )
         transaction = None
         if member.fingerprint != own:
-            self._must_be_free(own)
-            transaction = self.consortium.rotate_fingerprint(own).tx_hash
+            transaction = self.consortium.set_fingerprint(own, proof).tx_hash
         return {"fingerprint": own, "replaced": member.fingerprint, "transaction": transaction}
 
     def _must_be_active(self) -> Member:
@@ -192,20 +175,6 @@ class Operator:
             )
         return member
 
-    def _must_be_fingerprint(self, certificate: str) -> None:
-        if not re.fullmatch(r"[0-9a-f]{64}", certificate):
-            raise ConfigError(
-                f"{certificate!r} is not a fingerprint. Give 64 lower-case hexadecimal digits."
-            )
-
-    def _must_be_free(self, certificate: str) -> None:
-        self._must_be_fingerprint(certificate)
-        holder = self.consortium.organization_of(certificate)
-        if holder is not None:
-            raise ConfigError(
-                f"fingerprint {certificate} belongs to {holder}. Use another certificate."
-            )
-
     def _decide(self, proposal_id: int, act: Callable[[int], Receipt]) -> str:
         if proposal_id < 1:
             raise ConfigError(f"{proposal_id} is not a proposal's number. Numbers begin at 1.")
@@ -216,8 +185,3 @@ class Operator:
             raise ContractRefused(
                 f"{error}; {hint}" if hint else str(error), error.reason
             ) from error
-
-    def _newest(self) -> int:
-        # Only own proposals: another member may have made one in the meantime.
-        proposals = self.consortium.proposals()
-        return [p.id for p in proposals if p.proposer == self.address][-1]

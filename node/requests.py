@@ -14,8 +14,9 @@ from rescind.contracts import (
     Consortium,
     ContractRefused,
     MemberStatus,
-    ModelKind,
     Receipt,
+    Withdrawal,
+    WithdrawalMethod,
     WithdrawalState,
 )
 from rescind.core.errors import ConfigError, DataError
@@ -27,7 +28,7 @@ from rescind.node.subjects import Withdrawn, commit_subject
 if TYPE_CHECKING:
     from rescind.training import Example
 
-METHODS = tuple(kind.value for kind in ModelKind if kind is not ModelKind.ROUND)
+METHODS = tuple(method.value for method in WithdrawalMethod)
 DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "undial"}
 """The unlearning method by scope, unless --with names another one of `rescind.unlearning.registry`.
 
@@ -40,14 +41,14 @@ class Request:
     """A withdrawal that an organization asks for.
 
     Attributes:
-        method: A `ModelKind` value.
+        method: A `WithdrawalMethod` value.
         subject: The data subject; None to withdraw everything of the organization.
         counter_method: Name of the unlearning method of a counter-training.
         settings: The method's settings that are not its defaults, as text.
         retain: File of pairs that a counter-training keeps.
     """
 
-    method: str = ModelKind.REMOVAL.value
+    method: str = WithdrawalMethod.REMOVAL.value
     subject: str | None = None
     counter_method: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -77,12 +78,12 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     consortium = open_consortium(config.chain, account)
     _check_may_request(consortium, account.address, request)
     journal = open_journal(config.node.state_dir)
-    if request.subject is not None or kind is ModelKind.COUNTER_TRAINING:
+    if request.subject is not None or kind is WithdrawalMethod.COUNTER_TRAINING:
         _check_data(config, journal, request)
     fact = _fact(request, kind)
     # The salt is durable before its hash is on chain: without it the hash names no data subject.
     fact.save(journal)
-    receipt = _send(consortium, fact.commitment, kind)
+    receipt = _send(consortium, account.address, fact.commitment, kind)
     own = [w for w in consortium.withdrawals() if w.organization == account.address]
     withdrawal = next(w for w in reversed(own) if w.subject == fact.commitment)
     replace(fact, withdrawal=withdrawal.id).save(journal)
@@ -95,7 +96,7 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     }
 
 
-def _fact(request: Request, kind: ModelKind) -> RequestFact:
+def _fact(request: Request, kind: WithdrawalMethod) -> RequestFact:
     commitment, salt = "", None
     if request.subject is not None:
         salt = secrets.token_bytes(32)
@@ -105,7 +106,9 @@ def _fact(request: Request, kind: ModelKind) -> RequestFact:
         method=kind.value,
         subject=request.subject,
         salt=salt.hex() if salt else None,
-        counter_method=counter_method(request) if kind is ModelKind.COUNTER_TRAINING else None,
+        counter_method=counter_method(request)
+        if kind is WithdrawalMethod.COUNTER_TRAINING
+        else None,
         settings=dict(request.settings),
         retain=str(request.retain.resolve()) if request.retain else None,
     )
@@ -232,20 +235,20 @@ def chosen_method(name: str, given: Mapping[str, str], *, retain: bool, subject:
     return method, settings
 
 
-def _checked(request: Request) -> ModelKind:
+def _checked(request: Request) -> WithdrawalMethod:
     if request.method not in METHODS:
         raise ConfigError(
             f"unknown method {request.method!r}. Known methods: {', '.join(METHODS)}."
         )
-    kind = ModelKind(request.method)
-    if kind is ModelKind.REMOVAL and request.subject is not None:
+    kind = WithdrawalMethod(request.method)
+    if kind is WithdrawalMethod.REMOVAL and request.subject is not None:
         raise ConfigError(
             "A removal withdraws everything of your organization. To withdraw one data subject, "
             "request a replacement, a replay or a counter-training."
         )
-    if kind is ModelKind.REPLACEMENT and request.subject is None:
+    if kind is WithdrawalMethod.REPLACEMENT and request.subject is None:
         raise ConfigError("A replacement withdraws one data subject. Name it with --subject NAME.")
-    counter = kind is ModelKind.COUNTER_TRAINING
+    counter = kind is WithdrawalMethod.COUNTER_TRAINING
     if not counter and (request.counter_method or request.settings or request.retain):
         raise ConfigError(
             "--with, --set and --retain belong to --method counter-training. Leave them out."
@@ -255,25 +258,36 @@ def _checked(request: Request) -> ModelKind:
 
 def _check_may_request(consortium: Consortium, address: str, request: Request) -> None:
     status = consortium.member(address).status
+    whole_removal = request.method == WithdrawalMethod.REMOVAL.value
+    still_open = _open_withdrawal(consortium, address)
+    if still_open is not None:
+        if whole_removal and still_open.method is not WithdrawalMethod.REMOVAL:
+            return
+        raise ConfigError(
+            f"Your withdrawal {still_open.id} is still open. Wait for it to close before requesting "
+            "another, or request the removal of your organization, which takes its place."
+        )
     if status not in (MemberStatus.ACTIVE, MemberStatus.LEFT):
         raise ContractRefused(
             f"{address} is {status.value}. Only an active member, or one that left, can request a "
             "withdrawal.",
             "WrongStatus",
         )
-    still_open = [
-        w
-        for w in consortium.withdrawals()
-        if w.organization == address and w.state is not WithdrawalState.CLOSED
-    ]
-    whole = (ModelKind.REMOVAL.value, ModelKind.REPLAY.value)
-    if still_open and not (request.method in whole and request.subject is None):
-        raise ConfigError(
-            f"Your withdrawal {still_open[0].id} is still open. Wait for it to close before "
-            "requesting another."
-        )
-    if request.method != ModelKind.REMOVAL.value and not consortium.rounds_of(address):
+    if not whole_removal and not consortium.rounds_of(address):
         raise ConfigError("You have not contributed to any model, so there is nothing to withdraw.")
+    replays = request.method == WithdrawalMethod.REPLAY.value
+    if replays and request.subject is None and not consortium.settings().chained:
+        raise ConfigError(
+            "In this consortium no round builds on other organizations' contributions, so there is "
+            "nothing to train again. Request a removal, which is exact here."
+        )
+
+
+def _open_withdrawal(consortium: Consortium, address: str) -> Withdrawal | None:
+    number = consortium.open_withdrawal(address)
+    withdrawal = consortium.withdrawal(number) if number else None
+    is_open = withdrawal is not None and withdrawal.state is not WithdrawalState.CLOSED
+    return withdrawal if is_open else None
 
 
 def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
@@ -284,13 +298,17 @@ def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
     excluded = {subject for subject in subjects if subject in withdrawn} - {request.subject}
     left = [e for e in own if e.subject not in excluded]
     _, retain = forget_and_retain(left, request.subject, request.retain)
-    if request.method != ModelKind.COUNTER_TRAINING.value:
+    if request.method != WithdrawalMethod.COUNTER_TRAINING.value:
         return
     subject = request.subject is not None
     chosen_method(counter_method(request), request.settings, retain=bool(retain), subject=subject)
 
 
-def _send(consortium: Consortium, commitment: str, kind: ModelKind) -> Receipt:
+def _send(
+    consortium: Consortium, address: str, commitment: str, method: WithdrawalMethod
+) -> Receipt:
     if commitment:
-        return consortium.request_subject_withdrawal(commitment, kind)
-    return consortium.request_withdrawal(kind)
+        return consortium.request_subject_withdrawal(commitment, method)
+    # A removal takes the place of an open withdrawal.
+    still_open = consortium.open_withdrawal(address)
+    return consortium.convert(still_open) if still_open else consortium.request_withdrawal(method)

@@ -1,43 +1,40 @@
 """The start of a round: the served model before it and, where they matter, the sums of its rounds.
 
-In a shared layout the aggregator gives the sums of single rounds, and each is checked: its digest
-must be the sum of the digests on chain. In blocks a node starts from its own deltas alone.
+In a shared layout the aggregator gives the sums of single rounds, and each is checked by its
+opening against the points on chain. In blocks a node starts from its own deltas alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-import numpy as np
-
-from rescind.contracts import NO_ADAPTER
+from rescind.contracts import Entry
 from rescind.core import (
-    SHARED,
-    ZERO_DIGEST,
     ArtifactMalformed,
-    ArtifactWrongDigest,
-    OutOfBounds,
+    OpeningMismatch,
     Past,
     RoundSum,
+    StoreMissing,
     Term,
     Totals,
     adapter_totals,
     add_totals,
     by_round,
-    digest,
-    l2_norm,
     needs_rounds,
-    qualify,
-    sum_key,
     uses_controls,
 )
 from rescind.core.round_sums import round_sum, served
-from rescind.node.facts import CheckedSum
+from rescind.node.adopting import adopted_tensors, download, fetch
+from rescind.node.facts import CheckedSum, own_artifacts
 from rescind.node.session import Session
+from rescind.wire import ModelFiles
+from rescind.withdrawals import RecordedModel, accept_files
 
-Listed = Callable[[], list[str]]
+Listed = Callable[[], list[ModelFiles]]
 
 
 @dataclass(frozen=True)
@@ -58,122 +55,136 @@ def start_from(session: Session, model_id: int) -> Start:
     if not model_id:
         return Start({}, Past())
     if not needs_rounds(session.parameters):
-        return Start(fetch(session, session.consortium.model(model_id).adapter_id))
-    content = session.consortium.content(model_id)
-    return start_of_terms(session, content, lambda: session.client.round_sums(model_id))
+        return Start(adopted_tensors(session, model_id))
+    entries = session.consortium.content(model_id)
+    return start_of_entries(session, entries, lambda: session.client.round_sums(model_id))
 
 
-def start_of_terms(session: Session, terms: Sequence[Term], listed: Listed) -> Start:
-    """Return the start that terms make; in blocks the node's own terms alone.
+def start_of_entries(session: Session, entries: Sequence[Entry], listed: Listed) -> Start:
+    """Return the start that a content makes; in blocks the node's own entries alone.
 
     Args:
         session: The node's session.
-        terms: The terms of the model to start from.
-        listed: Asks the aggregator for the artifact ids of all sums by rounds.
+        entries: The content of the model to start from.
+        listed: Asks the aggregator for the sums of all rounds, with their openings.
 
     Raises:
-        ArtifactWrongDigest: A sum is not the one on chain.
-        OutOfBounds: A sum's norm is above the bound under which a digest binds.
-        ArtifactMalformed: Sums are missing, or have tensors that were not agreed on.
+        OpeningMismatch: A sum is not the one on chain.
+        ArtifactMalformed: Sums are missing.
     """
-    parameters = session.parameters
-    own = [term for term in terms if term.organization == session.me]
-    if parameters.layout == "blocks":
-        groups = by_round(own).items()
-        sums = [round_sum(number, group, session.store.load) for number, group in groups]
-    else:
-        sums = _checked_sums(session, by_round(terms), listed)
+    own = own_terms(session, entries)
+    if session.parameters.layout == "blocks":
+        return start_of_own(session, own)
+    sums = _checked_sums(session, entries_by_round(entries), listed)
+    return _start(session, sums, own)
+
+
+def start_of_own(session: Session, own: Sequence[Term]) -> Start:
+    """Return the start that the node's own deltas make, from its own store."""
+    groups = by_round(own).items()
+    return _start(session, [round_sum(n, group, session.store.load) for n, group in groups], own)
+
+
+def _start(session: Session, sums: Sequence[RoundSum], own: Sequence[Term]) -> Start:
     # Round 0 holds counter-deltas, which no round trained.
     rounds = tuple(part for part in sums if part.round_id)
     counters = add_totals(part.aggregate for part in sums if not part.round_id)
     deltas = {}
-    if uses_controls(parameters):
+    if uses_controls(session.parameters):
         deltas = {t.round_id: session.store.load(t.artifact_id) for t in own if t.round_id}
-    return Start(served(parameters, rounds, counters), Past(rounds, deltas))
+    return Start(served(session.parameters, rounds, counters), Past(rounds, deltas))
 
 
-def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
-    """Return an adapter or a sum from the node's own store, or else from the aggregator."""
-    if artifact_id == NO_ADAPTER:
-        return {}
-    if not session.store.has(artifact_id):
-        limit = session.parameters.max_artifact_bytes
-        session.store.put(session.client.download(artifact_id, limit))
-    return session.store.load(artifact_id)
-
-
-def check_sum(session: Session, named: str, totals: Totals, terms: Sequence[Term]) -> None:
-    """Check that totals are the weighted sum of registered deltas, by their digests.
-
-    Args:
-        session: The node's session.
-        named: The artifact id, for the message.
-        totals: The totals to check.
-        terms: The deltas that are to be in the sum.
+def own_terms(session: Session, entries: Sequence[Entry]) -> list[Term]:
+    """Return the node's own entries of a content, with the artifacts in its own store.
 
     Raises:
-        ArtifactWrongDigest: They are not.
-        OutOfBounds: The norm is above the bound under which a digest binds.
+        StoreMissing: The node's journal has no delta with an entry's point.
     """
-    expected = ZERO_DIGEST
-    for term in terms:
-        expected = expected + term.weight * session.client.digest(term.digest_root)
-    actual = digest(totals) if totals else ZERO_DIGEST
-    if actual.root != expected.root:
-        raise ArtifactWrongDigest(
-            f"adapter {named} has digest {actual.root}, the deltas on chain come to {expected.root}"
+    artifacts = own_artifacts(session.journal)
+    own = [entry for entry in entries if entry.organization == session.me]
+    missing = [entry for entry in own if entry.point_hash not in artifacts]
+    if missing:
+        raise StoreMissing(
+            f"your delta of round {missing[0].round_id} is not in the node's journal. Restore the "
+            "state folder from a backup."
         )
-    norm, bound = l2_norm(totals), session.parameters.adapter_norm_bound
-    if norm > bound:
-        raise OutOfBounds(f"adapter {named}: norm {norm:.4g} is over the bound {bound:.4g}")
-
-
-def own_sum(session: Session, terms: Sequence[Term]) -> dict[str, Any]:
-    """Return the weighted sum of the node's own deltas among terms, from its own store."""
-    own = [term for term in terms if term.organization == session.me]
-    return adapter_totals(own, session.store.load)
+    return [
+        Term(e.round_id, e.organization, artifacts[e.point_hash], e.weight, e.point_hash)
+        for e in own
+    ]
 
 
 def own_totals(session: Session, model_id: int) -> dict[str, Any]:
     """Return the weighted sum of the node's own deltas in a model, from its own store."""
-    return own_sum(session, session.consortium.content(model_id))
+    entries = session.consortium.content(model_id)
+    return adapter_totals(own_terms(session, entries), session.store.load)
+
+
+def checked_sum(session: Session, files: ModelFiles, entries: Sequence[Entry]) -> Totals:
+    """Return a sum of entries that the aggregator names, once it opens to their points.
+
+    Args:
+        session: The node's session.
+        files: The sum and its opening.
+        entries: What the sum is to contain.
+
+    Raises:
+        OpeningMismatch: It is another sum.
+    """
+    if not entries:
+        return {}
+    points = session.consortium.points({entry.point_hash for entry in entries})
+    record = RecordedModel(0, tuple(entries), "", points)
+    adapter, opening = download(session, files)
+    result = accept_files(record, session.parameters, adapter, opening)
+    if not result.complete:
+        raise OpeningMismatch(f"the sum {files.adapter_id} is refused: {result.sentence()}")
+    return fetch(session, files.adapter_id)
+
+
+def entries_by_round(entries: Sequence[Entry]) -> dict[int, tuple[Entry, ...]]:
+    """Return the entries of each round, ascending; round 0 holds the counter-deltas."""
+    ordered = sorted(entries, key=lambda entry: (entry.round_id, entry.member_number))
+    return {
+        round_id: tuple(group)
+        for round_id, group in groupby(ordered, key=lambda entry: entry.round_id)
+    }
+
+
+def entries_key(entries: Sequence[Entry]) -> str:
+    """Return a name for the sum of entries: the SHA-256 of their points and weights."""
+    text = "\n".join(sorted(f"{entry.point_hash} {entry.weight}" for entry in entries))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _checked_sums(
-    session: Session, groups: dict[int, tuple[Term, ...]], listed: Listed
+    session: Session, groups: dict[int, tuple[Entry, ...]], listed: Listed
 ) -> list[RoundSum]:
     """Return the sums by rounds. A sum that was checked once is not checked again."""
-    keys = {number: sum_key(group) for number, group in groups.items()}
-    checked = {number: CheckedSum.find(session.journal, key) for number, key in keys.items()}
-    own = {number: fact.artifact for number, fact in checked.items() if fact}
-    artifacts = own
-    if any(number not in own or not session.store.has(own[number]) for number in groups):
-        artifacts = _listed_sums(groups, listed)
+    facts = {n: CheckedSum.find(session.journal, entries_key(group)) for n, group in groups.items()}
+    known = {
+        number: fact.artifact
+        for number, fact in facts.items()
+        if fact and session.store.has(fact.artifact)
+    }
+    files = {} if len(known) == len(groups) else _listed_sums(groups, listed)
     sums = []
     for number, group in groups.items():
-        artifact = artifacts[number]
-        totals = fetch(session, artifact)
-        if own.get(number) != artifact:
-            _check_tensors(session, number, totals)
-            check_sum(session, artifact, totals, group)
-            CheckedSum(keys[number], artifact).save(session.journal)
-        sums.append(RoundSum(number, tuple(term.organization for term in group), totals))
+        if number in known:
+            totals: Totals = session.store.load(known[number])
+        else:
+            totals = checked_sum(session, files[number], group)
+            CheckedSum(entries_key(group), files[number].adapter_id).save(session.journal)
+        sums.append(RoundSum(number, tuple(entry.organization for entry in group), totals))
     return sums
 
 
-def _listed_sums(groups: dict[int, tuple[Term, ...]], listed: Listed) -> dict[int, str]:
-    """Ask the aggregator for the artifact id of each round's sum."""
-    artifacts = listed()
-    if len(artifacts) != len(groups):
+def _listed_sums(groups: dict[int, tuple[Entry, ...]], listed: Listed) -> dict[int, ModelFiles]:
+    """Ask the aggregator for the files of each round's sum."""
+    files = listed()
+    if len(files) != len(groups):
         raise ArtifactMalformed(
-            f"the aggregator names {len(artifacts)} sums, the model has {len(groups)} rounds"
+            f"the aggregator names {len(files)} sums, the model has {len(groups)} rounds"
         )
-    return dict(zip(groups, artifacts, strict=True))
-
-
-def _check_tensors(session: Session, round_id: int, totals: dict[str, Any]) -> None:
-    agreed = session.parameters.delta_shapes()
-    shapes = {qualify(SHARED, name): shape for name, shape in agreed.items()}
-    for name, value in totals.items():
-        if shapes.get(name) != value.shape or value.dtype != np.int64:
-            raise ArtifactMalformed(f"sum of round {round_id}: tensor {name!r} is not agreed on")
+    return dict(zip(groups, files, strict=True))

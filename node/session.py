@@ -20,6 +20,7 @@ from rescind.node.checks import check_anchor, check_carried_out, check_membershi
 from rescind.node.config import NodeConfig
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn
+from rescind.node.turns import Turns
 from rescind.wire import AggregatorClient
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Session:
         store: The node's own artifacts.
         ledger: The private ledger.
         stop: Set when the daemon is asked to stop.
+        turns: When this node first saw the moves that anyone may send.
+        unavailable: When a model's files could not be had last, in Unix seconds, by its number.
     """
 
     config: NodeConfig
@@ -54,6 +57,8 @@ class Session:
     store: ArtifactStore
     ledger: Ledger
     stop: threading.Event
+    turns: Turns = field(default_factory=Turns)
+    unavailable: dict[int, int] = field(default_factory=dict)
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,7 +82,7 @@ class Session:
             NotCarriedOut: The node's configuration cannot carry it out.
         """
         if "parameters" not in self._cache:
-            parameters_id = self.consortium.parameters_id()
+            parameters_id = self.consortium.settings().parameters_id
             if not self.store.has(parameters_id):
                 self.store.put(self.client.download(parameters_id, _MAX_PARAMETERS_BYTES))
             agreed = ConsortiumParameters.parse(self.store.get(parameters_id))
@@ -157,7 +162,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             ledger=ledger,
             stop=stop,
         )
-        if session.store.has(consortium.parameters_id()):
+        if session.store.has(consortium.settings().parameters_id):
             check_carried_out(session.parameters, config.engine.processes)
             agent_of(config, session.parameters)
         else:

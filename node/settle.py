@@ -18,8 +18,8 @@ from rescind.node.session import Session
 def settle(session: Session, round_id: int) -> None:
     """Learn from a round that is over, record its reward, claim it, and anchor the ledger."""
     consortium, journal, me = session.consortium, session.journal, session.me
-    contributed = me in {c.organization for c in consortium.contributions(round_id)}
-    paid = consortium.credited(round_id, me)
+    contributed = me in consortium.accepted(round_id)
+    paid = earned(session, round_id)
     quality = _quality_after(session, round_id, contributed=contributed)
     outcome = _outcome(session, round_id, paid, quality)
     decision = RoundFacts.load(journal, round_id).decided()
@@ -34,8 +34,7 @@ def settle(session: Session, round_id: int) -> None:
         "quality": quality,
     }
     session.ledger.append("reward", payload, key=f"reward/{round_id}")
-    if consortium.pending_reward(me):
-        consortium.claim_reward()
+    claim_rewards(session)
     anchor(session)
     replace(RoundFacts.load(journal, round_id), settled=True).save(journal)
 
@@ -116,13 +115,25 @@ def publish_privacy(session: Session) -> None:
         session.consortium.state_privacy(now.epsilon, now.delta)
 
 
+def earned(session: Session, round_id: int) -> int:
+    """Return the node's share of a final round's reward, in wei; payable once it is attested."""
+    score, total = session.consortium.score(round_id, session.me)
+    return session.consortium.reward_of(round_id) * score // total if total else 0
+
+
+def claim_rewards(session: Session) -> None:
+    """Take out the rewards of all rounds that are payable."""
+    rounds = session.consortium.claimable_rounds(session.me)
+    if rounds:
+        session.consortium.claim_rewards(rounds)
+
+
 def reclaim(session: Session) -> None:
-    """Claim reward and compensation and, once the exit period is over, the bond."""
+    """Claim rewards and refunds and, once the exit period is over, the bond."""
     consortium, me = session.consortium, session.me
-    if consortium.pending_reward(me):
-        consortium.claim_reward()
-    if consortium.compensation(me):
-        consortium.claim_compensation()
+    claim_rewards(session)
+    if consortium.replay_refund(me):
+        consortium.refund_replay()
     member = consortium.member(me)
     has_left = member.status in (MemberStatus.WITHDRAWN, MemberStatus.LEFT)
     if has_left and member.bond and consortium.chain.now() >= member.exit_at:

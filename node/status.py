@@ -34,7 +34,9 @@ def status(config: NodeConfig) -> dict[str, object]:
         "address": account.address,
         "status": member.status.value,
         "bond_wei": member.bond,
-        "pending_reward_wei": consortium.pending_reward(account.address),
+        "pending_reward_wei": consortium.claimable(
+            account.address, consortium.claimable_rounds(account.address)
+        ),
         "round": consortium.current_round_id(),
         "model": consortium.latest_model_id(),
         "quality": latest_quality(journal),

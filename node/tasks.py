@@ -6,49 +6,42 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from rescind.contracts import (
+    REPLAY_OFFERS,
     AnswerState,
-    ModelKind,
-    Offer,
+    Contribution,
     Withdrawal,
+    WithdrawalMethod,
     WithdrawalState,
 )
-from rescind.node.facts import OfferedDelta, WithdrawalFacts
+from rescind.node.facts import OfferedDelta, ReplayPaid, WithdrawalFacts
 from rescind.node.session import Session
 from rescind.node.state import Task
-from rescind.withdrawals import AmendedModel, amended_model, replay_start
-
-_OPEN = (WithdrawalState.PREPARING, WithdrawalState.REQUESTED)
 
 
-def next_task(session: Session, withdrawals: Sequence[Withdrawal]) -> Task | None:
-    """Return the next task: of the node's own withdrawals first, then of others' replays.
+def next_task(session: Session, withdrawals: Sequence[Withdrawal], now: int) -> Task | None:
+    """Return the next task: of the node's own withdrawals first, then of the running replay.
 
     Args:
         session: The node's session.
         withdrawals: Every withdrawal, in order.
+        now: Unix seconds, by the chain's clock.
     """
     own = [w for w in withdrawals if w.organization == session.me]
     tasks = chain(
-        _records(session, own), _preparation(session, own), _replays(session, withdrawals)
+        _records(session, own),
+        _preparation(session, own, now),
+        _replay(session, now),
+        _pay(session),
     )
     return next(tasks, None)
 
 
 def holds_out(session: Session, withdrawals: Sequence[Withdrawal]) -> bool:
-    """Return whether a withdrawal of one of the node's data subjects is open."""
-    return any(w.organization == session.me and w.subject and w.state in _OPEN for w in withdrawals)
-
-
-def rounds_to_prepare(session: Session, withdrawal: Withdrawal) -> list[int]:
-    """Return the rounds whose deltas to register before the node is ready; 0: a counter-delta."""
-    if withdrawal.method is ModelKind.COUNTER_TRAINING:
-        return [0]
-    consortium = session.consortium
-    head = consortium.content(consortium.latest_model_id())
-    rounds = sorted(t.round_id for t in head if t.round_id and t.organization == session.me)
-    # In a shared layout later rounds start from others' replayed deltas, which are not there yet.
-    first_only = withdrawal.method is ModelKind.REPLAY and consortium.layout() == "shared"
-    return rounds[:1] if first_only else rounds
+    """Return whether a withdrawal of one of the node's data subjects is being prepared."""
+    return any(
+        w.organization == session.me and w.subject and w.state is WithdrawalState.PREPARING
+        for w in withdrawals
+    )
 
 
 def _records(session: Session, own: Sequence[Withdrawal]) -> Iterator[Task]:
@@ -60,81 +53,93 @@ def _records(session: Session, own: Sequence[Withdrawal]) -> Iterator[Task]:
             yield Task(withdrawal.id, closed=True)
 
 
-def _preparation(session: Session, own: Sequence[Withdrawal]) -> Iterator[Task]:
+def _preparation(session: Session, own: Sequence[Withdrawal], now: int) -> Iterator[Task]:
     for withdrawal in own:
         given_up = WithdrawalFacts.load(session.journal, withdrawal.id).given_up
-        preparing = withdrawal.state is WithdrawalState.PREPARING
+        preparing = withdrawal.state is WithdrawalState.PREPARING and now <= withdrawal.deadline
         if not preparing or given_up or _in_flight(session):
             continue
-        rounds = rounds_to_prepare(session, withdrawal)
-        offers = session.consortium.offers()
-        for round_id in rounds:
-            task = _delta_task(session, withdrawal, round_id, offers)
-            if task is not None:
-                yield task
-                return
-        if rounds:
-            yield Task(withdrawal.id, complete=True)
+        if withdrawal.method is WithdrawalMethod.COUNTER_TRAINING:
+            rounds = [0]
+        else:
+            rounds = own_rounds(session)
+        offers = session.consortium.offers(withdrawal.id)
+        yield _offer_task(session, withdrawal, rounds, offers) or Task(withdrawal.id, complete=True)
 
 
-def _replays(session: Session, withdrawals: Sequence[Withdrawal]) -> Iterator[Task]:
-    """Yield the task of the earliest replay that is requested and not carried out.
-
-    It is another organization's, or the node's own for a data subject. Only the earliest is worked
-    on, so that each replay starts from the result of the one before it.
-    """
+def own_rounds(session: Session) -> list[int]:
+    """Return the rounds whose deltas of this node are in the newest model, ascending."""
     consortium = session.consortium
-    open_replays = [
-        w
-        for w in withdrawals
-        if w.method is ModelKind.REPLAY
-        and w.state is WithdrawalState.REQUESTED
-        and not consortium.carried_out(w.id)
-    ]
-    if not open_replays or consortium.layout() != "shared":
-        return
-    replay = open_replays[0]
-    begun = any(a.withdrawal_id == replay.id for a in consortium.amendments())
-    if begun:
-        return
-    amended = amended_model(consortium, replay, consortium.latest_model_id())
-    offers = consortium.offers()
-    for term in amended.terms:
-        if term.organization != session.me or not amended.change.must_replace(term, "shared"):
-            continue
-        task = _delta_task(session, replay, term.round_id, offers)
-        if task is None:
-            continue
-        if task.trained or can_start(session, amended, term.round_id):
-            yield task
-        return
+    head = consortium.content(consortium.latest_model_id())
+    return sorted(e.round_id for e in head if e.round_id and e.organization == session.me)
 
 
-def can_start(session: Session, amended: AmendedModel, round_id: int) -> bool:
-    """Return whether a replay can start with this round."""
-    parent = session.consortium.round(round_id).parent_model
-    return replay_start(amended, session.consortium.content(parent), round_id) is not None
+def _offer_task(
+    session: Session,
+    withdrawal: Withdrawal,
+    rounds: Sequence[int],
+    offers: Sequence[Contribution],
+) -> Task | None:
+    """Return what the first round that is not done needs; None if all are."""
+    chained = session.consortium.settings().chained
+    replays = withdrawal.method is WithdrawalMethod.REPLAY
+    any_offer = False
+    for round_id in rounds:
+        delta = OfferedDelta.find(session.journal, withdrawal.id, round_id)
+        # A delta that came out unchanged is not offered. But a replay of blocks needs every round
+        # after its first one, and a withdrawal that changes nothing is closed by its last delta.
+        needed = any_offer and replays and not chained
+        needed = needed or (round_id == rounds[-1] and not any_offer)
+        if delta is not None and delta.unchanged and not needed:
+            continue
+        task = _delta_task(session, withdrawal.id, round_id, delta, offers)
+        if task is not None:
+            counter = withdrawal.method is WithdrawalMethod.COUNTER_TRAINING
+            return Task(
+                withdrawal.id, round_id, counter=counter, trained=task.trained, offered=task.offered
+            )
+        any_offer = True
+        # Where rounds are chained, the replay itself trains the later ones again.
+        if replays and chained:
+            return None
+    return None
+
+
+def _replay(session: Session, now: int) -> Iterator[Task]:
+    """Yield the task of the running replay's round, if it waits for this node."""
+    consortium = session.consortium
+    replay = consortium.current_replay()
+    if replay is None or not replay.running or now > replay.deadline:
+        return
+    if session.me not in consortium.expected_replayers():
+        return
+    delta = OfferedDelta.find(session.journal, replay.id, replay.round_id)
+    offers = consortium.replayed(replay.id, replay.round_id)
+    task = _delta_task(session, replay.id, replay.round_id, delta, offers)
+    if task is not None:
+        yield task
+
+
+def _pay(session: Session) -> Iterator[Task]:
+    """Yield the task of taking the pay of a replay that is over."""
+    own = {fact.offer_id for fact in OfferedDelta.all(session.journal)}
+    for replay_id in sorted(own - ReplayPaid.ids(session.journal)):
+        if replay_id >= REPLAY_OFFERS and not session.consortium.replay(replay_id).running:
+            yield Task(replay_id, paid=True)
 
 
 def _delta_task(
-    session: Session, withdrawal: Withdrawal, round_id: int, offers: Sequence[Offer]
+    session: Session,
+    offer_id: int,
+    round_id: int,
+    delta: OfferedDelta | None,
+    offers: Sequence[Contribution],
 ) -> Task | None:
-    """Return what a delta needs next; None if it is deposited, or came out unchanged."""
-    delta = OfferedDelta.find(session.journal, withdrawal.id, round_id)
-    if delta is not None and delta.unchanged:
+    """Return what a delta needs next; None if it is offered and the aggregator has it."""
+    offered = any((o.round_id, o.organization) == (round_id, session.me) for o in offers)
+    if delta is not None and offered and delta.deposited:
         return None
-    slot = (withdrawal.id, round_id, session.me)
-    offered = any((o.withdrawal_id, o.round_id, o.organization) == slot for o in offers)
-    deposited = round_id in WithdrawalFacts.load(session.journal, withdrawal.id).deposited
-    if offered and deposited:
-        return None
-    return Task(
-        withdrawal.id,
-        round_id,
-        counter=withdrawal.method is ModelKind.COUNTER_TRAINING,
-        trained=delta is not None,
-        offered=offered,
-    )
+    return Task(offer_id, round_id, trained=delta is not None, offered=offered)
 
 
 def _in_flight(session: Session) -> bool:
@@ -143,5 +148,5 @@ def _in_flight(session: Session) -> bool:
     current = consortium.current_round_id()
     if not current or consortium.round(current).state.over:
         return False
-    answer = consortium.answer(current, session.me).state
+    answer = consortium.answers(current).of(session.me)
     return answer in (AnswerState.COMMITTED, AnswerState.REVEALED)

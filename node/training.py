@@ -12,8 +12,10 @@ import structlog
 
 from rescind.core import (
     HIDING,
+    INFINITY,
     FloatTensors,
     block,
+    commit,
     encode,
     hiding_block,
     materialize,
@@ -25,8 +27,9 @@ from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
 from rescind.node.engine import account, run_key, trainer
 from rescind.node.facts import DeltaFact, OfferedDelta, RoundFacts, Update, next_nonce
+from rescind.node.offers import about_offer, offer_name
 from rescind.node.residuals import residual_of, save_residual
-from rescind.node.rounds import Start, start_from
+from rescind.node.rounds import Start, own_terms, start_from
 from rescind.node.session import Session
 from rescind.node.subjects import Withdrawn
 
@@ -50,16 +53,16 @@ def train(session: Session, round_id: int) -> None:
 
 def _train(session: Session, round_id: int) -> None:
     parent = session.consortium.round(round_id).parent_model
-    content = session.consortium.content(parent)
+    entries = session.consortium.content(parent)
     start = start_from(session, parent)
-    trained = make_delta(session, round_id, start, residual_of(session, content))
+    residual = residual_of(session, own_terms(session, entries))
+    trained = make_delta(session, round_id, start, residual)
     posted = _fisher(session, start, trained)
     trained.record(session, round_id)
     payload = {"round": round_id, **trained.run, **({"fisher": posted} if posted else {})}
     session.ledger.append("training-run", payload, key=f"training-run/{round_id}")
     update = Update(
         delta=trained.fact,
-        manifest_root=trained.manifest.commitment.hex(),
         salt=secrets.token_hex(32),
         nonce=next_nonce(session.journal),
         fisher=posted,
@@ -97,7 +100,7 @@ class TrainedDelta:
     examples: tuple[Example, ...]
     manifest: Manifest
 
-    def record(self, session: Session, round_id: int, withdrawal_id: int | None = None) -> None:
+    def record(self, session: Session, round_id: int, offer_id: int | None = None) -> None:
         """Append the manifest to the ledger and, where rounds are private, what they have spent.
 
         The manifest proves later whose data was in the delta and whose was not.
@@ -105,14 +108,14 @@ class TrainedDelta:
         Args:
             session: The node's session.
             round_id: The round.
-            withdrawal_id: The withdrawal that the delta was trained for.
+            offer_id: The withdrawal or replay that the delta was trained for.
         """
         about = {
             "round": round_id,
-            **({} if withdrawal_id is None else {"withdrawal": withdrawal_id}),
+            **({} if offer_id is None else about_offer(offer_id)),
         }
         payload = {**about, "artifact": self.fact.artifact, **self.manifest.to_json()}
-        prefix = "" if withdrawal_id is None else f"withdrawal/{withdrawal_id}/"
+        prefix = "" if offer_id is None else f"{offer_name(offer_id)}/"
         session.ledger.append("manifest", payload, key=f"{prefix}manifest/{round_id}")
         if "privacy" in self.run:
             names = ("epsilon", "delta", "accountant")
@@ -172,12 +175,18 @@ def _store(
     delta = dict(quantized.delta)
     if session.parameters.hiding:
         delta[qualify(owner(session.parameters.layout, session.me), HIDING)] = hiding_block()
+    point = commit(digest_on(delta, session.model.base.device))
+    if point == INFINITY:
+        raise DataError(
+            f"the training of round {round_id} changed nothing, and an empty delta cannot be "
+            "registered. Check learning_rate in the agreed parameters and the node's data."
+        )
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
     manifest = _manifest(contribution.examples, salt)
     fact = DeltaFact(
         artifact=artifact,
-        digest_root=digest_on(delta, session.model.base.device).root,
+        point=point.hex(),
         residual=save_residual(session, artifact, quantized.residual),
         manifest_root=manifest.commitment.hex(),
         manifest_salt=salt.hex(),
@@ -195,7 +204,7 @@ def _run(
     result = contribution.result
     return {
         "artifact": fact.artifact,
-        "digest_root": fact.digest_root,
+        "point_hash": fact.point_hash,
         "manifest_root": fact.manifest_root,
         "examples": result.examples,
         "steps": result.steps,

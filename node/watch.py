@@ -1,230 +1,201 @@
-"""The node's checks on the aggregator, so that no member has to trust it.
+"""The moves that anyone may send, so that no party's absence stalls the others.
 
-The node checks every model that it is given, challenges sums that are wrong, and enforces deadlines
-and bonds.
+The aggregator sends most of them at once; a node waits for its turn (rescind.node.turns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import structlog
 
 from rescind.contracts import (
-    Claim,
-    Consortium,
-    ModelKind,
+    Replay,
     Round,
     RoundState,
     Withdrawal,
     WithdrawalState,
+    next_piece,
 )
-from rescind.core import (
-    ZERO_DIGEST,
-    ArtifactWrongDigest,
-    ConsortiumParameters,
-    Digest,
-    OutOfBounds,
-    digest,
-    l2_norm,
-)
-from rescind.node.facts import ClaimCheck
 from rescind.node.session import Session
-from rescind.wire import AggregatorUnavailable, NotPublished
-
-# The contract compares words of 32 bytes; each holds eight residues of a digest.
-_WORD_BYTES = 32
-_RESIDUE_BYTES = 4
-
-GRACE_SECONDS = 60
-"""How long the aggregator may be late before a node moves the round on itself."""
-
-
-def check_adapter(
-    consortium: Consortium,
-    parameters: ConsortiumParameters,
-    model_id: int,
-    tensors: Mapping[str, Any],
-) -> None:
-    """Check that an adapter is the sum that is registered on chain as a model.
-
-    Args:
-        consortium: The public record.
-        parameters: What the consortium agreed on.
-        model_id: The model.
-        tensors: The adapter's totals.
-
-    Raises:
-        ArtifactWrongDigest: Its digest is not the model's.
-        OutOfBounds: Its norm is above the bound under which a digest binds, so that another sum
-            could have the same digest.
-    """
-    registered = consortium.model(model_id).digest_root
-    root = digest(tensors).root
-    if root != registered:
-        raise ArtifactWrongDigest(
-            f"model {model_id}: the adapter's digest has root {root}, on chain is {registered}: "
-            "it is not the sum of the registered deltas"
-        )
-    norm, bound = l2_norm(tensors), parameters.adapter_norm_bound
-    if norm > bound:
-        raise OutOfBounds(
-            f"model {model_id}: the adapter's norm {norm:.4g} is over the bound {bound:.4g} under "
-            "which its digest binds"
-        )
-
-
-def check_claim(session: Session) -> None:
-    """Recompute a claimed sum from the digests, and challenge it if it is wrong.
-
-    If the aggregator keeps the digests back until half of the challenge window has passed, demand a
-    proof on chain: the other half leaves time for transactions.
-    """
-    consortium = session.consortium
-    claim = consortium.claim()
-    if claim is None:
-        return
-    log = structlog.get_logger().bind(adapter=claim.adapter_id)
-    try:
-        equation = _equation(session, claim)
-    except (AggregatorUnavailable, NotPublished) as error:
-        if consortium.chain.now() < claim.deadline - consortium.challenge_seconds() // 2:
-            raise
-        log.warning("the aggregator keeps digests back, demanding a proof", reason=str(error))
-        consortium.demand_proof()
-        ClaimCheck(claim.adapter_id, claim.digest_root, "demanded").save(session.journal)
-        return
-    wrong = equation.wrong_word()
-    if wrong is None:
-        ClaimCheck(claim.adapter_id, claim.digest_root, "right").save(session.journal)
-        return
-    log.error("the claimed sum is wrong, challenging it", word=wrong)
-    start = wrong * _WORD_BYTES
-    consortium.challenge(
-        wrong,
-        [part.to_bytes()[start : start + _WORD_BYTES] for part in equation.digests],
-        [part.prove(wrong) for part in equation.digests],
-    )
-    ClaimCheck(claim.adapter_id, claim.digest_root, "challenged").save(session.journal)
+from rescind.node.turns import Due, Move
 
 
 @dataclass(frozen=True)
-class _Equation:
-    """A claimed sum as digests, as the contract Referee checks it.
+class WithdrawalWatch:
+    """A withdrawal that is open, with what its next move depends on."""
+
+    withdrawal: Withdrawal
+    folded: bool = False
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The states on chain that anyone may move on.
 
     Attributes:
-        terms: Digest and coefficient of every term.
-        aggregate: Claimed sum of the terms, for a round; else None.
-        source: Digest of the model that the terms are added to.
-        claimed: Digest of the claimed model.
+        now: Unix seconds, by the chain's clock.
+        round: The current round; None before the first.
+        complete: Whether all members that the round's phase waits for have acted.
+        orphaned: Whether the round is chained to a parent that became stale.
+        unfolded: A stale model in use, or the head of a judged round; None if all is folded.
+        head_stale: Whether the head is stale.
+        queued: Whether a withdrawal waits for a replay.
+        replay: The running replay, or the last one.
+        all_replayed: Whether all members that the replay's round waits for have offered.
+        withdrawals: The open withdrawals.
     """
 
-    terms: tuple[tuple[Digest, int], ...]
-    aggregate: Digest | None
-    source: Digest
-    claimed: Digest
-
-    @property
-    def digests(self) -> list[Digest]:
-        """All digests in the order in which Referee.fails reads them."""
-        aggregate = [] if self.aggregate is None else [self.aggregate]
-        return [*(part for part, _ in self.terms), *aggregate, self.source, self.claimed]
-
-    def wrong_word(self) -> int | None:
-        """Return the first 32-byte word in which the equation fails; None if it holds."""
-        total = ZERO_DIGEST
-        for part, coefficient in self.terms:
-            total = total + coefficient * part
-        word = _first_difference(total + self.source, self.claimed)
-        if word is None and self.aggregate is not None:
-            word = _first_difference(total, self.aggregate)
-        return word
+    now: int
+    round: Round | None = None
+    complete: bool = False
+    orphaned: bool = False
+    unfolded: int | None = None
+    head_stale: bool = False
+    queued: bool = False
+    replay: Replay | None = None
+    all_replayed: bool = False
+    withdrawals: Sequence[WithdrawalWatch] = ()
 
 
-def _equation(session: Session, claim: Claim) -> _Equation:
-    """Fetch the digests of a claimed sum from the aggregator; the roots are the chain's."""
-    consortium = session.consortium
-    # The model before the first round is zero, and the aggregator has no digest of it.
-    digests = {ZERO_DIGEST.root: ZERO_DIGEST}
-
-    def fetch(root: str) -> Digest:
-        if root not in digests:
-            digests[root] = session.client.digest(root)
-        return digests[root]
-
-    terms = [term for step in consortium.claim_terms() for term in step]
-    is_round = claim.kind is ModelKind.ROUND
-    return _Equation(
-        terms=tuple((fetch(term.digest_root), term.coefficient) for term in terms),
-        aggregate=fetch(consortium.aggregate_of(claim.round_id).digest_root) if is_round else None,
-        source=fetch(consortium.model(claim.source).digest_root),
-        claimed=fetch(claim.digest_root),
-    )
+def due_moves(watched: Watched) -> Iterator[Due]:
+    """Yield every move that the contracts would accept now, the most urgent first."""
+    yield from _round_moves(watched)
+    if watched.unfolded is not None:
+        yield Due(Move.FOLD, watched.unfolded)
+    yield from _replay_moves(watched)
+    for each in watched.withdrawals:
+        yield from _withdrawal_moves(each, watched.now)
 
 
-def _first_difference(expected: Digest, actual: Digest) -> int | None:
-    """Return the index of the first word in which two digests differ; None if they are equal."""
-    different = np.flatnonzero((expected.residues != actual.residues).reshape(-1))
-    if not len(different):
-        return None
-    return int(different[0]) * _RESIDUE_BYTES // _WORD_BYTES
+def _round_moves(watched: Watched) -> Iterator[Due]:
+    current = watched.round
+    if current is None or current.state.over:
+        return
+    late = watched.now > current.deadline
+    since = current.deadline if late else 0
+    if watched.orphaned:
+        yield Due(Move.ABANDON, current.id)
+    elif current.state is RoundState.OPEN and (late or watched.complete):
+        yield Due(Move.CLOSE_COMMITS, current.id, since)
+    elif current.state is RoundState.COMMITTED and (late or watched.complete):
+        yield Due(Move.CLOSE_REVEALS, current.id, since)
+    elif current.state is RoundState.REVEALED and late:
+        yield Due(Move.ABANDON, current.id, since)
 
 
-def overdue_withdrawal(consortium: Consortium, withdrawals: Sequence[Withdrawal], now: int) -> int:
-    """Return a withdrawal to escalate, or to slash the aggregator for; 0 for none.
+def _replay_moves(watched: Watched) -> Iterator[Due]:
+    replay = watched.replay
+    if replay is not None and replay.running:
+        late = watched.now > replay.deadline
+        if late or watched.all_replayed:
+            yield Due(Move.ADVANCE_REPLAY, replay.id, replay.deadline if late else 0)
+        return
+    in_flight = watched.round is not None and not watched.round.state.over
+    if watched.queued and not in_flight and not watched.head_stale:
+        yield Due(Move.START_REPLAY, 0)
+
+
+def _withdrawal_moves(watched: WithdrawalWatch, now: int) -> Iterator[Due]:
+    withdrawal = watched.withdrawal
+    waits = withdrawal.state in (WithdrawalState.PREPARING, WithdrawalState.ATTESTING)
+    if waits and now > withdrawal.deadline:
+        yield Due(Move.ESCALATE, withdrawal.id, withdrawal.deadline)
+    elif withdrawal.state is WithdrawalState.REPLAYING and watched.replayed:
+        yield Due(Move.FINISH_REPLAY, withdrawal.id)
+    elif withdrawal.state is WithdrawalState.EFFECTIVE and watched.folded:
+        yield Due(Move.CLOSE_WITHDRAWAL, withdrawal.id)
+
+
+def watch(session: Session, withdrawals: Sequence[Withdrawal], now: int) -> Watched:
+    """Read what anyone may move on, at one block.
 
     Args:
-        consortium: The public record.
+        session: The node's session.
         withdrawals: Every withdrawal, in order.
         now: Unix seconds, by the chain's clock.
     """
-    for withdrawal in withdrawals:
-        if now <= withdrawal.deadline:
-            continue
-        if withdrawal.state is WithdrawalState.PREPARING:
-            return withdrawal.id
-        if withdrawal.state is WithdrawalState.REQUESTED and consortium.aggregator_bond():
-            return withdrawal.id
-    return 0
+    reader = session.consortium
+    round_id = reader.current_round_id()
+    current = reader.round(round_id) if round_id else None
+    replay, head = reader.current_replay(), reader.latest_model_id()
+    stale = [each for each in reader.models_in_use() if reader.is_stale(each)]
+    judged = current is not None and current.state is RoundState.JUDGED
+    return Watched(
+        now=now,
+        round=current,
+        complete=_complete(session, current),
+        orphaned=current is not None
+        and not current.state.over
+        and reader.settings().chained
+        and (current.parent_model in stale or current.parent_model != head),
+        unfolded=stale[0] if stale else head if judged else None,
+        head_stale=head in stale,
+        queued=bool(reader.queued_withdrawals()),
+        replay=replay,
+        all_replayed=replay is not None and replay.running and _all_replayed(session, replay),
+        withdrawals=[
+            WithdrawalWatch(
+                each,
+                each.state is WithdrawalState.EFFECTIVE and reader.is_folded(each.amendment),
+                each.state is WithdrawalState.REPLAYING and _is_replayed(session, each),
+            )
+            for each in withdrawals
+            if each.state is not WithdrawalState.CLOSED
+        ],
+    )
 
 
-def enforce_withdrawal(session: Session, withdrawal_id: int) -> None:
-    """Slash the aggregator's bond, or escalate a withdrawal that was not prepared in time."""
-    state = session.consortium.withdrawals()[withdrawal_id - 1].state
-    log = structlog.get_logger().bind(withdrawal=withdrawal_id)
-    if state is WithdrawalState.PREPARING:
-        log.warning("a withdrawal was not prepared in time, escalating it to a removal")
-        session.consortium.escalate(withdrawal_id)
-    elif state is WithdrawalState.REQUESTED:
-        log.warning("a withdrawal is overdue, slashing the aggregator's bond")
-        session.consortium.slash(withdrawal_id)
+def _complete(session: Session, current: Round | None) -> bool:
+    if current is None:
+        return False
+    if current.state is RoundState.OPEN:
+        return session.consortium.all_answered(current.id)
+    return current.state is RoundState.COMMITTED and session.consortium.all_revealed(current.id)
 
 
-def is_late(current: Round, claim: Claim | None, now: int) -> bool:
-    """Return whether the aggregator has left a phase open for GRACE_SECONDS past its deadline."""
-    deadlines = {
-        RoundState.OPEN: current.commit_deadline,
-        RoundState.COMMITTED: current.reveal_deadline,
-        RoundState.REVEALED: current.finalize_deadline,
-    }
-    if claim is not None and claim.must_prove and now > claim.deadline + GRACE_SECONDS:
-        return True
-    return current.state in deadlines and now > deadlines[current.state] + GRACE_SECONDS
+def _all_replayed(session: Session, replay: Replay) -> bool:
+    reader = session.consortium
+    offered = {each.organization for each in reader.replayed(replay.id, replay.round_id)}
+    return set(reader.expected_replayers()) <= offered
 
 
-def enforce_round(session: Session, round_id: int) -> None:
-    """Move a late round on, as the contracts allow anyone to."""
+def _is_replayed(session: Session, withdrawal: Withdrawal) -> bool:
+    replay_id = session.consortium.replay_of(withdrawal.id)
+    return bool(replay_id) and not session.consortium.replay(replay_id).running
+
+
+def make_move(session: Session, move: Move, number: int) -> None:
+    """Send a move.
+
+    Args:
+        session: The node's session.
+        move: The move.
+        number: The round or withdrawal that it is about.
+    """
+    structlog.get_logger().warning("moving a late state on", move=move.value, number=number)
     consortium = session.consortium
-    claim = consortium.claim()
-    state = consortium.round(round_id).state
-    if claim is not None and claim.must_prove and consortium.chain.now() > claim.deadline:
-        consortium.drop_unproven()
-    elif state is RoundState.OPEN:
-        consortium.close_commits(round_id)
-    elif state is RoundState.COMMITTED:
-        consortium.close_reveals(round_id)
-    elif state is RoundState.REVEALED:
-        consortium.abandon(round_id)
+    if move is Move.FOLD:
+        fold(session)
+    elif move is Move.START_REPLAY:
+        consortium.start_replay()
+    elif move is Move.ADVANCE_REPLAY:
+        consortium.advance_replay()
+    else:
+        {
+            Move.CLOSE_COMMITS: consortium.close_commits,
+            Move.CLOSE_REVEALS: consortium.close_reveals,
+            Move.ABANDON: consortium.abandon,
+            Move.ESCALATE: consortium.escalate,
+            Move.FINISH_REPLAY: consortium.finish_replay,
+            Move.CLOSE_WITHDRAWAL: consortium.close_withdrawal,
+        }[move](number)
+
+
+def fold(session: Session) -> None:
+    """Send every piece that sums or folds, until nothing is left."""
+    while (piece := next_piece(session.consortium)) is not None:
+        session.halt_if_stopped()
+        session.consortium.send(piece)

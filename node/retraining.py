@@ -1,0 +1,115 @@
+"""The training of a round's delta again, for a withdrawal or for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from rescind.contracts import REPLAY_OFFERS
+from rescind.core import Term, adapter_totals, artifact_id, encode, needs_rounds
+from rescind.node.adopting import adopted_id
+from rescind.node.facts import OfferedDelta, own_artifacts
+from rescind.node.offers import about_offer, offer_name
+from rescind.node.residuals import residual_of
+from rescind.node.rounds import (
+    Start,
+    checked_sum,
+    own_terms,
+    start_from,
+    start_of_entries,
+    start_of_own,
+)
+from rescind.node.session import Session
+from rescind.node.training import check_data, make_delta
+from rescind.withdrawals import replay_content
+
+
+def retrain(session: Session, offer_id: int, round_id: int) -> None:
+    """Train the node's delta of a round again, without the withdrawn data, and store it.
+
+    Args:
+        session: The node's session.
+        offer_id: The withdrawal, or with the highest of 64 bits set the replay.
+        round_id: The round.
+    """
+    check_data(session, round_id)
+    before = _own_before(session, offer_id, round_id)
+    replays = offer_id >= REPLAY_OFFERS
+    if replays:
+        start_id, start = _start_of_replay(session, offer_id, round_id)
+    else:
+        start_id, start = _start(session, round_id, before)
+    trained = make_delta(session, round_id, start, residual_of(session, before))
+    origin = {"start": start_id, "seed": _round_seed(session, round_id)}
+    registered = own_artifacts(session.journal, rounds_only=True)
+    trained.record(session, round_id, offer_id)
+    session.ledger.append(
+        "training-run",
+        {**about_offer(offer_id), "round": round_id, **origin, **trained.run},
+        key=f"{offer_name(offer_id)}/training-run/{round_id}",
+    )
+    OfferedDelta(
+        offer_id=offer_id,
+        round_id=round_id,
+        delta=trained.fact,
+        report={**origin, **_reported(trained.run)},
+        # In a replay every member registers its delta again, changed or not.
+        unchanged=not replays and trained.fact.point_hash in registered,
+    ).save(session.journal)
+
+
+def _own_before(session: Session, offer_id: int, round_id: int) -> list[Term]:
+    """Return the node's own deltas of earlier rounds as they will be after the withdrawal."""
+    consortium = session.consortium
+    head = own_terms(session, consortium.content(consortium.latest_model_id()))
+    terms = []
+    for term in head:
+        if not 0 < term.round_id < round_id:
+            continue
+        offered = OfferedDelta.find(session.journal, offer_id, term.round_id)
+        artifact = term.artifact_id if offered is None else offered.delta.artifact
+        terms.append(Term(term.round_id, term.organization, artifact, term.weight))
+    return terms
+
+
+def _start(session: Session, round_id: int, before: Sequence[Term]) -> tuple[str, Start]:
+    """Return the start of a round for a withdrawal, with the artifact id of its plain sum.
+
+    In blocks it is made of the node's own deltas before, and of the counter-deltas that the round's
+    recorded parent had. In a shared layout it is the recorded parent.
+    """
+    parent = session.consortium.round(round_id).parent_model
+    if session.parameters.layout == "shared":
+        return adopted_id(session, parent), start_from(session, parent)
+    recorded = own_terms(session, session.consortium.content(parent))
+    own = [*(term for term in recorded if not term.round_id), *before]
+    return _own_id(session, own), start_of_own(session, own)
+
+
+def _own_id(session: Session, own: Sequence[Term]) -> str:
+    totals = adapter_totals(own, session.store.load)
+    return artifact_id(encode(totals)) if totals else ""
+
+
+def _start_of_replay(session: Session, replay_id: int, round_id: int) -> tuple[str, Start]:
+    """Return the start of a replayed round: what members offered for the rounds before it."""
+    consortium = session.consortium
+    entries = replay_content(consortium, consortium.replay(replay_id), round_id)
+    files = session.client.replay_start(replay_id, round_id)
+    if needs_rounds(session.parameters):
+        listed = partial(session.client.replay_sums, replay_id, round_id)
+        return files.adapter_id, start_of_entries(session, entries, listed)
+    return files.adapter_id, Start(checked_sum(session, files, entries))
+
+
+def _reported(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what auditors see of a training run."""
+    names = ("steps", "examples", "tokens", "first_loss", "last_loss", "manifest_root", "norm")
+    return {name: run[name] for name in names}
+
+
+def _round_seed(session: Session, round_id: int) -> int:
+    from rescind.training import round_seed
+
+    return round_seed(session.parameters.seed, session.me, round_id)
