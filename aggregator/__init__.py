@@ -1,4 +1,4 @@
-"""The aggregator daemon: it runs rounds, sums updates, proves the sums and carries out withdrawals."""
+"""The aggregator daemon: it runs rounds, folds and builds models, and moves withdrawals on."""
 
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.daemon import (
@@ -10,8 +10,8 @@ from rescind.aggregator.daemon import (
 )
 from rescind.aggregator.facts import WithdrawalProgress
 from rescind.aggregator.state import (
-    ClaimState,
     Plan,
+    Standing,
     Step,
     View,
     plan,
@@ -20,8 +20,8 @@ from rescind.aggregator.state import (
 __all__ = [
     "Aggregator",
     "AggregatorConfig",
-    "ClaimState",
     "Plan",
+    "Standing",
     "Step",
     "View",
     "WithdrawalProgress",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rescind.aggregator.proof import Digests
+from rescind.aggregator.digests import Digests
 from rescind.contracts import RejectReason
 from rescind.core import (
     ArtifactStore,
@@ -54,10 +54,10 @@ def judge(
     parameters: ConsortiumParameters,
     *,
     submitted: bool,
-    digest_root: str,
+    point_hash: str,
     round_id: int = 0,
 ) -> Verdict:
-    """Check a delta against the agreed parameters and its registered digest.
+    """Check a delta against the agreed parameters and its registered point.
 
     Args:
         organization: EIP-55 address of the organization that registered the delta.
@@ -66,7 +66,7 @@ def judge(
         digests: Digests of the artifacts in `store`.
         parameters: What the consortium agreed on: shapes, bounds, frozen tensors.
         submitted: Whether the organization submitted the delta.
-        digest_root: Root of the delta's digest as registered.
+        point_hash: Hash of the registered point, which commits to the delta's digest.
         round_id: Round of the delta; 0 for a counter-delta, which may change all trained tensors.
 
     Returns:
@@ -97,8 +97,8 @@ def judge(
         return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
     if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
-    root = digests.of(artifact_id).root
-    if root != digest_root:
-        what = f"the delta's digest has root {root}, registered on chain is {digest_root}"
+    own = digests.point_hash(artifact_id)
+    if own != point_hash:
+        what = f"the delta's commitment has hash {own}, registered on chain is {point_hash}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
     return Verdict(delta=delta)

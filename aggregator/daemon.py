@@ -20,30 +20,30 @@ from rescind.aggregator.facts import (
 )
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.intake import Intake
+from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
-from rescind.aggregator.proof import prove
 from rescind.aggregator.selection import check_members
 from rescind.aggregator.session import AggregatorSession
-from rescind.aggregator.state import (
-    ClaimState,
-    Plan,
-    Step,
-    View,
-    plan,
-)
+from rescind.aggregator.state import Plan, Step, View, plan
 from rescind.aggregator.sums import RoundSums
 from rescind.aggregator.withdrawals import Withdrawals
 from rescind.contracts import (
     Account,
-    Claim,
     Consortium,
-    MemberStatus,
-    ModelKind,
     RoundState,
+    WithdrawalMethod,
+    next_piece,
 )
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
-from rescind.daemon import DaemonLoop, Journal, load_account, open_consortium
+from rescind.daemon import (
+    DaemonLoop,
+    Journal,
+    certificate_claim,
+    certificate_owners,
+    load_account,
+    open_consortium,
+)
 from rescind.wire import fingerprint, serve
 
 
@@ -77,13 +77,14 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     check_members(parameters, config.aggregator.minimum_members)
     session = AggregatorSession.open(config, consortium, parameters)
     session.publish(document)
-    sums = RoundSums(session)
-    offers = Offers(session, sums)
-    intake = Intake(session, offers, sums, Fishers(session))
+    models = Models(session)
+    sums = RoundSums(session, models)
+    offers = Offers(session, models, sums)
+    intake = Intake(session, models, offers, sums, Fishers(session))
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)
     structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
     try:
-        yield Aggregator(session, Withdrawals(session, offers))
+        yield Aggregator(session, models, Withdrawals(session, models, offers))
     finally:
         server.stop(grace=2).wait()
 
@@ -93,29 +94,37 @@ class Aggregator(DaemonLoop[Plan]):
 
     Args:
         session: The aggregator's session.
+        models: The files of models.
         withdrawals: The open withdrawals.
     """
 
     kind = "aggregator"
     wait = Step.WAIT
 
-    def __init__(self, session: AggregatorSession, withdrawals: Withdrawals) -> None:
+    def __init__(
+        self, session: AggregatorSession, models: Models, withdrawals: Withdrawals
+    ) -> None:
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)
         self.session = session
-        self._withdrawals, self._aggregation = withdrawals, Aggregation(session)
-        consortium = session.consortium
+        self._models, self._withdrawals = models, withdrawals
+        aggregation, consortium = Aggregation(session, models), session.consortium
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.OPEN: lambda _: consortium.open_round(),
             Step.CLOSE_COMMITS: lambda chosen: consortium.close_commits(chosen.round_id),
             Step.CLOSE_REVEALS: lambda chosen: consortium.close_reveals(chosen.round_id),
             Step.ABANDON: lambda chosen: consortium.abandon(chosen.round_id),
-            Step.AGGREGATE: lambda chosen: self._aggregation.aggregate(chosen.round_id),
+            Step.JUDGE: lambda chosen: aggregation.judge(chosen.round_id),
             Step.POST_BOND: lambda _: self.post_bond(),
-            Step.PROVE: lambda _: self.prove(),
-            Step.SETTLE: lambda _: consortium.settle(),
+            Step.SEND_PIECE: lambda _: self.send_piece(),
+            Step.BUILD: lambda chosen: models.build(chosen.model_id),
+            Step.PUBLISH: lambda chosen: models.publish(chosen.model_id),
+            Step.START_REPLAY: lambda _: consortium.start_replay(),
+            Step.ADVANCE_REPLAY: lambda _: consortium.advance_replay(),
+            Step.FINISH_REPLAY: lambda chosen: consortium.finish_replay(chosen.withdrawal_id),
+            Step.ESCALATE: lambda chosen: consortium.escalate(chosen.withdrawal_id),
             Step.WRITE_EVIDENCE: lambda chosen: withdrawals.write_evidence(chosen.withdrawal_id),
-            Step.CARRY_OUT: lambda chosen: withdrawals.carry_out(chosen.withdrawal_id),
+            Step.ATTEST: lambda chosen: withdrawals.attest(chosen.withdrawal_id),
             Step.CLOSE_WITHDRAWAL: lambda chosen: withdrawals.close(chosen.withdrawal_id),
         }
 
@@ -124,66 +133,75 @@ class Aggregator(DaemonLoop[Plan]):
         return plan(self.look())
 
     def look(self) -> View:
-        """Return what the planner decides on, from the chain and the aggregator's records."""
+        """Return what the planner decides on, from one block and the aggregator's records."""
+        with self.session.consortium.chain.at_one_block():
+            return self._with_round(self._look())
+
+    def _look(self) -> View:
         session, consortium = self.session, self.session.consortium
-        section = session.config.aggregator
-        round_id = consortium.current_round_id()
-        states = [consortium.round(n).state for n in range(1, round_id + 1)]
-        active = [m for m in consortium.members() if m.status is MemberStatus.ACTIVE]
-        now, claim = consortium.chain.now(), consortium.claim()
-        over = not states or states[-1].over
-        standing = self._withdrawals.standing(claim, round_over=over)
-        bonded = consortium.aggregator_bond() >= consortium.required_aggregator_bond()
+        section, round_id = session.config.aggregator, consortium.current_round_id()
+        states = [consortium.round(number).state for number in range(1, round_id + 1)]
+        head = consortium.latest_model_id()
+        now, stale = consortium.chain.now(), consortium.is_stale(head)
+        bonded = consortium.aggregator_ready()
         may_post = section.post_bond and not BondPosted().holds(session.journal)
-        view = View(
+        over = not states or states[-1].over
+        due = self._models.due()
+        return View(
             now=now,
-            active_members=len(active),
+            active_members=len(consortium.active_members()),
             minimum_members=section.minimum_members if not round_id else 1,
             finalized=states.count(RoundState.FINAL),
-            target=min(section.rounds, consortium.max_rounds()),
-            requested=standing.ready,
-            unwritten=standing.unwritten,
-            carried_out=standing.done,
-            holds=standing.holds,
-            claim=claim_state(claim, now),
+            target=section.rounds,
+            rounds_left=round_id < consortium.settings().max_rounds,
+            standing=self._withdrawals.standing(now=now, round_over=over, stale=stale),
+            piece_due=next_piece(consortium) is not None,
+            unbuilt=due.unbuilt,
+            unpublished=due.unpublished,
             bonded=bonded,
             bond_due=not bonded and may_post,
+            stale=stale,
+            round_id=round_id,
         )
-        if not round_id:
+
+    def _with_round(self, view: View) -> View:
+        if not view.round_id:
             return view
-        current = consortium.round(round_id)
+        consortium = self.session.consortium
+        current = consortium.round(view.round_id)
+        parent = current.parent_model
+        orphaned = consortium.settings().chained and (
+            parent != consortium.latest_model_id() or consortium.is_stale(parent)
+        )
         return replace(
             view,
-            round_id=round_id,
             round_state=current.state,
-            commit_deadline=current.commit_deadline,
-            reveal_deadline=current.reveal_deadline,
-            finalize_deadline=current.finalize_deadline,
-            all_answered=consortium.all_answered(round_id),
-            all_revealed=consortium.all_revealed(round_id),
+            deadline=current.deadline,
+            orphaned=orphaned,
+            all_answered=consortium.all_answered(view.round_id),
+            all_revealed=consortium.all_revealed(view.round_id),
         )
 
     def post_bond(self) -> None:
         """Pay the rest of the aggregator's bond, and record that it was paid."""
         consortium = self.session.consortium
-        missing = consortium.required_aggregator_bond() - consortium.aggregator_bond()
-        consortium.post_aggregator_bond(missing)
+        missing = _missing_bond(consortium)
+        if missing:
+            consortium.post_aggregator_bond(missing)
         BondPosted().save(self.session.journal)
 
-    def prove(self) -> None:
-        """Send the next transaction of the open claim's proof."""
-        claim = self.session.consortium.claim()
-        if claim is not None:
-            prove(self.session.consortium, claim, self.session.digests)
+    def send_piece(self) -> None:
+        """Send the next transaction that sums or folds points, unless another member was faster."""
+        consortium = self.session.consortium
+        with consortium.chain.at_one_block():
+            piece = next_piece(consortium)
+        if piece is not None:
+            consortium.send(piece)
 
 
-def claim_state(claim: Claim | None, now: int) -> ClaimState:
-    """Return the state of the open claim at a time in Unix seconds, by the chain's clock."""
-    if claim is None:
-        return ClaimState.NONE
-    if claim.must_prove:
-        return ClaimState.UNPROVEN
-    return ClaimState.UNCHALLENGED if now > claim.deadline else ClaimState.IN_WINDOW
+def _missing_bond(consortium: Consortium) -> int:
+    required = consortium.member_terms().aggregator_bond
+    return max(0, required - consortium.aggregator_bond())
 
 
 def post_bond(config: AggregatorConfig) -> dict[str, object]:
@@ -197,9 +215,9 @@ def post_bond(config: AggregatorConfig) -> dict[str, object]:
     """
     account = load_account(config.identity)
     consortium = open_consortium(config.chain, account)
-    missing = consortium.required_aggregator_bond() - consortium.aggregator_bond()
-    transaction = consortium.post_aggregator_bond(missing).tx_hash if missing > 0 else None
-    return {"paid_wei": max(0, missing), "transaction": transaction}
+    missing = _missing_bond(consortium)
+    transaction = consortium.post_aggregator_bond(missing).tx_hash if missing else None
+    return {"paid_wei": missing, "transaction": transaction}
 
 
 def status(config: AggregatorConfig) -> dict[str, object]:
@@ -212,16 +230,19 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "round_state": consortium.round(round_id).state.value if round_id else "none",
         "model": consortium.latest_model_id(),
         "bond_wei": consortium.aggregator_bond(),
-        "removals": _progress(journal, ModelKind.REMOVAL),
+        "removals": _progress(journal, WithdrawalMethod.REMOVAL),
         "other_withdrawals": _progress(
-            journal, ModelKind.REPLACEMENT, ModelKind.REPLAY, ModelKind.COUNTER_TRAINING
+            journal,
+            WithdrawalMethod.REPLACEMENT,
+            WithdrawalMethod.REPLAY,
+            WithdrawalMethod.COUNTER_TRAINING,
         ),
         "evidence": [asdict(fact) for fact in EvidenceFact.all(journal)],
         "incidents": [asdict(incident) for incident in Incident.all(journal)],
     }
 
 
-def _progress(journal: Journal, *methods: ModelKind) -> list[dict[str, object]]:
+def _progress(journal: Journal, *methods: WithdrawalMethod) -> list[dict[str, object]]:
     return [
         progress.to_json()
         for method in methods
@@ -240,15 +261,30 @@ def _check_identity(
             f"{config.identity.keystore} holds the key of {account.address}, but the consortium's "
             f"aggregator is {consortium.aggregator()}: configure the aggregator's keystore"
         )
-    presented = fingerprint(config.identity.tls.read()[1])
-    registered = consortium.aggregator_fingerprint()
-    if presented != registered:
+    _claim_certificate(config, consortium)
+    agreed = consortium.settings().parameters_id
+    if parameters.id != agreed:
         raise ConfigError(
-            f"the certificate {config.identity.tls_certificate} has fingerprint {presented}, but "
-            f"the aggregator is registered on chain with {registered}: configure that certificate"
+            f"{config.aggregator.parameters} has id {parameters.id}, but the chain has {agreed}: "
+            "use the document that was agreed on"
         )
-    if parameters.id != consortium.parameters_id():
+
+
+def _claim_certificate(config: AggregatorConfig, consortium: Consortium) -> None:
+    """Register the configured certificate on chain if the aggregator has none.
+
+    Raises:
+        ConfigError: It has registered another one.
+    """
+    address, tls = consortium.aggregator(), config.identity.tls
+    certificate = tls.read()[1]
+    if address in certificate_owners(consortium, certificate):
+        return
+    registered = consortium.fingerprint(address)
+    if registered and registered != fingerprint(certificate):
         raise ConfigError(
-            f"{config.aggregator.parameters} has id {parameters.id}, but the chain has "
-            f"{consortium.parameters_id()}: use the document that was agreed on"
+            f"the certificate {config.identity.tls_certificate} has fingerprint "
+            f"{fingerprint(certificate)}, but the aggregator is registered on chain with "
+            f"{registered}: configure that certificate"
         )
+    consortium.set_fingerprint(*certificate_claim(consortium.deployment, address, tls))

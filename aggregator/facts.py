@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from rescind.contracts import ModelKind, Offer, Withdrawal
+from rescind.contracts import Contribution, Withdrawal, WithdrawalMethod
 from rescind.core import Term, sum_key
 from rescind.daemon import Journal
 from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 """Changes whenever a fact's key or fields change: a journal of another version is refused."""
 
 
@@ -94,13 +94,65 @@ class Submission(_Mark):
 class ReplayStart(_Mark):
     """The aggregator gave out an adapter as the start of a round of a replay."""
 
-    withdrawal_id: int
+    replay_id: int
     round_id: int
     artifact_id: str
 
     @property
     def key(self) -> str:
-        return f"start/{self.withdrawal_id:06d}/{self.round_id:06d}/{self.artifact_id}"
+        return f"start/{self.replay_id}/{self.round_id:06d}/{self.artifact_id}"
+
+
+@dataclass(frozen=True)
+class Announced(_Mark):
+    """The aggregator has said on chain which files are a model."""
+
+    model_id: int
+    adapter_id: str
+    opening_id: str
+
+    @property
+    def key(self) -> str:
+        return f"announced/{self.model_id:06d}/{self.adapter_id}/{self.opening_id}"
+
+
+@dataclass(frozen=True)
+class ModelFact:
+    """The files that the aggregator built for a model.
+
+    Attributes:
+        model_id: Number of the model.
+        commitments: Hash of its commitment for each part: a model of the same number with others
+            is another model.
+        adapter_id: Its adapter; empty if it cannot be built.
+        opening_id: Its openings; empty as `adapter_id`.
+        missing: Contributions that were not in the store, so that their owners are left out.
+        problem: Why the model cannot be built, or who is left out of it and why; empty if it is
+            complete.
+    """
+
+    model_id: int
+    commitments: Sequence[str]
+    adapter_id: str
+    opening_id: str
+    missing: Sequence[str] = ()
+    problem: str = ""
+
+    @classmethod
+    def load(cls, journal: Journal, model_id: int, commitments: Sequence[str]) -> Self | None:
+        """Return the files of the model with a number and commitments, or None before."""
+        value = journal.get(cls._key(model_id))
+        if value is None or list(value["commitments"]) != list(commitments):
+            return None
+        return cls(**value)
+
+    def save(self, journal: Journal) -> None:
+        """Record the files."""
+        journal.set(self._key(self.model_id), asdict(self))
+
+    @staticmethod
+    def _key(model_id: int) -> str:
+        return f"model/{model_id:06d}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +223,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class Deposit:
-    """A delta that an organization submitted for a withdrawal.
+    """A delta that an organization submitted for a withdrawal or a replay.
 
     Attributes:
         size: Bytes of the delta.
@@ -184,19 +236,19 @@ class Deposit:
     signature: str
 
     @classmethod
-    def load(cls, journal: Journal, offer: Offer) -> Self | None:
+    def load(cls, journal: Journal, offer: Contribution) -> Self | None:
         """Return the deposit of what was offered on chain, or None if it was not submitted yet."""
         value = journal.get(cls._key(offer))
         return None if value is None else cls(**value)
 
-    def save(self, journal: Journal, offer: Offer) -> None:
+    def save(self, journal: Journal, offer: Contribution) -> None:
         """Record the deposit of what was offered on chain."""
         journal.set(self._key(offer), asdict(self))
 
     @staticmethod
-    def _key(offer: Offer) -> str:
-        numbers = f"{offer.withdrawal_id:06d}/{offer.round_id:06d}"
-        return f"deposit/{numbers}/{offer.organization}/{offer.artifact_id}"
+    def _key(offer: Contribution) -> str:
+        numbers = f"{offer.offer_id}/{offer.round_id:06d}"
+        return f"deposit/{numbers}/{offer.organization}/{offer.parts.artifact_ids[0]}"
 
 
 @dataclass(frozen=True)
@@ -218,40 +270,28 @@ class Depositor:
 
 
 @dataclass(frozen=True)
-class RoundSumFact:
-    """The artifact that is the sum of a round's terms."""
+class SumFact:
+    """The files of the sum of some terms: of one round, or of the start of a replayed round.
+
+    Attributes:
+        terms_key: `rescind.core.sum_key` of the terms.
+        adapter_id: The sum.
+        opening_id: Its opening.
+    """
 
     terms_key: str
-    artifact_id: str
+    adapter_id: str
+    opening_id: str
 
     @classmethod
     def load(cls, journal: Journal, terms: Sequence[Term]) -> Self | None:
-        """Return the sum of these terms, or None if it was not computed yet."""
-        key = sum_key(terms)
-        value = journal.get(f"round-sum/{key}")
-        return None if value is None else cls(key, str(value))
+        """Return the files of the sum of these terms, or None if it was not computed yet."""
+        value = journal.get(f"sum/{sum_key(terms)}")
+        return None if value is None else cls(**value)
 
     def save(self, journal: Journal) -> None:
-        """Record the sum."""
-        journal.set(f"round-sum/{self.terms_key}", self.artifact_id)
-
-
-@dataclass(frozen=True)
-class DigestRoot:
-    """The artifact whose digest has a Merkle root."""
-
-    root: str
-    artifact_id: str
-
-    @classmethod
-    def load(cls, journal: Journal, root: str) -> Self | None:
-        """Return the artifact with a digest root, or None if the root is not known."""
-        value = journal.get(f"digest/{root}")
-        return None if value is None else cls(root, str(value))
-
-    def save(self, journal: Journal) -> None:
-        """Record the root."""
-        journal.set(f"digest/{self.root}", self.artifact_id)
+        """Record the files."""
+        journal.set(f"sum/{self.terms_key}", asdict(self))
 
 
 @dataclass(frozen=True)
@@ -279,16 +319,16 @@ class PostedFisher:
 
 @dataclass(frozen=True)
 class WithdrawalProgress:
-    """A withdrawal that the aggregator has begun to carry out.
+    """A withdrawal whose effect the aggregator has begun to build.
 
     Attributes:
         withdrawal: Number of the withdrawal.
         organization: Who withdraws.
-        method: Value of its `ModelKind`.
-        adapter: The new adapter that was computed last.
-        began: Unix seconds at which the first model was begun.
+        method: Value of its `WithdrawalMethod`.
+        adapter: The new adapter that was built last.
+        began: Unix seconds of the request, by the chain's clock.
         arithmetic_seconds: Time that the last sum took.
-        seconds: From `began` until the withdrawal was closed; None before.
+        seconds: From `began` until the withdrawal was closed, by the chain's clock; None before.
     """
 
     withdrawal: int
@@ -306,7 +346,7 @@ class WithdrawalProgress:
         return None if value is None else cls(**value)
 
     @classmethod
-    def all(cls, journal: Journal, method: ModelKind) -> list[Self]:
+    def all(cls, journal: Journal, method: WithdrawalMethod) -> list[Self]:
         """Return the progress of all withdrawals by a method, by ascending number."""
         return [cls(**value) for value in journal.all(f"{method.value}/").values()]
 
@@ -321,33 +361,37 @@ class WithdrawalProgress:
 
 @dataclass(frozen=True)
 class EvidenceFact:
-    """The evidence that the aggregator wrote for one model of a withdrawal.
+    """The evidence that the aggregator wrote for a withdrawal.
 
     Attributes:
         evidence: SHA-256 of the document, which is in the store under this id.
-        terms: SHA-256 of the terms that the document is about.
+        amendment: The amendment that the document is about.
+        model_id: The model that it is about.
+        commitments: Hash of that model's commitment for each part.
         file: Name of the file for auditors, in `evidence/` of the daemon's folder.
     """
 
     evidence: str
-    terms: str
+    amendment: int
+    model_id: int
+    commitments: Sequence[str]
     file: str
 
     @classmethod
-    def load(cls, journal: Journal, withdrawal_id: int, source: int) -> Self | None:
-        """Return the evidence for replacing model `source`, or None if none was written."""
-        value = journal.get(cls._key(withdrawal_id, source))
+    def load(cls, journal: Journal, withdrawal_id: int) -> Self | None:
+        """Return the evidence of a withdrawal, or None if none was written."""
+        value = journal.get(cls._key(withdrawal_id))
         return None if value is None else cls(**value)
 
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
-        """Return all evidence that was written, by withdrawal and model."""
+        """Return all evidence that was written, by withdrawal."""
         return [cls(**value) for value in journal.all("evidence/").values()]
 
-    def save(self, journal: Journal, withdrawal_id: int, source: int) -> None:
-        """Record the evidence for replacing model `source`."""
-        journal.set(self._key(withdrawal_id, source), asdict(self))
+    def save(self, journal: Journal, withdrawal_id: int) -> None:
+        """Record the evidence of a withdrawal."""
+        journal.set(self._key(withdrawal_id), asdict(self))
 
     @staticmethod
-    def _key(withdrawal_id: int, source: int) -> str:
-        return f"evidence/{withdrawal_id:06d}/{source:06d}"
+    def _key(withdrawal_id: int) -> str:
+        return f"evidence/{withdrawal_id:06d}"

@@ -80,8 +80,8 @@ class Fishers:
                 f"there is no model {model_id}: the latest is {session.consortium.model_count()}"
             )
         last: dict[str, str] = {}
-        terms = session.consortium.content(model_id)
-        for term in sorted(terms, key=lambda each: each.round_id):
+        entries = session.consortium.content(model_id)
+        for term in sorted(entries, key=lambda each: each.round_id):
             fact = PostedFisher.load(session.journal, term.round_id, term.organization)
             if fact is not None:
                 last[term.organization] = fact.artifact_id

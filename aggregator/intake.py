@@ -8,17 +8,21 @@ from contextlib import contextmanager
 
 from rescind.aggregator.facts import Nonces, Published, Submission
 from rescind.aggregator.fishers import Fishers
+from rescind.aggregator.handover import HandOver
+from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.sums import RoundSums
 from rescind.contracts import AnswerState, RoundState
 from rescind.core import StoreMissing
 from rescind.core.errors import RescindError, WireError
+from rescind.daemon import certificate_owners
 from rescind.wire import (
     AggregatorDescription,
     BadMessage,
     BadSignature,
     ChunkList,
+    ModelFiles,
     NotPublished,
     ReusedNonce,
     SubmittedFisher,
@@ -26,6 +30,7 @@ from rescind.wire import (
     SubmittedUpdate,
     TooManyUploads,
     WrongPhase,
+    fingerprint,
     fisher_typed_data,
     join,
     recover_signer,
@@ -33,8 +38,9 @@ from rescind.wire import (
     update_typed_data,
 )
 
-_UPLOADS = 2
-"""Artifacts that an organization may have in progress: an update, and a delta for a withdrawal."""
+_UPLOADS = 3
+"""Artifacts that an organization may have in progress: an update, a delta for a withdrawal, and a
+contribution that it hands over."""
 
 _CACHED_CHUNKS = 64
 """Chunks of downloads held in memory; 4 MiB each at most, so 256 MiB."""
@@ -48,41 +54,69 @@ class Intake:
 
     Args:
         session: The aggregator's session.
-        offers: Deltas for withdrawals.
+        models: The files of models.
+        offers: Deltas for withdrawals and replays.
         sums: The published sums of rounds.
         fishers: Posted Fishers.
     """
 
     def __init__(
-        self, session: AggregatorSession, offers: Offers, sums: RoundSums, fishers: Fishers
+        self,
+        session: AggregatorSession,
+        models: Models,
+        offers: Offers,
+        sums: RoundSums,
+        fishers: Fishers,
     ) -> None:
         self._session = session
-        self._offers, self._sums, self._fishers = offers, sums, fishers
+        self._models, self._offers, self._sums, self._fishers = models, offers, sums, fishers
+        self._handover = HandOver(session, models, offers)
         self.max_artifact_bytes = session.parameters.max_artifact_bytes
         self._lock = threading.Lock()
         self._announced: dict[str, dict[str, ChunkList]] = {}
         self._served: dict[str, bytes] = {}
 
-    def organization_of(self, fingerprint: str) -> str | None:
-        """Return the member with a certificate, or None; an unknown caller is an incident."""
-        organization = self._session.consortium.organization_of(fingerprint)
-        if organization is None:
-            self._session.record_incident(
-                "unknown", "not-a-member", f"certificate {fingerprint} is not on chain"
-            )
-        return organization
+    def organization_of(self, certificate: bytes) -> str | None:
+        """Return the member that owns a certificate, or None; an unknown caller is an incident.
+
+        A claim on chain counts only if the certificate's key signed it.
+        """
+        consortium = self._session.consortium
+        for address in certificate_owners(consortium, certificate):
+            if consortium.member(address).status.joined:
+                return address
+        self._session.record_incident(
+            "unknown", "not-a-member", f"certificate {fingerprint(certificate)} is not on chain"
+        )
+        return None
 
     def describe(self) -> AggregatorDescription:
-        """Return the consortium that this aggregator serves, and its latest model."""
-        consortium = self._session.consortium
-        latest = consortium.latest_model_id()
+        """Return the consortium that this aggregator serves, and its newest model."""
+        deployment = self._session.consortium.deployment
         return AggregatorDescription(
-            parameters_id=consortium.parameters_id(),
-            chain_id=consortium.deployment.chain_id,
-            rounds_address=consortium.deployment.rounds,
-            latest_model_id=latest,
-            adapter_id=consortium.model(latest).adapter_id,
+            parameters_id=self._session.parameters.id,
+            chain_id=deployment.chain_id,
+            rounds_address=deployment.rounds,
+            model=self._models.newest(),
         )
+
+    def model(self, organization: str, model_id: int) -> ModelFiles:  # noqa: ARG002
+        """Return the files of a model; see `Models.files`."""
+        return self._models.files(model_id)
+
+    def wanted(self, organization: str) -> Sequence[str]:
+        """Return the organization's contributions that are missing; see `HandOver.wanted`."""
+        return self._handover.wanted(organization)
+
+    def hand_over(self, organization: str, chunk_list: ChunkList) -> None:
+        """Check and keep a contribution that was missing; see `HandOver.take`."""
+        with self._lock, self._recording(organization):
+            try:
+                self._handover.check(organization, chunk_list.artifact_id)
+                data = self._assemble(chunk_list)
+                self._handover.take(organization, chunk_list.artifact_id, data)
+            finally:
+                self._forget_upload(organization, chunk_list)
 
     def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
         """Begin or resume an upload, and return the ids of the chunks to send.
@@ -92,8 +126,7 @@ class Intake:
             TooManyUploads: Too many uploads of the organization are in progress.
         """
         with self._lock:
-            if self._offers.expected(organization, chunk_list.artifact_id) is None:
-                self._round_for_upload(organization)
+            self._check_upload(organization, chunk_list.artifact_id)
             uploads = self._announced.setdefault(organization, {})
             if chunk_list.artifact_id not in uploads and len(uploads) >= _UPLOADS:
                 error = TooManyUploads(
@@ -138,7 +171,7 @@ class Intake:
             self._forget_upload(organization, update.chunk_list)
 
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
-        """Check and keep a delta for a withdrawal; see `Offers.check` and `Offers.take`."""
+        """Check and keep an offered delta; see `Offers.check` and `Offers.take`."""
         with self._lock, self._recording(organization):
             try:
                 expected = self._offers.check(organization, offer)
@@ -160,17 +193,22 @@ class Intake:
         """Return the id of the mean Fisher of a model; see `Fishers.of_model`."""
         return self._fishers.of_model(model_id)
 
-    def replay_start(self, organization: str, withdrawal_id: int, round_id: int) -> str:  # noqa: ARG002
-        """Return the id of the start of a replayed round; see `Offers.start`."""
-        return self._offers.start(withdrawal_id, round_id)
+    def replay_start(self, organization: str, replay_id: int, round_id: int) -> ModelFiles:  # noqa: ARG002
+        """Return the files of the start of a replayed round; see `Offers.start`."""
+        return self._offers.start(replay_id, round_id)
 
-    def round_sums(self, organization: str, model_id: int) -> Sequence[str]:  # noqa: ARG002
-        """Return the ids of the sums of a model's rounds; see `RoundSums.of_model`."""
+    def round_sums(self, organization: str, model_id: int) -> Sequence[ModelFiles]:  # noqa: ARG002
+        """Return the sums of a model's rounds; see `RoundSums.of_model`."""
         return self._sums.of_model(model_id)
 
-    def replay_sums(self, organization: str, withdrawal_id: int, round_id: int) -> Sequence[str]:  # noqa: ARG002
-        """Return the ids of the sums before a replayed round; see `Offers.sums`."""
-        return self._offers.sums(withdrawal_id, round_id)
+    def replay_sums(
+        self,
+        organization: str,  # noqa: ARG002
+        replay_id: int,
+        round_id: int,
+    ) -> Sequence[ModelFiles]:
+        """Return the sums before a replayed round; see `Offers.sums`."""
+        return self._offers.sums(replay_id, round_id)
 
     def chunk_list(self, organization: str, artifact_id: str) -> ChunkList:
         """Return the chunks of a published artifact.
@@ -204,18 +242,6 @@ class Intake:
             if chunk_id in pieces:
                 return pieces[chunk_id]
         raise NotPublished(f"chunk {chunk_id} belongs to no artifact published to members")
-
-    def digest(self, organization: str, root: str) -> bytes:
-        """Return the digest with a Merkle root, 16 KiB.
-
-        Raises:
-            NotPublished: No artifact has this digest.
-        """
-        digest = self._session.digests.by_root(root)
-        if digest is None:
-            error = NotPublished(f"no artifact has a digest with root {root}")
-            raise self._recorded(organization, error)
-        return digest.to_bytes()
 
     def _check_update(self, organization: str, update: SubmittedUpdate) -> None:
         round_id = self._round_for_upload(organization)
@@ -286,12 +312,19 @@ class Intake:
             ) from error
         return join(chunk_list, pieces)
 
+    def _check_upload(self, organization: str, artifact_id: str) -> None:
+        """Check that an artifact of the organization is expected now."""
+        if self._offers.expected(organization, artifact_id) is not None:
+            return
+        if artifact_id not in self._handover.wanted(organization):
+            self._round_for_upload(organization)
+
     def _round_for_upload(self, organization: str) -> int:
         """Return the current round, if an update of the organization is expected in it."""
         consortium = self._session.consortium
         round_id = consortium.current_round_id()
         state = consortium.round(round_id).state if round_id else RoundState.NONE
-        answer = consortium.answer(round_id, organization).state
+        answer = consortium.answers(round_id).of(organization)
         takes_part = answer in (AnswerState.COMMITTED, AnswerState.REVEALED)
         if state not in (RoundState.COMMITTED, RoundState.REVEALED) or not takes_part:
             raise WrongPhase(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rescind.aggregator.config import AggregatorConfig
+from rescind.aggregator.digests import Digests
 from rescind.aggregator.facts import Incident, Published, open_journal
-from rescind.aggregator.proof import Digests
-from rescind.contracts import Consortium, DeltaId
+from rescind.contracts import Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.daemon import Journal
 
@@ -44,7 +44,7 @@ class AggregatorSession:
         journal = open_journal(folder)
         store = ArtifactStore(config.aggregator.store)
         chunks = ArtifactStore(folder / "chunks")
-        digests = Digests(store, journal)
+        digests = Digests(store)
         return cls(config, consortium, parameters, journal, store, chunks, digests)
 
     @property
@@ -57,10 +57,6 @@ class AggregatorSession:
         artifact_id = self.store.put(data)
         Published(artifact_id).save(self.journal)
         return artifact_id
-
-    def named(self, artifact_id: str) -> DeltaId:
-        """Return an artifact's id and digest root, as contracts take them."""
-        return DeltaId(artifact_id, self.digests.of(artifact_id).root)
 
     def record_incident(self, organization: str, code: str, what: str) -> None:
         """Record a refusal, for `rescind aggregator status`.

@@ -13,38 +13,56 @@ class Step(Enum):
 
     WAIT = "wait"
     POST_BOND = "post-bond"
-    PROVE = "prove"
-    SETTLE = "settle"
+    SEND_PIECE = "send-piece"
+    BUILD = "build"
+    PUBLISH = "publish"
+    ESCALATE = "escalate"
+    START_REPLAY = "start-replay"
+    ADVANCE_REPLAY = "advance-replay"
+    FINISH_REPLAY = "finish-replay"
     WRITE_EVIDENCE = "write-evidence"
-    CARRY_OUT = "carry-out"
+    ATTEST = "attest"
     CLOSE_WITHDRAWAL = "close-withdrawal"
     OPEN = "open"
     CLOSE_COMMITS = "close-commits"
     CLOSE_REVEALS = "close-reveals"
-    AGGREGATE = "aggregate"
+    JUDGE = "judge"
     ABANDON = "abandon"
-
-
-class ClaimState(Enum):
-    """The state of the model that is claimed on chain."""
-
-    NONE = "none"
-    """No model is claimed."""
-    UNPROVEN = "unproven"
-    """Its sum has to be proven."""
-    IN_WINDOW = "in-window"
-    """Its challenge window is open."""
-    UNCHALLENGED = "unchallenged"
-    """Its challenge window is over: it can be settled."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The next step, and the round or withdrawal that it is about; 0 for none."""
+    """The next step, and the round, model or withdrawal that it is about; 0 for none."""
 
     step: Step
     round_id: int = 0
+    model_id: int = 0
     withdrawal_id: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Withdrawals and the replay, by what can be done for them now.
+
+    Attributes:
+        late: Withdrawals that turn into removals.
+        replayed: Withdrawals whose replay is done, so that they can be attested.
+        unwritten: Withdrawals whose evidence is due.
+        attested: Withdrawals whose evidence a quorum of auditors has signed.
+        done: Withdrawals that can be closed.
+        replay_due: Whether a replay can begin.
+        advance_due: Whether the current round of the replay can be ended.
+        replay_pending: Whether a replay waits or runs, so that no round opens.
+    """
+
+    late: tuple[int, ...] = ()
+    replayed: tuple[int, ...] = ()
+    unwritten: tuple[int, ...] = ()
+    attested: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    replay_due: bool = False
+    advance_due: bool = False
+    replay_pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,19 +75,19 @@ class View:
         minimum_members: Active members below which no round opens.
         finalized: Rounds that are final.
         target: Final rounds after which no round opens.
-        requested: Withdrawals that can be carried out in one more model.
-        unwritten: Withdrawals that need evidence first.
-        carried_out: Withdrawals that are carried out in all models.
-        holds: Whether no round may open, because of a withdrawal.
-        claim: State of the open claim.
+        rounds_left: Whether the chain takes another round.
+        standing: Withdrawals and the replay.
+        piece_due: Whether points wait to be summed or folded.
+        unbuilt: Models in use whose files can be built.
+        unpublished: Models in use whose files are built and not published.
         bond_due: Whether the aggregator has to post its bond, which it never did before.
         bonded: Whether the bond is complete; without it no round opens.
         round_id: The current round; 0 before the first.
         round_state: Its state.
-        commit_deadline: When its commits may be closed.
-        reveal_deadline: When its reveals may be closed.
-        finalize_deadline: After this it can only be abandoned.
-        all_answered: Whether all members have committed or sit out.
+        deadline: When its state is late.
+        orphaned: Whether rounds are chained and the round's parent is not the head, or stale.
+        stale: Whether the head is stale.
+        all_answered: Whether all members have answered.
         all_revealed: Whether all commitments are revealed.
     """
 
@@ -78,18 +96,18 @@ class View:
     minimum_members: int
     finalized: int
     target: int
-    requested: tuple[int, ...] = ()
-    unwritten: tuple[int, ...] = ()
-    carried_out: tuple[int, ...] = ()
-    holds: bool = False
-    claim: ClaimState = ClaimState.NONE
+    rounds_left: bool = True
+    standing: Standing = Standing()
+    piece_due: bool = False
+    unbuilt: tuple[int, ...] = ()
+    unpublished: tuple[int, ...] = ()
     bond_due: bool = False
     bonded: bool = True
     round_id: int = 0
     round_state: RoundState = RoundState.NONE
-    commit_deadline: int = 0
-    reveal_deadline: int = 0
-    finalize_deadline: int = 0
+    deadline: int = 0
+    orphaned: bool = False
+    stale: bool = False
     all_answered: bool = False
     all_revealed: bool = False
 
@@ -97,37 +115,52 @@ class View:
 def plan(view: View) -> Plan:
     """Return the next step.
 
-    1. A claim is proven and settled before anything else: the chain holds one claim at a time.
-    2. Without a claim, withdrawals come before rounds: close, carry out, write evidence.
-    3. Otherwise the round advances, or the next one opens.
+    1. What has a deadline on chain comes first: a round that is to be judged, or that is orphaned.
+    2. Then sums and folds, and the files of the models that they make: a removal is in force only
+       for a holder that has the files of the model without it.
+    3. Then withdrawals and replays, and last the round that is under way, or the next one.
     """
-    if view.claim is ClaimState.UNPROVEN:
-        return Plan(Step.PROVE, view.round_id)
-    if view.claim is ClaimState.UNCHALLENGED:
-        return Plan(Step.SETTLE, view.round_id)
-    if view.claim is ClaimState.NONE:
-        if view.carried_out:
-            return Plan(Step.CLOSE_WITHDRAWAL, withdrawal_id=view.carried_out[0])
-        if view.requested:
-            return Plan(Step.CARRY_OUT, withdrawal_id=view.requested[0])
-        if view.unwritten:
-            return Plan(Step.WRITE_EVIDENCE, withdrawal_id=view.unwritten[0])
-    return _round_step(view)
+    round_id = view.round_id
+    if view.orphaned and not view.round_state.over:
+        return Plan(Step.ABANDON, round_id=round_id)
+    if view.round_state is RoundState.REVEALED:
+        late = view.now > view.deadline
+        return Plan(Step.ABANDON if late else Step.JUDGE, round_id=round_id)
+    if view.piece_due:
+        return Plan(Step.SEND_PIECE, round_id=round_id)
+    if view.unbuilt:
+        return Plan(Step.BUILD, model_id=view.unbuilt[0])
+    if view.unpublished:
+        return Plan(Step.PUBLISH, model_id=view.unpublished[0])
+    return _withdrawal_step(view) or _round_step(view)
+
+
+def _withdrawal_step(view: View) -> Plan | None:
+    standing = view.standing
+    lists = (
+        (Step.CLOSE_WITHDRAWAL, standing.done),
+        (Step.ATTEST, standing.attested),
+        (Step.WRITE_EVIDENCE, standing.unwritten),
+        (Step.FINISH_REPLAY, standing.replayed),
+        (Step.ESCALATE, standing.late),
+    )
+    for step, withdrawals in lists:
+        if withdrawals:
+            return Plan(step, withdrawal_id=withdrawals[0])
+    if standing.advance_due:
+        return Plan(Step.ADVANCE_REPLAY)
+    return Plan(Step.START_REPLAY) if standing.replay_due else None
 
 
 def _round_step(view: View) -> Plan:
-    state, wait = view.round_state, Plan(Step.WAIT, view.round_id)
+    state, wait = view.round_state, Plan(Step.WAIT, round_id=view.round_id)
     if state is RoundState.OPEN:
-        ready = view.all_answered or view.now > view.commit_deadline
-        return Plan(Step.CLOSE_COMMITS, view.round_id) if ready else wait
+        ready = view.all_answered or view.now > view.deadline
+        return Plan(Step.CLOSE_COMMITS, round_id=view.round_id) if ready else wait
     if state is RoundState.COMMITTED:
-        ready = view.all_revealed or view.now > view.reveal_deadline
-        return Plan(Step.CLOSE_REVEALS, view.round_id) if ready else wait
-    if state is RoundState.REVEALED:
-        if view.now > view.finalize_deadline:
-            return Plan(Step.ABANDON, view.round_id)
-        return Plan(Step.AGGREGATE, view.round_id) if view.claim is ClaimState.NONE else wait
-    if state is RoundState.AGGREGATED:
+        ready = view.all_revealed or view.now > view.deadline
+        return Plan(Step.CLOSE_REVEALS, round_id=view.round_id) if ready else wait
+    if state is RoundState.JUDGED:
         return wait
     return _next_round(view)
 
@@ -136,4 +169,6 @@ def _next_round(view: View) -> Plan:
     if view.bond_due:
         return Plan(Step.POST_BOND)
     wanted = view.finalized < view.target and view.active_members >= view.minimum_members
-    return Plan(Step.OPEN if wanted and view.bonded and not view.holds else Step.WAIT)
+    possible = view.bonded and view.rounds_left and not view.stale
+    opens = wanted and possible and not view.standing.replay_pending
+    return Plan(Step.OPEN if opens else Step.WAIT)

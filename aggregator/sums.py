@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import groupby
 
-from rescind.aggregator.facts import RoundSumFact
+from rescind.aggregator.models import Models
 from rescind.aggregator.session import AggregatorSession
-from rescind.core import Term, adapter_totals, by_round, encode, needs_rounds, sum_key
-from rescind.wire import WrongPhase
+from rescind.contracts import Entry
+from rescind.core import needs_rounds
+from rescind.wire import ModelFiles, WrongPhase
 
 
 class RoundSums:
-    """The sum of each round, computed once and published.
+    """The sum of each round with its opening, computed once and published.
 
     Sums are given out only where members need them: anyone who has a round's sum both with and
     without an organization can derive its delta.
 
     Args:
         session: The aggregator's session.
+        models: Builds the sums.
     """
 
-    def __init__(self, session: AggregatorSession) -> None:
-        self._session = session
+    def __init__(self, session: AggregatorSession, models: Models) -> None:
+        self._session, self._models = session, models
 
-    def of_model(self, model_id: int) -> list[str]:
-        """Return the id of the sum of each round in a model; see `of`.
+    def of_model(self, model_id: int) -> list[ModelFiles]:
+        """Return the sum of each round in a model; see `of`.
 
         Raises:
             WrongPhase: There is no such model, or no member needs its rounds.
@@ -37,20 +40,22 @@ class RoundSums:
             )
         return self.of(consortium.content(model_id))
 
-    def of(self, terms: Iterable[Term]) -> list[str]:
-        """Return the id of the sum of each round in a set of terms.
-
-        Args:
-            terms: Weighted deltas of any rounds.
+    def of(self, entries: Iterable[Entry]) -> list[ModelFiles]:
+        """Return the sum of each round in a set of entries, with its opening.
 
         Returns:
-            Artifact ids by ascending round; round 0, the counter-deltas, comes first.
+            Files by ascending round; round 0, the counter-deltas, comes first.
 
         Raises:
             WrongPhase: No member needs the rounds of a model.
+            NotPublished: A contribution is missing.
         """
         self._check_needed()
-        return [self._publish(group) for group in by_round(terms).values()]
+        ordered = sorted(entries, key=lambda each: (each.round_id, each.member_number))
+        return [
+            self._models.sum_of(tuple(group))
+            for _, group in groupby(ordered, key=lambda each: each.round_id)
+        ]
 
     def _check_needed(self) -> None:
         parameters = self._session.parameters
@@ -59,12 +64,3 @@ class RoundSums:
                 "this consortium does not give out the sums of single rounds: its members do not "
                 "need them to train or to serve"
             )
-
-    def _publish(self, group: Sequence[Term]) -> str:
-        journal, store = self._session.journal, self._session.store
-        recorded = RoundSumFact.load(journal, group)
-        if recorded is not None and store.has(recorded.artifact_id):
-            return recorded.artifact_id
-        artifact_id = self._session.publish(encode(adapter_totals(group, store.load)))
-        RoundSumFact(sum_key(group), artifact_id).save(journal)
-        return artifact_id

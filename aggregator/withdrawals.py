@@ -1,80 +1,38 @@
-"""Carrying out of withdrawals: their order, evidence, attestations and sums."""
+"""Withdrawals and replays: moving them on, evidence for auditors, and the auditors' signatures."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from rescind.aggregator.facts import AttestationComplaint, EvidenceFact, WithdrawalProgress
+from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
-from rescind.contracts import (
-    NO_ADAPTER,
-    Claim,
-    DeltaId,
-    ModelKind,
-    Offer,
-    Withdrawal,
-    WithdrawalState,
-)
+from rescind.aggregator.state import Standing
+from rescind.contracts import Contribution, Replay, Withdrawal, WithdrawalState
 from rescind.core import (
     WEIGHT_ONE,
-    Term,
-    adapter_totals,
+    Totals,
     add_totals,
-    encode,
     l2_norm,
     sync_folder,
     write_atomically,
 )
 from rescind.core.errors import RescindError
+from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import (
-    AmendedModel,
     Attestation,
     EvidenceDocument,
+    ModelPart,
     OfferedPart,
-    SourcePart,
     TermPart,
-    amended_model,
-    concerned_models,
 )
 
-ATTESTED = (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING)
-"""Methods that a sum on chain does not prove, so that auditors have to attest them."""
-
-
-class _Stage(Enum):
-    """How far a withdrawal has come in the model that it concerns next."""
-
-    WAITING = "waiting"
-    """Deltas are missing, or a round is in progress."""
-    UNWRITTEN = "unwritten"
-    """The evidence for auditors is not written yet, or is out of date."""
-    UNATTESTED = "unattested"
-    """Too few auditors have attested the evidence."""
-    READY = "ready"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The withdrawals that the aggregator can advance now.
-
-    Attributes:
-        ready: Those that can be carried out in one more model.
-        unwritten: Those whose evidence is due.
-        done: Those that are carried out in all models and can be closed.
-        holds: Whether no round may open meanwhile.
-    """
-
-    ready: tuple[int, ...] = ()
-    unwritten: tuple[int, ...] = ()
-    done: tuple[int, ...] = ()
-    holds: bool = False
+_LATE = (WithdrawalState.PREPARING, WithdrawalState.ATTESTING)
 
 
 class Withdrawals:
@@ -85,97 +43,68 @@ class Withdrawals:
 
     Args:
         session: The aggregator's session.
-        offers: Deltas that organizations submitted for withdrawals.
+        models: The files of models.
+        offers: Deltas that organizations submitted for withdrawals and replays.
     """
 
-    def __init__(self, session: AggregatorSession, offers: Offers) -> None:
-        self._session, self._offers = session, offers
+    def __init__(self, session: AggregatorSession, models: Models, offers: Offers) -> None:
+        self._session, self._models, self._offers = session, models, offers
         self._evidence = session.folder / "evidence"
         self._attestations = session.folder / "attestations"
         self._attestations.mkdir(parents=True, exist_ok=True)
         self._log = structlog.get_logger().bind(organization="aggregator")
 
-    def standing(self, claim: Claim | None, *, round_over: bool) -> Standing:
-        """Return the withdrawals that can be advanced now.
-
-        They are carried out one at a time: one that was begun comes first, then by number.
+    def standing(self, *, now: int, round_over: bool, stale: bool) -> Standing:
+        """Return what can be done for withdrawals and the replay now.
 
         Args:
-            claim: The claim that is on chain now.
-            round_over: Whether no round is in progress.
+            now: Unix seconds, by the chain's clock.
+            round_over: Whether no round is under way.
+            stale: Whether the head is stale.
         """
         consortium = self._session.consortium
-        requested = [w for w in consortium.withdrawals() if w.state is WithdrawalState.REQUESTED]
-        if not requested:
+        closed = (WithdrawalState.NONE, WithdrawalState.CLOSED)
+        withdrawals = [each for each in consortium.withdrawals() if each.state not in closed]
+        if not withdrawals:
             return Standing()
-        shared = self._session.parameters.layout == "shared"
-        replays = shared and any(w.method is ModelKind.REPLAY for w in requested)
-        if claim is not None:
-            return Standing(holds=replays)
-        done = [w.id for w in requested if consortium.carried_out(w.id)]
-        last = [amendment.withdrawal_id for amendment in consortium.amendments()][-1:]
-        unfinished = [w for w in requested if w.id in last and w.id not in done]
-        todo = unfinished or [w for w in requested if w.id not in done]
-        stages = {w.id: self._stage(w, may_begin=round_over or bool(unfinished)) for w in todo}
-        attesting = any(s in (_Stage.UNWRITTEN, _Stage.UNATTESTED) for s in stages.values())
+        pending = consortium.replay_is_pending()
+        replay = consortium.current_replay() if pending else None
+        running = replay is not None and replay.running
+        queued = bool(consortium.queued_withdrawals())
+        attesting = [w for w in withdrawals if w.state is WithdrawalState.ATTESTING]
+        written = {w.id: self._written(w) for w in attesting}
         return Standing(
-            tuple(number for number, stage in stages.items() if stage is _Stage.READY),
-            tuple(number for number, stage in stages.items() if stage is _Stage.UNWRITTEN),
-            tuple(done),
-            replays or attesting,
+            late=tuple(w.id for w in withdrawals if w.state in _LATE and 0 < w.deadline < now),
+            replayed=tuple(w.id for w in withdrawals if self._is_replayed(w)),
+            unwritten=tuple(
+                w.id for w in attesting if written[w.id] is None and self._can_write(w)
+            ),
+            attested=tuple(w.id for w in attesting if self._has_quorum(written[w.id])),
+            done=tuple(w.id for w in withdrawals if self._is_done(w)),
+            replay_due=queued and not running and round_over and not stale,
+            advance_due=replay is not None and running and self._can_advance(replay, now),
+            replay_pending=pending,
         )
 
-    def carry_out(self, withdrawal_id: int) -> None:
-        """Compute and publish the model that replaces the next one, and claim it on chain."""
-        session = self._session
-        withdrawal = self._withdrawal(withdrawal_id)
-        progress = WithdrawalProgress.load(session.journal, withdrawal)
-        source = concerned_models(session.consortium, withdrawal)[0]
-        started = time.monotonic()
-        adapter = self._sum(amended_model(session.consortium, withdrawal, source).terms)
-        WithdrawalProgress(
-            withdrawal=withdrawal_id,
-            organization=withdrawal.organization,
-            method=withdrawal.method.value,
-            adapter=adapter.artifact_id,
-            began=time.time() if progress is None else progress.began,
-            arithmetic_seconds=time.monotonic() - started,
-        ).save(session.journal)
-        if withdrawal.method not in ATTESTED:
-            session.consortium.carry_out(withdrawal_id, source, adapter)
-            return
-        document = self._written(withdrawal, source)
-        assert document is not None
-        signatures = self._signatures(document)
-        session.consortium.carry_out(withdrawal_id, source, adapter, document.sha256, signatures)
-
-    def close(self, withdrawal_id: int) -> None:
-        """Close a withdrawal that is carried out in all models, and record how long it took."""
-        session = self._session
-        session.consortium.close_withdrawal(withdrawal_id)
-        progress = WithdrawalProgress.load(session.journal, self._withdrawal(withdrawal_id))
-        if progress is not None:
-            replace(progress, seconds=time.time() - progress.began).save(session.journal)
-
     def write_evidence(self, withdrawal_id: int) -> None:
-        """Write the file that auditors attest, for the model that a withdrawal concerns next.
+        """Write the file that auditors attest, for the head.
 
         The file and the published copy are on the disk before the journal names them: after a power
         failure a fact never points to a file that is gone.
         """
         session = self._session
-        withdrawal = self._withdrawal(withdrawal_id)
-        source = concerned_models(session.consortium, withdrawal)[0]
-        amended = amended_model(session.consortium, withdrawal, source)
-        document = self._document(withdrawal, source, amended)
+        withdrawal = session.consortium.withdrawal(withdrawal_id)
+        document = self._document(withdrawal)
         data = document.canonical_bytes()
         self._evidence.mkdir(parents=True, exist_ok=True)
         sync_folder(self._evidence.parent)
-        path = self._evidence / f"withdrawal-{withdrawal.id}-model-{source}.json"
+        model = document.model
+        path = self._evidence / f"withdrawal-{withdrawal.id}-model-{model.model_id}.json"
         write_atomically(path, data)
         session.publish(data)
-        fact = EvidenceFact(document.sha256, _terms_hash(amended), path.name)
-        fact.save(session.journal, withdrawal.id, source)
+        EvidenceFact(
+            document.sha256, withdrawal.amendment, model.model_id, model.commitments, path.name
+        ).save(session.journal, withdrawal.id)
         self._log.info(
             "evidence is written, auditors are to attest it",
             withdrawal=withdrawal.id,
@@ -183,80 +112,148 @@ class Withdrawals:
             attestations=str(self._attestations),
         )
 
-    def _withdrawal(self, withdrawal_id: int) -> Withdrawal:
-        return self._session.consortium.withdrawals()[withdrawal_id - 1]
-
-    def _stage(self, withdrawal: Withdrawal, *, may_begin: bool) -> _Stage:
+    def attest(self, withdrawal_id: int) -> None:
+        """Send the auditors' signatures of a withdrawal's evidence to the chain."""
         consortium = self._session.consortium
-        if withdrawal.method is ModelKind.REMOVAL:
-            return _Stage.READY
-        concerned = concerned_models(consortium, withdrawal)
-        if not concerned:
-            return _Stage.WAITING
-        amended = amended_model(consortium, withdrawal, concerned[0])
-        complete = not amended.missing and all(self._offers.deposit(o) for o in amended.offered)
-        if not complete or (withdrawal.method in ATTESTED and not may_begin):
-            return _Stage.WAITING
-        if withdrawal.method not in ATTESTED:
-            return _Stage.READY
-        fact = EvidenceFact.load(self._session.journal, withdrawal.id, concerned[0])
-        if fact is None or fact.terms != _terms_hash(amended):
-            return _Stage.UNWRITTEN
-        document = self._written(withdrawal, concerned[0])
+        document = self._written(consortium.withdrawal(withdrawal_id))
         if document is None:
-            return _Stage.UNWRITTEN
-        attested = len(self._signatures(document)) >= consortium.auditor_quorum()
-        return _Stage.READY if attested else _Stage.UNATTESTED
-
-    def _document(
-        self, withdrawal: Withdrawal, source: int, amended: AmendedModel
-    ) -> EvidenceDocument:
-        session, store = self._session, self._session.store
-        model = session.consortium.model(source)
-        adapter = self._sum(amended.terms)
-        before = store.load(model.adapter_id) if model.adapter_id != NO_ADAPTER else {}
-        change = add_totals(
-            [store.load(adapter.artifact_id), {name: -value for name, value in before.items()}]
+            return
+        signatures = self._signatures(document)
+        consortium.attest_withdrawal(
+            withdrawal_id, document.model.model_id, document.sha256, signatures
         )
+
+    def close(self, withdrawal_id: int) -> None:
+        """Close a withdrawal that is in all models, and record how long it took."""
+        session = self._session
+        withdrawal = session.consortium.withdrawal(withdrawal_id)
+        session.consortium.close_withdrawal(withdrawal_id)
+        progress = WithdrawalProgress.load(session.journal, withdrawal)
+        if progress is not None:
+            seconds = session.consortium.chain.now() - progress.began
+            replace(progress, seconds=seconds).save(session.journal)
+
+    def _is_done(self, withdrawal: Withdrawal) -> bool:
+        effective = withdrawal.state is WithdrawalState.EFFECTIVE
+        return effective and self._session.consortium.is_folded(withdrawal.amendment)
+
+    def _is_replayed(self, withdrawal: Withdrawal) -> bool:
+        if withdrawal.state is not WithdrawalState.REPLAYING:
+            return False
+        consortium = self._session.consortium
+        replay_id = consortium.replay_of(withdrawal.id)
+        return bool(replay_id and consortium.replay(replay_id).amendment)
+
+    def _can_advance(self, replay: Replay, now: int) -> bool:
+        consortium = self._session.consortium
+        if now > replay.deadline:
+            return True
+        offered = {each.organization for each in consortium.replayed(replay.id, replay.round_id)}
+        return set(consortium.expected_replayers()) <= offered
+
+    def _can_write(self, withdrawal: Withdrawal) -> bool:
+        """Return whether the head has the amendment, with files, and all its deltas came."""
+        consortium = self._session.consortium
+        head = consortium.latest_model_id()
+        if not head or consortium.model(head).amendments < withdrawal.amendment:
+            return False
+        try:
+            self._models.files(head)
+        except NotPublished:
+            return False
+        return all(self._offers.deposit(offer) for offer in self._offered(withdrawal))
+
+    def _offered(self, withdrawal: Withdrawal) -> list[Contribution]:
+        """Return what was offered for a withdrawal and for the replay that it joined.
+
+        Of offers that an organization repeated for a round, the last one counts.
+        """
+        consortium = self._session.consortium
+        offers = consortium.offers(withdrawal.id)
+        replay_id = consortium.replay_of(withdrawal.id)
+        if replay_id:
+            offers = [*offers, *consortium.offers(replay_id)]
+        last = {(each.offer_id, each.round_id, each.organization): each for each in offers}
+        return list(last.values())
+
+    def _document(self, withdrawal: Withdrawal) -> EvidenceDocument:
+        session, consortium = self._session, self._session.consortium
+        model = consortium.model(consortium.latest_model_id())
+        source = model
+        while source.id and source.amendments >= withdrawal.amendment:
+            source = consortium.model(source.source)
+        files = self._models.files(model.id)
+        terms = self._models.terms(consortium.content(model.id))
         return EvidenceDocument(
-            chain_id=session.consortium.deployment.chain_id,
-            withdrawals=session.consortium.deployment.withdrawals,
+            chain_id=consortium.deployment.chain_id,
+            withdrawals=consortium.deployment.withdrawals,
             withdrawal_id=withdrawal.id,
             method=withdrawal.method.value,
             organization=withdrawal.organization,
             subject=withdrawal.subject,
             coupling=session.parameters.coupling,
-            source=SourcePart(
-                model_id=source, adapter_id=model.adapter_id, digest_root=model.digest_root
+            amendment=withdrawal.amendment,
+            source_id=source.id,
+            model=ModelPart(
+                model_id=model.id,
+                commitments=model.commitments,
+                adapter_id=files.adapter_id,
+                opening_id=files.opening_id,
             ),
-            adapter_id=adapter.artifact_id,
-            digest_root=adapter.digest_root,
-            terms=tuple(TermPart.of(term) for term in amended.terms),
-            offered=tuple(self._offered(offer) for offer in amended.offered),
-            change_norm=l2_norm(change) / self._unit / WEIGHT_ONE,
+            terms=tuple(TermPart.of(term) for term in terms),
+            offered=tuple(self._offered_part(offer) for offer in self._offered(withdrawal)),
+            change_norm=l2_norm(self._change(files, source.id)) / self._unit / WEIGHT_ONE,
         )
 
-    def _offered(self, offer: Offer) -> OfferedPart:
+    def _change(self, files: ModelFiles, source_id: int) -> Totals:
+        store = self._session.store
+        try:
+            before = store.load(self._models.files(source_id).adapter_id) if source_id else {}
+        except NotPublished:
+            # The source was stale before its files were built: they are of no use to anyone else.
+            self._models.build(source_id)
+            before = store.load(self._models.files(source_id).adapter_id)
+        negative = {name: -value for name, value in before.items()}
+        return add_totals([store.load(files.adapter_id), negative])
+
+    def _offered_part(self, offer: Contribution) -> OfferedPart:
         deposit = self._offers.deposit(offer)
-        assert deposit is not None
+        if deposit is None:
+            raise NotPublished(f"{offer.organization} has not submitted what it offered yet")
+        artifact_id = offer.parts.artifact_ids[0]
         return OfferedPart(
+            offer_id=offer.offer_id,
             round_id=offer.round_id,
             organization=offer.organization,
-            artifact_id=offer.artifact_id,
-            digest_root=offer.digest_root,
+            artifact_id=artifact_id,
+            point_hash=offer.parts.point_hashes[0],
             size=deposit.size,
             report=deposit.report,
             signature=deposit.signature,
-            norm=l2_norm(self._session.store.load(offer.artifact_id)) / self._unit,
+            norm=l2_norm(self._session.store.load(artifact_id)) / self._unit,
         )
 
-    def _written(self, withdrawal: Withdrawal, source: int) -> EvidenceDocument | None:
-        fact = EvidenceFact.load(self._session.journal, withdrawal.id, source)
-        if fact is None or not self._session.store.has(fact.evidence):
+    def _written(self, withdrawal: Withdrawal) -> EvidenceDocument | None:
+        """Return a withdrawal's evidence, if it is still about a model of the chain."""
+        session = self._session
+        fact = EvidenceFact.load(session.journal, withdrawal.id)
+        if fact is None or fact.amendment != withdrawal.amendment:
             return None
-        return EvidenceDocument.parse(self._session.store.get(fact.evidence))
+        known = fact.model_id <= session.consortium.model_count()
+        same = known and list(session.consortium.commitments(fact.model_id)) == list(
+            fact.commitments
+        )
+        if not same or not session.store.has(fact.evidence):
+            return None
+        return EvidenceDocument.parse(session.store.get(fact.evidence))
 
-    def _signatures(self, document: EvidenceDocument) -> list[bytes]:
+    def _has_quorum(self, document: EvidenceDocument | None) -> bool:
+        if document is None:
+            return False
+        quorum = self._session.consortium.withdrawal_terms().auditor_quorum
+        return len(self._signatures(document)) >= quorum
+
+    def _signatures(self, document: EvidenceDocument) -> Sequence[bytes]:
         """Return the auditors' signatures of this evidence, by ascending auditor, as contracts ask."""
         signatures: dict[str, bytes] = {}
         for path in sorted(self._attestations.glob("*.json")):
@@ -278,17 +275,7 @@ class Withdrawals:
         self._session.record_incident("unknown", "attestation", f"{path.name}: {reason}")
         complaint.save(self._session.journal)
 
-    def _sum(self, terms: tuple[Term, ...]) -> DeltaId:
-        """Publish the adapter of these terms."""
-        session = self._session
-        return session.named(session.publish(encode(adapter_totals(terms, session.store.load))))
-
     @property
     def _unit(self) -> float:
         """Integer steps in one unit of a parameter."""
         return float(2**self._session.parameters.fraction_bits)
-
-
-def _terms_hash(amended: AmendedModel) -> str:
-    text = "\n".join(f"{t.round_id} {t.artifact_id} {t.weight}" for t in amended.terms)
-    return hashlib.sha256(text.encode()).hexdigest()

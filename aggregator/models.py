@@ -1,0 +1,244 @@
+"""The files of models: adapters and openings, summed in integers from what members contributed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from rescind.aggregator.facts import Announced, ModelFact, SumFact, WithdrawalProgress
+from rescind.aggregator.session import AggregatorSession
+from rescind.contracts import Entry, WithdrawalState
+from rescind.core import (
+    Opening,
+    Term,
+    Totals,
+    adapter_totals,
+    encode,
+    encode_openings,
+    owner,
+    sum_key,
+)
+from rescind.core.errors import ArtifactError, RescindError, StoreError
+from rescind.wire import ModelFiles, NotPublished
+from rescind.withdrawals import RecordedModel, accept, record_of
+
+
+class ContributionsMissing(RescindError):
+    """Contributions that a sum needs are not in the aggregator's store."""
+
+    code = "contributions-missing"
+
+
+@dataclass(frozen=True)
+class Due:
+    """Models in use whose files are to be built, and those whose files are to be published."""
+
+    unbuilt: tuple[int, ...] = ()
+    unpublished: tuple[int, ...] = ()
+
+
+class Models:
+    """Builds and publishes the files of models.
+
+    Args:
+        session: The aggregator's session.
+    """
+
+    def __init__(self, session: AggregatorSession) -> None:
+        self._session = session
+        self._log = structlog.get_logger().bind(organization="aggregator")
+
+    def due(self) -> Due:
+        """Return which models in use need files, or need their files published."""
+        session, consortium = self._session, self._session.consortium
+        unbuilt, unpublished = [], []
+        for model_id in consortium.models_in_use():
+            if consortium.is_stale(model_id):
+                continue
+            fact = self._fact(model_id)
+            if fact is None or any(session.store.has(each) for each in fact.missing):
+                unbuilt.append(model_id)
+            elif fact.adapter_id:
+                announced = Announced(model_id, fact.adapter_id, fact.opening_id)
+                if not announced.holds(session.journal):
+                    unpublished.append(model_id)
+        return Due(tuple(unbuilt), tuple(unpublished))
+
+    def build(self, model_id: int) -> None:
+        """Build the files of a model and check them as any holder does.
+
+        In blocks, owners whose contributions are missing or do not open are left out; in a shared
+        layout the model then has no files. A new attempt is made when a missing contribution came.
+        """
+        session = self._session
+        began = time.monotonic()
+        record = record_of(session.consortium, model_id)
+        commitments = session.consortium.commitments(model_id)
+        terms = self.terms(record.entries)
+        missing = tuple(t.artifact_id for t in terms if not session.store.has(t.artifact_id))
+        try:
+            adapter_id, opening_id, problem = self._build(record, terms)
+        except (ArtifactError, ContributionsMissing, StoreError) as error:
+            adapter_id, opening_id, problem = "", "", str(error)
+        if problem:
+            self._log.warning("model is not complete", model=model_id, reason=problem)
+            session.record_incident("unknown", "model-incomplete", f"model {model_id}: {problem}")
+        ModelFact(model_id, commitments, adapter_id, opening_id, missing, problem).save(
+            session.journal
+        )
+        self._note_withdrawals(model_id, adapter_id, time.monotonic() - began)
+
+    def publish(self, model_id: int) -> None:
+        """State on chain which files are a model."""
+        fact = self._fact(model_id)
+        if fact is None or not fact.adapter_id:
+            return
+        consortium = self._session.consortium
+        files = (fact.adapter_id, fact.opening_id)
+        said = consortium.publications(model_id)
+        if not any((each.adapter_id, each.opening_id) == files for each in said):
+            consortium.publish(model_id, *files)
+        Announced(model_id, *files).save(self._session.journal)
+
+    def files(self, model_id: int) -> ModelFiles:
+        """Return the files of a model.
+
+        Raises:
+            NotPublished: They are not built, or cannot be built.
+        """
+        fact = self._fact(model_id) if model_id else None
+        if fact is None or not fact.adapter_id:
+            raise NotPublished(f"the files of model {model_id} are not built yet")
+        return ModelFiles(model_id, fact.adapter_id, fact.opening_id)
+
+    def newest(self) -> ModelFiles:
+        """Return the files of the head, or while they are not built, of the model it succeeds."""
+        consortium = self._session.consortium
+        model_id = consortium.latest_model_id()
+        while model_id:
+            fact = self._fact(model_id)
+            if fact is not None and fact.adapter_id:
+                return ModelFiles(model_id, fact.adapter_id, fact.opening_id)
+            model_id = consortium.model(model_id).source
+        return ModelFiles()
+
+    def terms(self, entries: Iterable[Entry]) -> list[Term]:
+        """Return the contribution behind each entry, with its weight."""
+        listed = list(entries)
+        return [
+            Term(
+                entry.round_id,
+                entry.organization,
+                contribution.parts.artifact_ids[0],
+                entry.weight,
+                entry.point_hash,
+            )
+            for entry, contribution in zip(
+                listed, self._session.consortium.registered(listed), strict=True
+            )
+        ]
+
+    def sum_of(self, entries: Sequence[Entry]) -> ModelFiles:
+        """Publish the sum of some entries of a shared layout, with its opening.
+
+        Raises:
+            NotPublished: A contribution is missing, or does not open to its point.
+        """
+        journal, store = self._session.journal, self._session.store
+        terms = self.terms(entries)
+        if not terms:
+            return ModelFiles()
+        fact = SumFact.load(journal, terms)
+        if fact is None or not (store.has(fact.adapter_id) and store.has(fact.opening_id)):
+            points = self._session.consortium.points({each.point_hash for each in entries})
+            record = RecordedModel(0, tuple(entries), "", points)
+            try:
+                adapter_id, opening_id, _ = self._build(record, terms)
+            except (ArtifactError, ContributionsMissing) as error:
+                raise NotPublished(f"the sum cannot be built yet: {error}") from error
+            fact = SumFact(sum_key(terms), adapter_id, opening_id)
+            fact.save(journal)
+        return ModelFiles(0, fact.adapter_id, fact.opening_id)
+
+    def missing_of(self, organization: str) -> list[str]:
+        """Return the contributions of an organization to models in use that are not in the store."""
+        consortium, store = self._session.consortium, self._session.store
+        wanted: dict[str, None] = {}
+        for model_id in consortium.models_in_use():
+            fact = self._fact(model_id)
+            if fact is not None and not fact.missing:
+                continue
+            own = [e for e in consortium.content(model_id) if e.organization == organization]
+            for term in self.terms(own):
+                if not store.has(term.artifact_id):
+                    wanted[term.artifact_id] = None
+        return list(wanted)
+
+    def opens(self, term: Term) -> bool:
+        """Return whether a stored contribution opens to its registered point."""
+        try:
+            return self._session.digests.point_hash(term.artifact_id) == term.point_hash
+        except (ArtifactError, StoreError):
+            return False
+
+    def _fact(self, model_id: int) -> ModelFact | None:
+        commitments = self._session.consortium.commitments(model_id)
+        return ModelFact.load(self._session.journal, model_id, commitments)
+
+    def _build(self, record: RecordedModel, terms: Sequence[Term]) -> tuple[str, str, str]:
+        """Return the ids of adapter and openings, and in blocks who is left out and why."""
+        session, layout = self._session, self._session.parameters.layout
+        owned: dict[str, list[Term]] = {}
+        for term in terms:
+            owned.setdefault(owner(layout, term.organization), []).append(term)
+        lost = {
+            name: term.artifact_id
+            for name, group in owned.items()
+            for term in group
+            if not self.opens(term)
+        }
+        if lost and layout == "shared":
+            names = ", ".join(f"{each.organization} (round {each.round_id})" for each in terms
+                              if not self.opens(each))  # fmt: skip
+            raise ContributionsMissing(
+                f"contributions are missing or do not open to their registered points: {names}. "
+                "Their organizations can hand them over, or be removed"
+            )
+        kept = {name: group for name, group in owned.items() if name not in lost}
+        adapter: Totals = adapter_totals(
+            [term for group in kept.values() for term in group], session.store.load
+        )
+        openings = {name: self._opening(name, group) for name, group in kept.items()}
+        acceptance = accept(record, session.parameters, adapter, openings)
+        if not acceptance.servable:
+            raise ContributionsMissing(acceptance.sentence())
+        problem = "" if acceptance.complete else acceptance.sentence()
+        return (
+            session.publish(encode(adapter)),
+            session.publish(encode_openings(openings.values())),
+            problem,
+        )
+
+    def _opening(self, name: str, terms: Sequence[Term]) -> Opening:
+        digests = self._session.digests
+        return Opening.build(name, [(digests.of(t.artifact_id), t.weight) for t in terms])
+
+    def _note_withdrawals(self, model_id: int, adapter_id: str, seconds: float) -> None:
+        """Record the progress of the open withdrawals that are in a model."""
+        consortium, journal = self._session.consortium, self._session.journal
+        amendments = consortium.model(model_id).amendments
+        for withdrawal in consortium.withdrawals():
+            over = withdrawal.state is WithdrawalState.CLOSED
+            if over or not 0 < withdrawal.amendment <= amendments:
+                continue
+            WithdrawalProgress(
+                withdrawal=withdrawal.id,
+                organization=withdrawal.organization,
+                method=withdrawal.method.value,
+                adapter=adapter_id,
+                began=float(withdrawal.requested_at),
+                arithmetic_seconds=seconds,
+            ).save(journal)
