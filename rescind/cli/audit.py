@@ -1,11 +1,10 @@
-"""rescind audit contributions|rounds|models|lineage|withdrawals|members|events|attest."""
+"""rescind audit ...: queries of the public record."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +13,6 @@ from rescind.cli.chain_access import open_consortium
 from rescind.cli.options import (
     ContractsOption,
     JsonOption,
-    KeystoreOption,
-    PasswordOption,
     RpcOption,
     RunArgument,
 )
@@ -42,18 +39,19 @@ def audit_contributions(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List contributions with weight, score, reward and outcome."""
+    """List contributions with point, score, reward, outcome and the models that hold them."""
     from rescind import audit
 
     columns = [
         ("round_id", "round"),
+        ("registered_for", "registered for"),
         ("name", "organization"),
-        ("artifact_id", "delta"),
-        ("digest_root", "digest"),
-        ("weight", "weight"),
+        ("artifact_ids", "artifact"),
+        ("point_hashes", "point"),
         ("score", "score"),
         ("reward_wei", "reward (wei)"),
         ("outcome", "outcome"),
+        ("models", "in models"),
     ]
     with reported_errors():
         rows = audit.contributions(open_consortium(run, rpc, contracts))
@@ -75,6 +73,8 @@ def audit_rounds(
         ("state", "state"),
         ("participants", "took part"),
         ("sat_out", "sat out"),
+        ("unavailable", "could not get the model"),
+        ("attested", "attested"),
         ("transactions", "transactions"),
         ("gas", "gas"),
         ("model_id", "model"),
@@ -96,20 +96,20 @@ def audit_models(
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List models: their origin, whether they are in use, and what proves their sum."""
+    """List models: their origin, whether they are in use or stale, and their commitments."""
     from rescind import audit
 
     columns = [
         ("model_id", "model"),
         ("kind", "kind"),
-        ("parent", "parent"),
-        ("round_id", "last round"),
-        ("deltas", "deltas"),
+        ("source", "after"),
+        ("last_round", "last round"),
+        ("contributions", "contributions"),
         ("in_use", "in use"),
+        ("stale", "stale"),
         ("released", "released"),
-        ("digest_root", "digest"),
-        ("settled", "sum"),
-        ("transaction", "transaction"),
+        ("commitments", "commitment"),
+        ("adapter_id", "published as"),
     ]
     with reported_errors():
         consortium = open_consortium(run, rpc, contracts)
@@ -145,27 +145,31 @@ def audit_lineage(
 
 def _show_model(row: ModelRow) -> None:
     removed = f", without {', '.join(row.removed)}" if row.removed else ""
+    commitments = ", ".join(f"{each[:16]}..." for each in row.commitments)
     out.print(
         plain(
-            f"model {row.model_id} ({row.kind}{removed}), from model {row.parent}, block {row.block}, "
-            f"adapter {row.adapter_id[:16]}..., digest {row.digest_root[:16]}..."
+            f"model {row.model_id} ({row.kind}{removed}), after model {row.source}, rounds up to "
+            f"{row.last_round}, commitment {commitments}"
         ),
         style="bold",
     )
-    for amendment in row.amendments:
-        change = "out" if amendment.excludes else f"changed from round {amendment.from_round} on"
+    for published in row.publications:
         out.print(
             plain(
-                f"  withdrawal {amendment.withdrawal_id} ({amendment.kind}): {amendment.name} {change}, "
-                f"first in model {amendment.first_model or '-'}"
+                f"  published by {published.publisher}: adapter {published.adapter_id[:16]}..., "
+                f"opening {published.opening_id[:16]}..."
             )
         )
-    for term in row.content:
-        origin = f"round {term.round_id}" if term.round_id else "counter"
+    for amendment in row.amendments:
+        whose = f" of {amendment.name}" if amendment.name else ""
+        origin = f", points of {amendment.offered_for}" if amendment.offered_for else ""
+        out.print(plain(f"  amendment {amendment.number}: {amendment.kind}{whose}{origin}"))
+    for entry in row.content:
+        origin = f"round {entry.round_id}" if entry.round_id else "counter"
         out.print(
             plain(
-                f"  {origin}  {term.name:<12} weight {term.weight:>6}  "
-                f"delta {term.artifact_id[:16]}...  digest {term.digest_root[:16]}..."
+                f"  {origin}  {entry.name:<12} weight {entry.weight:>6}  "
+                f"artifact {entry.artifact_id[:16]}...  point {entry.point_hash[:16]}..."
             )
         )
 
@@ -194,10 +198,58 @@ def show_withdrawals(consortium: Consortium, *, as_json: bool) -> None:
         ("subject", "subject"),
         ("requested_at", "requested"),
         ("deadline", "deadline"),
+        ("amendment", "amendment"),
+        ("stale_models", "stale models"),
         ("closed_model", "closed by model"),
         ("overdue", "overdue"),
     ]
     print_rows(audit.withdrawals(consortium), columns, as_json=as_json)
+
+
+@audit_app.command("replays")
+def audit_replays(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List replays: their rounds, and whom they wait for."""
+    from rescind import audit
+
+    columns = [
+        ("number", "replay"),
+        ("withdrawals", "for withdrawals"),
+        ("from_round", "from round"),
+        ("to_round", "to round"),
+        ("round_id", "at round"),
+        ("waits_for", "waits for"),
+        ("deadline", "deadline"),
+        ("offered", "offered"),
+        ("amendment", "amendment"),
+    ]
+    with reported_errors():
+        print_rows(audit.replays(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
+
+
+@audit_app.command("waits")
+def audit_waits(
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what the consortium waits for, until when, and what anyone may do then."""
+    from rescind import audit
+
+    columns = [
+        ("subject", "what"),
+        ("waits_for", "waits for"),
+        ("deadline", "deadline"),
+        ("overdue", "overdue"),
+        ("consequence", "then anyone may"),
+    ]
+    with reported_errors():
+        print_rows(audit.waits(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
 
 
 @audit_app.command("members")
@@ -212,12 +264,13 @@ def audit_members(
 
     columns = [
         ("name", "organization"),
+        ("number", "number"),
         ("organization", "address"),
         ("status", "status"),
         ("bond_wei", "bond (wei)"),
         ("lacking_wei", "lacking (wei)"),
         ("exit_at", "bond free at"),
-        ("pending_reward_wei", "reward (wei)"),
+        ("claimable_wei", "reward (wei)"),
     ]
     with reported_errors():
         membership = audit.membership(open_consortium(run, rpc, contracts))
@@ -250,53 +303,6 @@ def audit_events(
                 "args": {key: _json_value(value) for key, value in event.args.items()},
             }
             sys.stdout.write(json.dumps(line) + "\n")
-
-
-@audit_app.command("attest")
-def audit_attest(
-    evidence: Annotated[Path, typer.Argument(help="The evidence file that the aggregator wrote.")],
-    keystore: KeystoreOption,
-    password_file: PasswordOption,
-    file: Annotated[
-        Path, typer.Option("--out", help="File or folder for the attestation.")
-    ] = Path(),
-    artifacts: Annotated[
-        list[Path] | None, typer.Option(help="A folder of artifacts. Repeatable.")
-    ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="The new adapter's file.")] = None,
-    run: Annotated[Path | None, typer.Option(help="The folder of a run, for its chain.")] = None,
-    rpc: RpcOption = None,
-    contracts: ContractsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """As an auditor, check the evidence of a replay or counter-training and sign it."""
-    from rescind.audit import attest
-    from rescind.daemon import open_keystore
-    from rescind.devnet import RunFolder
-    from rescind.withdrawals import EvidenceDocument
-
-    with reported_errors():
-        consortium = open_consortium(run, rpc, contracts)
-        stores = artifacts or ([RunFolder(run).store] if run is not None else [])
-        document = EvidenceDocument.read(evidence)
-        account = open_keystore(keystore, password_file)
-        attestation, findings = attest(
-            consortium, document, account, artifacts=stores, adapter=adapter
-        )
-        withdrawal_id, source = attestation.withdrawal_id, attestation.source
-        name = f"withdrawal-{withdrawal_id}-model-{source}-{attestation.auditor}.json"
-        path = file / name if file.is_dir() else file
-        attestation.save(path)
-        if as_json:
-            print_json(
-                {"attestation": str(path), **attestation.model_dump(mode="json")}
-                | {"findings": [asdict(finding) for finding in findings]}
-            )
-            return
-        for finding in findings:
-            status = "passed " if finding.made else "skipped"
-            out.print(plain(f"{status}  {finding.name:<11} {finding.detail}"), soft_wrap=True)
-        out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
 
 
 def _json_value(value: object) -> object:

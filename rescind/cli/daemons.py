@@ -1,4 +1,4 @@
-"""rescind node run|status|topup|resign|rotate-certificate, rescind aggregator run|status|bond|certify."""
+"""rescind node ..., rescind aggregator ...: run the daemons, and send their operators' transactions."""
 
 from __future__ import annotations
 
@@ -80,6 +80,21 @@ def node_rotate_certificate(config: DaemonConfigOption, as_json: JsonOption = Fa
         print_facts(done, as_json=as_json)
 
 
+@node_app.command("reclaim")
+def node_reclaim(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Take your bond back, the exit delay after you left or were withdrawn."""
+    from rescind import node
+    from rescind.daemon import load_account, open_consortium
+
+    with reported_errors():
+        loaded = load_config(config, node.NodeConfig)
+        account = load_account(loaded.identity)
+        consortium = open_consortium(loaded.chain, account)
+        bond = consortium.member(account.address).bond
+        receipt = consortium.reclaim_bond()
+        print_facts({"reclaimed_wei": bond, "transaction": receipt.tx_hash}, as_json=as_json)
+
+
 @aggregator_app.command("run")
 def aggregator_run(config: DaemonConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
@@ -102,7 +117,7 @@ def aggregator_status(config: DaemonConfigOption, as_json: JsonOption = False) -
 
 @aggregator_app.command("bond")
 def aggregator_bond(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
-    """Refill the aggregator's bond, for example after it was slashed. Without it no round opens."""
+    """Refill the aggregator's bond, for example after a penalty. Without it no round opens."""
     from rescind import aggregator
     from rescind.contracts import ContractRefused
 
@@ -127,20 +142,49 @@ def aggregator_certify(
     file: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write the certificate of a closed withdrawal, signed by the aggregator."""
+    """Write the certificate of a closed withdrawal. Anyone can: rescind certify."""
     from rescind import aggregator
     from rescind.audit import build_certificate
     from rescind.daemon import load_account, open_consortium
 
     with reported_errors():
         loaded = load_config(config, aggregator.AggregatorConfig)
-        account = load_account(loaded.identity)
-        certificate = build_certificate(
-            open_consortium(loaded.chain, account), withdrawal, issuer=account
-        )
+        consortium = open_consortium(loaded.chain, load_account(loaded.identity))
+        certificate = build_certificate(consortium, withdrawal)
         certificate.save(file)
         facts = {"certificate": str(file), "withdrawal": withdrawal, "method": certificate.method}
-        print_facts({**facts, "issuer": certificate.issuer}, as_json=as_json)
+        print_facts(facts, as_json=as_json)
+
+
+@aggregator_app.command("resign")
+def aggregator_resign(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Give up being the aggregator. No round opens until the members name another."""
+    _send(config, "resign_aggregator", as_json=as_json)
+
+
+@aggregator_app.command("reclaim")
+def aggregator_reclaim(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Take back the bond of a former aggregator, after the exit delay."""
+    _send(config, "reclaim_aggregator_bond", as_json=as_json)
+
+
+def _send(config: Path, function: str, *, as_json: bool) -> None:
+    from rescind import aggregator
+    from rescind.daemon import load_account, open_consortium
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        account = load_account(loaded.identity)
+        consortium = open_consortium(loaded.chain, account)
+        bond = consortium.aggregator_bond(account.address)
+        receipt = getattr(consortium, function)()
+        facts = {
+            "account": account.address,
+            "bond_before_wei": bond,
+            "bond_wei": consortium.aggregator_bond(account.address),
+            "transaction": receipt.tx_hash,
+        }
+        print_facts(facts, as_json=as_json)
 
 
 def _show(status: Mapping[str, object], *, as_json: bool) -> None:

@@ -1,7 +1,9 @@
-"""rescind deploy, rescind admit."""
+"""rescind deploy, rescind admit, rescind revoke, rescind sweep: the founder's commands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +14,10 @@ from rescind.cli.options import (
     JsonOption,
     KeystoreOption,
     PasswordOption,
+    RequiredContractsOption,
     RequiredRpcOption,
 )
-from rescind.cli.parsing import address, fingerprint
+from rescind.cli.parsing import address
 from rescind.cli.printing import out, print_facts, reported_errors
 from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from rescind.contracts import (
         Account,
         Chain,
+        Consortium,
         Deployment,
         DeploySettings,
     )
@@ -30,12 +34,23 @@ if TYPE_CHECKING:
 _AGREED = (
     "parameters_id",
     "base_model_id",
-    "coupling",
-    "layout",
+    "rules",
+    "chained",
     "max_rounds",
     "max_members",
 )
 """Settings that parameters.json already holds."""
+
+_PHASES = (
+    "commit_seconds",
+    "reveal_seconds",
+    "judge_seconds",
+    "preparation_seconds",
+    "attestation_seconds",
+    "replay_seconds",
+    "proposal_seconds",
+)
+"""Times that a party gets: 0 would make every party late."""
 
 _LONGEST_SECONDS = 10 * 366 * 86_400
 _MOST_WEI = 10**27
@@ -71,10 +86,6 @@ def deploy_command(
 def admit_command(
     organization: Annotated[str, typer.Argument(help="Ethereum address.")],
     name: Annotated[str, typer.Option(help="The organization's name.")],
-    certificate: Annotated[
-        str,
-        typer.Option("--fingerprint", help="Of its certificate, as rescind org sign printed it."),
-    ],
     rpc: RequiredRpcOption,
     contracts: Annotated[
         Path, typer.Option("--contracts", help="The consortium's contracts.json.")
@@ -85,38 +96,79 @@ def admit_command(
     as_json: JsonOption = False,
 ) -> None:
     """Admit an organization. Only the founder can, and only before the first organization joins."""
-    from rescind.contracts import (
-        Chain,
-        Consortium,
-        ContractRefused,
-        Deployment,
-    )
+    with reported_errors():
+        member = address(organization)
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        with _explained(consortium):
+            receipt = consortium.admit(member, name)
+        facts = {"organization": member, "name": name, "transaction": receipt.tx_hash}
+        print_facts(facts, as_json=as_json)
+
+
+def revoke_command(
+    organization: Annotated[str, typer.Argument(help="Ethereum address.")],
+    rpc: RequiredRpcOption,
+    contracts: RequiredContractsOption,
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    confirmations: ConfirmationsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an admission back. Only the founder can, and only before the first organization joins."""
+    with reported_errors():
+        member = address(organization)
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        with _explained(consortium):
+            receipt = consortium.revoke_admission(member)
+        print_facts({"organization": member, "transaction": receipt.tx_hash}, as_json=as_json)
+
+
+def sweep_command(
+    rpc: RequiredRpcOption,
+    contracts: RequiredContractsOption,
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    confirmations: ConfirmationsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Take what is left in the reward pool, the exit delay after the last member left. Founder only."""
+    with reported_errors():
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        left = consortium.pool()
+        receipt = consortium.sweep()
+        print_facts({"swept_wei": left, "transaction": receipt.tx_hash}, as_json=as_json)
+
+
+def _founders(
+    rpc: str, contracts: Path, keystore: Path, password_file: Path, confirmations: int
+) -> Consortium:
+    from rescind.contracts import Chain, Consortium, Deployment
     from rescind.daemon import open_keystore
 
-    with reported_errors():
-        member, mark = address(organization), fingerprint(certificate)
-        deployment = Deployment.load(contracts)
-        founder = open_keystore(keystore, password_file)
-        chain = Chain(rpc, deployment.chain_id, confirmations=confirmations)
-        consortium = Consortium(chain, deployment, founder)
-        consortium.check()
-        try:
-            done = consortium.admit(member, name, mark)
-        except ContractRefused as error:
-            if error.reason == "NotGovernance":
-                raise ContractRefused(
-                    f"{founder.address} cannot admit: it is not the founder, or an organization has already "
-                    "joined. A member can propose the admission: rescind govern propose admit",
-                    error.reason,
-                ) from error
+    deployment = Deployment.load(contracts)
+    founder = open_keystore(keystore, password_file)
+    chain = Chain(rpc, deployment.chain_id, confirmations=confirmations)
+    consortium = Consortium(chain, deployment, founder)
+    consortium.check()
+    return consortium
+
+
+@contextmanager
+def _explained(consortium: Consortium) -> Iterator[None]:
+    """Say what to do when the contract asks for a vote."""
+    from rescind.contracts import ContractRefused
+
+    try:
+        yield
+    except ContractRefused as error:
+        if error.reason != "NotGovernance":
             raise
-        facts = {
-            "organization": member,
-            "name": name,
-            "fingerprint": mark,
-            "transaction": done.tx_hash,
-        }
-        print_facts(facts, as_json=as_json)
+        account = consortium.account.address if consortium.account else ""
+        raise ContractRefused(
+            f"{account} cannot do this: it is not the founder, or an organization has already "
+            "joined. A member can propose it: rescind govern propose admit, or revoke",
+            error.reason,
+        ) from error
 
 
 def read_settings(path: Path) -> DeploySettings:
@@ -129,7 +181,7 @@ def read_settings(path: Path) -> DeploySettings:
     """
     from pydantic import ConfigDict, ValidationError, create_model
 
-    from rescind.contracts import DeploySettings
+    from rescind.contracts import DeploySettings, rules_of
     from rescind.core import ConsortiumParameters
 
     fields: dict[str, Any] = {
@@ -137,6 +189,8 @@ def read_settings(path: Path) -> DeploySettings:
         for name, field in DeploySettings.model_fields.items()
         if name not in _AGREED
     }
+    # By default auditors attest rounds where each trains on what all contributed before.
+    fields["attested"] = (bool | None, None)
     form = create_model(
         "DeployFile",
         __config__=ConfigDict(frozen=True, extra="forbid"),
@@ -150,13 +204,15 @@ def read_settings(path: Path) -> DeploySettings:
     except OSError as error:
         raise ConfigError(f"{document} cannot be read: {error.strerror}.") from error
     _check(path, content)
-    content["aggregator_fingerprint"] = fingerprint(content["aggregator_fingerprint"])
+    rules, chained = rules_of(parameters.coupling)
+    attested = content.pop("attested")
     try:
         return DeploySettings(
             parameters_id=parameters.id,
             base_model_id=parameters.base_model_id,
-            coupling=parameters.coupling,
-            layout=parameters.layout,
+            rules=rules,
+            chained=chained,
+            attested=chained if attested is None else attested,
             max_rounds=parameters.max_rounds,
             max_members=parameters.max_members,
             **content,
@@ -172,7 +228,7 @@ def _check(path: Path, content: dict[str, Any]) -> None:
         most = _LONGEST_SECONDS if key.endswith("_seconds") else _MOST_WEI
         if key.endswith(("_seconds", "_wei")) and not 0 <= value <= most:
             raise ConfigError(f"{path}: {key}: {value} is not between 0 and {most}.")
-    for key in ("commit_seconds", "reveal_seconds", "finalize_seconds", "proposal_seconds"):
+    for key in _PHASES:
         if not content[key]:
             raise ConfigError(f"{path}: {key}: 0 leaves no time. Give a number of seconds above 0.")
 

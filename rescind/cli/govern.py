@@ -15,12 +15,11 @@ from rescind.cli.options import (
     AddressArgument,
     ContractsOption,
     DaemonConfigOption,
-    FingerprintOption,
     JsonOption,
     RpcOption,
     RunArgument,
 )
-from rescind.cli.parsing import address, fingerprint
+from rescind.cli.parsing import address
 from rescind.cli.printing import (
     out,
     plain,
@@ -82,14 +81,29 @@ def _show(operator: Operator, number: int, transaction: str | None, *, as_json: 
 def propose_admit(
     organization: AddressArgument,
     name: Annotated[str, typer.Option(help="The organization's name.")],
-    certificate: FingerprintOption,
     config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:
     """Propose to admit an organization. After the vote its node joins and pays the bond."""
 
     def make(operator: Operator) -> int:
-        return operator.propose_admission(address(organization), name, fingerprint(certificate))
+        return operator.propose_admission(address(organization), name)
+
+    _propose(config, make, as_json=as_json)
+
+
+@propose_app.command("revoke")
+def propose_revoke(
+    organization: Annotated[str, typer.Argument(help="Name or address of an admitted one.")],
+    config: DaemonConfigOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose to take an admission back, before the organization joins."""
+
+    def make(operator: Operator) -> int:
+        from rescind import audit
+
+        return operator.propose_revocation(audit.organization(operator.consortium, organization))
 
     _propose(config, make, as_json=as_json)
 
@@ -128,27 +142,15 @@ def propose_dismiss(
 
 @propose_app.command("aggregator")
 def propose_aggregator(
-    aggregator: AddressArgument,
-    certificate: FingerprintOption,
-    config: DaemonConfigOption,
-    as_json: JsonOption = False,
+    aggregator: AddressArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Propose another aggregator. It has to post its bond before a round opens."""
+    """Propose another aggregator, which is not a member.
 
-    def make(operator: Operator) -> int:
-        return operator.propose_aggregator(address(aggregator), fingerprint(certificate))
-
-    _propose(config, make, as_json=as_json)
-
-
-@propose_app.command("fall-back")
-def propose_fall_back(
-    withdrawal: Annotated[int, typer.Argument(help="The withdrawal's number.")],
-    config: DaemonConfigOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Propose to turn a withdrawal that cannot be carried out as requested into a removal."""
-    _propose(config, lambda operator: operator.propose_fall_back(withdrawal), as_json=as_json)
+    It has to post its bond and register its certificate before a round opens.
+    """
+    _propose(
+        config, lambda operator: operator.propose_aggregator(address(aggregator)), as_json=as_json
+    )
 
 
 @govern_app.command("vote")

@@ -12,12 +12,13 @@ import typer
 from rich.traceback import install
 
 from rescind.cli.agents import agents_app
+from rescind.cli.attest import attest_app
 from rescind.cli.audit import audit_app
 from rescind.cli.daemons import aggregator_app, node_app
 from rescind.cli.demo import demo_command
 from rescind.cli.devnet import devnet_app
 from rescind.cli.evaluate import evaluate_app
-from rescind.cli.founder import admit_command, deploy_command
+from rescind.cli.founder import admit_command, deploy_command, revoke_command, sweep_command
 from rescind.cli.govern import govern_app
 from rescind.cli.ledger import ledger_app
 from rescind.cli.ledger_checkpoints import checkpoints_app
@@ -25,7 +26,8 @@ from rescind.cli.ledger_maintenance import maintenance_app
 from rescind.cli.ledger_proofs import proofs_app
 from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.organization import org_app, withdraw_app
-from rescind.cli.verify import verify_command
+from rescind.cli.rewards import rewards_app
+from rescind.cli.verify import certify_command, verify_command
 
 app = typer.Typer(
     name="rescind",
@@ -38,14 +40,19 @@ app.command("demo")(demo_command)
 app.command("ask")(ask_command)
 app.command("chat")(chat_command)
 app.command("verify")(verify_command)
+app.command("certify")(certify_command)
 app.command("export")(export_command)
 app.command("deploy")(deploy_command)
 app.command("admit")(admit_command)
+app.command("revoke")(revoke_command)
+app.command("sweep")(sweep_command)
+audit_app.add_typer(attest_app)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
 app.add_typer(agents_app, name="agents")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(withdraw_app, name="withdraw")
+app.add_typer(rewards_app, name="rewards")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")

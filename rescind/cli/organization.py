@@ -67,7 +67,7 @@ def org_sign(
     authority: Annotated[Path, typer.Option("--ca", help="Folder of the authority.")],
     certificate: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
 ) -> None:
-    """Issue a certificate and print the fingerprint to admit. Creates the authority if needed."""
+    """Issue a certificate and print its fingerprint. Creates the authority if needed."""
     from rescind.core.errors import ConfigError
     from rescind.wire import CertificateAuthority, fingerprint
 

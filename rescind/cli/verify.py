@@ -1,70 +1,145 @@
-"""rescind verify."""
+"""rescind verify, rescind certify."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from rescind.cli.options import JsonOption, RpcOption
+from rescind.cli.chain_access import open_consortium
+from rescind.cli.options import (
+    ContractsOption,
+    JsonOption,
+    OutOption,
+    RpcOption,
+    RunArgument,
+)
 from rescind.cli.printing import (
     out,
     plain,
+    print_facts,
     print_json,
     reported_errors,
 )
 from rescind.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from rescind.audit import Inputs, Verification
+    from rescind.devnet import RunFolder
+
+STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "none": "dim"}
+
 
 def verify_command(
     certificate: Annotated[Path, typer.Argument(help="certificate.json")],
     rpc: RpcOption = None,
+    contracts: Annotated[
+        Path | None,
+        typer.Option(
+            "--contracts",
+            help="Your own contracts.json: accept no other consortium's certificate. "
+            "Default: the run's own.",
+        ),
+    ] = None,
     artifacts: Annotated[
         list[Path] | None,
         typer.Option(help="A folder of artifacts. Repeatable. Default: the run's own."),
     ] = None,
     adapter: Annotated[
-        Path | None, typer.Option(help="A served adapter, to compare with the chain.")
+        Path | None, typer.Option(help="A served adapter, to open against the chain.")
+    ] = None,
+    opening: Annotated[Path | None, typer.Option(help="The opening of that adapter.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="The agreed parameters.json, if no folder has it.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
-    from rescind import audit
+    from rescind.audit import Inputs
     from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
 
     with reported_errors():
         run = RunFolder(certificate.resolve().parent)
+        in_run = run.facts_file.is_file()
         if rpc is None:
-            if not run.facts_file.is_file():
+            if not in_run:
                 raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
             rpc = url_of(run.facts().chain_port)
-        stores = list(artifacts or (run.store, run.replay.store))
-        try:
-            verification = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
-        except Exception as error:
-            if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
-                hint = (
-                    f"{error}. Start the run's chain again: rescind devnet up {certificate.parent}"
-                )
-                raise type(error)(hint) from error
-            raise
+        inputs = Inputs(
+            contracts or (run.contracts if in_run else None),
+            list(artifacts or (run.store, run.replay.store)),
+            adapter,
+            opening,
+            parameters,
+        )
+        verification = _verified(certificate, rpc, inputs, run)
         if as_json:
             print_json(
                 {
                     "exit_code": verification.exit_code,
+                    "verdict": verification.verdict,
+                    "contracts": dict(verification.contracts),
                     "checks": [asdict(check) for check in verification.checks],
+                    "owners": [asdict(owner) for owner in verification.owners],
                 }
             )
         else:
-            styles = {"passed": "green", "failed": "red", "skipped": "yellow"}
-            for check in verification.checks:
-                line = Text(f"{check.status:<7}", style=styles[check.status])
-                line.append_text(plain(f"  {check.name:<11} {check.detail}"))
-                out.print(line, soft_wrap=True)
-            verdict = "accepted" if not verification.exit_code else "REFUSED"
-            out.print(f"certificate {verdict}", style="bold")
+            _print(verification)
         raise typer.Exit(verification.exit_code)
+
+
+def _verified(certificate: Path, rpc: str, inputs: Inputs, run: RunFolder) -> Verification:
+    from rescind import audit
+    from rescind.contracts import ChainUnavailable
+
+    try:
+        return audit.verify(certificate, rpc_url=rpc, inputs=inputs)
+    except ChainUnavailable as error:
+        if not run.facts_file.is_file():
+            raise
+        raise ChainUnavailable(
+            f"{error}. Start the run's chain again: rescind devnet up {certificate.parent}"
+        ) from error
+
+
+def _print(verification: Verification) -> None:
+    for check in verification.checks:
+        line = Text(f"{check.status:<7}", style=STYLES[check.status])
+        line.append_text(plain(f"  {check.name:<13} {check.detail}"))
+        out.print(line, soft_wrap=True)
+    for owner in verification.owners:
+        out.print(plain(f"{owner.name}: {owner.standing} ({owner.detail})"), soft_wrap=True)
+    if verification.contracts:
+        out.print("consortium, to be compared with the contracts that you know:")
+        for name, address in verification.contracts.items():
+            out.print(f"  {name:<12} {address}")
+    out.print(plain(f"certificate {verification.verdict}"), style="bold", soft_wrap=True)
+
+
+def certify_command(
+    withdrawal: Annotated[
+        int, typer.Option("--withdrawal", min=1, help="Number of a closed withdrawal.")
+    ],
+    path: OutOption,
+    run: RunArgument = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the certificate of a closed withdrawal from the chain. Anyone can."""
+    from rescind.audit import build_certificate
+
+    with reported_errors():
+        certificate = build_certificate(open_consortium(run, rpc, contracts), withdrawal)
+        certificate.save(path)
+        facts = {
+            "certificate": str(path),
+            "withdrawal": withdrawal,
+            "method": certificate.method,
+            "organization": certificate.withdrawal.name,
+        }
+        print_facts(facts, as_json=as_json)

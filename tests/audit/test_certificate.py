@@ -4,30 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eth_account import Account as EthAccount
 
 from rescind.audit import (
     CHECKS,
     EvaluationPart,
-    ReplayPart,
+    Inputs,
     Verification,
     build_certificate,
-    contributions,
-    lineage,
-    rounds,
     verify,
-    withdrawals,
 )
-from rescind.contracts import Account, ModelKind
-from rescind.core import (
-    WEIGHT_ONE,
-    adapter_totals,
-    add_totals,
-    encode,
-    weighted_sum,
-)
+from rescind.contracts import Account, WithdrawalMethod
+from rescind.core import Opening, artifact_id, digest, encode, encode_openings, owner
 from rescind.core.errors import VerificationError
-from tests.support.chain import Anvil, start_anvil
+from tests.support.chain import Anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
@@ -37,7 +26,7 @@ EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a
 class Story:
     """Two rounds of three organizations, then the first one is removed."""
 
-    it: ChainConsortium
+    consortium: ChainConsortium
     folder: Path
 
     @property
@@ -48,213 +37,238 @@ class Story:
     def path(self) -> Path:
         return self.folder / "certificate.json"
 
-    def check(self, adapter: Path | None = None) -> Verification:
-        return verify(self.path, rpc_url=self.it.anvil.url, artifacts=[self.store], adapter=adapter)
+    def check(self, inputs: Inputs | None = None) -> Verification:
+        inputs = inputs or Inputs(self.folder / "contracts.json", [self.store])
+        return verify(self.path, rpc_url=self.consortium.anvil.url, inputs=inputs)
 
     def failed(self) -> set[str]:
         return {check.name for check in self.check().checks if check.status == "failed"}
 
-    def file_of(self, model_id: int) -> Path:
-        artifact = self.it.of().model(model_id).adapter_id
-        return self.store / artifact[:2] / artifact
+    def certify(self, withdrawal_id: int = 1) -> None:
+        (self.folder / "evaluation.json").write_text("{}")
+        build_certificate(
+            self.consortium.of(),
+            withdrawal_id,
+            evaluation=EvaluationPart(
+                before={"a": 1.0},
+                after={"a": 0.0},
+                replay=None,
+                files={"evaluation.json": EMPTY_OBJECT},
+            ),
+        ).save(self.path)
+
+    def publish(self, publisher: Account | None = None) -> tuple[str, str]:
+        """Store and publish adapter and opening of the head; return their ids."""
+        consortium = self.consortium
+        reader = consortium.of(publisher or consortium.aggregator)
+        model_id = reader.latest_model_id()
+        entries = reader.content(model_id)
+        terms: dict[str, list] = {}
+        for entry, each in zip(entries, reader.registered(entries), strict=True):
+            name = owner(consortium.parameters.layout, entry.organization)
+            delta = consortium.load(each.parts.artifact_ids[0])
+            terms.setdefault(name, []).append((digest(delta), entry.weight))
+        openings = [Opening.build(name, held) for name, held in terms.items()]
+        adapter_id = consortium.store.put(encode(consortium.sum_of(entries)))
+        opening_id = consortium.store.put(encode_openings(openings))
+        reader.publish(model_id, adapter_id, opening_id)
+        return adapter_id, opening_id
 
 
-def tell(it: ChainConsortium, folder: Path) -> Story:
+def begin(consortium: ChainConsortium, folder: Path) -> Story:
     rng = np.random.default_rng(0)
-    it.store.put(it.parameters.canonical_bytes())
-    it.play_round(rng)
-    it.play_round(rng)
-    it.of(it.organizations[0]).request_withdrawal()
-    it.remove(1)
-    return Story(it, folder)
+    consortium.deployment.save(folder / "contracts.json")
+    consortium.store.put(consortium.parameters.canonical_bytes())
+    consortium.play_round(rng)
+    consortium.play_round(rng)
+    return Story(consortium, folder)
+
+
+def remove_first(story: Story) -> None:
+    consortium = story.consortium
+    consortium.of(consortium.organizations[0]).request_withdrawal()
+    consortium.remove(1)
+    story.publish()
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
     with running_anvil.rewound():
-        yield tell(make_consortium(running_anvil, store=folder / "store"), folder)
+        story = begin(make_consortium(running_anvil, store=folder / "store"), folder)
+        remove_first(story)
+        yield story
 
 
 @pytest.fixture
 def story(played: Story) -> Story:
-    certify(played)
+    played.certify()
     return played
 
 
-def certify(
-    story: Story, withdrawal: int = 1, issuer: Account | None = None, *, exact: bool = True
-) -> None:
-    public = story.it.of()
-    (story.folder / "evaluation.json").write_text("{}")
-    after = public.model(public.withdrawals()[withdrawal - 1].closed_model).adapter_id
-    build_certificate(
-        public,
-        withdrawal,
-        issuer=issuer or story.it.aggregator,
-        replay=ReplayPart(adapter_id=after, exact=exact),
-        evaluation=EvaluationPart(
-            before={"a": 1.0},
-            after={"a": 0.0},
-            replay=None,
-            files={"evaluation.json": EMPTY_OBJECT},
-        ),
-    ).save(story.path)
+def statuses(verification: Verification) -> dict[str, str]:
+    return {check.name: check.status for check in verification.checks}
 
 
 def test_a_genuine_certificate_passes_every_check(story: Story) -> None:
-    verification = story.check(story.file_of(3))
-    assert [check.name for check in verification.checks] == list(CHECKS)
-    statuses = {check.name: check.status for check in verification.checks}
-    assert statuses.pop("attested") == "skipped"
-    assert set(statuses.values()) == {"passed"}, verification
+    verification = story.check()
+    found = statuses(verification)
+    assert list(found) == list(CHECKS)
+    inapplicable = {name for name, status in found.items() if status == "none"}
+    assert inapplicable == {"attested", "rounds", "replay"}
+    assert {found[name] for name in set(found) - inapplicable} == {"passed"}, verification
     assert verification.exit_code == 0
+    assert verification.verdict == "accepted"
+    assert [each.standing for each in verification.owners] == ["opened by the holder"] * 2
 
 
-def test_the_chain_is_still_checked_without_artifacts(story: Story) -> None:
-    found = verify(story.path, rpc_url=story.it.anvil.url)
-    skipped = {check.name for check in found.checks if check.status == "skipped"}
-    assert skipped == {"artifacts", "digests", "arithmetic", "adapter", "attested"}
-    assert next(c for c in found.checks if c.name == "equation").status == "passed"
-    assert found.exit_code == 0
+def test_a_certificate_names_the_contracts_that_it_rests_on(story: Story) -> None:
+    assert story.check().contracts == story.consortium.deployment.addresses()
 
 
-def test_a_served_adapter_that_is_not_the_latest_model_fails(story: Story, tmp_path: Path) -> None:
-    assert story.check(story.file_of(2)).exit_code == CHECKS["adapter"]
-    tensors = story.it.load(story.it.of().model(3).adapter_id)
-    changed = {name: value.copy() for name, value in tensors.items()}
-    next(iter(changed.values())).flat[0] += 1
-    (tmp_path / "adapter").write_bytes(encode(changed))
-    assert story.check(tmp_path / "adapter").exit_code == CHECKS["adapter"]
-    assert story.check(tmp_path / "absent").exit_code == CHECKS["adapter"]
+def test_without_artifacts_the_verdict_says_what_was_not_checked(story: Story) -> None:
+    verification = story.check(Inputs())
+    assert verification.exit_code == 0
+    skipped = {name for name, status in statuses(verification).items() if status == "skipped"}
+    assert skipped == {"pinned", "artifacts", "contributions", "arithmetic", "adapter"}
+    assert verification.verdict.startswith("accepted as far as it was checked; not checked: pinned")
+    assert {each.standing for each in verification.owners} == {"not checked"}
+
+
+def test_a_served_file_is_opened_without_any_contribution(story: Story, tmp_path: Path) -> None:
+    publication = story.consortium.of().publications(3)[-1]
+    store = story.consortium.store
+    for name, wanted in (
+        ("adapter", publication.adapter_id),
+        ("opening", publication.opening_id),
+        ("parameters", story.consortium.parameters.id),
+    ):
+        (tmp_path / name).write_bytes(store.get(wanted))
+    files = {name: tmp_path / name for name in ("adapter", "opening", "parameters")}
+    assert statuses(story.check(Inputs(**files)))["adapter"] == "passed"
+    tensors = dict(story.consortium.load(publication.adapter_id))
+    name, value = next(iter(tensors.items()))
+    changed = value.copy()
+    changed.flat[0] += 1
+    (tmp_path / "adapter").write_bytes(encode({**tensors, name: changed}))
+    verification = story.check(Inputs(**files))
+    assert verification.exit_code == CHECKS["adapter"]
+    assert name.split("/")[0] in verification.checks[-3].detail
+
+
+def test_a_file_with_a_removed_owners_block_is_refused(story: Story, tmp_path: Path) -> None:
+    consortium = story.consortium
+    publication = consortium.of().publications(3)[-1]
+    leaver = consortium.organizations[0].address
+    victim = consortium.of().contributions(1)[0]
+    assert victim.organization == leaver
+    block = {
+        name: value.astype(np.int64)
+        for name, value in consortium.load(victim.parts.artifact_ids[0]).items()
+    }
+    served = encode({**consortium.load(publication.adapter_id), **block})
+    (tmp_path / "adapter").write_bytes(served)
+    inputs = Inputs(artifacts=[story.store], adapter=tmp_path / "adapter")
+    assert story.check(inputs).exit_code == CHECKS["adapter"]
 
 
 def test_a_changed_byte_of_the_certificate_is_detected(story: Story) -> None:
     original = story.path.read_bytes()
-    for place in range(0, len(original), max(1, len(original) // 120)):
-        story.path.write_bytes(
-            original[:place] + bytes([original[place] ^ 1]) + original[place + 1 :]
-        )
+    for place in range(0, len(original), max(1, len(original) // 12)):
+        changed = bytes([original[place] ^ 1])
+        story.path.write_bytes(original[:place] + changed + original[place + 1 :])
         assert story.check().exit_code, f"byte {place} was changed unnoticed"
     story.path.write_bytes(original)
 
 
-def test_a_changed_byte_of_any_artifact_is_detected(story: Story) -> None:
-    for path in sorted(story.store.glob("??/*")):
-        original = path.read_bytes()
-        path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
-        assert "artifacts" in story.failed(), path
-        path.write_bytes(original)
+def test_a_changed_artifact_is_detected(story: Story) -> None:
+    path = min(story.store.glob("??/*"))
+    original = path.read_bytes()
+    path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    assert "artifacts" in story.failed()
+    path.write_bytes(original)
     (story.folder / "evaluation.json").write_text("{ }")
     assert story.failed() == {"evaluation"}
 
 
-def test_only_the_aggregators_signature_is_accepted(story: Story) -> None:
-    certify(story, issuer=story.it.organizations[1])
-    assert "issuer" in story.failed()
-
-
-def test_a_claim_of_exactness_must_be_true(story: Story) -> None:
-    certify(story, exact=False)
-    assert "replay" in story.failed()
-
-
-def test_a_certificate_fails_against_another_consortium(story: Story) -> None:
-    with start_anvil(seed=1) as other:
-        elsewhere = make_consortium(other)
-        found = verify(story.path, rpc_url=elsewhere.anvil.url)
-    assert found.exit_code in (CHECKS["chain"], CHECKS["contracts"])
+def test_a_certificate_of_another_consortium_is_refused_when_pinned(
+    story: Story, tmp_path: Path
+) -> None:
+    deployment = story.consortium.deployment
+    other = deployment.model_copy(update={"governance": deployment.members})
+    other.save(tmp_path / "contracts.json")
+    assert story.check(Inputs(tmp_path / "contracts.json")).exit_code == CHECKS["pinned"]
 
 
 def test_an_open_withdrawal_has_no_certificate(story: Story) -> None:
-    it = story.it
-    it.of(it.organizations[2]).request_withdrawal()
-    with pytest.raises(VerificationError, match="requested, not closed"):
-        build_certificate(it.of(), 2, issuer=it.aggregator)
+    consortium = story.consortium
+    consortium.of(consortium.organizations[2]).request_withdrawal()
+    with pytest.raises(VerificationError, match="effective, not closed"):
+        build_certificate(consortium.of(), 2)
     with pytest.raises(VerificationError, match="no withdrawal 9"):
-        build_certificate(it.of(), 9, issuer=it.aggregator)
+        build_certificate(consortium.of(), 9)
 
 
-def test_the_queries_agree_with_the_rounds_and_the_removal(played: Story) -> None:
-    public = played.it.of()
-    assert len(contributions(public)) == 6
-    assert [len(row.content) for row in lineage(public)] == [3, 6, 4]
-    assert lineage(public, 3)[0].removed == ("org-0",)
-    assert withdrawals(public)[0].state == "closed"
-    first = rounds(public)[0]
-    assert len(first.participants) == 3
-    assert first.gas > 100_000
-
-
-def test_a_removal_in_a_shared_layout_is_certified_with_its_weights(
+def test_a_shared_model_without_attestation_is_not_checked_unless_opened(
     anvil: Anvil, tmp_path: Path
 ) -> None:
     parameters = micro_parameters(federated=True)
-    it = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
-    story = tell(it, tmp_path)
-    certify(story)
+    consortium = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    remove_first(story)
+    story.certify()
     assert story.check().exit_code == 0
-    text = next(c.detail for c in story.check().checks if c.name == "equation")
-    assert text.startswith("D(after) = D(before) + 6 terms")
+    unopened = story.check(Inputs())
+    assert [(each.owner, each.standing) for each in unopened.owners] == [("shared", "not checked")]
+    assert "the parameters of shared" in unopened.verdict
+
+
+def test_a_shared_model_of_attested_rounds_is_attested(anvil: Anvil, tmp_path: Path) -> None:
+    parameters = micro_parameters(federated=True)
+    consortium = make_consortium(
+        anvil, parameters=parameters, store=tmp_path / "store", attested=True
+    )
+    story = begin(consortium, tmp_path)
+    consortium.attest_round(1)
+    remove_first(story)
+    story.certify()
+    assert statuses(story.check(Inputs()))["rounds"] == "skipped"
+    consortium.attest_round(2)
+    verification = story.check(Inputs())
+    assert statuses(verification)["rounds"] == "passed"
+    assert [each.standing for each in verification.owners] == ["attested"]
 
 
 def test_a_replacement_and_a_counter_training_are_certified(anvil: Anvil, tmp_path: Path) -> None:
-    it = make_consortium(anvil, store=tmp_path / "store")
-    rng, story = np.random.default_rng(1), Story(it, tmp_path)
-    it.store.put(it.parameters.canonical_bytes())
-    it.play_round(rng)
-    it.play_round(rng)
-    replace_one_delta(it, rng)
-    certify(story, 1)
-    assert story.check().exit_code == 0, story.check()
-    counter_train(it, rng)
-    certify(story, 2)
-    found = story.check()
-    assert found.exit_code == 0, found
-    attested = next(c for c in found.checks if c.name == "attested")
-    assert attested.detail.endswith("attested by 2 auditors")
+    consortium = make_consortium(anvil, store=tmp_path / "store")
+    story, rng = begin(consortium, tmp_path), np.random.default_rng(1)
+    first, second = consortium.organizations[:2]
+    client = consortium.of(first)
+    client.request_subject_withdrawal("5a" * 32, WithdrawalMethod.REPLACEMENT)
+    client.offer(1, 1, consortium.register(consortium.random_delta(first, rng)))
+    client.ready(1)
+    consortium.remove(1)
+    story.certify()
+    assert story.check(Inputs()).exit_code == 0, story.check(Inputs())
+    client = consortium.of(second)
+    client.request_withdrawal(WithdrawalMethod.COUNTER_TRAINING)
+    client.offer(2, 0, consortium.register(consortium.random_delta(second, rng)))
+    client.ready(2)
+    consortium.fold()
+    consortium.attest_withdrawal(2)
+    consortium.remove(2)
+    story.certify(2)
+    verification = story.check(Inputs())
+    assert verification.exit_code == 0, verification
+    assert statuses(verification)["attested"] == "passed"
 
 
-def replace_one_delta(it: ChainConsortium, rng: np.random.Generator) -> None:
-    """The first organization trains its delta of round 1 again, without one data subject."""
-    who, boss = it.organizations[0], it.of(it.aggregator)
-    it.of(who).request_subject_withdrawal("5a" * 32, ModelKind.REPLACEMENT)
-    new = it.register(it.random_delta(who, rng))
-    it.of(who).offer(1, 1, new)
-    it.of(who).ready(1)
-    source = boss.latest_model_id()
-    terms = boss.content(source)
-    kept = [t for t in terms if (t.round_id, t.organization) != (1, who.address)]
-    totals = add_totals(
-        [
-            adapter_totals(kept, it.load),
-            weighted_sum([(it.load(new.artifact_id), WEIGHT_ONE)]),
-        ]
-    )
-    boss.carry_out(1, source, it.register(totals))
-    it.prove()
-    boss.close_withdrawal(1)
-
-
-def counter_train(it: ChainConsortium, rng: np.random.Generator) -> None:
-    who, boss = it.organizations[1], it.of(it.aggregator)
-    it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
-    counter = it.register(it.random_delta(who, rng))
-    it.of(who).offer(2, 0, counter)
-    it.of(who).ready(2)
-    source = boss.latest_model_id()
-    totals = add_totals(
-        [
-            adapter_totals(boss.content(source), it.load),
-            weighted_sum([(it.load(counter.artifact_id), WEIGHT_ONE)]),
-        ]
-    )
-    adapter, evidence = it.register(totals), "ed" * 32
-    digest_ = boss.attestation_hash(2, source, adapter, evidence)
-    signatures = [
-        bytes(EthAccount.unsafe_sign_hash(digest_, auditor.key).signature)
-        for auditor in it.auditors
-    ]
-    boss.carry_out(2, source, adapter, evidence, signatures)
-    it.prove()
-    boss.close_withdrawal(2)
+def test_a_strangers_publication_does_not_hide_the_aggregators(story: Story) -> None:
+    consortium = story.consortium
+    own = consortium.of().publications(3)[-1]
+    stranger = consortium.anvil.funded()
+    other = artifact_id(b"other")
+    consortium.of(stranger).publish(3, other, other)
+    story.certify()
+    assert own.adapter_id in story.path.read_text()
+    assert other not in story.path.read_text()

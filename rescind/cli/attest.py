@@ -1,0 +1,180 @@
+"""rescind audit attest|attest-round|submit-round: an auditor's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rescind.cli.chain_access import open_consortium
+from rescind.cli.options import (
+    ContractsOption,
+    JsonOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcOption,
+)
+from rescind.cli.printing import out, plain, print_facts, print_json, reported_errors
+
+if TYPE_CHECKING:
+    from rescind.audit import Finding
+
+attest_app = typer.Typer()
+
+ArtifactsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--artifacts", help="A folder of artifacts. Repeatable. Default: the run's own."),
+]
+FileOption = Annotated[
+    list[Path] | None,
+    typer.Option("--file", help="A single artifact, such as parameters.json. Repeatable."),
+]
+TargetOption = Annotated[Path, typer.Option("--out", help="File or folder for the attestation.")]
+AuditedRunOption = Annotated[
+    Path | None, typer.Option(help="The folder of a run, for its chain and artifacts.")
+]
+
+
+@attest_app.command("attest")
+def audit_attest(
+    evidence: Annotated[Path, typer.Argument(help="The evidence file that the aggregator wrote.")],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    file: TargetOption = Path(),
+    artifacts: ArtifactsOption = None,
+    single: FileOption = None,
+    allow_skipped: Annotated[
+        bool,
+        typer.Option("--allow-skipped", help="Sign although something could not be checked."),
+    ] = False,
+    run: AuditedRunOption = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """As an auditor, check the evidence of a replay or counter-training and sign it."""
+    from rescind.audit import attest
+    from rescind.daemon import open_keystore
+    from rescind.withdrawals import EvidenceDocument
+
+    with reported_errors():
+        document = EvidenceDocument.read(evidence)
+        attestation, findings = attest(
+            open_consortium(run, rpc, contracts),
+            document,
+            open_keystore(keystore, password_file),
+            artifacts=_folders(run, artifacts),
+            files=single or (),
+            allow_skipped=allow_skipped,
+        )
+        name = (
+            f"withdrawal-{attestation.withdrawal_id}-model-{attestation.model_id}-"
+            f"{attestation.auditor}.json"
+        )
+        path = file / name if file.is_dir() else file
+        attestation.save(path)
+        if as_json:
+            print_json(
+                {"attestation": str(path), **attestation.model_dump(mode="json")}
+                | {"findings": [asdict(finding) for finding in findings]}
+            )
+            return
+        _print(findings)
+        out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
+
+
+def _folders(run: Path | None, artifacts: Sequence[Path] | None) -> Sequence[Path]:
+    from rescind.devnet import RunFolder
+
+    return artifacts or ([RunFolder(run).store] if run is not None else [])
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        status = "passed " if finding.made else "skipped"
+        out.print(plain(f"{status}  {finding.name:<13} {finding.detail}"), soft_wrap=True)
+
+
+@attest_app.command("attest-round")
+def audit_attest_round(
+    round_id: Annotated[int, typer.Argument(min=1, help="A final round.")],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    file: TargetOption = Path(),
+    artifacts: ArtifactsOption = None,
+    single: FileOption = None,
+    run: AuditedRunOption = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """As an auditor, check and sign a round: every accepted contribution opens its point."""
+    from rescind.audit import attest_round
+    from rescind.daemon import open_keystore
+
+    with reported_errors():
+        attestation, findings = attest_round(
+            open_consortium(run, rpc, contracts),
+            round_id,
+            open_keystore(keystore, password_file),
+            artifacts=_folders(run, artifacts),
+            files=single or (),
+        )
+        name = f"round-{round_id}-{attestation.auditor}.json"
+        path = file / name if file.is_dir() else file
+        attestation.save(path)
+        facts = {
+            "attestation": str(path),
+            "round": round_id,
+            "auditor": attestation.auditor,
+            "contributions_checked": len(findings),
+            "evidence": attestation.evidence,
+        }
+        print_facts(facts, as_json=as_json)
+
+
+@attest_app.command("submit-round")
+def audit_submit_round(
+    attestations: Annotated[
+        list[Path], typer.Argument(help="Attestations of one round, one file for each auditor.")
+    ],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    run: AuditedRunOption = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the attestations of a round on chain. Anyone can, with a quorum of them."""
+    from rescind.contracts import Consortium
+    from rescind.core.errors import ConfigError
+    from rescind.daemon import open_keystore
+    from rescind.withdrawals import RoundAttestation, round_evidence
+
+    with reported_errors():
+        reader = open_consortium(run, rpc, contracts)
+        signed = sorted(
+            (RoundAttestation.read(path) for path in attestations),
+            key=lambda each: each.auditor.lower(),
+        )
+        rounds = {each.round_id for each in signed}
+        if len(rounds) != 1:
+            raise ConfigError(
+                f"These attestations are of rounds {', '.join(map(str, sorted(rounds)))}. Pass "
+                "those of one round."
+            )
+        round_id = rounds.pop()
+        evidence = round_evidence(reader, round_id)
+        signatures = [each.check(evidence, reader) for each in signed]
+        account = open_keystore(keystore, password_file)
+        consortium = Consortium(reader.chain, reader.deployment, account)
+        receipt = consortium.attest_round(round_id, evidence, signatures)
+        facts = {
+            "round": round_id,
+            "auditors": [each.auditor for each in signed],
+            "transaction": receipt.tx_hash,
+        }
+        print_facts(facts, as_json=as_json)
