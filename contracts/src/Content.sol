@@ -2,7 +2,8 @@
 pragma solidity ^0.8.28;
 
 import {Sums} from "./Sums.sol";
-import {MemberId, OfferId, PointHash, RoundId} from "./Types.sol";
+import {MemberId, ModelId, OfferId, PointHash, RoundId} from "./Types.sol";
+import {IModels} from "./interfaces/IModels.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 import {Curve} from "./libraries/Curve.sol";
 import {Weights} from "./libraries/Weights.sol";
@@ -19,11 +20,28 @@ abstract contract Content is Sums {
     /// @dev What a round's content starts from in a model with so many amendments, and what each member weighs.
     struct Base {
         OfferId replay;
-        uint32 amendment;
+        uint32 since;
         uint32 amendments;
         PointHash sum;
         int256 weight;
         uint256[4] members;
+    }
+
+    /// @dev A replay that took effect, in one word. `since`: how many amendments there were when it began.
+    struct Replayed {
+        OfferId replay;
+        RoundId from;
+        RoundId to;
+        uint32 since;
+        uint32 amendment;
+    }
+
+    /// @dev The last round and the amendments of a model, and of its successor.
+    struct Span {
+        RoundId oldLast;
+        uint32 was;
+        RoundId newLast;
+        uint32 now_;
     }
 
     /// @dev Terms while they are collected.
@@ -32,18 +50,69 @@ abstract contract Content is Sums {
         uint256 count;
     }
 
-    Amendment[] internal _amendments;
+    ModelId public head;
+    uint64 public modelCount;
+    uint32 public amendmentCount;
+    mapping(uint32 => Amendment) internal _amendments;
     mapping(OfferId => uint32) public amendmentOf;
-    mapping(MemberId => uint32) public excludedBy;
-    uint256[4] internal _excluded;
+    /// @dev The amendments by which members are out, eight to a word.
+    mapping(uint256 => uint256) private _excludedBy;
+    /// @dev Members that are not out. All bits are set at first, so that no removal has to fill an empty word.
+    uint256[4] private _remaining;
     /// @dev Members that offered replacements for a round, with the withdrawals, oldest first.
     mapping(RoundId => uint256[4]) internal _versioned;
     mapping(RoundId => mapping(MemberId => OfferId[])) internal _versions;
-    mapping(RoundId => OfferId[]) internal _replays;
+    Replayed[] internal _replays;
     mapping(MemberId => OfferId[]) internal _counters;
     uint256[4] internal _counting;
     /// @dev Members that contributed to a final round or to one before it.
     mapping(RoundId => uint256[4]) internal _contributors;
+    /// @dev The latest round of each member up to a final one, sixteen to a word; only where a part asks for it.
+    mapping(RoundId => mapping(uint256 => uint256)) private _latest;
+
+    constructor() {
+        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
+            _remaining[word] = type(uint256).max;
+        }
+    }
+
+    /// @inheritdoc IModels
+    function excludedBy(MemberId member) public view returns (uint32) {
+        uint256 number = MemberId.unwrap(member);
+        return uint32(_excludedBy[number >> 3] >> (32 * (number & 7)));
+    }
+
+    /// @inheritdoc IModels
+    function excludedMembers() public view returns (uint256[4] memory set) {
+        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
+            set[word] = ~_remaining[word];
+        }
+    }
+
+    /// @dev Let a member be out from an amendment on.
+    function _exclude(MemberId member, uint32 amendment) internal {
+        uint256 number = MemberId.unwrap(member);
+        _excludedBy[number >> 3] |= uint256(amendment) << (32 * (number & 7));
+        _remaining.remove(member);
+    }
+
+    /// @dev Record who contributed up to a round that became final, and where its latest contribution is.
+    function _recordRound(RoundId round, RoundId previous, uint256[4] memory accepted) internal {
+        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
+            uint256 set = _contributors[previous][word] | accepted[word];
+            if (set == 0) continue;
+            _contributors[round][word] = set;
+            for (uint256 i = 0; _anyLatest && i < 16; ++i) {
+                uint256 group = 16 * word + i;
+                uint256 latest = _latest[previous][group];
+                for (uint256 rest = (accepted[word] >> (16 * i)) & 0xffff; rest != 0; rest &= rest - 1) {
+                    uint256 shift = 16 * Bitmap.lowest(rest);
+                    latest = latest & ~(uint256(0xffff) << shift) | uint256(RoundId.unwrap(round)) << shift;
+                }
+                if (latest != 0) _latest[round][group] = latest;
+            }
+        }
+    }
 
     /// @dev The difference that amendments after the first `was`, up to `now_`, make to a round. `had`: whether the round
     /// was in the model before.
@@ -75,11 +144,7 @@ abstract contract Content is Sums {
     {
         List memory list = List(new Term[](2), 0);
         _pushPair(
-            list,
-            _pointAt(part, round, member, was),
-            -Weights.ONE,
-            _pointAt(part, round, member, now_),
-            Weights.ONE
+            list, _pointAt(part, round, member, was), -Weights.ONE, _pointAt(part, round, member, now_), Weights.ONE
         );
         return _done(list);
     }
@@ -90,27 +155,24 @@ abstract contract Content is Sums {
         view
         returns (PointHash point)
     {
-        if (_isOut(member, amendments)) return point;
+        if (round == RoundId.wrap(0) || _isOut(member, amendments)) return point;
         return _pointOf(_versionAt(round, member, 0, amendments), round, member, part);
     }
 
-    /// @dev The same for a part of which only the latest contribution of each member counts: for some members, from
-    /// the rounds up to `oldLast` to those up to `newLast`.
-    function _changeOfLatest(
-        uint256 part,
-        uint256 word,
-        uint256 set,
-        RoundId oldLast,
-        uint32 was,
-        RoundId newLast,
-        uint32 now_
-    ) internal view returns (Term[] memory) {
+    /// @dev The same for some members, in a part of which only the latest contribution of each counts.
+    function _changeOfLatest(uint256 part, uint256 word, uint256 set, Span memory span)
+        internal
+        view
+        returns (Term[] memory)
+    {
         List memory list = List(new Term[](2 * Bitmap.ones(set)), 0);
         for (uint256 rest = set; rest != 0; rest &= rest - 1) {
             MemberId member = _member(word, rest);
-            (, PointHash older) = _latest(part, member, oldLast, was);
-            (, PointHash newer) = _latest(part, member, newLast, now_);
-            _pushPair(list, older, -1, newer, 1);
+            RoundId latest = _latestRound(member, span.oldLast);
+            PointHash older = _pointAt(part, latest, member, span.was);
+            // A round that is being added is the latest of all that it accepted.
+            if (span.newLast != span.oldLast) latest = span.newLast;
+            _pushPair(list, older, -1, _pointAt(part, latest, member, span.now_), 1);
         }
         return _done(list);
     }
@@ -158,19 +220,24 @@ abstract contract Content is Sums {
     {
         for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
             uint256 members = oldBase.members[i] | newBase.members[i];
-            if (members != 0) touched[i] = members & (_excluded[i] | _versioned[round][i]);
+            if (members != 0) touched[i] = members & (~_remaining[i] | _versioned[round][i]);
         }
     }
 
     /// @dev What a round's content starts from: the last replay that trained it again, or the round itself.
     function _base(uint256 part, RoundId round, uint32 amendments) internal view returns (Base memory base) {
-        OfferId[] storage replays = _replays[round];
-        for (uint256 i = replays.length; i > 0 && base.amendment == 0; --i) {
-            uint32 by = amendmentOf[replays[i - 1]];
-            if (by != 0 && by <= amendments) (base.replay, base.amendment) = (replays[i - 1], by);
+        for (uint256 i = _replays.length; i > 0; --i) {
+            Replayed memory its = _replays[i - 1];
+            if (its.amendment > amendments || round < its.from || its.to < round) continue;
+            // What was replaced while the replay went on is not undone by it.
+            (base.replay, base.since) = (its.replay, its.since);
+            break;
         }
-        base.sum = sumOf[base.replay][round][part];
-        base.members = base.amendment == 0 ? rounds.acceptedIn(round) : _offeredIn[base.replay][round];
+        bool replayed = OfferId.unwrap(base.replay) != 0;
+        base.members = replayed ? _offeredIn[base.replay][round] : rounds.acceptedIn(round);
+        // An empty sum need not be summed by anyone.
+        bool empty = base.members.count() == 0;
+        base.sum = empty ? PointHash.wrap(Curve.INFINITY) : sumOf[base.replay][round][part];
         _weigh(part, base, amendments);
     }
 
@@ -180,15 +247,14 @@ abstract contract Content is Sums {
         view
         returns (Base memory newer)
     {
-        OfferId[] storage replays = _replays[round];
-        uint256 count = replays.length;
-        if (count != 0 && amendmentOf[replays[count - 1]] > older.amendments) return _base(part, round, amendments);
+        uint256 count = _replays.length;
+        if (count != 0 && _replays[count - 1].amendment > older.amendments) return _base(part, round, amendments);
         newer = _copy(older);
         _weigh(part, newer, amendments);
     }
 
     function _copy(Base memory base) private pure returns (Base memory) {
-        return Base(base.replay, base.amendment, base.amendments, base.sum, base.weight, base.members);
+        return Base(base.replay, base.since, base.amendments, base.sum, base.weight, base.members);
     }
 
     function _weigh(uint256 part, Base memory base, uint32 amendments) private view {
@@ -205,7 +271,7 @@ abstract contract Content is Sums {
     {
         if (!base.members.holds(member)) return (taken, put);
         if (_isOut(member, base.amendments)) return (_pointOf(base.replay, round, member, part), put);
-        OfferId version = _versionAt(round, member, base.amendment, base.amendments);
+        OfferId version = _versionAt(round, member, base.since, base.amendments);
         if (OfferId.unwrap(version) == 0) return (taken, put);
         return (_pointOf(base.replay, round, member, part), _pointOf(version, round, member, part));
     }
@@ -222,26 +288,17 @@ abstract contract Content is Sums {
         return NONE;
     }
 
-    /// @dev A member's latest round in a model, and the point that it has there.
-    function _latest(uint256 part, MemberId member, RoundId last, uint32 amendments)
-        internal
-        view
-        returns (RoundId round, PointHash point)
-    {
-        if (_isOut(member, amendments)) return (round, point);
-        for (uint64 n = RoundId.unwrap(last); n > 0; --n) {
-            round = RoundId.wrap(n);
-            if (!rounds.acceptedIn(round).holds(member)) continue;
-            return (round, _pointOf(_versionAt(round, member, 0, amendments), round, member, part));
-        }
-        return (RoundId.wrap(0), point);
+    /// @dev A member's latest round up to a final one, or 0.
+    function _latestRound(MemberId member, RoundId last) internal view returns (RoundId) {
+        uint256 number = MemberId.unwrap(member);
+        return RoundId.wrap(uint16(_latest[last][number >> 4] >> (16 * (number & 15))));
     }
 
     /// @dev Those members of a set that are out.
     function _outOf(uint256[4] memory set, uint32 amendments) internal view returns (uint256[4] memory out) {
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
             if (set[word] == 0) continue;
-            for (uint256 rest = set[word] & _excluded[word]; rest != 0; rest &= rest - 1) {
+            for (uint256 rest = set[word] & ~_remaining[word]; rest != 0; rest &= rest - 1) {
                 uint256 bit = Bitmap.lowest(rest);
                 if (_isOut(MemberId.wrap(uint16(256 * word + bit)), amendments)) out[word] |= 1 << bit;
             }
@@ -249,7 +306,7 @@ abstract contract Content is Sums {
     }
 
     function _isOut(MemberId member, uint32 amendments) internal view returns (bool) {
-        uint32 by = excludedBy[member];
+        uint32 by = excludedBy(member);
         return by != 0 && by <= amendments;
     }
 

@@ -20,14 +20,17 @@ abstract contract Folds is Content {
     /// @notice Whether rounds build on what all members contributed before; then there can be replays.
     bool public immutable chained;
 
-    ModelId public head;
-    uint64 public modelCount;
+    /// @dev So many steps may be passed without a point in one piece: each costs gas, and there may be a thousand.
+    uint32 private constant MOST_EMPTY_ROWS = 128;
+
     mapping(ModelId => mapping(uint256 => PointHash)) public commitmentOf;
     mapping(ModelId => Model) internal _models;
     mapping(ModelId => Fold) private _folds;
     /// @dev Commitments of a successor's parts while others are still under way.
     mapping(ModelId => mapping(uint256 => PointHash)) private _folded;
     ModelId[] internal _inUse;
+    /// @dev Of the amendments up to this, none that a model lacks concerns it.
+    mapping(ModelId => uint32) private _passed;
 
     constructor(bool chained_) {
         chained = chained_;
@@ -42,9 +45,9 @@ abstract contract Folds is Content {
         Fold memory its = foldOf(source);
         _requirePoint(carried, its.carried);
         its.open = true;
-        (uint32 row, uint32 place, Curve.Sum memory total) = _take(source, its, points);
+        (uint32 row, uint32 place, Curve.Sum memory total) = _take(source, its, carried, points);
         bool complete = row == _rows(source, its);
-        bytes memory point = total.resolve(carried);
+        bytes memory point = total.resolve();
         emit Folded(source, its.part, row, place, point);
         if (!complete) {
             (its.row, its.place, its.carried) = (row, place, PointHash.wrap(keccak256(point)));
@@ -65,18 +68,31 @@ abstract contract Folds is Content {
 
     /// @inheritdoc IModels
     function isStale(ModelId model) public view returns (bool) {
-        return _firstAmendment(model, uint32(_amendments.length)) != 0;
+        return _firstAmendment(model, amendmentCount) != 0;
+    }
+
+    /// @inheritdoc IModels
+    function passOver(ModelId model, uint32 limit) external {
+        Model storage its = _models[model];
+        uint32 by = _passedBy(model);
+        for (uint32 i = 0; i < limit && by < amendmentCount && !_isConcerned(its, by + 1); ++i) {
+            ++by;
+        }
+        _passed[model] = by;
     }
 
     /// @inheritdoc IModels
     function foldOf(ModelId source) public view returns (Fold memory its) {
-        its = _folds[source];
-        if (its.open) return its;
         if (!_isInUse(source)) revert NotInUse(source);
-        its.amendment = _firstAmendment(source, uint32(_amendments.length));
+        its = _folds[source];
+        bool adds = its.round != RoundId.wrap(0);
+        if (its.open && !(adds && rounds.roundOf(its.round).state != IRounds.State.Judged)) return its;
+        // The round that was being added was abandoned, and with it what was summed of it.
+        if (its.open) its = Fold(false, RoundId.wrap(0), 0, 0, 0, 0, PointHash.wrap(0));
+        its.amendment = _firstAmendment(source, amendmentCount);
         if (its.amendment == 0) {
             its.round = rounds.currentRound();
-            its.amendment = uint32(_amendments.length);
+            its.amendment = amendmentCount;
             IRounds.Round memory round = rounds.roundOf(its.round);
             bool ready = source == head && round.state == IRounds.State.Judged && _isSummed(NONE, its.round);
             // A chained round was trained on its parent, and is worth nothing on another model.
@@ -97,17 +113,17 @@ abstract contract Folds is Content {
     }
 
     /// @dev Collect terms from where the fold is, as far as the points go. The last row is left once all of it is taken.
-    function _take(ModelId source, Fold memory its, bytes calldata points)
+    function _take(ModelId source, Fold memory its, bytes calldata carried, bytes calldata points)
         private
         view
         returns (uint32 row, uint32 place, Curve.Sum memory total)
     {
         uint256 given = points.count();
         uint256 used = 0;
-        total = Curve.sum(given);
+        total = Curve.sum(carried, given);
         uint32 rows = _rows(source, its);
         (row, place) = (its.row, its.place);
-        while (row < rows) {
+        while (row < rows && (used < given || row - its.row < MOST_EMPTY_ROWS)) {
             Term[] memory terms = _terms(source, its, row);
             for (; place < terms.length && used < given; ++place) {
                 bytes calldata point = points.pick(used++);
@@ -127,13 +143,14 @@ abstract contract Folds is Content {
         if (its.round != RoundId.wrap(0)) {
             if (!latest) return _changeOfRound(its.part, its.round, false, its.amendment, its.amendment);
             uint256 set = rounds.acceptedIn(its.round)[row];
-            return _changeOfLatest(its.part, row, set, from.lastRound, its.amendment, its.round, its.amendment);
+            return _changeOfLatest(its.part, row, set, Span(from.lastRound, its.amendment, its.round, its.amendment));
         }
-        Amendment memory amendment = _amendments[its.amendment - 1];
+        Amendment memory amendment = _amendments[its.amendment];
         if (latest) {
             if (amendment.kind == Kind.Replay || row != MemberId.unwrap(amendment.member) >> 8) return none;
             uint256 bit = 1 << (MemberId.unwrap(amendment.member) & 255);
-            return _changeOfLatest(its.part, row, bit, from.lastRound, from.amendments, from.lastRound, its.amendment);
+            Span memory span = Span(from.lastRound, from.amendments, from.lastRound, its.amendment);
+            return _changeOfLatest(its.part, row, bit, span);
         }
         if (row == 0) return _changeOfCounters(its.part, amendment, from.amendments);
         if (!_concerns(amendment, round)) return none;
@@ -147,7 +164,7 @@ abstract contract Folds is Content {
     function _concerns(Amendment memory amendment, RoundId round) private view returns (bool) {
         if (amendment.kind == Kind.CounterTraining || round < amendment.from) return false;
         if (amendment.kind == Kind.Replay) return round <= amendment.to;
-        return rounds.acceptedIn(round).holds(amendment.member);
+        return rounds.isAccepted(round, amendment.member);
     }
 
     function _firstRow(Fold memory its) private view returns (uint32) {
@@ -166,7 +183,7 @@ abstract contract Folds is Content {
         Model memory from = _models[source];
         bool adds = its.round != RoundId.wrap(0);
         ModelId id = ModelId.wrap(++modelCount);
-        Kind kind = adds ? Kind.Round : _amendments[its.amendment - 1].kind;
+        Kind kind = adds ? Kind.Round : _amendments[its.amendment].kind;
         RoundId last = adds ? its.round : from.lastRound;
         bool released = !adds && from.released;
         _models[id] = Model(kind, source, last, its.amendment, uint40(block.timestamp), released);
@@ -182,9 +199,7 @@ abstract contract Folds is Content {
 
     function _finish(RoundId round, RoundId previous, ModelId model, uint32 amendments) private {
         uint256[4] memory accepted = rounds.acceptedIn(round);
-        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
-            if (accepted[i] != 0) _contributors[round][i] = _contributors[previous][i] | accepted[i];
-        }
+        _recordRound(round, previous, accepted);
         rounds.finish(round, model, _outOf(accepted, amendments));
     }
 
@@ -211,14 +226,20 @@ abstract contract Folds is Content {
     /// @dev The first amendment up to one that concerns a model and is not in it, or 0.
     function _firstAmendment(ModelId model, uint32 upTo) internal view returns (uint32) {
         Model storage its = _models[model];
-        for (uint32 by = its.amendments + 1; by <= upTo; ++by) {
-            Amendment storage amendment = _amendments[by - 1];
-            bool concerned = amendment.kind == Kind.Replay
-                ? amendment.from <= its.lastRound
-                : _isIn(amendment.member, its.lastRound, its.amendments) && amendment.from <= its.lastRound;
-            if (concerned) return by;
+        for (uint32 by = _passedBy(model) + 1; by <= upTo; ++by) {
+            if (_isConcerned(its, by)) return by;
         }
         return 0;
     }
 
+    function _isConcerned(Model storage its, uint32 by) private view returns (bool) {
+        Amendment memory amendment = _amendments[by];
+        if (its.lastRound < amendment.from) return false;
+        return amendment.kind == Kind.Replay || _isIn(amendment.member, its.lastRound, its.amendments);
+    }
+
+    function _passedBy(ModelId model) private view returns (uint32) {
+        (uint32 own, uint32 passed) = (_models[model].amendments, _passed[model]);
+        return own < passed ? passed : own;
+    }
 }

@@ -3,21 +3,31 @@ pragma solidity ^0.8.28;
 
 import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 import {Seats} from "./Seats.sol";
-import {MemberId} from "./Types.sol";
+import {MemberId, WithdrawalId} from "./Types.sol";
 import {IMembers} from "./interfaces/IMembers.sol";
 import {IRewards} from "./interfaces/IRewards.sol";
+import {IWithdrawals} from "./interfaces/IWithdrawals.sol";
 import {Bitmap} from "./libraries/Bitmap.sol";
 
 /// @title Members and their bonds.
 contract Members is Seats {
     using Bitmap for uint256[4];
 
+    /// @dev A member and its open withdrawal, in one word: a request writes it anyway.
+    struct Record {
+        Status status;
+        MemberId number;
+        uint40 exitAt;
+        uint96 bond;
+        WithdrawalId open;
+    }
+
     address public immutable withdrawals;
 
     uint40 public emptySince;
     mapping(address => string) public nameOf;
 
-    mapping(address => Member) private _members;
+    mapping(address => Record) private _members;
     address[] private _organizations;
     uint256[4] private _active;
     uint256[4] private _eligible;
@@ -56,7 +66,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function join(bytes32 fingerprint, bytes calldata proof) external payable {
-        Member storage own = _require(msg.sender, Status.Admitted);
+        Record storage own = _require(msg.sender, Status.Admitted);
         if (msg.sender == aggregator) revert IsAggregator(msg.sender);
         if (msg.value != terms.bond) revert WrongBond(msg.value, terms.bond);
         if (_organizations.length == terms.maxMembers) revert TooManyMembers(terms.maxMembers);
@@ -74,7 +84,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function topUp() external payable {
-        Member storage own = _require(msg.sender, Status.Active);
+        Record storage own = _require(msg.sender, Status.Active);
         if (_owing.has(own.number)) _penalize(msg.sender, own);
         uint256 missing = terms.bond - own.bond;
         if (msg.value > missing || (msg.value == 0 && missing != 0)) revert WrongBond(msg.value, missing);
@@ -85,7 +95,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function resign() external {
-        Member storage own = _require(msg.sender, Status.Active);
+        Record storage own = _require(msg.sender, Status.Active);
         own.exitAt = uint40(block.timestamp) + terms.exitSeconds;
         _deactivate(own.number);
         _setStatus(msg.sender, Status.Left);
@@ -93,7 +103,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function reclaimBond() external nonReentrant {
-        Member storage own = _members[msg.sender];
+        Record storage own = _members[msg.sender];
         if (own.status != Status.Left && own.status != Status.Withdrawn) revert WrongStatus(msg.sender, own.status);
         if (block.timestamp < own.exitAt) revert TooEarly(own.exitAt);
         if (_owing.has(own.number)) _penalize(msg.sender, own);
@@ -106,7 +116,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function penalize(address organization) external {
-        Member storage its = _members[organization];
+        Record storage its = _members[organization];
         if (_isNumbered(its.status) && _owing.has(its.number)) {
             _penalize(organization, its);
             // Where the penalty is nothing the bond is whole again at once.
@@ -117,19 +127,34 @@ contract Members is Seats {
     }
 
     /// @inheritdoc IMembers
-    function markWithdrawing(address organization) external only(withdrawals) {
-        Member storage its = _members[organization];
+    function startWithdrawal(address organization, WithdrawalId withdrawal, bool leaves)
+        external
+        only(withdrawals)
+        returns (MemberId)
+    {
+        Record storage its = _members[organization];
+        if (WithdrawalId.unwrap(its.open) != 0) revert IWithdrawals.AlreadyOpen(its.open);
         // An organization whose contributions were counter-trained is Withdrawn, and may still be removed.
-        if (its.status != Status.Active && its.status != Status.Left && its.status != Status.Withdrawn) {
-            revert WrongStatus(organization, its.status);
-        }
-        if (its.status == Status.Active) _deactivate(its.number);
-        _setStatus(organization, Status.Withdrawing);
+        bool may =
+            its.status == Status.Active || its.status == Status.Left || (leaves && its.status == Status.Withdrawn);
+        if (!may) revert WrongStatus(organization, its.status);
+        its.open = withdrawal;
+        if (leaves) _leave(organization, its);
+        return its.number;
     }
 
     /// @inheritdoc IMembers
-    function markWithdrawn(address organization) external only(withdrawals) {
-        Member storage its = _require(organization, Status.Withdrawing);
+    function markWithdrawing(address organization) external only(withdrawals) returns (MemberId) {
+        Record storage its = _members[organization];
+        if (its.status != Status.Withdrawing) _leave(organization, its);
+        return its.number;
+    }
+
+    /// @inheritdoc IMembers
+    function endWithdrawal(address organization) external only(withdrawals) {
+        Record storage its = _members[organization];
+        its.open = WithdrawalId.wrap(0);
+        if (its.status != Status.Withdrawing) return;
         its.exitAt = uint40(block.timestamp) + terms.exitSeconds;
         _setStatus(organization, Status.Withdrawn);
     }
@@ -145,8 +170,14 @@ contract Members is Seats {
     }
 
     /// @inheritdoc IMembers
+    function openOf(address organization) external view returns (WithdrawalId) {
+        return _members[organization].open;
+    }
+
+    /// @inheritdoc IMembers
     function member(address organization) external view returns (Member memory) {
-        return _members[organization];
+        Record storage its = _members[organization];
+        return Member(its.status, its.number, its.exitAt, its.bond);
     }
 
     /// @inheritdoc IMembers
@@ -162,7 +193,7 @@ contract Members is Seats {
 
     /// @inheritdoc IMembers
     function mayContribute(address organization) public view returns (bool) {
-        Member storage its = _members[organization];
+        Record storage its = _members[organization];
         return its.status == Status.Active && _eligible.has(its.number);
     }
 
@@ -201,12 +232,17 @@ contract Members is Seats {
         return _eligible.load(Bitmap.width(_organizations.length));
     }
 
-    function _penalize(address organization, Member storage its) private {
+    function _penalize(address organization, Record storage its) private {
         _owing.remove(its.number);
         uint96 amount = its.bond < terms.unrevealedPenalty ? its.bond : terms.unrevealedPenalty;
         its.bond -= amount;
         emit Penalized(organization, amount);
         rewards.fund{value: amount}();
+    }
+
+    function _leave(address organization, Record storage its) private {
+        if (its.status == Status.Active) _deactivate(its.number);
+        _setStatus(organization, Status.Withdrawing);
     }
 
     function _deactivate(MemberId number) private {
@@ -228,7 +264,7 @@ contract Members is Seats {
         return _isNumbered(_members[account].status);
     }
 
-    function _require(address organization, Status status) private view returns (Member storage its) {
+    function _require(address organization, Status status) private view returns (Record storage its) {
         its = _members[organization];
         if (its.status != status) revert WrongStatus(organization, its.status);
     }

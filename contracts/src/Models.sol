@@ -76,15 +76,14 @@ contract Models is Queries {
 
     /// @inheritdoc IModels
     function publish(ModelId model, bytes32 adapterId, bytes32 openingId) external {
-        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
+        _known(model);
         emit ModelPublished(model, msg.sender, adapterId, openingId);
     }
 
     /// @inheritdoc IModels
     function exclude(MemberId member) external onlyWithdrawals returns (uint32 amendment) {
         amendment = _amend(Amendment(Kind.Removal, member, RoundId.wrap(0), RoundId.wrap(0), NONE));
-        excludedBy[member] = amendment;
-        _excluded.add(member);
+        _exclude(member, amendment);
     }
 
     /// @inheritdoc IModels
@@ -94,16 +93,22 @@ contract Models is Queries {
         returns (uint32)
     {
         OfferId offer = OfferId.wrap(WithdrawalId.unwrap(withdrawal));
-        if (kind == Kind.CounterTraining) _counters[member].push(offer);
+        if (kind == Kind.CounterTraining) {
+            _counters[member].push(offer);
+            _counting.add(member);
+        }
+        amendmentOf[offer] = amendmentCount + 1;
         return _amend(Amendment(kind, member, from, RoundId.wrap(0), offer));
     }
 
     /// @inheritdoc IModels
-    function amendByReplay(OfferId replay, RoundId from, RoundId to) external onlyReplays returns (uint32) {
-        for (uint64 n = RoundId.unwrap(from); n <= RoundId.unwrap(to); ++n) {
-            _replays[RoundId.wrap(n)].push(replay);
-        }
-        return _amend(Amendment(Kind.Replay, MemberId.wrap(0), from, to, replay));
+    function amendByReplay(OfferId replay, RoundId from, RoundId to, uint32 since)
+        external
+        onlyReplays
+        returns (uint32 amendment)
+    {
+        amendment = _amend(Amendment(Kind.Replay, MemberId.wrap(0), from, to, replay));
+        if (from <= to) _replays.push(Replayed(replay, from, to, since, amendment));
     }
 
     /// @inheritdoc IModels
@@ -116,7 +121,7 @@ contract Models is Queries {
         bytes32 manifest
     ) external {
         if (msg.sender == withdrawals) {
-            if (!_isIn(member, _models[head].lastRound, uint32(_amendments.length))) {
+            if (!_isIn(member, _models[head].lastRound, amendmentCount)) {
                 revert NotContributed(round, member);
             }
             if (round != RoundId.wrap(0)) _registerVersion(offer, round, member);
@@ -129,8 +134,7 @@ contract Models is Queries {
 
     /// @inheritdoc IModels
     function modelOf(ModelId model) external view returns (Model memory) {
-        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
-        return _models[model];
+        return _known(model);
     }
 
     /// @inheritdoc IModels
@@ -147,26 +151,19 @@ contract Models is Queries {
     }
 
     /// @inheritdoc IModels
-    function amendmentCount() external view returns (uint32) {
-        return uint32(_amendments.length);
-    }
-
-    /// @inheritdoc IModels
     function amendmentAt(uint32 amendment) external view returns (Amendment memory) {
-        return _amendments[amendment - 1];
+        return _amendments[amendment];
     }
 
     function _amend(Amendment memory amendment) private returns (uint32 number) {
-        _amendments.push(amendment);
-        number = uint32(_amendments.length);
-        amendmentOf[amendment.offer] = OfferId.unwrap(amendment.offer) == 0 ? 0 : number;
-        if (amendment.kind == Kind.CounterTraining) _counting.add(amendment.member);
+        number = ++amendmentCount;
+        _amendments[number] = amendment;
         emit Amended(number, amendment.kind, amendment.member, amendment.from, amendment.to, amendment.offer);
     }
 
     /// @dev An offer for a round replaces one that the same withdrawal made before.
     function _registerVersion(OfferId offer, RoundId round, MemberId member) private {
-        if (_models[head].lastRound < round || !rounds.acceptedIn(round).holds(member)) {
+        if (_models[head].lastRound < round || !rounds.isAccepted(round, member)) {
             revert NotContributed(round, member);
         }
         if (_offeredIn[offer][round].has(member)) return;

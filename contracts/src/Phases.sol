@@ -28,6 +28,8 @@ abstract contract Phases is IRounds {
     Settings internal _settings;
     mapping(RoundId => Round) internal _rounds;
     mapping(RoundId => Answers) internal _answers;
+    /// @dev The aggregator that opened a round answers for its parent model, also after it resigned.
+    mapping(RoundId => address) private _openedBy;
     /// @dev A member's commitment, and once it revealed, the hash of the point of its first part.
     mapping(RoundId => mapping(MemberId => bytes32)) private _entries;
     mapping(RoundId => mapping(MemberId => mapping(uint256 => PointHash))) private _furtherPoints;
@@ -57,10 +59,14 @@ abstract contract Phases is IRounds {
         if (last == _settings.maxRounds) revert TooManyRounds(_settings.maxRounds);
         if (!members.aggregatorReady()) revert AggregatorBondMissing();
         if (replays.isPending()) revert ReplayUnderWay();
+        // Rounds that close at once, because no one has to answer, would use up all that there may be.
+        uint256[4] memory eligible = members.eligibleMembers();
+        if (eligible.count() == 0) revert NoContributor();
         ModelId parent = models.head();
         if (models.isStale(parent)) revert StaleParent(parent);
         round = RoundId.wrap(last + 1);
         currentRound = round;
+        _openedBy[round] = msg.sender;
         uint40 deadline = uint40(block.timestamp) + _settings.commitSeconds;
         _rounds[round] = Round(State.Open, false, uint40(block.timestamp), deadline, parent, ModelId.wrap(0));
         emit RoundOpened(round, parent, deadline);
@@ -70,7 +76,7 @@ abstract contract Phases is IRounds {
     function commit(RoundId round, bytes32 commitment) external {
         if (commitment == 0) revert EmptyValue();
         MemberId member = _mayAnswer(round);
-        if (_entries[round][member] != 0) revert AlreadyAnswered(round, msg.sender);
+        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
         _entries[round][member] = commitment;
         _answers[round].committed.add(member);
         emit UpdateCommitted(round, msg.sender, commitment);
@@ -99,7 +105,7 @@ abstract contract Phases is IRounds {
         uint256[4] memory active = members.activeMembers();
         uint256 missing = _both(_answers[round].unavailable, active).count();
         if (2 * missing > members.activeCount()) {
-            members.penalizeAggregator();
+            members.penalizeAggregator(_openedBy[round]);
             _abandon(round);
         } else if (_both(_answers[round].committed, active).count() == 0) {
             _abandon(round);
@@ -158,6 +164,11 @@ abstract contract Phases is IRounds {
     /// @inheritdoc IRounds
     function acceptedIn(RoundId round) external view returns (uint256[4] memory) {
         return _load(_answers[round].accepted);
+    }
+
+    /// @inheritdoc IRounds
+    function isAccepted(RoundId round, MemberId member) external view returns (bool) {
+        return _answers[round].accepted.has(member);
     }
 
     /// @inheritdoc IRounds

@@ -13,7 +13,7 @@ abstract contract Queries is Folds {
 
     /// @inheritdoc IModels
     function isClean(ModelId model, MemberId member) public view returns (bool) {
-        Model storage its = _models[model];
+        Model storage its = _known(model);
         return !_isIn(member, its.lastRound, its.amendments);
     }
 
@@ -42,7 +42,7 @@ abstract contract Queries is Folds {
         view
         returns (Entry[] memory entries, RoundId next)
     {
-        Model storage its = _models[model];
+        Model storage its = _known(model);
         uint64 end = RoundId.unwrap(start) + limit;
         if (end > RoundId.unwrap(its.lastRound)) end = RoundId.unwrap(its.lastRound) + 1;
         else next = RoundId.wrap(end);
@@ -79,7 +79,9 @@ abstract contract Queries is Folds {
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
             for (uint256 rest = base.members[word]; rest != 0; rest &= rest - 1) {
                 MemberId member = _member(word, rest);
-                if (_isOut(member, amendments) || _isSuperseded(part, round, member, last, amendments)) continue;
+                // Where only the latest counts, a later contribution took this one's place.
+                bool superseded = latest && _latestRound(member, last) != round;
+                if (superseded || _isOut(member, amendments)) continue;
                 entries[count++] = _entry(part, round, base, member);
             }
         }
@@ -91,20 +93,9 @@ abstract contract Queries is Folds {
         view
         returns (Entry memory)
     {
-        OfferId version = _versionAt(round, member, base.amendment, base.amendments);
+        OfferId version = _versionAt(round, member, base.since, base.amendments);
         OfferId source = OfferId.unwrap(version) == 0 ? base.replay : version;
         return Entry(round, member, uint16(uint256(base.weight)), _pointOf(source, round, member, part));
-    }
-
-    /// @dev Whether a later contribution of the member took this one's place.
-    function _isSuperseded(uint256 part, RoundId round, MemberId member, RoundId last, uint32 amendments)
-        private
-        view
-        returns (bool)
-    {
-        if (_rule(part) != Weights.Rule.Latest) return false;
-        (RoundId newest,) = _latest(part, member, last, amendments);
-        return newest != round;
     }
 
     /// @dev Counter-deltas of members that are in a model.
@@ -138,6 +129,11 @@ abstract contract Queries is Folds {
             entries[count++] = Entry(RoundId.wrap(0), member, uint16(uint256(Weights.ONE)), point);
         }
         return count;
+    }
+
+    function _known(ModelId model) internal view returns (Model storage) {
+        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
+        return _models[model];
     }
 
     function _shorten(Entry[] memory entries, uint256 count) private pure {

@@ -29,6 +29,8 @@ contract Replays is IReplays, ReentrancyGuard {
     }
 
     uint256 public constant MOST_QUEUED = 64;
+    /// @dev So many rounds that wait for no one are passed at once; another call passes the next.
+    uint256 private constant MOST_PASSED = 64;
     /// @dev Tells replays from withdrawals among the sources of offers.
     uint64 private constant REPLAY = 1 << 63;
 
@@ -50,6 +52,10 @@ contract Replays is IReplays, ReentrancyGuard {
     WithdrawalId[] private _queue;
     uint256[4] private _offered;
     uint256[4] private _dropped;
+    /// @dev How many withdrawals the running replay is still for; none when nothing runs.
+    uint64 private _needed;
+    /// @dev How many amendments there were when it began.
+    uint32 private _since;
 
     modifier onlyWithdrawals() {
         if (msg.sender != withdrawals) revert NotWithdrawals(msg.sender);
@@ -75,7 +81,8 @@ contract Replays is IReplays, ReentrancyGuard {
     /// @inheritdoc IReplays
     function queue(WithdrawalId withdrawal, address payer, RoundId from) external payable onlyWithdrawals {
         uint256 price = priceFrom(from);
-        if (msg.value != price) revert WrongPrice(msg.value, price);
+        // A round may open before the request arrives or after its price was looked up; what is not used comes back.
+        if (msg.value < price) revert WrongPrice(msg.value, price);
         if (_queue.length == MOST_QUEUED) revert TooManyQueued(MOST_QUEUED);
         _queue.push(withdrawal);
         _requests[withdrawal] = Request(payer, from, msg.value);
@@ -84,9 +91,15 @@ contract Replays is IReplays, ReentrancyGuard {
 
     /// @inheritdoc IReplays
     function drop(WithdrawalId withdrawal) external onlyWithdrawals {
-        if (!_remove(_queue, withdrawal) && !_remove(_replays[joined[withdrawal]].withdrawals, withdrawal)) return;
+        if (_unqueue(withdrawal)) return _refund(withdrawal, 0);
+        if (!_isRunning() || OfferId.unwrap(joined[withdrawal]) != OfferId.unwrap(current)) return;
         joined[withdrawal] = OfferId.wrap(0);
-        _refund(withdrawal);
+        // Those who train the present round are paid for it all the same.
+        Replay storage its = _replays[current];
+        _refund(withdrawal, its.round < _requests[withdrawal].from ? 0 : pricePerRound);
+        if (--_needed != 0) return;
+        _settle(its, _offered);
+        _finish(its);
     }
 
     /// @inheritdoc IReplays
@@ -104,8 +117,10 @@ contract Replays is IReplays, ReentrancyGuard {
         its.to = models.modelOf(head).lastRound;
         its.from = _earliest();
         its.withdrawals = _queue;
+        (_needed, _since) = (uint64(_queue.length), models.amendmentCount());
         delete _queue;
         delete _dropped;
+        delete _offered;
         emit ReplayStarted(current, its.from, its.to, uint40(block.timestamp) + roundSeconds);
         _begin(its, its.from);
     }
@@ -132,7 +147,7 @@ contract Replays is IReplays, ReentrancyGuard {
         for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
             // Who left after offering is in the sum, and is taken out of it again by its own removal.
             if (waited[i] & ~offered[i] == 0) continue;
-            ++missing;
+            missing = 1;
             _dropped[i] |= waited[i] & ~offered[i];
         }
         if (missing != 0 && block.timestamp <= its.deadline) revert DeadlineAhead(its.round, its.deadline);
@@ -188,13 +203,9 @@ contract Replays is IReplays, ReentrancyGuard {
     function expected() public view returns (uint256[4] memory set) {
         Replay storage its = _running();
         set = rounds.acceptedIn(its.round);
+        uint256[4] memory excluded = models.excludedMembers();
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
-            if (set[word] == 0) continue;
-            set[word] &= ~_dropped[word];
-            for (uint256 rest = set[word]; rest != 0; rest &= rest - 1) {
-                uint256 bit = Bitmap.lowest(rest);
-                if (models.excludedBy(MemberId.wrap(uint16(256 * word + bit))) != 0) set[word] &= ~(1 << bit);
-            }
+            if (set[word] != 0) set[word] &= ~(_dropped[word] | excluded[word]);
         }
     }
 
@@ -205,20 +216,24 @@ contract Replays is IReplays, ReentrancyGuard {
         return first > last ? 0 : (last - first + 1) * pricePerRound;
     }
 
-    /// @dev Let members train a round, or the first later one that any member contributed to. After the last, finish.
+    /// @dev Let members train a round, or the first later one that waits for any. After the last, the replay takes effect.
     function _begin(Replay storage its, RoundId round) private {
         its.round = round;
-        while (its.round <= its.to && expected().count() == 0) {
+        its.deadline = uint40(block.timestamp) + roundSeconds;
+        for (uint256 i = 0; i < MOST_PASSED && its.round <= its.to && expected().count() == 0; ++i) {
             its.round = RoundId.wrap(RoundId.unwrap(its.round) + 1);
         }
-        if (its.round <= its.to) {
-            its.deadline = uint40(block.timestamp) + roundSeconds;
-            return;
-        }
+        if (its.round <= its.to) return;
+        its.amendment = models.amendByReplay(current, its.from, its.to, _since);
+        _finish(its);
+    }
+
+    /// @dev End a replay that took effect, or that no one needs any more.
+    function _finish(Replay storage its) private {
+        _needed = 0;
         for (uint256 i = 0; i < its.withdrawals.length; ++i) {
-            _refund(its.withdrawals[i]);
+            _refund(its.withdrawals[i], 0);
         }
-        its.amendment = models.amendByReplay(current, its.from, its.to);
         emit ReplayFinished(current, its.amendment);
     }
 
@@ -226,22 +241,25 @@ contract Replays is IReplays, ReentrancyGuard {
     function _settle(Replay storage its, uint256[4] memory offered) private {
         uint256 count = offered.count();
         if (count == 0) return;
-        uint256 total = 0;
+        uint256 share = pricePerRound / count;
+        uint256 each = 0;
         for (uint256 i = 0; i < its.withdrawals.length; ++i) {
             Request storage request = _requests[its.withdrawals[i]];
             if (its.round < request.from || request.left < pricePerRound) continue;
-            request.left -= pricePerRound;
-            total += pricePerRound;
+            request.left -= share * count;
+            each += share;
         }
         Pay storage pay = _pay[current][its.round];
-        pay.each = total / count;
+        pay.each = each;
         pay.offered = offered;
     }
 
-    function _refund(WithdrawalId withdrawal) private {
+    /// @dev Let the payer take back what is left, but for what is kept.
+    function _refund(WithdrawalId withdrawal, uint256 kept) private {
         Request storage request = _requests[withdrawal];
-        refundOf[request.payer] += request.left;
-        request.left = 0;
+        if (request.left <= kept) return;
+        refundOf[request.payer] += request.left - kept;
+        request.left = kept;
     }
 
     function _earliest() private returns (RoundId from) {
@@ -259,11 +277,11 @@ contract Replays is IReplays, ReentrancyGuard {
         Address.sendValue(payable(msg.sender), amount);
     }
 
-    function _remove(WithdrawalId[] storage list, WithdrawalId withdrawal) private returns (bool) {
-        for (uint256 i = 0; i < list.length; ++i) {
-            if (WithdrawalId.unwrap(list[i]) != WithdrawalId.unwrap(withdrawal)) continue;
-            list[i] = list[list.length - 1];
-            list.pop();
+    function _unqueue(WithdrawalId withdrawal) private returns (bool) {
+        for (uint256 i = 0; i < _queue.length; ++i) {
+            if (WithdrawalId.unwrap(_queue[i]) != WithdrawalId.unwrap(withdrawal)) continue;
+            _queue[i] = _queue[_queue.length - 1];
+            _queue.pop();
             return true;
         }
         return false;
@@ -275,6 +293,6 @@ contract Replays is IReplays, ReentrancyGuard {
     }
 
     function _isRunning() private view returns (bool) {
-        return OfferId.unwrap(current) != 0 && _replays[current].amendment == 0;
+        return _needed != 0;
     }
 }

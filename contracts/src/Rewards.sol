@@ -21,6 +21,8 @@ contract Rewards is IRewards, ReentrancyGuard {
     uint40 public immutable exitSeconds;
 
     uint256 public pool;
+    /// @notice The last round when the pool was swept: what no one claimed of rounds up to it went with it.
+    RoundId public sweptUpTo;
     mapping(RoundId => uint256) public reservedFor;
     mapping(RoundId => uint256[4]) private _claimed;
 
@@ -43,6 +45,7 @@ contract Rewards is IRewards, ReentrancyGuard {
     function reserve(RoundId round) external {
         if (msg.sender != address(rounds)) revert NotRounds(msg.sender);
         uint256 amount = rewardPerRound < pool ? rewardPerRound : pool;
+        if (round <= sweptUpTo) amount = 0;
         pool -= amount;
         reservedFor[round] = amount;
         emit Reserved(round, amount);
@@ -72,8 +75,9 @@ contract Rewards is IRewards, ReentrancyGuard {
         if (msg.sender != founder) revert NotFounder(msg.sender);
         uint40 empty = members.emptySince();
         if (empty == 0 || block.timestamp < empty + exitSeconds) revert StillUnderWay();
-        uint256 amount = pool;
+        uint256 amount = address(this).balance;
         pool = 0;
+        sweptUpTo = rounds.currentRound();
         emit Swept(founder, amount);
         Address.sendValue(payable(founder), amount);
     }
@@ -87,6 +91,7 @@ contract Rewards is IRewards, ReentrancyGuard {
     }
 
     function _share(RoundId round, address organization) private view returns (uint256) {
+        if (round <= sweptUpTo) return 0;
         (uint256 score, uint256 total) = rounds.scoreOf(round, organization);
         return total == 0 ? 0 : reservedFor[round] * score / total;
     }

@@ -105,7 +105,8 @@ contract Rounds is Phases, EIP712 {
             _scoreTotal[round] -= _scoresOf(round, unpaid);
         }
         emit RoundFinalized(round, model);
-        rewards.reserve(round);
+        // Without a score there is no one to pay.
+        if (_scoreTotal[round] != 0) rewards.reserve(round);
     }
 
     /// @inheritdoc IRounds

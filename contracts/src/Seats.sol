@@ -96,10 +96,10 @@ abstract contract Seats is IMembers, ReentrancyGuard {
     }
 
     /// @inheritdoc IMembers
-    function penalizeAggregator() external only(rounds) {
-        uint256 amount = aggregatorBondOf[aggregator] * terms.unavailableShare / 10_000;
-        aggregatorBondOf[aggregator] -= amount;
-        emit AggregatorPenalized(aggregator, amount);
+    function penalizeAggregator(address owner) external only(rounds) {
+        uint256 amount = aggregatorBondOf[owner] * terms.unavailableShare / 10_000;
+        aggregatorBondOf[owner] -= amount;
+        emit AggregatorPenalized(owner, amount);
         rewards.fund{value: amount}();
     }
 

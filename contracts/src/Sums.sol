@@ -26,6 +26,7 @@ abstract contract Sums is IModels {
     uint256 internal immutable _parts;
     /// @dev The rule of part p is byte p.
     uint256 private immutable _rules;
+    bool internal immutable _anyLatest;
 
     mapping(OfferId => mapping(RoundId => mapping(uint256 => PointHash))) public sumOf;
     mapping(OfferId => mapping(RoundId => Running)) public summedOf;
@@ -37,10 +38,12 @@ abstract contract Sums is IModels {
         rounds = rounds_;
         _parts = rules.length;
         uint256 packed = 0;
+        bool anyLatest = false;
         for (uint256 part = 0; part < rules.length; ++part) {
             packed |= uint256(rules[part]) << (8 * part);
+            anyLatest = anyLatest || rules[part] == Weights.Rule.Latest;
         }
-        _rules = packed;
+        (_rules, _anyLatest) = (packed, anyLatest);
     }
 
     /// @inheritdoc IModels

@@ -8,13 +8,10 @@ import {IModels} from "./interfaces/IModels.sol";
 import {IReplays} from "./interfaces/IReplays.sol";
 import {IRounds} from "./interfaces/IRounds.sol";
 import {IWithdrawals} from "./interfaces/IWithdrawals.sol";
-import {Bitmap} from "./libraries/Bitmap.sol";
 import {Quorum} from "./libraries/Quorum.sol";
 
 /// @title Requests to take contributions back.
 contract Withdrawals is IWithdrawals, EIP712 {
-    using Bitmap for uint256[4];
-
     bytes32 public constant ATTESTATION_TYPEHASH =
         keccak256("Attestation(uint64 withdrawal,uint64 model,bytes32 commitments,bytes32 evidence)");
 
@@ -24,10 +21,11 @@ contract Withdrawals is IWithdrawals, EIP712 {
     IReplays public immutable replays;
     address public immutable governance;
     bool public immutable chained;
-    Terms public terms;
-
+    uint16 private immutable _auditorQuorum;
+    /// @dev With the terms in its word, the first withdrawal needs no fresh one for it.
     uint64 public count;
-    mapping(address => WithdrawalId) public openOf;
+    uint40 private _preparationSeconds;
+    uint40 private _attestationSeconds;
     mapping(WithdrawalId => Withdrawal) private _withdrawals;
 
     modifier onlyOrganization(WithdrawalId id) {
@@ -50,7 +48,8 @@ contract Withdrawals is IWithdrawals, EIP712 {
         replays = replays_;
         governance = governance_;
         chained = chained_;
-        terms = terms_;
+        _auditorQuorum = terms_.auditorQuorum;
+        (_preparationSeconds, _attestationSeconds) = (terms_.preparationSeconds, terms_.attestationSeconds);
     }
 
     /// @inheritdoc IWithdrawals
@@ -58,34 +57,32 @@ contract Withdrawals is IWithdrawals, EIP712 {
         // In blocks no one learns from the others, so a removal leaves nothing to replay.
         if (method == Method.Replacement || (method == Method.Replay && !chained)) revert WrongMethod(method);
         if (method != Method.Replay && msg.value != 0) revert NothingToPay(msg.value);
-        id = _request(msg.sender, 0, method, false);
-        members.markWithdrawing(msg.sender);
+        MemberId member;
+        (id, member) = _request(msg.sender, 0, method, false);
         if (method == Method.CounterTraining) return id;
-        if (method == Method.Replay) _queue(id, RoundId.wrap(RoundId.unwrap(_firstRound(msg.sender)) + 1));
-        _exclude(id);
+        if (method == Method.Replay) _queue(id, RoundId.wrap(RoundId.unwrap(_firstRound(member)) + 1));
+        _exclude(id, member);
     }
 
     /// @inheritdoc IWithdrawals
-    function requestForSubject(bytes32 subject, Method method) external returns (WithdrawalId) {
+    function requestForSubject(bytes32 subject, Method method) external returns (WithdrawalId id) {
         if (subject == 0) revert EmptyValue();
         if (method == Method.Removal) revert WrongMethod(method);
-        IMembers.Status status = members.statusOf(msg.sender);
-        if (status != IMembers.Status.Active && status != IMembers.Status.Left) revert WrongStatus(msg.sender);
-        return _request(msg.sender, subject, method, false);
+        (id,) = _request(msg.sender, subject, method, false);
     }
 
     /// @inheritdoc IWithdrawals
     function expel(address organization) external returns (WithdrawalId id) {
         if (msg.sender != governance) revert NotGovernance(msg.sender);
-        id = openOf[organization];
+        id = members.openOf(organization);
         if (WithdrawalId.unwrap(id) != 0) {
             _withdrawals[id].expelled = true;
             _toRemoval(id);
             return id;
         }
-        id = _request(organization, 0, Method.Removal, true);
-        members.markWithdrawing(organization);
-        _exclude(id);
+        MemberId member;
+        (id, member) = _request(organization, 0, Method.Removal, true);
+        _exclude(id, member);
     }
 
     /// @inheritdoc IWithdrawals
@@ -99,9 +96,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         Withdrawal storage its = _inState(id, State.Preparing);
         bool counters = its.method == Method.CounterTraining;
         if (counters != (round == RoundId.wrap(0))) revert WrongMethod(its.method);
-        if (its.amendment == 0 && (its.from == RoundId.wrap(0) || round < its.from)) its.from = round;
-        // Marks that something was offered, where the round is 0.
-        its.evidence = bytes32(uint256(1));
+        if (its.from == RoundId.wrap(0) || round < its.from) its.from = round;
         MemberId member = members.member(msg.sender).number;
         models.register(_offerId(id), round, member, artifactIds, points, manifest);
     }
@@ -109,9 +104,9 @@ contract Withdrawals is IWithdrawals, EIP712 {
     /// @inheritdoc IWithdrawals
     function ready(WithdrawalId id) external payable onlyOrganization(id) {
         Withdrawal storage its = _inState(id, State.Preparing);
-        if (its.evidence == 0) revert NothingOffered(id);
-        its.evidence = 0;
         MemberId member = members.member(msg.sender).number;
+        bool nothing = models.offerOf(_offerId(id), its.from, member, 0).artifact == ArtifactId.wrap(0);
+        if (nothing) revert NothingOffered(id);
         bool counters = its.method == Method.CounterTraining;
         bool queues = its.method == Method.Replay && chained;
         if (!queues && msg.value != 0) revert NothingToPay(msg.value);
@@ -124,7 +119,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         } else if (its.method == Method.Replacement) {
             (its.state, its.deadline) = (State.Effective, 0);
         } else {
-            (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + terms.attestationSeconds);
+            (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + _attestationSeconds);
         }
     }
 
@@ -149,7 +144,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         uint32 amendment = OfferId.unwrap(replay) == 0 ? 0 : replays.replayOf(replay).amendment;
         if (amendment == 0) revert NotReplayed(id);
         its.amendment = amendment;
-        (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + terms.attestationSeconds);
+        (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + _attestationSeconds);
         emit WithdrawalReplayed(id, amendment, its.deadline);
     }
 
@@ -159,7 +154,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         if (evidence == 0) revert EmptyValue();
         if (models.modelOf(model).amendments < its.amendment) revert NotAmended(id, model);
         bytes32 hash = attestationHash(id, model, evidence);
-        address[] memory auditors = Quorum.require_(members, terms.auditorQuorum, hash, signatures);
+        address[] memory auditors = Quorum.require_(members, _auditorQuorum, hash, signatures);
         its.evidence = evidence;
         (its.state, its.deadline) = (State.Effective, 0);
         emit WithdrawalAttested(id, evidence, auditors);
@@ -171,11 +166,18 @@ contract Withdrawals is IWithdrawals, EIP712 {
         if (!models.isFolded(its.amendment)) revert NotFolded(id);
         its.state = State.Closed;
         its.closedModel = models.head();
-        openOf[its.organization] = WithdrawalId.wrap(0);
         emit WithdrawalClosed(id, its.organization, its.closedModel);
-        if (members.statusOf(its.organization) == IMembers.Status.Withdrawing) {
-            members.markWithdrawn(its.organization);
-        }
+        members.endWithdrawal(its.organization);
+    }
+
+    /// @inheritdoc IWithdrawals
+    function terms() external view returns (Terms memory) {
+        return Terms(_preparationSeconds, _attestationSeconds, _auditorQuorum);
+    }
+
+    /// @inheritdoc IWithdrawals
+    function openOf(address organization) external view returns (WithdrawalId) {
+        return members.openOf(organization);
     }
 
     /// @inheritdoc IWithdrawals
@@ -195,29 +197,26 @@ contract Withdrawals is IWithdrawals, EIP712 {
 
     function _request(address organization, bytes32 subject, Method method, bool expelled)
         private
-        returns (WithdrawalId id)
+        returns (WithdrawalId id, MemberId member)
     {
-        if (WithdrawalId.unwrap(openOf[organization]) != 0) revert AlreadyOpen(openOf[organization]);
-        if (models.excludedBy(members.member(organization).number) != 0 && _isMember(organization)) {
-            revert WrongStatus(organization);
-        }
+        id = WithdrawalId.wrap(++count);
+        member = members.startWithdrawal(organization, id, subject == 0);
+        if (models.excludedBy(member) != 0) revert WrongStatus(organization);
         bool prepares = method == Method.CounterTraining || subject != 0;
         State state = prepares ? State.Preparing : State.Effective;
-        uint40 deadline = prepares ? uint40(block.timestamp) + terms.preparationSeconds : 0;
-        id = WithdrawalId.wrap(++count);
+        uint40 deadline = prepares ? uint40(block.timestamp) + _preparationSeconds : 0;
         Withdrawal storage its = _withdrawals[id];
         (its.organization, its.state, its.method, its.expelled) = (organization, state, method, expelled);
         its.requestedAt = uint40(block.timestamp);
         if (prepares) (its.deadline, its.subject) = (deadline, subject);
-        openOf[organization] = id;
         emit WithdrawalRequested(id, organization, subject, method, state, deadline);
     }
 
     /// @dev One fact, and every model that holds the organization is stale.
-    function _exclude(WithdrawalId id) private {
-        Withdrawal storage its = _withdrawals[id];
-        its.amendment = models.exclude(members.member(its.organization).number);
-        emit WithdrawalEffective(id, its.amendment);
+    function _exclude(WithdrawalId id, MemberId member) private {
+        uint32 amendment = models.exclude(member);
+        _withdrawals[id].amendment = amendment;
+        emit WithdrawalEffective(id, amendment);
     }
 
     function _toRemoval(WithdrawalId id) private {
@@ -225,10 +224,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
         if (its.state == State.None || its.state == State.Closed) revert WrongState(id, its.state);
         if (its.state == State.Replaying) replays.drop(id);
         (its.method, its.state, its.deadline, its.subject, its.evidence) = (Method.Removal, State.Effective, 0, 0, 0);
-        if (members.statusOf(its.organization) != IMembers.Status.Withdrawing) {
-            members.markWithdrawing(its.organization);
-        }
-        MemberId member = members.member(its.organization).number;
+        MemberId member = members.markWithdrawing(its.organization);
         uint32 excluded = models.excludedBy(member);
         its.amendment = excluded != 0 ? excluded : models.exclude(member);
         emit WithdrawalConverted(id, its.amendment);
@@ -245,24 +241,18 @@ contract Withdrawals is IWithdrawals, EIP712 {
         uint64 last = RoundId.unwrap(models.modelOf(models.head()).lastRound);
         for (uint64 n = RoundId.unwrap(from); n <= last; ++n) {
             RoundId round = RoundId.wrap(n);
-            if (!rounds.acceptedIn(round).holds(member)) continue;
+            if (!rounds.isAccepted(round, member)) continue;
             bool missing = models.offerOf(_offerId(id), round, member, 0).artifact == ArtifactId.wrap(0);
             if (missing) revert OfferMissing(id, round);
         }
     }
 
-    function _firstRound(address organization) private view returns (RoundId) {
-        MemberId member = members.member(organization).number;
+    function _firstRound(MemberId member) private view returns (RoundId) {
         uint64 last = RoundId.unwrap(models.modelOf(models.head()).lastRound);
         for (uint64 n = 1; n <= last; ++n) {
-            if (rounds.acceptedIn(RoundId.wrap(n)).holds(member)) return RoundId.wrap(n);
+            if (rounds.isAccepted(RoundId.wrap(n), member)) return RoundId.wrap(n);
         }
         revert WrongMethod(Method.Replay);
-    }
-
-    function _isMember(address organization) private view returns (bool) {
-        IMembers.Status status = members.statusOf(organization);
-        return status != IMembers.Status.None && status != IMembers.Status.Admitted;
     }
 
     function _offerId(WithdrawalId id) private pure returns (OfferId) {

@@ -299,7 +299,9 @@ abstract contract Fixture is Cheats {
                 if (count++ == most) break;
                 bytes32 hash = PointHash.unwrap(terms[place].point);
                 points = bytes.concat(points, pointOf[hash]);
-                scalar = addmod(scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER);
+                scalar = addmod(
+                    scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER
+                );
             }
             place = 0;
         }

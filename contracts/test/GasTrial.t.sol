@@ -42,7 +42,9 @@ contract GasTrialTest is Fixture {
             (bytes32[] memory ids, bytes memory points) = contributionOf(round, orgs[i]);
             vm.prank(orgs[i]);
             rounds.reveal(round, ids, points, MANIFEST, SALT);
-            if (i == 5) charge("reveal", abi.encodeCall(rounds.reveal, (round, ids, points, MANIFEST, keccak256("s"))));
+            if (i == 5) {
+                charge("reveal", abi.encodeCall(rounds.reveal, (round, ids, points, MANIFEST, keccak256("s"))));
+            }
         }
         rounds.closeReveals(round);
         charge("closeReveals", abi.encodeCall(rounds.closeReveals, (round)));
@@ -62,7 +64,15 @@ contract GasTrialTest is Fixture {
         bytes memory start = pointOf[PointHash.unwrap(models.commitmentOf(parent, 0))];
         IModels.Term[] memory added = models.termsOf(parent, uint32(RoundId.unwrap(round)));
         bytes memory whole = pointOf[PointHash.unwrap(added[0].point)];
-        uint256 scalar = addmod(scalarOf[keccak256(start)], mulmod(scalarOf[keccak256(whole)], uint256(added[0].coefficient), 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001), 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001);
+        uint256 scalar = addmod(
+            scalarOf[keccak256(start)],
+            mulmod(
+                scalarOf[keccak256(whole)],
+                uint256(added[0].coefficient),
+                0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001
+            ),
+            0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001
+        );
         learn(multiple(scalar), scalar);
         models.fold(parent, start, whole);
         charge("fold", abi.encodeCall(models.fold, (parent, start, whole)));

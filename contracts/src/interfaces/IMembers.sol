@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {MemberId} from "../Types.sol";
+import {MemberId, WithdrawalId} from "../Types.sol";
 
 /// @title Members of the consortium, their bonds and certificates, the auditors and the aggregator.
 /// @notice Until the first organization joins, the founder admits organizations and names auditors. From then on only the
@@ -134,20 +134,31 @@ interface IMembers {
     /// @notice Take back the bond of a former aggregator, after the exit delay.
     function reclaimAggregatorBond() external;
 
-    /// @notice Record that an organization is out. Withdrawals contract only.
-    /// @param organization An active or former member.
-    function markWithdrawing(address organization) external;
+    /// @notice Record that an organization has a withdrawal open. Withdrawals contract only.
+    /// @param organization An active or former member with none open.
+    /// @param withdrawal The withdrawal.
+    /// @param leaves Whether the organization takes part no longer from now on.
+    /// @return number Number of the organization.
+    function startWithdrawal(address organization, WithdrawalId withdrawal, bool leaves)
+        external
+        returns (MemberId number);
 
-    /// @notice Record that no model in use holds an organization. Withdrawals contract only.
-    /// @param organization An organization that is withdrawing.
-    function markWithdrawn(address organization) external;
+    /// @notice Let an organization whose withdrawal became its removal take part no longer. Withdrawals contract only.
+    /// @param organization An organization with a withdrawal open.
+    /// @return number Number of the organization.
+    function markWithdrawing(address organization) external returns (MemberId number);
+
+    /// @notice Record that the withdrawal of an organization is closed. Withdrawals contract only.
+    /// @param organization An organization with a withdrawal open.
+    function endWithdrawal(address organization) external;
 
     /// @notice Let members that did not reveal take no part until they paid the penalty. Rounds contract only.
     /// @param unrevealed The members.
     function suspend(uint256[4] calldata unrevealed) external;
 
-    /// @notice Take the stated share of the aggregator's bond into the pool. Rounds contract only.
-    function penalizeAggregator() external;
+    /// @notice Take the stated share of an aggregator's bond into the pool. Rounds contract only.
+    /// @param owner The present or former aggregator that opened the round.
+    function penalizeAggregator(address owner) external;
 
     /// @notice The aggregator, or zero.
     function aggregator() external view returns (address);
@@ -163,6 +174,9 @@ interface IMembers {
 
     /// @notice When the last active member left, in Unix seconds; 0 while there is one, or there never was.
     function emptySince() external view returns (uint40);
+
+    /// @notice The open withdrawal of an organization, or 0.
+    function openOf(address organization) external view returns (WithdrawalId);
 
     /// @notice What is known of an organization.
     function member(address organization) external view returns (Member memory);

@@ -139,8 +139,15 @@ interface IModels {
     /// the head, for the judged round. Anyone, in as many pieces as it takes. The last piece registers the model.
     /// @param source The model.
     /// @param carried The sum so far, 128 bytes: the source's commitment at the start of each part.
-    /// @param points The next points, in the order of `termsOf`.
+    /// @param points The next points, in the order of `termsOf`. A piece stops after them, or after 128 steps without any:
+    /// so a long sum may end with a piece that has none.
     function fold(ModelId source, bytes calldata carried, bytes calldata points) external;
+
+    /// @notice Record that the next amendments do not concern a model, so that none has to look at them again. Anyone;
+    /// worth it once there are hundreds.
+    /// @param model The model.
+    /// @param limit Most amendments to look at.
+    function passOver(ModelId model, uint32 limit) external;
 
     /// @notice Keep the head in use when later rounds are final. Aggregator only; not a stale model, nor one with rounds
     /// that have to be attested first.
@@ -177,7 +184,8 @@ interface IModels {
     /// @param from First round that was trained again.
     /// @param to Last round that was trained again.
     /// @return amendment Number of the amendment.
-    function amendByReplay(OfferId replay, RoundId from, RoundId to) external returns (uint32 amendment);
+    /// @param since How many amendments there were when it began: later replacements stay.
+    function amendByReplay(OfferId replay, RoundId from, RoundId to, uint32 since) external returns (uint32 amendment);
 
     /// @notice Register points in place of a member's own of a round, or with round 0 to counteract. Withdrawals and
     /// replays contracts only.
@@ -225,6 +233,9 @@ interface IModels {
 
     /// @notice The amendment by which a member is out, or 0.
     function excludedBy(MemberId member) external view returns (uint32);
+
+    /// @notice Members that are out.
+    function excludedMembers() external view returns (uint256[4] memory);
 
     /// @notice How far the successor of a model is folded. If it is not begun: what would be folded.
     function foldOf(ModelId source) external view returns (Fold memory);

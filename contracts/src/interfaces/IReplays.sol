@@ -12,7 +12,7 @@ interface IReplays {
     /// @param to Last round.
     /// @param round The round that members train now; `to` + 1 once all are closed.
     /// @param deadline Until when they can offer for it, in Unix seconds.
-    /// @param amendment The amendment that it became, or 0.
+    /// @param amendment The amendment that it became; 0 while it runs, or if it ended because no one needed it any more.
     /// @param withdrawals The withdrawals that it is for.
     struct Replay {
         RoundId from;
@@ -50,7 +50,8 @@ interface IReplays {
     /// @param from The first round that must be trained again.
     function queue(WithdrawalId withdrawal, address payer, RoundId from) external payable;
 
-    /// @notice Take a withdrawal out of the queue, or of the running replay. Withdrawals contract only.
+    /// @notice Take a withdrawal out of the queue, or of the running replay, which ends when it was the last. What it put
+    /// down comes back, but for the price of the round that members are training. Withdrawals contract only.
     /// @param withdrawal The withdrawal.
     function drop(WithdrawalId withdrawal) external;
 
@@ -100,6 +101,6 @@ interface IReplays {
     /// @notice Members that the current round of the replay waits for.
     function expected() external view returns (uint256[4] memory);
 
-    /// @notice The price that a withdrawal puts down: for every round from one on, up to the current.
+    /// @notice The least that a withdrawal puts down: a price for every round from one on, up to the current.
     function priceFrom(RoundId from) external view returns (uint256);
 }

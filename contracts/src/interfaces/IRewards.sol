@@ -29,7 +29,8 @@ interface IRewards {
     /// @param rounds_ The rounds, each of which the caller has a score in.
     function claim(RoundId[] calldata rounds_) external;
 
-    /// @notice Take what is left in the pool, the exit delay after the last member left. Founder only.
+    /// @notice Take what is left, the exit delay after the last member left: the pool, and what no one claimed by then.
+    /// Founder only.
     function sweep() external;
 
     /// @notice What is left in the pool and set aside for no round, in wei.

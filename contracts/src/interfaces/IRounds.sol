@@ -80,6 +80,7 @@ interface IRounds {
     error RoundUnfinished(RoundId round);
     error TooManyRounds(uint256 most);
     error ReplayUnderWay();
+    error NoContributor();
     error StaleParent(ModelId model);
     error DeadlinePassed(RoundId round, uint40 deadline);
     error DeadlineAhead(RoundId round, uint40 deadline);
@@ -114,7 +115,8 @@ interface IRounds {
     event RoundFinalized(RoundId indexed round, ModelId indexed model);
     event RoundAbandoned(RoundId indexed round);
 
-    /// @notice Open the next round. Aggregator only, with its bond whole; not on a stale model nor during a replay.
+    /// @notice Open the next round. Aggregator only, with its bond whole; not on a stale model, nor during a replay, nor
+    /// while no member may contribute.
     /// @return round Its number.
     function open() external returns (RoundId round);
 
@@ -128,7 +130,7 @@ interface IRounds {
     function sitOut(RoundId round) external;
 
     /// @notice State that the parent model cannot be had. If most active members do, the round is abandoned and the
-    /// aggregator loses a share of its bond.
+    /// aggregator that opened it loses a share of its bond.
     /// @param round The open round.
     function reportUnavailable(RoundId round) external;
 
@@ -191,6 +193,9 @@ interface IRounds {
 
     /// @notice Members whose contribution to a round counts.
     function acceptedIn(RoundId round) external view returns (uint256[4] memory);
+
+    /// @notice Whether a member's contribution to a round counts.
+    function isAccepted(RoundId round, MemberId member) external view returns (bool);
 
     /// @notice Hash of the point of one part that a member revealed.
     function pointOf(RoundId round, MemberId member, uint256 part) external view returns (PointHash);

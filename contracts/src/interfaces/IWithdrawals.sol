@@ -156,6 +156,9 @@ interface IWithdrawals {
     /// @notice Withdrawals are numbered from 1 to this.
     function count() external view returns (uint64);
 
+    /// @notice The terms.
+    function terms() external view returns (Terms memory);
+
     /// @notice The open withdrawal of an organization, or 0.
     function openOf(address organization) external view returns (WithdrawalId);
 

@@ -6,11 +6,11 @@ import {PointHash} from "../Types.sol";
 /// @title Points of BLS12-381 G1, by the precompiles of EIP-2537.
 /// @notice A point is 128 bytes: both coordinates in 64 bytes each, big-endian. Infinity is 128 zero bytes.
 library Curve {
-    /// @notice Sums of points by coefficient: what is multiplied once is added up first, for 375 gas a point.
+    /// @notice Terms of a sum as G1MSM takes them: each a point and its coefficient. Points with the same coefficient are
+    /// added up first, for 375 gas each.
     struct Sum {
-        uint256 count;
-        int256[] coefficients;
-        bytes[] points;
+        uint256 length;
+        bytes terms;
     }
 
     error NoPrecompile();
@@ -19,6 +19,8 @@ library Curve {
     error WrongLength(uint256 bytes_);
 
     uint256 internal constant BYTES = 128;
+    /// @dev A point and a coefficient.
+    uint256 private constant TERM_BYTES = 160;
     /// @notice Order of the group, from EIP-2537.
     uint256 internal constant ORDER = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
     /// @notice Hash of infinity: keccak256 of 128 zero bytes.
@@ -70,47 +72,71 @@ library Curve {
         if (!answered) revert NoPrecompile();
     }
 
-    /// @notice An empty sum with room for so many coefficients.
-    function sum(uint256 room) internal pure returns (Sum memory) {
-        return Sum(0, new int256[](room), new bytes[](room));
+    /// @notice A sum of one point, with room for so many more.
+    function sum(bytes calldata start, uint256 room) internal pure returns (Sum memory total) {
+        total.terms = new bytes((room + 1) * TERM_BYTES);
+        _append(total, start, 1);
     }
 
     /// @notice Add coefficient x point to a sum. The point was validated when it was registered.
     function add(Sum memory total, bytes calldata point, int256 coefficient) internal view {
-        uint256 i = 0;
-        while (i < total.count && total.coefficients[i] != coefficient) ++i;
-        if (i == total.count) {
-            total.coefficients[i] = coefficient;
-            total.points[i] = point;
-            ++total.count;
-        } else {
-            addTo(total.points[i], point);
+        uint256 scalar = _modOrder(coefficient);
+        bytes memory terms = total.terms;
+        for (uint256 offset = 0; offset < total.length; offset += TERM_BYTES) {
+            uint256 term;
+            uint256 its;
+            assembly ("memory-safe") {
+                term := add(add(terms, 32), offset)
+                its := mload(add(term, 128))
+            }
+            if (its == scalar) return _addAt(term, point);
         }
+        _append(total, point, scalar);
     }
 
     /// @notice Add a point to another, in place.
     function addTo(bytes memory total, bytes calldata point) internal view {
-        bytes memory input = abi.encodePacked(total, point);
+        uint256 place;
+        assembly ("memory-safe") {
+            place := add(total, 32)
+        }
+        _addAt(place, point);
+    }
+
+    /// @notice Return the sum of coefficient x point.
+    function resolve(Sum memory total) internal view returns (bytes memory point) {
+        point = new bytes(BYTES);
+        bytes memory terms = total.terms;
+        uint256 length = total.length;
         bool valid;
         assembly ("memory-safe") {
-            valid := staticcall(gas(), G1ADD, add(input, 32), 256, add(total, 32), 128)
+            valid := staticcall(gas(), G1MSM, add(terms, 32), length, add(point, 32), 128)
         }
         if (!valid) revert NotOnCurve(point);
     }
 
-    /// @notice Return start + the sum of coefficient x point.
-    function resolve(Sum memory total, bytes calldata start) internal view returns (bytes memory point) {
-        uint256 terms = total.count + 1;
-        bytes memory input = abi.encodePacked(start, uint256(1));
-        for (uint256 i = 0; i < total.count; ++i) {
-            input = bytes.concat(input, total.points[i], bytes32(_modOrder(total.coefficients[i])));
+    function _append(Sum memory total, bytes calldata point, uint256 scalar) private pure {
+        bytes memory terms = total.terms;
+        uint256 offset = total.length;
+        total.length = offset + TERM_BYTES;
+        assembly ("memory-safe") {
+            let term := add(add(terms, 32), offset)
+            calldatacopy(term, point.offset, 128)
+            mstore(add(term, 128), scalar)
         }
-        point = new bytes(BYTES);
+    }
+
+    /// @dev Add a point to the one at a place in memory.
+    function _addAt(uint256 place, bytes calldata point) private view {
         bool valid;
         assembly ("memory-safe") {
-            valid := staticcall(gas(), G1MSM, add(input, 32), mul(terms, 160), add(point, 32), 128)
+            // G1ADD wants both points in a row; what lies behind all allocated memory is free to use.
+            let input := mload(0x40)
+            mcopy(input, place, 128)
+            calldatacopy(add(input, 128), point.offset, 128)
+            valid := staticcall(gas(), G1ADD, input, 256, place, 128)
         }
-        if (!valid) revert NotOnCurve(start);
+        if (!valid) revert NotOnCurve(point);
     }
 
     function _modOrder(int256 coefficient) private pure returns (uint256) {
