@@ -52,6 +52,7 @@ abstract contract Fixture is Cheats {
     bool internal chained;
     bool internal attested;
     uint16 internal quorum = 2;
+    uint16 internal maxRounds = 1_000;
     uint256 internal salts;
 
     /// @dev The scalar of a point, by its hash, so that sums can be followed.
@@ -90,7 +91,7 @@ abstract contract Fixture is Cheats {
             Rewards(will[6]),
             quorum,
             IRounds.Settings(
-                bytes32(uint256(1)), bytes32(uint256(2)), rules_, chained_, attested, 1_000, PHASE, PHASE, PHASE
+                bytes32(uint256(1)), bytes32(uint256(2)), rules_, chained_, attested, maxRounds, PHASE, PHASE, PHASE
             )
         );
         models = new Models(Members(will[0]), Rounds(will[1]), will[3], Replays(will[4]), rules_, chained_);
@@ -149,6 +150,11 @@ abstract contract Fixture is Cheats {
         (bool done, bytes memory answer) = address(0x0c).staticcall(abi.encodePacked(generator, scalar));
         require(done, "precompile");
         return answer;
+    }
+
+    /// @dev A point of the curve that is not in the subgroup: x = 4.
+    function outsideSubgroup() internal pure returns (bytes memory) {
+        return hex"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000004000000000000000000000000000000000a989badd40d6212b33cffc3f3763e9bc760f988c9926b26da9dd85e928483446346b8ed00e1de5d5ea93e354abe706c";
     }
 
     function learn(bytes memory point, uint256 scalar) internal {
