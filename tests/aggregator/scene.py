@@ -15,17 +15,19 @@ from rescind.aggregator import (
 )
 from rescind.contracts import (
     Account,
-    DeltaId,
     DeploySettings,
+    Parts,
     RejectReason,
     RoundState,
     deploy,
+    rules_of,
 )
 from rescind.contracts import Consortium as Record
 from rescind.core import (
     ZERO_DIGEST,
     ConsortiumParameters,
     artifact_id,
+    commit,
     decode,
     digest,
     encode,
@@ -33,12 +35,12 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import ArtifactError
+from rescind.daemon import certificate_claim
 from rescind.devnet.chain import free_port
 from rescind.wire import (
     AggregatorClient,
     CertificateAuthority,
     TlsFiles,
-    fingerprint,
     new_key,
     sign_typed,
     signing_request,
@@ -70,15 +72,15 @@ class Member:
             for name, shape in self.parameters.delta_shapes().items()
         }
 
-    def named(self, data: bytes) -> DeltaId:
-        """Return the id and digest to register; bytes that are not a delta get some other digest."""
+    def named(self, data: bytes) -> Parts:
+        """Return the id and point to register; bytes that are not a delta get some other point."""
         try:
             found = digest(decode(data))
         except ArtifactError:
             found = ZERO_DIGEST
         if found == ZERO_DIGEST:
             found = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
-        return DeltaId(artifact_id(data), found.root)
+        return Parts((artifact_id(data),), (commit(found),))
 
     def submit(
         self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
@@ -123,7 +125,21 @@ class Scene:
                 return round_id
         raise AssertionError(f"the round never became {state}")
 
-    def play(self, data: bytes, upload: Callable[[int], None], named: DeltaId | None = None) -> int:
+    def tick_until(self, reached: Callable[[], bool]) -> None:
+        """Let the aggregator act until a condition holds."""
+        for _ in range(50):
+            if reached():
+                return
+            self.aggregator.tick()
+        raise AssertionError("the aggregator never came to it")
+
+    def settled(self) -> int:
+        """Play on until the files of the head are published, and return its number."""
+        record = self.record
+        self.tick_until(lambda: bool(record.publications(record.latest_model_id())))
+        return record.latest_model_id()
+
+    def play(self, data: bytes, upload: Callable[[int], None], named: Parts | None = None) -> int:
         """Play a round in which the hostile member commits to `data`, and `upload` uploads for it."""
         round_id = self.until(RoundState.OPEN)
         good = encode(self.honest.delta(value=round_id))
@@ -136,12 +152,13 @@ class Scene:
         self.honest.record.reveal(round_id, self.honest.named(good), SALT)
         self.hostile.record.reveal(round_id, named, SALT)
         self.until(RoundState.FINAL)
-        accepted = self.record.contributions(round_id)
-        assert [c.organization for c in accepted] == [self.honest.account.address]
+        assert self.record.accepted(round_id) == [self.honest.account.address]
         return round_id
 
     def reason(self, round_id: int) -> RejectReason:
-        return self.record.rejections(round_id)[0].reason
+        judgement = self.record.judgement(round_id)
+        assert judgement is not None
+        return judgement.rejections[0].reason
 
     def incidents(self) -> list[str]:
         return [incident["code"] for incident in status(self.config)["incidents"]]  # type: ignore[union-attr, index]
@@ -168,18 +185,19 @@ def open_scene(
         (folder / "password").write_text("password")
         tls = tls_of(folder / "aggregator", authority)
         (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
+        rules, chained = rules_of(parameters.coupling)
         deployment = deploy(
             anvil.chain,
             founder,
             DeploySettings(
                 parameters_id=parameters.id,
                 base_model_id=parameters.base_model_id,
-                coupling=parameters.coupling,
-                layout=parameters.layout,
+                rules=rules,
+                chained=chained,
+                attested=False,
                 max_rounds=parameters.max_rounds,
                 max_members=parameters.max_members,
                 aggregator=boss.address,
-                aggregator_fingerprint=fingerprint(tls.certificate.read_bytes()),
             ),
         )
         deployment.save(folder / "contracts.json")
@@ -187,13 +205,13 @@ def open_scene(
         members = []
         for name in names:
             account, its = anvil.funded(), tls_of(folder / name, authority)
-            mark = fingerprint(its.certificate.read_bytes())
-            Record(anvil.chain, deployment, founder).admit(account.address, name, mark)
+            Record(anvil.chain, deployment, founder).admit(account.address, name)
             record = Record(anvil.chain, deployment, account)
             address = f"localhost:{port}"
             members.append(Member(account, record, its, address, parameters=parameters))
         for member in members:
-            member.record.join()
+            address = member.account.address
+            member.record.join(*certificate_claim(deployment, address, member.tls))
         config = AggregatorConfig.model_validate(
             {
                 "aggregator": {

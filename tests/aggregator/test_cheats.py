@@ -16,18 +16,17 @@ import torch
 from rescind.agents.payout import credit
 from rescind.aggregator.checks import judge
 from rescind.aggregator.config import EvaluationSection
-from rescind.aggregator.proof import Digests
+from rescind.aggregator.digests import Digests
 from rescind.aggregator.scoring import BenchmarkScorer
 from rescind.contracts import Account, ContractRefused
 from rescind.core import (
     Coupling,
-    adapter_totals,
     encode,
     initial,
     owner,
     qualify,
 )
-from rescind.daemon import Journal, ModelSection
+from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.training import LoraModel, RoundTraining, load_base, write_examples
@@ -62,7 +61,7 @@ class Scene:
 
     def parent(self) -> Delta:
         boss = self.record.of()
-        return dict(adapter_totals(boss.content(boss.latest_model_id()), self.record.load))
+        return dict(self.record.sum_of(boss.content(boss.latest_model_id())))
 
     def play(self, deltas: dict[str, Delta]) -> dict[str, int]:
         """One round as the aggregator plays it; what each was paid, in wei. Raises ContractRefused when
@@ -84,12 +83,12 @@ class Scene:
         verdicts = {
             who: judge(
                 who,
-                it.artifact_id,
+                it.artifact_ids[0],
                 record.store,
                 self.digests,
                 record.parameters,
                 submitted=True,
-                digest_root=it.digest_root,
+                point_hash=it.point_hashes[0],
                 round_id=round_id,
             )
             for who, it in named.items()
@@ -97,9 +96,12 @@ class Scene:
         accepted = {who: it.delta for who, it in verdicts.items() if it.delta is not None}
         scores = self.scorer.score(accepted, self.parent())
         available = boss.reward_available()
-        record.name_sum(round_id, {who: named[who] for who in accepted}, scores)
-        record.prove()
-        paid = {a.address: boss.credited(round_id, a.address) for a in record.organizations}
+        rejected = {
+            who: verdict.reason for who, verdict in verdicts.items() if verdict.reason is not None
+        }
+        record.judge(round_id, scores, rejected)
+        record.fold()
+        paid = {a.address: boss.claimable(a.address, [round_id]) for a in record.organizations}
         expected = credit(available, available, list(scores.values()))
         assert [paid[who] for who in scores] == expected, "the game's credit is not the chain's"
         return paid
@@ -149,9 +151,7 @@ def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
             return dict(made.quantized.delta)
 
         first = {who: train(who, 1, {}) for who in rows}
-        scene = Scene(
-            record, scorer, first, {}, {}, Digests(record.store, Journal(folder / "a.db"))
-        )
+        scene = Scene(record, scorer, first, {}, {}, Digests(record.store))
         scene.play(first)
         parent = scene.parent()
         scene.second = {who: train(who, 2, parent) for who in rows}

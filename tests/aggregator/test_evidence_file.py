@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from rescind.aggregator import withdrawals as module
 from rescind.aggregator.facts import EvidenceFact, open_journal
+from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawals import Withdrawals
@@ -21,10 +21,10 @@ NAME = "withdrawal-1-model-3.json"
 
 @pytest.fixture
 def session(tmp_path: Path) -> AggregatorSession:
-    withdrawal = SimpleNamespace(id=1)
+    withdrawal = SimpleNamespace(id=1, amendment=2)
     return AggregatorSession(
         config=cast("Any", SimpleNamespace(aggregator=SimpleNamespace(state_dir=tmp_path))),
-        consortium=cast("Any", SimpleNamespace(withdrawals=lambda: [withdrawal])),
+        consortium=cast("Any", SimpleNamespace(withdrawal=lambda _: withdrawal)),
         parameters=cast("Any", None),
         journal=open_journal(tmp_path),
         store=ArtifactStore(tmp_path / "store"),
@@ -36,11 +36,13 @@ def session(tmp_path: Path) -> AggregatorSession:
 @pytest.fixture
 def withdrawals(session: AggregatorSession, monkeypatch: pytest.MonkeyPatch) -> Withdrawals:
     """Withdrawals of which the first is due for evidence on model 3."""
-    document = SimpleNamespace(canonical_bytes=lambda: EVIDENCE, sha256=artifact_id(EVIDENCE))
-    monkeypatch.setattr(module, "concerned_models", lambda *_: [3])
-    monkeypatch.setattr(module, "amended_model", lambda *_: SimpleNamespace(terms=()))
+    document = SimpleNamespace(
+        canonical_bytes=lambda: EVIDENCE,
+        sha256=artifact_id(EVIDENCE),
+        model=SimpleNamespace(model_id=3, commitments=("ab" * 32,)),
+    )
     monkeypatch.setattr(Withdrawals, "_document", lambda *_: document)
-    return Withdrawals(session, cast("Offers", None))
+    return Withdrawals(session, cast("Models", None), cast("Offers", None))
 
 
 def record_writes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[tuple[str, str]]:
@@ -75,7 +77,7 @@ def test_the_evidence_file_and_its_folder_are_flushed_before_the_journal_names_t
 
     withdrawals.write_evidence(1)
 
-    fact = events.index(("fact", "evidence/000001/000003"))
+    fact = events.index(("fact", "evidence/000001"))
     renamed = events.index(("replace", f"evidence/{NAME}"))
     [content] = [
         index
@@ -103,7 +105,7 @@ def test_the_journal_does_not_name_evidence_that_could_not_be_written(
         patched.setattr(os, fails, fail)
         with pytest.raises(OSError, match="the disk is gone"):
             withdrawals.write_evidence(1)
-    assert EvidenceFact.load(session.journal, 1, 3) is None
+    assert EvidenceFact.load(session.journal, 1) is None
 
     withdrawals.write_evidence(1)
-    assert EvidenceFact.load(session.journal, 1, 3) is not None
+    assert EvidenceFact.load(session.journal, 1) is not None

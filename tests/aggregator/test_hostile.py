@@ -8,11 +8,12 @@ import safetensors.numpy
 
 from rescind.contracts import (
     ContractRefused,
-    DeltaId,
+    Parts,
     RejectReason,
     RoundState,
+    WithdrawalState,
 )
-from rescind.core import ZERO_DIGEST, artifact_id, encode
+from rescind.core import artifact_id, encode
 from rescind.wire import (
     AggregatorClient,
     BadSignature,
@@ -20,6 +21,7 @@ from rescind.wire import (
     ReusedNonce,
     WrongPhase,
 )
+from rescind.withdrawals import accept_files, record_of
 from tests.aggregator.scene import (
     SALT,
     Member,
@@ -87,33 +89,26 @@ def test_an_uncommitted_artifact_counts_as_missing(scene: Scene) -> None:
 def test_a_delta_with_the_digest_of_another_is_rejected(scene: Scene) -> None:
     data = encode(scene.hostile.delta(value=51))
     other = scene.hostile.named(encode(scene.hostile.delta(value=52)))
-    lie = DeltaId(artifact_id(data), other.digest_root)
+    lie = Parts((artifact_id(data),), other.points)
     round_id = scene.play(data, lambda n: scene.hostile.submit(n, data), lie)
     assert scene.reason(round_id) is RejectReason.WRONG_DIGEST
 
 
-def test_the_contract_refuses_zero_and_repeated_deltas(scene: Scene) -> None:
-    old = scene.record.contributions(1)[0]
-    repeated = DeltaId(old.artifact_id, old.digest_root)
-    again = DeltaId("ab" * 32, old.digest_root)
-    nothing = DeltaId("ac" * 32, ZERO_DIGEST.root)
-    for named, reason in (
-        (repeated, "ArtifactSeenBefore"),
-        (again, "DigestSeenBefore"),
-        (nothing, "ZeroDelta"),
-    ):
-        round_id = scene.until(RoundState.OPEN)
-        good = encode(scene.honest.delta(value=60 + round_id))
-        scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
-        scene.hostile.record.commit(round_id, named, SALT)
-        scene.until(RoundState.COMMITTED)
-        scene.honest.submit(round_id, good)
-        scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
-        with pytest.raises(ContractRefused, match=reason):
-            scene.hostile.record.reveal(round_id, named, SALT)
-        scene.anvil.pass_time(301)
-        scene.until(RoundState.FINAL)
-        scene.hostile.record.top_up(10**17)
+def test_a_point_that_was_revealed_before_cannot_be_revealed_again(scene: Scene) -> None:
+    old = scene.record.contributions(1)[0].parts
+    round_id = scene.until(RoundState.OPEN)
+    good = encode(scene.honest.delta(value=60 + round_id))
+    again = Parts(("ab" * 32,), old.points)
+    scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
+    scene.hostile.record.commit(round_id, again, SALT)
+    scene.until(RoundState.COMMITTED)
+    scene.honest.submit(round_id, good)
+    scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
+    with pytest.raises(ContractRefused, match="PointSeenBefore"):
+        scene.hostile.record.reveal(round_id, again, SALT)
+    scene.anvil.pass_time(301)
+    scene.until(RoundState.FINAL)
+    scene.hostile.record.top_up(scene.record.member_terms().unrevealed_penalty)
 
 
 def test_a_reused_nonce_is_refused_and_recorded(scene: Scene) -> None:
@@ -144,13 +139,39 @@ def test_an_update_signed_by_another_member_is_refused(scene: Scene) -> None:
 
 
 def test_members_cannot_download_the_deltas_of_others(scene: Scene) -> None:
-    theirs = scene.record.contributions(1)[0].artifact_id
+    theirs = scene.record.contributions(1)[0].parts.artifact_ids[0]
+    client = AggregatorClient(scene.hostile.address, scene.hostile.tls)
+    with client, pytest.raises(NotPublished):
+        client.download(theirs, 10**6)
+
+
+def test_the_files_of_a_model_open_to_the_points_on_chain(scene: Scene) -> None:
+    head = scene.settled()
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
-        with pytest.raises(NotPublished):
-            client.download(theirs, 10**6)
-        latest = scene.record.latest_model_id()
-        adapter = scene.record.model(latest).adapter_id
-        assert artifact_id(client.download(adapter, 10**6)) == adapter
+        files = client.describe().model
+        adapter = client.download(files.adapter_id, 10**6)
+        opening = client.download(files.opening_id, 10**6)
+    assert files.model_id == head
+    record = record_of(scene.record, head)
+    accepted = accept_files(record, scene.honest.parameters, adapter, opening)
+    assert accepted.complete, accepted.sentence()
+    published = scene.record.publications(head)[-1]
+    assert (published.adapter_id, published.opening_id) == (files.adapter_id, files.opening_id)
+
+
+def test_a_removal_is_folded_and_its_model_built_by_the_aggregator(scene: Scene) -> None:
+    source = scene.settled()
+    leaver = scene.honest
+    with scene.anvil.rewound():
+        leaver.record.request_withdrawal()
+        withdrawal_id = scene.record.open_withdrawal(leaver.account.address)
+        assert scene.record.is_stale(source)
+        scene.tick_until(
+            lambda: scene.record.withdrawal(withdrawal_id).state is WithdrawalState.CLOSED
+        )
+        head = scene.record.latest_model_id()
+        assert scene.record.withdrawal(withdrawal_id).closed_model == head
+        assert scene.record.is_clean(head, leaver.account.address)
 
 
 def test_an_unexpected_upload_is_refused(scene: Scene) -> None:
@@ -162,15 +183,14 @@ def test_a_member_that_never_reveals_does_not_stall_the_round(scene: Scene) -> N
     round_id = scene.until(RoundState.OPEN)
     good = encode(scene.honest.delta(value=77))
     scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
-    scene.hostile.record.commit(round_id, DeltaId("ee" * 32, "ef" * 32), SALT)
+    scene.hostile.record.commit(round_id, scene.hostile.named(b"never sent"), SALT)
     scene.until(RoundState.COMMITTED)
     scene.honest.submit(round_id, good)
     scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
     assert scene.aggregator.tick()
     scene.anvil.pass_time(301)
     scene.until(RoundState.FINAL)
-    accepted = scene.record.contributions(round_id)
-    assert [c.organization for c in accepted] == [scene.honest.account.address]
-    bond = scene.hostile.record.member(scene.hostile.account.address).bond
-    assert bond == 9 * 10**17, "a commitment that is not revealed is penalized"
-    scene.hostile.record.top_up(10**17)
+    assert scene.record.accepted(round_id) == [scene.honest.account.address]
+    assert not scene.record.may_contribute(scene.hostile.account.address)
+    scene.hostile.record.top_up(scene.record.member_terms().unrevealed_penalty)
+    assert scene.record.may_contribute(scene.hostile.account.address)

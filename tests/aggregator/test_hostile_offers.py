@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import pytest
 
 from rescind.contracts import (
+    REPLAY_OFFERS,
     ContractRefused,
-    DeltaId,
-    ModelKind,
+    Parts,
     RoundState,
+    WithdrawalMethod,
     WithdrawalState,
 )
-from rescind.core import artifact_id, encode
+from rescind.core import artifact_id, encode, owners
 from rescind.core.canonical_json import canonical_json
 from rescind.wire import (
     AggregatorClient,
@@ -39,7 +40,7 @@ class Request:
     scene: Scene
     number: int
 
-    def offer(self, data: bytes, named: DeltaId | None = None, round_id: int = 1) -> None:
+    def offer(self, data: bytes, named: Parts | None = None, round_id: int = 1) -> None:
         owner = self.scene.honest
         owner.record.offer(self.number, round_id, named or owner.named(data))
 
@@ -51,7 +52,7 @@ class Request:
         document = offer_typed_data(
             chain_id=31337,
             rounds_address=member.record.deployment.rounds,
-            withdrawal_id=self.number,
+            offer_id=self.number,
             round_id=round_id,
             artifact_id=chunk_list.artifact_id,
             size=len(data),
@@ -63,7 +64,7 @@ class Request:
             client.submit_offered(self.number, round_id, chunk_list, report, signature)
 
     def state(self) -> WithdrawalState:
-        return self.scene.record.withdrawals()[self.number - 1].state
+        return self.scene.record.withdrawal(self.number).state
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +81,22 @@ def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Ite
         yield opened
 
 
-def request_subject_withdrawal(scene: Scene, kind: ModelKind) -> Request:
+def request_subject_withdrawal(scene: Scene, kind: WithdrawalMethod) -> Request:
+    owner = scene.honest
     number = len(scene.record.withdrawals()) + 1
-    scene.honest.record.request_subject_withdrawal(f"{number:064x}", kind)
+    owner.record.request_subject_withdrawal(f"{number:064x}", kind)
     return Request(scene, number)
 
 
+@pytest.fixture(autouse=True)
+def rewound(scene: Scene) -> Iterator[None]:
+    """Take the chain back after each test: an organization has one withdrawal open at a time."""
+    with scene.anvil.rewound():
+        yield
+
+
 def test_a_delta_is_refused_until_it_is_offered_on_chain(scene: Scene) -> None:
-    request = request_subject_withdrawal(scene, ModelKind.REPLACEMENT)
+    request = request_subject_withdrawal(scene, WithdrawalMethod.REPLACEMENT)
     data = encode(scene.honest.delta(value=5))
     with pytest.raises(WrongPhase, match="no update of"):
         request.send(scene.honest, data)
@@ -97,7 +106,7 @@ def test_a_delta_is_refused_until_it_is_offered_on_chain(scene: Scene) -> None:
 
 
 def test_only_the_organization_that_offered_a_delta_can_submit_it(scene: Scene) -> None:
-    request = request_subject_withdrawal(scene, ModelKind.REPLACEMENT)
+    request = request_subject_withdrawal(scene, WithdrawalMethod.REPLACEMENT)
     data = encode(scene.honest.delta(value=6))
     request.offer(data)
     with pytest.raises(WrongPhase):
@@ -108,7 +117,7 @@ def test_only_the_organization_that_offered_a_delta_can_submit_it(scene: Scene) 
 
 
 def test_a_delta_whose_report_is_not_json_is_refused(scene: Scene) -> None:
-    request = request_subject_withdrawal(scene, ModelKind.REPLACEMENT)
+    request = request_subject_withdrawal(scene, WithdrawalMethod.REPLACEMENT)
     data = encode(scene.honest.delta(value=7))
     request.offer(data)
     with pytest.raises(DeltaRefused, match="not JSON"):
@@ -117,28 +126,29 @@ def test_a_delta_whose_report_is_not_json_is_refused(scene: Scene) -> None:
 
 
 def test_a_submitted_delta_is_in_the_model_that_closes_the_withdrawal(scene: Scene) -> None:
-    request = request_subject_withdrawal(scene, ModelKind.REPLACEMENT)
+    request = request_subject_withdrawal(scene, WithdrawalMethod.REPLACEMENT)
     data = encode(scene.honest.delta(value=8))
     request.offer(data)
+    request.send(scene.honest, data)
+    request.send(scene.honest, data)
     scene.honest.record.ready(request.number)
-    assert scene.aggregator.tick() or request.state() is WithdrawalState.REQUESTED
-    request.send(scene.honest, data)
-    request.send(scene.honest, data)
-    for _ in range(10):
-        scene.aggregator.tick()
-    assert request.state() is WithdrawalState.CLOSED
-    content = scene.record.content(scene.record.latest_model_id())
-    assert artifact_id(data) in {term.artifact_id for term in content}
+    scene.tick_until(lambda: request.state() is WithdrawalState.CLOSED)
+    entries = scene.record.content(scene.record.latest_model_id())
+    assert artifact_id(data) in {
+        each.parts.artifact_ids[0] for each in scene.record.registered(entries)
+    }
     with pytest.raises(WrongPhase):
         request.send(scene.honest, encode(scene.honest.delta(value=9)))
 
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("digest", "digest has root"), ("shape", "shape"), ("bounds", "norm"), ("zero", "zero")],
+    [("digest", "commitment has hash"), ("shape", "shape"), ("bounds", "norm"), ("zero", "zero")],
 )
-def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why: str) -> None:
-    request, honest = request_subject_withdrawal(scene, ModelKind.REPLACEMENT), scene.honest
+def test_a_faulty_delta_is_refused_and_only_its_owner_is_left_out(
+    scene: Scene, kind: str, why: str
+) -> None:
+    request, honest = request_subject_withdrawal(scene, WithdrawalMethod.REPLACEMENT), scene.honest
     salt = 20 + len(why)
     faulty = {
         "digest": honest.delta(value=salt),
@@ -147,22 +157,22 @@ def test_a_faulty_delta_is_refused_and_never_summed(scene: Scene, kind: str, why
         "zero": honest.delta(value=0),
     }[kind]
     data = encode(faulty)
-    wrong = honest.named(encode(honest.delta(value=100 + salt))).digest_root
-    named = DeltaId(artifact_id(data), wrong) if kind in ("digest", "zero") else None
+    wrong = honest.named(encode(honest.delta(value=100 + salt))).points
+    named = Parts((artifact_id(data),), wrong) if kind in ("digest", "zero") else None
     request.offer(data, named)
     with pytest.raises(DeltaRefused, match=why):
         request.send(honest, data)
     honest.record.ready(request.number)
-    for _ in range(3):
-        scene.aggregator.tick()
-    assert request.state() is WithdrawalState.REQUESTED, (
-        "the withdrawal waits for a vote that makes it a removal"
-    )
+    scene.tick_until(lambda: request.state() is WithdrawalState.CLOSED)
     assert not scene.aggregator.session.store.has(artifact_id(data))
+    head = scene.settled()
+    adapter = scene.aggregator.session.store.load(scene.record.publications(head)[-1].adapter_id)
+    assert owners(adapter) == [scene.hostile.account.address.lower()]
+    assert "model-incomplete" in scene.incidents()
 
 
 def test_a_counter_delta_must_be_on_chain_and_have_a_report(scene: Scene) -> None:
-    request = request_subject_withdrawal(scene, ModelKind.COUNTER_TRAINING)
+    request = request_subject_withdrawal(scene, WithdrawalMethod.COUNTER_TRAINING)
     data = encode(scene.honest.delta(value=200))
     with pytest.raises(WrongPhase):
         request.send(scene.honest, data, round_id=0)
@@ -175,9 +185,9 @@ def test_a_counter_delta_must_be_on_chain_and_have_a_report(scene: Scene) -> Non
     request.send(scene.honest, data, round_id=0, report=report)
 
 
-def test_a_blocks_layout_has_no_replay_start(scene: Scene) -> None:
+def test_without_a_running_replay_no_start_is_given_out(scene: Scene) -> None:
     with (
         AggregatorClient(scene.honest.address, scene.honest.tls) as client,
-        pytest.raises(WrongPhase, match="not an open replay"),
+        pytest.raises(WrongPhase, match="is not running"),
     ):
-        client.replay_start(1, 1)
+        client.replay_start(REPLAY_OFFERS + 1, 1)
