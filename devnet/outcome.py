@@ -34,7 +34,6 @@ from rescind.core.errors import StoreError
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
-from rescind.devnet.setup import load_account
 from rescind.devnet.summary import (
     EvaluationSummary,
     RoundSummary,
@@ -247,19 +246,17 @@ def certify(
     evaluations: Evaluations,
     replay: Replay,
 ) -> None:
-    """Write the certificate of the run's withdrawal, signed by the aggregator."""
+    """Write the certificate of the run's withdrawal."""
     files = {
         f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.evaluation.glob("*.json"))
     }
-    after = consortium.model(facts.after_model or 0)
+    published = consortium.publications(facts.after_model or 0)
+    exact = bool(published) and published[-1].adapter_id == replay.adapter_id
     certificate = build_certificate(
         consortium,
         consortium.withdrawals()[-1].id,
-        issuer=load_account(run.aggregator),
-        replay=ReplayPart(
-            adapter_id=replay.adapter_id, exact=after.adapter_id == replay.adapter_id
-        ),
+        replay=ReplayPart(adapter_id=replay.adapter_id, exact=exact),
         evaluation=EvaluationPart(
             before=_scores(evaluations["before"]),
             after=_scores(evaluations["after"]),

@@ -33,6 +33,7 @@ from rescind.contracts import (
     MemberStatus,
     ModelKind,
     Proposal,
+    RoundState,
     StatedPrivacy,
 )
 from rescind.core.errors import ConfigError
@@ -89,8 +90,8 @@ def contributions(reader: ConsortiumReader) -> list[ContributionRow]:
     holders = _holders(reader)
     rows: list[ContributionRow] = []
     for round_id in range(1, reader.current_round_id() + 1):
-        judgement, counted = reader.judgement(round_id), set(reader.accepted(round_id))
-        reward = reader.reward_of(round_id)
+        judgement, reward = reader.judgement(round_id), reader.reward_of(round_id)
+        final = reader.round(round_id).state is RoundState.FINAL
         for each in reader.contributions(round_id):
             score, total = reader.score(round_id, each.organization)
             rows.append(
@@ -100,7 +101,7 @@ def contributions(reader: ConsortiumReader) -> list[ContributionRow]:
                     holders,
                     score=score,
                     reward=reward * score // total if total else 0,
-                    outcome=_outcome(each.organization, judgement, counted),
+                    outcome=_outcome(each.organization, judgement, left=final and not total),
                 )
             )
     rows += [
@@ -122,13 +123,14 @@ def _holders(reader: ConsortiumReader) -> dict[str, list[int]]:
     return holders
 
 
-def _outcome(organization: str, judgement: Judgement | None, counted: set[str]) -> str:
+def _outcome(organization: str, judgement: Judgement | None, *, left: bool) -> str:
+    """`left`: the round is final, and the organization has no share in its scores."""
     if judgement is None:
         return "revealed"
     for rejection in judgement.rejections:
         if rejection.organization == organization:
             return rejection.reason.name.lower().replace("_", "-")
-    return "accepted" if organization in counted else "left"
+    return "left" if left and judgement.scores.get(organization) else "accepted"
 
 
 def _contribution_row(
@@ -342,12 +344,11 @@ def rounds(reader: ConsortiumReader) -> list[RoundRow]:
     for round_id in range(1, reader.current_round_id() + 1):
         round_, sent = reader.round(round_id), transactions.get(round_id, set())
         answers = reader.answers(round_id)
-        counted = reader.accepted(round_id) if round_.state.over else answers.accepted
         rows.append(
             RoundRow(
                 round_id,
                 round_.state.value,
-                tuple(name_of[each] for each in counted),
+                tuple(name_of[each] for each in answers.accepted),
                 tuple(name_of[each] for each in answers.sat_out),
                 tuple(name_of[each] for each in answers.unavailable),
                 round_.attested,

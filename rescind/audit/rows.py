@@ -273,7 +273,7 @@ class RoundRow:
     """A round.
 
     Attributes:
-        participants: Names of the organizations whose contributions count.
+        participants: Names of the organizations whose contributions were accepted.
         sat_out: Names of the organizations that sat it out.
         unavailable: Names of the organizations that could not get the parent model.
         attested: Whether auditors attested that every accepted contribution opens its point.

@@ -123,7 +123,10 @@ class RoundAttestation(Part):
 
 
 def accepted_contributions(reader: ConsortiumReader, round_id: int) -> list[Contribution]:
-    """Return the contributions to a round that count, by member number."""
+    """Return the contributions to a round that were accepted, by member number.
+
+    A member that leaves later stays among them, so that all auditors sign the same.
+    """
     counted = set(reader.accepted(round_id))
     return [each for each in reader.contributions(round_id) if each.organization in counted]
 
@@ -132,16 +135,13 @@ def round_evidence(reader: ConsortiumReader, round_id: int) -> str:
     """Return the SHA-256 of what auditors attest of a round.
 
     It follows from the chain, so all auditors come to the same bytes without talking: which
-    contributions were revealed and accepted, and the agreed parameters that they were checked
+    contributions were accepted, and the agreed parameters that they were checked
     against.
 
     Args:
         reader: The chain.
         round_id: The final round.
     """
-    judgement = reader.judgement(round_id)
-    # The judgement is final, whereas who counts may shrink by a removal between two signatures.
-    accepted = set(judgement.scores) if judgement else set()
     document = {
         "format": "rescind.round-evidence/1",
         "chain_id": reader.deployment.chain_id,
@@ -154,8 +154,7 @@ def round_evidence(reader: ConsortiumReader, round_id: int) -> str:
                 "artifact_ids": list(each.parts.artifact_ids),
                 "point_hashes": list(each.parts.point_hashes),
             }
-            for each in reader.contributions(round_id)
-            if each.organization in accepted
+            for each in accepted_contributions(reader, round_id)
         ],
     }
     return hashlib.sha256(canonical_json(document)).hexdigest()

@@ -10,7 +10,7 @@ from rescind import audit
 from rescind.cli.main import app
 from rescind.core.errors import ConfigError
 from tests.support.chain import Anvil
-from tests.support.consortium import ChainConsortium, make_consortium
+from tests.support.consortium import SALT, ChainConsortium, make_consortium
 
 
 @pytest.fixture(scope="module")
@@ -26,64 +26,97 @@ def played(running_anvil: Anvil) -> Iterator[ChainConsortium]:
         yield consortium
 
 
-def test_contributions_carry_their_digest_roots(played: ChainConsortium) -> None:
+def test_contributions_carry_their_points_and_the_models_that_hold_them(
+    played: ChainConsortium,
+) -> None:
     rows = audit.contributions(played.of())
     assert [row.round_id for row in rows] == [1, 1, 1, 2, 2, 2, 3, 3]
-    assert all(row.digest_root == played.digest_of(row.artifact_id).root for row in rows)
+    registered = played.of().contributions(1)
+    assert [row.point_hashes for row in rows[:3]] == [
+        each.parts.point_hashes for each in registered
+    ]
+    leaver = played.organizations[0].address
+    for row in rows:
+        assert row.registered_for == "round"
+        assert row.models == (() if row.organization == leaver else (4,))
     assert {row.outcome for row in rows} == {"accepted"}
 
 
-def test_models_list_their_kind_content_and_proof_transaction(played: ChainConsortium) -> None:
+def test_models_list_their_kind_and_content(played: ChainConsortium) -> None:
     record = played.of()
     rows = audit.models(record, played.organizations[0].address)
     assert [row.kind for row in rows] == ["round", "round", "removal", "round"]
-    assert [row.deltas for row in rows] == [3, 6, 4, 6]
+    assert [row.contributions for row in rows] == [3, 6, 4, 6]
     assert [row.clean for row in rows] == [False, False, True, True]
     assert [row.in_use for row in rows] == [False, False, False, True]
-    assert {row.settled for row in rows} == {"proven"}
+    assert not any(row.stale for row in rows)
     assert [row.clean for row in audit.models(record)] == [None] * 4
-    for row in rows:
-        contract, function, _ = record.input_of(row.transaction)
-        assert (contract, function) == ("Lineage", "prove")
-        assert row.digest_root == played.digest_of(row.adapter_id).root
-    dirty = [row.model_id for row in rows if not row.clean]
-    assert dirty == record.models_containing(played.organizations[0].address)
+    assert [row.commitments for row in rows] == [record.commitments(n) for n in range(1, 5)]
 
 
-def test_lineage_lists_digests_and_amendments(played: ChainConsortium) -> None:
+def test_lineage_lists_points_and_amendments(played: ChainConsortium) -> None:
     before, after = audit.lineage(played.of(), 2)[0], audit.lineage(played.of(), 4)[0]
     assert before.amendments == ()
     (change,) = after.amendments
-    assert (change.withdrawal_id, change.kind, change.name) == (1, "removal", "org-0")
-    assert change.excludes
-    assert change.first_model == 3
+    assert (change.number, change.kind, change.name) == (1, "removal", "org-0")
+    assert change.offered_for is None
     assert after.removed == ("org-0",)
-    assert all(t.digest_root == played.digest_of(t.artifact_id).root for t in after.content)
+    assert [row.point_hash for row in after.content] == [
+        entry.point_hash for entry in played.of().content(4)
+    ]
     with pytest.raises(ConfigError, match="no model 9: they are numbered from 1 to 4"):
         audit.lineage(played.of(), 9)
 
 
-def test_the_cost_of_a_round_includes_its_proof(played: ChainConsortium) -> None:
+def test_the_cost_of_a_round_includes_its_sum_and_its_fold(played: ChainConsortium) -> None:
     rows = audit.rounds(played.of())
     assert [row.model_id for row in rows] == [1, 2, 4]
-    # open, 3 commits, close, 3 reveals, close, aggregate, prove
-    assert [row.transactions for row in rows] == [11, 11, 9]
+    assert [len(row.participants) for row in rows] == [3, 3, 2]
+    # open, 3 commits, close, 3 reveals, close, judge, sum, fold
+    assert [row.transactions for row in rows] == [12, 12, 10]
     assert all(row.gas > 0 for row in rows)
 
 
+def test_a_consortium_that_waits_for_members_says_for_whom(anvil: Anvil) -> None:
+    consortium = make_consortium(anvil, 2)
+    first, second = consortium.organizations
+    consortium.of(consortium.aggregator).open_round()
+    parts = consortium.register(consortium.random_delta(first, np.random.default_rng(0)))
+    consortium.of(first).commit(1, parts, SALT)
+    (row,) = audit.waits(consortium.of())
+    assert (row.subject, row.waits_for) == ("round 1", "an answer of org-1")
+    assert not row.overdue
+    anvil.pass_time(601)
+    consortium.of(second).resign()
+    (row,) = audit.waits(consortium.of())
+    assert (row.waits_for, row.overdue) == ("its close, by anyone", True)
+
+
+def test_a_stale_model_is_listed_until_it_is_folded(anvil: Anvil) -> None:
+    consortium, rng = make_consortium(anvil, 2), np.random.default_rng(0)
+    consortium.play_round(rng)
+    consortium.of(consortium.organizations[0]).request_withdrawal()
+    (row,) = audit.withdrawals(consortium.of())
+    assert (row.state, row.stale_models, row.amendment) == ("effective", (1,), 1)
+    assert [each.subject for each in audit.waits(consortium.of())] == ["model 1", "withdrawal 1"]
+    consortium.fold()
+    (row,) = audit.withdrawals(consortium.of())
+    assert row.stale_models == ()
+
+
 def test_a_member_is_found_by_name_or_address(played: ChainConsortium) -> None:
-    record, who = played.of(), played.organizations[1].address
-    assert audit.organization(record, "org-1") == who
-    assert audit.organization(record, who.lower()) == who
+    record, organization = played.of(), played.organizations[1].address
+    assert audit.organization(record, "org-1") == organization
+    assert audit.organization(record, organization.lower()) == organization
     with pytest.raises(ConfigError, match="Members: org-0, org-1, org-2"):
         audit.organization(record, "org-9")
 
 
-def test_a_name_that_two_members_share_must_be_given_as_an_address(anvil: Anvil) -> None:
+def test_a_name_that_two_organizations_share_must_be_given_as_an_address(anvil: Anvil) -> None:
     consortium = make_consortium(anvil, 0)
     addresses = [anvil.funded().address for _ in range(2)]
-    for index, address in enumerate(addresses):
-        consortium.of(consortium.founder).admit(address, "twin", f"{index + 1:064x}")
+    for address in addresses:
+        consortium.of(consortium.founder).admit(address, "twin")
     with pytest.raises(ConfigError, match="2 members are named 'twin': give the address"):
         audit.organization(consortium.of(), "twin")
     assert audit.organization(consortium.of(), addresses[1]) == addresses[1]
@@ -120,8 +153,6 @@ def test_the_audit_commands_show_the_queries(played: ChainConsortium, tmp_path: 
 
     assert "models that contain org-0: 1, 2" in run("models", "--organization", "org-0")
     assert json.loads(run("models", "--organization", "org-0", "--json"))[2]["clean"] is True
-    assert "withdrawal 1 (removal): org-0 out" in run("lineage", "--model", "4")
-    assert len(json.loads(run("rounds", "--json"))) == 3
-    assert "withdrawn" in run("members")
-    for command in ("contributions", "rounds", "withdrawals"):
-        assert run(command)
+    assert "removal of org-0" in run("lineage", "--model", "4")
+    for query in ("contributions", "rounds", "withdrawals", "members", "replays", "waits"):
+        run(query)

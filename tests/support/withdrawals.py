@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rescind.audit import verify
+from rescind.audit import Inputs, verify
 from rescind.contracts import Consortium, WithdrawalState
 from rescind.devnet import RunFolder
 from rescind.node.facts import RoundFacts, open_journal
@@ -56,7 +56,11 @@ def accepted(run: RunFolder, record: Consortium, withdrawal: int) -> dict[str, s
         "--withdrawal", str(withdrawal), "--out", path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = verify(path, rpc_url=record.chain.rpc_url, artifacts=[run.store])
+    found = verify(
+        path,
+        rpc_url=record.chain.rpc_url,
+        inputs=Inputs(contracts=run.contracts, artifacts=[run.store]),
+    )
     assert found.exit_code == 0, found
     return {check.name: check.status for check in found.checks}
 

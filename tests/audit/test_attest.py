@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rescind.audit import NotAttested, attest, attest_round, examine
+from rescind.contracts import WithdrawalMethod
+from rescind.core import encode
+from rescind.core.canonical_json import canonical_json
+from rescind.wire import BadSignature, offer_typed_data, sign_typed
+from rescind.withdrawals import (
+    EvidenceDocument,
+    ModelPart,
+    OfferedPart,
+    RoundAttestation,
+    TermPart,
+    round_evidence,
+)
+from tests.support.chain import Anvil
+from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
+
+
+@pytest.fixture
+def consortium(anvil: Anvil, tmp_path: Path) -> ChainConsortium:
+    """One round of a shared layout whose rounds auditors attest."""
+    made = make_consortium(
+        anvil,
+        2,
+        micro_parameters(federated=True),
+        store=tmp_path / "store",
+        attested=True,
+    )
+    made.store.put(made.parameters.canonical_bytes())
+    made.play_round(np.random.default_rng(0))
+    return made
+
+
+def test_a_round_is_attested_with_every_contribution_at_hand(
+    consortium: ChainConsortium, tmp_path: Path
+) -> None:
+    reader = consortium.of()
+    signed = [
+        attest_round(reader, 1, auditor, artifacts=[tmp_path / "store"])[0]
+        for auditor in consortium.auditors
+    ]
+    evidence = round_evidence(reader, 1)
+    signatures = [each.check(evidence, reader) for each in signed]
+    consortium.of(consortium.aggregator).attest_round(1, evidence, signatures)
+    assert reader.round(1).attested
+    with pytest.raises(NotAttested, match="was attested before"):
+        attest_round(reader, 1, consortium.auditors[0], artifacts=[tmp_path / "store"])
+
+
+def test_a_round_with_a_withheld_contribution_is_not_attested(
+    consortium: ChainConsortium, tmp_path: Path
+) -> None:
+    withheld = consortium.of().contributions(1)[0].parts.artifact_ids[0]
+    (tmp_path / "store" / withheld[:2] / withheld).unlink()
+    with pytest.raises(NotAttested, match="if it withholds a contribution, do not attest"):
+        attest_round(consortium.of(), 1, consortium.auditors[0], artifacts=[tmp_path / "store"])
+
+
+def test_a_contribution_that_does_not_open_its_point_is_not_attested(
+    consortium: ChainConsortium, tmp_path: Path
+) -> None:
+    from rescind.contracts import Parts
+    from rescind.core import commit, digest
+    from tests.support.consortium import SALT
+
+    rng = np.random.default_rng(3)
+    first, second = consortium.organizations
+    aggregator = consortium.of(consortium.aggregator)
+    aggregator.open_round()
+    shown, hidden = (consortium.random_delta(first, rng) for _ in range(2))
+    garbage = Parts((consortium.store.put(encode(shown)),), (commit(digest(hidden)),))
+    consortium.of(first).commit(2, garbage, SALT)
+    consortium.of(second).sit_out(2)
+    aggregator.close_commits(2)
+    consortium.of(first).reveal(2, garbage, SALT)
+    aggregator.close_reveals(2)
+    consortium.judge(2)
+    consortium.fold()
+    with pytest.raises(NotAttested, match="does not open the point"):
+        attest_round(consortium.of(), 2, consortium.auditors[0], artifacts=[tmp_path / "store"])
+
+
+def test_only_an_auditors_attestation_of_the_right_round_counts(
+    consortium: ChainConsortium, tmp_path: Path
+) -> None:
+    reader = consortium.of()
+    with pytest.raises(NotAttested, match="is not an auditor"):
+        attest_round(reader, 1, consortium.founder, artifacts=[tmp_path / "store"])
+    evidence = round_evidence(reader, 1)
+    forged = RoundAttestation.sign(reader.deployment, 1, evidence, consortium.founder)
+    with pytest.raises(BadSignature, match="not an auditor"):
+        forged.check(evidence, reader)
+    other = RoundAttestation.sign(reader.deployment, 1, "ab" * 32, consortium.auditors[0])
+    with pytest.raises(BadSignature, match="is for evidence abab"):
+        other.check(evidence, reader)
+
+
+def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, EvidenceDocument]:
+    """A counter-training that waits for auditors, and the evidence of it."""
+    made, rng = make_consortium(anvil, 2, store=folder / "store"), np.random.default_rng(0)
+    made.play_round(rng)
+    organization = made.organizations[0]
+    client = made.of(organization)
+    client.request_withdrawal(WithdrawalMethod.COUNTER_TRAINING)
+    parts = made.register(made.random_delta(organization, rng))
+    client.offer(1, 0, parts)
+    client.ready(1)
+    made.fold()
+    reader = made.of()
+    model_id = reader.latest_model_id()
+    report = {"start": "00" * 32, "seed": 1, "method": "npo", "verdict": "ok"}
+    signed = offer_typed_data(
+        chain_id=reader.deployment.chain_id,
+        rounds_address=reader.deployment.rounds,
+        offer_id=1,
+        round_id=0,
+        artifact_id=parts.artifact_ids[0],
+        size=10,
+        report=canonical_json(report),
+    )
+    offered = OfferedPart(
+        offer_id=1,
+        round_id=0,
+        organization=organization.address,
+        artifact_id=parts.artifact_ids[0],
+        point_hash=parts.point_hashes[0],
+        size=10,
+        report=report,
+        signature="0x" + sign_typed(signed, organization.key).hex(),
+        norm=1.0,
+    )
+    entries = reader.content(model_id)
+    document = EvidenceDocument(
+        chain_id=reader.deployment.chain_id,
+        withdrawals=reader.deployment.withdrawals,
+        withdrawal_id=1,
+        method="counter-training",
+        organization=organization.address,
+        subject="",
+        coupling="isolated",
+        amendment=1,
+        source_id=1,
+        model=ModelPart(
+            model_id=model_id,
+            commitments=reader.commitments(model_id),
+            adapter_id="ab" * 32,
+            opening_id="cd" * 32,
+        ),
+        terms=tuple(
+            TermPart(
+                round_id=entry.round_id,
+                organization=entry.organization,
+                artifact_id=each.parts.artifact_ids[0],
+                point_hash=entry.point_hash,
+                weight=entry.weight,
+            )
+            for entry, each in zip(entries, reader.registered(entries), strict=True)
+        ),
+        offered=(offered,),
+        change_norm=1.0,
+    )
+    return made, document
+
+
+def test_an_auditor_does_not_sign_with_skipped_checks(anvil: Anvil, tmp_path: Path) -> None:
+    made, document = counter_trained(anvil, tmp_path)
+    reader, auditor = made.of(), made.auditors[0]
+    with pytest.raises(NotAttested, match="nothing was signed: contributions"):
+        attest(reader, document, auditor)
+    attestation, findings = attest(reader, document, auditor, allow_skipped=True)
+    assert len(attestation.check(document, reader)) == 65
+    assert {each.name for each in findings if not each.made} == {
+        "contributions",
+        "distances",
+        "adapter",
+    }
+
+
+def test_evidence_of_another_offer_is_refused(anvil: Anvil, tmp_path: Path) -> None:
+    made, document = counter_trained(anvil, tmp_path)
+    other = document.offered[0].model_copy(update={"point_hash": "ee" * 32})
+    with pytest.raises(NotAttested, match="offered contributions"):
+        examine(made.of(), document.model_copy(update={"offered": (other,)}))
