@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from rescind.aggregator.checks import judge
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
-from rescind.core import decode
-from rescind.core.errors import ArtifactError
+from rescind.contracts import Contribution
 from rescind.wire import DeltaRefused, WrongPhase
 
 
 class HandOver:
-    """What members hand over. Each contribution is checked by its registered point alone.
+    """What members hand over. Each contribution is checked by its registered point.
 
     Args:
         session: The aggregator's session.
@@ -32,54 +32,63 @@ class HandOver:
         ]
         return list(dict.fromkeys([*self._models.missing_of(organization), *offered]))
 
+    def is_expected(self, organization: str, artifact_id: str) -> bool:
+        """Return whether a contribution is wanted, or was and has come already."""
+        if artifact_id in self.wanted(organization):
+            return True
+        has = self._session.store.has(artifact_id)
+        return has and bool(self._registered(organization, artifact_id))
+
     def check(self, organization: str, artifact_id: str) -> None:
-        """Check that a contribution is wanted.
+        """Check that a contribution is expected.
 
         Raises:
-            WrongPhase: It is not, or it is in the store already under another upload.
+            WrongPhase: It is not.
         """
-        if artifact_id not in self.wanted(organization) and not self._session.store.has(
-            artifact_id
-        ):
+        if not self.is_expected(organization, artifact_id):
             raise WrongPhase(
                 f"artifact {artifact_id} is not a contribution of {organization} that is missing "
                 "here: hand over only what GetWanted names"
             )
 
     def take(self, organization: str, artifact_id: str, data: bytes) -> None:
-        """Keep a contribution if its commitment is the registered one.
+        """Keep a contribution if it passes the checks of a round, with its registered point.
 
         Raises:
-            DeltaRefused: The bytes are not a delta, or have another commitment.
+            DeltaRefused: The bytes are not an agreed delta, or have another commitment.
         """
         session = self._session
         if session.store.has(artifact_id):
             return
-        points = self._registered(organization, artifact_id)
-        try:
-            decode(data, max_bytes=session.parameters.max_artifact_bytes)
-            session.store.put(data)
-            own = session.digests.point_hash(artifact_id)
-        except ArtifactError as error:
-            session.store.delete(artifact_id)
-            raise DeltaRefused(str(error)) from error
-        if own not in points:
-            session.store.delete(artifact_id)
-            raise DeltaRefused(
-                f"the commitment of artifact {artifact_id} has hash {own}, which {organization} "
-                "did not register with it"
+        session.store.put(data)
+        what = ""
+        for registered in self._registered(organization, artifact_id):
+            verdict = judge(
+                organization,
+                artifact_id,
+                session.store,
+                session.digests,
+                session.parameters,
+                submitted=True,
+                point_hash=registered.parts.point_hashes[0],
+                round_id=registered.round_id,
             )
+            if verdict.delta is not None:
+                return
+            what = verdict.what
+        session.store.delete(artifact_id)
+        raise DeltaRefused(what)
 
-    def _registered(self, organization: str, artifact_id: str) -> set[str]:
-        """Return the hashes of the points that the organization registered with an artifact."""
+    def _registered(self, organization: str, artifact_id: str) -> list[Contribution]:
+        """Return what the organization registered with an artifact, newest first."""
         consortium = self._session.consortium
         revealed = [
             each
             for number in range(1, consortium.current_round_id() + 1)
             for each in consortium.contributions(number)
         ]
-        return {
-            each.parts.point_hashes[0]
-            for each in [*revealed, *consortium.offers()]
+        return [
+            each
+            for each in reversed([*revealed, *consortium.offers()])
             if (each.organization, each.parts.artifact_ids[0]) == (organization, artifact_id)
-        }
+        ]

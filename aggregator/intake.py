@@ -316,7 +316,7 @@ class Intake:
         """Check that an artifact of the organization is expected now."""
         if self._offers.expected(organization, artifact_id) is not None:
             return
-        if artifact_id not in self._handover.wanted(organization):
+        if not self._handover.is_expected(organization, artifact_id):
             self._round_for_upload(organization)
 
     def _round_for_upload(self, organization: str) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from rescind.aggregator.checks import judge
 from rescind.aggregator.facts import Announced, ModelFact, SumFact, WithdrawalProgress
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import Entry, WithdrawalState
@@ -21,7 +22,7 @@ from rescind.core import (
     owner,
     sum_key,
 )
-from rescind.core.errors import ArtifactError, RescindError, StoreError
+from rescind.core.errors import ArtifactError, RescindError
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import RecordedModel, accept, record_of
 
@@ -49,6 +50,7 @@ class Models:
 
     def __init__(self, session: AggregatorSession) -> None:
         self._session = session
+        self._opened: set[Term] = set()
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def due(self) -> Due:
@@ -81,7 +83,7 @@ class Models:
         missing = tuple(t.artifact_id for t in terms if not session.store.has(t.artifact_id))
         try:
             adapter_id, opening_id, problem = self._build(record, terms)
-        except (ArtifactError, ContributionsMissing, StoreError) as error:
+        except (ArtifactError, ContributionsMissing) as error:
             adapter_id, opening_id, problem = "", "", str(error)
         if problem:
             self._log.warning("model is not complete", model=model_id, reason=problem)
@@ -178,11 +180,27 @@ class Models:
         return list(wanted)
 
     def opens(self, term: Term) -> bool:
-        """Return whether a stored contribution opens to its registered point."""
-        try:
-            return self._session.digests.point_hash(term.artifact_id) == term.point_hash
-        except (ArtifactError, StoreError):
-            return False
+        """Return whether a stored contribution is well-formed and opens to its registered point.
+
+        A member may have registered anything for its own withdrawal. A delta of other shapes than
+        the agreed ones would end the sum of all, so it counts as missing.
+        """
+        if term not in self._opened:
+            session = self._session
+            verdict = judge(
+                term.organization,
+                term.artifact_id,
+                session.store,
+                session.digests,
+                session.parameters,
+                submitted=True,
+                point_hash=term.point_hash,
+                round_id=term.round_id,
+            )
+            if verdict.delta is None:
+                return False
+            self._opened.add(term)
+        return True
 
     def _fact(self, model_id: int) -> ModelFact | None:
         commitments = self._session.consortium.commitments(model_id)
@@ -195,14 +213,14 @@ class Models:
         for term in terms:
             owned.setdefault(owner(layout, term.organization), []).append(term)
         lost = {
-            name: term.artifact_id
-            for name, group in owned.items()
-            for term in group
-            if not self.opens(term)
+            name for name, group in owned.items() if not all(self.opens(term) for term in group)
         }
         if lost and layout == "shared":
-            names = ", ".join(f"{each.organization} (round {each.round_id})" for each in terms
-                              if not self.opens(each))  # fmt: skip
+            names = ", ".join(
+                f"{term.organization} (round {term.round_id})"
+                for term in terms
+                if not self.opens(term)
+            )
             raise ContributionsMissing(
                 f"contributions are missing or do not open to their registered points: {names}. "
                 "Their organizations can hand them over, or be removed"

@@ -167,7 +167,7 @@ def test_a_faulty_delta_is_refused_and_only_its_owner_is_left_out(
     assert not scene.aggregator.session.store.has(artifact_id(data))
     head = scene.settled()
     adapter = scene.aggregator.session.store.load(scene.record.publications(head)[-1].adapter_id)
-    assert owners(adapter) == [scene.hostile.account.address.lower()]
+    assert list(owners(adapter)) == [scene.hostile.account.address.lower()]
     assert "model-incomplete" in scene.incidents()
 
 
