@@ -34,10 +34,10 @@ def contributions(subject: Subject) -> str:
         raise Skipped("the agreed parameters are not at hand: pass --artifacts or --parameters")
     known: dict[str, Contribution] = {}
     for model in subject.certificate.models():
-        known |= {each.parts.artifact_ids[0]: each for _, each in subject.registered(model)}
+        known |= {entry.point_hash: each for entry, each in subject.registered(model)}
     checked = 0
-    for wanted_id, contribution in sorted(known.items()):
-        data = subject.stores.load(wanted_id)
+    for contribution in known.values():
+        data = subject.stores.load(contribution.parts.artifact_ids[0])
         if data is not None:
             check_contribution(data, contribution, subject.parameters)
             checked += 1

@@ -212,22 +212,30 @@ def model_part(reader: ConsortiumReader, model_id: int) -> ModelPart:
 
 
 def _publication_part(reader: ConsortiumReader, model_id: int) -> PublicationPart | None:
-    published = reader.publications(model_id)
-    if not published:
+    chosen = choose_publication(reader, reader.publications(model_id))
+    if chosen is None:
         return None
-    chosen = choose_publication(published, reader.aggregator())
     return PublicationPart(
         publisher=chosen.publisher, adapter_id=chosen.adapter_id, opening_id=chosen.opening_id
     )
 
 
-def choose_publication(published: Sequence[Publication], aggregator: str) -> Publication:
-    """Return the aggregator's last statement on a model's files, or the last one of all.
+def choose_publication(
+    reader: ConsortiumReader, published: Sequence[Publication]
+) -> Publication | None:
+    """Return the aggregator's last statement on a model's files, or that of a former one, or None.
 
-    Anyone may publish: strangers' statements must not hide the aggregator's.
+    Anyone may publish, so strangers' statements must not stand in for the aggregator's.
     """
+    aggregator = reader.aggregator()
     own = [each for each in published if each.publisher == aggregator]
-    return (own or published)[-1]
+    if own or not published:
+        return own[-1] if own else None
+    former = {
+        event.args["aggregator"] for event in reader.events() if event.name == "AggregatorChanged"
+    }
+    theirs = [each for each in published if each.publisher in former]
+    return theirs[-1] if theirs else None
 
 
 def replaced_models(

@@ -10,12 +10,11 @@ from rescind.audit.subject import Subject
 from rescind.contracts import REPLAY_OFFERS, ConsortiumReader, Contribution, Entry, WithdrawalState
 from rescind.core import SHARED, artifact_id, decode, owner, owners
 from rescind.core.errors import VerificationError
-from rescind.withdrawals import Acceptance, accept_files, record_of
 
 
 def adapter(subject: Subject) -> str:
     """The file that is served opens to the commitment of the latest model."""
-    data, acceptance = subject.latest_adapter, judgement(subject)
+    data, acceptance = subject.latest_adapter, subject.acceptance
     if data is None or acceptance is None:
         raise Skipped(_missing(subject))
     if acceptance.problem:
@@ -40,18 +39,9 @@ def _missing(subject: Subject) -> str:
     return "the agreed parameters are not at hand: pass --artifacts DIR or --parameters FILE"
 
 
-def judgement(subject: Subject) -> Acceptance | None:
-    """Return the judgement of the file at hand; None if something that it needs is missing."""
-    data, opening = subject.latest_adapter, subject.latest_opening
-    if data is None or opening is None or subject.parameters is None:
-        return None
-    record = record_of(subject.view, subject.certificate.latest.model_id)
-    return accept_files(record, subject.parameters, data, opening)
-
-
 def standings(subject: Subject) -> tuple[Owner, ...]:
     """Return how far the parameters of each owner in the latest model were checked."""
-    acceptance = judgement(subject)
+    acceptance = subject.acceptance
     opened = {each.owner for each in acceptance.owners if each.opened} if acceptance else set()
     name_of = {each.address.lower(): each.name for each in subject.view.members()}
     entries: dict[str, list[Entry]] = {}

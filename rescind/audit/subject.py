@@ -12,6 +12,7 @@ from rescind.audit.issue import find_withdrawal
 from rescind.audit.stores import Stores, read_file
 from rescind.contracts import Consortium, ConsortiumReader, Contribution, Entry, Event, Withdrawal
 from rescind.core import ConsortiumParameters
+from rescind.withdrawals import Acceptance, accept_files, record_of
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,12 @@ class Subject:
             return read_file(self.inputs.opening)
         published = self.certificate.latest.publication
         return None if published is None else self.stores.load(published.opening_id)
+
+    @cached_property
+    def acceptance(self) -> Acceptance | None:
+        """The judgement of the file at hand; None if something that it needs is missing."""
+        data, opening, parameters = self.latest_adapter, self.latest_opening, self.parameters
+        if data is None or opening is None or parameters is None:
+            return None
+        record = record_of(self.view, self.certificate.latest.model_id)
+        return accept_files(record, parameters, data, opening)
