@@ -25,6 +25,7 @@ from rescind.cli.ledger_checkpoints import checkpoints_app
 from rescind.cli.ledger_maintenance import maintenance_app
 from rescind.cli.ledger_proofs import proofs_app
 from rescind.cli.model import ask_command, chat_command, export_command
+from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app, withdraw_app
 from rescind.cli.rewards import rewards_app
 from rescind.cli.verify import certify_command, verify_command
@@ -51,6 +52,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
 app.add_typer(agents_app, name="agents")
 app.add_typer(evaluate_app, name="evaluate")
+withdraw_app.add_typer(moves_app)
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(org_app, name="org")

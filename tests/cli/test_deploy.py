@@ -17,7 +17,6 @@ AGGREGATOR = "0x26BA9fEB65A16Ce9e3322b4A368987dDBBDb46eF"
 SETTINGS = f"""
 parameters = "parameters.json"
 aggregator = "{AGGREGATOR}"
-aggregator_fingerprint = "{"0b" * 32}"
 commit_seconds = 60
 bond_wei = 2_000_000_000_000_000_000
 """
@@ -48,25 +47,28 @@ def test_the_founder_deploys_and_admits_until_the_first_one_joins(
 
     record = Consortium(anvil.chain, deployment)
     assert record.aggregator() == AGGREGATOR
-    assert record.bond() == 2 * ETHER
-    assert record.parameters_id() == micro_parameters().id
+    assert record.member_terms().bond == 2 * ETHER
+    assert record.settings().parameters_id == micro_parameters().id
+    assert not record.settings().attested
 
     chain = ["--rpc", anvil.url, "--contracts", folder / "contracts.json"]
     founder = key_options(folder, "founder")
     first, second = anvil.funded(), anvil.funded()
-    words = ["admit", first.address, "--name", "a", "--fingerprint", "AA:" * 31 + "AA", *chain]
+    words = ["admit", first.address, "--name", "a", *chain]
     admitted = rescind(*words, *founder, "--json")
     assert admitted.exit_code == 0, admitted.output
-    assert json.loads(admitted.output)["fingerprint"] == "aa" * 32
     assert record.member(first.address).status is MemberStatus.ADMITTED
     twice = rescind(*words, *founder)
     assert twice.exit_code == 15
     assert "AlreadyAdmitted" in twice.output
 
-    Consortium(anvil.chain, deployment, first).join()
-    late = rescind(
-        "admit", second.address, "--name", "b", "--fingerprint", "bb" * 32, *chain, *founder
-    )
+    revoked = rescind("revoke", first.address, *chain, *founder)
+    assert revoked.exit_code == 0, revoked.output
+    assert record.member(first.address).status is MemberStatus.NONE
+    assert rescind(*words, *founder).exit_code == 0
+
+    Consortium(anvil.chain, deployment, first).join("01" * 32, b"\x01")
+    late = rescind("admit", second.address, "--name", "b", *chain, *founder)
     assert late.exit_code == 15
     assert "rescind govern propose admit" in late.output
     assert record.member(second.address).status is MemberStatus.NONE
@@ -85,11 +87,10 @@ def test_the_founder_deploys_and_admits_until_the_first_one_joins(
         ),
         (("parameters.json", "none.json"), "none.json cannot be read"),
         ((AGGREGATOR, AGGREGATOR.lower()), "not an address in EIP-55 form"),
-        (("0b" * 32, "0b"), "is not a fingerprint"),
         (("= 60", "= -1"), "commit_seconds: -1 is not between"),
         (("= 60", "= 0"), "commit_seconds: 0 leaves no time"),
         (('parameters = "parameters.json"', ""), "parameters: field required"),
-        (("commit_seconds", 'coupling = "isolated"\ncommit_seconds'), "unknown key coupling"),
+        (("commit_seconds", "chained = true\ncommit_seconds"), "unknown key chained"),
     ],
 )
 def test_bad_settings_name_file_and_key(
@@ -130,11 +131,11 @@ def test_a_founder_without_funds_or_a_wrong_password_deploys_nothing(
     assert not (folder / "contracts.json").exists()
 
 
-def test_who_is_not_the_founder_admits_nobody(folder: Path, anvil: Anvil) -> None:
+def test_only_the_founder_can_admit(folder: Path, anvil: Anvil) -> None:
     assert deploy(folder, anvil).exit_code == 0
     save_key(folder, "other", anvil.funded())
     chain = ["--rpc", anvil.url, "--contracts", folder / "contracts.json"]
-    words = ["admit", AGGREGATOR, "--name", "a", "--fingerprint", "aa" * 32, *chain]
+    words = ["admit", AGGREGATOR, "--name", "a", *chain]
     done = rescind(*words, *key_options(folder, "other"))
     assert done.exit_code == 15
     assert "it is not the founder" in done.output
@@ -144,6 +145,6 @@ def test_the_docs_name_every_key_of_the_settings() -> None:
     from rescind.contracts import DeploySettings
 
     text = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
-    given = {"parameters_id", "base_model_id"}
+    given = {"parameters_id", "base_model_id", "rules", "chained"}
     for key in set(DeploySettings.model_fields) - given:
-        assert f"`{key}`" in text or key in ("coupling", "layout"), key
+        assert f"`{key}`" in text, key

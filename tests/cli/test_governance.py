@@ -6,8 +6,6 @@ import pytest
 from rescind.contracts import MemberStatus
 from tests.support.files import Files, rescind
 
-MARK = "ab" * 32
-
 
 def propose(files: Files, *arguments: str, by: int = 0) -> dict[str, object]:
     done = rescind("govern", "propose", *arguments, "-c", files.nodes[by], "--json")
@@ -29,9 +27,7 @@ def carry(files: Files, *arguments: str) -> None:
 
 def test_two_of_three_members_admit_an_organization(files: Files) -> None:
     newcomer = files.consortium.anvil.funded()
-    made = propose(
-        files, "admit", newcomer.address.lower(), "--name", "[/new]", "--fingerprint", MARK
-    )
+    made = propose(files, "admit", newcomer.address.lower(), "--name", "[/new]")
     assert (made["votes"], made["needed"], made["state"]) == (1, 2, "open")
     early = rescind("govern", "execute", "1", "-c", files.nodes[0])
     assert early.exit_code == 15
@@ -54,7 +50,7 @@ def test_two_of_three_members_admit_an_organization(files: Files) -> None:
 def test_members_expel_by_name_and_the_models_must_be_cleaned(files: Files) -> None:
     carry(files, "expel", "org-2")
     row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
-    assert (row["name"], row["method"], row["state"]) == ("org-2", "removal", "requested")
+    assert (row["name"], row["method"], row["state"]) == ("org-2", "removal", "effective")
     assert row["expelled"] is True
     late = rescind("govern", "propose", "expel", "org-2", "-c", files.nodes[0])
     assert late.exit_code == 10
@@ -78,33 +74,20 @@ def test_members_name_and_dismiss_auditors(files: Files) -> None:
 
 def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(files: Files) -> None:
     successor = files.consortium.anvil.funded().address
-    carry(files, "aggregator", successor, "--fingerprint", MARK)
+    carry(files, "aggregator", successor)
     found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
     assert found["aggregator"] == successor
-    assert found["aggregator_fingerprint"] == MARK
     assert found["aggregator_lacking_wei"] == 10**19
     refused = rescind("aggregator", "bond", "-c", files.aggregator)
     assert refused.exit_code == 15
     assert "does not belong to the consortium's aggregator" in refused.output
 
 
-def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
-    from rescind.contracts import ModelKind
-
-    who = files.consortium.organizations[2]
-    files.consortium.of(who).request_subject_withdrawal("cd" * 32, ModelKind.REPLACEMENT)
-    row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
-    assert (row["method"], row["state"], row["subject"]) == ("replacement", "preparing", "cd" * 32)
-    carry(files, "fall-back", "1")
-    row = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)[0]
-    assert (row["method"], row["state"], row["subject"]) == ("removal", "requested", None)
-    for number, message in (
-        ("1", "Only an open withdrawal by another method"),
-        ("7", "no withdrawal 7"),
-    ):
-        refused = rescind("govern", "propose", "fall-back", number, "-c", files.nodes[0])
-        assert refused.exit_code == 10
-        assert message in refused.output
+def test_members_take_an_admission_back(files: Files) -> None:
+    newcomer = files.consortium.anvil.funded()
+    carry(files, "admit", newcomer.address, "--name", "late")
+    carry(files, "revoke", "late")
+    assert files.consortium.of().member(newcomer.address).status.value == "none"
 
 
 @pytest.mark.parametrize(
@@ -117,16 +100,6 @@ def test_only_a_withdrawal_by_another_method_falls_back(files: Files) -> None:
         (["propose", "auditor", "0x" + "0" * 40], 10, "The zero address"),
         (["propose", "auditor", "0x26ba9fEB65A16Ce9e3322b4A368987dDBBDb46eF"], 10, "EIP-55"),
         (["propose", "expel", "nobody"], 10, "Members: org-0, org-1, org-2"),
-        (
-            ["propose", "aggregator", "0x" + "1" * 40, "--fingerprint", "12"],
-            10,
-            "'12' is not a fingerprint",
-        ),
-        (
-            ["propose", "admit", "0x" + "1" * 40, "--name", "x", "--fingerprint", "1".zfill(64)],
-            10,
-            "Use another certificate",
-        ),
     ],
 )
 def test_a_bad_proposal_or_vote_is_one_clear_error(
@@ -137,9 +110,7 @@ def test_a_bad_proposal_or_vote_is_one_clear_error(
     assert message in done.output
 
 
-def test_who_is_no_member_or_has_a_wrong_password_cannot_propose(
-    files: Files, tmp_path: Path
-) -> None:
+def test_only_a_member_with_its_password_can_propose(files: Files, tmp_path: Path) -> None:
     from tests.support.files import save_key
 
     stranger = tmp_path / "stranger.toml"

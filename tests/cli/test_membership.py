@@ -21,6 +21,7 @@ def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     boss.close_commits(1)
     it.anvil.pass_time(301)
     boss.close_reveals(1)
+    boss.penalize(careless.address)
     assert it.of().member(careless.address).bond < ETHER
     rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]
     assert rows[0]["lacking_wei"] == ETHER // 10
@@ -50,30 +51,54 @@ def test_a_certificate_is_rotated_once(files: Files) -> None:
     assert (done["fingerprint"], done["replaced"]) == (mark, "1".zfill(64))
     assert done["transaction"]
     who = files.consortium.organizations[0].address
-    assert files.consortium.of().organization_of(mark) == who
+    assert files.consortium.of().fingerprint(who) == mark
     again = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert again["transaction"] is None
 
 
 def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
-    it = files.consortium
+    consortium = files.consortium
     whole = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
     assert whole == {"paid_wei": 0, "transaction": None}
-    it.of(it.organizations[0]).request_withdrawal()
-    it.anvil.pass_time(3601)
-    rows = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)
-    assert rows[0]["overdue"] is True
-    it.of(it.organizations[1]).slash(1)
+    consortium.of(consortium.aggregator).open_round()
+    for organization in consortium.organizations[:2]:
+        consortium.of(organization).report_unavailable(1)
     found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
-    assert found["aggregator_lacking_wei"] == 10 * ETHER
+    assert found["aggregator_lacking_wei"] == 5 * ETHER
     paid = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
-    assert paid["paid_wei"] == 10 * ETHER
-    assert it.of().aggregator_bond() == 10 * ETHER
+    assert paid["paid_wei"] == 5 * ETHER
+    assert consortium.of().aggregator_bond() == 10 * ETHER
+
+
+def test_the_aggregator_resigns_and_takes_its_bond_back_later(files: Files) -> None:
+    done = json.loads(rescind("aggregator", "resign", "-c", files.aggregator, "--json").output)
+    assert done["bond_wei"] == 10 * ETHER
+    early = rescind("aggregator", "reclaim", "-c", files.aggregator)
+    assert early.exit_code == 15
+    assert "TooEarly" in early.output
+    files.consortium.anvil.pass_time(86_401)
+    done = json.loads(rescind("aggregator", "reclaim", "-c", files.aggregator, "--json").output)
+    assert (done["bond_before_wei"], done["bond_wei"]) == (10 * ETHER, 0)
+
+
+def test_rewards_are_claimed_by_round(files: Files) -> None:
+    import numpy as np
+
+    files.consortium.play_round(np.random.default_rng(0))
+    node = files.nodes[0]
+    listed = json.loads(rescind("rewards", "list", "-c", node, "--json").output)
+    assert listed["rounds"] == [1]
+    assert listed["claimable_wei"] > 0
+    claimed = json.loads(rescind("rewards", "claim", "-c", node, "--json").output)
+    assert claimed["claimed_wei"] == listed["claimable_wei"]
+    again = rescind("rewards", "claim", "-c", node)
+    assert again.exit_code == 10
+    assert "has no reward to claim" in again.output
 
 
 def test_a_withdrawal_is_requested_and_its_state_shown(files: Files) -> None:
     done = rescind("withdraw", "request", "-c", files.nodes[0])
-    assert "withdrawal 1 (removal, requested) is on chain" in done.output
+    assert "withdrawal 1 (removal, effective) is on chain" in done.output
     shown = rescind("withdraw", "status", *files.chain)
     assert "removal" in shown.output
     again = rescind("withdraw", "request", "-c", files.nodes[0])

@@ -129,7 +129,7 @@ def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     assert again.exit_code == 10
     assert "is still open" in again.output
     whole = ask(files)
-    assert "withdrawal 2 (removal, requested) is on chain" in whole.output
+    assert "(removal, effective) is on chain" in whole.output
     who = files.consortium.organizations[0].address
     assert files.consortium.of().member(who).status is MemberStatus.WITHDRAWING
     assert "is withdrawing. Only an active member" in ask(files).output
