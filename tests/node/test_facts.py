@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rescind.agents import SIT_OUT, Action, Observation
+from rescind.contracts import REPLAY_OFFERS
+from rescind.core import commit_words, point_hash
 from rescind.core.errors import StoreError
 from rescind.daemon import Journal
 from rescind.node.facts import (
@@ -17,6 +20,7 @@ from rescind.node.facts import (
     Fact,
     OfferedDelta,
     PrivateRun,
+    ReplayPaid,
     RequestFact,
     RoundFacts,
     Update,
@@ -24,9 +28,11 @@ from rescind.node.facts import (
     latest_quality,
     next_nonce,
     open_journal,
+    own_artifacts,
 )
 
-DELTA = DeltaFact("aa", "bb", "residual-aa", "cc", "dd", "ee", ("ff",))
+POINT = commit_words(np.arange(1, 4097, dtype=np.uint64))
+DELTA = DeltaFact("aa", POINT.hex(), "residual-aa", "cc", "dd", "ee", ("ff",))
 DECISION = Decision(Action(0.5, 1.0), "drawn", False, Observation(1, 4, 0, 0.0, 0.0, 0.02))
 
 
@@ -35,15 +41,17 @@ def test_facts_are_the_same_after_a_restart(tmp_path: Path) -> None:
         round_id=12,
         decision=DECISION,
         engine={"batching": "plain", "micro_batch": None},
-        update=Update(DELTA, "cc", "00", nonce=3),
+        update=Update(DELTA, "00", nonce=3),
         quality=0.25,
         epsilon=Epsilon(math.inf, 1.5),
     )
-    withdrawal = WithdrawalFacts(3, recorded=True, deposited=(0, 2))
-    offered = OfferedDelta(3, 2, DELTA, {"steps": 5, "start": "00"})
+    withdrawal = WithdrawalFacts(3, recorded=True)
+    offered = OfferedDelta(REPLAY_OFFERS + 1, 2, DELTA, {"steps": 5, "start": "00"}, deposited=True)
     request = RequestFact("ab", "replay", "ada", "00", settings={"steps": "3"})
     run = PrivateRun("name", 2, "00", (1.0, 0.5, 8))
-    facts: list[Fact] = [round_facts, withdrawal, offered, request, run, AdoptedModel(4, "aa")]
+    adopted = AdoptedModel(4, "aa", "bb", ("0xcc",))
+    paid = ReplayPaid(REPLAY_OFFERS + 1)
+    facts: list[Fact] = [round_facts, withdrawal, offered, request, run, adopted, paid]
     for fact in facts:
         fact.save(open_journal(tmp_path))
 
@@ -51,10 +59,21 @@ def test_facts_are_the_same_after_a_restart(tmp_path: Path) -> None:
     assert RoundFacts.load(journal, 12) == round_facts
     assert RoundFacts.all(journal) == [round_facts]
     assert WithdrawalFacts.load(journal, 3) == withdrawal
-    assert OfferedDelta.load(journal, 3, 2) == offered
+    assert OfferedDelta.load(journal, REPLAY_OFFERS + 1, 2) == offered
     assert RequestFact.find(journal, "ab") == request
     assert PrivateRun.all(journal) == [run]
     assert AdoptedModel.ids(journal) == {0, 4}
+    assert AdoptedModel.load(journal, 4) == adopted
+    assert ReplayPaid.ids(journal) == {REPLAY_OFFERS + 1}
+
+
+def test_a_delta_is_found_by_the_hash_of_its_point(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    OfferedDelta(3, 2, DELTA, {}).save(journal)
+    assert own_artifacts(journal) == {point_hash(POINT): "aa"}
+    assert own_artifacts(journal, rounds_only=True) == {}
+    assert DELTA.parts.points == (POINT,)
+    assert DELTA.parts.manifest == "cc"
 
 
 def test_a_round_without_facts_sits_out(tmp_path: Path) -> None:
@@ -72,7 +91,7 @@ def test_quality_and_nonce_follow_the_latest_round(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     assert (latest_quality(journal), next_nonce(journal)) == (0.0, 1)
     for number in (1, 2, 10):
-        update = Update(DELTA, "cc", "00", next_nonce(journal))
+        update = Update(DELTA, "00", next_nonce(journal))
         RoundFacts(number, update=update, quality=number / 10).save(journal)
     RoundFacts(11).save(journal)
     assert (latest_quality(journal), next_nonce(journal)) == (1.0, 4)
@@ -90,7 +109,7 @@ def test_a_journal_of_another_format_is_rejected(tmp_path: Path) -> None:
     Journal(path).set("round/000001/decision", {"effort": 1.0})
     with pytest.raises(StoreError, match=r"journal format unknown.*reads only rescind\.node"):
         open_journal(tmp_path)
-    Journal(tmp_path / "other" / "node.db", journal_format="rescind.node-journal/1")
+    Journal(tmp_path / "other" / "node.db", journal_format="rescind.node-journal/2")
     with pytest.raises(StoreError, match="journal format rescind"):
         open_journal(tmp_path / "other")
 

@@ -12,26 +12,39 @@ from rescind.node import (
     View,
     plan,
 )
+from rescind.node.turns import Due, Move
 
 IDLE = View(
     status=MemberStatus.ACTIVE, reclaimable=False, latest_model=0, held=frozenset({0}), now=50
 )
-OPEN = dataclasses.replace(
-    IDLE, round=RoundView(3, RoundState.OPEN, commit_deadline=100, reveal_deadline=200)
-)
+OPEN = dataclasses.replace(IDLE, round=RoundView(3, RoundState.OPEN, deadline=100, last_call=75))
 COMMITTED = dataclasses.replace(
     IDLE,
     round=RoundView(
         3,
         RoundState.COMMITTED,
-        commit_deadline=100,
-        reveal_deadline=200,
+        deadline=100,
+        last_call=75,
         answer=AnswerState.COMMITTED,
         decided=True,
         takes_part=True,
         trained=True,
     ),
 )
+WITHOUT_PARENT = dataclasses.replace(
+    IDLE,
+    latest_model=1,
+    round=RoundView(
+        3,
+        RoundState.OPEN,
+        parent_model=1,
+        deadline=100,
+        last_call=75,
+        decided=True,
+        takes_part=True,
+    ),
+)
+DUE = Due(Move.ESCALATE, 2)
 ROUND_FIELDS = {field.name for field in dataclasses.fields(RoundView)}
 
 
@@ -68,12 +81,14 @@ def changed(view: View, changes: dict[str, Any]) -> View:
         (COMMITTED, {}, Plan(Step.UPLOAD, 3)),
         (COMMITTED, {"submitted": True}, Plan(Step.REVEAL, 3)),
         (COMMITTED, {"submitted": True, "answer": AnswerState.REVEALED}, Plan(Step.WAIT)),
-        (COMMITTED, {"now": 201}, Plan(Step.WAIT)),
+        (COMMITTED, {"answer": AnswerState.REVEALED}, Plan(Step.UPLOAD, 3)),
+        (COMMITTED, {"now": 75}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"now": 101}, Plan(Step.WAIT)),
         (COMMITTED, {"trained": False}, Plan(Step.WAIT)),
         (
             OPEN,
             {"status": MemberStatus.WITHDRAWING, "task": Task(4, recorded=False)},
-            Plan(Step.RECORD_WITHDRAWAL, withdrawal_id=4),
+            Plan(Step.RECORD_WITHDRAWAL, offer_id=4),
         ),
         (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.WAIT)),
         (IDLE, {"status": MemberStatus.WITHDRAWN, "reclaimable": True}, Plan(Step.RECLAIM)),
@@ -81,27 +96,39 @@ def changed(view: View, changes: dict[str, Any]) -> View:
         (
             IDLE,
             {"status": MemberStatus.WITHDRAWN, "task": Task(4, closed=True), "reclaimable": True},
-            Plan(Step.RECORD_CLOSED, withdrawal_id=4),
+            Plan(Step.RECORD_CLOSED, offer_id=4),
         ),
-        (IDLE, {"task": Task(4, 2)}, Plan(Step.RETRAIN, 2, withdrawal_id=4)),
-        (IDLE, {"task": Task(4, 0, counter=True)}, Plan(Step.COUNTER_TRAIN, withdrawal_id=4)),
-        (IDLE, {"task": Task(4, 2, trained=True)}, Plan(Step.OFFER, 2, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, 2)}, Plan(Step.RETRAIN, 2, offer_id=4)),
+        (IDLE, {"task": Task(4, 0, counter=True)}, Plan(Step.COUNTER_TRAIN, offer_id=4)),
+        (IDLE, {"task": Task(4, 2, trained=True)}, Plan(Step.OFFER, 2, offer_id=4)),
         (IDLE, {"task": Task(4, 2, trained=True, offered=True)}, Plan(Step.DEPOSIT, 2, 0, 4)),
-        (IDLE, {"task": Task(4, complete=True)}, Plan(Step.READY, withdrawal_id=4)),
+        (IDLE, {"task": Task(4, complete=True)}, Plan(Step.READY, offer_id=4)),
         (OPEN, {"task": Task(4, 2)}, Plan(Step.DECIDE, 3)),
         (OPEN, {"task": Task(4, 2), "holds_out": True}, Plan(Step.SIT_OUT, 3)),
         (OPEN, {"holds_out": True, "decided": True, "trained": True}, Plan(Step.SIT_OUT, 3)),
         (COMMITTED, {"task": Task(4, 2), "holds_out": True}, Plan(Step.UPLOAD, 3)),
         (IDLE, {"task": Task(4, 2), "latest_model": 2}, Plan(Step.ADOPT, model_id=2)),
         (IDLE, {"status": MemberStatus.LEFT, "reclaimable": True}, Plan(Step.RECLAIM)),
-        (OPEN, {"overdue": 2}, Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=2)),
+        (WITHOUT_PARENT, {}, Plan(Step.ADOPT, model_id=1)),
+        (WITHOUT_PARENT, {"unavailable": frozenset({1})}, Plan(Step.WAIT)),
+        (WITHOUT_PARENT, {"now": 75}, Plan(Step.REPORT_UNAVAILABLE, 3)),
+        (WITHOUT_PARENT, {"now": 75, "takes_part": False}, Plan(Step.ADOPT, model_id=1)),
+        (
+            WITHOUT_PARENT,
+            {"now": 75, "takes_part": False, "unavailable": frozenset({1})},
+            Plan(Step.SIT_OUT, 3),
+        ),
+        (WITHOUT_PARENT, {"now": 75, "answer": AnswerState.UNAVAILABLE}, Plan(Step.ADOPT, 0, 1)),
+        (OPEN, {"may_contribute": False}, Plan(Step.WAIT)),
+        (IDLE, {"latest_model": 1, "unavailable": frozenset({1}), "unsettled": 1}, Plan(Step.WAIT)),
+        (IDLE, {"task": Task(4, paid=True)}, Plan(Step.CLAIM_REPLAY, offer_id=4)),
+        (OPEN, {"due": DUE}, Plan(Step.MOVE_ON, move=Move.ESCALATE, number=2)),
         (
             OPEN,
-            {"overdue": 2, "status": MemberStatus.WITHDRAWING},
-            Plan(Step.ENFORCE_WITHDRAWAL, withdrawal_id=2),
+            {"due": DUE, "status": MemberStatus.WITHDRAWING},
+            Plan(Step.MOVE_ON, move=Move.ESCALATE, number=2),
         ),
-        (OPEN, {"unchecked_claim": True}, Plan(Step.CHECK_CLAIM, 3)),
-        (COMMITTED, {"late": True}, Plan(Step.ENFORCE_ROUND, 3)),
+        (IDLE, {"due": DUE, "status": MemberStatus.LEFT}, Plan(Step.WAIT)),
     ],
 )
 def test_the_next_step(view: View, changes: dict[str, Any], expected: Plan) -> None:

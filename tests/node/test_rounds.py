@@ -6,27 +6,33 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rescind.contracts import Entry
 from rescind.core import (
     ArtifactMalformed,
     ArtifactStore,
-    ArtifactWrongDigest,
     ConsortiumParameters,
-    OutOfBounds,
+    Opening,
+    OpeningMismatch,
+    StoreMissing,
     Term,
     Totals,
     adapter_totals,
     by_round,
+    commit,
     decode,
     digest,
     encode,
+    encode_openings,
     owner,
+    point_hash,
     qualify,
     served_of,
     weights,
 )
 from rescind.daemon import Journal
-from rescind.node.facts import CheckedSum
-from rescind.node.rounds import start_of_terms
+from rescind.node.facts import CheckedSum, DeltaFact, RoundFacts, Update
+from rescind.node.rounds import own_terms, start_of_entries
+from rescind.wire import ModelFiles
 from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
@@ -38,44 +44,56 @@ class World:
     def __init__(self, folder: Path, parameters: ConsortiumParameters) -> None:
         self.parameters = parameters
         self.store = ArtifactStore(folder / "aggregator")
-        self.roots: dict[str, Any] = {}
+        self.points: dict[str, bytes] = {}
         self.asked = 0
         self.change: Callable[[Totals], Totals] = lambda totals: totals
-        rng, self.terms = np.random.default_rng(4), []
-        for number, organizations in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
-            share = weights("shared" if number else "blocks", organizations)
-            for organization in organizations:
-                prefix = owner(parameters.layout, organization)
-                delta = {
-                    qualify(prefix, name): rng.integers(-900, 900, shape, dtype=np.int32)
-                    for name, shape in parameters.delta_shapes().items()
-                }
-                delta_digest = digest(delta)
-                self.roots[delta_digest.root] = delta_digest
-                weight = share[organization] if parameters.layout == "shared" else 10_000
-                name = self.store.put(encode(delta))
-                self.terms.append(Term(number, organization, name, weight, delta_digest.root))
         self.session: Any = SimpleNamespace(
             me=A,
             parameters=parameters,
             journal=Journal(folder / "node.db"),
             store=ArtifactStore(folder / "node"),
-            client=SimpleNamespace(digest=self.roots.get, download=self.download),
+            consortium=SimpleNamespace(points=lambda hashes: self.points),
+            client=SimpleNamespace(download=lambda artifact, limit: self.store.get(artifact)),
         )
-        for term in self.terms:
-            if term.organization == A:
-                self.session.store.put(self.store.get(term.artifact_id))
+        rng, self.terms, self.entries = np.random.default_rng(4), [], []
+        for number, organizations in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
+            share = weights("shared" if number else "blocks", organizations)
+            for organization in organizations:
+                weight = share[organization] if parameters.layout == "shared" else 10_000
+                self.register(number, organization, weight, rng)
+
+    def register(
+        self, number: int, organization: str, weight: int, rng: np.random.Generator
+    ) -> None:
+        prefix = owner(self.parameters.layout, organization)
+        delta = {
+            qualify(prefix, name): rng.integers(-900, 900, shape, dtype=np.int32)
+            for name, shape in self.parameters.delta_shapes().items()
+        }
+        point = commit(digest(delta))
+        self.points[point_hash(point)] = point
+        artifact = self.store.put(encode(delta))
+        self.terms.append(Term(number, organization, artifact, weight, point_hash(point)))
+        member = (A, B, C).index(organization)
+        self.entries.append(Entry(number, organization, member, weight, point_hash(point)))
+        if organization == A:
+            self.session.store.put(encode(delta))
+            # The journal of a node holds its counter-delta as an offer; here a round will do.
+            update = Update(DeltaFact(artifact, point.hex(), ""), "00", number)
+            RoundFacts(number, update=update).save(self.session.journal)
 
     def load(self, artifact: str) -> Any:
         return decode(self.store.get(artifact))
 
-    def download(self, artifact: str, limit: int) -> bytes:
-        return self.store.get(artifact)
-
-    def listed(self) -> list[str]:
+    def listed(self) -> list[ModelFiles]:
         self.asked += 1
-        sums = [adapter_totals(terms, self.load) for terms in by_round(self.terms).values()]
-        return [self.store.put(encode(self.change(totals))) for totals in sums]
+        return [self.files(terms) for terms in by_round(self.terms).values()]
+
+    def files(self, terms: tuple[Term, ...]) -> ModelFiles:
+        digests = [(digest(self.load(term.artifact_id)), term.weight) for term in terms]
+        opening = encode_openings([Opening.build("shared", digests)])
+        totals = self.change(adapter_totals(terms, self.load))
+        return ModelFiles(0, self.store.put(encode(totals)), self.store.put(opening))
 
 
 def agreed(*, federated: bool = True, **choices: object) -> ConsortiumParameters:
@@ -91,10 +109,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, agreed())
 
 
-def test_a_node_applies_the_server_optimizer_to_checked_sums(
-    world: World,
-) -> None:
-    start = start_of_terms(world.session, world.terms, world.listed)
+def test_a_node_applies_the_server_optimizer_to_checked_sums(world: World) -> None:
+    start = start_of_entries(world.session, world.entries, world.listed)
     expected = served_of(world.parameters, world.terms, world.load)
     assert encode(start.adapter) == encode(expected)
     assert start.past is not None
@@ -103,47 +119,53 @@ def test_a_node_applies_the_server_optimizer_to_checked_sums(
 
 
 def test_a_sum_is_downloaded_and_checked_once(world: World) -> None:
-    first = start_of_terms(world.session, world.terms, world.listed)
-    world.session.client.digest = None
-    again = start_of_terms(world.session, world.terms, world.listed)
+    first = start_of_entries(world.session, world.entries, world.listed)
+    world.session.client.download = None
+    again = start_of_entries(world.session, world.entries, world.listed)
     assert world.asked == 1
     assert encode(first.adapter) == encode(again.adapter)
 
 
-def test_a_sum_that_differs_from_the_chain_is_rejected(world: World) -> None:
+def test_a_sum_that_does_not_open_to_the_chain_is_rejected(world: World) -> None:
     def nudged(totals: Totals) -> Totals:
         first = next(iter(totals))
         return {**totals, first: totals[first] + 1}
 
     world.change = nudged
-    with pytest.raises(ArtifactWrongDigest, match="the deltas on chain come to"):
-        start_of_terms(world.session, world.terms, world.listed)
+    with pytest.raises(OpeningMismatch, match="not the weighted sum"):
+        start_of_entries(world.session, world.entries, world.listed)
     assert not CheckedSum.all(world.session.journal)
 
 
 def test_missing_sums_are_rejected(world: World) -> None:
     with pytest.raises(ArtifactMalformed, match="names 2 sums, the model has 3 rounds"):
-        start_of_terms(world.session, world.terms, lambda: world.listed()[:2])
+        start_of_entries(world.session, world.entries, lambda: world.listed()[:2])
 
 
 def test_a_sum_of_other_tensors_is_rejected(world: World) -> None:
     world.change = lambda totals: {f"{name}x": value for name, value in totals.items()}
-    with pytest.raises(ArtifactMalformed, match="is not agreed on"):
-        start_of_terms(world.session, world.terms, world.listed)
+    with pytest.raises(OpeningMismatch, match="not the agreed ones"):
+        start_of_entries(world.session, world.entries, world.listed)
 
 
 def test_a_sum_above_the_norm_bound_is_rejected(world: World) -> None:
     short = world.parameters.model_copy(update={"clip_norm": 1e-9, "max_rounds": 1})
     world.session.parameters = short
-    with pytest.raises(OutOfBounds, match="over the bound"):
-        start_of_terms(world.session, world.terms, world.listed)
+    with pytest.raises(OpeningMismatch, match="L2 norm"):
+        start_of_entries(world.session, world.entries, world.listed)
 
 
 def test_in_blocks_a_node_starts_from_its_own_deltas_without_asking(tmp_path: Path) -> None:
     world = World(tmp_path, agreed(federated=False))
-    start = start_of_terms(world.session, world.terms, world.listed)
+    start = start_of_entries(world.session, world.entries, world.listed)
     own = [term for term in world.terms if term.organization == A]
     assert encode(start.adapter) == encode(served_of(world.parameters, own, world.load))
     everything = served_of(world.parameters, world.terms, world.load)
     assert all(np.array_equal(value, everything[name]) for name, value in start.adapter.items())
     assert world.asked == 0
+
+
+def test_a_delta_that_the_journal_lost_is_reported(world: World) -> None:
+    world.session.me = B
+    with pytest.raises(StoreMissing, match="your delta of round 1 is not in the node's journal"):
+        own_terms(world.session, world.entries)

@@ -1,0 +1,97 @@
+"""A node adopts a model only if its files open to the points on chain."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rescind.contracts import Publication
+from rescind.core import ArtifactStore, OpeningMismatch, encode, encode_openings, qualify
+from rescind.daemon import Journal
+from rescind.node.adopting import adopt, adopted_tensors, try_to_adopt
+from rescind.node.facts import AdoptedModel
+from rescind.wire import ModelFiles, NotPublished
+from tests.withdrawals.test_acceptance import B, Scene, nudged, scene
+
+AGGREGATOR = "0xff"
+MODEL = 7
+
+
+def session_of(folder: Path, files: Scene) -> Any:
+    """A node whose aggregator has published the scene's files."""
+    published = ArtifactStore(folder / "aggregator")
+    adapter = published.put(encode(files.tensors))
+    opening = published.put(encode_openings(files.openings.values()))
+    record = files.record
+    consortium = SimpleNamespace(
+        content=lambda model, part=0: list(record.entries),
+        points=lambda hashes: record.points,
+        commitments=lambda model: (record.commitment,),
+        aggregator=lambda: AGGREGATOR,
+        publications=lambda model: [Publication(MODEL, AGGREGATOR, adapter, opening)],
+        chain=SimpleNamespace(now=lambda: 50),
+    )
+    client = SimpleNamespace(
+        model=lambda model: ModelFiles(model, adapter, opening),
+        download=lambda artifact, limit: published.get(artifact),
+    )
+    return SimpleNamespace(
+        consortium=consortium,
+        client=client,
+        parameters=files.parameters,
+        journal=Journal(folder / "node.db"),
+        store=ArtifactStore(folder / "node"),
+        unavailable={},
+    )
+
+
+def unpublished(model: int) -> ModelFiles:
+    raise NotPublished(f"model {model} is not built yet")
+
+
+@pytest.mark.parametrize("federated", [False, True])
+def test_a_model_that_opens_is_adopted(tmp_path: Path, federated: bool) -> None:
+    files = scene(federated=federated)
+    session = session_of(tmp_path, files)
+    adopt(session, MODEL)
+    fact = AdoptedModel.load(session.journal, MODEL)
+    assert fact is not None
+    assert fact.left_out == ()
+    assert adopted_tensors(session, MODEL).keys() == files.tensors.keys()
+
+
+def test_a_block_that_does_not_open_is_not_used(tmp_path: Path) -> None:
+    files = scene()
+    files.tensors = nudged(files.tensors, B.lower())
+    session = session_of(tmp_path, files)
+    tensors = adopted_tensors(session, MODEL)
+    assert qualify(B.lower(), "layer.lora_A") in files.tensors
+    assert not [name for name in tensors if name.startswith(B.lower())]
+    assert AdoptedModel.ids(session.journal) == {0, MODEL}
+
+
+def test_a_shared_model_that_does_not_open_is_not_adopted(tmp_path: Path) -> None:
+    files = scene(federated=True)
+    files.tensors = nudged(files.tensors, "shared")
+    session = session_of(tmp_path, files)
+    with pytest.raises(OpeningMismatch, match="model 7 is refused"):
+        adopt(session, MODEL)
+    try_to_adopt(session, MODEL)
+    assert session.unavailable == {MODEL: 50}
+    assert AdoptedModel.ids(session.journal) == {0}
+
+
+def test_files_that_only_the_chain_names_are_adopted(tmp_path: Path) -> None:
+    session = session_of(tmp_path, scene())
+    session.client.model = unpublished
+    adopt(session, MODEL)
+    assert MODEL in AdoptedModel.ids(session.journal)
+
+
+def test_files_that_only_a_stranger_names_are_not_adopted(tmp_path: Path) -> None:
+    session = session_of(tmp_path, scene())
+    session.client.model = unpublished
+    session.consortium.aggregator = lambda: "0xee"
+    with pytest.raises(NotPublished):
+        adopt(session, MODEL)
