@@ -164,7 +164,8 @@ def _all_replayed(session: Session, replay: Replay) -> bool:
 
 def _is_replayed(session: Session, withdrawal: Withdrawal) -> bool:
     replay_id = session.consortium.replay_of(withdrawal.id)
-    return bool(replay_id) and not session.consortium.replay(replay_id).running
+    # A replay that all its withdrawals left has ended without an amendment.
+    return bool(replay_id) and bool(session.consortium.replay(replay_id).amendment)
 
 
 def make_move(session: Session, move: Move, number: int) -> None:

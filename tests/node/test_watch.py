@@ -17,7 +17,7 @@ from rescind.node.watch import Watched, WithdrawalWatch, due_moves
 
 EARLY, DEADLINE, LATE = 90, 100, 101
 ROUND = Round(3, RoundState.OPEN, False, 10, DEADLINE, 2, 0)
-REPLAY = Replay(1 << 63, 1, 2, 1, DEADLINE, 0, (5,))
+REPLAY = Replay(1 << 63, 1, 2, 1, DEADLINE, 0, (5,), running=True)
 WITHDRAWAL = Withdrawal(
     id=5,
     organization="0xaa",
@@ -69,7 +69,7 @@ def withdrawal(state: WithdrawalState, **known: bool) -> tuple[WithdrawalWatch]:
             Watched(EARLY, replay=REPLAY, all_replayed=True),
             [Due(Move.ADVANCE_REPLAY, REPLAY.id)],
         ),
-        (Watched(LATE, replay=replace(REPLAY, amendment=4)), []),
+        (Watched(LATE, replay=replace(REPLAY, amendment=4, running=False)), []),
         (Watched(EARLY, withdrawals=withdrawal(WithdrawalState.PREPARING)), []),
         (
             Watched(LATE, withdrawals=withdrawal(WithdrawalState.PREPARING)),
