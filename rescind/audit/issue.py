@@ -92,7 +92,7 @@ def consortium_part(reader: ConsortiumReader) -> ConsortiumPart:
         block_hash=deployment_block_hash(reader),
         parameters_id=settings.parameters_id,
         base_model_id=settings.base_model_id,
-        rules=tuple(rule.value for rule in settings.rules),  # type: ignore[misc]
+        rules=tuple(rule.value for rule in settings.rules),
         chained=settings.chained,
         attested=settings.attested,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rescind.audit import artifact_checks, chain_checks, evidence_check, opened
@@ -86,7 +87,7 @@ def verify(path: Path, *, rpc_url: str, inputs: Inputs | None = None) -> Verific
     subject = Subject(certificate, consortium, path.parent, inputs or Inputs())
     results = [Check("file", "passed", "canonical bytes of a certificate")]
     for step in STEPS:
-        result = make(step.name, lambda step=step: step.check(subject))  # type: ignore[misc]
+        result = make(step.name, partial(step.check, subject))
         results.append(result)
         if result.status == "failed" and step.needed:
             return Verification(tuple(results), CHECKS, deployment.addresses())

@@ -44,7 +44,10 @@ class Story:
     def failed(self) -> set[str]:
         return {check.name for check in self.check().checks if check.status == "failed"}
 
-    def certify(self, withdrawal_id: int = 1) -> None:
+    def certify(self, withdrawal_id: int = 1, *, evaluated: bool = True) -> None:
+        if not evaluated:
+            build_certificate(self.consortium.of(), withdrawal_id).save(self.path)
+            return
         (self.folder / "evaluation.json").write_text("{}")
         build_certificate(
             self.consortium.of(),
@@ -172,9 +175,15 @@ def test_a_file_with_a_removed_owners_block_is_refused(story: Story, tmp_path: P
     assert story.check(inputs).exit_code == CHECKS["adapter"]
 
 
-def test_a_changed_byte_of_the_certificate_is_detected(story: Story) -> None:
+def test_a_changed_byte_of_what_is_on_chain_is_detected(story: Story) -> None:
+    story.certify(evaluated=False)
     original = story.path.read_bytes()
+    # Creating transactions are a hint: where one is wrong, they are looked for.
+    start = original.index(b'"creations"')
+    hints = range(start, original.index(b"}", start))
     for place in range(0, len(original), max(1, len(original) // 12)):
+        if place in hints:
+            continue
         changed = bytes([original[place] ^ 1])
         story.path.write_bytes(original[:place] + changed + original[place + 1 :])
         assert story.check().exit_code, f"byte {place} was changed unnoticed"
