@@ -70,9 +70,9 @@ def read() -> list[Transaction]:
 
 
 STEPS = (
-    "propose", "vote", "commit", "reveal", "closeReveals", "request", "aggregate", "carryOut", "prove 1", "prove 2",
-    "prove 3", "settle", "challenge", "demandProof", "dropUnproven", "execute", "close", "slash",
-    "isClean", "modelsContaining (3 models)", "contentOf (48 deltas)",
+    "propose", "vote", "execute", "open", "commit", "closeCommits", "reveal", "closeReveals", "judge",
+    "request", "start", "offer", "ready", "advance", "sum", "fold", "close",
+    "isClean", "modelsContaining (30 models)", "contentOf (64 x 10 contributions)",
 )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ abstract contract Folds is Content {
 
     /// @inheritdoc IModels
     function passOver(ModelId model, uint32 limit) external {
+        // What is said of a model that does not exist yet would let it miss the removals of its members.
+        if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
         Model storage its = _models[model];
         uint32 by = _passedBy(model);
         for (uint32 i = 0; i < limit && by < amendmentCount && !_isConcerned(its, by + 1); ++i) {

@@ -100,6 +100,8 @@ abstract contract Queries is Folds {
 
     /// @dev Counter-deltas of members that are in a model.
     function _countersIn(uint256 part, RoundId last, uint32 amendments) private view returns (Entry[] memory entries) {
+        // Where only the latest counts, nothing counteracts: the latest can be replaced.
+        if (_rule(part) == Weights.Rule.Latest) return entries;
         uint256 room = 0;
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
             for (uint256 rest = _counting[word]; rest != 0; rest &= rest - 1) {

@@ -140,12 +140,13 @@ contract Withdrawals is IWithdrawals, EIP712 {
     /// @inheritdoc IWithdrawals
     function replayed(WithdrawalId id) external {
         Withdrawal storage its = _inState(id, State.Replaying);
-        OfferId replay = replays.joined(id);
-        uint32 amendment = OfferId.unwrap(replay) == 0 ? 0 : replays.replayOf(replay).amendment;
-        if (amendment == 0) revert NotReplayed(id);
-        its.amendment = amendment;
+        OfferId joined = replays.joined(id);
+        IReplays.Replay memory replay = replays.replayOf(joined);
+        if (OfferId.unwrap(joined) == 0 || replay.amendment == 0) revert NotReplayed(id);
+        // A replay that had no round to train again changes no model.
+        if (replay.from <= replay.to) its.amendment = replay.amendment;
         (its.state, its.deadline) = (State.Attesting, uint40(block.timestamp) + _attestationSeconds);
-        emit WithdrawalReplayed(id, amendment, its.deadline);
+        emit WithdrawalReplayed(id, its.amendment, its.deadline);
     }
 
     /// @inheritdoc IWithdrawals

@@ -71,6 +71,24 @@ abstract contract Fixture is Cheats {
         chained = chained_;
         learn(new bytes(128), 0);
         vm.deal(address(this), 1_000 ether);
+        deployContracts();
+        nameAuditors();
+        for (uint256 i = 0; i < organizations; ++i) {
+            address organization = address(uint160(0x1001 + i));
+            members.admit(organization, "organization");
+            orgs.push(organization);
+        }
+        for (uint256 i = 0; i < organizations; ++i) {
+            vm.deal(orgs[i], 100 ether);
+            vm.prank(orgs[i]);
+            members.join{value: BOND}(bytes32(i + 1), PROOF);
+        }
+        vm.deal(aggregator, 2 * AGGREGATOR_BOND);
+        vm.prank(aggregator);
+        members.postAggregatorBond{value: AGGREGATOR_BOND}();
+    }
+
+    function deployContracts() internal virtual {
         uint64 nonce = vm.getNonce(address(this));
         address[7] memory will;
         for (uint256 i = 0; i < 7; ++i) {
@@ -91,37 +109,23 @@ abstract contract Fixture is Cheats {
             Rewards(will[6]),
             quorum,
             IRounds.Settings(
-                bytes32(uint256(1)), bytes32(uint256(2)), rules_, chained_, attested, maxRounds, PHASE, PHASE, PHASE
+                bytes32(uint256(1)), bytes32(uint256(2)), rules, chained, attested, maxRounds, PHASE, PHASE, PHASE
             )
         );
-        models = new Models(Members(will[0]), Rounds(will[1]), will[3], Replays(will[4]), rules_, chained_);
+        models = new Models(Members(will[0]), Rounds(will[1]), will[3], Replays(will[4]), rules, chained);
         withdrawals = new Withdrawals(
             Members(will[0]),
             Rounds(will[1]),
             Models(will[2]),
             Replays(will[4]),
             will[5],
-            chained_,
+            chained,
             IWithdrawals.Terms(PREPARATION, ATTESTATION, quorum)
         );
         replays = new Replays(Members(will[0]), Rounds(will[1]), Models(will[2]), will[3], REPLAY, PRICE);
         governance = new Governance(Members(will[0]), will[3], 5_000, 1 days);
         rewards = new Rewards{value: POOL}(members, rounds, REWARD, EXIT);
         anchors = new Anchors(members);
-        nameAuditors();
-        for (uint256 i = 0; i < organizations; ++i) {
-            address organization = address(uint160(0x1001 + i));
-            members.admit(organization, "organization");
-            orgs.push(organization);
-        }
-        for (uint256 i = 0; i < organizations; ++i) {
-            vm.deal(orgs[i], 100 ether);
-            vm.prank(orgs[i]);
-            members.join{value: BOND}(bytes32(i + 1), PROOF);
-        }
-        vm.deal(aggregator, 2 * AGGREGATOR_BOND);
-        vm.prank(aggregator);
-        members.postAggregatorBond{value: AGGREGATOR_BOND}();
     }
 
     function nameAuditors() internal {
@@ -292,29 +296,31 @@ abstract contract Fixture is Cheats {
 
     /// @dev Send the next piece of a fold, of at most so many points. Return whether more is to come.
     function foldPiece(ModelId source, uint256 most) internal returns (bool more) {
+        (bytes memory carried, bytes memory points) = nextFold(source, most);
+        uint64 before = models.modelCount();
+        models.fold(source, carried, points);
+        return models.modelCount() == before;
+    }
+
+    /// @dev The next piece of a fold.
+    function nextFold(ModelId source, uint256 most) internal returns (bytes memory carried, bytes memory points) {
         IModels.Fold memory its = models.foldOf(source);
-        bytes memory points;
         uint256 count = 0;
         uint256 scalar = scalarOf[PointHash.unwrap(its.carried)];
         uint32 place = its.place;
-        uint32 row = its.row;
         uint32 rows = models.rowsOf(source);
-        for (; row < rows && count <= most; ++row) {
+        for (uint32 row = its.row; row < rows && count <= most; ++row) {
             IModels.Term[] memory terms = models.termsOf(source, row);
             for (; place < terms.length; ++place) {
                 if (count++ == most) break;
                 bytes32 hash = PointHash.unwrap(terms[place].point);
                 points = bytes.concat(points, pointOf[hash]);
-                scalar = addmod(
-                    scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER
-                );
+                scalar = addmod(scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER);
             }
             place = 0;
         }
         learn(multiple(scalar), scalar);
-        uint64 before = models.modelCount();
-        models.fold(source, pointOf[PointHash.unwrap(its.carried)], points);
-        return models.modelCount() == before;
+        return (pointOf[PointHash.unwrap(its.carried)], points);
     }
 
     function modOrder(int256 coefficient) internal pure returns (uint256) {

@@ -227,7 +227,7 @@ contract FlowsTest is Fixture {
     }
 
     function test_a_removal_after_counter_trainings() public {
-        for (uint256 rule = 0; rule < 2; ++rule) {
+        for (uint256 rule = 0; rule < 3; ++rule) {
             again(Weights.Rule(rule), 3);
             playRound();
             for (uint256 i = 0; i < 2; ++i) {

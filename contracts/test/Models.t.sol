@@ -327,6 +327,18 @@ contract ModelsTest is Fixture {
         vm.assertTrue(models.isClean(ModelId.wrap(4), MemberId.wrap(1)));
     }
 
+    function test_nothing_is_passed_over_for_a_model_that_does_not_exist_yet() public {
+        playRound();
+        remove(0);
+        remove(1);
+        vm.expectRevert(abi.encodeWithSelector(IModels.UnknownModel.selector, 2));
+        models.passOver(ModelId.wrap(2), 9);
+        foldAll(ModelId.wrap(1));
+        vm.assertTrue(models.isStale(ModelId.wrap(2)));
+        refold();
+        check();
+    }
+
     function test_amendments_that_do_not_concern_a_model_can_be_passed_over() public {
         playRound(some(0, 1));
         remove(2);

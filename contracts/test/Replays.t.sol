@@ -275,6 +275,24 @@ contract ReplaysTest is Fixture {
         vm.assertEq(uint8(members.statusOf(orgs[1])), uint8(IMembers.Status.Active));
     }
 
+    function test_a_replay_of_the_last_round_ends_at_once() public {
+        vm.prank(orgs[1]);
+        WithdrawalId id = withdrawals.requestForSubject(SALT, IWithdrawals.Method.Replay);
+        (bytes32[] memory ids, bytes memory points) = fresh();
+        vm.prank(orgs[1]);
+        withdrawals.offer(id, RoundId.wrap(3), ids, points, MANIFEST);
+        vm.prank(orgs[1]);
+        withdrawals.ready(id);
+        refold();
+        replays.start();
+        vm.assertFalse(replays.isPending());
+        withdrawals.replayed(id);
+        attest(id, models.head());
+        withdrawals.close(id);
+        check();
+        playRound();
+    }
+
     function test_whoever_no_longer_needs_a_replay_gets_back_all_but_the_present_rounds_price() public {
         WithdrawalId id = started();
         offerAs(1);
