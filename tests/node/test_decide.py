@@ -24,7 +24,7 @@ def session_of(folder: Path, action: Action, rule: str | None) -> Any:
         document["training"]["rule"] = {"name": rule}
     return SimpleNamespace(
         parameters=ConsortiumParameters.model_validate(document),
-        consortium=SimpleNamespace(members=list, reward_available=lambda: 10**18),
+        consortium=SimpleNamespace(active_members=list, reward_available=lambda: 10**18),
         journal=Journal(folder / "node.db"),
         ledger=SimpleNamespace(append=lambda *_, **__: None),
         config=SimpleNamespace(costs=CostSection()),
