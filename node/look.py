@@ -9,8 +9,9 @@ from rescind.node.session import Session
 from rescind.node.state import RoundView, View
 from rescind.node.watch import due_moves, watch
 
-RETRY_SECONDS = 30
-"""How long a node goes on without a model whose files it could not get."""
+RETRY_SECONDS = 3
+"""How long a node goes on without a model whose files it could not get: the aggregator may still be
+building them, and every node waits for them before the next round."""
 LAST_QUARTER = 4
 """The last quarter of a phase is left for what a node does without the aggregator."""
 
