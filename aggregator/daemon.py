@@ -154,6 +154,7 @@ class Aggregator(DaemonLoop[Plan]):
             finalized=states.count(RoundState.FINAL),
             target=section.rounds,
             rounds_left=round_id < consortium.settings().max_rounds,
+            appointed=consortium.aggregator() == self._address,
             standing=self._withdrawals.standing(now=now, round_over=over, stale=stale),
             piece_due=next_piece(consortium) is not None,
             unbuilt=due.unbuilt,

@@ -76,6 +76,7 @@ class View:
         finalized: Rounds that are final.
         target: Final rounds after which no round opens.
         rounds_left: Whether the chain takes another round.
+        appointed: Whether this is the consortium's aggregator: the members may vote for another.
         standing: Withdrawals and the replay.
         piece_due: Whether points wait to be summed or folded.
         unbuilt: Models in use whose files can be built.
@@ -97,6 +98,7 @@ class View:
     finalized: int
     target: int
     rounds_left: bool = True
+    appointed: bool = True
     standing: Standing = Standing()
     piece_due: bool = False
     unbuilt: tuple[int, ...] = ()
@@ -123,9 +125,10 @@ def plan(view: View) -> Plan:
     round_id = view.round_id
     if view.orphaned and not view.round_state.over:
         return Plan(Step.ABANDON, round_id=round_id)
-    if view.round_state is RoundState.REVEALED:
-        late = view.now > view.deadline
-        return Plan(Step.ABANDON if late else Step.JUDGE, round_id=round_id)
+    if view.round_state is RoundState.REVEALED and view.now > view.deadline:
+        return Plan(Step.ABANDON, round_id=round_id)
+    if view.round_state is RoundState.REVEALED and view.appointed:
+        return Plan(Step.JUDGE, round_id=round_id)
     if view.piece_due:
         return Plan(Step.SEND_PIECE, round_id=round_id)
     if view.unbuilt:
@@ -160,9 +163,8 @@ def _round_step(view: View) -> Plan:
     if state is RoundState.COMMITTED:
         ready = view.all_revealed or view.now > view.deadline
         return Plan(Step.CLOSE_REVEALS, round_id=view.round_id) if ready else wait
-    if state is RoundState.JUDGED:
-        return wait
-    return _next_round(view)
+    waits = state in (RoundState.REVEALED, RoundState.JUDGED) or not view.appointed
+    return wait if waits else _next_round(view)
 
 
 def _next_round(view: View) -> Plan:
