@@ -22,7 +22,7 @@ from rescind.core import (
     sync_folder,
     write_atomically,
 )
-from rescind.core.errors import RescindError
+from rescind.core.errors import RescindError, StoreError
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import (
     Attestation,
@@ -161,7 +161,11 @@ class Withdrawals:
             self._models.files(head)
         except NotPublished:
             return False
-        return all(self._offers.deposit(offer) for offer in self._offered(withdrawal))
+        store = self._session.store
+        return all(
+            self._offers.deposit(offer) and store.has(offer.parts.artifact_ids[0])
+            for offer in self._offered(withdrawal)
+        )
 
     def _offered(self, withdrawal: Withdrawal) -> list[Contribution]:
         """Return what was offered for a withdrawal and for the replay that it joined.
@@ -202,19 +206,22 @@ class Withdrawals:
             ),
             terms=tuple(TermPart.of(term) for term in terms),
             offered=tuple(self._offered_part(offer) for offer in self._offered(withdrawal)),
-            change_norm=l2_norm(self._change(files, source.id)) / self._unit / WEIGHT_ONE,
+            change_norm=self._change_norm(files, source.id),
         )
 
-    def _change(self, files: ModelFiles, source_id: int) -> Totals:
+    def _change_norm(self, files: ModelFiles, source_id: int) -> float | None:
         store = self._session.store
-        try:
-            before = store.load(self._models.files(source_id).adapter_id) if source_id else {}
-        except NotPublished:
-            # The source was stale before its files were built: they are of no use to anyone else.
-            self._models.build(source_id)
-            before = store.load(self._models.files(source_id).adapter_id)
+        before: Totals = {}
+        if source_id:
+            try:
+                before = store.load(self._models.files(source_id).adapter_id)
+            except (NotPublished, StoreError):
+                # It was stale before its files were built, or built by an earlier aggregator, and
+                # who is out of it has no reason to hand its contributions over.
+                return None
         negative = {name: -value for name, value in before.items()}
-        return add_totals([store.load(files.adapter_id), negative])
+        change = add_totals([store.load(files.adapter_id), negative])
+        return l2_norm(change) / self._unit / WEIGHT_ONE
 
     def _offered_part(self, offer: Contribution) -> OfferedPart:
         deposit = self._offers.deposit(offer)

@@ -128,7 +128,8 @@ class EvidenceDocument(Part):
         model: A model that has the amendment.
         terms: The content of the model, for its first part.
         offered: The deltas that were registered for the withdrawal or its replay.
-        change_norm: L2 norm of the model's adapter less that of the source, in parameter units.
+        change_norm: L2 norm of the model's adapter less that of the source, in parameter units;
+            None where the source cannot be built any more.
     """
 
     format: Literal["rescind.evidence/2"] = "rescind.evidence/2"
@@ -144,7 +145,7 @@ class EvidenceDocument(Part):
     model: ModelPart
     terms: tuple[TermPart, ...]
     offered: tuple[OfferedPart, ...]
-    change_norm: float
+    change_norm: float | None
 
     def canonical_bytes(self) -> bytes:
         """Return the document as canonical JSON."""
