@@ -1,6 +1,7 @@
 """Marks that say what a test needs, the order in which tests run, and what all tests share."""
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     ranked = ("daemons", "slow", "chain", "trains")
     return next((n for n, name in enumerate(ranked) if item.get_closest_marker(name)), len(ranked))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Let torch add floats up in the same order on every machine."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,9 @@ from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
 
 
-def agreed(**choices: object) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json") | choices
-    return ConsortiumParameters.model_validate(document)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
-    parameters = agreed(post_fisher=True)
+    parameters = micro_parameters(federated=True, post_fisher=True)
     with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), parameters) as opened:
         yield opened
 
@@ -140,7 +135,7 @@ def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> Non
 
 
 def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> None:
-    with open_scene(anvil, tmp_path, agreed()) as scene:
+    with open_scene(anvil, tmp_path, micro_parameters(federated=True)) as scene:
         round_id = begin(scene, 3)
         with pytest.raises(WrongPhase, match="not agreed on"):
             post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())
@@ -150,11 +145,11 @@ def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> N
 
 
 def test_posting_fishers_needs_a_shared_layout_without_privacy() -> None:
-    assert b"post_fisher" not in agreed().canonical_bytes()
+    assert b"post_fisher" not in micro_parameters(federated=True).canonical_bytes()
     isolated = micro_parameters().model_dump(mode="json") | {"post_fisher": True}
     with pytest.raises(ValidationError, match="for layout 'shared'"):
         ConsortiumParameters.model_validate(isolated)
-    private = agreed().model_dump(mode="json") | {"post_fisher": True}
+    private = micro_parameters(federated=True).model_dump(mode="json") | {"post_fisher": True}
     private["training"]["privacy"] = {"max_grad_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}
     with pytest.raises(ValidationError, match="not differentially private"):
         ConsortiumParameters.model_validate(private)

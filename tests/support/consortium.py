@@ -47,9 +47,11 @@ def micro_parameters(
     shapes: dict[str, tuple[int, ...]] | None = None,
     *,
     federated: bool = False,
+    **changes: object,
 ) -> ConsortiumParameters:
+    """Return the parameters of a tiny model, with `changes` in their JSON form."""
     layout: Layout = "shared" if federated else "blocks"
-    return ConsortiumParameters(
+    parameters = ConsortiumParameters(
         name="test",
         base_model_id=base_model_id,
         coupling="federated" if federated else "isolated",
@@ -64,6 +66,8 @@ def micro_parameters(
         max_artifact_bytes=2**22,
         shapes=shapes or {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
     )
+    document = parameters.model_dump(mode="json") | changes
+    return ConsortiumParameters.model_validate(document)
 
 
 @dataclass(frozen=True)
