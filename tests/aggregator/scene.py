@@ -73,12 +73,12 @@ class Member:
     def named(self, data: bytes) -> DeltaId:
         """Return the id and digest to register; bytes that are not a delta get some other digest."""
         try:
-            found = digest(decode(data))
+            delta_digest = digest(decode(data))
         except ArtifactError:
-            found = ZERO_DIGEST
-        if found == ZERO_DIGEST:
-            found = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
-        return DeltaId(artifact_id(data), found.root)
+            delta_digest = ZERO_DIGEST
+        if delta_digest == ZERO_DIGEST:
+            delta_digest = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
+        return DeltaId(artifact_id(data), delta_digest.root)
 
     def submit(
         self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
@@ -186,12 +186,12 @@ def open_scene(
         port = free_port()
         members = []
         for name in names:
-            account, its = anvil.funded(), tls_of(folder / name, authority)
-            mark = fingerprint(its.certificate.read_bytes())
-            Record(anvil.chain, deployment, founder).admit(account.address, name, mark)
+            account, member_tls = anvil.funded(), tls_of(folder / name, authority)
+            identity = fingerprint(member_tls.certificate.read_bytes())
+            Record(anvil.chain, deployment, founder).admit(account.address, name, identity)
             record = Record(anvil.chain, deployment, account)
             address = f"localhost:{port}"
-            members.append(Member(account, record, its, address, parameters=parameters))
+            members.append(Member(account, record, member_tls, address, parameters=parameters))
         for member in members:
             member.record.join()
         config = AggregatorConfig.model_validate(

@@ -89,25 +89,25 @@ def mean_of(member: Member, model: int) -> Posted:
 def test_members_get_the_mean_fisher_and_no_single_one(scene: Scene) -> None:
     first, second = scene.members
     round_id = begin(scene, 3)
-    one, two = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
-    post(first, round_id, one.encode())
-    post(first, round_id, one.encode())
+    first_fisher, second_fisher = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
+    post(first, round_id, first_fisher.encode())
+    post(first, round_id, first_fisher.encode())
     scene.until(RoundState.FINAL)
     latest = scene.record.latest_model_id()
     with pytest.raises(NotPublished, match="would reveal a single"):
         mean_of(first, latest)
 
     round_id = begin(scene, 7)
-    post(second, round_id, two.encode())
+    post(second, round_id, second_fisher.encode())
     scene.until(RoundState.FINAL)
     latest = scene.record.latest_model_id()
     mean = mean_of(first, latest)
-    assert mean.encode() == combine([one, two]).encode()
+    assert mean.encode() == combine([first_fisher, second_fisher]).encode()
     assert mean.count == 4
     assert {float(value.mean()) for value in mean.tensors.values()} == {2.0}
     with AggregatorClient(first.address, first.tls) as client:
         with pytest.raises(NotPublished):
-            client.download(two.id, 2**20)
+            client.download(second_fisher.id, 2**20)
         with pytest.raises(WrongPhase, match="there is no model"):
             client.fisher(latest + 1)
 

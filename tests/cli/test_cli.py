@@ -144,9 +144,9 @@ def test_what_needs_no_torch_does_not_load_it() -> None:
 
 def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:
     run = CliRunner().invoke
-    made = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
-    assert made.exit_code == 0, made.output
-    assert "address: 0x" in made.output
+    result = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
+    assert result.exit_code == 0, result.output
+    assert "address: 0x" in result.output
     again = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
     assert again.exit_code == 10
     request, out = str(tmp_path / "org/tls/request.pem"), str(tmp_path / "certificate.pem")

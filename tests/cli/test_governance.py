@@ -12,9 +12,9 @@ MARK = "ab" * 32
 def propose(files: Files, *arguments: str, by: int = 0) -> dict[str, object]:
     done = rescind("govern", "propose", *arguments, "-c", files.nodes[by], "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
-    assert isinstance(found, dict)
-    return found
+    document = json.loads(done.output)
+    assert isinstance(document, dict)
+    return document
 
 
 def carry(files: Files, *arguments: str) -> None:
@@ -29,10 +29,10 @@ def carry(files: Files, *arguments: str) -> None:
 
 def test_two_of_three_members_admit_an_organization(files: Files) -> None:
     newcomer = files.consortium.anvil.funded()
-    made = propose(
+    proposal = propose(
         files, "admit", newcomer.address.lower(), "--name", "[/new]", "--fingerprint", MARK
     )
-    assert (made["votes"], made["needed"], made["state"]) == (1, 2, "open")
+    assert (proposal["votes"], proposal["needed"], proposal["state"]) == (1, 2, "open")
     early = rescind("govern", "execute", "1", "-c", files.nodes[0])
     assert early.exit_code == 15
     assert "more active members must vote" in early.output
@@ -71,18 +71,18 @@ def test_members_name_and_dismiss_auditors(files: Files) -> None:
     assert rescind("govern", "propose", "auditor", auditor, "-c", files.nodes[0]).exit_code == 10
     carry(files, "dismiss", auditor)
     assert auditor not in record.auditors()
-    gone = rescind("govern", "propose", "dismiss", auditor, "-c", files.nodes[0])
-    assert gone.exit_code == 10
-    assert "is not an auditor" in gone.output
+    refused = rescind("govern", "propose", "dismiss", auditor, "-c", files.nodes[0])
+    assert refused.exit_code == 10
+    assert "is not an auditor" in refused.output
 
 
 def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(files: Files) -> None:
     successor = files.consortium.anvil.funded().address
     carry(files, "aggregator", successor, "--fingerprint", MARK)
-    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
-    assert found["aggregator"] == successor
-    assert found["aggregator_fingerprint"] == MARK
-    assert found["aggregator_lacking_wei"] == 10**19
+    document = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert document["aggregator"] == successor
+    assert document["aggregator_fingerprint"] == MARK
+    assert document["aggregator_lacking_wei"] == 10**19
     refused = rescind("aggregator", "bond", "-c", files.aggregator)
     assert refused.exit_code == 15
     assert "does not belong to the consortium's aggregator" in refused.output

@@ -13,15 +13,17 @@ from tests.support.files import (
 def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     import numpy as np
 
-    it, dice = files.consortium, np.random.default_rng(0)
-    boss, careless = it.of(it.aggregator), it.organizations[0]
+    consortium, rng = files.consortium, np.random.default_rng(0)
+    boss, careless = consortium.of(consortium.aggregator), consortium.organizations[0]
     boss.open_round()
-    for who in it.organizations:
-        it.of(who).commit(1, it.register(it.random_delta(who, dice)), SALT)
+    for member in consortium.organizations:
+        consortium.of(member).commit(
+            1, consortium.register(consortium.random_delta(member, rng)), SALT
+        )
     boss.close_commits(1)
-    it.anvil.pass_time(301)
+    consortium.anvil.pass_time(301)
     boss.close_reveals(1)
-    assert it.of().member(careless.address).bond < ETHER
+    assert consortium.of().member(careless.address).bond < ETHER
     rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]
     assert rows[0]["lacking_wei"] == ETHER // 10
     paid = json.loads(rescind("node", "topup", "-c", files.nodes[0], "--json").output)
@@ -34,8 +36,8 @@ def test_who_resigns_leaves_for_good(files: Files) -> None:
     done = json.loads(rescind("node", "resign", "-c", files.nodes[1], "--json").output)
     assert done["status"] == "left"
     assert done["reclaimable_at"] > 0
-    who = files.consortium.organizations[1].address
-    assert files.consortium.of().member(who).status is MemberStatus.LEFT
+    member = files.consortium.organizations[1].address
+    assert files.consortium.of().member(member).status is MemberStatus.LEFT
     for command in ("resign", "topup"):
         again = rescind("node", command, "-c", files.nodes[1])
         assert again.exit_code == 15
@@ -49,26 +51,26 @@ def test_a_certificate_is_rotated_once(files: Files) -> None:
     done = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert (done["fingerprint"], done["replaced"]) == (mark, "1".zfill(64))
     assert done["transaction"]
-    who = files.consortium.organizations[0].address
-    assert files.consortium.of().organization_of(mark) == who
+    member = files.consortium.organizations[0].address
+    assert files.consortium.of().organization_of(mark) == member
     again = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert again["transaction"] is None
 
 
 def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
-    it = files.consortium
+    consortium = files.consortium
     whole = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
     assert whole == {"paid_wei": 0, "transaction": None}
-    it.of(it.organizations[0]).request_withdrawal()
-    it.anvil.pass_time(3601)
+    consortium.of(consortium.organizations[0]).request_withdrawal()
+    consortium.anvil.pass_time(3601)
     rows = json.loads(rescind("withdraw", "status", *files.chain, "--json").output)
     assert rows[0]["overdue"] is True
-    it.of(it.organizations[1]).slash(1)
-    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
-    assert found["aggregator_lacking_wei"] == 10 * ETHER
+    consortium.of(consortium.organizations[1]).slash(1)
+    document = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert document["aggregator_lacking_wei"] == 10 * ETHER
     paid = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
     assert paid["paid_wei"] == 10 * ETHER
-    assert it.of().aggregator_bond() == 10 * ETHER
+    assert consortium.of().aggregator_bond() == 10 * ETHER
 
 
 def test_a_withdrawal_is_requested_and_its_state_shown(files: Files) -> None:

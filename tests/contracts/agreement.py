@@ -30,23 +30,27 @@ class Agreement:
 
     def _check_decisions(self) -> None:
         model, record = self.model, self.record
-        made = [(a.kind, a.excludes, a.organization, a.from_round, a.withdrawal_id, a.first_model)
+        amendments = [(a.kind, a.excludes, a.organization, a.from_round, a.withdrawal_id, a.first_model)
                 for a in record.amendments()]  # fmt: skip
-        assert made == [tuple(vars(a).values()) for a in model.amendments]
+        assert amendments == [tuple(vars(a).values()) for a in model.amendments]
         assert [(p.votes, p.executed) for p in self.record.proposals()] == [
             (self.model.votes_for(n), p.executed) for n, p in self.model.proposals.items()
         ]
 
     def _check_organizations(self) -> None:
         model, record = self.model, self.record
-        for who, it in model.organizations.items():
-            found = record.member(who)
-            assert (found.status, found.bond, found.exit_at) == (it.status, it.bond, it.exit_at)
-            assert record.pending_reward(who) == it.reward
+        for who, expected in model.organizations.items():
+            actual = record.member(who)
+            assert (actual.status, actual.bond, actual.exit_at) == (
+                expected.status,
+                expected.bond,
+                expected.exit_at,
+            )
+            assert record.pending_reward(who) == expected.reward
             assert record.compensation(who) == model.compensation[who]
             assert record.models_containing(who) == model.containing(who)
         rounds = len(model.rounds)
-        answers = {who: it.state for who, it in record.answers(rounds).items()}
+        answers = {who: answer.state for who, answer in record.answers(rounds).items()}
         given = model.rounds[rounds].answers if rounds else {}
         missing = dict.fromkeys(self.orgs, AnswerState.NONE)
         assert answers == missing | {who: answer.state for who, answer in given.items()}
@@ -54,7 +58,7 @@ class Agreement:
     def _check_money(self) -> None:
         model, record = self.model, self.record
         assert record.aggregator_bond() == model.aggregator_bond
-        where = self.stage.it.deployment.addresses()
+        where = self.stage.consortium.deployment.addresses()
         due = {"Members": model.members_balance(), "Rewards": model.rewards_balance(), "Lineage": 0}
         balance = {name: record.chain.web3.eth.get_balance(where[name]) for name in due}
         assert balance == due
@@ -64,12 +68,16 @@ class Agreement:
         assert number == len(self.model.rounds)
         if not number:
             return
-        it, found = self.model.rounds[number], self.record.round(number)
-        assert (found.state, found.parent_model, found.model_id) == (it.state, it.parent, it.model)
-        assert found.commit_deadline == it.commit_deadline
-        assert found.reveal_deadline == it.reveal_deadline
-        assert found.finalize_deadline == it.finalize_deadline
-        assert self.record.contributions(number) == list(it.accepted)
+        expected, actual = self.model.rounds[number], self.record.round(number)
+        assert (actual.state, actual.parent_model, actual.model_id) == (
+            expected.state,
+            expected.parent,
+            expected.model,
+        )
+        assert actual.commit_deadline == expected.commit_deadline
+        assert actual.reveal_deadline == expected.reveal_deadline
+        assert actual.finalize_deadline == expected.finalize_deadline
+        assert self.record.contributions(number) == list(expected.accepted)
 
     def _check_models(self) -> None:
         model, record = self.model, self.record
@@ -78,36 +86,42 @@ class Agreement:
         assert sorted(record.models_in_use()) == model.in_use()
         new = list(model.models)[max(self.checked, 1) :]
         self.checked = len(model.models)
-        gone = {delta.digest_root for delta in model.taken_back()}
+        withdrawn = {delta.digest_root for delta in model.taken_back()}
         for number in new:
             self.check_model(number)
         for number in model.in_use():
-            assert gone.isdisjoint(term.digest_root for term in record.content(number))
+            assert withdrawn.isdisjoint(term.digest_root for term in record.content(number))
 
     def check_model(self, number: int) -> None:
-        it, found = self.model.models[number], self.record.model(number)
+        expected, actual = self.model.models[number], self.record.model(number)
         content = self.record.content(number)
         named = [
             Part(t.round_id, t.organization, DeltaId(t.artifact_id, t.digest_root), t.weight)
             for t in content
         ]
-        assert named == [Part(p.round_id, p.organization, p.delta, p.weight) for p in it.parts]
+        assert named == [
+            Part(p.round_id, p.organization, p.delta, p.weight) for p in expected.parts
+        ]
         summed = sum((t.weight * self.stage.digest_of(t.artifact_id) for t in content), ZERO_DIGEST)
-        assert summed == self.stage.digest_of(it.adapter.artifact_id)
-        assert (found.adapter_id, found.digest_root) == (
-            it.adapter.artifact_id,
-            it.adapter.digest_root,
+        assert summed == self.stage.digest_of(expected.adapter.artifact_id)
+        assert (actual.adapter_id, actual.digest_root) == (
+            expected.adapter.artifact_id,
+            expected.adapter.digest_root,
         )
-        assert (found.parent, found.round_id, found.kind) == (it.parent, it.last_round, it.kind)
-        assert (found.in_use, found.released) == (it.in_use, it.released)
+        assert (actual.parent, actual.round_id, actual.kind) == (
+            expected.parent,
+            expected.last_round,
+            expected.kind,
+        )
+        assert (actual.in_use, actual.released) == (expected.in_use, expected.released)
         for who in self.orgs:
-            assert self.record.is_clean(number, who) != it.has(who)
+            assert self.record.is_clean(number, who) != expected.has(who)
 
     def _check_withdrawals(self) -> None:
-        found = self.record.withdrawals()
+        actual = self.record.withdrawals()
         assert [
             (w.organization, w.method, w.state, w.deadline, w.subject, w.expelled, w.evidence,
-             w.closed_model) for w in found
+             w.closed_model) for w in actual
         ] == [
             (w.organization, w.method, w.state, w.deadline, w.subject, w.expelled, w.evidence,
              w.closed_model) for w in self.model.withdrawals.values()
@@ -116,9 +130,9 @@ class Agreement:
         claim = self.record.claim()
         assert (claim is None) == (self.model.claim is None)
         if claim:
-            mine = self.model.claim
+            expected = self.model.claim
             assert (claim.kind, claim.source, claim.deadline) == (
-                mine.kind,
-                mine.source,
-                mine.deadline,
+                expected.kind,
+                expected.source,
+                expected.deadline,
             )

@@ -67,12 +67,12 @@ class Play(Agreement):
         known = {"revealed": sorted(self.model.revealed, key=str), "offered": offered}.get(source)
         if known:
             return known[-1]
-        parameters, number = self.stage.it.parameters, self.orgs.index(who)
+        parameters, number = self.stage.consortium.parameters, self.orgs.index(who)
         self.made += source != "zero"
-        dice = np.random.default_rng([number, self.made])
+        rng = np.random.default_rng([number, self.made])
         bound = 0 if source == "zero" else 50
         tensors = {
-            qualify(owner(parameters.layout, who), bare): dice.integers(
+            qualify(owner(parameters.layout, who), bare): rng.integers(
                 -bound, bound, shape, dtype=np.int32, endpoint=True
             )
             for bare, shape in parameters.delta_shapes().items()
@@ -104,13 +104,13 @@ class Play(Agreement):
             expected = str(refusal)
         try:
             act()
-            found = ""
+            actual = ""
         except ContractRefused as refusal:
-            found = refusal.reason or str(refusal)
-        assert found == expected, f"{action}: {found or 'taken'}, not {expected or 'taken'}"
-        self.stage.reached[f"{action} {found}".strip()] += 1
-        self.dirty = self.dirty or not found
-        return found
+            actual = refusal.reason or str(refusal)
+        assert actual == expected, f"{action}: {actual or 'taken'}, not {expected or 'taken'}"
+        self.stage.reached[f"{action} {actual}".strip()] += 1
+        self.dirty = self.dirty or not actual
+        return actual
 
     def pass_time(self, seconds: int) -> None:
         self.model.now += seconds
@@ -119,21 +119,21 @@ class Play(Agreement):
         self.dirty = True
 
     def aggregate(self, number: int, fault: str = "", score: int = 5_000) -> str:
-        it = self.model.rounds.get(number)
-        revealed = it.who(AnswerState.REVEALED) if it else []
-        gone = [who for who in revealed if not self.model.active(who)]
-        kept = [who for who in revealed if who not in gone or fault == "withdrawn"]
-        reasons = dict.fromkeys(gone, RejectReason.WITHDRAWN)
+        round_ = self.model.rounds.get(number)
+        revealed = round_.who(AnswerState.REVEALED) if round_ else []
+        withdrawn = [who for who in revealed if not self.model.active(who)]
+        kept = [who for who in revealed if who not in withdrawn or fault == "withdrawn"]
+        reasons = dict.fromkeys(withdrawn, RejectReason.WITHDRAWN)
         if fault == "rejected" and kept:
             reasons[kept.pop()] = RejectReason.MALFORMED
         if fault == "dropped" and kept:
             kept.pop(0)
         rejected = [Rejection(w, reasons[w]) for w in revealed if w in reasons and w not in kept]
         share = shares(self.model.shared, kept)
-        deltas = {who: it.answers[who].delta for who in kept}
+        deltas = {who: round_.answers[who].delta for who in kept}
         accepted = [
-            Contribution(who, share[who], score + place, d.artifact_id, d.digest_root)
-            for place, (who, d) in enumerate(deltas.items())
+            Contribution(who, share[who], score + index, d.artifact_id, d.digest_root)
+            for index, (who, d) in enumerate(deltas.items())
         ]
         new = [Part(number, who, deltas[who], share[who]) for who in kept]
         aggregate = self.model.exact(new)
@@ -146,10 +146,12 @@ class Play(Agreement):
         names = (self.name(aggregate), self.name(adapter))
         return self.do(self.boss, "aggregate", number, accepted, rejected, *names)
 
-    def _spoilt(self, it: Contribution, fault: str) -> Contribution:
-        weight = it.weight - (fault == "weight")
-        root = "12" * 32 if fault == "root" else it.digest_root
-        return Contribution(it.organization, weight, it.score, it.artifact_id, root)
+    def _spoilt(self, contribution: Contribution, fault: str) -> Contribution:
+        weight = contribution.weight - (fault == "weight")
+        root = "12" * 32 if fault == "root" else contribution.digest_root
+        return Contribution(
+            contribution.organization, weight, contribution.score, contribution.artifact_id, root
+        )
 
     def prove(self, *, most: int = 20, fault: str = "") -> str:
         claim = self.model.claim
@@ -174,16 +176,16 @@ class Play(Agreement):
             digests = [ZERO_DIGEST.to_bytes()] * max(len(batch), 1)
             fault = fault if batch else "TooManyDigests"
         source = self.stage.digest_of(self.model.models[claim.source].adapter.artifact_id)
-        found = self.both(
+        reason = self.both(
             "prove",
             lambda: self.model.prove(self.boss, fault, last),
             lambda: self.record.prove(before, digests, source.to_bytes() if last else b""),
         )
-        if not found:
+        if not reason:
             for term in batch:
                 carried = carried + term.coefficient * self.stage.digest_of(term.artifact_id)
             self.progress = (claim, sent + len(batch), carried)
-        return found
+        return reason
 
     def _check_equation(self, claim: object, terms: Sequence[object]) -> None:
         """What the chain wants to add up is the difference between both models, to the integer."""
@@ -195,15 +197,19 @@ class Play(Agreement):
         assert same(total([(source, 1), (change, 1)]), self.model.exact(claim.parts))
 
     def carry_out(self, number: int, source: int, fault: str = "") -> str:
-        it = self.model.withdrawals.get(number)
+        withdrawal = self.model.withdrawals.get(number)
         exact: dict[str, np.ndarray] = {}
-        if it and it.state is WithdrawalState.REQUESTED and source in self.model.models:
+        if (
+            withdrawal
+            and withdrawal.state is WithdrawalState.REQUESTED
+            and source in self.model.models
+        ):
             exact = self.model.exact(self.model.amended(source, self.model.amendment(number)))
         if fault == "adapter":
             exact = total([(exact, 1), ({"a": np.ones(1, np.int64)}, 1)])
         adapter = self.name(exact)
-        auditors = self.stage.it.auditors
-        stranger = self.stage.it.organizations[0]
+        auditors = self.stage.consortium.auditors
+        stranger = self.stage.consortium.organizations[0]
         signers = {
             "quorum": auditors[:1],
             "order": auditors[::-1],
@@ -232,23 +238,23 @@ class Play(Agreement):
         if not rounds or rounds[len(rounds)].state.over:
             self.do(self.boss, "open_round")
         number = len(rounds)
-        it = rounds.get(number)
-        if it is None or it.state.over:
+        round_ = rounds.get(number)
+        if round_ is None or round_.state.over:
             return
-        if it.state is RoundState.OPEN:
+        if round_.state is RoundState.OPEN:
             for who in self.orgs:
-                if who not in it.answers and self.model.may_contribute(who):
+                if who not in round_.answers and self.model.may_contribute(who):
                     self.do(who, "commit", number, self.delta(who), SALT)
             self.do(self.boss, "close_commits", number)
-        if it.state is RoundState.COMMITTED:
-            for who in it.who(AnswerState.COMMITTED):
-                self.do(who, "reveal", number, it.answers[who].delta, it.answers[who].salt)
+        if round_.state is RoundState.COMMITTED:
+            for who in round_.who(AnswerState.COMMITTED):
+                self.do(who, "reveal", number, round_.answers[who].delta, round_.answers[who].salt)
             if self.do(self.boss, "close_reveals", number):
                 self.pass_time(301)
                 self.do(self.boss, "close_reveals", number)
-        if it.state is RoundState.REVEALED:
+        if round_.state is RoundState.REVEALED:
             self.aggregate(number, fault)
-        if it.state is RoundState.AGGREGATED:
+        if round_.state is RoundState.AGGREGATED:
             self.prove_all(most)
 
     def prove_all(self, most: int = 20) -> None:
@@ -260,36 +266,41 @@ class Play(Agreement):
 
     def prepare(self, number: int) -> None:
         """Offer what the withdrawal's method needs, and say so."""
-        it = self.model.withdrawals[number]
-        who = it.organization
-        mine = self.model.rounds_of(who)
-        if it.method is ModelKind.COUNTER_TRAINING:
+        withdrawal = self.model.withdrawals[number]
+        who = withdrawal.organization
+        rounds = self.model.rounds_of(who)
+        if withdrawal.method is ModelKind.COUNTER_TRAINING:
             self.do(who, "offer", number, 0, self.delta(who))
-        elif it.method is ModelKind.REPLACEMENT:
-            for round_id in mine[-1:]:
+        elif withdrawal.method is ModelKind.REPLACEMENT:
+            for round_id in rounds[-1:]:
                 self.do(who, "offer", number, round_id, self.delta(who))
-        elif it.method is ModelKind.REPLAY and mine:
-            self._offer_replay(number, mine[0] if it.excludes else mine[-1])
-        if it.state is WithdrawalState.PREPARING:
+        elif withdrawal.method is ModelKind.REPLAY and rounds:
+            self._offer_replay(number, rounds[0] if withdrawal.excludes else rounds[-1])
+        if withdrawal.state is WithdrawalState.PREPARING:
             self.do(who, "ready", number)
 
     def _offer_replay(self, number: int, first: int) -> None:
-        it = self.model.withdrawals[number]
-        if not it.excludes:
-            self.do(it.organization, "offer", number, first, self.delta(it.organization))
+        withdrawal = self.model.withdrawals[number]
+        if not withdrawal.excludes:
+            self.do(
+                withdrawal.organization, "offer", number, first, self.delta(withdrawal.organization)
+            )
         for part in self.model.models[self.model.head].parts:
-            gone = it.excludes and part.organization == it.organization
-            if part.round_id > first and not gone:
+            withdrawn = withdrawal.excludes and part.organization == withdrawal.organization
+            if part.round_id > first and not withdrawn:
                 delta = self.delta(part.organization)
                 self.do(part.organization, "offer", number, part.round_id, delta)
 
     def finish(self, number: int, *, most: int = 20) -> None:
         """Carry a withdrawal out in all models in use, the head first, and close it."""
-        it = self.model.withdrawals[number]
-        if it.state is not WithdrawalState.CLOSED and self.model.amendment_of(number) is None:
+        withdrawal = self.model.withdrawals[number]
+        if (
+            withdrawal.state is not WithdrawalState.CLOSED
+            and self.model.amendment_of(number) is None
+        ):
             self.prepare(number)
         for source in reversed(self.model.in_use()):
-            requested = it.state is WithdrawalState.REQUESTED
+            requested = withdrawal.state is WithdrawalState.REQUESTED
             due = requested and self.model.concerns(self.model.amendment(number), source)
             if due and not self.carry_out(number, source):
                 self.prove_all(most)

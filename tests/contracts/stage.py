@@ -19,37 +19,37 @@ class Stage:
     """One consortium on one chain, wound back to its start for every play. `reached`: how often
     each action was taken, or refused for which reason, in all plays."""
 
-    it: ChainConsortium
+    consortium: ChainConsortium
     snapshot: object = None
     named: dict[str, tuple[DeltaId, Digest]] = field(default_factory=dict)
     reached: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.chain = self.it.anvil.chain
+        self.chain = self.consortium.anvil.chain
         self.rpc("anvil_setBlockTimestampInterval", 0)
         self.clients = {
-            account.address: self.it.of(account)
-            for account in [self.it.aggregator, *self.it.organizations]
+            account.address: self.consortium.of(account)
+            for account in [self.consortium.aggregator, *self.consortium.organizations]
         }
-        self.record = self.clients[self.it.aggregator.address]
+        self.record = self.clients[self.consortium.aggregator.address]
         self.snapshot = self.rpc("evm_snapshot")
 
     def rpc(self, method: str, *arguments: object) -> object:
-        return self.it.anvil.rpc(method, *arguments)
+        return self.consortium.anvil.rpc(method, *arguments)
 
     def rewind(self) -> Reference:
         self.rpc("evm_revert", self.snapshot)
         self.snapshot = self.rpc("evm_snapshot")
         now = int(self.record.chain.web3.eth.get_block("latest")["timestamp"])
-        names = [account.address for account in self.it.organizations]
-        shared = self.it.parameters.layout == "shared"
-        reference = Reference(self.it.aggregator.address, names, now, shared=shared)
+        names = [account.address for account in self.consortium.organizations]
+        shared = self.consortium.parameters.layout == "shared"
+        reference = Reference(self.consortium.aggregator.address, names, now, shared=shared)
         reference.zero_root = ZERO_DIGEST.root
         return reference
 
     def name(self, key: str, tensors: Tensors) -> DeltaId:
         if key not in self.named:
-            delta = self.it.register(dict(tensors))
+            delta = self.consortium.register(dict(tensors))
             self.named[key] = self.named[delta.artifact_id] = (delta, digest(dict(tensors)))
         return self.named[key][0]
 

@@ -37,8 +37,8 @@ SPENDING = [1, 10**16, 10**17, 10**18]
 def in_round(*states: RoundState) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Most actions would only be refused, in other states; a few such refusals are enough."""
 
-    def is_in_one(it: Consortiums) -> bool:
-        return it.play.model.rounds[it.newest_round()].state in states
+    def is_in_one(machine: Consortiums) -> bool:
+        return machine.play.model.rounds[machine.newest_round()].state in states
 
     return precondition(is_in_one)
 
@@ -46,8 +46,10 @@ def in_round(*states: RoundState) -> Callable[[Callable[..., None]], Callable[..
 def with_withdrawal(
     *states: WithdrawalState,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def has_one(it: Consortiums) -> bool:
-        return any(found.state in states for found in it.play.model.withdrawals.values())
+    def has_one(machine: Consortiums) -> bool:
+        return any(
+            withdrawal.state in states for withdrawal in machine.play.model.withdrawals.values()
+        )
 
     return precondition(has_one)
 

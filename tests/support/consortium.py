@@ -72,8 +72,11 @@ def micro_parameters(
 
 @dataclass(frozen=True)
 class ChainConsortium:
-    """`organizations` are active members in ascending order of addresses; `auditors` ascending too.
-    `store` holds the artifacts of the rounds that were played."""
+    """A consortium on a chain.
+
+    `organizations` are active members; they and `auditors` are in ascending order of addresses.
+    `store` holds the artifacts of the rounds that were played.
+    """
 
     deployment: Deployment
     founder: Account
@@ -96,33 +99,33 @@ class ChainConsortium:
         return dict(decode(self.store.get(artifact_id)))
 
     def register(self, tensors: dict[str, np.ndarray]) -> DeltaId:
-        """Store an artifact; how it is named on chain."""
+        """Store an artifact and return its name on chain."""
         return DeltaId(self.store.put(encode(tensors)), digest(tensors).root)
 
-    def random_delta(self, who: Account, dice: np.random.Generator) -> dict[str, np.ndarray]:
-        name = owner(self.parameters.layout, who.address)
+    def random_delta(self, account: Account, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        name = owner(self.parameters.layout, account.address)
         return {
-            qualify(name, bare): dice.integers(-50, 50, shape, dtype=np.int32)
+            qualify(name, bare): rng.integers(-50, 50, shape, dtype=np.int32)
             for bare, shape in self.parameters.delta_shapes().items()
         }
 
     def play_round(
-        self, dice: np.random.Generator, *, only: Sequence[Account] = (), prove: bool = True
+        self, rng: np.random.Generator, *, only: Sequence[Account] = (), prove: bool = True
     ) -> int:
-        """A whole round of random deltas by all active members (or `only` some)."""
+        """Play a whole round of random deltas by all active members, or by `only` some of them."""
         boss = self.of(self.aggregator)
         boss.open_round()
         round_id, deltas = boss.current_round_id(), {}
-        takers = list(only) or [o for o in self.organizations if self._active(o)]
-        for who in takers:
-            deltas[who.address] = self.register(self.random_delta(who, dice))
-            self.of(who).commit(round_id, deltas[who.address], SALT)
-        for who in self.organizations:
-            if self._active(who) and who.address not in deltas:
-                self.of(who).sit_out(round_id)
+        contributors = list(only) or [o for o in self.organizations if self._active(o)]
+        for member in contributors:
+            deltas[member.address] = self.register(self.random_delta(member, rng))
+            self.of(member).commit(round_id, deltas[member.address], SALT)
+        for member in self.organizations:
+            if self._active(member) and member.address not in deltas:
+                self.of(member).sit_out(round_id)
         boss.close_commits(round_id)
-        for who in takers:
-            self.of(who).reveal(round_id, deltas[who.address], SALT)
+        for member in contributors:
+            self.of(member).reveal(round_id, deltas[member.address], SALT)
         boss.close_reveals(round_id)
         self.name_sum(round_id, deltas)
         if prove:
@@ -135,8 +138,8 @@ class ChainConsortium:
         boss = self.of(self.aggregator)
         share = weights(self.parameters.layout, list(deltas))
         new = [
-            Term(round_id, who, it.artifact_id, share[who], it.digest_root)
-            for who, it in sorted(deltas.items(), key=lambda pair: pair[0].lower())
+            Term(round_id, address, delta.artifact_id, share[address], delta.digest_root)
+            for address, delta in sorted(deltas.items(), key=lambda pair: pair[0].lower())
         ]
         content = [*boss.content(boss.latest_model_id()), *new]
         boss.aggregate(
@@ -157,7 +160,7 @@ class ChainConsortium:
         )
 
     def prove(self, per_transaction: int = 20) -> None:
-        """Add the open claim's digests up, in as many transactions as it takes."""
+        """Add up the digests of the open claim, in as many transactions as it takes."""
         boss = self.of(self.aggregator)
         claim = boss.claim()
         assert claim is not None
@@ -182,30 +185,32 @@ class ChainConsortium:
         return ZERO_DIGEST if int(artifact_id, 16) == 0 else digest(self.load(artifact_id))
 
     def remove(self, withdrawal_id: int) -> None:
-        """Carry a removal out and close it."""
+        """Carry out a removal and close it."""
         boss = self.of(self.aggregator)
-        gone = boss.withdrawals()[withdrawal_id - 1].organization
+        leaver = boss.withdrawals()[withdrawal_id - 1].organization
         for source in boss.models_in_use():
-            if boss.is_clean(source, gone):
+            if boss.is_clean(source, leaver):
                 continue
-            adapter = self.register(self.sum_without(source, gone))
+            adapter = self.register(self.sum_without(source, leaver))
             boss.carry_out(withdrawal_id, source, adapter)
             self.prove()
         boss.close_withdrawal(withdrawal_id)
 
     def sum_without(self, model_id: int, organization: str) -> dict[str, np.ndarray]:
-        """A model's adapter, re-summed without one organization."""
+        """Return a model's adapter, summed again without one organization."""
         terms = self.of().content(model_id)
         kept = without(terms, [organization], self.parameters.layout)
         return dict(adapter_totals(kept, self.load))
 
-    def _active(self, who: Account) -> bool:
-        return self.of().member(who.address).status is MemberStatus.ACTIVE
+    def _active(self, account: Account) -> bool:
+        return self.of().member(account.address).status is MemberStatus.ACTIVE
 
 
 def _accounts(anvil: Anvil, count: int) -> list[Account]:
-    """In ascending order of addresses."""
-    return sorted((anvil.funded() for _ in range(count)), key=lambda it: it.address.lower())
+    """Return new accounts in ascending order of addresses."""
+    return sorted(
+        (anvil.funded() for _ in range(count)), key=lambda account: account.address.lower()
+    )
 
 
 def make_consortium(
@@ -216,7 +221,7 @@ def make_consortium(
     store: Path | None = None,
     **settings: object,
 ) -> ChainConsortium:
-    """`settings`: of DeploySettings, where they are to differ from its defaults."""
+    """Deploy a consortium whose members have joined. `settings` change those of DeploySettings."""
     parameters = parameters or micro_parameters()
     founder, aggregator = anvil.funded(), anvil.funded()
     organizations = _accounts(anvil, members)
@@ -234,7 +239,7 @@ def make_consortium(
         "auditor_quorum": 2,
     }
     deployment = deploy(anvil.chain, founder, DeploySettings.model_validate({**agreed, **settings}))
-    made = ChainConsortium(
+    consortium = ChainConsortium(
         deployment,
         founder,
         aggregator,
@@ -244,10 +249,10 @@ def make_consortium(
         anvil,
         ArtifactStore(store or Path(tempfile.mkdtemp(prefix="rescind-test-"))),
     )
-    for place, account in enumerate(organizations):
-        made.of(founder).admit(account.address, f"org-{place}", f"{place + 1:064x}")
+    for index, account in enumerate(organizations):
+        consortium.of(founder).admit(account.address, f"org-{index}", f"{index + 1:064x}")
     for account in organizations:
-        made.of(account).join()
-    boss = made.of(aggregator)
+        consortium.of(account).join()
+    boss = consortium.of(aggregator)
     boss.post_aggregator_bond(boss.required_aggregator_bond())
-    return made
+    return consortium

@@ -20,58 +20,60 @@ from tests.support.consortium import ChainConsortium, make_consortium, micro_par
 EVIDENCE = "ed" * 32
 
 
-def finish(it: ChainConsortium, number: int) -> int:
+def finish(consortium: ChainConsortium, number: int) -> int:
     """Carry a withdrawal out as expected; how many models were replaced."""
-    boss = it.of(it.aggregator)
+    boss = consortium.of(consortium.aggregator)
     withdrawal = boss.withdrawals()[number - 1]
     count = 0
     while concerned := concerned_models(boss, withdrawal):
         expected = amended_model(boss, withdrawal, concerned[0])
         assert not expected.missing
-        adapter = it.register(adapter_totals(expected.terms, it.load))
+        adapter = consortium.register(adapter_totals(expected.terms, consortium.load))
         signed: list[bytes] = []
         if withdrawal.method in (ModelKind.REPLAY, ModelKind.COUNTER_TRAINING):
             attested = boss.attestation_hash(number, concerned[0], adapter, EVIDENCE)
-            keys = [auditor.key for auditor in it.auditors]
+            keys = [auditor.key for auditor in consortium.auditors]
             signed = [bytes(EthAccount.unsafe_sign_hash(attested, k).signature) for k in keys]
         boss.carry_out(number, concerned[0], adapter, EVIDENCE if signed else "", signed)
-        it.prove()
+        consortium.prove()
         assert boss.content(boss.model_count()) == list(expected.terms)
         count += 1
     boss.close_withdrawal(number)
     return count
 
 
-def offer(it: ChainConsortium, who: Account, number: int, *rounds: int) -> None:
+def offer(consortium: ChainConsortium, who: Account, number: int, *rounds: int) -> None:
     rng = np.random.default_rng([number, *rounds])
     for round_id in rounds:
-        it.of(who).offer(number, round_id, it.register(it.random_delta(who, rng)))
+        consortium.of(who).offer(
+            number, round_id, consortium.register(consortium.random_delta(who, rng))
+        )
 
 
 @pytest.mark.parametrize("federated", [False, True], ids=["blocks", "shared"])
 def test_amended_models_match_the_contract_for_every_method(anvil: Anvil, federated: bool) -> None:
     rng = np.random.default_rng(0)
-    it = make_consortium(anvil, 4, micro_parameters(federated=federated))
-    first, second, third, last = it.organizations
-    boss = it.of(it.aggregator)
-    it.play_round(rng)
+    consortium = make_consortium(anvil, 4, micro_parameters(federated=federated))
+    first, second, third, last = consortium.organizations
+    boss = consortium.of(consortium.aggregator)
+    consortium.play_round(rng)
     boss.release(1)
-    it.play_round(rng, only=[first, second, last])
-    it.play_round(rng)
+    consortium.play_round(rng, only=[first, second, last])
+    consortium.play_round(rng)
 
-    it.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
-    offer(it, first, 1, 1, 3)
-    it.of(first).ready(1)
-    assert finish(it, 1) == 2
+    consortium.of(first).request_subject_withdrawal("01" * 32, ModelKind.REPLACEMENT)
+    offer(consortium, first, 1, 1, 3)
+    consortium.of(first).ready(1)
+    assert finish(consortium, 1) == 2
 
     for number, who in ((2, second), (3, last)):
-        it.of(who).request_subject_withdrawal(f"{number:064x}", ModelKind.COUNTER_TRAINING)
-        offer(it, who, number, 0)
-        it.of(who).ready(number)
-    assert finish(it, 3) == 2
-    assert finish(it, 2) == 2, "the one that was offered first is carried out last"
+        consortium.of(who).request_subject_withdrawal(f"{number:064x}", ModelKind.COUNTER_TRAINING)
+        offer(consortium, who, number, 0)
+        consortium.of(who).ready(number)
+    assert finish(consortium, 3) == 2
+    assert finish(consortium, 2) == 2, "the one that was offered first is carried out last"
 
-    it.of(third).request_withdrawal(ModelKind.REPLAY)
+    consortium.of(third).request_withdrawal(ModelKind.REPLAY)
     replay = boss.withdrawals()[3]
     head = boss.latest_model_id()
     before = amended_model(boss, replay, head)
@@ -86,21 +88,21 @@ def test_amended_models_match_the_contract_for_every_method(anvil: Anvil, federa
     assert (replay_start(before, parent, 3) is None) == federated
     if federated:
         for who in (first, second, last):
-            offer(it, who, 4, 2, 3)
-    assert finish(it, 4) == 2
+            offer(consortium, who, 4, 2, 3)
+    assert finish(consortium, 4) == 2
 
-    it.of(second).request_subject_withdrawal("05" * 32, ModelKind.REPLAY)
-    offer(it, second, 5, 2)
-    it.of(second).ready(5)
+    consortium.of(second).request_subject_withdrawal("05" * 32, ModelKind.REPLAY)
+    offer(consortium, second, 5, 2)
+    consortium.of(second).ready(5)
     again = amended_model(boss, boss.withdrawals()[4], boss.latest_model_id())
     wanted = {first, second, last} if federated else {second}
     assert {t.organization for t in again.missing} == {who.address for who in wanted}
     for who in wanted:
-        offer(it, who, 5, 3)
-    assert finish(it, 5) == 1
+        offer(consortium, who, 5, 3)
+    assert finish(consortium, 5) == 1
 
-    it.of(first).request_withdrawal()
-    assert finish(it, 6) == 2
+    consortium.of(first).request_withdrawal()
+    assert finish(consortium, 6) == 2
     assert {t.organization for t in boss.content(boss.latest_model_id())} == {
         second.address,
         last.address,
@@ -108,10 +110,10 @@ def test_amended_models_match_the_contract_for_every_method(anvil: Anvil, federa
 
 
 def test_an_attestation_signs_what_the_contract_checks(anvil: Anvil) -> None:
-    it = make_consortium(anvil, 1)
-    who, record = it.organizations[0], it.of()
-    it.play_round(np.random.default_rng(0))
-    it.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
+    consortium = make_consortium(anvil, 1)
+    who, record = consortium.organizations[0], consortium.of()
+    consortium.play_round(np.random.default_rng(0))
+    consortium.of(who).request_withdrawal(ModelKind.COUNTER_TRAINING)
     document = EvidenceDocument(
         chain_id=record.deployment.chain_id,
         withdrawals=record.deployment.withdrawals,
@@ -127,11 +129,11 @@ def test_an_attestation_signs_what_the_contract_checks(anvil: Anvil) -> None:
         offered=(),
         change_norm=0.5,
     )
-    made = Attestation.sign(document, it.auditors[0])
-    signature = made.check(document, record)
-    hashed = record.attestation_hash(
+    attestation = Attestation.sign(document, consortium.auditors[0])
+    signature = attestation.check(document, record)
+    message = record.attestation_hash(
         1, 1, DeltaId(document.adapter_id, document.digest_root), document.sha256
     )
-    found = EthAccount._recover_hash(hashed, signature=signature)
-    assert found == it.auditors[0].address
+    signer = EthAccount._recover_hash(message, signature=signature)
+    assert signer == consortium.auditors[0].address
     assert EvidenceDocument.parse(document.canonical_bytes()) == document
