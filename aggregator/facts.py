@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from rescind.contracts import ModelKind, Offer, Withdrawal
 from rescind.core import Term, sum_key
-from rescind.daemon import Journal
+from rescind.daemon import Journal, read_fact
 from rescind.daemon import open_journal as open_daemon_journal
 
 JOURNAL_VERSION = 1
@@ -166,7 +166,7 @@ class Incident:
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
         """Return all incidents, oldest first."""
-        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+        return [read_fact(cls, value) for value in journal.all(cls.PREFIX).values()]
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Deposit:
     def load(cls, journal: Journal, offer: Offer) -> Self | None:
         """Return the deposit of what was offered on chain, or None if it was not submitted yet."""
         value = journal.get(cls._key(offer))
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     def save(self, journal: Journal, offer: Offer) -> None:
         """Record the deposit of what was offered on chain."""
@@ -303,12 +303,12 @@ class WithdrawalProgress:
     def load(cls, journal: Journal, withdrawal: Withdrawal) -> Self | None:
         """Return the progress of a withdrawal, or None if it was not begun."""
         value = journal.get(f"{withdrawal.method.value}/{withdrawal.id:06d}")
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     @classmethod
     def all(cls, journal: Journal, method: ModelKind) -> list[Self]:
         """Return the progress of all withdrawals by a method, by ascending number."""
-        return [cls(**value) for value in journal.all(f"{method.value}/").values()]
+        return [read_fact(cls, value) for value in journal.all(f"{method.value}/").values()]
 
     def save(self, journal: Journal) -> None:
         """Record the progress."""
@@ -337,12 +337,12 @@ class EvidenceFact:
     def load(cls, journal: Journal, withdrawal_id: int, source: int) -> Self | None:
         """Return the evidence for replacing model `source`, or None if none was written."""
         value = journal.get(cls._key(withdrawal_id, source))
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
         """Return all evidence that was written, by withdrawal and model."""
-        return [cls(**value) for value in journal.all("evidence/").values()]
+        return [read_fact(cls, value) for value in journal.all("evidence/").values()]
 
     def save(self, journal: Journal, withdrawal_id: int, source: int) -> None:
         """Record the evidence for replacing model `source`."""

@@ -1,6 +1,7 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
+from rescind.daemon.facts import read_fact
 from rescind.daemon.identity import load_account, open_consortium, open_keystore
 from rescind.daemon.journal import Journal, open_journal
 from rescind.daemon.loop import DaemonLoop
@@ -16,4 +17,5 @@ __all__ = [
     "open_consortium",
     "open_journal",
     "open_keystore",
+    "read_fact",
 ]
