@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.options import JsonOption, RpcOption
 from rescind.cli.printing import (
     out,
@@ -39,19 +40,14 @@ def verify_command(
     with reported_errors():
         run = RunFolder(certificate.resolve().parent)
         if rpc is None:
+            if not certificate.is_file():
+                raise ConfigError(f"{certificate} cannot be read: No such file.")
             if not run.facts_file.is_file():
                 raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
             rpc = url_of(run.facts().chain_port)
         stores = list(artifacts or (run.store, run.replay.store))
-        try:
+        with stopped_chain_hint(certificate.parent if run.facts_file.is_file() else None):
             verification = audit.verify(certificate, rpc_url=rpc, artifacts=stores, adapter=adapter)
-        except Exception as error:
-            if getattr(error, "code", "") == "chain-unavailable" and run.facts_file.is_file():
-                hint = (
-                    f"{error}. Start the run's chain again: rescind devnet up {certificate.parent}"
-                )
-                raise type(error)(hint) from error
-            raise
         if as_json:
             print_json(
                 {

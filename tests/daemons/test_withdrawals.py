@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Story:
-    """What the withdrawals left behind.
+    """The consortium after its withdrawals.
 
     Organization aurora replaces a subject's delta and then replays everything without itself.
     Organization borealis counter-trains for a subject, and then for all its data, which its guard
@@ -146,7 +146,7 @@ LIES = {
     "report": "signer of the report",
     "subject": "the evidence has",
 }
-"""What may be wrong in evidence, and the words that refuse it."""
+"""Faults of evidence, each with the words that refuse it."""
 
 
 def examine_changed_evidence(run: RunFolder, record: Consortium, withdrawal: int) -> dict[str, str]:
