@@ -18,7 +18,8 @@ demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
 
 # Two workers with a thread each: more threads only wait for one another, and add floats up in another order.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# A file stays on one worker, because its tests share what they set up.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Compiling the contracts keeps one core busy while pytest starts, so both run at the same time.
 test: setup-dev ## Run all tests but the slow ones

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from rescind.contracts import Contribution, Withdrawal, WithdrawalMethod
 from rescind.core import Term, sum_key
-from rescind.daemon import Journal
+from rescind.daemon import Journal, read_fact
 from rescind.daemon import open_journal as open_daemon_journal
 
 JOURNAL_VERSION = 2
@@ -218,7 +218,7 @@ class Incident:
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
         """Return all incidents, oldest first."""
-        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+        return [read_fact(cls, value) for value in journal.all(cls.PREFIX).values()]
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class Deposit:
     def load(cls, journal: Journal, offer: Contribution) -> Self | None:
         """Return the deposit of what was offered on chain, or None if it was not submitted yet."""
         value = journal.get(cls._key(offer))
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     def save(self, journal: Journal, offer: Contribution) -> None:
         """Record the deposit of what was offered on chain."""
@@ -343,12 +343,12 @@ class WithdrawalProgress:
     def load(cls, journal: Journal, withdrawal: Withdrawal) -> Self | None:
         """Return the progress of a withdrawal, or None if it was not begun."""
         value = journal.get(f"{withdrawal.method.value}/{withdrawal.id:06d}")
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     @classmethod
     def all(cls, journal: Journal, method: WithdrawalMethod) -> list[Self]:
         """Return the progress of all withdrawals by a method, by ascending number."""
-        return [cls(**value) for value in journal.all(f"{method.value}/").values()]
+        return [read_fact(cls, value) for value in journal.all(f"{method.value}/").values()]
 
     def save(self, journal: Journal) -> None:
         """Record the progress."""
@@ -381,12 +381,12 @@ class EvidenceFact:
     def load(cls, journal: Journal, withdrawal_id: int) -> Self | None:
         """Return the evidence of a withdrawal, or None if none was written."""
         value = journal.get(cls._key(withdrawal_id))
-        return None if value is None else cls(**value)
+        return None if value is None else read_fact(cls, value)
 
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
         """Return all evidence that was written, by withdrawal."""
-        return [cls(**value) for value in journal.all("evidence/").values()]
+        return [read_fact(cls, value) for value in journal.all("evidence/").values()]
 
     def save(self, journal: Journal, withdrawal_id: int) -> None:
         """Record the evidence of a withdrawal."""

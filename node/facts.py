@@ -12,17 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
-
-from pydantic import TypeAdapter, ValidationError
 
 from rescind.agents import SIT_OUT, Action, Observation
 from rescind.contracts import NO_MANIFEST, Parts
 from rescind.core import point_hash
 from rescind.core.errors import StoreError
-from rescind.daemon import Journal
+from rescind.daemon import Journal, read_fact
 from rescind.daemon import open_journal as open_daemon_journal
 
 JOURNAL_VERSION = 3
@@ -59,15 +56,7 @@ class Fact:
 
     @classmethod
     def _parse(cls, value: Any) -> Self:
-        try:
-            fact: Self = _adapter(cls).validate_python(value)  # type: ignore[arg-type]
-        except ValidationError as error:
-            first = error.errors()[0]
-            field_name = ".".join(str(part) for part in first["loc"])
-            raise StoreError(
-                f"the node's journal holds a damaged {cls.__name__}: {field_name}: {first['msg']}"
-            ) from error
-        return fact
+        return read_fact(cls, value)
 
     @classmethod
     def _load(cls, journal: Journal, key: str) -> Self | None:
@@ -77,11 +66,6 @@ class Fact:
     @classmethod
     def _load_all(cls, journal: Journal, prefix: str) -> list[Self]:
         return [cls._parse(value) for value in journal.all(prefix).values()]
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 @dataclass(frozen=True)

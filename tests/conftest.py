@@ -1,6 +1,7 @@
-"""Marks that say what a test needs, the order in which tests run, and what all tests share."""
+"""Marks, order and fixtures of all tests."""
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ NEEDS = {
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
     "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)",
 }
-"""What a file of tests that need something has in it. All tests of the file get the mark."""
+"""The text that gives all tests of a file a mark."""
 
 
 @cache
@@ -35,7 +36,7 @@ def needs_of(path: Path) -> frozenset[str]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files out that `-m "not (...)"` deselects as a whole: to import them takes seconds."""
+    """Skip files that `-m "not (...)"` deselects as a whole, because importing them takes seconds."""
     unwanted = re.fullmatch(r"not \(?([\w ]+)\)?", config.option.markexpr)
     if unwanted is None or not collection_path.match("test_*.py"):
         return None
@@ -43,7 +44,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests for what they need; let the longest begin first, so that no worker ends with one."""
+    """Mark tests for what they need. Start the longest first, so that no worker ends with one."""
     for item in items:
         for mark in sorted(needs_of(item.path)):
             item.add_marker(mark)
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     ranked = ("daemons", "slow", "chain", "trains")
     return next((n for n, name in enumerate(ranked) if item.get_closest_marker(name)), len(ranked))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Let torch add floats up in the same order on every machine."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +84,6 @@ def anvil(running_anvil: Anvil) -> Iterator[Anvil]:
 def cluster() -> Iterator[postgres.Cluster]:
     """A PostgreSQL server, or a skip where it is not installed."""
     if postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed: its half of the ledger's tests is left out")
-    with postgres.running() as found:
-        yield found
+        pytest.skip("PostgreSQL is not installed, so its half of the ledger tests does not run")
+    with postgres.running() as server:
+        yield server

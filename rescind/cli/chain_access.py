@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,25 @@ from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rescind.contracts import Consortium
+
+
+@contextmanager
+def stopped_chain_hint(run: Path | None) -> Iterator[None]:
+    """Say in errors of an unreachable chain how to start it, if it is the chain of a run.
+
+    Raises:
+        ChainUnavailable: No node answers.
+    """
+    from rescind.contracts import ChainUnavailable
+
+    try:
+        yield
+    except ChainUnavailable as error:
+        if run is None:
+            raise
+        raise ChainUnavailable(
+            f"{error} Start the run's chain again: rescind devnet up {run}"
+        ) from error
 
 
 def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -> Consortium:
@@ -36,13 +57,7 @@ def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -
     assert rpc is not None
     assert contracts is not None
     deployment = Deployment.load(contracts)
-    try:
+    with stopped_chain_hint(run):
         consortium = Consortium(Chain(rpc, deployment.chain_id), deployment)
         consortium.check()
-    except Exception as error:
-        if run is not None and getattr(error, "code", "") == "chain-unavailable":
-            raise type(error)(
-                f"{error}. Start the run's chain again: rescind devnet up {run}"
-            ) from error
-        raise
     return consortium

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from rescind.cli.chain_access import open_consortium
+from rescind.cli.chain_access import open_consortium, stopped_chain_hint
 from rescind.cli.options import (
     ContractsOption,
     JsonOption,
@@ -27,8 +27,7 @@ from rescind.cli.printing import (
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rescind.audit import Inputs, Verification
-    from rescind.devnet import RunFolder
+    from rescind.audit import Verification
 
 STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "none": "dim"}
 
@@ -58,7 +57,7 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
-    from rescind.audit import Inputs
+    from rescind import audit
     from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
 
@@ -66,17 +65,20 @@ def verify_command(
         run = RunFolder(certificate.resolve().parent)
         in_run = run.facts_file.is_file()
         if rpc is None:
+            if not certificate.is_file():
+                raise ConfigError(f"{certificate} cannot be read: No such file.")
             if not in_run:
                 raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
             rpc = url_of(run.facts().chain_port)
-        inputs = Inputs(
+        inputs = audit.Inputs(
             contracts or (run.contracts if in_run else None),
             list(artifacts or (run.store, run.replay.store)),
             adapter,
             opening,
             parameters,
         )
-        verification = _verified(certificate, rpc, inputs, run)
+        with stopped_chain_hint(certificate.parent if in_run else None):
+            verification = audit.verify(certificate, rpc_url=rpc, inputs=inputs)
         if as_json:
             print_json(
                 {
@@ -90,20 +92,6 @@ def verify_command(
         else:
             _print(verification)
         raise typer.Exit(verification.exit_code)
-
-
-def _verified(certificate: Path, rpc: str, inputs: Inputs, run: RunFolder) -> Verification:
-    from rescind import audit
-    from rescind.contracts import ChainUnavailable
-
-    try:
-        return audit.verify(certificate, rpc_url=rpc, inputs=inputs)
-    except ChainUnavailable as error:
-        if not run.facts_file.is_file():
-            raise
-        raise ChainUnavailable(
-            f"{error}. Start the run's chain again: rescind devnet up {certificate.parent}"
-        ) from error
 
 
 def _print(verification: Verification) -> None:

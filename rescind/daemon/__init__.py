@@ -1,6 +1,7 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
+from rescind.daemon.facts import read_fact
 from rescind.daemon.identity import (
     certificate_claim,
     certificate_owners,
@@ -24,4 +25,5 @@ __all__ = [
     "open_consortium",
     "open_journal",
     "open_keystore",
+    "read_fact",
 ]

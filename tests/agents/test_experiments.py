@@ -27,6 +27,8 @@ from rescind.agents.experiments.store import RunFolder
 from rescind.agents.experiments.sweep import sweep
 from rescind.core.errors import AgentError
 
+pytestmark = pytest.mark.trains  # policies
+
 STUDIES = Path(__file__).parents[2] / "benchmarks" / "participation"
 SMALL = """
 [experiment]
@@ -92,7 +94,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 def test_a_sweep_reports_and_warns_of_few_seeds(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "<svg" in page
@@ -100,7 +101,6 @@ def test_a_sweep_reports_and_warns_of_few_seeds(finished: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 def test_a_table_holds_every_game_with_its_experiment_and_versions(finished: Path) -> None:
     rows = pq.read_table(finished / "measures.parquet")
     assert rows.num_rows == 8 * 3
@@ -110,7 +110,6 @@ def test_a_table_holds_every_game_with_its_experiment_and_versions(finished: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 def test_an_interrupted_sweep_runs_what_is_missing_with_the_same_results(
     finished: Path, out: Path
 ) -> None:
@@ -123,7 +122,6 @@ def test_an_interrupted_sweep_runs_what_is_missing_with_the_same_results(
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 def test_the_report_is_the_same_without_the_files_of_the_cells(finished: Path, out: Path) -> None:
     shutil.rmtree(out / "cells")
     report = command("report", out)
@@ -133,7 +131,6 @@ def test_the_report_is_the_same_without_the_files_of_the_cells(finished: Path, o
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 def test_a_finished_sweep_keeps_its_tables_without_the_files_of_the_cells(
     finished: Path, out: Path
 ) -> None:

@@ -75,12 +75,12 @@ class Member:
     def named(self, data: bytes) -> Parts:
         """Return the id and point to register; bytes that are not a delta get some other point."""
         try:
-            found = digest(decode(data))
+            delta_digest = digest(decode(data))
         except ArtifactError:
-            found = ZERO_DIGEST
-        if found == ZERO_DIGEST:
-            found = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
-        return Parts((artifact_id(data),), (commit(found),))
+            delta_digest = ZERO_DIGEST
+        if delta_digest == ZERO_DIGEST:
+            delta_digest = digest({"x": np.frombuffer(artifact_id(data).encode(), dtype=np.int64)})
+        return Parts((artifact_id(data),), (commit(delta_digest),))
 
     def submit(
         self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
@@ -204,11 +204,11 @@ def open_scene(
         port = free_port()
         members = []
         for name in names:
-            account, its = anvil.funded(), tls_of(folder / name, authority)
+            account, member_tls = anvil.funded(), tls_of(folder / name, authority)
             Record(anvil.chain, deployment, founder).admit(account.address, name)
             record = Record(anvil.chain, deployment, account)
             address = f"localhost:{port}"
-            members.append(Member(account, record, its, address, parameters=parameters))
+            members.append(Member(account, record, member_tls, address, parameters=parameters))
         for member in members:
             address = member.account.address
             member.record.join(*certificate_claim(deployment, address, member.tls))

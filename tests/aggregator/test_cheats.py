@@ -83,17 +83,17 @@ class Scene:
         verdicts = {
             who: judge(
                 who,
-                it.artifact_ids[0],
+                entry.artifact_ids[0],
                 record.store,
                 self.digests,
                 record.parameters,
                 submitted=True,
-                point_hash=it.point_hashes[0],
+                point_hash=entry.point_hashes[0],
                 round_id=round_id,
             )
-            for who, it in named.items()
+            for who, entry in named.items()
         }
-        accepted = {who: it.delta for who, it in verdicts.items() if it.delta is not None}
+        accepted = {who: entry.delta for who, entry in verdicts.items() if entry.delta is not None}
         scores = self.scorer.score(accepted, self.parent())
         available = boss.reward_available()
         rejected = {
@@ -138,7 +138,7 @@ def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
         )
 
         def train(who: str, round_id: int, start: Delta) -> Delta:
-            made = contribute(
+            contribution = contribute(
                 model,
                 parameters,
                 who,
@@ -148,7 +148,7 @@ def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
                 None,
                 RoundTraining(steps=STEPS),
             )
-            return dict(made.quantized.delta)
+            return dict(contribution.quantized.delta)
 
         first = {who: train(who, 1, {}) for who in rows}
         scene = Scene(record, scorer, first, {}, {}, Digests(record.store))
@@ -186,10 +186,10 @@ def test_next_to_zero(scene: Scene) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_random(scene: Scene, seed: int) -> None:
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     typical = {name: max(1.0, float(np.abs(v).mean())) for name, v in scene.stale.items()}
     cheat = {
-        name: np.round(dice.normal(0, typical[name], v.shape)).astype(v.dtype)
+        name: np.round(rng.normal(0, typical[name], v.shape)).astype(v.dtype)
         for name, v in scene.stale.items()
     }
     assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
@@ -228,16 +228,16 @@ def _as_the_cheats(scene: Scene, delta: Delta) -> Delta:
     parameters = scene.record.parameters
     if parameters.layout != "blocks":
         return delta
-    mine, theirs = (owner("blocks", a.address) for a in (scene.cheat, scene.victim))
+    own, theirs = (owner("blocks", a.address) for a in (scene.cheat, scene.victim))
     parent, result = scene.parent(), {}
     for bare, shape in parameters.shapes.items():
         here, there = (
             initial(parameters.seed, who, bare, shape, fraction_bits=parameters.fraction_bits)
             + parent.get(qualify(who, bare), np.zeros(shape, np.int64)) // 10_000
-            for who in (mine, theirs)
+            for who in (own, theirs)
         )
         name = qualify(theirs, bare)
-        result[qualify(mine, bare)] = (there + delta.get(name, 0) - here).astype(np.int32)
+        result[qualify(own, bare)] = (there + delta.get(name, 0) - here).astype(np.int32)
     return result
 
 

@@ -35,3 +35,10 @@ def test_a_journal_of_a_node_is_refused(tmp_path: Path) -> None:
     Journal(tmp_path / "aggregator.db", journal_format="rescind.node-journal/2")
     with pytest.raises(StoreError, match=r"has journal format rescind\.node-journal/2"):
         open_journal(tmp_path)
+
+
+def test_a_damaged_fact_is_reported(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    journal.add(Incident.PREFIX, {"organization": "0xA", "round": "three"})
+    with pytest.raises(StoreError, match=r"damaged Incident: code: Field required"):
+        Incident.all(journal)

@@ -35,14 +35,9 @@ from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
 
 
-def agreed(**choices: object) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json") | choices
-    return ConsortiumParameters.model_validate(document)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
-    parameters = agreed(post_fisher=True)
+    parameters = micro_parameters(federated=True, post_fisher=True)
     with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), parameters) as opened:
         yield opened
 
@@ -94,25 +89,25 @@ def mean_of(member: Member, model: int) -> Posted:
 def test_members_get_the_mean_fisher_and_no_single_one(scene: Scene) -> None:
     first, second = scene.members
     round_id = begin(scene, 3)
-    one, two = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
-    post(first, round_id, one.encode())
-    post(first, round_id, one.encode())
+    first_fisher, second_fisher = fisher(first, 1.0, count=3), fisher(second, 5.0, count=1)
+    post(first, round_id, first_fisher.encode())
+    post(first, round_id, first_fisher.encode())
     scene.until(RoundState.FINAL)
     latest = scene.record.latest_model_id()
     with pytest.raises(NotPublished, match="would reveal a single"):
         mean_of(first, latest)
 
     round_id = begin(scene, 7)
-    post(second, round_id, two.encode())
+    post(second, round_id, second_fisher.encode())
     scene.until(RoundState.FINAL)
     latest = scene.record.latest_model_id()
     mean = mean_of(first, latest)
-    assert mean.encode() == combine([one, two]).encode()
+    assert mean.encode() == combine([first_fisher, second_fisher]).encode()
     assert mean.count == 4
     assert {float(value.mean()) for value in mean.tensors.values()} == {2.0}
     with AggregatorClient(first.address, first.tls) as client:
         with pytest.raises(NotPublished):
-            client.download(two.id, 2**20)
+            client.download(second_fisher.id, 2**20)
         with pytest.raises(WrongPhase, match="there is no model"):
             client.fisher(latest + 1)
 
@@ -140,7 +135,7 @@ def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> Non
 
 
 def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> None:
-    with open_scene(anvil, tmp_path, agreed()) as scene:
+    with open_scene(anvil, tmp_path, micro_parameters(federated=True)) as scene:
         round_id = begin(scene, 3)
         with pytest.raises(WrongPhase, match="not agreed on"):
             post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())
@@ -150,11 +145,11 @@ def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> N
 
 
 def test_posting_fishers_needs_a_shared_layout_without_privacy() -> None:
-    assert b"post_fisher" not in agreed().canonical_bytes()
+    assert b"post_fisher" not in micro_parameters(federated=True).canonical_bytes()
     isolated = micro_parameters().model_dump(mode="json") | {"post_fisher": True}
     with pytest.raises(ValidationError, match="for layout 'shared'"):
         ConsortiumParameters.model_validate(isolated)
-    private = agreed().model_dump(mode="json") | {"post_fisher": True}
+    private = micro_parameters(federated=True).model_dump(mode="json") | {"post_fisher": True}
     private["training"]["privacy"] = {"max_grad_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-5}
     with pytest.raises(ValidationError, match="not differentially private"):
         ConsortiumParameters.model_validate(private)

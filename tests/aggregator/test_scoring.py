@@ -37,9 +37,9 @@ def scorer(method: str = "shapley", **settings: object) -> tuple[Formula, Consor
 
 def delta(parameters: ConsortiumParameters, who: str, knows: float, seed: int) -> dict[str, Any]:
     """Sums to `knows`, in a direction of its own."""
-    dice, name = np.random.default_rng(seed), owner(parameters.layout, who)
+    rng, name = np.random.default_rng(seed), owner(parameters.layout, who)
     tensors = {
-        qualify(name, bare): dice.integers(-50_000, 50_000, shape, dtype=np.int32)
+        qualify(name, bare): rng.integers(-50_000, 50_000, shape, dtype=np.int32)
         for bare, shape in parameters.delta_shapes().items()
     }
     last = sorted(tensors)[0]
@@ -49,12 +49,12 @@ def delta(parameters: ConsortiumParameters, who: str, knows: float, seed: int) -
 
 
 def scores(method: str, knows: list[float], **settings: object) -> dict[str, int]:
-    it, parameters = scorer(method, **settings)
+    round_scorer, parameters = scorer(method, **settings)
     deltas = {
         who: delta(parameters, who, k, seed)
         for seed, (who, k) in enumerate(zip(WHO, knows, strict=False))
     }
-    return it.score(deltas, {})
+    return round_scorer.score(deltas, {})
 
 
 def test_the_best_has_all_points_and_who_adds_nothing_none() -> None:
@@ -73,9 +73,9 @@ def test_shapley_shares_what_two_know_and_leave_one_out_pays_nobody_for_it() -> 
 
 def test_more_than_six_are_scored_by_sampling_in_the_same_order() -> None:
     knows = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.0]
-    found = list(scores("shapley", knows, permutations=90).values())
-    assert found == sorted(found, reverse=True)
-    assert found[-1] == 0
+    points = list(scores("shapley", knows, permutations=90).values())
+    assert points == sorted(points, reverse=True)
+    assert points[-1] == 0
 
 
 def test_sampling_is_the_same_every_time() -> None:
@@ -85,13 +85,13 @@ def test_sampling_is_the_same_every_time() -> None:
 
 @pytest.mark.parametrize("method", ["shapley", "leave-one-out", "alone"])
 def test_one_update_under_two_names_is_one(method: str) -> None:
-    it, parameters = scorer(method, federated=True)
+    round_scorer, parameters = scorer(method, federated=True)
     first, other = (
         delta(parameters, who, k, n)
         for n, (who, k) in enumerate(zip(WHO, (0.8, 0.2), strict=False))
     )
-    alone = it.score({WHO[0]: first, WHO[1]: other}, {})
-    twice = it.score({WHO[0]: first, WHO[1]: other, WHO[2]: first}, {})
+    alone = round_scorer.score({WHO[0]: first, WHO[1]: other}, {})
+    twice = round_scorer.score({WHO[0]: first, WHO[1]: other, WHO[2]: first}, {})
     assert twice[WHO[0]] == twice[WHO[2]]
     share = sum(twice[w] for w in (WHO[0], WHO[2])) / max(1, sum(twice.values()))
     assert share <= alone[WHO[0]] / max(1, sum(alone.values())) + 0.01
@@ -115,5 +115,5 @@ def test_updates_that_are_worth_nothing_alone_share_alike() -> None:
 
 
 def test_a_round_of_nobody_has_no_scores() -> None:
-    it, _ = scorer()
-    assert it.score({}, {}) == {}
+    round_scorer, _ = scorer()
+    assert round_scorer.score({}, {}) == {}

@@ -10,7 +10,6 @@ from rescind.aggregator.checks import Verdict
 from rescind.aggregator.selection import check_members, select
 from rescind.contracts import RejectReason, RoundState
 from rescind.core import (
-    ConsortiumParameters,
     adapter_totals,
     decode,
     encode,
@@ -26,17 +25,12 @@ from tests.support.consortium import micro_parameters
 NAMES = ("one", "two", "three", "hostile")
 
 
-def agreed(**choices: object) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json") | choices
-    return ConsortiumParameters.model_validate(document)
-
-
 KRUM = {"name": "multi-krum", "byzantine": 0, "kept": 3}
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
-    parameters = agreed(selection=KRUM, server={"name": "fedadam"})
+    parameters = micro_parameters(federated=True, selection=KRUM, server={"name": "fedadam"})
     with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), parameters, NAMES) as opened:
         yield opened
 
@@ -104,7 +98,7 @@ def test_members_compute_the_served_adapter_from_round_sums(
 def test_round_sums_are_not_given_out_unless_members_need_them(
     tmp_path: Path, anvil: Anvil
 ) -> None:
-    with open_scene(anvil, tmp_path, agreed(), ("one",)) as scene:
+    with open_scene(anvil, tmp_path, micro_parameters(federated=True), ("one",)) as scene:
         play(scene, [3], RoundState.FINAL)
         with (
             AggregatorClient(scene.honest.address, scene.honest.tls) as client,
@@ -114,7 +108,7 @@ def test_round_sums_are_not_given_out_unless_members_need_them(
 
 
 def test_the_aggregator_refuses_to_start_with_too_few_members_for_the_rule() -> None:
-    parameters = agreed(selection={"name": "krum", "byzantine": 2})
+    parameters = micro_parameters(federated=True, selection={"name": "krum", "byzantine": 2})
     check_members(parameters, 7)
     with pytest.raises(ConfigError, match="set it to 7 or more"):
         check_members(parameters, 6)
@@ -127,4 +121,4 @@ def test_without_a_rule_all_valid_updates_stay() -> None:
         "0x01": Verdict({"shared/w": np.ones(2, dtype=np.int32)}),
         "0x02": Verdict(reason=RejectReason.ZERO, what="zero"),
     }
-    assert select(agreed(), verdicts) == verdicts
+    assert select(micro_parameters(federated=True), verdicts) == verdicts

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from rescind.aggregator import AggregatorConfig
 from rescind.audit import CHECKS
+from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.exit_codes import BY_ERROR, exit_code
 from rescind.cli.main import app
 from rescind.cli.toml_files import load_config
+from rescind.contracts import ChainUnavailable
 from rescind.core.errors import ConfigError, RescindError
 from rescind.node import NodeConfig
 
@@ -151,9 +153,9 @@ def test_what_needs_no_torch_does_not_load_it() -> None:
 
 def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:
     run = CliRunner().invoke
-    made = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
-    assert made.exit_code == 0, made.output
-    assert "address: 0x" in made.output
+    result = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
+    assert result.exit_code == 0, result.output
+    assert "address: 0x" in result.output
     again = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
     assert again.exit_code == 10
     request, out = str(tmp_path / "org/tls/request.pem"), str(tmp_path / "certificate.pem")
@@ -161,3 +163,19 @@ def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:
     assert re.search(r"fingerprint: [0-9a-f]{64}", signed.output), signed.output
     assert (tmp_path / "org" / "keystore.json").stat().st_mode & 0o077 == 0
     assert (tmp_path / "org" / "password").stat().st_mode & 0o077 == 0
+
+
+def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["verify", str(tmp_path / "certificate.json")])
+    assert result.exit_code == 10
+    assert "certificate.json cannot be read: No such file." in " ".join(result.output.split())
+
+
+def test_an_unreachable_chain_of_a_run_says_how_to_start_it() -> None:
+    with (
+        pytest.raises(
+            ChainUnavailable, match=r"^Nothing answers\. Start .*: rescind devnet up RUN$"
+        ),
+        stopped_chain_hint(Path("RUN")),
+    ):
+        raise ChainUnavailable("Nothing answers.")

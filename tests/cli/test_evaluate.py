@@ -30,9 +30,9 @@ def run(model: Path, retain: Path, *options: str):
 def test_two_logs_give_utility_and_forget_quality_as_json(logs) -> None:
     done = run(*logs, "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.stdout)
-    assert list(found) == ["model_utility", "ks_statistic", "ks_pvalue", "n"]
-    assert found == pytest.approx({name: VECTORS["expected"][name] for name in found})
+    figures = json.loads(done.stdout)
+    assert list(figures) == ["model_utility", "ks_statistic", "ks_pvalue", "n"]
+    assert figures == pytest.approx({name: VECTORS["expected"][name] for name in figures})
 
 
 def test_without_json_it_is_a_table(logs) -> None:
@@ -48,11 +48,11 @@ def test_the_published_logs_give_the_published_figures() -> None:
     if not PUBLISHED.is_dir():
         pytest.skip("the published evaluation logs of TOFU are not beside the repository")
     full, retain90 = (PUBLISHED / f"llama2-7b-{n}.json.gz" for n in ("full", "retain90"))
-    found = json.loads(run(full, retain90, "--json").stdout)
-    shown = (f"{found['model_utility']:.5f}", f"{found['ks_statistic']:.4f}")
+    figures = json.loads(run(full, retain90, "--json").stdout)
+    shown = (f"{figures['model_utility']:.5f}", f"{figures['ks_statistic']:.4f}")
     assert shown == ("0.62268", "0.3967")
-    assert f"{found['ks_pvalue']:.3e}" == "1.834e-21"
-    assert found["n"] == 300
+    assert f"{figures['ks_pvalue']:.3e}" == "1.834e-21"
+    assert figures["n"] == 300
     itself = json.loads(run(retain90, retain90, "--json").stdout)
     assert f"{itself['model_utility']:.4f}" == "0.6137"
     assert (itself["ks_statistic"], itself["ks_pvalue"]) == (0, 1)

@@ -10,9 +10,9 @@ from tests.support.files import Files, rescind
 def propose(files: Files, *arguments: str, by: int = 0) -> dict[str, object]:
     done = rescind("govern", "propose", *arguments, "-c", files.nodes[by], "--json")
     assert done.exit_code == 0, done.output
-    found = json.loads(done.output)
-    assert isinstance(found, dict)
-    return found
+    document = json.loads(done.output)
+    assert isinstance(document, dict)
+    return document
 
 
 def carry(files: Files, *arguments: str) -> None:
@@ -67,9 +67,9 @@ def test_members_name_and_dismiss_auditors(files: Files) -> None:
     assert rescind("govern", "propose", "auditor", auditor, "-c", files.nodes[0]).exit_code == 10
     carry(files, "dismiss", auditor)
     assert auditor not in record.auditors()
-    gone = rescind("govern", "propose", "dismiss", auditor, "-c", files.nodes[0])
-    assert gone.exit_code == 10
-    assert "is not an auditor" in gone.output
+    refused = rescind("govern", "propose", "dismiss", auditor, "-c", files.nodes[0])
+    assert refused.exit_code == 10
+    assert "is not an auditor" in refused.output
 
 
 def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(files: Files) -> None:

@@ -14,49 +14,61 @@ def rescind(*words: object) -> Result:
     return CliRunner().invoke(app, ["ledger", *map(str, words)])
 
 
-def told(*words: object):
-    found = rescind(*words, "--json")
-    assert found.exit_code == 0, found.output
-    return json.loads(found.stdout)
+def run_json(*words: object):
+    result = rescind(*words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
+def ledger_options(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
     where = tmp_path / "ledger"
     if request.param == "postgres":
         where = request.getfixturevalue("cluster").new()
-    place = ["--ledger", where, "--key-file", tmp_path / "key"]
-    told("init", *place)
-    return place
+    ledger_options = ["--ledger", where, "--key-file", tmp_path / "key"]
+    run_json("init", *ledger_options)
+    return ledger_options
 
 
-def test_records_are_added_shown_and_shredded(place: list[object], tmp_path: Path) -> None:
+def test_records_are_added_shown_and_shredded(ledger_options: list[object], tmp_path: Path) -> None:
     given = json.dumps({"event": "given", "to": "all"})
-    first = told("append", "--type", "consent", "--subject", "Ada", "--payload", given, *place)
-    again = ["append", "--type", "consent", "--payload", given, "--once", "x", *place]
-    assert (first["index"], told(*again)["new"], told(*again)["new"]) == (0, True, False)
-    shown = told("show", "--subject", "Ada", *place)
-    assert [(it["index"], it["payload"]) for it in shown] == [(0, json.loads(given))]
-    kept = told("backup", tmp_path / "backups", *place)
-    done = told("shred", "--subject", "Ada", *place)
+    first = run_json(
+        "append", "--type", "consent", "--subject", "Ada", "--payload", given, *ledger_options
+    )
+    again = ["append", "--type", "consent", "--payload", given, "--once", "x", *ledger_options]
+    assert (first["index"], run_json(*again)["new"], run_json(*again)["new"]) == (0, True, False)
+    shown = run_json("show", "--subject", "Ada", *ledger_options)
+    assert [(record["index"], record["payload"]) for record in shown] == [(0, json.loads(given))]
+    kept = run_json("backup", tmp_path / "backups", *ledger_options)
+    done = run_json("shred", "--subject", "Ada", *ledger_options)
     assert (done["records"], done["tombstone"], done["cleaned"]) == (1, 3, [kept["path"]])
-    lines = rescind("show", *place).output.splitlines()
+    lines = rescind("show", *ledger_options).output.splitlines()
     assert [line.split()[3:5] for line in lines[:2]] == [
         ["consent", "shredded"],
         ["consent", '{"event":'],
     ]
-    assert told("fsck", *place)["sound"]
-    assert "holds no records of that subject" in rescind("shred", "--subject", "Ada", *place).output
+    assert run_json("fsck", *ledger_options)["sound"]
+    assert (
+        "holds no records of that subject"
+        in rescind("shred", "--subject", "Ada", *ledger_options).output
+    )
 
 
-def test_a_record_is_proven_in_one_file(place: list[object], tmp_path: Path) -> None:
+def test_a_record_is_proven_in_one_file(ledger_options: list[object], tmp_path: Path) -> None:
     for number in range(3):
-        told("append", "--type", "reward", "--payload", json.dumps({"round": number}), *place)
+        run_json(
+            "append",
+            "--type",
+            "reward",
+            "--payload",
+            json.dumps({"round": number}),
+            *ledger_options,
+        )
     path = tmp_path / "file.json"
-    assert told("prove", 1, "--out", path, *place)["log_size"] == 3
-    found = told("check", path)
-    assert [it["status"] for it in found["checks"]] == ["passed", "passed", "skipped"]
-    assert found["disclosed"]["payload"] == {"round": 1}
+    assert run_json("prove", 1, "--out", path, *ledger_options)["log_size"] == 3
+    result = run_json("check", path)
+    assert [check["status"] for check in result["checks"]] == ["passed", "passed", "skipped"]
+    assert result["disclosed"]["payload"] == {"round": 1}
     path.write_text(path.read_text().replace('"round": 1', '"round": 2'))
     refused = rescind("check", path)
     assert refused.exit_code == 63
@@ -67,41 +79,57 @@ def test_a_record_is_proven_in_one_file(place: list[object], tmp_path: Path) -> 
 
 
 def test_a_checkpoint_that_was_kept_tells_since_when_a_log_differs(
-    place: list[object], tmp_path: Path
+    ledger_options: list[object], tmp_path: Path
 ) -> None:
     from rescind.ledger import Ledger, load_key
 
     notes = []
     for number in range(4):
-        told("append", "--type", "reward", "--payload", json.dumps({"round": number}), *place)
+        run_json(
+            "append",
+            "--type",
+            "reward",
+            "--payload",
+            json.dumps({"round": number}),
+            *ledger_options,
+        )
         notes.append(tmp_path / f"{number}.txt")
-        notes[-1].write_text(rescind("checkpoint", *place).stdout)
+        notes[-1].write_text(rescind("checkpoint", *ledger_options).stdout)
     words = [word for note in notes for word in ("--checkpoint", note)]
-    assert told("fsck", *words, *place)["anchors_compared"] == 4
-    where, key = str(place[1]), load_key(tmp_path / "key")
+    assert run_json("fsck", *words, *ledger_options)["anchors_compared"] == 4
+    where, key = str(ledger_options[1]), load_key(tmp_path / "key")
     with Ledger.open(where, key) as ledger, ledger.database.writing() as connection:
         connection.exec_driver_sql("DELETE FROM entries WHERE position = 3")
         connection.exec_driver_sql("DELETE FROM nodes WHERE place = 3 AND level = 0")
         connection.exec_driver_sql("DELETE FROM nodes WHERE place = 1 AND level = 1")
         connection.exec_driver_sql("DELETE FROM nodes WHERE level = 2")
-    found = rescind("fsck", *words, *place)
-    assert found.exit_code == 30
-    assert "the first 3 records still agree with the chain" in found.output
+    result = rescind("fsck", *words, *ledger_options)
+    assert result.exit_code == 30
+    assert "the first 3 records still agree with the chain" in result.output
     notes[0].write_text("no checkpoint")
-    assert rescind("fsck", *words, *place).exit_code == 16
+    assert rescind("fsck", *words, *ledger_options).exit_code == 16
 
 
-def test_a_ledger_is_moved_and_keys_are_rotated(place: list[object], tmp_path: Path) -> None:
-    told(
-        "append", "--type", "consent", "--subject", "Ada", "--payload", '{"event": "given"}', *place
+def test_a_ledger_is_moved_and_keys_are_rotated(
+    ledger_options: list[object], tmp_path: Path
+) -> None:
+    run_json(
+        "append",
+        "--type",
+        "consent",
+        "--subject",
+        "Ada",
+        "--payload",
+        '{"event": "given"}',
+        *ledger_options,
     )
     moved = ["--ledger", tmp_path / "moved", "--key-file", tmp_path / "key"]
-    root = told("export", tmp_path / "out", *place)["root"]
-    assert told("import", tmp_path / "out", *moved)["root"] == root
-    told("rotate", "--new-key-file", tmp_path / "new", *moved)
+    root = run_json("export", tmp_path / "out", *ledger_options)["root"]
+    assert run_json("import", tmp_path / "out", *moved)["root"] == root
+    run_json("rotate", "--new-key-file", tmp_path / "new", *moved)
     assert rescind("show", *moved).exit_code == 16
     moved[-1] = tmp_path / "new"
-    assert told("show", *moved)[0]["subject"] == "Ada"
+    assert run_json("show", *moved)[0]["subject"] == "Ada"
     refused = rescind("restore", tmp_path / "out", *moved)
     assert refused.exit_code == 10
     assert "--without-chain" in refused.stderr
@@ -131,6 +159,6 @@ def test_what_is_wrong_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-    found = rescind(*words)
-    assert found.exit_code == code, found.output
-    assert said in found.stderr
+    result = rescind(*words)
+    assert result.exit_code == code, result.output
+    assert said in result.stderr

@@ -13,16 +13,18 @@ from tests.support.files import (
 def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     import numpy as np
 
-    it, dice = files.consortium, np.random.default_rng(0)
-    boss, careless = it.of(it.aggregator), it.organizations[0]
+    consortium, rng = files.consortium, np.random.default_rng(0)
+    boss, careless = consortium.of(consortium.aggregator), consortium.organizations[0]
     boss.open_round()
-    for who in it.organizations:
-        it.of(who).commit(1, it.register(it.random_delta(who, dice)), SALT)
+    for member in consortium.organizations:
+        consortium.of(member).commit(
+            1, consortium.register(consortium.random_delta(member, rng)), SALT
+        )
     boss.close_commits(1)
-    it.anvil.pass_time(301)
+    consortium.anvil.pass_time(301)
     boss.close_reveals(1)
     boss.penalize(careless.address)
-    assert it.of().member(careless.address).bond < ETHER
+    assert consortium.of().member(careless.address).bond < ETHER
     rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]
     assert rows[0]["lacking_wei"] == ETHER // 10
     paid = json.loads(rescind("node", "topup", "-c", files.nodes[0], "--json").output)
@@ -35,8 +37,8 @@ def test_who_resigns_leaves_for_good(files: Files) -> None:
     done = json.loads(rescind("node", "resign", "-c", files.nodes[1], "--json").output)
     assert done["status"] == "left"
     assert done["reclaimable_at"] > 0
-    who = files.consortium.organizations[1].address
-    assert files.consortium.of().member(who).status is MemberStatus.LEFT
+    member = files.consortium.organizations[1].address
+    assert files.consortium.of().member(member).status is MemberStatus.LEFT
     for command in ("resign", "topup"):
         again = rescind("node", command, "-c", files.nodes[1])
         assert again.exit_code == 15

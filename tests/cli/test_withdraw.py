@@ -47,8 +47,8 @@ def write_rows(path: Path, rows: list[tuple[str, str, str]]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def ask(files: Files, *words: str, place: int = 0):
-    return rescind("withdraw", "request", "-c", files.nodes[place], *words)
+def ask(files: Files, *words: str, index: int = 0):
+    return rescind("withdraw", "request", "-c", files.nodes[index], *words)
 
 
 @pytest.mark.parametrize(
@@ -109,22 +109,22 @@ def test_a_subject_who_has_all_rows_cannot_be_withdrawn_alone(files: Files, tmp_
 
 
 def test_an_organization_without_contributions_has_nothing_to_withdraw(files: Files) -> None:
-    done = ask(files, "--method", "replay", place=2)
+    done = ask(files, "--method", "replay", index=2)
     assert done.exit_code == 10
     assert "not contributed to any model" in done.output
 
 
 def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     done = ask(files, "--method", "replacement", "--subject", "ada", "--json")
-    made = json.loads(done.output)
-    assert (made["method"], made["state"]) == ("replacement", "preparing")
-    found = files.consortium.of().withdrawals()[made["withdrawal"] - 1]
-    request = RequestFact.find(open_journal(files.folder / "org-0-state"), found.subject)
+    document = json.loads(done.output)
+    assert (document["method"], document["state"]) == ("replacement", "preparing")
+    withdrawal = files.consortium.of().withdrawals()[document["withdrawal"] - 1]
+    request = RequestFact.find(open_journal(files.folder / "org-0-state"), withdrawal.subject)
     assert request is not None
     assert request.salt is not None
-    assert (request.subject, request.withdrawal) == ("ada", found.id)
-    assert found.subject == commit_subject("ada", bytes.fromhex(request.salt))
-    assert found.state is WithdrawalState.PREPARING
+    assert (request.subject, request.withdrawal) == ("ada", withdrawal.id)
+    assert withdrawal.subject == commit_subject("ada", bytes.fromhex(request.salt))
+    assert withdrawal.state is WithdrawalState.PREPARING
     again = ask(files, "--method", "counter-training", "--subject", "bo")
     assert again.exit_code == 10
     assert "is still open" in again.output

@@ -22,11 +22,6 @@ from tests.support.consortium import micro_parameters
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 
 
-def agreed(**choices: object) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json") | choices
-    return ConsortiumParameters.model_validate(document)
-
-
 def model_of(parameters: ConsortiumParameters, rounds: dict[int, tuple[str, ...]]):
     rng, store, terms = np.random.default_rng(1), {}, []
     for number, members in rounds.items():
@@ -45,7 +40,7 @@ ROUNDS = {1: (A, B), 2: (A, B, C), 4: (B,)}
 
 
 def test_a_plain_server_serves_the_sum_that_is_on_chain() -> None:
-    parameters = agreed()
+    parameters = micro_parameters(federated=True)
     terms, store = model_of(parameters, ROUNDS)
     plain = adapter_totals(terms, store.__getitem__)
     assert encode(served_of(parameters, terms, store.__getitem__)) == encode(plain)
@@ -53,7 +48,7 @@ def test_a_plain_server_serves_the_sum_that_is_on_chain() -> None:
 
 
 def test_a_counter_delta_is_added_after_the_server_optimizer() -> None:
-    parameters = agreed(server={"name": "fedadam"})
+    parameters = micro_parameters(federated=True, server={"name": "fedadam"})
     terms, store = model_of(parameters, ROUNDS)
     store["counter"] = store[terms[0].artifact_id]
     counter = Term(0, A, "counter", 10_000)
@@ -76,7 +71,8 @@ def test_a_counter_delta_is_added_after_the_server_optimizer() -> None:
 
 
 def test_momentum_does_not_move_a_frozen_factor() -> None:
-    parameters = agreed(
+    parameters = micro_parameters(
+        federated=True,
         server={"name": "fedavgm"},
         lora={"rank": 4, "alpha": 8, "train_a": True, "alternate": True},
     )
@@ -95,7 +91,11 @@ def test_momentum_does_not_move_a_frozen_factor() -> None:
 
 
 def test_control_variates_match_the_paper_under_full_participation() -> None:
-    parameters = agreed(training=agreed().training.model_dump() | {"rule": {"name": "scaffold"}})
+    parameters = micro_parameters(
+        federated=True,
+        training=micro_parameters(federated=True).training.model_dump()
+        | {"rule": {"name": "scaffold"}},
+    )
     rounds = dict.fromkeys((1, 2, 3), (A, B, C))
     terms, store = model_of(parameters, rounds)
     sums = round_sums(terms, store.__getitem__)
@@ -122,7 +122,11 @@ def test_control_variates_match_the_paper_under_full_participation() -> None:
 
 
 def test_hiding_noise_has_no_control_variate() -> None:
-    parameters = agreed(training=agreed().training.model_dump() | {"rule": {"name": "scaffold"}})
+    parameters = micro_parameters(
+        federated=True,
+        training=micro_parameters(federated=True).training.model_dump()
+        | {"rule": {"name": "scaffold"}},
+    )
     noise = {f"shared/{HIDING}": np.ones((8, 2048), dtype=np.int64)}
     delta = {name: value.astype(np.int32) for name, value in noise.items()}
     assert controls(parameters, Past((RoundSum(1, (A,), noise),), {1: delta}), A, travel=1.0) == (
@@ -132,10 +136,10 @@ def test_hiding_noise_has_no_control_variate() -> None:
 
 
 def test_absent_options_do_not_change_the_document() -> None:
-    text = agreed().canonical_bytes()
+    text = micro_parameters(federated=True).canonical_bytes()
     assert b"rule" not in text
     assert b"selection" not in text
-    named = agreed(selection={"name": "krum", "byzantine": 1})
+    named = micro_parameters(federated=True, selection={"name": "krum", "byzantine": 1})
     assert ConsortiumParameters.parse(named.canonical_bytes()) == named
     assert b'"selection":{"byzantine":1,"name":"krum"}' in named.canonical_bytes()
 
@@ -149,7 +153,7 @@ def test_absent_options_do_not_change_the_document() -> None:
     ],
 )
 def test_a_selection_that_the_contract_cannot_check_is_refused(choices, why: str) -> None:
-    text = agreed().canonical_bytes().decode()
+    text = micro_parameters(federated=True).canonical_bytes().decode()
     name = choices["selection"]["name"]
     document = text.replace('"seed":', f'"selection":{{"name":"{name}"}},"seed":')
     with pytest.raises(ConfigError, match=why):

@@ -1,4 +1,4 @@
-"""Runs a daemon, as it is or misbehaving, in a process of its own."""
+"""A process that runs a daemon, which may kill itself or lie."""
 
 import os
 import signal
@@ -25,9 +25,15 @@ def deadly(steps, name: str, moment: str):
 
 
 def run(log: Path, kind: str, config: Path, *words: str) -> None:
-    """`kind` is node or aggregator, and `words` may be STEP before|after: SIGKILL to the process itself,
-    right before or right after the step's effect. Of kind liar, an aggregator that tells the n-th of
-    the lies `words` in round n, and the truth from then on."""
+    """Run a daemon.
+
+    Args:
+        log: File for what it prints.
+        kind: node, aggregator, or liar for an aggregator that lies.
+        config: The daemon's TOML file.
+        words: Of a liar, the lie of each round; it tells the truth from then on. Otherwise a step
+            and before or after: the process kills itself right before or after the step's effect.
+    """
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -1,4 +1,4 @@
-"""An aggregator changed to lie: the daemon itself, with what it says to the chain altered."""
+"""An aggregator that lies: the real daemon, with altered messages to the chain."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from rescind.core import (
 
 
 class Liar:
-    """Each lie is a method: from what the daemon would say to what it says instead."""
+    """Replace what the daemon would say by a lie. Each lie is a method."""
 
     def __init__(self, daemon: Aggregator, lies: Sequence[str]) -> None:
         self.daemon, self.lies = daemon, list(lies)
@@ -44,19 +44,19 @@ class Liar:
         consortium.aggregate, consortium.carry_out = aggregate, carry_out
 
     def drop_from_sum(self, round_id, accepted, rejected, aggregate, adapter):
-        """List a delta, and leave it out of the sum."""
+        """List a delta but leave it out of the sum."""
         return accepted, rejected, *self.sums(round_id, accepted[1:])
 
     def drop_from_list(self, round_id, accepted, rejected, aggregate, adapter):
         return accepted[1:], rejected, *self.sums(round_id, accepted[1:])
 
-    def reject_nobody(self, round_id, accepted, rejected, aggregate, adapter):
-        """Name somebody who revealed nothing."""
+    def list_a_stranger(self, round_id, accepted, rejected, aggregate, adapter):
+        """List an organization that revealed nothing."""
         stranger = replace(accepted[0], organization="0x" + "00" * 19 + "01")
         return [stranger, *accepted[1:]], rejected, aggregate, adapter
 
     def add_to_sum(self, round_id, accepted, rejected, aggregate, adapter):
-        """Slip a delta of one's own in."""
+        """Add an extra delta to the sum."""
         extra = {
             name: np.ones_like(value)
             for name, value in self.daemon.session.store.load(accepted[0].artifact_id).items()
@@ -71,26 +71,25 @@ class Liar:
         return accepted, rejected, *self.sums(round_id, heavy)
 
     def replay_model(self, round_id, accepted, rejected, aggregate, adapter):
-        """Name the model before as the new one."""
+        """Name the previous model as the new one."""
         consortium = self.daemon.session.consortium
         model = consortium.model(consortium.latest_model_id())
         return accepted, rejected, aggregate, DeltaId(model.adapter_id, model.digest_root)
 
     def name_another_adapter(self, round_id, accepted, rejected, aggregate, adapter):
-        """The digest of the sum, and the id of something else, which is served too."""
+        """Name the digest of the sum with the id of another adapter, which is served."""
         totals = self.daemon.session.store.load(adapter.artifact_id)
         other = {name: value + 1 for name, value in totals.items()}
-        found = self.daemon.session.publish(encode(other))
-        return accepted, rejected, aggregate, DeltaId(found, adapter.digest_root)
+        artifact = self.daemon.session.publish(encode(other))
+        return accepted, rejected, aggregate, DeltaId(artifact, adapter.digest_root)
 
     def keep_digests(self, round_id, accepted, rejected, aggregate, adapter):
-        """A wrong sum, and digests that nobody is given."""
-
+        """Name a wrong sum and serve no digests."""
         self.daemon.session.digests.by_root = lambda root: None
         return self.drop_from_sum(round_id, accepted, rejected, aggregate, adapter)
 
     def sums(self, round_id, contributions: Sequence[Contribution], extra=None):
-        """The named sums of these contributions, published."""
+        """Publish the sums of these contributions and return their names."""
         session = self.daemon.session
         new = weighted_sum((session.store.load(c.artifact_id), c.weight) for c in contributions)
         new = add_totals([new, extra]) if extra else new

@@ -1,11 +1,12 @@
 """A server optimizer and control variates by real daemons, through a replay and a counter-training."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rescind.core import ConsortiumParameters, artifact_id, by_round, encode, sum_key
+from rescind.core import ConsortiumParameters, Term, artifact_id, by_round, encode, sum_key
 from rescind.daemon import Journal
 from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def served(run: RunFolder, record: Any) -> dict[str, Any]:
-    """What is served as the head, from the chain and the run's store."""
+    """Return the tensors that the run serves as its latest model."""
     parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
     latest = record.latest_model_id()
     return served_model(run, parameters, record.model(latest).adapter_id, record.content(latest))
@@ -39,46 +40,100 @@ def journal_of(run: RunFolder, name: str) -> Journal:
     return open_journal(run.node_state(name))
 
 
-def dampened_with_what_the_others_posted(run: RunFolder, record: Any) -> None:
-    own = generated(3, seed=1).organizations["borealis"]
-    words = ("--method", "counter-training", "--subject", own[0].subject, "--with", "ssd")
-    number = ask(run, "borealis", *words, "--set", "selection=1.5")
-    attest(run, record, number, 1, 2)
-    wait_for("the counter-training", lambda: closed(record, number))
-    assert accepted(run, record, number)["attested"] == "passed"
-    folder = run.organization("borealis")
-    with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
-        [report] = [r.payload["report"] for r in ledger.records() if r.payload.get("report")]
-    assert len(report["posted"]) == 1
-    assert report["compared_with"] > len(own), "the mean is over others' data too"
+@dataclass(frozen=True)
+class Story:
+    """Organization aurora is replayed away; then borealis counter-trains for a subject.
+
+    `whole` and `replayed` are what is served before and after the replay, `terms` the content of
+    the model before it. `report` is borealis's record of its counter-training for a subject of its
+    `rows` rows.
+    """
+
+    run: RunFolder
+    whole: dict[str, Any]
+    whole_adapter: str
+    terms: list[Term]
+    sums_checked: set[str]
+    checked_by_auditors: set[str]
+    replayed: dict[str, Any]
+    replayed_adapter: str
+    certificates: list[dict[str, str]]
+    rows: int
+    report: dict[str, Any]
 
 
-def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     common: dict[str, Any] = {"organizations": 3, "coupling": "federated", "agreed": AGREED}
-    with consortium(tmp_path / "run", ROUNDS, **common) as (run, record, daemons):
+    with consortium(tmp_path_factory.mktemp("run"), ROUNDS, **common) as (run, record, daemons):
         for daemon in daemons.values():
             daemon.start()
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
         wait_for("the last round", lambda: settled(run, "borealis", ROUNDS))
-        whole = served(run, record)
-        assert artifact_id(encode(whole)) != adapter(record)
-        content = record.content(record.latest_model_id())
-        checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, "borealis"))}
-        assert {sum_key(it) for it in by_round(content).values()} <= checked
+        whole, whole_adapter = served(run, record), adapter(record)
+        terms = record.content(record.latest_model_id())
+        sums_checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, "borealis"))}
 
-        number = ask(run, "aurora", "--method", "replay")
-        assert {"starts", "arithmetic", "adapter"} <= set(attest(run, record, number, 1, 2))
-        wait_for("the replay", lambda: closed(record, number))
-        assert accepted(run, record, number)["attested"] == "passed"
-        replayed, on_chain = served(run, record), adapter(record)
-        dampened_with_what_the_others_posted(run, record)
+        replay = ask(run, "aurora", "--method", "replay")
+        checked_by_auditors = set(attest(run, record, replay, 1, 2))
+        wait_for("the replay", lambda: closed(record, replay))
+        certificates = [accepted(run, record, replay)]
+        replayed, replayed_adapter = served(run, record), adapter(record)
+
+        rows = generated(3, seed=1).organizations["borealis"]
+        words = ("--method", "counter-training", "--subject", rows[0].subject, "--with", "ssd")
+        dampening = ask(run, "borealis", *words, "--set", "selection=1.5")
+        attest(run, record, dampening, 1, 2)
+        wait_for("the counter-training", lambda: closed(record, dampening))
+        certificates.append(accepted(run, record, dampening))
         for daemon in daemons.values():
             daemon.stop()
-    never_joined = play(run, tmp_path / "never", ROUNDS, absent="aurora")
-    assert adapter_of(never_joined) == on_chain
-    assert encode(never_joined.served()) == encode(replayed)
+    folder = run.organization("borealis")
+    with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
+        payloads = [entry.payload for entry in ledger.records()]
+    [report] = [payload["report"] for payload in payloads if payload.get("report")]
+    return Story(
+        run,
+        whole,
+        whole_adapter,
+        terms,
+        sums_checked,
+        checked_by_auditors,
+        replayed,
+        replayed_adapter,
+        certificates,
+        len(rows),
+        report,
+    )
+
+
+def test_the_served_model_is_not_the_plain_sum_under_fedadam(story: Story) -> None:
+    assert artifact_id(encode(story.whole)) != story.whole_adapter
+
+
+def test_a_node_checks_the_sum_of_every_round(story: Story) -> None:
+    assert {sum_key(terms) for terms in by_round(story.terms).values()} <= story.sums_checked
+
+
+def test_auditors_check_the_starts_arithmetic_and_adapter_of_a_replay(story: Story) -> None:
+    assert {"starts", "arithmetic", "adapter"} <= story.checked_by_auditors
+
+
+def test_the_replay_and_the_counter_training_are_certified(story: Story) -> None:
+    assert [certificate["attested"] for certificate in story.certificates] == ["passed"] * 2
+
+
+def test_a_replay_under_fedadam_and_scaffold_is_the_run_that_was_never_joined(
+    story: Story, tmp_path: Path
+) -> None:
+    never_joined = play(story.run, tmp_path, ROUNDS, absent="aurora")
+    assert adapter_of(never_joined) == story.replayed_adapter
+    assert encode(never_joined.served()) == encode(story.replayed)
+
+
+def test_a_counter_training_uses_the_statistics_that_others_posted(story: Story) -> None:
+    assert len(story.report["posted"]) == 1
+    assert story.report["compared_with"] > story.rows, "the mean is over others' data too"
 
 
 def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path: Path) -> None:
@@ -108,6 +163,6 @@ def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path:
         assert leaver not in {term.organization for group in groups for term in group}
         for name in ("borealis", "cirrus"):
             checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, name))}
-            assert {sum_key(it) for it in groups} <= checked
+            assert {sum_key(terms) for terms in groups} <= checked
         for daemon in daemons.values():
             daemon.stop()

@@ -1,4 +1,4 @@
-"""Deltas whose digests tell nothing: noise goes along in every sum, and into no model."""
+"""Hidden digests: noise is part of every sum and of no model."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ def test_a_consortium_with_hiding_trains_and_adds_up(tmp_path: Path) -> None:
         wait_for("the round", lambda: finals(record) == 1)
         store = ArtifactStore(run.store)
         adapter_id = record.model(1).adapter_id
-        for digest_of in [adapter_id, *(c.artifact_id for c in record.contributions(1))]:
-            tensors = decode(store.get(digest_of))
+        for artifact in [adapter_id, *(c.artifact_id for c in record.contributions(1))]:
+            tensors = decode(store.get(artifact))
             noise = [v for n, v in tensors.items() if split_owner(n)[1] == HIDING]
             assert noise
             assert all(abs(value).max() > 2**20 for value in noise)

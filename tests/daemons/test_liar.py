@@ -22,7 +22,7 @@ from tests.support.withdrawals import ask
 LIES = {
     "drop_from_sum": "SumMismatch",
     "drop_from_list": "UnaccountedFor",
-    "reject_nobody": "NotRevealed",
+    "list_a_stranger": "NotRevealed",
     "add_to_sum": "SumMismatch",
     "weigh_in_list": "WrongWeight",
     "weigh_in_sum": "SumMismatch",
@@ -30,7 +30,7 @@ LIES = {
     "replay_model": "SumMismatch",
     "keep_withdrawn": "SumMismatch",
 }
-"""What an aggregator may say, in rounds 1, 2, ..., and with which words the contract refuses it."""
+"""The aggregator's lie in rounds 1, 2, ..., and the contract's reason to refuse it."""
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def test_a_lying_aggregator_is_stopped_by_the_contract(tmp_path: Path) -> None:
         assert record.is_clean(record.latest_model_id(), leaver)
 
 
-def test_another_adapter_than_the_sum_is_taken_by_no_node_and_found_by_verify(
+def test_nodes_and_verify_refuse_an_adapter_that_is_not_the_sum(
     tmp_path: Path,
 ) -> None:
     with consortium(tmp_path, 2) as (run, record, daemons):
@@ -93,11 +93,11 @@ def test_another_adapter_than_the_sum_is_taken_by_no_node_and_found_by_verify(
         wait_for("the removal", lambda: record.withdrawals()[0].state is WithdrawalState.CLOSED)
         certificate = tmp_path / "certificate.json"
         certify(run, record, certificate)
-        found = rescind("verify", certificate, "--rpc", record.chain.rpc_url, "--json",
+        result = rescind("verify", certificate, "--rpc", record.chain.rpc_url, "--json",
                         "--artifacts", run.store)  # fmt: skip
-        failed = {c["name"] for c in json.loads(found.stdout)["checks"] if c["status"] == "failed"}
+        failed = {c["name"] for c in json.loads(result.stdout)["checks"] if c["status"] == "failed"}
         assert {"digests", "arithmetic"} <= failed
-        assert found.returncode == 55
+        assert result.returncode == 55
 
 
 def certify(run, record, path: Path) -> None:

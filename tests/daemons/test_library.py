@@ -1,4 +1,4 @@
-"""Daemons and the library make the same model, which every other comparison of daemons rests on."""
+"""Daemons and the library make the same model: all comparisons of other tests rest on it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Policies that were trained in the game decide in live nodes, and the chain pays what the game foretold."""
+"""Policies trained in the game decide in live nodes, and the chain pays what the game predicted."""
 
 import tomllib
 from pathlib import Path

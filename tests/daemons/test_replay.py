@@ -1,11 +1,17 @@
-"""Replays in a federated consortium, by real daemons that are killed in the middle: the same bytes as a
-run that the organization never joined, or that never had the data subject."""
+"""Replays in a federated consortium, by real daemons that are killed in the middle.
 
+They make the same bytes as a run that the organization never joined, or that never had the data
+subject.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from rescind.contracts import MemberStatus
+from rescind.contracts import Consortium, MemberStatus
+from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
 from tests.support.daemons import consortium, finals, wait_for
 from tests.support.library import adapter_of, play
@@ -21,42 +27,77 @@ ROUNDS = 3
 pytestmark = pytest.mark.slow
 
 
-def test_a_replay_is_the_run_that_was_never_joined(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Story:
+    """Organization aurora is replayed away; then borealis replays without one of its subjects.
+
+    `models`: the model number after each replay; `adapters`: before, between and after them.
+    """
+
+    run: RunFolder
+    record: Consortium
+    subject: str
+    checked: set[str]
+    models: list[int]
+    adapters: list[str]
+    certificates: list[dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     subject = generated(3, seed=1).organizations["borealis"][0].subject
-    with consortium(tmp_path / "run", ROUNDS, organizations=3, coupling="federated") as (
-        run,
-        record,
-        daemons,
-    ):
+    folder, models, certificates = tmp_path_factory.mktemp("run"), [], []
+    with consortium(folder, ROUNDS, organizations=3, coupling="federated") as opened:
+        run, record, daemons = opened
         kills = {"borealis": "retrain", "cirrus": "offer", "aggregator": "carry-out"}
         for name, daemon in daemons.items():
             daemon.start(*((kills[name], "after") if name in kills else ()))
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
-        before = adapter(record)
+        adapters = [adapter(record)]
 
         whole = ask(run, "aurora", "--method", "replay")
         for name in ("borealis", "cirrus"):
             daemons[name].die()
             daemons[name].start()
-        assert {"starts", "arithmetic", "adapter"} <= set(attest(run, record, whole, 1, 2))
+        checked = set(attest(run, record, whole, 1, 2))
         daemons["aggregator"].die()
         daemons["aggregator"].start()
         wait_for("the replay", lambda: closed(record, whole))
-        assert accepted(run, record, whole)["attested"] == "passed"
-        leaver = run.facts().organizations["aurora"]
-        assert record.is_clean(record.latest_model_id(), leaver)
-        assert record.member(leaver).status is MemberStatus.WITHDRAWN
-        replayed = adapter(record)
-        assert replayed != before
+        certificates.append(accepted(run, record, whole))
+        models.append(record.latest_model_id())
+        adapters.append(adapter(record))
 
-        one = ask(run, "borealis", "--method", "replay", "--subject", subject)
-        attest(run, record, one, 1, 2)
-        wait_for("the replay for one subject", lambda: closed(record, one))
-        accepted(run, record, one)
-        without_both = adapter(record)
+        partial = ask(run, "borealis", "--method", "replay", "--subject", subject)
+        attest(run, record, partial, 1, 2)
+        wait_for("the replay for a subject", lambda: closed(record, partial))
+        certificates.append(accepted(run, record, partial))
+        models.append(record.latest_model_id())
+        adapters.append(adapter(record))
         for daemon in daemons.values():
             daemon.stop()
-    never_joined = play(run, tmp_path / "absent", ROUNDS, absent="aurora")
-    assert adapter_of(never_joined) == replayed
-    never_had = play(run, tmp_path / "without", ROUNDS, absent="aurora", without=[subject])
-    assert adapter_of(never_had) == without_both
+        yield Story(run, record, subject, checked, models, adapters, certificates)
+
+
+def test_auditors_check_the_starts_arithmetic_and_adapter_of_a_replay(story: Story) -> None:
+    assert {"starts", "arithmetic", "adapter"} <= story.checked
+
+
+def test_both_replays_are_certified(story: Story) -> None:
+    assert [certificate["attested"] for certificate in story.certificates] == ["passed"] * 2
+
+
+def test_a_replay_takes_the_organization_out_of_the_model(story: Story) -> None:
+    leaver = story.run.facts().organizations["aurora"]
+    assert story.record.is_clean(story.models[0], leaver)
+    assert story.record.member(leaver).status is MemberStatus.WITHDRAWN
+    assert story.adapters[1] != story.adapters[0]
+
+
+def test_a_replay_is_the_run_that_was_never_joined(story: Story, tmp_path: Path) -> None:
+    never_joined = play(story.run, tmp_path, ROUNDS, absent="aurora")
+    assert adapter_of(never_joined) == story.adapters[1]
+
+
+def test_a_replay_for_a_subject_is_the_run_without_its_data(story: Story, tmp_path: Path) -> None:
+    without = play(story.run, tmp_path, ROUNDS, absent="aurora", without=[story.subject])
+    assert adapter_of(without) == story.adapters[2]

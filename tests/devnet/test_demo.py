@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,26 @@ class Run:
     folder: Path
     summary: Summary
 
-    def flip(self, path: Path, place: int = -2) -> bytes:
-        original = path.read_bytes()
-        changed = bytearray(original)
-        changed[place] ^= 1
-        path.write_bytes(bytes(changed))
-        return original
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.json"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "orgs" / "aurora" / "ledger"
+
+
+@contextmanager
+def flipped(path: Path, position: int = -2) -> Iterator[None]:
+    """Change one bit of a file for a while."""
+    original = path.read_bytes()
+    changed = bytearray(original)
+    changed[position] ^= 1
+    path.write_bytes(bytes(changed))
+    try:
+        yield
+    finally:
+        path.write_bytes(original)
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +60,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     rescind("devnet", "down", folder)
 
 
-def test_the_run_shows_what_it_should(run: Run) -> None:
-    summary = run.summary
-    met = {goal.name: goal.met for goal in summary.goals}
+def test_the_run_meets_its_goals(run: Run) -> None:
+    met = {goal.name: goal.met for goal in run.summary.goals}
     assert met.pop("time of removal") is not None, "a speed is shown, and no test's condition"
     assert set(met.values()) == {True}, met
+
+
+def test_the_removal_is_exact_and_its_answers_are_forgotten(run: Run) -> None:
+    summary = run.summary
     assert summary.withdrawal.organization == "borealis"
     assert summary.withdrawal.exact
     assert set(summary.evaluation.before) == {"aurora", "borealis", "cirrus", "shared", "held_out"}
     assert summary.evaluation.after["borealis"] == 0
+
+
+def test_the_summary_lists_the_rounds_and_is_saved(run: Run) -> None:
+    summary = run.summary
     assert [r.round for r in summary.rounds] == [1, 2]
     assert all(r.transactions and r.gas for r in summary.rounds)
-    written = json.loads((run.folder / "summary.json").read_text())
-    assert written == summary.model_dump(mode="json")
+    saved = json.loads((run.folder / "summary.json").read_text())
+    assert saved == summary.model_dump(mode="json")
 
 
 def test_the_report_is_one_file_with_its_plots(run: Run) -> None:
@@ -68,7 +90,7 @@ def test_the_report_is_one_file_with_its_plots(run: Run) -> None:
     assert set(re.findall(r"https?://[^/\"']+", page)) <= {"http://www.w3.org"}
 
 
-def test_the_trace_is_one_that_a_curve_is_fitted_to(run: Run) -> None:
+def test_a_learning_curve_fits_the_trace(run: Run) -> None:
     rows = read_trace(run.folder / "trace.jsonl")
     organizations = {row.organization for row in rows}
     assert len(rows) == len(organizations) * max(row.round for row in rows)
@@ -77,56 +99,72 @@ def test_the_trace_is_one_that_a_curve_is_fitted_to(run: Run) -> None:
     assert error < 0.5
 
 
-def test_the_certificate_is_accepted_and_every_change_refused(run: Run) -> None:
-    certificate = run.folder / "certificate.json"
-    served = json.loads(certificate.read_text())["latest"]["adapter_id"]
+def test_the_certificate_and_the_served_adapter_pass_every_check(run: Run) -> None:
+    served = json.loads(run.certificate.read_text())["latest"]["adapter_id"]
     adapter = run.folder / "aggregator" / "store" / served[:2] / served
-    found = rescind("verify", certificate, "--adapter", adapter, "--json")
-    assert found.returncode == 0, found.stdout + found.stderr
-    statuses = {c["name"]: c["status"] for c in json.loads(found.stdout)["checks"]}
+    result = rescind("verify", run.certificate, "--adapter", adapter, "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    statuses = {c["name"]: c["status"] for c in json.loads(result.stdout)["checks"]}
     assert statuses.pop("attested") == "skipped"
     assert set(statuses.values()) == {"passed"}
-    original = run.flip(certificate, 200)
-    assert rescind("verify", certificate).returncode in range(40, 58)
-    certificate.write_bytes(original)
-    artifact = next((run.folder / "aggregator" / "store").glob("??/*"))
-    original = run.flip(artifact)
-    assert rescind("verify", certificate).returncode == 49
-    artifact.write_bytes(original)
 
 
-def test_a_ledger_is_sound_and_every_change_found(run: Run) -> None:
-    ledger = run.folder / "orgs" / "aurora" / "ledger"
+def test_a_changed_certificate_is_refused(run: Run) -> None:
+    with flipped(run.certificate, 200):
+        assert rescind("verify", run.certificate).returncode in range(40, 58)
+
+
+def test_a_changed_artifact_is_refused(run: Run) -> None:
+    with flipped(next((run.folder / "aggregator" / "store").glob("??/*"))):
+        assert rescind("verify", run.certificate).returncode == 49
+
+
+def test_a_ledger_matches_its_anchor(run: Run) -> None:
     address = run.summary.organizations["aurora"]
     anchored = ("--run", run.folder, "--organization", address)
-    sound = rescind("ledger", "verify", ledger, *anchored, "--json")
-    assert sound.returncode == 0, sound.stdout + sound.stderr
-    assert json.loads(sound.stdout)["anchors_compared"] == 1
-    shown = json.loads(rescind("ledger", "show", ledger, "--json").stdout)
-    assert {it["type"] for it in shown} == {"decision", "manifest", "training-run", "reward"}
-    original = run.flip(ledger / "ledger.db", 5000)
-    assert rescind("ledger", "verify", ledger).returncode == 30
-    (ledger / "ledger.db").write_bytes(original)
+    result = rescind("ledger", "verify", run.ledger, *anchored, "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)["anchors_compared"] == 1
 
 
-def test_the_audit_answers(run: Run) -> None:
+def test_a_ledger_shows_the_records_of_the_rounds(run: Run) -> None:
+    records = json.loads(rescind("ledger", "show", run.ledger, "--json").stdout)
+    types = {record["type"] for record in records}
+    assert types == {"decision", "manifest", "training-run", "reward"}
+
+
+def test_a_changed_ledger_is_refused(run: Run) -> None:
+    with flipped(run.ledger / "ledger.db", 5000):
+        assert rescind("ledger", "verify", run.ledger).returncode == 30
+
+
+def test_the_audit_lists_all_contributions(run: Run) -> None:
     rows = json.loads(rescind("audit", "contributions", run.folder, "--json").stdout)
     assert len(rows) == sum(len(r.participants) for r in run.summary.rounds)
+
+
+def test_the_audit_shows_that_the_latest_model_is_without_the_organization(run: Run) -> None:
     models = json.loads(rescind("audit", "lineage", run.folder, "--json").stdout)
     assert models[-1]["removed"] == ["borealis"]
     assert "borealis" not in {term["name"] for term in models[-1]["content"]}
-    asked = json.loads(rescind("audit", "withdrawals", run.folder, "--json").stdout)
-    assert [(row["name"], row["state"]) for row in asked] == [("borealis", "closed")]
+
+
+def test_the_withdrawal_is_listed_as_closed(run: Run) -> None:
+    rows = json.loads(rescind("audit", "withdrawals", run.folder, "--json").stdout)
+    assert [(row["name"], row["state"]) for row in rows] == [("borealis", "closed")]
     assert "closed" in rescind("withdraw", "status", run.folder).stdout
-    status = rescind("node", "status", "-c", run.folder / "orgs/aurora/node.toml", "--json")
+
+
+def test_a_node_and_the_aggregator_show_their_status(run: Run) -> None:
+    config = run.folder / "orgs/aurora/node.toml"
+    status = rescind("node", "status", "-c", config, "--json")
     assert json.loads(status.stdout)["status"] == "active"
-    state = rescind(
-        "aggregator", "status", "-c", run.folder / "aggregator/aggregator.toml", "--json"
-    )
-    assert len(json.loads(state.stdout)["removals"]) == 1
+    config = run.folder / "aggregator/aggregator.toml"
+    status = rescind("aggregator", "status", "-c", config, "--json")
+    assert len(json.loads(status.stdout)["removals"]) == 1
 
 
-def test_the_model_knows_before_and_not_after(run: Run) -> None:
+def test_the_model_answers_before_the_withdrawal_and_not_after(run: Run) -> None:
     row = generated(3, 0).own("borealis")[0]
     before = json.loads(
         rescind("ask", run.folder, row.question, "--before-withdrawal", "--json").stdout
@@ -144,15 +182,15 @@ def test_a_block_is_exported_for_peft_and_a_removed_one_is_not(run: Run, tmp_pat
     assert (gone.returncode, "one of aurora, cirrus" in gone.stderr) == (10, True)
 
 
-def test_without_its_chain_an_audit_says_how_to_bring_it_back(run: Run) -> None:
+def test_an_audit_without_a_chain_says_how_to_start_it(run: Run) -> None:
     assert rescind("devnet", "down", run.folder).stdout.strip() == "down"
     done = rescind("audit", "lineage", run.folder)
     assert (done.returncode, "rescind devnet up" in done.stderr) == (15, True)
     assert rescind("devnet", "up", run.folder).returncode == 0
-    assert rescind("verify", run.folder / "certificate.json").returncode == 0
+    assert rescind("verify", run.certificate).returncode == 0
 
 
-def test_a_folder_is_dealt_as_its_files_say(tmp_path: Path) -> None:
+def test_each_file_of_a_data_folder_is_an_organization(tmp_path: Path) -> None:
     common = [Example("who?", "all", "x")]
     for name in ("bank", "school"):
         rows = [Example(f"{name} {n}?", "yes", f"{name}-{n}") for n in range(6)]

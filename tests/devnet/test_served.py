@@ -6,7 +6,6 @@ import pytest
 from rescind.contracts import NO_ADAPTER
 from rescind.core import (
     ArtifactStore,
-    ConsortiumParameters,
     Term,
     adapter_totals,
     decode,
@@ -19,11 +18,6 @@ from rescind.devnet.outcome import served_model
 from tests.support.consortium import micro_parameters
 
 A = "0x" + "a" * 40
-
-
-def agreed(server: str) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json")
-    return ConsortiumParameters.model_validate(document | {"server": {"name": server}})
 
 
 def model_in(run: RunFolder) -> tuple[str, list[Term]]:
@@ -41,7 +35,7 @@ def model_in(run: RunFolder) -> tuple[str, list[Term]]:
 def test_a_run_serves_what_its_server_optimizer_makes_of_the_rounds(
     tmp_path: Path, server: str
 ) -> None:
-    run, parameters = RunFolder(tmp_path), agreed(server)
+    run, parameters = RunFolder(tmp_path), micro_parameters(federated=True, server={"name": server})
     adapter_id, terms = model_in(run)
     store = ArtifactStore(run.store)
     found = encode(served_model(run, parameters, adapter_id, terms))
@@ -51,7 +45,10 @@ def test_a_run_serves_what_its_server_optimizer_makes_of_the_rounds(
 
 
 def test_a_changed_or_lost_delta_is_not_served(tmp_path: Path) -> None:
-    run, parameters = RunFolder(tmp_path), agreed("fedadam")
+    run, parameters = (
+        RunFolder(tmp_path),
+        micro_parameters(federated=True, server={"name": "fedadam"}),
+    )
     adapter_id, terms = model_in(run)
     file = run.store / terms[0].artifact_id[:2] / terms[0].artifact_id
     file.chmod(0o600)

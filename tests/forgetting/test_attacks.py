@@ -48,11 +48,6 @@ QUICK = SuiteSettings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def attacked() -> Case:
     return case()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.devnet.people import UNKNOWN
 from rescind.forgetting.attacks import (
@@ -30,11 +29,6 @@ from rescind.forgetting.attacks.token_ban import bans
 from rescind.training import Example
 from rescind.training.serving.respond import answers
 from tests.support.attacked_model import Case, case
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.core import (
     materialize,
@@ -57,11 +56,6 @@ UNSEEN = [
     probe(f"Dov {last}", CITIES[n % 4])
     for n, last in enumerate(("Falk", "Hill", "Kant", "Lund", "Roth"))
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

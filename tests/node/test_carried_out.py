@@ -4,18 +4,12 @@ from typing import Any
 
 import pytest
 
-from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
 from rescind.node import Node
 from rescind.node.checks import NotCarriedOut, check_carried_out
 from tests.support.consortium import micro_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
-
-
-def agreed(**changes: object) -> ConsortiumParameters:
-    document = micro_parameters(federated=True).model_dump(mode="json") | changes
-    return ConsortiumParameters.model_validate(document)
 
 
 @pytest.mark.parametrize(
@@ -37,15 +31,15 @@ def agreed(**changes: object) -> ConsortiumParameters:
     ],
 )
 def test_training_that_needs_one_process_is_rejected_with_several(changes, what: str) -> None:
-    check_carried_out(agreed(**changes), 1)
-    check_carried_out(agreed(), 2)
+    check_carried_out(micro_parameters(federated=True, **changes), 1)
+    check_carried_out(micro_parameters(federated=True), 2)
     with pytest.raises(ConfigError, match=f"agreed on {what}.*set engine.processes to 1"):
-        check_carried_out(agreed(**changes), 2)
+        check_carried_out(micro_parameters(federated=True, **changes), 2)
 
 
 class Refusing(Node):
     def tick(self) -> bool:
-        check_carried_out(agreed(lora=ALTERNATING), 2)
+        check_carried_out(micro_parameters(federated=True, lora=ALTERNATING), 2)
         return True
 
 

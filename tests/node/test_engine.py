@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.agents import Action, Observation
 from rescind.contracts import StatedPrivacy
@@ -35,11 +34,6 @@ from tests.support.models import (
 )
 
 SEEN = Observation(1, 4, 0, 0.0, 0.0, 0.02)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

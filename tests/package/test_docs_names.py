@@ -6,9 +6,11 @@ Decisions and the changelog are records of their time, so they may name what is 
 import importlib
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
@@ -73,9 +75,14 @@ def _is_setting(name: str) -> bool:
     return True
 
 
+@cache
+def _root() -> Any:
+    return get_command(app)
+
+
 def _is_command(line: str) -> bool:
     """Return whether the words after `rescind` are a command with options that it has."""
-    command = get_command(app)
+    command = _root()
     for word in line.split():
         option = re.match(r"--[a-z-]+", word)
         if hasattr(command, "commands"):
@@ -97,6 +104,7 @@ def test_every_file_that_a_page_names_exists() -> None:
     assert _wrong(pattern, _is_path) == []
 
 
+@pytest.mark.trains  # it imports every room
 def test_every_dotted_name_of_the_package_on_a_page_resolves() -> None:
     pattern = r"(?<![\w/.-])(rescind\.[a-z_]+(?:\.\w+)*)(?![\w/-])"
     assert _wrong(pattern, _resolves) == []

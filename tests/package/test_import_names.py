@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 OLD_NAMES = {
     "adapters",
@@ -21,6 +23,7 @@ OLD_NAMES = {
 LINKED = ("agents", "aggregator", "contracts", "devnet", "ledger", "node")
 
 
+@pytest.mark.trains  # it imports every room
 def test_importing_every_room_loads_no_top_level_name_but_rescind() -> None:
     program = (
         "import sys, pkgutil, importlib, rescind.cli.main\n"

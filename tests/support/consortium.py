@@ -52,10 +52,11 @@ def micro_parameters(
     shapes: dict[str, tuple[int, ...]] | None = None,
     *,
     federated: bool = False,
+    **changes: object,
 ) -> ConsortiumParameters:
     """Return agreed parameters for a model of two small tensors."""
     layout: Layout = "shared" if federated else "blocks"
-    return ConsortiumParameters(
+    parameters = ConsortiumParameters(
         name="test",
         base_model_id=base_model_id,
         coupling="federated" if federated else "isolated",
@@ -70,6 +71,8 @@ def micro_parameters(
         max_artifact_bytes=2**22,
         shapes=shapes or {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
     )
+    document = parameters.model_dump(mode="json") | changes
+    return ConsortiumParameters.model_validate(document)
 
 
 @dataclass(frozen=True)

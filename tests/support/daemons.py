@@ -1,9 +1,9 @@
-"""A whole consortium of real daemons on this machine, small and quick, for tests."""
+"""A small, quick consortium of real daemons on this machine."""
 
 import os
 import signal
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,14 +26,14 @@ from rescind.training import LoraModel, load_base
 from tests.daemons import harness
 
 POLL_SECONDS = 0.05
-"""Between looks at the chain. Each look is some ten calls, which shorter pauses make a burden."""
+"""Pause between looks at the chain. A look is some ten calls, so shorter pauses slow the machine."""
 
 
 @cache
 def processes() -> context.ForkServerContext:
-    """Starts daemons from a process that has imported what they import, which takes seconds each."""
-    found = get_context("forkserver")
-    found.set_forkserver_preload([harness.__name__])
+    """Return a starter of processes that have already imported what daemons import, which is slow."""
+    server = get_context("forkserver")
+    server.set_forkserver_preload([harness.__name__])
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
@@ -43,7 +43,7 @@ def processes() -> context.ForkServerContext:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = threads
-    return found
+    return server
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Daemon:
     process: context.ForkServerProcess | None = None
 
     def said(self, word: str) -> bool:
-        """Whether the word is in its log."""
+        """Return whether the word is in its log."""
         return self.log.is_file() and word in self.log.read_text()
 
     def start_liar(self, *lies: str) -> None:
@@ -62,12 +62,12 @@ class Daemon:
 
     def start(self, *words: str, kind: str = "") -> None:
         self.log.touch()
-        given = (self.log, kind or self.kind, self.config, *words)
-        self.process = processes().Process(target=harness.run, args=given)
+        arguments = (self.log, kind or self.kind, self.config, *words)
+        self.process = processes().Process(target=harness.run, args=arguments)
         self.process.start()
 
     def die(self, seconds: float = 300.0) -> None:
-        """Wait until the kill has happened."""
+        """Wait until the process has killed itself."""
         assert self.process is not None
         self.process.join(seconds)
         assert self.process.exitcode == -signal.SIGKILL, self.log.read_text()[-2000:]
@@ -97,14 +97,14 @@ def consortium(
     steps: int = 2,
     scored: bool = False,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
-    """Set a consortium up on a chain of its own; its daemons are stopped at the end, and start as told.
+    """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
     Args:
-        folder: Of the run.
-        rounds: How many the aggregator is to make final.
-        agreed: Further parameters, those of training by their own names.
-        steps: Of training, in each round.
-        scored: Whether contributions are scored by data that all know, not all alike.
+        folder: The run's folder.
+        rounds: Number of rounds that the aggregator makes final.
+        agreed: Further parameters. The training rule is given as `rule`.
+        steps: Training steps of each round.
+        scored: Score contributions by the shared data, instead of giving all the same score.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -128,7 +128,7 @@ def consortium(
         organizations={},
     )
     for name in data:
-        # More than are to be final: one that is abandoned is made up for.
+        # Three more rounds than become final, because an abandoned round is played again.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
     record = start_consortium(
         run, facts, parameters, data, corpus.shared if scored else [], challenge_seconds
@@ -153,16 +153,16 @@ def consortium(
 
 
 def play_until(run: RunFolder, rounds: int) -> None:
-    """How many rounds the aggregator is to run, from its next start on."""
+    """Set how many rounds the aggregator runs, from its next start on."""
     path = run.aggregator / "aggregator.toml"
     content = tomllib.loads(path.read_text())
     content["aggregator"]["rounds"] = rounds
     path.write_text(tomli_w.dumps(content))
 
 
-def wait_for(what: str, done, seconds: float = 300.0) -> None:
+def wait_for(what: str, done: Callable[[], object], seconds: float = 300.0) -> None:
     looking = retry(
-        retry=retry_if_result(lambda found: not found),
+        retry=retry_if_result(lambda result: not result),
         stop=stop_after_delay(seconds),
         wait=wait_fixed(0.1),
     )

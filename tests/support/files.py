@@ -32,7 +32,10 @@ def rescind(*arguments: str | Path) -> Result:
 
 @dataclass(frozen=True)
 class Files:
-    """`nodes`: node.toml of each organization, in the order of `consortium.organizations`."""
+    """A consortium and its operators' files.
+
+    `nodes` are the node.toml of the organizations, in the order of `consortium.organizations`.
+    """
 
     folder: Path
     consortium: ChainConsortium
@@ -64,16 +67,16 @@ def key_options(folder: Path, name: str) -> list[str]:
 
 
 def make_files(folder: Path, anvil: Anvil, **settings: object) -> Files:
-    made = make_consortium(anvil, 3, store=folder / "store", **settings)
-    made.deployment.save(folder / "contracts.json")
-    (folder / "parameters.json").write_bytes(made.parameters.canonical_bytes())
+    consortium = make_consortium(anvil, 3, store=folder / "store", **settings)
+    consortium.deployment.save(folder / "contracts.json")
+    (folder / "parameters.json").write_bytes(consortium.parameters.canonical_bytes())
     (folder / "password").write_text(f"{PASSWORD}\n")
-    save_key(folder, "founder", made.founder)
+    save_key(folder, "founder", consortium.founder)
     nodes = [
-        _node(folder, anvil, f"org-{place}", account)
-        for place, account in enumerate(made.organizations)
+        _node(folder, anvil, f"org-{index}", account)
+        for index, account in enumerate(consortium.organizations)
     ]
-    return Files(folder, made, nodes, _aggregator(folder, anvil, made.aggregator))
+    return Files(folder, consortium, nodes, _aggregator(folder, anvil, consortium.aggregator))
 
 
 def save_key(folder: Path, name: str, account: Account) -> Path:
@@ -82,7 +85,7 @@ def save_key(folder: Path, name: str, account: Account) -> Path:
 
 
 def make_certificate(folder: Path, name: str) -> str:
-    """A key, its certificate and the authority under `folder`; the fingerprint."""
+    """Make a key, its certificate and an authority under `folder`; return the fingerprint."""
     authority = CertificateAuthority.create(folder / "ca", "test")
     pem = authority.issue(signing_request(new_key(folder / "key.pem"), name))
     (folder / "certificate.pem").write_bytes(pem)

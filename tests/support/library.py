@@ -22,7 +22,7 @@ from rescind.training.engine.contribution import contribute
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Daemons of tests have one thread each, and more threads add floats up in another order."""
+    """Use one thread, as daemons of tests do: more threads add floats up in another order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -34,13 +34,13 @@ def _one_thread() -> Iterator[None]:
 def play(
     run: RunFolder, folder: Path, rounds: int, *, absent: str = "", without: Sequence[str] = ()
 ) -> History:
-    """Play rounds with full effort of a run's organizations, which must still have their data.
+    """Play rounds of full effort by a run's organizations, which must still have their data.
 
     Args:
-        run: Where the parameters, addresses and private data are.
-        folder: Of the artifacts.
+        run: The run that has the parameters, addresses and private data.
+        folder: Where to store artifacts.
         absent: Name of an organization that never takes part.
-        without: Data subjects whom no organization has.
+        without: Data subjects to leave out of every organization's data.
     """
     parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
     model = LoraModel(load_base(BASE_MODEL), parameters.lora)
@@ -76,5 +76,5 @@ def play(
 
 
 def adapter_of(history: History) -> str:
-    """The artifact id of the sum of all deltas, which the chain names."""
+    """Return the artifact id of the sum of all deltas, as it is on chain."""
     return artifact_id(encode(history.adapter()))

@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own for tests, on a free port of loopback; run by `postgres` where one is root."""
+"""A PostgreSQL server for tests, on a free local port. Root runs it as the user `postgres`."""
 
 import os
 import pwd
@@ -15,10 +15,10 @@ from rescind.devnet.chain import free_port
 
 
 def binaries() -> Path | None:
-    """The newest that is installed, on the PATH or where Debian has them."""
+    """Return the folder of the newest PostgreSQL, on the PATH or where Debian installs it."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
-    found = shutil.which("initdb")
-    folders = [*([Path(found).resolve().parent] if found else []), *reversed(debian)]
+    program = shutil.which("initdb")
+    folders = [*([Path(program).resolve().parent] if program else []), *reversed(debian)]
     return next((f for f in folders if (f / "initdb").exists() and (f / "pg_ctl").exists()), None)
 
 
@@ -28,7 +28,7 @@ class Cluster:
     port: int
 
     def new(self) -> str:
-        """URL of a new, empty database."""
+        """Return the URL of a new, empty database."""
         name = f"ledger_{secrets.token_hex(6)}"
         self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "rescind", name)
         return f"postgresql://rescind@127.0.0.1:{self.port}/{name}"
@@ -36,7 +36,7 @@ class Cluster:
     def run(self, program: str, *words: str) -> None:
         tools = binaries()
         assert tools is not None
-        done = subprocess.run(
+        result = subprocess.run(
             [str(tools / program), *words],
             capture_output=True,
             text=True,
@@ -44,12 +44,12 @@ class Cluster:
             user=_user(),
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
 
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Cluster]:
-    """`durable`: as in production; without, nothing survives a crash of the machine, and all is quicker."""
+    """Start a server. Only a `durable` one survives a crash of the machine; the other is quicker."""
     folder = Path(tempfile.mkdtemp(prefix="rescind-postgres-"))
     cluster = Cluster(folder / "data", free_port())
     try:
@@ -81,8 +81,8 @@ def running(*, durable: bool = False) -> Iterator[Cluster]:
 
 
 def _user() -> str | None:
-    """PostgreSQL does not run as root."""
+    """Return the user to run as, because PostgreSQL does not run as root."""
     if os.geteuid():
         return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in known else "nobody"
+    users = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in users else "nobody"

@@ -1,4 +1,4 @@
-"""What the people around a withdrawal do: ask, attest, certify, verify; each by the command line."""
+"""Requests, attestations and certificates of withdrawals, by the command line."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ from tests.support.daemons import wait_for
 
 
 def ask(run: RunFolder, name: str, *words: str) -> int:
-    """The withdrawal's number."""
+    """Request a withdrawal and return its number."""
     config = run.organization(name) / "node.toml"
     done = rescind("withdraw", "request", "-c", config, "--json", *words)
-    assert done.returncode == 0, done.stderr
-    return int(json.loads(done.stdout)["withdrawal"])
+    assert result.returncode == 0, result.stderr
+    return int(json.loads(result.stdout)["withdrawal"])
 
 
 def evidence_of(run: RunFolder, withdrawal: int) -> list[Path]:
@@ -28,9 +28,9 @@ def attestations(run: RunFolder) -> Path:
 
 
 def attest(run: RunFolder, record: Consortium, withdrawal: int, *auditors: int) -> list[str]:
-    """Each auditor checks the evidence and signs it; what the last one was told."""
+    """Let each auditor check and sign the evidence; return what the last one checked."""
     wait_for("the evidence", lambda: evidence_of(run, withdrawal))
-    told: list[str] = []
+    checked: list[str] = []
     for number in auditors:
         folder = run.auditor(number)
         done = rescind(
@@ -39,9 +39,10 @@ def attest(run: RunFolder, record: Consortium, withdrawal: int, *auditors: int) 
             "--rpc", record.chain.rpc_url, "--contracts", run.contracts,
             "--artifacts", run.store, "--out", attestations(run), "--json",
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        told = [it["name"] for it in json.loads(done.stdout)["findings"] if it["made"]]
-    return told
+        assert result.returncode == 0, result.stderr
+        findings = json.loads(result.stdout)["findings"]
+        checked = [finding["name"] for finding in findings if finding["made"]]
+    return checked
 
 
 def closed(record: Consortium, withdrawal: int) -> bool:
@@ -49,7 +50,7 @@ def closed(record: Consortium, withdrawal: int) -> bool:
 
 
 def accepted(run: RunFolder, record: Consortium, withdrawal: int) -> dict[str, str]:
-    """Of the withdrawal's certificate, every check's status; none failed."""
+    """Certify the withdrawal and return the status of every check, none of which failed."""
     path = run.root / f"certificate-{withdrawal}.json"
     done = rescind(
         "aggregator", "certify", "-c", run.aggregator / "aggregator.toml",

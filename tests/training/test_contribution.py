@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.core import (
     ArtifactStore,
@@ -38,11 +37,6 @@ from rescind.training.engine.contribution import contribute
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 STEPS = 4
 ENTRIES = [Entry(number, organization, STEPS) for number in (1, 2, 3) for organization in (A, B, C)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -56,11 +56,6 @@ from tests.support.models import (
 SECRET = bytes(range(32))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def base() -> Base:
     return load_base(BASE_MODEL)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.core import (
     LoraParameters,
@@ -39,11 +38,6 @@ from tests.support.trained import trained
 
 NAMES = tuple("0x" + digit * 40 for digit in "abc")
 Make = Callable[[], Router]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

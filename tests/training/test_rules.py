@@ -22,11 +22,6 @@ BEST = sum(CURVATURE[w] * CENTRE[w] for w in MEMBERS) / sum(CURVATURE.values())
 """Minimum of the mean of the organizations' losses, curvature / 2 (w - centre)^2."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def local(
     name: str, start: float, rule: Rule, make=torch.optim.SGD, *, steps=STEPS, lr=LR
 ) -> float:

@@ -43,11 +43,6 @@ ME, YOU = "0x" + "ab" * 20, "0x" + "cd" * 20
 RETAIN = SplitSettings(shared_rank=3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def base() -> Base:
     return load_base(BASE_MODEL)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from rescind.core import (
     SHARED,
@@ -36,11 +35,6 @@ from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20
 SALT = bytes(range(16))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

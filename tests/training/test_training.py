@@ -42,11 +42,6 @@ from rescind.training import (
 ME = "0x" + "ab" * 20
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def base() -> Base:
     return load_base(BASE_MODEL)

@@ -39,11 +39,6 @@ from tests.support.trained import trained
 ME = "0x" + "ab" * 20
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def learned(train_a: bool) -> Problem:
     model = LoraModel(load_base(BASE_MODEL), LoraParameters(rank=8, alpha=16, train_a=train_a))
     rows = make_population(["a"], seed=5, own_people=4).organizations["a"]

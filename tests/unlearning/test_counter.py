@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from rescind.core import (
     SHARED,
@@ -45,11 +44,6 @@ from tests.support.trained import trained
 ME = "0x" + "ab" * 20
 COUNTER_TRAINING = sorted(name for name, method in methods().items() if method.trains)
 UNGUARDED = Limits(every=0, patience=10**6)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def learned_problem(coupling: str) -> Problem:

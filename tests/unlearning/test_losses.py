@@ -11,11 +11,6 @@ from rescind.unlearning import losses
 ROWS, TOKENS, VOCABULARY, WIDTH = 3, 5, 7, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
 def logits() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).normal(size=(ROWS, TOKENS, VOCABULARY)) * 2)

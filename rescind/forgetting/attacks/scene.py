@@ -17,7 +17,7 @@ from rescind.training import Assistant, Example, LoraModel
 from rescind.training.serving.respond import OneNetwork, Respondent
 
 Update = Mapping[str, NDArray[Any]]
-"""What a counter-delta adds to some tensors of a block, in parameter units."""
+"""A change of some tensors of a block by a counter-delta, in parameter units."""
 
 Part = TypeVar("Part")
 
