@@ -14,7 +14,7 @@ from tests.support.daemons import wait_for
 def ask(run: RunFolder, name: str, *words: str) -> int:
     """Request a withdrawal and return its number."""
     config = run.organization(name) / "node.toml"
-    done = rescind("withdraw", "request", "-c", config, "--json", *words)
+    result = rescind("withdraw", "request", "-c", config, "--json", *words)
     assert result.returncode == 0, result.stderr
     return int(json.loads(result.stdout)["withdrawal"])
 
@@ -33,7 +33,7 @@ def attest(run: RunFolder, record: Consortium, withdrawal: int, *auditors: int) 
     checked: list[str] = []
     for number in auditors:
         folder = run.auditor(number)
-        done = rescind(
+        result = rescind(
             "audit", "attest", evidence_of(run, withdrawal)[-1],
             "--keystore", folder / "keystore.json", "--password-file", folder / "password",
             "--rpc", record.chain.rpc_url, "--contracts", run.contracts,
