@@ -24,7 +24,7 @@ from rescind.core import (
 )
 from rescind.core.errors import ArtifactError, RescindError
 from rescind.wire import ModelFiles, NotPublished
-from rescind.withdrawals import RecordedModel, accept, record_of
+from rescind.withdrawals import RecordedModel, accept, record_of, terms_of
 
 
 class ContributionsMissing(RescindError):
@@ -129,19 +129,7 @@ class Models:
 
     def terms(self, entries: Iterable[Entry]) -> list[Term]:
         """Return the contribution behind each entry, with its weight."""
-        listed = list(entries)
-        return [
-            Term(
-                entry.round_id,
-                entry.organization,
-                contribution.parts.artifact_ids[0],
-                entry.weight,
-                entry.point_hash,
-            )
-            for entry, contribution in zip(
-                listed, self._session.consortium.registered(listed), strict=True
-            )
-        ]
+        return terms_of(self._session.consortium, entries)
 
     def sum_of(self, entries: Sequence[Entry]) -> ModelFiles:
         """Publish the sum of some entries of a shared layout, with its opening.

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from rescind.audit import read_certificate
-from rescind.core import SHARED, ConsortiumParameters, owners
+from rescind.audit.certificate import ModelPart
+from rescind.core import SHARED, ConsortiumParameters, Term, owners
 from rescind.core.errors import ConfigError
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import served_model
+from rescind.node.facts import open_journal, own_artifacts
 from rescind.training import (
     Assistant,
     LoraModel,
@@ -61,10 +63,10 @@ class RunAssistant:
         run = RunFolder.find(path)
         facts, certificate = run.facts(), read_certificate(run.certificate)
         part = certificate.replaced[-1].before if before else certificate.latest
+        adapter_id = part.publication.adapter_id if part.publication else ""
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         base = load_base(facts.model, parameters.base_model_id)
-        terms = [term.term() for term in part.terms]
-        totals = served_model(run, parameters, part.adapter_id, terms)
+        totals = served_model(run, parameters, adapter_id, _terms(run, facts, part))
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
@@ -105,6 +107,17 @@ class RunAssistant:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
         names = {value.lower(): name for name, value in self.facts.organizations.items()}
         return f"{names.get(address, address)}'s block"
+
+
+def _terms(run: RunFolder, facts: RunFacts, model: ModelPart) -> list[Term]:
+    """Return a model's terms; the nodes' journals name the artifact of each point."""
+    artifacts: dict[str, str] = {}
+    for name in facts.organizations:
+        artifacts |= own_artifacts(open_journal(run.node_state(name)))
+    return [
+        Term(each.round_id, each.organization, artifacts[each.point_hash], each.weight)
+        for each in model.content[0]
+    ]
 
 
 def _suppression(facts: RunFacts, suppress: Sequence[str]) -> Suppression:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from typing import Any
 import torch
 
 from rescind.agents import Action
-from rescind.contracts import Consortium, RoundState, WithdrawalState
-from rescind.core import ConsortiumParameters, Coupling, decode
+from rescind.contracts import Consortium, RoundState
+from rescind.core import ArtifactStore, ConsortiumParameters, Coupling
 from rescind.core.errors import ConfigError, RescindError
 from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import Corpus, from_folder, generated
@@ -24,12 +22,15 @@ from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import (
     Clock,
+    Removal,
     Replay,
     certify,
     evaluate_run,
+    published_adapter,
     summarize,
 )
 from rescind.devnet.processes import Daemons
+from rescind.devnet.removal import remove
 from rescind.devnet.report import write_report
 from rescind.devnet.setup import (
     Endpoints,
@@ -40,7 +41,7 @@ from rescind.devnet.setup import (
 )
 from rescind.devnet.summary import Summary
 from rescind.devnet.trace import write_run_trace
-from rescind.node.facts import AdoptedModel, RoundFacts, open_journal
+from rescind.node.facts import RoundFacts, open_journal
 from rescind.training import Base, LoraModel, load_base
 
 _LOOK_SECONDS = 0.2
@@ -89,16 +90,16 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
     facts = _facts(options, base)
     say(f"run folder {run.root}")
     try:
-        consortium = _first_run(run, facts, parameters, corpus, leaver, clock, say)
+        consortium, removal = _first_run(run, facts, parameters, corpus, leaver, clock, say)
         replay = _replay(run, facts, parameters, corpus, leaver, clock, say)
         torch.set_num_threads(os.cpu_count() or 1)
         with clock.time("evaluation"):
             say("evaluating: before, after, and against the replay")
             evaluations = evaluate_run(run, model, parameters, corpus, consortium, replay)
         summary = summarize(
-            run, facts, parameters, leaver, consortium, evaluations, replay, clock, began
+            run, facts, parameters, leaver, consortium, evaluations, removal, replay, clock, began
         )
-        certify(run, consortium, facts, evaluations, replay)
+        certify(run, consortium, evaluations, removal, replay)
         (run.root / "summary.json").write_text(
             summary.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
@@ -202,7 +203,7 @@ def _first_run(
     leaver: str,
     clock: Clock,
     say: Say,
-) -> Consortium:
+) -> tuple[Consortium, Removal]:
     with clock.time("setup"):
         say(f"chain, contracts and identities of {len(corpus.organizations)} organizations")
         consortium = start_consortium(
@@ -214,18 +215,15 @@ def _first_run(
             say("aggregator and nodes started, each its own process")
             _follow_rounds(consortium, daemons, facts.rounds, None, say)
             _await_settled(run, consortium, daemons, list(corpus.organizations))
+            _await_published(consortium, daemons)
         facts.before_model = consortium.latest_model_id()
+        others = [name for name in corpus.organizations if name != leaver]
         with clock.time("withdrawal"):
-            say(f"{leaver} asks for its contribution to be removed")
-            _request_withdrawal(run, leaver)
-            _await(lambda: _withdrawal_closed(consortium), daemons)
-            facts.after_model = consortium.latest_model_id()
-            facts.withdrawn = leaver
+            removal = remove(run, consortium, daemons, leaver, others, say)
+            facts.after_model, facts.withdrawn = consortium.latest_model_id(), leaver
             run.save(facts)
-            say(f"removed: model {facts.after_model} is registered without {leaver}")
-            others = [name for name in corpus.organizations if name != leaver]
-            _await(lambda: _adopted(run, others, facts.after_model or 0), daemons)
-    return consortium
+            _await_published(consortium, daemons)
+    return consortium, removal
 
 
 def _replay(
@@ -259,11 +257,11 @@ def _replay(
         with Daemons() as daemons:
             _start_daemons(daemons, target, list(others))
             seconds = _follow_rounds(consortium, daemons, facts.rounds, last_round, say)
-    latest = consortium.model(consortium.latest_model_id())
-    path = target.store / latest.adapter_id[:2] / latest.adapter_id
-    totals = dict(decode(path.read_bytes())) if latest.id else {}
+            _await_published(consortium, daemons)
+    adapter_id = published_adapter(consortium, consortium.latest_model_id())
+    adapter = ArtifactStore(target.store).get(adapter_id) if adapter_id else b""
     stop_chain(target.chain)
-    return Replay(latest.adapter_id, totals, seconds)
+    return Replay(adapter, seconds)
 
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
@@ -309,29 +307,18 @@ def _follow_rounds(
 
 
 def _tell(consortium: Consortium, round_id: int, state: RoundState, say: Say) -> None:
-    say(f"round {round_id}: {state.value}{_who(consortium, round_id, state)}")
+    say(f"round {round_id}: {state.value}{_accepted(consortium, round_id, state)}")
 
 
-def _who(consortium: Consortium, round_id: int, state: RoundState) -> str:
+def _accepted(consortium: Consortium, round_id: int, state: RoundState) -> str:
     if state is not RoundState.FINAL:
         return ""
-    names = {m.address: m.name for m in consortium.members()}
+    names = {member.address: member.name for member in consortium.members()}
     parts = [
-        f"{names[c.organization]} (score {c.score / 100:.0f} %)"
-        for c in consortium.contributions(round_id)
+        f"{names[address]} (score {consortium.score(round_id, address)[0] / 100:.0f} %)"
+        for address in consortium.accepted(round_id)
     ]
     return f", with {', '.join(parts)}"
-
-
-def _await(done: Callable[[], bool], daemons: Daemons, seconds: float = 600.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        daemons.check()
-        if time.monotonic() > deadline:
-            raise RescindError(
-                f"nothing happened for {seconds:.0f} s: see the logs in the run folder"
-            )
-        time.sleep(_LOOK_SECONDS)
 
 
 def _await_settled(
@@ -339,21 +326,11 @@ def _await_settled(
 ) -> None:
     last = consortium.current_round_id()
     journals = [open_journal(run.node_state(name)) for name in names]
-    _await(lambda: all(RoundFacts.load(j, last).settled for j in journals), daemons)
+    daemons.wait_for(lambda: all(RoundFacts.load(j, last).settled for j in journals))
 
 
-def _adopted(run: RunFolder, names: Sequence[str], model_id: int) -> bool:
-    journals = [open_journal(run.node_state(name)) for name in names]
-    return all(model_id in AdoptedModel.ids(journal) for journal in journals)
-
-
-def _request_withdrawal(run: RunFolder, name: str) -> None:
-    config = run.organization(name) / "node.toml"
-    command = [sys.executable, "-m", "rescind", "withdraw", "request", "-c", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RescindError(f"rescind withdraw request failed: {done.stderr.strip()}")
-
-
-def _withdrawal_closed(consortium: Consortium) -> bool:
-    return consortium.withdrawals()[-1].state is WithdrawalState.CLOSED
+def _await_published(consortium: Consortium, daemons: Daemons) -> None:
+    """Wait until the files of the newest model are stated on chain."""
+    latest = consortium.latest_model_id()
+    if latest and consortium.content(latest):
+        daemons.wait_for(lambda: bool(consortium.publications(latest)))

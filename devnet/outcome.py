@@ -14,15 +14,14 @@ from typing import Any
 
 import torch
 
-from rescind.aggregator import WithdrawalProgress
-from rescind.aggregator.facts import open_journal
 from rescind.audit import (
     EvaluationPart,
     ReplayPart,
     build_certificate,
+    contributions,
     rounds,
 )
-from rescind.contracts import Consortium, ModelKind
+from rescind.contracts import Consortium
 from rescind.core import (
     ConsortiumParameters,
     Term,
@@ -48,6 +47,7 @@ from rescind.training import (
     LoraModel,
     evaluate,
 )
+from rescind.withdrawals import terms_of
 
 _ETHER = 10**18
 
@@ -71,23 +71,55 @@ class Replay:
     """A run that the withdrawn organization was never in.
 
     Attributes:
-        adapter_id: SHA-256 of its last adapter.
-        totals: That adapter, as integer tensors by name.
+        adapter: The bytes of its last adapter; empty for the base model alone.
         seconds: From the opening of the first round to the end of the last.
     """
 
-    adapter_id: str
-    totals: dict[str, Any]
+    adapter: bytes
     seconds: float
+
+    @property
+    def adapter_id(self) -> str:
+        """SHA-256 of the adapter."""
+        return artifact_id(self.adapter)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """The adapter as integer tensors by name."""
+        return dict(decode(self.adapter)) if self.adapter else {}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A removal as the organizations that stay saw it.
+
+    Attributes:
+        adapter: The bytes of the model after it, as another node downloaded and opened them.
+        seconds: From the mined request until that node had opened them.
+    """
+
+    adapter: bytes
+    seconds: float
+
+    @property
+    def adapter_id(self) -> str:
+        """SHA-256 of the adapter."""
+        return artifact_id(self.adapter)
+
+
+def published_adapter(consortium: Consortium, model_id: int) -> str:
+    """Return the artifact id of a model's adapter, or "" if nothing was published."""
+    published = consortium.publications(model_id) if model_id else []
+    return published[-1].adapter_id if published else ""
 
 
 def served_model(
     run: RunFolder, parameters: ConsortiumParameters, adapter_id: str, terms: Sequence[Term]
 ) -> dict[str, Any]:
-    """Return the adapter that is served for a registered one, as integer tensors by name.
+    """Return the adapter that is served for a published one, as integer tensors by name.
 
-    Without a server optimizer it is the registered adapter; with one it is computed from the model's
-    `terms`. It is empty for the base model alone.
+    Without a server optimizer it is the published adapter; with one it is computed from the model's
+    `terms`. It is empty for the base model alone, whose `adapter_id` is "".
 
     Raises:
         StoreError: An artifact is missing in the run's store, or was changed.
@@ -103,7 +135,7 @@ def served_model(
             raise StoreError(f"{file} does not hash to its name: the file was changed.")
         return dict(decode(data))
 
-    if int(adapter_id, 16) == 0:
+    if not adapter_id:
         return {}
     plain = load(adapter_id)
     return plain if parameters.server == FedAvg() else served_of(parameters, terms, load)
@@ -124,8 +156,8 @@ def evaluate_run(
     facts = run.facts()
 
     def served(model_id: int) -> dict[str, Any]:
-        adapter_id = consortium.model(model_id).adapter_id
-        return served_model(run, parameters, adapter_id, consortium.content(model_id))
+        terms = terms_of(consortium, consortium.content(model_id))
+        return served_model(run, parameters, published_adapter(consortium, model_id), terms)
 
     sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
     sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
@@ -161,15 +193,12 @@ def summarize(
     leaver: str,
     consortium: Consortium,
     evaluations: Evaluations,
+    removal: Removal,
     replay: Replay,
     clock: Clock,
     began: float,
 ) -> Summary:
     """Return the content of summary.json. `began` is the run's start on the monotonic clock."""
-    after = consortium.model(facts.after_model or 0)
-    journal = open_journal(run.aggregator / "state")
-    removal_seconds = WithdrawalProgress.all(journal, ModelKind.REMOVAL)[-1].seconds
-    assert removal_seconds is not None, "the removal is not closed"
     evaluation = EvaluationSummary(
         before=_scores(evaluations["before"]),
         after=_scores(evaluations["after"]),
@@ -184,11 +213,11 @@ def summarize(
     )
     withdrawal = WithdrawalSummary(
         organization=leaver,
-        exact=after.adapter_id == replay.adapter_id,
-        removal_seconds=removal_seconds,
+        exact=removal.adapter == replay.adapter,
+        removal_seconds=removal.seconds,
         replay_seconds=replay.seconds,
-        speedup=replay.seconds / max(removal_seconds, 1e-9),
-        adapter_after=after.adapter_id,
+        speedup=replay.seconds / max(removal.seconds, 1e-9),
+        adapter_after=removal.adapter_id,
         adapter_replay=replay.adapter_id,
     )
     seconds = clock.seconds
@@ -221,7 +250,11 @@ def summarize(
 
 
 def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
-    addresses = {m.name: m.address for m in consortium.members()}
+    paid = {
+        (row.round_id, row.name): row.reward_wei / _ETHER
+        for row in contributions(consortium)
+        if row.registered_for == "round"
+    }
     return [
         RoundSummary(
             round=row.round_id,
@@ -230,10 +263,7 @@ def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
             sat_out=list(row.sat_out),
             transactions=row.transactions,
             gas=row.gas,
-            rewards={
-                name: consortium.credited(row.round_id, addresses[name]) / _ETHER
-                for name in row.participants
-            },
+            rewards={name: paid[row.round_id, name] for name in row.participants},
         )
         for row in rounds(consortium)
     ]
@@ -242,8 +272,8 @@ def _round_summaries(consortium: Consortium) -> list[RoundSummary]:
 def certify(
     run: RunFolder,
     consortium: Consortium,
-    facts: RunFacts,
     evaluations: Evaluations,
+    removal: Removal,
     replay: Replay,
 ) -> None:
     """Write the certificate of the run's withdrawal."""
@@ -251,8 +281,7 @@ def certify(
         f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.evaluation.glob("*.json"))
     }
-    published = consortium.publications(facts.after_model or 0)
-    exact = bool(published) and published[-1].adapter_id == replay.adapter_id
+    exact = removal.adapter == replay.adapter
     certificate = build_certificate(
         consortium,
         consortium.withdrawals()[-1].id,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from rescind.core.errors import RescindError
 
 # A daemon finishes the step that it is in before it ends.
 _STOP_SECONDS = 20.0
+_WAIT_SECONDS = 600.0
 
 
 class DaemonDied(RescindError):
@@ -67,6 +69,26 @@ class Daemons:
                 raise DaemonDied(
                     f"{name} ended with status {process.returncode}. The end of {log}:\n{tail}"
                 )
+
+    def wait_for(self, done: Callable[[], bool], look_seconds: float = 0.2) -> None:
+        """Wait for a condition that the daemons bring about.
+
+        Args:
+            done: Returns whether the condition holds.
+            look_seconds: Time between two looks.
+
+        Raises:
+            DaemonDied: A daemon has ended.
+            RescindError: Ten minutes passed.
+        """
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while not done():
+            self.check()
+            if time.monotonic() > deadline:
+                raise RescindError(
+                    f"nothing happened for {_WAIT_SECONDS:.0f} s: see the logs in the run folder"
+                )
+            time.sleep(look_seconds)
 
     def stop(self) -> None:
         """Stop all daemons, and the aggregator last: nodes wait for it when they end."""

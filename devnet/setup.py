@@ -19,6 +19,7 @@ from rescind.contracts import (
     Consortium,
     DeploySettings,
     deploy,
+    rules_of,
 )
 from rescind.core import ConsortiumParameters
 from rescind.daemon import open_keystore
@@ -61,14 +62,6 @@ class Endpoints:
         """Return the endpoints of a run on this machine."""
         address = f"127.0.0.1:{facts.aggregator_port}"
         return cls(url_of(facts.chain_port), address, address)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """An account's address and the fingerprint of its certificate."""
-
-    address: str
-    fingerprint: str
 
 
 def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tuple[str, bytes]:
@@ -126,12 +119,12 @@ def start_consortium(
     parameters: ConsortiumParameters,
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
-    challenge_seconds: int = 0,
+    terms: Mapping[str, Any] | None = None,
 ) -> Consortium:
     """Start a chain and set a consortium up on it. The daemons are not started."""
     start_chain(run.chain, facts.chain_port)
     endpoints = Endpoints.local(facts)
-    return make_consortium(run, facts, parameters, data, benchmark, endpoints, challenge_seconds)
+    return make_consortium(run, facts, parameters, data, benchmark, endpoints, terms)
 
 
 def make_consortium(
@@ -141,11 +134,20 @@ def make_consortium(
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
     endpoints: Endpoints,
-    challenge_seconds: int = 0,
+    terms: Mapping[str, Any] | None = None,
 ) -> Consortium:
     """Set up identities, files, contracts and admissions on a running Anvil.
 
-    Existing identities are kept.
+    Existing identities are kept. The daemons register their certificates when they start.
+
+    Args:
+        run: The run's folder.
+        facts: The run's facts; the organizations' addresses are added to them.
+        parameters: The agreed parameters.
+        data: The examples of each organization, by name.
+        benchmark: The aggregator's examples for scores; empty for none.
+        endpoints: Addresses of chain and aggregator.
+        terms: Fields of `DeploySettings` that are not those of a devnet.
     """
     chain = Chain(endpoints.rpc_url, CHAIN_ID)
     chain.check()
@@ -159,13 +161,13 @@ def make_consortium(
     aggregator = _identity(run.aggregator, "aggregator", authority, endpoints.hosts)
     founder = Account.create(run.root / "founder" / "keystore.json", secrets.token_hex(16))
     auditors = [
-        _identity(run.auditor(number), f"auditor {number}", authority).address
+        _identity(run.auditor(number), f"auditor {number}", authority)
         for number in range(1, AUDITORS + 1)
     ]
     members = {name: _identity(run.organization(name), name, authority) for name in data}
-    for address in (founder.address, aggregator.address, *(m.address for m in members.values())):
+    for address in (founder.address, aggregator, *members.values()):
         chain.web3.provider.make_request("anvil_setBalance", [address, hex(1000 * ETHER)])  # type: ignore[arg-type]
-    settings = _settings(parameters, aggregator, auditors, challenge_seconds)
+    settings = _settings(parameters, aggregator, auditors, terms or {})
     deployment = deploy(chain, founder, settings)
     deployment.save(run.contracts)
     consortium = Consortium(chain, deployment, founder)
@@ -174,8 +176,8 @@ def make_consortium(
     _write_aggregator(run, facts, endpoints, bool(benchmark), len(data))
     for number, (name, examples) in enumerate(data.items()):
         _write_node(run, facts, endpoints, name, number, examples)
-        consortium.admit(members[name].address, name, members[name].fingerprint)
-    facts.organizations = {name: member.address for name, member in members.items()}
+        consortium.admit(members[name], name)
+    facts.organizations = dict(members)
     run.save(facts)
     return Consortium(chain, deployment)
 
@@ -204,37 +206,40 @@ def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action])
 
 def _identity(
     folder: Path, name: str, authority: CertificateAuthority, hosts: Sequence[str] = _HOSTS
-) -> Identity:
+) -> str:
+    """Return the address of a folder's account; create account and certificate if need be."""
     if (folder / "keystore.json").is_file():
-        pem = (folder / "tls" / "certificate.pem").read_bytes()
-        return Identity(load_account(folder).address, fingerprint(pem))
+        return load_account(folder).address
     address, request = make_identity(folder, name, hosts)
-    return Identity(address, take_certificate(folder, authority.issue(request), authority.pem))
+    take_certificate(folder, authority.issue(request), authority.pem)
+    return address
 
 
 def _settings(
     parameters: ConsortiumParameters,
-    aggregator: Identity,
+    aggregator: str,
     auditors: Sequence[str],
-    challenge_seconds: int,
+    terms: Mapping[str, Any],
 ) -> DeploySettings:
-    return DeploySettings(
-        parameters_id=parameters.id,
-        base_model_id=parameters.base_model_id,
-        coupling=parameters.coupling,
-        layout=parameters.layout,
-        aggregator=aggregator.address,
-        aggregator_fingerprint=aggregator.fingerprint,
-        max_rounds=parameters.max_rounds,
-        max_members=parameters.max_members,
-        auditors=tuple(auditors),
-        auditor_quorum=len(auditors),
-        challenge_seconds=challenge_seconds,
-        exit_seconds=30,
-        commit_seconds=1800,
-        reveal_seconds=600,
-        finalize_seconds=600,
-    )
+    rules, chained = rules_of(parameters.coupling)
+    values = {
+        "parameters_id": parameters.id,
+        "base_model_id": parameters.base_model_id,
+        "rules": rules,
+        "chained": chained,
+        # No auditor runs beside a devnet, and rounds that wait for one would pay no rewards.
+        "attested": False,
+        "aggregator": aggregator,
+        "max_rounds": parameters.max_rounds,
+        "max_members": parameters.max_members,
+        "auditors": tuple(auditors),
+        "auditor_quorum": len(auditors),
+        "exit_seconds": 30,
+        "commit_seconds": 1800,
+        "reveal_seconds": 600,
+        "judge_seconds": 600,
+    }
+    return DeploySettings.model_validate({**values, **terms})
 
 
 def _chain_section(endpoints: Endpoints) -> dict[str, Any]:

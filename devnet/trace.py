@@ -26,19 +26,19 @@ def trace(run: RunFolder, consortium: Consortium) -> Iterator[TraceRow]:
             if facts.decision is None or facts.quality is None:
                 continue
             round_id, seen, action = facts.round_id, facts.decision.observation, facts.action
-            answers = {c.organization.lower(): c for c in consortium.contributions(round_id)}
-            answer = answers.get(address.lower())
+            score, total = consortium.score(round_id, address)
+            paid = consortium.reward_of(round_id) * score // total if total else 0
             yield TraceRow(
                 organization=name,
                 round=round_id,
                 effort=action.effort,
                 data_fraction=action.data_fraction,
                 noise=action.noise,
-                took_part=answer is not None,
+                took_part=address in consortium.answers(round_id).revealed,
                 quality_before=seen.quality,
                 quality=facts.quality,
-                score=answer.score if answer else 0,
-                paid=consortium.credited(round_id, address) / ETHER,
+                score=score,
+                paid=paid / ETHER,
                 compute_price=seen.compute_price,
                 quality_value=value,
             )

@@ -32,6 +32,7 @@ from rescind.withdrawals.round_attestation import (
     accepted_contributions,
     round_evidence,
 )
+from rescind.withdrawals.terms import terms_of
 
 __all__ = [
     "Acceptance",
@@ -58,4 +59,5 @@ __all__ = [
     "replay_content",
     "replayed_entries",
     "round_evidence",
+    "terms_of",
 ]

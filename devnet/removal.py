@@ -1,0 +1,99 @@
+"""Request the removal of an organization, and follow it to a node that has opened the result."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rescind.contracts import Consortium, WithdrawalState
+from rescind.core import ArtifactStore
+from rescind.core.errors import RescindError
+from rescind.devnet.layout import RunFolder
+from rescind.devnet.outcome import Removal
+from rescind.devnet.processes import Daemons
+from rescind.node.facts import AdoptedModel, open_journal
+
+Say = Callable[[str], None]
+
+_LOOK_SECONDS = 0.05
+
+
+def remove(
+    run: RunFolder,
+    consortium: Consortium,
+    daemons: Daemons,
+    leaver: str,
+    others: Sequence[str],
+    say: Say,
+) -> Removal:
+    """Remove an organization as its operator does, and say each step as it is seen on chain.
+
+    Args:
+        run: The run's folder; its daemons are at work.
+        consortium: The public record.
+        daemons: The daemons.
+        leaver: Name of the organization that withdraws.
+        others: Names of the organizations that stay.
+        say: Receives one line for each step.
+
+    Raises:
+        RescindError: The request fails, a daemon ends, or a step takes too long.
+    """
+    before = consortium.latest_model_id()
+    say(f"{leaver} asks for its contribution to be removed")
+    with _request(run, leaver) as request:
+        daemons.wait_for(lambda: _is_mined(consortium, request), _LOOK_SECONDS)
+        mined = time.monotonic()
+        stale = ", ".join(str(n) for n in range(1, before + 1) if consortium.is_stale(n))
+        say(f"request mined: {leaver} is out, and every model that holds it is stale: {stale}")
+    daemons.wait_for(lambda: consortium.latest_model_id() > before, _LOOK_SECONDS)
+    model_id = consortium.latest_model_id()
+    count = len(consortium.content(model_id))
+    say(f"folded: model {model_id} succeeds model {before} with {count} contributions of the rest")
+    journals = {name: open_journal(run.node_state(name)) for name in others}
+
+    def opened() -> list[str]:
+        return [name for name in others if model_id in AdoptedModel.ids(journals[name])]
+
+    daemons.wait_for(lambda: bool(opened()), _LOOK_SECONDS)
+    first, seconds = opened()[0], time.monotonic() - mined
+    say(f"{first} has opened model {model_id}, {seconds:.2f} s after the request was mined")
+    daemons.wait_for(lambda: _is_closed(consortium) and len(opened()) == len(others))
+    say(f"closed: all who stay have opened model {model_id}")
+    return Removal(opened_adapter(run, first, model_id), seconds)
+
+
+def opened_adapter(run: RunFolder, name: str, model_id: int) -> bytes:
+    """Return the bytes of a model's adapter in the store of a node that opened them."""
+    fact = AdoptedModel.load(open_journal(run.node_state(name)), model_id)
+    if fact is None or not fact.adapter_id:
+        return b""
+    return ArtifactStore(run.node_state(name) / "store").get(fact.adapter_id)
+
+
+@contextmanager
+def _request(run: RunFolder, name: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `rescind withdraw request`, and wait for its end."""
+    config = run.organization(name) / "node.toml"
+    command = [sys.executable, "-m", "rescind", "withdraw", "request", "-c", str(config)]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        _, problem = process.communicate()
+    if process.returncode:
+        raise RescindError(f"rescind withdraw request failed: {problem.strip()}")
+
+
+def _is_mined(consortium: Consortium, request: subprocess.Popen[str]) -> bool:
+    if request.poll():
+        problem = request.stderr.read() if request.stderr else ""
+        raise RescindError(f"rescind withdraw request failed: {problem.strip()}")
+    return bool(consortium.withdrawals())
+
+
+def _is_closed(consortium: Consortium) -> bool:
+    return consortium.withdrawals()[-1].state is WithdrawalState.CLOSED
