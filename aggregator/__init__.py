@@ -4,11 +4,11 @@ from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.daemon import (
     Aggregator,
     open_aggregator,
-    post_bond,
     run,
     status,
 )
 from rescind.aggregator.facts import WithdrawalProgress
+from rescind.aggregator.operator import post_bond, release, retire
 from rescind.aggregator.state import (
     Plan,
     Standing,
@@ -28,6 +28,8 @@ __all__ = [
     "open_aggregator",
     "plan",
     "post_bond",
+    "release",
+    "retire",
     "run",
     "status",
 ]

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import structlog
 
 from rescind.aggregator.aggregation import Aggregation
+from rescind.aggregator.attestations import Attestations
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.facts import (
     BondPosted,
@@ -22,6 +23,7 @@ from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.intake import Intake
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
+from rescind.aggregator.operator import missing_bond
 from rescind.aggregator.selection import check_members
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.state import Plan, Step, View, plan
@@ -41,6 +43,7 @@ from rescind.daemon import (
     Journal,
     certificate_claim,
     certificate_owners,
+    check_rules,
     load_account,
     open_consortium,
 )
@@ -62,7 +65,8 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     """Open an aggregator that serves its members; the server stops when the context ends.
 
     Raises:
-        ConfigError: The configuration does not fit the consortium on chain.
+        ConfigError: The configuration does not fit the consortium on chain, or the consortium's
+            contributions are not those of the agreed coupling.
         RescindError: The chain does not answer, or the address cannot be bound.
     """
     account = load_account(config.identity)
@@ -74,6 +78,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     consortium = open_consortium(config.chain, account)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
+    check_rules(consortium.settings(), parameters)
     check_members(parameters, config.aggregator.minimum_members)
     session = AggregatorSession.open(config, consortium, parameters)
     session.publish(document)
@@ -84,7 +89,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     server, port = serve(intake, config.aggregator.listen, config.identity.tls)
     structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
     try:
-        yield Aggregator(session, models, Withdrawals(session, models, offers))
+        yield Aggregator(session, models, offers)
     finally:
         server.stop(grace=2).wait()
 
@@ -95,19 +100,18 @@ class Aggregator(DaemonLoop[Plan]):
     Args:
         session: The aggregator's session.
         models: The files of models.
-        withdrawals: The open withdrawals.
+        offers: Deltas for withdrawals and replays.
     """
 
     kind = "aggregator"
     wait = Step.WAIT
 
-    def __init__(
-        self, session: AggregatorSession, models: Models, withdrawals: Withdrawals
-    ) -> None:
+    def __init__(self, session: AggregatorSession, models: Models, offers: Offers) -> None:
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)
-        self.session = session
-        self._models, self._withdrawals = models, withdrawals
+        self.session, self._models = session, models
+        self._attestations = attestations = Attestations(session)
+        self._withdrawals = withdrawals = Withdrawals(session, models, offers, attestations)
         aggregation, consortium = Aggregation(session, models), session.consortium
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.OPEN: lambda _: consortium.open_round(),
@@ -119,6 +123,7 @@ class Aggregator(DaemonLoop[Plan]):
             Step.SEND_PIECE: lambda _: self.send_piece(),
             Step.BUILD: lambda chosen: models.build(chosen.model_id),
             Step.PUBLISH: lambda chosen: models.publish(chosen.model_id),
+            Step.ATTEST_ROUND: lambda chosen: attestations.attest_round(chosen.round_id),
             Step.START_REPLAY: lambda _: consortium.start_replay(),
             Step.ADVANCE_REPLAY: lambda _: consortium.advance_replay(),
             Step.FINISH_REPLAY: lambda chosen: consortium.finish_replay(chosen.withdrawal_id),
@@ -159,6 +164,7 @@ class Aggregator(DaemonLoop[Plan]):
             piece_due=next_piece(consortium) is not None,
             unbuilt=due.unbuilt,
             unpublished=due.unpublished,
+            signed_round=self._attestations.due_round(),
             bonded=bonded,
             bond_due=not bonded and may_post,
             stale=stale,
@@ -186,7 +192,7 @@ class Aggregator(DaemonLoop[Plan]):
     def post_bond(self) -> None:
         """Pay the rest of the aggregator's bond, and record that it was paid."""
         consortium = self.session.consortium
-        missing = _missing_bond(consortium)
+        missing = missing_bond(consortium)
         if missing:
             consortium.post_aggregator_bond(missing)
         BondPosted().save(self.session.journal)
@@ -198,27 +204,6 @@ class Aggregator(DaemonLoop[Plan]):
             piece = next_piece(consortium)
         if piece is not None:
             consortium.send(piece)
-
-
-def _missing_bond(consortium: Consortium) -> int:
-    required = consortium.member_terms().aggregator_bond
-    return max(0, required - consortium.aggregator_bond())
-
-
-def post_bond(config: AggregatorConfig) -> dict[str, object]:
-    """Pay the rest of the aggregator's bond, for example after it was slashed.
-
-    Returns:
-        "paid_wei", and "transaction": its hash, or None if the bond was complete.
-
-    Raises:
-        ContractRefused: The configured key is not that of the consortium's aggregator.
-    """
-    account = load_account(config.identity)
-    consortium = open_consortium(config.chain, account)
-    missing = _missing_bond(consortium)
-    transaction = consortium.post_aggregator_bond(missing).tx_hash if missing else None
-    return {"paid_wei": missing, "transaction": transaction}
 
 
 def status(config: AggregatorConfig) -> dict[str, object]:

@@ -16,6 +16,7 @@ class Step(Enum):
     SEND_PIECE = "send-piece"
     BUILD = "build"
     PUBLISH = "publish"
+    ATTEST_ROUND = "attest-round"
     ESCALATE = "escalate"
     START_REPLAY = "start-replay"
     ADVANCE_REPLAY = "advance-replay"
@@ -81,6 +82,7 @@ class View:
         piece_due: Whether points wait to be summed or folded.
         unbuilt: Models in use whose files can be built.
         unpublished: Models in use whose files are built and not published.
+        signed_round: The next final round that a quorum of auditors has signed; 0 for none.
         bond_due: Whether the aggregator has to post its bond, which it never did before.
         bonded: Whether the bond is complete; without it no round opens.
         round_id: The current round; 0 before the first.
@@ -103,6 +105,7 @@ class View:
     piece_due: bool = False
     unbuilt: tuple[int, ...] = ()
     unpublished: tuple[int, ...] = ()
+    signed_round: int = 0
     bond_due: bool = False
     bonded: bool = True
     round_id: int = 0
@@ -120,7 +123,8 @@ def plan(view: View) -> Plan:
     1. What has a deadline on chain comes first: a round that is to be judged, or that is orphaned.
     2. Then sums and folds, and the files of the models that they make: a removal is in force only
        for a holder that has the files of the model without it.
-    3. Then withdrawals and replays, and last the round that is under way, or the next one.
+    3. Then auditors' signatures of rounds, withdrawals and replays, and last the round that is under
+       way, or the next one.
     """
     round_id = view.round_id
     if view.orphaned and not view.round_state.over:
@@ -135,6 +139,8 @@ def plan(view: View) -> Plan:
         return Plan(Step.BUILD, model_id=view.unbuilt[0])
     if view.unpublished:
         return Plan(Step.PUBLISH, model_id=view.unpublished[0])
+    if view.signed_round:
+        return Plan(Step.ATTEST_ROUND, round_id=view.signed_round)
     return _withdrawal_step(view) or _round_step(view)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
-from rescind.aggregator.facts import AttestationComplaint, EvidenceFact, WithdrawalProgress
+from rescind.aggregator.attestations import Attestations
+from rescind.aggregator.facts import EvidenceFact, WithdrawalProgress
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
@@ -22,10 +21,9 @@ from rescind.core import (
     sync_folder,
     write_atomically,
 )
-from rescind.core.errors import RescindError, StoreError
+from rescind.core.errors import StoreError
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import (
-    Attestation,
     EvidenceDocument,
     ModelPart,
     OfferedPart,
@@ -38,20 +36,25 @@ _LATE = (WithdrawalState.PREPARING, WithdrawalState.ATTESTING)
 class Withdrawals:
     """The open withdrawals of a consortium.
 
-    In the daemon's folder, `evidence/` holds files for auditors to read, and `attestations/` takes
-    the files that they write.
+    In the daemon's folder, `evidence/` holds files for auditors to read.
 
     Args:
         session: The aggregator's session.
         models: The files of models.
         offers: Deltas that organizations submitted for withdrawals and replays.
+        attestations: The auditors' signatures.
     """
 
-    def __init__(self, session: AggregatorSession, models: Models, offers: Offers) -> None:
+    def __init__(
+        self,
+        session: AggregatorSession,
+        models: Models,
+        offers: Offers,
+        attestations: Attestations,
+    ) -> None:
         self._session, self._models, self._offers = session, models, offers
+        self._attestations = attestations
         self._evidence = session.folder / "evidence"
-        self._attestations = session.folder / "attestations"
-        self._attestations.mkdir(parents=True, exist_ok=True)
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def standing(self, *, now: int, round_over: bool, stale: bool) -> Standing:
@@ -109,7 +112,7 @@ class Withdrawals:
             "evidence is written, auditors are to attest it",
             withdrawal=withdrawal.id,
             file=str(path),
-            attestations=str(self._attestations),
+            attestations=str(self._attestations.folder),
         )
 
     def attest(self, withdrawal_id: int) -> None:
@@ -118,7 +121,7 @@ class Withdrawals:
         document = self._written(consortium.withdrawal(withdrawal_id))
         if document is None:
             return
-        signatures = self._signatures(document)
+        signatures = self._attestations.of_withdrawal(document)
         consortium.attest_withdrawal(
             withdrawal_id, document.model.model_id, document.sha256, signatures
         )
@@ -258,29 +261,7 @@ class Withdrawals:
         if document is None:
             return False
         quorum = self._session.consortium.withdrawal_terms().auditor_quorum
-        return len(self._signatures(document)) >= quorum
-
-    def _signatures(self, document: EvidenceDocument) -> Sequence[bytes]:
-        """Return the auditors' signatures of this evidence, by ascending auditor, as contracts ask."""
-        signatures: dict[str, bytes] = {}
-        for path in sorted(self._attestations.glob("*.json")):
-            try:
-                attestation = Attestation.read(path)
-                if attestation.evidence == document.sha256:
-                    signature = attestation.check(document, self._session.consortium)
-                    signatures[attestation.auditor] = signature
-            except (RescindError, OSError) as error:
-                self._complain(path, str(error))
-        return [signatures[auditor] for auditor in sorted(signatures, key=str.lower)]
-
-    def _complain(self, path: Path, reason: str) -> None:
-        """Log and record that an attestation is refused, once for each reason."""
-        complaint = AttestationComplaint(path.name, reason)
-        if complaint.holds(self._session.journal):
-            return
-        self._log.warning("attestation refused", file=str(path), reason=reason)
-        self._session.record_incident("unknown", "attestation", f"{path.name}: {reason}")
-        complaint.save(self._session.journal)
+        return len(self._attestations.of_withdrawal(document)) >= quorum
 
     @property
     def _unit(self) -> float:

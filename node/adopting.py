@@ -8,6 +8,7 @@ import structlog
 
 from rescind.core import OpeningMismatch, split_owner
 from rescind.core.errors import RescindError
+from rescind.daemon import RulesNotServed
 from rescind.node.checks import NotCarriedOut
 from rescind.node.facts import AdoptedModel
 from rescind.node.session import Session
@@ -52,7 +53,7 @@ def try_to_adopt(session: Session, model_id: int) -> None:
     """Adopt a model, or note that it cannot be had now, so that the node goes on meanwhile."""
     try:
         adopt(session, model_id)
-    except NotCarriedOut:
+    except (NotCarriedOut, RulesNotServed):
         raise
     except (RescindError, OSError) as error:
         structlog.get_logger().error("model not adopted", model=model_id, reason=str(error))

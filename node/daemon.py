@@ -10,12 +10,13 @@ import structlog
 
 from rescind.contracts import ChainUnavailable, ContractRefused
 from rescind.core.errors import RescindError
-from rescind.daemon import DaemonLoop, certificate_claim
+from rescind.daemon import DaemonLoop, RulesNotServed, certificate_claim
 from rescind.node import (
     adopting,
     counter_training,
     deciding,
     exchange,
+    keeping,
     retraining,
     settle,
     training,
@@ -30,8 +31,9 @@ from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, Step, plan
 from rescind.wire import AggregatorUnavailable
 
-HAND_OVER_SECONDS = 60.0
-"""Time between two questions to the aggregator about contributions that it misses."""
+UPKEEP_SECONDS = 60.0
+"""Time between two questions to the aggregator about contributions that it misses, and between two
+deletions of contributions that are in no model in use any more."""
 
 
 def run(config: NodeConfig, stop: threading.Event) -> None:
@@ -56,14 +58,14 @@ class Node(DaemonLoop[Plan]):
     kind = "node"
     wait = Step.WAIT
     transient = (ChainUnavailable, AggregatorUnavailable, ContractRefused)
-    fatal = (NotCarriedOut,)
+    fatal = (NotCarriedOut, RulesNotServed)
 
     def __init__(self, session: Session) -> None:
         section = session.config.node
         super().__init__(section.name, session.me, section.poll_seconds)
         self.session = session
         self._anchored = time.monotonic()
-        self._handed_over = 0.0
+        self._kept_up = 0.0
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),
@@ -92,14 +94,20 @@ class Node(DaemonLoop[Plan]):
         return plan(look(self.session))
 
     def when_idle(self) -> None:
-        """Anchor records written between rounds, and give the aggregator what it misses."""
+        """Do what no step waits for.
+
+        Anchor records written between rounds, take rewards of rounds that were attested late, give
+        the aggregator what it misses, and delete contributions that no model in use holds.
+        """
         now = time.monotonic()
         if now - self._anchored >= self.session.config.ledger.anchor_seconds:
             self._anchored = now
             self._try(settle.anchor)
-        if now - self._handed_over >= HAND_OVER_SECONDS:
-            self._handed_over = now
+            self._try(settle.claim_rewards)
+        if now - self._kept_up >= UPKEEP_SECONDS:
+            self._kept_up = now
             self._try(exchange.hand_over)
+            self._try(keeping.delete_unused)
 
     def _try(self, work: Callable[[Session], object]) -> None:
         try:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rescind.core import ConsortiumParameters, FloatTensors, Totals, artifact_id, encode
-from rescind.node.facts import PrivateRun, RoundFacts, RunNameKey
+from rescind.node.facts import RoundFacts
+from rescind.node.run_facts import PrivateRun, RunNameKey
 from rescind.node.session import Session
 
 if TYPE_CHECKING:

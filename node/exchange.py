@@ -7,8 +7,9 @@ from dataclasses import replace
 import structlog
 
 from rescind.node import fisher
-from rescind.node.facts import RoundFacts, Update, own_artifacts
+from rescind.node.facts import RoundFacts, Update
 from rescind.node.session import Session
+from rescind.node.withdrawal_facts import own_artifacts
 from rescind.wire import WrongPhase, sign_typed, split, update_typed_data
 
 

@@ -22,8 +22,9 @@ from rescind.contracts import (
 from rescind.core.errors import ConfigError, DataError
 from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
-from rescind.node.facts import RequestFact, open_journal
+from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn, commit_subject
+from rescind.node.withdrawal_facts import RequestFact
 
 if TYPE_CHECKING:
     from rescind.training import Example

@@ -42,5 +42,10 @@ def save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> 
     return path.name
 
 
+def delete_residual(session: Session, artifact: str) -> None:
+    """Delete the residual of a delta, if there is one."""
+    _path(session, artifact).unlink(missing_ok=True)
+
+
 def _path(session: Session, artifact: str) -> Path:
     return session.config.node.state_dir / f"residual-{artifact}.safetensors"

@@ -9,7 +9,6 @@ from typing import Any
 from rescind.contracts import REPLAY_OFFERS
 from rescind.core import Term, adapter_totals, artifact_id, encode, needs_rounds
 from rescind.node.adopting import adopted_id
-from rescind.node.facts import OfferedDelta, own_artifacts
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.residuals import residual_of
 from rescind.node.rounds import (
@@ -22,6 +21,7 @@ from rescind.node.rounds import (
 )
 from rescind.node.session import Session
 from rescind.node.training import check_data, make_delta
+from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
 from rescind.withdrawals import replay_content
 
 

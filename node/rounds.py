@@ -29,8 +29,9 @@ from rescind.core import (
 )
 from rescind.core.round_sums import round_sum, served
 from rescind.node.adopting import adopted_tensors, download, fetch
-from rescind.node.facts import CheckedSum, own_artifacts
+from rescind.node.facts import CheckedSum
 from rescind.node.session import Session
+from rescind.node.withdrawal_facts import own_artifacts
 from rescind.wire import ModelFiles
 from rescind.withdrawals import RecordedModel, accept_files
 

@@ -13,7 +13,7 @@ from rescind.agents import Agent
 from rescind.contracts import Account, Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.core.errors import ConfigError
-from rescind.daemon import Journal, load_account, open_consortium
+from rescind.daemon import Journal, check_rules, load_account, open_consortium
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
 from rescind.node.checks import check_anchor, check_carried_out, check_membership
@@ -79,6 +79,7 @@ class Session:
         """The agreed document, fetched by the id that the chain has.
 
         Raises:
+            RulesNotServed: The contracts take contributions of another kind.
             NotCarriedOut: The node's configuration cannot carry it out.
         """
         if "parameters" not in self._cache:
@@ -86,6 +87,7 @@ class Session:
             if not self.store.has(parameters_id):
                 self.store.put(self.client.download(parameters_id, _MAX_PARAMETERS_BYTES))
             agreed = ConsortiumParameters.parse(self.store.get(parameters_id))
+            check_rules(self.consortium.settings(), agreed)
             check_carried_out(agreed, self.config.engine.processes)
             self._cache["parameters"] = agreed
         parameters: ConsortiumParameters = self._cache["parameters"]

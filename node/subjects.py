@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from rescind.daemon import Journal
-from rescind.node.facts import RequestFact
+from rescind.node.withdrawal_facts import RequestFact
 
 
 def commit_subject(subject: str, salt: bytes) -> str:

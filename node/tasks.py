@@ -13,9 +13,9 @@ from rescind.contracts import (
     WithdrawalMethod,
     WithdrawalState,
 )
-from rescind.node.facts import OfferedDelta, ReplayPaid, WithdrawalFacts
 from rescind.node.session import Session
 from rescind.node.state import Task
+from rescind.node.withdrawal_facts import OfferedDelta, ReplayPaid, WithdrawalFacts
 
 
 def next_task(session: Session, withdrawals: Sequence[Withdrawal], now: int) -> Task | None:

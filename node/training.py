@@ -26,12 +26,13 @@ from rescind.core.errors import DataError, RescindError
 from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
 from rescind.node.engine import account, run_key, trainer
-from rescind.node.facts import DeltaFact, OfferedDelta, RoundFacts, Update, next_nonce
+from rescind.node.facts import DeltaFact, RoundFacts, Update, next_nonce
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.residuals import residual_of, save_residual
 from rescind.node.rounds import Start, own_terms, start_from
 from rescind.node.session import Session
 from rescind.node.subjects import Withdrawn
+from rescind.node.withdrawal_facts import OfferedDelta
 
 if TYPE_CHECKING:
     from rescind.training import Example

@@ -9,10 +9,10 @@ import structlog
 from rescind.contracts import REPLAY_OFFERS, ContractRefused, Withdrawal
 from rescind.core.canonical_json import canonical_json
 from rescind.node import settle
-from rescind.node.facts import OfferedDelta, ReplayPaid, RequestFact, WithdrawalFacts
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.session import Session
 from rescind.node.subjects import forget_name
+from rescind.node.withdrawal_facts import OfferedDelta, ReplayPaid, RequestFact, WithdrawalFacts
 from rescind.wire import offer_typed_data, sign_typed
 
 

@@ -156,6 +156,30 @@ def aggregator_certify(
         print_facts(facts, as_json=as_json)
 
 
+@aggregator_app.command("release")
+def aggregator_release(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Keep the newest model in use when later rounds are final, because it is served."""
+    from rescind import aggregator
+
+    with reported_errors():
+        done = aggregator.release(load_config(config, aggregator.AggregatorConfig))
+        print_facts(done, as_json=as_json)
+
+
+@aggregator_app.command("retire")
+def aggregator_retire(
+    config: DaemonConfigOption,
+    model: Annotated[int, typer.Argument(min=1, help="A released model that is not served now.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take a released model out of use. Removals are not folded into it any more."""
+    from rescind import aggregator
+
+    with reported_errors():
+        done = aggregator.retire(load_config(config, aggregator.AggregatorConfig), model)
+        print_facts(done, as_json=as_json)
+
+
 @aggregator_app.command("resign")
 def aggregator_resign(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Give up being the aggregator. No round opens until the members name another."""

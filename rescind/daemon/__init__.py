@@ -1,5 +1,6 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
+from rescind.daemon.agreement import RulesNotServed, check_rules
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.daemon.facts import read_fact
 from rescind.daemon.identity import (
@@ -18,9 +19,11 @@ __all__ = [
     "IdentitySettings",
     "Journal",
     "ModelSection",
+    "RulesNotServed",
     "Section",
     "certificate_claim",
     "certificate_owners",
+    "check_rules",
     "load_account",
     "open_consortium",
     "open_journal",

@@ -14,6 +14,7 @@ from rescind.withdrawals.acceptance import (
     record_of,
 )
 from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.attestation_files import read_attestation
 from rescind.withdrawals.evidence import (
     EvidenceDocument,
     EvidenceUnreadable,
@@ -54,6 +55,7 @@ __all__ = [
     "missing_figures",
     "most_adapter_bytes",
     "most_opening_bytes",
+    "read_attestation",
     "read_report",
     "record_of",
     "replay_content",

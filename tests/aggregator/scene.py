@@ -1,6 +1,6 @@
 """A real aggregator, a real chain and mutual TLS, with an honest and a hostile member."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from rescind.aggregator import (
 )
 from rescind.contracts import (
     Account,
+    Deployment,
     DeploySettings,
     Parts,
     RejectReason,
@@ -59,17 +60,17 @@ class Member:
     account: Account
     record: Record
     tls: TlsFiles
-    address: str
+    address: str = ""
     nonce: int = 0
     parameters: ConsortiumParameters = PARAMETERS
 
     def delta(
         self, *, value: int = 3, dtype: type = np.int32, rows: int = 0
     ) -> dict[str, np.ndarray]:
-        who = owner(self.parameters.layout, self.account.address)
+        name = owner(self.parameters.layout, self.account.address)
         return {
-            qualify(who, name): np.full((shape[0] + rows, shape[1]), value, dtype=dtype)
-            for name, shape in self.parameters.delta_shapes().items()
+            qualify(name, bare): np.full((shape[0] + rows, shape[1]), value, dtype=dtype)
+            for bare, shape in self.parameters.delta_shapes().items()
         }
 
     def named(self, data: bytes) -> Parts:
@@ -106,6 +107,7 @@ class Member:
 @dataclass
 class Scene:
     anvil: Anvil
+    folder: Path
     aggregator: Aggregator
     config: AggregatorConfig
     honest: Member
@@ -155,6 +157,34 @@ class Scene:
         assert self.record.accepted(round_id) == [self.honest.account.address]
         return round_id
 
+    def play_together(self, members: Sequence[Member] = ()) -> dict[str, bytes]:
+        """Play a round in which members contribute honestly, by default all active ones.
+
+        Returns:
+            The delta that each of them sent, by address.
+        """
+        round_id, active = self.until(RoundState.OPEN), self.record.active_members()
+        members = members or [each for each in self.members if each.account.address in active]
+        sent = {
+            each.account.address: encode(each.delta(value=10 * round_id + place))
+            for place, each in enumerate(members)
+        }
+        for member in members:
+            data = sent[member.account.address]
+            member.record.commit(round_id, member.named(data), SALT)
+        self.until(RoundState.COMMITTED)
+        for member in members:
+            data = sent[member.account.address]
+            member.submit(round_id, data)
+            member.record.reveal(round_id, member.named(data), SALT)
+        self.until(RoundState.FINAL)
+        return sent
+
+    def published(self, model_id: int) -> dict[str, np.ndarray]:
+        """Return the tensors that the aggregator published last for a model."""
+        adapter_id = self.record.publications(model_id)[-1].adapter_id
+        return self.aggregator.session.store.load(adapter_id)
+
     def reason(self, round_id: int) -> RejectReason:
         judgement = self.record.judgement(round_id)
         assert judgement is not None
@@ -171,70 +201,121 @@ def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
     return TlsFiles(folder / "key.pem", folder / "certificate.pem", folder / "authority.pem")
 
 
+def identity_section(folder: Path, account: Account, tls: TlsFiles) -> dict[str, object]:
+    """Write an account's keystore, and return the [identity] section that names it."""
+    account.save(folder / "keystore.json", "password")
+    (folder / "password").write_text("password")
+    return {
+        "keystore": folder / "keystore.json",
+        "password_file": folder / "password",
+        "tls_key": tls.key,
+        "tls_certificate": tls.certificate,
+        "ca_certificate": tls.authority,
+    }
+
+
+def chain_section(anvil: Anvil, contracts: Path) -> dict[str, object]:
+    return {"rpc_url": anvil.url, "chain_id": 31337, "contracts": contracts}
+
+
+def aggregator_config(
+    anvil: Anvil, folder: Path, name: str, account: Account, minimum_members: int
+) -> AggregatorConfig:
+    """Return the configuration of an aggregator whose files are in a folder of its own.
+
+    Args:
+        anvil: The chain.
+        folder: The scene's folder, with the authority, contracts.json and parameters.json.
+        name: Name of the aggregator's folder.
+        account: The aggregator's account.
+        minimum_members: Active members below which no round opens.
+    """
+    own = folder / name
+    tls = tls_of(own, CertificateAuthority.load(folder / "ca"))
+    section = {
+        "listen": f"127.0.0.1:{free_port()}",
+        "state_dir": own / "state",
+        "store": str(own / "store"),
+        "parameters": folder / "parameters.json",
+        "rounds": 100,
+        "minimum_members": minimum_members,
+    }
+    return AggregatorConfig.model_validate(
+        {
+            "aggregator": section,
+            "chain": chain_section(anvil, folder / "contracts.json"),
+            "identity": identity_section(own, account, tls),
+        }
+    )
+
+
+def address_of(config: AggregatorConfig) -> str:
+    """Return where members reach an aggregator."""
+    return f"localhost:{config.aggregator.listen.rpartition(':')[2]}"
+
+
+def deploy_contracts(
+    anvil: Anvil,
+    founder: Account,
+    aggregator: Account,
+    parameters: ConsortiumParameters,
+    settings: Mapping[str, object],
+) -> Deployment:
+    rules, chained = rules_of(parameters.coupling)
+    agreed = {
+        "parameters_id": parameters.id,
+        "base_model_id": parameters.base_model_id,
+        "rules": rules,
+        "chained": chained,
+        "attested": False,
+        "max_rounds": parameters.max_rounds,
+        "max_members": parameters.max_members,
+        "aggregator": aggregator.address,
+    }
+    chosen = DeploySettings.model_validate({**agreed, **settings})
+    return deploy(anvil.chain, founder, chosen)
+
+
+def join_members(anvil: Anvil, folder: Path, founder: Record, names: Sequence[str]) -> list[Member]:
+    """Let organizations join, and return them in the order of their names."""
+    authority, members = CertificateAuthority.load(folder / "ca"), []
+    for name in names:
+        account, tls = anvil.funded(), tls_of(folder / name, authority)
+        founder.admit(account.address, name)
+        record = Record(anvil.chain, founder.deployment, account)
+        members.append(Member(account, record, tls))
+    for member in members:
+        address, deployment = member.account.address, founder.deployment
+        member.record.join(*certificate_claim(deployment, address, member.tls))
+    return members
+
+
 @contextmanager
 def open_scene(
     anvil: Anvil,
     folder: Path,
     parameters: ConsortiumParameters = PARAMETERS,
     names: Sequence[str] = ("honest", "hostile"),
+    **settings: object,
 ) -> Iterator[Scene]:
-    authority = CertificateAuthority.create(folder / "ca", "authority")
+    """Open a consortium whose aggregator runs, on a chain that is wound back afterwards.
+
+    Args:
+        anvil: The chain.
+        folder: Where the files of all are written.
+        parameters: What the members agreed on.
+        names: The members; the last one is the hostile one.
+        **settings: Fields of DeploySettings.
+    """
+    CertificateAuthority.create(folder / "ca", "authority")
+    (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
     with anvil.rewound():
-        founder, boss = anvil.funded(), anvil.funded()
-        boss.save(folder / "keystore.json", "password")
-        (folder / "password").write_text("password")
-        tls = tls_of(folder / "aggregator", authority)
-        (folder / "parameters.json").write_bytes(parameters.canonical_bytes())
-        rules, chained = rules_of(parameters.coupling)
-        deployment = deploy(
-            anvil.chain,
-            founder,
-            DeploySettings(
-                parameters_id=parameters.id,
-                base_model_id=parameters.base_model_id,
-                rules=rules,
-                chained=chained,
-                attested=False,
-                max_rounds=parameters.max_rounds,
-                max_members=parameters.max_members,
-                aggregator=boss.address,
-            ),
-        )
+        founder, account = anvil.funded(), anvil.funded()
+        deployment = deploy_contracts(anvil, founder, account, parameters, settings)
         deployment.save(folder / "contracts.json")
-        port = free_port()
-        members = []
-        for name in names:
-            account, member_tls = anvil.funded(), tls_of(folder / name, authority)
-            Record(anvil.chain, deployment, founder).admit(account.address, name)
-            record = Record(anvil.chain, deployment, account)
-            address = f"localhost:{port}"
-            members.append(Member(account, record, member_tls, address, parameters=parameters))
+        config = aggregator_config(anvil, folder, "aggregator", account, len(names))
+        members = join_members(anvil, folder, Record(anvil.chain, deployment, founder), names)
         for member in members:
-            address = member.account.address
-            member.record.join(*certificate_claim(deployment, address, member.tls))
-        config = AggregatorConfig.model_validate(
-            {
-                "aggregator": {
-                    "listen": f"127.0.0.1:{port}",
-                    "state_dir": folder / "state",
-                    "store": str(folder / "store"),
-                    "parameters": folder / "parameters.json",
-                    "rounds": 100,
-                    "minimum_members": len(names),
-                },
-                "chain": {
-                    "rpc_url": anvil.url,
-                    "chain_id": 31337,
-                    "contracts": folder / "contracts.json",
-                },
-                "identity": {
-                    "keystore": folder / "keystore.json",
-                    "password_file": folder / "password",
-                    "tls_key": tls.key,
-                    "tls_certificate": tls.certificate,
-                    "ca_certificate": tls.authority,
-                },
-            }
-        )
+            member.address, member.parameters = address_of(config), parameters
         with open_aggregator(config) as aggregator:
-            yield Scene(anvil, aggregator, config, members[0], members[-1], members)
+            yield Scene(anvil, folder, aggregator, config, members[0], members[-1], members)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from rescind.aggregator.attestations import Attestations
 from rescind.aggregator.facts import EvidenceFact, open_journal
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
@@ -42,7 +43,7 @@ def withdrawals(session: AggregatorSession, monkeypatch: pytest.MonkeyPatch) -> 
         model=SimpleNamespace(model_id=3, commitments=("ab" * 32,)),
     )
     monkeypatch.setattr(Withdrawals, "_document", lambda *_: document)
-    return Withdrawals(session, cast("Models", None), cast("Offers", None))
+    return Withdrawals(session, cast("Models", None), cast("Offers", None), Attestations(session))
 
 
 def record_writes(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[tuple[str, str]]:

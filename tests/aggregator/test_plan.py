@@ -28,6 +28,8 @@ FINAL = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.FINAL)
         (FINAL, {"unbuilt": (7, 8)}, Plan(Step.BUILD, model_id=7)),
         (FINAL, {"unpublished": (7,)}, Plan(Step.PUBLISH, model_id=7)),
         (FINAL, {"unbuilt": (8,), "unpublished": (7,)}, Plan(Step.BUILD, model_id=8)),
+        (FINAL, {"signed_round": 1}, Plan(Step.ATTEST_ROUND, round_id=1)),
+        (FINAL, {"signed_round": 1, "unpublished": (7,)}, Plan(Step.PUBLISH, model_id=7)),
         (FINAL, {"piece_due": True, "unbuilt": (7,)}, Plan(Step.SEND_PIECE, round_id=1)),
         (OPEN, {}, Plan(Step.WAIT, round_id=1)),
         (OPEN, {"all_answered": True}, Plan(Step.CLOSE_COMMITS, round_id=1)),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from rescind.contracts import MemberStatus, WithdrawalState
-from rescind.node.facts import RequestFact, open_journal
+from rescind.node.facts import open_journal
 from rescind.node.subjects import commit_subject
+from rescind.node.withdrawal_facts import RequestFact
 from tests.support.chain import Anvil
 from tests.support.files import (
     Files,

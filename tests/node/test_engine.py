@@ -22,7 +22,8 @@ from rescind.node.engine import (
     spent,
     trainer,
 )
-from rescind.node.facts import Decision, PrivateRun, RoundFacts
+from rescind.node.facts import Decision, RoundFacts
+from rescind.node.run_facts import PrivateRun
 from rescind.node.settle import epsilon_of, publish_privacy
 from rescind.training import BudgetSpent, LoraModel, PrivacySpent, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute

@@ -18,16 +18,18 @@ from rescind.node.facts import (
     DeltaFact,
     Epsilon,
     Fact,
-    OfferedDelta,
-    PrivateRun,
-    ReplayPaid,
-    RequestFact,
     RoundFacts,
     Update,
-    WithdrawalFacts,
     latest_quality,
     next_nonce,
     open_journal,
+)
+from rescind.node.run_facts import PrivateRun
+from rescind.node.withdrawal_facts import (
+    OfferedDelta,
+    ReplayPaid,
+    RequestFact,
+    WithdrawalFacts,
     own_artifacts,
 )
 

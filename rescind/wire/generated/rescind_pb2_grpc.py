@@ -195,15 +195,16 @@ class AggregatorServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRoundSums(self, request, context):
-        """Returns the sum of each round in a model, by ascending round; the counter-deltas (round 0) come
-        first. Only in a shared layout in which a server optimizer or control variates need them.
+        """Returns for each round in a model its sum and then the sum's opening, by ascending round; the
+        counter-deltas (round 0) come first. Only in a shared layout in which a server optimizer or control
+        variates need them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReplaySums(self, request, context):
-        """Returns the sum of each round before a round of a replay.
+        """Returns the sums and openings of the rounds before a round of a replay, in the same order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,62 @@
+"""How long a node keeps its contributions: until no model in use holds them.
+
+Until then it may have to hand them to a new aggregator, and it trains replacements from them. After
+that they are only copies of what data was trained on, also of data that was withdrawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import structlog
+
+from rescind.contracts import REPLAY_OFFERS, WithdrawalState
+from rescind.node.facts import RoundFacts
+from rescind.node.residuals import delete_residual
+from rescind.node.session import Session
+from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
+
+
+def delete_unused(session: Session) -> None:
+    """Delete the node's own contributions that are in no model in use and can come into none."""
+    artifacts = own_artifacts(session.journal)
+    stored = {point: each for point, each in artifacts.items() if session.store.has(each)}
+    with session.consortium.chain.at_one_block():
+        unused = set(stored) - set(_in_models(session))
+        unused -= set(_pending(session, unused))
+    for point in sorted(unused):
+        session.store.delete(stored[point])
+        delete_residual(session, stored[point])
+        structlog.get_logger().info("contribution deleted", artifact=stored[point])
+
+
+def _in_models(session: Session) -> Iterator[str]:
+    """Yield the points of the node's own contributions in models in use, stale ones too."""
+    consortium = session.consortium
+    for model_id in {consortium.latest_model_id(), *consortium.models_in_use()}:
+        for entry in consortium.content(model_id) if model_id else ():
+            if entry.organization == session.me:
+                yield entry.point_hash
+
+
+def _pending(session: Session, points: Collection[str]) -> Iterator[str]:
+    """Yield those of the points that belong to a round or a withdrawal that is not over."""
+    consortium = session.consortium
+    current = consortium.current_round_id()
+    for facts in RoundFacts.all(session.journal):
+        if facts.update is None or facts.update.delta.point_hash not in points:
+            continue
+        if facts.round_id > current or not consortium.round(facts.round_id).state.over:
+            yield facts.update.delta.point_hash
+    for offered in OfferedDelta.all(session.journal):
+        if offered.delta.point_hash in points and not _is_over(session, offered.offer_id):
+            yield offered.delta.point_hash
+
+
+def _is_over(session: Session, offer_id: int) -> bool:
+    """Return whether a withdrawal, or every withdrawal that a replay is for, is closed."""
+    consortium = session.consortium
+    replays = offer_id >= REPLAY_OFFERS
+    ids = consortium.replay(offer_id).withdrawals if replays else (offer_id,)
+    states = [consortium.withdrawal(each).state for each in ids]
+    return all(state is WithdrawalState.CLOSED for state in states)
