@@ -119,7 +119,11 @@ class Calls:
         self, contracts: Sequence[str], topics: Sequence[Any], from_block: int
     ) -> list[Any]:
         addresses = [str(self._contracts[name].address) for name in contracts]
-        return self.chain.logs(addresses, from_block, self._last_block(), topics)
+        last = self._last_block()
+        return self.chain.remembered(
+            ("logs", repr((addresses, topics)), from_block, last),
+            lambda: self.chain.logs(addresses, from_block, last, topics),
+        )
 
     def _event_abi(self, contract: str, name: str) -> dict[str, Any]:
         abi = load_compiled(contract).abi
@@ -198,7 +202,10 @@ class Calls:
         call = self._contracts[contract].functions[function](*arguments)
         block = self.chain.final_block() if self._block is None else self._block
         try:
-            value = self.chain.ask(lambda: call.call(block_identifier=block))
+            value = self.chain.remembered(
+                (call.address, function, repr(arguments), block),
+                lambda: self.chain.ask(lambda: call.call(block_identifier=block)),
+            )
         except ContractCustomError as error:
             raise self._refused(contract, function, error) from error
         except (ContractLogicError, ValueError, Web3RPCError) as error:

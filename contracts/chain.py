@@ -6,7 +6,7 @@ Reads are at a depth that no reorganization reaches, and transactions are sent e
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -35,6 +35,19 @@ MOST_GAS = 2**24
 """Most gas of one transaction (EIP-7825)."""
 
 
+class _Pinned(threading.local):
+    """The block that a thread reads at, and the answers about it.
+
+    The answers are kept until another block is pinned, so that a daemon that looks again before
+    there is a new block asks almost nothing.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.hash = b""
+        self.answers: dict[Hashable, Any] = {}
+
+
 class Chain:
     """A chain.
 
@@ -52,7 +65,7 @@ class Chain:
         self.rpc_url = rpc_url
         self.expected_id = chain_id
         self.confirmations = confirmations
-        self._pinned = threading.local()
+        self._pinned = _Pinned()
         provider = HTTPProvider(
             rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
         )
@@ -79,9 +92,8 @@ class Chain:
 
     def final_block(self) -> Any:
         """Return the newest block that is treated as final, or the one of `at_one_block`."""
-        pinned = getattr(self._pinned, "block", None)
-        if pinned is not None:
-            return pinned
+        if self._pinned.number is not None:
+            return self._pinned.number
         return self._newest_final() if self.confirmations else "latest"
 
     def _newest_final(self) -> int:
@@ -99,11 +111,32 @@ class Chain:
         Yields:
             The number of the block: the newest one that is treated as final.
         """
-        self._pinned.block = self._newest_final()
+        pinned = self._pinned
+        newest = self._newest_final() if self.confirmations else "latest"
+        block = self.ask(lambda: self.web3.eth.get_block(newest))  # type: ignore[arg-type]
+        if bytes(block["hash"]) != pinned.hash:
+            pinned.answers.clear()
+        pinned.number, pinned.hash = int(block["number"]), bytes(block["hash"])
         try:
-            yield self._pinned.block
+            yield pinned.number
         finally:
-            self._pinned.block = None
+            pinned.number = None
+
+    def remembered(self, key: Hashable, question: Callable[[], _T]) -> _T:
+        """Return the answer of a question about the block of `at_one_block`.
+
+        It is asked once for each block, and outside of `at_one_block` every time.
+
+        Args:
+            key: Names the question.
+            question: Asks the chain about `final_block`.
+        """
+        pinned = self._pinned
+        if pinned.number is None:
+            return question()
+        if key not in pinned.answers:
+            pinned.answers[key] = question()
+        return pinned.answers[key]  # type: ignore[no-any-return]
 
     def block_hash(self, number: int) -> str:
         """Return a block's hash with 0x. Raises web3's BlockNotFound."""

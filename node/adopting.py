@@ -57,7 +57,7 @@ def try_to_adopt(session: Session, model_id: int) -> None:
         raise
     except (RescindError, OSError) as error:
         structlog.get_logger().error("model not adopted", model=model_id, reason=str(error))
-        session.unavailable[model_id] = session.consortium.chain.now()
+        session.unavailable.add(model_id)
 
 
 def adopted_tensors(session: Session, model_id: int) -> dict[str, Any]:

@@ -9,9 +9,6 @@ from rescind.node.session import Session
 from rescind.node.state import RoundView, View
 from rescind.node.watch import due_moves, watch
 
-RETRY_SECONDS = 3
-"""How long a node goes on without a model whose files it could not get: the aggregator may still be
-building them, and every node waits for them before the next round."""
 LAST_QUARTER = 4
 """The last quarter of a phase is left for what a node does without the aggregator."""
 
@@ -33,9 +30,7 @@ def look(session: Session) -> View:
             reclaimable=_reclaimable(session, member, now),
             latest_model=consortium.latest_model_id(),
             held=AdoptedModel.ids(session.journal),
-            unavailable=frozenset(
-                each for each, at in session.unavailable.items() if now < at + RETRY_SECONDS
-            ),
+            unavailable=session.unavailable.now(),
             now=now,
             round=current,
             unsettled=_unsettled(session, current) if current else 0,

@@ -21,6 +21,7 @@ from rescind.node.config import NodeConfig
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn
 from rescind.node.turns import Turns
+from rescind.node.unavailable import Unavailable
 from rescind.wire import AggregatorClient
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Session:
         ledger: The private ledger.
         stop: Set when the daemon is asked to stop.
         turns: When this node first saw the moves that anyone may send.
-        unavailable: When a model's files could not be had last, in Unix seconds, by its number.
+        unavailable: Models whose files could not be had a moment ago.
     """
 
     config: NodeConfig
@@ -58,7 +59,7 @@ class Session:
     ledger: Ledger
     stop: threading.Event
     turns: Turns = field(default_factory=Turns)
-    unavailable: dict[int, int] = field(default_factory=dict)
+    unavailable: Unavailable = field(default_factory=Unavailable)
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -196,6 +196,26 @@ def test_everything_is_read_as_of_one_block(consortium: ChainConsortium) -> None
     assert then.commitment_points(1) == public.commitment_points(1)
 
 
+def test_a_second_look_at_the_same_block_asks_nothing_again(consortium: ChainConsortium) -> None:
+    public = consortium.of()
+    calls: list[str] = []
+    ask = public.chain.ask
+
+    def look() -> tuple[int, int]:
+        calls.clear()
+        with public.chain.at_one_block():
+            return public.current_round_id(), len(public.contributions(1))
+
+    public.chain.ask = lambda question: calls.append("") or ask(question)  # type: ignore[method-assign,func-returns-value]
+    assert (look(), len(calls)) == ((0, 0), 3)
+    assert (look(), len(calls)) == ((0, 0), 1)
+    consortium.play_round(np.random.default_rng(0))
+    seen, asked = look(), len(calls)
+    assert (seen[0], asked > 1) == (1, True)
+    public.current_round_id()
+    assert len(calls) == asked + 1, "outside of one block the newest state is asked for"
+
+
 def test_a_member_is_admitted_and_expelled_by_vote(consortium: ChainConsortium) -> None:
     newcomer, public = consortium.anvil.funded(), consortium.of()
     with pytest.raises(ContractRefused, match="NotGovernance"):

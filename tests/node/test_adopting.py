@@ -11,6 +11,7 @@ from rescind.core import ArtifactStore, OpeningMismatch, encode, encode_openings
 from rescind.daemon import Journal
 from rescind.node.adopting import adopt, adopted_tensors, try_to_adopt
 from rescind.node.facts import AdoptedModel
+from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
 from tests.withdrawals.test_acceptance import B, Scene, nudged, scene
 
@@ -30,7 +31,6 @@ def session_of(folder: Path, files: Scene) -> Any:
         commitments=lambda model: (record.commitment,),
         aggregator=lambda: AGGREGATOR,
         publications=lambda model: [Publication(MODEL, AGGREGATOR, adapter, opening)],
-        chain=SimpleNamespace(now=lambda: 50),
     )
     client = SimpleNamespace(
         model=lambda model: ModelFiles(model, adapter, opening),
@@ -42,7 +42,7 @@ def session_of(folder: Path, files: Scene) -> Any:
         parameters=files.parameters,
         journal=Journal(folder / "node.db"),
         store=ArtifactStore(folder / "node"),
-        unavailable={},
+        unavailable=Unavailable(),
     )
 
 
@@ -78,7 +78,7 @@ def test_a_shared_model_that_does_not_open_is_not_adopted(tmp_path: Path) -> Non
     with pytest.raises(OpeningMismatch, match="model 7 is refused"):
         adopt(session, MODEL)
     try_to_adopt(session, MODEL)
-    assert session.unavailable == {MODEL: 50}
+    assert session.unavailable.now() == {MODEL}
     assert AdoptedModel.ids(session.journal) == {0}
 
 
@@ -95,3 +95,16 @@ def test_files_that_only_a_stranger_names_are_not_adopted(tmp_path: Path) -> Non
     session.consortium.aggregator = lambda: "0xee"
     with pytest.raises(NotPublished):
         adopt(session, MODEL)
+
+
+def test_missing_files_are_asked_for_again_after_waits_that_grow_to_a_limit() -> None:
+    seconds = [0.0]
+    unavailable = Unavailable(lambda: seconds[0])
+    waits = []
+    for _ in range(6):
+        unavailable.add(MODEL)
+        began = seconds[0]
+        while MODEL in unavailable.now():
+            seconds[0] += 0.25
+        waits.append(seconds[0] - began)
+    assert waits == [0.25, 0.5, 1.0, 2.0, 3.0, 3.0]

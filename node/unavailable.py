@@ -1,0 +1,35 @@
+"""Models whose files could not be had, and when a node asks for them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+FIRST_SECONDS = 0.25
+"""The first wait. The aggregator may still be building the files, which takes about a second."""
+LONGEST_SECONDS = 3.0
+"""The longest wait; each is twice the one before. Every node waits for the files before the next
+round, so it does not grow further."""
+
+
+class Unavailable:
+    """The models whose files a node goes on without for a while.
+
+    Args:
+        clock: Returns seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waits: dict[int, tuple[float, float]] = {}
+
+    def add(self, model_id: int) -> None:
+        """Note that a model's files could not be had now."""
+        last, _ = self._waits.get(model_id, (0.0, 0.0))
+        wait = min(LONGEST_SECONDS, 2 * last or FIRST_SECONDS)
+        self._waits[model_id] = wait, self._clock() + wait
+
+    def now(self) -> frozenset[int]:
+        """Return the models that the node does not ask for now."""
+        now = self._clock()
+        return frozenset(model_id for model_id, (_, end) in self._waits.items() if now < end)
