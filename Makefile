@@ -23,7 +23,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-l
 
 # Compiling the contracts keeps one core busy while pytest starts, so both run at the same time.
 test: setup-dev ## Run all tests but the slow ones
-	@mkdir -p runs; FOUNDRY_PROFILE=quick scripts/forge test --no-match-contract 'GasTest|DeploymentTest' > runs/forge-test.log 2>&1 & forge=$$!; \
+	@mkdir -p runs; FOUNDRY_PROFILE=quick scripts/forge test --no-match-contract GasTest > runs/forge-test.log 2>&1 & forge=$$!; \
 	$(PYTEST) -m "not slow" $(ARGS); python=$$?; \
 	wait $$forge; forge=$$?; \
 	if [ $$forge -ne 0 ]; then cat runs/forge-test.log; else tail -n 1 runs/forge-test.log; fi; \

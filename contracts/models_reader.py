@@ -28,7 +28,7 @@ from rescind.contracts.types import (
 _PAGE = 256
 _CONTENT_PAGE = 64
 """Rounds in one page of content: with 64 members in each, about 10 million gas."""
-_POINT_EVENTS = ("PointOffered", "Summed", "Folded", "Committed")
+_POINT_EVENTS = ("PointOffered", "Summed", "Folded")
 _NO_FOLD = ("NothingToFold", "NotInUse")
 
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-import {Content} from "./Content.sol";
+import {Changes} from "./Changes.sol";
 import {MemberId, ModelId, OfferId, PointHash, RoundId} from "./Types.sol";
 import {IModels} from "./interfaces/IModels.sol";
 import {IRounds} from "./interfaces/IRounds.sol";
@@ -12,7 +12,7 @@ import {Weights} from "./libraries/Weights.sol";
 /// @title How the successor of a model is computed: its commitment is that of its source, plus what changes.
 /// @dev A sum goes row by row. For a part that sums all rounds, row 0 is the counter-deltas and row r is round r. For a
 /// part of which the latest contributions count, row r is the members of word r of a bitmap.
-abstract contract Folds is Content {
+abstract contract Folds is Changes {
     using Bitmap for uint256[4];
     using Curve for bytes;
     using Curve for Curve.Sum;
@@ -20,7 +20,8 @@ abstract contract Folds is Content {
     /// @notice Whether rounds build on what all members contributed before; then there can be replays.
     bool public immutable chained;
 
-    /// @dev So many steps may be passed without a point in one piece: each costs gas, and there may be a thousand.
+    /// @dev So many steps without a point may be passed after the last one with a point: each costs gas, and there may be
+    /// a thousand.
     uint32 private constant MOST_EMPTY_ROWS = 128;
 
     mapping(ModelId => mapping(uint256 => PointHash)) public commitmentOf;
@@ -55,7 +56,6 @@ abstract contract Folds is Content {
             return;
         }
         _folded[source][its.part] = PointHash.wrap(keccak256(point));
-        emit Committed(ModelId.wrap(modelCount + 1), its.part, point);
         if (++its.part < _parts) {
             (its.row, its.place) = (_firstRow(its), 0);
             its.carried = commitmentOf[source][its.part];
@@ -125,8 +125,10 @@ abstract contract Folds is Content {
         total = Curve.sum(carried, given);
         uint32 rows = _rows(source, its);
         (row, place) = (its.row, its.place);
-        while (row < rows && (used < given || row - its.row < MOST_EMPTY_ROWS)) {
+        uint32 until = row + MOST_EMPTY_ROWS;
+        while (row < rows && (used < given || row < until)) {
             Term[] memory terms = _terms(source, its, row);
+            if (used < given && terms.length != 0) until = row + 1 + MOST_EMPTY_ROWS;
             for (; place < terms.length && used < given; ++place) {
                 bytes calldata point = points.pick(used++);
                 _requirePoint(point, terms[place].point);

@@ -170,7 +170,7 @@ abstract contract Fixture is Cheats {
     function contribution(bytes32 seed) internal returns (bytes32[] memory ids, bytes memory points) {
         ids = new bytes32[](rules.length);
         for (uint256 part = 0; part < rules.length; ++part) {
-            uint256 scalar = uint256(keccak256(abi.encode(seed, part))) >> 8;
+            uint256 scalar = scalarFor(seed, part);
             bytes memory point = multiple(scalar);
             learn(point, scalar);
             ids[part] = keccak256(abi.encode("artifact", seed, part));
@@ -178,15 +178,29 @@ abstract contract Fixture is Cheats {
         }
     }
 
+    function scalarFor(bytes32 seed, uint256 part) internal pure returns (uint256) {
+        return uint256(keccak256(abi.encode(seed, part))) >> 8;
+    }
+
+    function seedOf(RoundId round, address organization) internal pure returns (bytes32) {
+        return keccak256(abi.encode("round", round, organization));
+    }
+
     function contributionOf(RoundId round, address organization)
         internal
         returns (bytes32[] memory ids, bytes memory points)
     {
-        return contribution(keccak256(abi.encode("round", round, organization)));
+        return contribution(seedOf(round, organization));
     }
 
     function fresh() internal returns (bytes32[] memory ids, bytes memory points) {
-        return contribution(keccak256(abi.encode("fresh", ++salts)));
+        ++salts;
+        return contribution(lastFresh());
+    }
+
+    /// @dev The seed of the last fresh contribution.
+    function lastFresh() internal view returns (bytes32) {
+        return keccak256(abi.encode("fresh", salts));
     }
 
     // Rounds
@@ -242,15 +256,19 @@ abstract contract Fixture is Cheats {
     }
 
     function sumUp(OfferId offer, RoundId round, uint256 pieces) internal {
-        while (true) {
-            (uint8 part, uint16 done, PointHash carried) = models.summedOf(offer, round);
-            while (part < rules.length && rules[part] == Weights.Rule.Latest) ++part;
-            if (part == rules.length) return;
-            bytes memory start = done == 0 ? new bytes(128) : pointOf[PointHash.unwrap(carried)];
-            bytes memory points = nextSummands(offer, round, part, done, pieces);
-            learnSum(start, points);
-            models.sum(offer, round, start, points);
-        }
+        while (sumPiece(offer, round, pieces)) {}
+    }
+
+    /// @dev Send the next piece of a sum, of at most so many points. Return whether there was one to send.
+    function sumPiece(OfferId offer, RoundId round, uint256 most) internal returns (bool) {
+        (uint8 part, uint16 done, PointHash carried) = models.summedOf(offer, round);
+        while (part < rules.length && rules[part] == Weights.Rule.Latest) ++part;
+        if (part == rules.length) return false;
+        bytes memory start = done == 0 ? new bytes(128) : pointOf[PointHash.unwrap(carried)];
+        bytes memory points = nextSummands(offer, round, part, done, most);
+        learnSum(start, points);
+        models.sum(offer, round, start, points);
+        return true;
     }
 
     function nextSummands(OfferId offer, RoundId round, uint8 part, uint16 done, uint256 pieces)
@@ -315,7 +333,9 @@ abstract contract Fixture is Cheats {
                 if (count++ == most) break;
                 bytes32 hash = PointHash.unwrap(terms[place].point);
                 points = bytes.concat(points, pointOf[hash]);
-                scalar = addmod(scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER);
+                scalar = addmod(
+                    scalar, mulmod(scalarOf[hash], modOrder(terms[place].coefficient), Curve.ORDER), Curve.ORDER
+                );
             }
             place = 0;
         }

@@ -373,6 +373,29 @@ contract FlowsTest is Fixture {
         check();
     }
 
+    function test_folds_of_two_models_in_parts_end_in_any_order() public {
+        Weights.Rule[] memory split = new Weights.Rule[](2);
+        (split[0], split[1]) = (Weights.Rule.Share, Weights.Rule.Block);
+        delete orgs;
+        delete auditorKeys;
+        deployAll(split, false, 4);
+        playRound();
+        ModelId first = models.head();
+        vm.prank(aggregator);
+        models.release(first);
+        playRound();
+        ModelId second = models.head();
+        remove(1);
+        // The first part of the first model, then all of the second, then the rest of the first.
+        while (models.foldOf(first).part == 0) foldPiece(first, 1);
+        foldAll(second);
+        vm.assertEq(ModelId.unwrap(models.modelOf(models.head()).source), ModelId.unwrap(second));
+        foldAll(first);
+        ModelId last = ModelId.wrap(models.modelCount());
+        vm.assertEq(ModelId.unwrap(models.modelOf(last).source), ModelId.unwrap(first));
+        gone(1);
+    }
+
     function test_members_with_high_numbers_stay_in_a_model_whose_last_round_had_none_of_them() public {
         again(Weights.Rule.Block, 260);
         playRound(some(1, 258));

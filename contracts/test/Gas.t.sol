@@ -122,7 +122,9 @@ contract GasTest is Fixture {
         bytes memory all = nextSummands(NONE, round, 0, 0, count);
         bytes memory start = new bytes(128);
         learnSum(start, all);
-        measure(join2(name, ": sum"), aggregator, address(models), abi.encodeCall(IModels.sum, (NONE, round, start, all)));
+        measure(
+            join2(name, ": sum"), aggregator, address(models), abi.encodeCall(IModels.sum, (NONE, round, start, all))
+        );
         measuredFold(join2(name, ": fold"));
     }
 

@@ -117,7 +117,6 @@ interface IModels {
     );
     event Summed(OfferId indexed offer, RoundId indexed round, uint256 part, uint256 members, bytes point);
     event Folded(ModelId indexed source, uint256 part, uint32 row, uint32 place, bytes point);
-    event Committed(ModelId indexed model, uint256 indexed part, bytes point);
     event ModelRegistered(
         ModelId indexed model, ModelId indexed source, Kind indexed kind, RoundId lastRound, uint32 amendments
     );
@@ -139,8 +138,8 @@ interface IModels {
     /// the head, for the judged round. Anyone, in as many pieces as it takes. The last piece registers the model.
     /// @param source The model.
     /// @param carried The sum so far, 128 bytes: the source's commitment at the start of each part.
-    /// @param points The next points, in the order of `termsOf`. A piece stops after them, or after 128 steps without any:
-    /// so a long sum may end with a piece that has none.
+    /// @param points The next points, in the order of `termsOf`. A piece stops where a term misses its point, or after 128
+    /// steps without any. So the last piece has no points only where the last 128 steps or more have none.
     function fold(ModelId source, bytes calldata carried, bytes calldata points) external;
 
     /// @notice Record that the next amendments do not concern a model, so that none has to look at them again. Anyone;
