@@ -66,6 +66,7 @@ class Node(DaemonLoop[Plan]):
         self.session = session
         self._anchored = time.monotonic()
         self._kept_up = 0.0
+        self._aggregator = ""
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),
@@ -91,7 +92,12 @@ class Node(DaemonLoop[Plan]):
 
     def next_plan(self) -> Plan:
         """Look, and return the step that the planner chooses."""
-        return plan(look(self.session))
+        session, aggregator = self.session, self.session.consortium.aggregator()
+        if aggregator != self._aggregator:
+            # The members have chosen another: the next call checks whom it reaches.
+            session.client.close()
+            self._aggregator = aggregator
+        return plan(look(session))
 
     def when_idle(self) -> None:
         """Do what no step waits for.

@@ -16,7 +16,7 @@ from rescind.core.errors import ConfigError
 from rescind.daemon import Journal, check_rules, load_account, open_consortium
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
-from rescind.node.checks import check_anchor, check_carried_out, check_membership
+from rescind.node.checks import check_aggregator, check_anchor, check_carried_out, check_membership
 from rescind.node.config import NodeConfig
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn
@@ -153,7 +153,11 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         ledger = stack.enter_context(Ledger.open(config.ledger.location, key))
         check_anchor(ledger, consortium.anchor(account.address))
         client = stack.enter_context(
-            AggregatorClient(config.aggregator.address, config.identity.tls)
+            AggregatorClient(
+                config.aggregator.address,
+                config.identity.tls,
+                check=lambda certificate: check_aggregator(consortium, certificate),
+            )
         )
         session = Session(
             config=config,

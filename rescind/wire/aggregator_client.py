@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
@@ -29,13 +29,21 @@ class AggregatorClient(GrpcClient):
         address: HOST:PORT of the aggregator.
         tls: The node's key and certificate, and the consortium's authority.
         patience: Seconds for which a call is retried.
+        check: Raises a WireError unless a certificate (PEM) is the aggregator's; see GrpcClient.
     """
 
     peer, unavailable = "the aggregator", AggregatorUnavailable
+    stub_type = rpc.AggregatorStub
 
-    def __init__(self, address: str, tls: TlsFiles, *, patience: float = 20.0) -> None:
-        super().__init__(address, tls, patience)
-        self._stub = rpc.AggregatorStub(self.channel)  # type: ignore[no-untyped-call]
+    def __init__(
+        self,
+        address: str,
+        tls: TlsFiles,
+        *,
+        patience: float = 20.0,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
+        super().__init__(address, tls, patience, check)
 
     def describe(self) -> AggregatorDescription:
         """Return the consortium that the aggregator serves, and its latest model."""

@@ -9,6 +9,8 @@ import datetime
 import hashlib
 import ipaddress
 import os
+import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,32 @@ class TlsFiles:
             except OSError as error:
                 raise CertificateProblem(f"cannot read {path}: {error.strerror}") from error
         return contents[0], contents[1], contents[2]
+
+
+def presented_certificate(address: str, tls: TlsFiles) -> bytes:
+    """Return the certificate (PEM) that a server of the consortium's authority presents.
+
+    Args:
+        address: HOST:PORT of the server.
+        tls: The caller's TLS files.
+
+    Raises:
+        OSError: The server does not answer, or its certificate is not of the authority or not for
+            the host.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    context = ssl.create_default_context(cafile=str(tls.authority))
+    context.load_cert_chain(tls.certificate, tls.key)
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        presented = secured.getpeercert(binary_form=True)
+    # The handshake fails without a certificate of the server.
+    assert presented is not None
+    return ssl.DER_cert_to_PEM_cert(presented).encode()
 
 
 def fingerprint(certificate: bytes) -> str:

@@ -145,10 +145,10 @@ class LedgerClient(GrpcClient):
     """
 
     peer, unavailable = "the node", NodeUnavailable
+    stub_type = rpc.LedgerStub
 
     def __init__(self, address: str, tls: TlsFiles, *, patience: float = 5.0) -> None:
         super().__init__(address, tls, patience)
-        self._stub = rpc.LedgerStub(self.channel)  # type: ignore[no-untyped-call]
 
     def checkpoint(self) -> tuple[str, str]:
         """Return the node's newest checkpoint as text, and the key of its log."""

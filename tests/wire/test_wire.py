@@ -3,6 +3,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import grpc
 import pytest
 
 from rescind.contracts import Account
@@ -99,6 +100,7 @@ class Wire:
     tls: TlsFiles
     authority: CertificateAuthority
     folder: Path
+    server: grpc.Server
 
     def client(self, tls: TlsFiles | None = None) -> AggregatorClient:
         return AggregatorClient(self.address, tls or self.tls, patience=1.0)
@@ -111,7 +113,7 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     client_tls = identity(tmp_path / "node", authority, "node")
     handler = Handler({fingerprint(client_tls.certificate.read_bytes()): ORGANIZATION})
     server, port = serve(handler, "127.0.0.1:0", server_tls)
-    yield Wire(handler, f"localhost:{port}", client_tls, authority, tmp_path)
+    yield Wire(handler, f"localhost:{port}", client_tls, authority, tmp_path, server)
     server.stop(0).wait()
 
 
@@ -233,3 +235,39 @@ def test_only_the_holder_of_a_certificates_key_can_claim_it(wire: Wire) -> None:
     assert not is_signed_by(certificate, b"another message", proof)
     assert not is_signed_by(certificate, b"message", sign_with_key(stranger, b"message"))
     assert not is_signed_by(certificate, b"message", b"")
+
+
+def test_a_client_sends_nothing_to_a_server_whose_certificate_it_does_not_accept(
+    wire: Wire,
+) -> None:
+    def refuse(certificate: bytes) -> None:
+        raise NotAMember(f"{fingerprint(certificate)} is not the aggregator's")
+
+    own = fingerprint((wire.folder / "aggregator" / "certificate.pem").read_bytes())
+    with (
+        AggregatorClient(wire.address, wire.tls, patience=1.0, check=refuse) as client,
+        pytest.raises(NotAMember, match=own),
+    ):
+        client.upload(b"a delta")
+    assert not wire.handler.puts
+
+
+def test_a_client_that_checked_its_server_trusts_no_other_certificate(
+    wire: Wire, tmp_path: Path
+) -> None:
+    presented: list[str] = []
+
+    def note(certificate: bytes) -> None:
+        presented.append(fingerprint(certificate))
+
+    with AggregatorClient(wire.address, wire.tls, patience=1.0, check=note) as client:
+        assert client.describe().chain_id == 31337
+        wire.server.stop(0).wait()
+        other = identity(tmp_path / "other", wire.authority, "other")
+        replaced, _ = serve(wire.handler, wire.address.replace("localhost", "127.0.0.1"), other)
+        with pytest.raises(AggregatorUnavailable):
+            client.describe()
+        # Only a new connection, which is checked, may trust it.
+        assert client.describe().chain_id == 31337
+        replaced.stop(0).wait()
+    assert len(set(presented)) == 2
