@@ -27,7 +27,7 @@ from rescind.contracts.types import Event, Receipt
 
 
 class Calls:
-    """Reads and writes by the names in the ABI.
+    """Calls by the names in the ABI.
 
     Reads need no account. A write returns once it is final.
 

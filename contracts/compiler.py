@@ -1,7 +1,7 @@
-"""Compile contracts/src with py-solc-x and the npm package solc: python -m rescind.contracts.compiler
+"""Compile contracts/src with py-solc-x and the npm package solc.
 
-Writes contracts/artifacts, which is committed, so that nothing but a change of the contracts needs
-a compiler.
+`python -m rescind.contracts.compiler` writes contracts/artifacts. They are committed, so only a
+change of the contracts needs a compiler.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rescind.core.errors import ChainError
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "src"
 ARTIFACTS = HERE / "artifacts"
+"""One JSON file for each contract: ABI, creation code, runtime code."""
 NAMES = (
     "Anchors",
     "Governance",
@@ -27,6 +28,7 @@ NAMES = (
     "Rounds",
     "Withdrawals",
 )
+"""The contracts that are deployed."""
 SETTINGS: dict[str, Any] = {
     "evmVersion": "prague",
     "optimizer": {"enabled": True, "runs": 200},
@@ -40,7 +42,11 @@ SETTINGS: dict[str, Any] = {
 
 
 def node_modules() -> Path:
-    """Where the npm packages are: RESCIND_NODE_MODULES, or beside the project."""
+    """Return the folder of the npm packages: RESCIND_NODE_MODULES, or the one beside the project.
+
+    Raises:
+        ChainError: There is no such folder.
+    """
     chosen = Path(os.environ.get("RESCIND_NODE_MODULES", HERE.parent / "node_modules"))
     if not chosen.is_dir():
         raise ChainError(f"the npm packages are not in {chosen}. Run make setup or npm ci.")
@@ -48,10 +54,16 @@ def node_modules() -> Path:
 
 
 def foundry(name: str) -> Path:
-    """The program itself, of the npm package @foundry-rs/NAME for this platform.
+    """Return the path of a program of Foundry, from the npm package @foundry-rs/NAME.
 
-    The package's own launcher is a parent that loses exit statuses, and leaves the program running
-    when it is killed.
+    The package's own launcher is not used: as a parent it loses exit statuses, and leaves the
+    program running when it is killed.
+
+    Args:
+        name: The program, such as "anvil".
+
+    Raises:
+        ChainError: The package is not installed for this platform.
     """
     found = sorted(node_modules().glob(f"@foundry-rs/{name}-*/bin/{name}"))
     if not found:
@@ -93,7 +105,11 @@ def _sha256(sources: dict[str, dict[str, str]]) -> str:
 
 
 def compile_contracts() -> dict[str, dict[str, Any]]:
-    """Compiled contracts by name. Raises ChainError with the compiler's words if it refuses."""
+    """Return the compiled contracts by name, as the artifacts hold them.
+
+    Raises:
+        ChainError: The compiler refuses the sources. The message quotes it.
+    """
     import solcx
 
     sources = _sources()
@@ -127,6 +143,7 @@ def compile_contracts() -> dict[str, dict[str, Any]]:
 
 
 def write_artifacts() -> None:
+    """Compile the contracts, and write one artifact for each."""
     ARTIFACTS.mkdir(exist_ok=True)
     for name, contract in compile_contracts().items():
         text = json.dumps(contract, indent=1, sort_keys=True)

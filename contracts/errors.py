@@ -6,19 +6,29 @@ from rescind.core.errors import ChainError
 
 
 class ChainUnavailable(ChainError):
+    """The RPC endpoint does not answer, or not in time. Try again later."""
+
     code = "chain-unavailable"
 
 
 class WrongChain(ChainError):
+    """The RPC endpoint is on another chain, or on one without EIP-2537."""
+
     code = "wrong-chain"
 
 
 class ContractsMissing(ChainError):
+    """The published contracts, created as published, are not where the contracts file says."""
+
     code = "contracts-missing"
 
 
 class ContractRefused(ChainError):
-    """A transaction that the contract would revert; `reason` is its custom error's name."""
+    """A contract refuses a call or a transaction.
+
+    Attributes:
+        reason: The name of the contract's custom error; empty if it gave none.
+    """
 
     code = "contract-refused"
 
@@ -28,4 +38,6 @@ class ContractRefused(ChainError):
 
 
 class KeystoreError(ChainError):
+    """A keystore file cannot be read, opened or written."""
+
     code = "keystore"

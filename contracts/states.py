@@ -6,8 +6,11 @@ from enum import Enum
 
 
 class MemberStatus(Enum):
-    """State of a membership. `LEFT`: its contributions stay. `WITHDRAWING`: it is out, and models
-    are being folded without it. `WITHDRAWN`: no model in use holds it."""
+    """State of a membership.
+
+    `LEFT`: its contributions stay. `WITHDRAWING`: it is out, and models are being folded without
+    it. `WITHDRAWN`: no model in use holds it.
+    """
 
     NONE = "none"
     ADMITTED = "admitted"
@@ -91,8 +94,11 @@ class WithdrawalMethod(Enum):
 
 
 class WithdrawalState(Enum):
-    """State of a withdrawal. `PREPARING`: the organization offers. `EFFECTIVE`: models are folded.
-    `REPLAYING`: members train again. `ATTESTING`: auditors measure."""
+    """State of a withdrawal.
+
+    `PREPARING`: the organization offers. `EFFECTIVE`: models are folded. `REPLAYING`: members train
+    again. `ATTESTING`: auditors measure.
+    """
 
     NONE = "none"
     PREPARING = "preparing"

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from eth_hash.auto import keccak
 from numpy.typing import NDArray
 
 from rescind.core.errors import ArtifactError
@@ -22,7 +20,6 @@ from rescind.core.ring import DEGREE, PRIMES, WORDS
 
 DIGEST_BYTES = 4 * WORDS
 """Bytes of a digest: 4096 residues of 4 bytes."""
-_LEAVES = 512
 _MODULI = np.array(PRIMES, dtype=np.uint64)[:, None]
 
 
@@ -80,22 +77,6 @@ class Digest:
     def residues(self) -> NDArray[np.uint32]:
         """The residues, of shape (2, 2048), row i modulo prime i."""
         return np.frombuffer(self.data, dtype=">u4").astype(np.uint32).reshape(2, DEGREE)
-
-    @cached_property
-    def _levels(self) -> list[list[bytes]]:
-        levels = [[self.data[32 * n : 32 * n + 32] for n in range(_LEAVES)]]
-        while len(levels[-1]) > 1:
-            below = levels[-1]
-            levels.append([keccak(below[n] + below[n + 1]) for n in range(0, len(below), 2)])
-        return levels
-
-    @property
-    def root(self) -> str:
-        """The keccak-256 Merkle root over the 512 words of 32 bytes, 64 hexadecimal digits.
-
-        A node is keccak(left + right). The depth is fixed, so leaves need no prefix.
-        """
-        return self._levels[-1][0].hex()
 
     def __add__(self, other: Digest) -> Digest:
         return _reduced(self._wide + other._wide)

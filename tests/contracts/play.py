@@ -76,7 +76,7 @@ class Play:
 
     def pass_time(self, seconds: int) -> None:
         """Let the chain's clock run."""
-        self.consortium.anvil.pass_time(seconds)
+        self.stage.pass_time(seconds)
 
     # Rounds
 

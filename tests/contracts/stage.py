@@ -35,6 +35,7 @@ class Stage:
     snapshot: object = None
 
     def __post_init__(self) -> None:
+        # The clock stands still unless a play lets it run, however slow the machine is.
         self.rpc("anvil_setBlockTimestampInterval", 0)
         self.record = self.consortium.of(self.consortium.aggregator)
         self.clients = {
@@ -46,6 +47,12 @@ class Stage:
     def rpc(self, method: str, *arguments: object) -> object:
         """Return the result of a call of the node's."""
         return self.consortium.anvil.rpc(method, *arguments)
+
+    def pass_time(self, seconds: int) -> None:
+        """Let the chain's clock run."""
+        latest = self.record.chain.web3.eth.get_block("latest")
+        self.rpc("evm_setNextBlockTimestamp", int(latest["timestamp"]) + seconds)
+        self.rpc("evm_mine")
 
     def rewind(self) -> Reference:
         """Start over, and return what the contracts must agree with."""

@@ -405,5 +405,8 @@ def test_a_person_is_forgotten_by_a_replay_of_its_organization(anvil: Anvil) -> 
     assert client.withdrawal(1).evidence == "ee" * 32
     assert before[1] == 10**16
     assert client.settings().rules == (Rule.SHARE,)
+    # Three members share the price; the wei that does not divide comes back.
+    assert client.replay_refund(organization.address) == before[1] % 3
+    client.refund_replay()
     with pytest.raises(ContractRefused, match="NothingToClaim"):
         client.refund_replay()
