@@ -8,7 +8,7 @@ from rescind.aggregator.daemon import (
     status,
 )
 from rescind.aggregator.facts import WithdrawalProgress
-from rescind.aggregator.operator import post_bond, release, retire
+from rescind.aggregator.operator import post_bond, release, retire, rotate_certificate
 from rescind.aggregator.state import (
     Plan,
     Standing,
@@ -30,6 +30,7 @@ __all__ = [
     "post_bond",
     "release",
     "retire",
+    "rotate_certificate",
     "run",
     "status",
 ]

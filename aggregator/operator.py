@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from rescind.aggregator.config import AggregatorConfig
-from rescind.contracts import Consortium, ContractRefused
+from rescind.contracts import Consortium
 from rescind.core.errors import ConfigError
-from rescind.daemon import load_account, open_consortium
-
-_HINTS = {
-    "NotAggregator": "use the aggregator's keystore",
-    "NotAllowed": "use the aggregator's keystore",
-    "IsStale": "wait until its successor is folded",
-    "NotAttested": "a quorum of auditors has to attest its rounds first",
-    "TooManyInUse": "retire one that is not served any more",
-    "IsHead": "the newest model is always in use",
-    "NotInUse": "rescind audit models shows which models are in use",
-}
+from rescind.daemon import certificate_claim, load_account, open_consortium
 
 
 def missing_bond(consortium: Consortium) -> int:
@@ -37,6 +27,24 @@ def post_bond(config: AggregatorConfig) -> dict[str, object]:
     missing = missing_bond(consortium)
     transaction = consortium.post_aggregator_bond(missing).tx_hash if missing else None
     return {"paid_wei": missing, "transaction": transaction}
+
+
+def rotate_certificate(config: AggregatorConfig) -> dict[str, object]:
+    """Put the configured certificate's fingerprint on chain, unless it is there already.
+
+    Returns:
+        "fingerprint"; "replaced", the one before; and "transaction": its hash, or None.
+
+    Raises:
+        WireError: Key or certificate cannot be read, or do not belong together.
+        ContractRefused: The configured key is not that of the consortium's aggregator.
+    """
+    account = load_account(config.identity)
+    consortium = open_consortium(config.chain, account)
+    before = consortium.fingerprint(account.address)
+    own, proof = certificate_claim(consortium.deployment, account.address, config.identity.tls)
+    transaction = None if before == own else consortium.set_fingerprint(own, proof).tx_hash
+    return {"fingerprint": own, "replaced": before, "transaction": transaction}
 
 
 def release(config: AggregatorConfig) -> dict[str, object]:
@@ -77,14 +85,7 @@ def _open(config: AggregatorConfig) -> Consortium:
 
 
 def _send(consortium: Consortium, function: str, model_id: int) -> dict[str, object]:
-    try:
-        receipt = getattr(consortium, function)(model_id)
-    except ContractRefused as error:
-        hint = _HINTS.get(error.reason)
-        raise ContractRefused(
-            f"model {model_id} cannot be {function}d: {error}; {hint}" if hint else str(error),
-            error.reason,
-        ) from error
+    receipt = getattr(consortium, function)(model_id)
     return {
         "model": model_id,
         "in_use": consortium.models_in_use(),

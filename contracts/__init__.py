@@ -25,6 +25,7 @@ from rescind.contracts.errors import (
 )
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
 from rescind.contracts.reader import ConsortiumReader
+from rescind.contracts.refusals import ADVICE
 from rescind.contracts.states import (
     AnswerState,
     MemberStatus,
@@ -66,6 +67,7 @@ from rescind.contracts.types import (
 )
 
 __all__ = [
+    "ADVICE",
     "NO_MANIFEST",
     "REPLAY_OFFERS",
     "Account",

@@ -23,6 +23,7 @@ from rescind.contracts.creation import check_creations
 from rescind.contracts.decoding import Struct, decode_result
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
+from rescind.contracts.refusals import refusal
 from rescind.contracts.types import Event, Receipt
 
 
@@ -235,12 +236,13 @@ class Calls:
             return ContractRefused(f"{contract}.{function} was refused: {error}")
         types = [collapse_if_tuple(item) for item in known["inputs"]]
         values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
-        shown = ", ".join(
-            f"{item['name']} {_shown(value)}"
-            for item, value in zip(known["inputs"], values, strict=True)
-        )
+        arguments = {
+            str(item["name"]): (type_, value)
+            for item, type_, value in zip(known["inputs"], types, values, strict=True)
+        }
+        name = str(known["name"])
         return ContractRefused(
-            f"{contract}.{function} was refused: {known['name']}({shown})", known["name"]
+            f"{contract}.{function} was refused: {refusal(name, arguments)}", name
         )
 
 

@@ -38,12 +38,13 @@ NAMES = (
 )
 """The contracts, in the order in which they are deployed."""
 
-_UINT40 = 2**40
+_LONGEST = 10 * 366 * 86_400
+"""Longest time, in seconds: the contracts add times to the present one in 40 bits."""
 _UINT96 = 2**96
 
 Wei = Annotated[int, Field(ge=0, lt=_UINT96)]
-Seconds = Annotated[int, Field(ge=0, lt=_UINT40)]
-Phase = Annotated[int, Field(gt=0, lt=_UINT40)]
+Seconds = Annotated[int, Field(ge=0, le=_LONGEST)]
+Phase = Annotated[int, Field(gt=0, le=_LONGEST)]
 """Time that a party gets: none at all would make every party late."""
 
 

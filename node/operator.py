@@ -17,11 +17,6 @@ from rescind.core.errors import ConfigError
 from rescind.daemon import certificate_claim, load_account, open_consortium
 from rescind.node.config import NodeConfig
 
-_HINTS = {
-    "UnknownProposal": "rescind govern list shows the proposals",
-    "NotEnoughVotes": "more active members must vote for it first",
-    "Expired": "propose it again",
-}
 # Members whose deltas are in the models, or may come to be.
 _PARTAKING = (MemberStatus.ACTIVE, MemberStatus.LEFT)
 
@@ -178,10 +173,4 @@ class Operator:
     def _decide(self, proposal_id: int, act: Callable[[int], Receipt]) -> str:
         if proposal_id < 1:
             raise ConfigError(f"{proposal_id} is not a proposal's number. Numbers begin at 1.")
-        try:
-            return act(proposal_id).tx_hash
-        except ContractRefused as error:
-            hint = _HINTS.get(error.reason)
-            raise ContractRefused(
-                f"{error}; {hint}" if hint else str(error), error.reason
-            ) from error
+        return act(proposal_id).tx_hash

@@ -262,7 +262,12 @@ def _check_may_request(consortium: Consortium, address: str, request: Request) -
     whole_removal = request.method == WithdrawalMethod.REMOVAL.value
     still_open = _open_withdrawal(consortium, address)
     if still_open is not None:
-        if whole_removal and still_open.method is not WithdrawalMethod.REMOVAL:
+        if still_open.method is WithdrawalMethod.REMOVAL:
+            raise ConfigError(
+                f"Your removal, withdrawal {still_open.id}, has already taken effect. No other "
+                "withdrawal can follow it."
+            )
+        if whole_removal:
             return
         raise ConfigError(
             f"Your withdrawal {still_open.id} is still open. Wait for it to close before requesting "

@@ -18,11 +18,10 @@ from rescind.audit.disclosure import (
 )
 from rescind.audit.findings import Finding, NotAttested
 from rescind.audit.issue import build_certificate
+from rescind.audit.model_queries import commitments, content, is_clean, lineage, models
 from rescind.audit.queries import (
     contributions,
-    lineage,
     membership,
-    models,
     names,
     organization,
     proposals,
@@ -31,6 +30,7 @@ from rescind.audit.queries import (
 )
 from rescind.audit.rows import (
     AmendmentRow,
+    CommitmentRow,
     ContributionRow,
     EntryRow,
     MemberRow,
@@ -55,6 +55,7 @@ __all__ = [
     "Certificate",
     "CertificateUnreadable",
     "Check",
+    "CommitmentRow",
     "ContributionRow",
     "EntryRow",
     "EvaluationPart",
@@ -81,8 +82,11 @@ __all__ = [
     "attest_round",
     "build_certificate",
     "check_disclosure",
+    "commitments",
+    "content",
     "contributions",
     "examine",
+    "is_clean",
     "lineage",
     "membership",
     "models",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
+
+from numpy.typing import NDArray
 
 from rescind.audit.certificate import ModelPart
 from rescind.audit.checks import NothingToCheck, Skipped, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
-from rescind.core import Term, adapter_totals, artifact_id, decode, encode
+from rescind.core import Term, adapter_totals, artifact_id, encode
 
 
 def artifacts(subject: Subject) -> str:
@@ -67,7 +70,7 @@ def _is_sum(subject: Subject, model: ModelPart) -> bool:
     if missing:
         raise Skipped(f"{len(missing)} of {len(pairs)} contributions are not at hand")
     terms = [_term(entry, contribution) for entry, contribution in pairs]
-    total = artifact_id(encode(adapter_totals(terms, lambda each: decode(_held(subject, each)))))
+    total = artifact_id(encode(adapter_totals(terms, lambda each: _held(subject, each))))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
     return True
 
@@ -78,10 +81,10 @@ def _term(entry: Entry, contribution: Contribution) -> Term:
     )
 
 
-def _held(subject: Subject, wanted_id: str) -> bytes:
-    data = subject.stores.load(wanted_id)
-    assert data is not None
-    return data
+def _held(subject: Subject, wanted_id: str) -> dict[str, NDArray[Any]]:
+    tensors = subject.stores.tensors(wanted_id)
+    assert tensors is not None
+    return tensors
 
 
 def replay(subject: Subject) -> str:

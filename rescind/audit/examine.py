@@ -19,7 +19,6 @@ from rescind.core import (
     Term,
     adapter_totals,
     artifact_id,
-    decode,
     encode,
     l2_norm,
 )
@@ -300,14 +299,17 @@ class Examiner:
             Term(entry.round_id, entry.organization, each.parts.artifact_ids[0], entry.weight)
             for entry, each in zip(wanted, self._reader.registered(wanted), strict=True)
         ]
-        held = {term.artifact_id: self._stores.load(term.artifact_id) for term in terms}
-        if any(data is None for data in held.values()):
+        held = {
+            term.artifact_id: tensors
+            for term in terms
+            if (tensors := self._stores.tensors(term.artifact_id)) is not None
+        }
+        if len(held) < len({term.artifact_id for term in terms}):
             return None
-        return artifact_id(encode(adapter_totals(terms, lambda each: decode(held[each] or b""))))
+        return artifact_id(encode(adapter_totals(terms, held.__getitem__)))
 
     def _delta(self, contribution: Contribution) -> Mapping[str, NDArray[Any]] | None:
-        data = self._stores.load(contribution.parts.artifact_ids[0])
-        return None if data is None else decode(data)
+        return self._stores.tensors(contribution.parts.artifact_ids[0])
 
     def _replaced(self, offer: Contribution) -> Mapping[str, NDArray[Any]] | None:
         """Return the delta of its round that an offer replaces; None for a counter-delta."""

@@ -1,8 +1,4 @@
-"""Queries of the public record. Answers are rows, in the order of the chain.
-
-Each query reads one block. Content, clean models and commitments are answered by the contract, in
-pages; this module only puts names to them.
-"""
+"""Queries of members, rounds and contributions. Answers are rows, in the order of the chain."""
 
 from __future__ import annotations
 
@@ -10,28 +6,21 @@ import math
 from collections.abc import Iterable, Iterator
 
 from rescind.audit.rows import (
-    AmendmentRow,
     ContributionRow,
-    EntryRow,
     MemberRow,
     Membership,
-    ModelRow,
-    ModelSummaryRow,
     ProposalRow,
-    PublicationRow,
     RoundRow,
 )
 from rescind.contracts import (
     NO_MANIFEST,
     REPLAY_OFFERS,
-    Amendment,
     ConsortiumReader,
     Contribution,
     Event,
     Judgement,
     Member,
     MemberStatus,
-    ModelKind,
     Proposal,
     RoundState,
     StatedPrivacy,
@@ -157,110 +146,6 @@ def _contribution_row(
         outcome,
         tuple(sorted(held)),
     )
-
-
-def lineage(reader: ConsortiumReader, model_id: int | None = None) -> list[ModelRow]:
-    """Return the content of every model, or of one.
-
-    Args:
-        reader: The chain.
-        model_id: The model; None for all.
-
-    Raises:
-        ConfigError: There is no such model.
-    """
-    count = reader.model_count()
-    if model_id is not None and not 0 <= model_id <= count:
-        raise ConfigError(f"there is no model {model_id}: they are numbered from 1 to {count}")
-    name_of, amendments = names(reader), reader.amendments()
-    wanted = range(1, count + 1) if model_id is None else [model_id]
-    return [_model_row(reader, number, name_of, amendments) for number in wanted]
-
-
-def _model_row(
-    reader: ConsortiumReader, model_id: int, name_of: dict[str, str], amendments: list[Amendment]
-) -> ModelRow:
-    model = reader.model(model_id)
-    changes = amendments[: model.amendments]
-    removed = [each.organization for each in changes if each.kind is ModelKind.REMOVAL]
-    content = [
-        row for part in range(reader.part_count()) for row in _entry_rows(reader, model_id, part)
-    ]
-    return ModelRow(
-        model_id,
-        model.kind.value,
-        model.source,
-        model.last_round,
-        model.registered_at,
-        model.commitments,
-        tuple(name_of[each] for each in removed),
-        tuple(amendment_row(each, name_of) for each in changes),
-        tuple(
-            PublicationRow(each.publisher, each.adapter_id, each.opening_id)
-            for each in reader.publications(model_id)
-        ),
-        tuple(content),
-    )
-
-
-def _entry_rows(reader: ConsortiumReader, model_id: int, part: int) -> list[EntryRow]:
-    name_of, entries = names(reader), reader.content(model_id, part)
-    return [
-        EntryRow(
-            part,
-            entry.round_id,
-            entry.organization,
-            name_of[entry.organization],
-            contribution.parts.artifact_ids[part],
-            entry.point_hash,
-            entry.weight,
-        )
-        for entry, contribution in zip(entries, reader.registered(entries, part), strict=True)
-    ]
-
-
-def amendment_row(amendment: Amendment, name_of: dict[str, str]) -> AmendmentRow:
-    """Return the row of an amendment."""
-    return AmendmentRow(
-        amendment.number,
-        amendment.kind.value,
-        amendment.organization,
-        name_of.get(amendment.organization, ""),
-        registered_for(amendment.offer_id) if amendment.offer_id else None,
-        amendment.from_round,
-        amendment.to_round,
-    )
-
-
-def models(reader: ConsortiumReader, organization: str | None = None) -> list[ModelSummaryRow]:
-    """Return a summary of every model.
-
-    Args:
-        reader: The chain.
-        organization: An address, to say for each model whether it holds nothing of that
-            organization.
-    """
-    held = None if organization is None else set(reader.models_containing(organization))
-    in_use = set(reader.models_in_use())
-    rows = []
-    for number in range(1, reader.model_count() + 1):
-        model, published = reader.model(number), reader.publications(number)
-        rows.append(
-            ModelSummaryRow(
-                number,
-                model.kind.value,
-                model.source,
-                model.last_round,
-                len(reader.content(number)),
-                number in in_use,
-                number in in_use and reader.is_stale(number),
-                model.released,
-                model.commitments,
-                published[-1].adapter_id if published else None,
-                None if held is None else number not in held,
-            )
-        )
-    return rows
 
 
 def membership(reader: ConsortiumReader) -> Membership:

@@ -49,6 +49,21 @@ class EntryRow:
 
 
 @dataclass(frozen=True)
+class CommitmentRow:
+    """A model's commitment for one part.
+
+    Attributes:
+        commitment: keccak256 of the point, as the contract keeps it.
+        point: The point of BLS12-381 G1, 128 bytes in hexadecimal, from the contract's events.
+    """
+
+    model_id: int
+    part: int
+    commitment: str
+    point: str
+
+
+@dataclass(frozen=True)
 class AmendmentRow:
     """A change that a withdrawal or a replay made.
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from rescind.core import artifact_id
+from numpy.typing import NDArray
+
+from rescind.core import artifact_id, decode
 from rescind.core.errors import VerificationError
 
 
@@ -43,6 +46,16 @@ class Stores:
                     raise VerificationError(_changed(path))
                 return data
         return None
+
+    def tensors(self, wanted_id: str) -> dict[str, NDArray[Any]] | None:
+        """Return an artifact's tensors, or None where no store has it.
+
+        Raises:
+            VerificationError: As `load`.
+            ArtifactError: The bytes are not an artifact.
+        """
+        data = self.load(wanted_id)
+        return None if data is None else dict(decode(data))
 
     def check(self) -> int:
         """Return how many files the folders hold.

@@ -11,7 +11,7 @@ from rescind.audit.certificate import Certificate, ModelPart
 from rescind.audit.issue import find_withdrawal
 from rescind.audit.stores import Stores, read_file
 from rescind.contracts import Consortium, ConsortiumReader, Contribution, Entry, Event, Withdrawal
-from rescind.core import ConsortiumParameters
+from rescind.core import ConsortiumParameters, Layout
 from rescind.withdrawals import Acceptance, accept_files, record_of
 
 
@@ -71,7 +71,7 @@ class Subject:
         return None if data is None else ConsortiumParameters.parse(data)
 
     @cached_property
-    def layout(self) -> str:
+    def layout(self) -> Layout:
         """The layout: "blocks" if each organization's tensors are its own, else "shared"."""
         return "blocks" if set(self.certificate.consortium.rules) == {"block"} else "shared"
 

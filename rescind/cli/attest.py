@@ -1,4 +1,4 @@
-"""rescind audit attest|attest-round|submit-round: an auditor's commands."""
+"""rescind audit attest|submit|attest-round|submit-round: an auditor's commands."""
 
 from __future__ import annotations
 
@@ -96,6 +96,45 @@ def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
         status = "passed " if finding.made else "skipped"
         out.print(plain(f"{status}  {finding.name:<13} {finding.detail}"), soft_wrap=True)
+
+
+@attest_app.command("submit")
+def audit_submit(
+    evidence: Annotated[Path, typer.Argument(help="The evidence that was attested.")],
+    attestations: Annotated[
+        list[Path], typer.Argument(help="Attestations of it, one file for each auditor.")
+    ],
+    keystore: KeystoreOption,
+    password_file: PasswordOption,
+    run: AuditedRunOption = None,
+    rpc: RpcOption = None,
+    contracts: ContractsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the attestations of a withdrawal on chain. Anyone can, with a quorum of them."""
+    from rescind.contracts import Consortium
+    from rescind.daemon import open_keystore
+    from rescind.withdrawals import Attestation, EvidenceDocument
+
+    with reported_errors():
+        document = EvidenceDocument.read(evidence)
+        reader = open_consortium(run, rpc, contracts)
+        signed = sorted(
+            (Attestation.read(path) for path in attestations),
+            key=lambda each: each.auditor.lower(),
+        )
+        signatures = [each.check(document, reader) for each in signed]
+        account = open_keystore(keystore, password_file)
+        consortium = Consortium(reader.chain, reader.deployment, account)
+        receipt = consortium.attest_withdrawal(
+            document.withdrawal_id, document.model.model_id, document.sha256, signatures
+        )
+        facts = {
+            "withdrawal": document.withdrawal_id,
+            "auditors": [each.auditor for each in signed],
+            "transaction": receipt.tx_hash,
+        }
+        print_facts(facts, as_json=as_json)
 
 
 @attest_app.command("attest-round")

@@ -1,4 +1,4 @@
-"""rescind audit ...: queries of the public record."""
+"""rescind audit ...: queries of rounds, withdrawals, members and events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from rescind.cli.options import (
     RunArgument,
 )
 from rescind.cli.printing import (
-    out,
-    plain,
     print_facts,
     print_json,
     print_rows,
@@ -26,7 +24,6 @@ from rescind.cli.printing import (
 )
 
 if TYPE_CHECKING:
-    from rescind.audit import ModelRow
     from rescind.contracts import Consortium
 
 audit_app = typer.Typer(no_args_is_help=True, help="Query the public chain.")
@@ -81,97 +78,6 @@ def audit_rounds(
     ]
     with reported_errors():
         print_rows(audit.rounds(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
-
-
-@audit_app.command("models")
-def audit_models(
-    run: RunArgument = None,
-    organization: Annotated[
-        str | None,
-        typer.Option(
-            help="Name or address of an organization: also show whether each model is free of it."
-        ),
-    ] = None,
-    rpc: RpcOption = None,
-    contracts: ContractsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List models: their origin, whether they are in use or stale, and their commitments."""
-    from rescind import audit
-
-    columns = [
-        ("model_id", "model"),
-        ("kind", "kind"),
-        ("source", "after"),
-        ("last_round", "last round"),
-        ("contributions", "contributions"),
-        ("in_use", "in use"),
-        ("stale", "stale"),
-        ("released", "released"),
-        ("commitments", "commitment"),
-        ("adapter_id", "published as"),
-    ]
-    with reported_errors():
-        consortium = open_consortium(run, rpc, contracts)
-        address = None if organization is None else audit.organization(consortium, organization)
-        rows = audit.models(consortium, address)
-        if address is not None:
-            columns.insert(1, ("clean", "clean"))
-        print_rows(rows, columns, as_json=as_json)
-        if address is not None and not as_json:
-            held = [str(row.model_id) for row in rows if not row.clean]
-            out.print(plain(f"models that contain {organization}: {', '.join(held) or 'none'}"))
-
-
-@audit_app.command("lineage")
-def audit_lineage(
-    run: RunArgument = None,
-    model: Annotated[int | None, typer.Option(help="Number of one model. Default: all.")] = None,
-    rpc: RpcOption = None,
-    contracts: ContractsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the contributions that each model consists of."""
-    from rescind import audit
-
-    with reported_errors():
-        rows = audit.lineage(open_consortium(run, rpc, contracts), model)
-        if as_json:
-            print_json([asdict(row) for row in rows])
-            return
-        for row in rows:
-            _show_model(row)
-
-
-def _show_model(row: ModelRow) -> None:
-    removed = f", without {', '.join(row.removed)}" if row.removed else ""
-    commitments = ", ".join(f"{each[:16]}..." for each in row.commitments)
-    out.print(
-        plain(
-            f"model {row.model_id} ({row.kind}{removed}), after model {row.source}, rounds up to "
-            f"{row.last_round}, commitment {commitments}"
-        ),
-        style="bold",
-    )
-    for published in row.publications:
-        out.print(
-            plain(
-                f"  published by {published.publisher}: adapter {published.adapter_id[:16]}..., "
-                f"opening {published.opening_id[:16]}..."
-            )
-        )
-    for amendment in row.amendments:
-        whose = f" of {amendment.name}" if amendment.name else ""
-        origin = f", points of {amendment.offered_for}" if amendment.offered_for else ""
-        out.print(plain(f"  amendment {amendment.number}: {amendment.kind}{whose}{origin}"))
-    for entry in row.content:
-        origin = f"round {entry.round_id}" if entry.round_id else "counter"
-        out.print(
-            plain(
-                f"  {origin}  {entry.name:<12} weight {entry.weight:>6}  "
-                f"artifact {entry.artifact_id[:16]}...  point {entry.point_hash[:16]}..."
-            )
-        )
 
 
 @audit_app.command("withdrawals")

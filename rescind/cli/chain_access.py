@@ -7,10 +7,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rescind.cli.printing import reported_errors
+from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rescind.contracts import Consortium
+
+
+@contextmanager
+def node_account(config: Path) -> Iterator[tuple[Consortium, str]]:
+    """Open a consortium with a node's key for one command, which reports its errors.
+
+    Args:
+        config: The node's TOML file.
+
+    Yields:
+        The consortium, and the address of the account.
+    """
+    from rescind import node
+    from rescind.daemon import load_account, open_consortium
+
+    with reported_errors():
+        loaded = load_config(config, node.NodeConfig)
+        account = load_account(loaded.identity)
+        yield open_consortium(loaded.chain, account), account.address
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rescind.cli.chain_access import node_account
 from rescind.cli.options import DaemonConfigOption, JsonOption
 from rescind.cli.printing import (
     daemon_logging,
@@ -83,14 +84,8 @@ def node_rotate_certificate(config: DaemonConfigOption, as_json: JsonOption = Fa
 @node_app.command("reclaim")
 def node_reclaim(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Take your bond back, the exit delay after you left or were withdrawn."""
-    from rescind import node
-    from rescind.daemon import load_account, open_consortium
-
-    with reported_errors():
-        loaded = load_config(config, node.NodeConfig)
-        account = load_account(loaded.identity)
-        consortium = open_consortium(loaded.chain, account)
-        bond = consortium.member(account.address).bond
+    with node_account(config) as (consortium, address):
+        bond = consortium.member(address).bond
         receipt = consortium.reclaim_bond()
         print_facts({"reclaimed_wei": bond, "transaction": receipt.tx_hash}, as_json=as_json)
 
@@ -178,6 +173,16 @@ def aggregator_retire(
     with reported_errors():
         done = aggregator.retire(load_config(config, aggregator.AggregatorConfig), model)
         print_facts(done, as_json=as_json)
+
+
+@aggregator_app.command("rotate-certificate")
+def aggregator_rotate_certificate(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
+    """Register the configured certificate's fingerprint on chain. Restart the daemon afterwards."""
+    from rescind import aggregator
+
+    with reported_errors():
+        loaded = load_config(config, aggregator.AggregatorConfig)
+        print_facts(aggregator.rotate_certificate(loaded), as_json=as_json)
 
 
 @aggregator_app.command("resign")

@@ -14,6 +14,7 @@ from rich.traceback import install
 from rescind.cli.agents import agents_app
 from rescind.cli.attest import attest_app
 from rescind.cli.audit import audit_app
+from rescind.cli.audit_models import models_app
 from rescind.cli.daemons import aggregator_app, node_app
 from rescind.cli.demo import demo_command
 from rescind.cli.devnet import devnet_app
@@ -28,6 +29,7 @@ from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app, withdraw_app
 from rescind.cli.rewards import rewards_app
+from rescind.cli.rounds import round_app
 from rescind.cli.verify import certify_command, verify_command
 
 app = typer.Typer(
@@ -47,6 +49,7 @@ app.command("deploy")(deploy_command)
 app.command("admit")(admit_command)
 app.command("revoke")(revoke_command)
 app.command("sweep")(sweep_command)
+audit_app.add_typer(models_app)
 audit_app.add_typer(attest_app)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
@@ -55,6 +58,7 @@ app.add_typer(evaluate_app, name="evaluate")
 withdraw_app.add_typer(moves_app)
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(rewards_app, name="rewards")
+app.add_typer(round_app, name="round")
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")

@@ -1,32 +1,21 @@
-"""rescind withdraw fold|start-replay|advance-replay|close: what anyone may send."""
+"""rescind withdraw fold|start-replay|advance-replay|finish-replay|escalate|close: anyone may."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rescind.cli.chain_access import node_account
 from rescind.cli.options import DaemonConfigOption, JsonOption
-from rescind.cli.printing import print_facts, reported_errors
-from rescind.cli.toml_files import load_config
+from rescind.cli.printing import print_facts
 
 if TYPE_CHECKING:
-    from rescind.contracts import Consortium
+    from rescind.contracts import Consortium, Receipt
 
 moves_app = typer.Typer()
 
-
-@contextmanager
-def _opened(config: Path) -> Iterator[Consortium]:
-    from rescind import node
-    from rescind.daemon import load_account, open_consortium
-
-    with reported_errors():
-        loaded = load_config(config, node.NodeConfig)
-        yield open_consortium(loaded.chain, load_account(loaded.identity))
+WithdrawalArgument = Annotated[int, typer.Argument(min=1, help="The withdrawal's number.")]
 
 
 @moves_app.command("fold")
@@ -34,7 +23,7 @@ def withdraw_fold(config: DaemonConfigOption, as_json: JsonOption = False) -> No
     """Send every piece of the sums and folds that wait. Daemons do it by themselves; anyone may."""
     from rescind.contracts import next_piece
 
-    with _opened(config) as consortium:
+    with node_account(config) as (consortium, _):
         sent = []
         while (piece := next_piece(consortium)) is not None:
             sent.append(consortium.send(piece).tx_hash)
@@ -45,7 +34,7 @@ def withdraw_fold(config: DaemonConfigOption, as_json: JsonOption = False) -> No
 @moves_app.command("start-replay")
 def withdraw_start_replay(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Begin a replay with all withdrawals that wait for one. Anyone may."""
-    with _opened(config) as consortium:
+    with node_account(config) as (consortium, _):
         receipt = consortium.start_replay()
         replay = consortium.current_replay()
         assert replay is not None
@@ -62,18 +51,46 @@ def withdraw_start_replay(config: DaemonConfigOption, as_json: JsonOption = Fals
 @moves_app.command("advance-replay")
 def withdraw_advance_replay(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """End a round of the replay, once all offered or its deadline passed. Anyone may."""
-    with _opened(config) as consortium:
+    with node_account(config) as (consortium, _):
         print_facts({"transaction": consortium.advance_replay().tx_hash}, as_json=as_json)
+
+
+@moves_app.command("finish-replay")
+def withdraw_finish_replay(
+    withdrawal: WithdrawalArgument, config: DaemonConfigOption, as_json: JsonOption = False
+) -> None:
+    """Go on to the attestation of a withdrawal whose replay is over. Anyone may."""
+    with node_account(config) as (consortium, _):
+        receipt = consortium.finish_replay(withdrawal)
+        _show(consortium, withdrawal, receipt, as_json=as_json)
+
+
+@moves_app.command("escalate")
+def withdraw_escalate(
+    withdrawal: WithdrawalArgument, config: DaemonConfigOption, as_json: JsonOption = False
+) -> None:
+    """Turn a late withdrawal into the removal of its organization. Anyone may."""
+    with node_account(config) as (consortium, _):
+        receipt = consortium.escalate(withdrawal)
+        _show(consortium, withdrawal, receipt, as_json=as_json)
 
 
 @moves_app.command("close")
 def withdraw_close(
-    withdrawal: Annotated[int, typer.Argument(min=1, help="The withdrawal's number.")],
-    config: DaemonConfigOption,
-    as_json: JsonOption = False,
+    withdrawal: WithdrawalArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
     """Close a withdrawal whose models are folded, and attested where they must be. Anyone may."""
-    with _opened(config) as consortium:
+    with node_account(config) as (consortium, _):
         receipt = consortium.close_withdrawal(withdrawal)
-        facts = {"withdrawal": withdrawal, "transaction": receipt.tx_hash}
-        print_facts(facts, as_json=as_json)
+        _show(consortium, withdrawal, receipt, as_json=as_json)
+
+
+def _show(consortium: Consortium, number: int, receipt: Receipt, *, as_json: bool) -> None:
+    withdrawal = consortium.withdrawal(number)
+    facts = {
+        "withdrawal": number,
+        "method": withdrawal.method.value,
+        "state": withdrawal.state.value,
+        "transaction": receipt.tx_hash,
+    }
+    print_facts(facts, as_json=as_json)

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +26,8 @@ from rescind.core.errors import RescindError
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 # Seconds since 1970; datetime cannot show a later year. The contracts use the largest integer for "never".
+_UNBOUNDED = 10_000
+"""Columns of a terminal on which every table fits."""
 _END_OF_9999 = 253_402_300_800
 
 
@@ -51,14 +54,27 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: Sequence[Any], columns: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Print dataclasses as a table of (attribute, heading) columns, or with every field as JSON."""
+    """Print dataclasses as a table of (attribute, heading) columns, or with every field as JSON.
+
+    A table that is wider than the terminal is printed as one block of lines for each row.
+    """
     if as_json:
         print_json([asdict(row) for row in rows])
+        return
+    if not rows:
+        out.print("nothing on record")
         return
     table = Table(*(heading for _, heading in columns), box=None, header_style="bold")
     for row in rows:
         table.add_row(*(_cell(name, getattr(row, name)) for name, _ in columns))
-    out.print(table if rows else "nothing on record")
+    unbounded = out.options.update(max_width=_UNBOUNDED)
+    if Measurement.get(out, unbounded, table).maximum <= out.width:
+        out.print(table)
+        return
+    for row in rows:
+        out.print()
+        for name, heading in columns:
+            out.print(Text(f"{heading}: ") + _cell(name, getattr(row, name)), soft_wrap=True)
 
 
 def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:

@@ -1,20 +1,14 @@
-"""rescind rewards list|claim|claim-replay|refund."""
+"""rescind rewards list|claim|claim-replay|refund|fund."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from rescind.cli.chain_access import node_account
 from rescind.cli.options import DaemonConfigOption, JsonOption
-from rescind.cli.printing import print_facts, reported_errors
-from rescind.cli.toml_files import load_config
-
-if TYPE_CHECKING:
-    from rescind.contracts import Consortium
+from rescind.cli.printing import print_facts
 
 rewards_app = typer.Typer(no_args_is_help=True, help="Take out what your organization earned.")
 
@@ -24,21 +18,10 @@ RoundsOption = Annotated[
 ]
 
 
-@contextmanager
-def _opened(config: Path) -> Iterator[tuple[Consortium, str]]:
-    from rescind import node
-    from rescind.daemon import load_account, open_consortium
-
-    with reported_errors():
-        loaded = load_config(config, node.NodeConfig)
-        account = load_account(loaded.identity)
-        yield open_consortium(loaded.chain, account), account.address
-
-
 @rewards_app.command("list")
 def rewards_list(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Show which rounds' rewards you can claim, and what is left of what you put down."""
-    with _opened(config) as (consortium, address):
+    with node_account(config) as (consortium, address):
         rounds = consortium.claimable_rounds(address)
         facts = {
             "organization": address,
@@ -56,7 +39,7 @@ def rewards_claim(
     """Take out your shares of final rounds."""
     from rescind.core.errors import ConfigError
 
-    with _opened(config) as (consortium, address):
+    with node_account(config) as (consortium, address):
         wanted = rounds or consortium.claimable_rounds(address)
         if not wanted:
             raise ConfigError(
@@ -83,7 +66,7 @@ def rewards_claim_replay(
     from rescind.contracts import REPLAY_OFFERS
     from rescind.core.errors import ConfigError
 
-    with _opened(config) as (consortium, address):
+    with node_account(config) as (consortium, address):
         replay_id = REPLAY_OFFERS + replay
         wanted = rounds or sorted(
             each.round_id
@@ -100,7 +83,24 @@ def rewards_claim_replay(
 @rewards_app.command("refund")
 def rewards_refund(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Take back what you put down for replays and what was not used."""
-    with _opened(config) as (consortium, address):
+    with node_account(config) as (consortium, address):
         amount = consortium.replay_refund(address)
         receipt = consortium.refund_replay()
         print_facts({"refunded_wei": amount, "transaction": receipt.tx_hash}, as_json=as_json)
+
+
+@rewards_app.command("fund")
+def rewards_fund(
+    config: DaemonConfigOption,
+    amount: Annotated[int, typer.Option("--wei", min=1, help="How much to add, in wei.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Add to the pool that rounds are paid from. Anyone may."""
+    with node_account(config) as (consortium, _):
+        receipt = consortium.fund(amount)
+        facts = {
+            "paid_wei": amount,
+            "pool_wei": consortium.pool(),
+            "transaction": receipt.tx_hash,
+        }
+        print_facts(facts, as_json=as_json)

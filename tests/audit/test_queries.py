@@ -156,3 +156,28 @@ def test_the_audit_commands_show_the_queries(played: ChainConsortium, tmp_path: 
     assert "removal of org-0" in run("lineage", "--model", "4")
     for query in ("contributions", "rounds", "withdrawals", "members", "replays", "waits"):
         run(query)
+
+
+def test_the_contracts_own_answers_have_commands(played: ChainConsortium, tmp_path: Path) -> None:
+    record, leaver = played.of(), played.organizations[0].address
+    played.deployment.save(tmp_path / "contracts.json")
+    words = ["--rpc", played.anvil.url, "--contracts", str(tmp_path / "contracts.json"), "--json"]
+
+    def ask(*question: str):
+        done = CliRunner().invoke(app, ["audit", *question, *words])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.output)
+
+    rows = ask("content", "4")
+    assert [row["point_hash"] for row in rows] == [each.point_hash for each in record.content(4)]
+    assert ask("clean", "2", "org-0") == {"model": 2, "organization": leaver, "clean": False}
+    assert ask("clean", "4", leaver)["clean"] is True
+    assert ask("containing", "org-0") == {"organization": leaver, "models": [1, 2], "in_use": []}
+    assert ask("containing", "org-1")["in_use"] == [4]
+    (row,) = ask("commitments", "--model", "4")
+    assert (row["commitment"],) == record.commitments(4)
+    assert (bytes.fromhex(row["point"]),) == record.commitment_points(4)
+    assert len(ask("commitments")) == 4
+    for question in (("content", "9"), ("clean", "9", "org-0"), ("commitments", "--model", "9")):
+        done = CliRunner().invoke(app, ["audit", *question, *words])
+        assert (done.exit_code, "no model 9" in done.output) == (10, True)

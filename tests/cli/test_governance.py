@@ -31,7 +31,7 @@ def test_two_of_three_members_admit_an_organization(files: Files) -> None:
     assert (made["votes"], made["needed"], made["state"]) == (1, 2, "open")
     early = rescind("govern", "execute", "1", "-c", files.nodes[0])
     assert early.exit_code == 15
-    assert "more active members must vote" in early.output
+    assert "More active members must vote" in early.output
     assert rescind("govern", "vote", "1", "-c", files.nodes[1]).exit_code == 0
     again = rescind("govern", "vote", "1", "-c", files.nodes[1])
     assert again.exit_code == 15
@@ -93,7 +93,7 @@ def test_members_take_an_admission_back(files: Files) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["vote", "7"], 15, "UnknownProposal(id 7); rescind govern list"),
+        (["vote", "7"], 15, "UnknownProposal(id 7). rescind govern list"),
         (["execute", "7"], 15, "UnknownProposal(id 7)"),
         (["vote", "0"], 10, "begin at 1"),
         (["propose", "auditor", "0x12"], 10, "'0x12' is not an Ethereum address"),

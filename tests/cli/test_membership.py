@@ -65,6 +65,8 @@ def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
     consortium.of(consortium.aggregator).open_round()
     for organization in consortium.organizations[:2]:
         consortium.of(organization).report_unavailable(1)
+    consortium.of(consortium.organizations[2]).sit_out(1)
+    consortium.of(consortium.aggregator).close_commits(1)
     found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
     assert found["aggregator_lacking_wei"] == 5 * ETHER
     paid = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
@@ -104,4 +106,5 @@ def test_a_withdrawal_is_requested_and_its_state_shown(files: Files) -> None:
     shown = rescind("withdraw", "status", *files.chain)
     assert "removal" in shown.output
     again = rescind("withdraw", "request", "-c", files.nodes[0])
-    assert again.exit_code == 15
+    assert again.exit_code == 10
+    assert "has already taken effect" in again.output

@@ -133,7 +133,9 @@ def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     assert "(removal, effective) is on chain" in whole.output
     who = files.consortium.organizations[0].address
     assert files.consortium.of().member(who).status is MemberStatus.WITHDRAWING
-    assert "is withdrawing. Only an active member" in ask(files).output
+    again = ask(files)
+    assert again.exit_code == 10
+    assert "has already taken effect" in again.output
 
 
 def test_what_is_no_evidence_is_not_attested(files: Files, tmp_path: Path) -> None:
