@@ -14,22 +14,25 @@ from eth_hash.auto import keccak
 from rescind.contracts.deployment import Deployment
 
 _DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-_ROUND = "RoundAttestation(uint64 round,bytes32 evidence)"
+_ROUND = "RoundAttestation(uint64 round,bytes32 commitments,bytes32 evidence)"
 _WITHDRAWAL = "Attestation(uint64 withdrawal,uint64 model,bytes32 commitments,bytes32 evidence)"
 _FINGERPRINT = b"rescind.fingerprint/1"
 
 
-def round_attestation_hash(deployment: Deployment, round_id: int, evidence: str) -> bytes:
+def round_attestation_hash(
+    deployment: Deployment, round_id: int, commitments: Sequence[str], evidence: str
+) -> bytes:
     """Return the EIP-712 hash that an auditor signs for a round.
 
     Args:
         deployment: The consortium's contracts.
         round_id: The final round.
+        commitments: Hashes of the commitments of the model that the round made, part by part.
         evidence: SHA-256 of what is attested.
     """
     struct = encode(
-        ["bytes32", "uint64", "bytes32"],
-        [keccak(_ROUND.encode()), round_id, bytes.fromhex(evidence)],
+        ["bytes32", "uint64", "bytes32", "bytes32"],
+        [keccak(_ROUND.encode()), round_id, _joined(commitments), bytes.fromhex(evidence)],
     )
     return _typed(deployment, deployment.rounds, struct)
 
@@ -50,14 +53,13 @@ def withdrawal_attestation_hash(
         commitments: Hashes of that model's commitments, part by part.
         evidence: SHA-256 of what is attested.
     """
-    joined = keccak(b"".join(bytes.fromhex(each) for each in commitments))
     struct = encode(
         ["bytes32", "uint64", "uint64", "bytes32", "bytes32"],
         [
             keccak(_WITHDRAWAL.encode()),
             withdrawal_id,
             model_id,
-            joined,
+            _joined(commitments),
             bytes.fromhex(evidence),
         ],
     )
@@ -73,6 +75,10 @@ def fingerprint_message(deployment: Deployment, owner: str) -> bytes:
     """
     chain_id = deployment.chain_id.to_bytes(32, "big")
     return _FINGERPRINT + chain_id + _address(deployment.members) + _address(owner)
+
+
+def _joined(commitments: Sequence[str]) -> bytes:
+    return keccak(b"".join(bytes.fromhex(each) for each in commitments))
 
 
 def _typed(deployment: Deployment, contract: str, struct: bytes) -> bytes:

@@ -10,7 +10,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from rescind.contracts.attestations import withdrawal_attestation_hash
+from rescind.contracts.attestations import (
+    round_attestation_hash,
+    withdrawal_attestation_hash,
+)
 from rescind.contracts.decoding import build
 from rescind.contracts.errors import ContractRefused
 from rescind.contracts.models_reader import ModelsReader
@@ -103,6 +106,11 @@ class ConsortiumReader(ModelsReader):
             if (each.round_id, each.organization) == (round_id, organization)
         ]
         return [manifest for manifest in manifests if manifest != NO_MANIFEST]
+
+    def round_attestation_hash(self, round_id: int, evidence: str) -> bytes:
+        """Return the EIP-712 hash that an auditor signs for a final round."""
+        commitments = self.commitments(self.round(round_id).model_id)
+        return round_attestation_hash(self.deployment, round_id, commitments, evidence)
 
     def withdrawal_attestation_hash(
         self, withdrawal_id: int, model_id: int, evidence: str

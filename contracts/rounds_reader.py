@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rescind.contracts.attestations import round_attestation_hash
 from rescind.contracts.decoding import Struct, build
 from rescind.contracts.members_reader import MembersReader
 from rescind.contracts.points import numbers_in, split_points
@@ -93,10 +92,6 @@ class RoundsReader(MembersReader):
     def attested_up_to(self) -> int:
         """Return the last round such that it and all final ones before it were attested."""
         return int(self._read("Rounds", "attestedUpTo"))
-
-    def round_attestation_hash(self, round_id: int, evidence: str) -> bytes:
-        """Return the EIP-712 hash that an auditor signs for a round."""
-        return round_attestation_hash(self.deployment, round_id, evidence)
 
     def round_quorum(self) -> int:
         """Return how many auditors must attest a round."""

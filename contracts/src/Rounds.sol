@@ -16,7 +16,8 @@ import {Quorum} from "./libraries/Quorum.sol";
 contract Rounds is Phases, EIP712 {
     using Bitmap for uint256[4];
 
-    bytes32 public constant ATTESTATION_TYPEHASH = keccak256("RoundAttestation(uint64 round,bytes32 evidence)");
+    bytes32 public constant ATTESTATION_TYPEHASH =
+        keccak256("RoundAttestation(uint64 round,bytes32 commitments,bytes32 evidence)");
     uint256 private constant MOST_SCORE = 10_000;
 
     /// @notice Auditors whose signatures attest a round.
@@ -87,7 +88,14 @@ contract Rounds is Phases, EIP712 {
         for (uint64 n = RoundId.unwrap(attestedUpTo) + 1; n < RoundId.unwrap(round); ++n) {
             if (_rounds[RoundId.wrap(n)].state != State.Abandoned) revert EarlierRoundFirst(RoundId.wrap(n));
         }
-        bytes32 hash = _hashTypedDataV4(keccak256(abi.encode(ATTESTATION_TYPEHASH, round, evidence)));
+        // The model's commitments hold every accepted point: a signature is worth nothing for other contributions, such as
+        // those of the same round on a fork.
+        bytes memory commitments;
+        for (uint256 part = 0; part < _settings.rules.length; ++part) {
+            commitments = abi.encodePacked(commitments, models.commitmentOf(its.model, part));
+        }
+        bytes32 hash =
+            _hashTypedDataV4(keccak256(abi.encode(ATTESTATION_TYPEHASH, round, keccak256(commitments), evidence)));
         address[] memory auditors = Quorum.require_(members, auditorQuorum, hash, signatures);
         its.attested = true;
         attestedUpTo = round;

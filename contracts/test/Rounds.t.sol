@@ -482,7 +482,14 @@ contract RoundsTest is Fixture {
     // Attestation
 
     function signed(RoundId round, bytes32 evidence, uint256 count) private view returns (bytes[] memory signatures) {
-        bytes32 struct_ = keccak256(abi.encode(rounds.ATTESTATION_TYPEHASH(), round, evidence));
+        bytes32 struct_ = keccak256(
+            abi.encode(
+                rounds.ATTESTATION_TYPEHASH(),
+                round,
+                keccak256(abi.encodePacked(models.commitmentOf(rounds.roundOf(round).model, 0))),
+                evidence
+            )
+        );
         bytes32 domain = keccak256(
             abi.encode(
                 keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
@@ -500,11 +507,30 @@ contract RoundsTest is Fixture {
         }
     }
 
-    function test_a_quorum_of_auditors_attests_final_rounds_in_order() public {
+    function deployAttested() private {
         attested = true;
         delete orgs;
         delete auditorKeys;
         deployAll(Weights.Rule.Share, 2);
+    }
+
+    function test_an_attestation_is_of_the_contributions_that_its_signers_saw() public {
+        deployAttested();
+        uint256 before = vm.snapshotState();
+        RoundId round = playRound();
+        bytes[] memory signatures = signed(round, EVIDENCE, 2);
+        vm.expectPartialRevert(Quorum.NotAuditor.selector);
+        rounds.attest(round, keccak256("other evidence"), signatures);
+        // On a fork the same round has other contributions.
+        vm.revertToState(before);
+        orgs.pop();
+        vm.assertTrue(playRound(orgs) == round);
+        vm.expectPartialRevert(Quorum.NotAuditor.selector);
+        rounds.attest(round, EVIDENCE, signatures);
+    }
+
+    function test_a_quorum_of_auditors_attests_final_rounds_in_order() public {
+        deployAttested();
         RoundId first = playRound();
         RoundId gap = open();
         pass(PHASE + 1);

@@ -126,7 +126,7 @@ def attest_round(
         findings.append(RoundFinding(contribution.organization, wanted))
     _must_be_auditor(reader, auditor)
     evidence = round_evidence(reader, round_id)
-    return RoundAttestation.sign(reader.deployment, round_id, evidence, auditor), findings
+    return RoundAttestation.sign(reader, round_id, evidence, auditor), findings
 
 
 def _check_final(reader: ConsortiumReader, round_id: int) -> None:

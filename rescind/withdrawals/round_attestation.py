@@ -19,8 +19,6 @@ from rescind.contracts import (
     Address,
     ConsortiumReader,
     Contribution,
-    Deployment,
-    round_attestation_hash,
 )
 from rescind.core.canonical_json import canonical_json
 from rescind.wire import BadSignature
@@ -46,20 +44,20 @@ class RoundAttestation(Part):
     signature: str = Field(default="", pattern=r"^(0x[0-9a-f]{130})?$")
 
     @classmethod
-    def sign(cls, deployment: Deployment, round_id: int, evidence: str, auditor: Account) -> Self:
+    def sign(cls, reader: ConsortiumReader, round_id: int, evidence: str, auditor: Account) -> Self:
         """Return the attestation, signed by an auditor.
 
         Args:
-            deployment: The contracts that the auditor signs for.
-            round_id: The round.
+            reader: The chain.
+            round_id: The final round.
             evidence: SHA-256 of what is attested.
             auditor: The auditor's account.
         """
-        signed = round_attestation_hash(deployment, round_id, evidence)
+        signed = reader.round_attestation_hash(round_id, evidence)
         signature = bytes(EthAccount.unsafe_sign_hash(signed, auditor.key).signature)
         return cls(
-            chain_id=deployment.chain_id,
-            rounds=deployment.rounds,
+            chain_id=reader.deployment.chain_id,
+            rounds=reader.deployment.rounds,
             round_id=round_id,
             evidence=evidence,
             auditor=auditor.address,
@@ -105,7 +103,7 @@ class RoundAttestation(Part):
                 f"{wanted[0]}"
             )
         signature = bytes.fromhex(self.signature.removeprefix("0x"))
-        signed = round_attestation_hash(deployment, self.round_id, evidence)
+        signed = reader.round_attestation_hash(self.round_id, evidence)
         try:
             signer = str(EthAccount._recover_hash(signed, signature=signature))
         except Exception as error:  # eth-account raises several unrelated types

@@ -83,9 +83,9 @@ def test_a_signature_that_does_not_count_is_an_incident_and_stops_nothing(
 ) -> None:
     scene, stranger = audited.scene, audited.scene.hostile.account
     scene.play_together()
-    deployment, evidence = scene.record.deployment, round_evidence(scene.record, 1)
-    audited.put(RoundAttestation.sign(deployment, 1, evidence, stranger), "stranger.json")
-    other = RoundAttestation.sign(deployment, 1, "ab" * 32, audited.auditors[0])
+    evidence = round_evidence(scene.record, 1)
+    audited.put(RoundAttestation.sign(scene.record, 1, evidence, stranger), "stranger.json")
+    other = RoundAttestation.sign(scene.record, 1, "ab" * 32, audited.auditors[0])
     audited.put(other, "other-evidence.json")
     (scene.aggregator.session.folder / "attestations" / "broken.json").write_text("{")
     audited.settle()

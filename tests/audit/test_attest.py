@@ -91,10 +91,10 @@ def test_only_an_auditors_attestation_of_the_right_round_counts(
     with pytest.raises(NotAttested, match="is not an auditor"):
         attest_round(reader, 1, consortium.founder, artifacts=[tmp_path / "store"])
     evidence = round_evidence(reader, 1)
-    forged = RoundAttestation.sign(reader.deployment, 1, evidence, consortium.founder)
+    forged = RoundAttestation.sign(reader, 1, evidence, consortium.founder)
     with pytest.raises(BadSignature, match="not an auditor"):
         forged.check(evidence, reader)
-    other = RoundAttestation.sign(reader.deployment, 1, "ab" * 32, consortium.auditors[0])
+    other = RoundAttestation.sign(reader, 1, "ab" * 32, consortium.auditors[0])
     with pytest.raises(BadSignature, match="is for evidence abab"):
         other.check(evidence, reader)
 

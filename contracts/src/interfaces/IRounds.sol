@@ -173,7 +173,7 @@ interface IRounds {
     /// @notice Record that a quorum of auditors attested that every accepted point of a round opens. Rounds in order.
     /// @param round A final round.
     /// @param evidence SHA-256 of what they attested.
-    /// @param signatures EIP-712 signatures, ascending by signer.
+    /// @param signatures EIP-712 signatures over round, commitments of the round's model and evidence, ascending by signer.
     function attest(RoundId round, bytes32 evidence, bytes[] calldata signatures) external;
 
     /// @notice Make a round final. Models contract only.
