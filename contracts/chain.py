@@ -70,6 +70,9 @@ class Chain:
             rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
         )
         self.web3 = Web3(provider)
+        # It asks for the chain's id twice before each call. `check` asks once before each
+        # transaction, and every transaction is signed for that id.
+        self.web3.middleware_onion.remove("validation")
 
     def check(self) -> int:
         """Return the chain's id.

@@ -42,13 +42,13 @@ def remove(
     Raises:
         RescindError: The request fails, a daemon ends, or a step takes too long.
     """
-    before = consortium.latest_model_id()
+    before, in_use = consortium.latest_model_id(), consortium.models_in_use()
     say(f"{leaver} asks for its contribution to be removed")
     with _request(run, leaver) as request:
         daemons.wait_for(lambda: _is_mined(consortium, request), _LOOK_SECONDS)
         mined = time.monotonic()
-        stale = ", ".join(str(n) for n in range(1, before + 1) if consortium.is_stale(n))
-        say(f"request mined: {leaver} is out, and every model that holds it is stale: {stale}")
+        stale = ", ".join(str(each) for each in in_use if consortium.is_stale(each))
+        say(f"request mined: {leaver} is out, and with it model {stale} in use is stale")
     daemons.wait_for(lambda: consortium.latest_model_id() > before, _LOOK_SECONDS)
     model_id = consortium.latest_model_id()
     count = len(consortium.content(model_id))

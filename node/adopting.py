@@ -32,11 +32,15 @@ def adopt(session: Session, model_id: int) -> None:
     """
     if not model_id or AdoptedModel.load(session.journal, model_id):
         return
-    record = record_of(session.consortium, model_id)
-    if not record.entries:
+    try:
+        files = published_files(session, model_id)
+    except NotPublished:
+        if session.consortium.content(model_id):
+            raise
+        # Nothing is left in the model, so it has no files.
         AdoptedModel(model_id, "", "").save(session.journal)
         return
-    files = published_files(session, model_id)
+    record = record_of(session.consortium, model_id)
     result = accept_files(record, session.parameters, *download(session, files))
     if not result.servable:
         raise OpeningMismatch(result.sentence())
