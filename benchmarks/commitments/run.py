@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ from benchmarks.digest.run import processor
 from rescind.core import (
     DIGEST_BYTES,
     Digest,
+    Opening,
     check_point,
     commit,
+    commit_at_once,
     commit_words,
     sum_points,
 )
@@ -38,6 +41,7 @@ from rescind.core._generators import derive, generators
 from rescind.core.ring import PRIMES, WORDS
 
 REPEATS = 25
+OPENING_REPEATS = 5
 SEED = 0
 MEMBERS = 64
 SETUP = (
@@ -184,6 +188,33 @@ def measure_commitments(kzg: Kzg, rng: np.random.Generator) -> list[Row]:
     return rows
 
 
+def measure_openings(rng: np.random.Generator) -> list[Row]:
+    data = [
+        Opening.build("shared", [(value, 10_000)]).data for value in random_digests(MEMBERS, rng)
+    ]
+    points = [Opening("shared", each).commitment for each in data]
+    wrong = Opening.build("shared", [(random_digests(1, rng)[0], 10_000)]).data
+
+    def check(files: list[bytes], *, at_once: bool) -> int:
+        openings = [Opening("shared", each) for each in files]
+        if at_once:
+            commit_at_once(list(zip(openings, points, strict=True)))
+        return sum(
+            opening.commitment == point for opening, point in zip(openings, points, strict=True)
+        )
+
+    rows = []
+    for task, files, right in (
+        (f"open {MEMBERS}", data, MEMBERS),
+        (f"open {MEMBERS}, one wrong", [wrong, *data[1:]], MEMBERS - 1),
+    ):
+        for way, at_once in (("one by one", False), ("at once", True)):
+            assert check(files, at_once=at_once) == right
+            work = partial(check, files, at_once=at_once)
+            rows.append(row(task, way, seconds(work, OPENING_REPEATS)))
+    return rows
+
+
 def measure_sums(rng: np.random.Generator) -> list[Row]:
     points = [commit(value) for value in random_digests(MEMBERS, rng)]
     weights = [int(w) for w in rng.integers(1, 10_000, MEMBERS)]
@@ -220,6 +251,7 @@ def main() -> None:
     rows = measure_generators()
     rows += measure_commitments(Kzg(), rng)
     rows += measure_sums(rng)
+    rows += measure_openings(rng)
     result = {
         "command": "python -m benchmarks.commitments.run",
         "machine": about,

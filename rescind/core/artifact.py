@@ -40,12 +40,6 @@ class ArtifactWrongType(ArtifactError):
     code = "artifact-wrong-type"
 
 
-class ArtifactWrongDigest(ArtifactError):
-    """An artifact's linear digest is not the registered one: it is not the sum it claims to be."""
-
-    code = "artifact-wrong-digest"
-
-
 def artifact_id(data: bytes) -> str:
     """Return the SHA-256 of the bytes, in lowercase hexadecimal."""
     return hashlib.sha256(data).hexdigest()

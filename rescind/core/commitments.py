@@ -11,7 +11,7 @@ Infinity, the commitment of zeros, is 128 zero bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from eth_hash.auto import keccak
@@ -62,7 +62,12 @@ def commit_words(words: NDArray[Any]) -> bytes:
             f"only {WORDS} unsigned words can be committed to, but these have shape "
             f"{words.shape} and dtype {words.dtype}"
         )
-    scalars = [Scalar(word) for word in words.tolist()]
+    return commit_integers(words.tolist())
+
+
+def commit_integers(integers: Sequence[int]) -> bytes:
+    """Return the commitment of 4,096 integers of any size, taken modulo the group's order."""
+    scalars = [Scalar(integer % ORDER) for integer in integers]
     return _encoded(G1Point.multiexp_unchecked(generators(), scalars))
 
 
