@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
 from web3 import Web3
@@ -13,6 +14,7 @@ from web3.exceptions import (
     ContractCustomError,
     ContractLogicError,
     TransactionNotFound,
+    Web3Exception,
     Web3RPCError,
 )
 
@@ -112,9 +114,8 @@ class Calls:
         while topics[-1] is None:
             topics.pop()
         logs = self._logs_by_topic([contract], topics, self.deployment.block)
-        event = self._contracts[contract].events[name]()
         source = f"{contract}.{name}"
-        return [Struct(source, event.process_log(log)["args"]) for log in logs]
+        return [Struct(source, self._arguments(contract, name, log)) for log in logs]
 
     def _logs_by_topic(
         self, contracts: Sequence[str], topics: Sequence[Any], from_block: int
@@ -140,14 +141,27 @@ class Calls:
         if known is None:
             return None
         contract, name = known
-        decoded = self._contracts[contract].events[name]().process_log(log)
         return Event(
             int(log["blockNumber"]),
             "0x" + bytes(log["transactionHash"]).hex(),
             contract,
             name,
-            dict(decoded["args"]),
+            self._arguments(contract, name, log),
         )
+
+    def _arguments(self, contract: str, name: str, log: Any) -> dict[str, Any]:
+        """Return the arguments of an event.
+
+        Raises:
+            ContractsMissing: The log is not such an event, though its first topic says so.
+        """
+        try:
+            return dict(self._contracts[contract].events[name]().process_log(log)["args"])
+        except (DecodingError, Web3Exception) as error:
+            raise ContractsMissing(
+                f"an event {contract}.{name} cannot be decoded: {error}. The RPC endpoint "
+                f"{self.chain.rpc_url} answers wrongly: use another one."
+            ) from error
 
     def gas_of(self, tx_hash: str) -> int:
         """Return the gas that a transaction used."""

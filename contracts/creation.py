@@ -38,7 +38,8 @@ def check_creations(chain: Chain, deployment: Deployment, read: Read) -> None:
         read: Calls a view function: contract, function, arguments.
 
     Raises:
-        ContractsMissing: A creation is not found, or has other code or arguments.
+        ContractsMissing: A creation is not found, has other code or arguments, or was in a later
+            block than the last one.
     """
     transactions = _creations(chain, deployment)
     addresses = deployment.addresses()
@@ -51,6 +52,13 @@ def check_creations(chain: Chain, deployment: Deployment, read: Read) -> None:
                 "one, so its storage may hold anything. Do not join this consortium."
             )
         _check_arguments(name, address, data[len(code) :], addresses, read)
+    last = max(int(each["blockNumber"]) for each in transactions.values())
+    if last != deployment.block:
+        # Events are read from this block on: with a later one the first of them would be hidden.
+        raise ContractsMissing(
+            f"the contracts file says that the last contract was created in block "
+            f"{deployment.block}, but that was in block {last}. Ask the founder for the right file."
+        )
 
 
 def _check_arguments(

@@ -73,7 +73,7 @@ class Deployment(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    chain_id: int
+    chain_id: Annotated[int, Field(ge=0, lt=2**63)]
     members: Address
     rounds: Address
     models: Address
@@ -82,7 +82,7 @@ class Deployment(BaseModel):
     governance: Address
     rewards: Address
     anchors: Address
-    block: int
+    block: Annotated[int, Field(ge=0, lt=2**63)]
     creations: dict[str, Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]] = {}
 
     def addresses(self) -> dict[str, str]:

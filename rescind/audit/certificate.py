@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from rescind.contracts import Address, Deployment
 from rescind.core.errors import VerificationError
 from rescind.withdrawals import Part, Sha256, first_problem
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
+Number = Annotated[int, Field(ge=0, lt=2**64)]
+"""Number of a model, a round or a withdrawal, or a count: the chain has no others."""
 PointHash = Sha256
 """keccak-256 of a point, as the chain keeps it."""
 
@@ -51,9 +53,9 @@ class ConsortiumPart(Part):
 class EntryPart(Part):
     """One contribution in a model, for one part; round 0 is a counter-delta."""
 
-    round_id: int
+    round_id: Number
     organization: Address
-    weight: int
+    weight: Number
     point_hash: PointHash
 
 
@@ -75,7 +77,7 @@ class ModelPart(Part):
         publication: Which files it is; None if no one published any.
     """
 
-    model_id: int
+    model_id: Number
     commitments: tuple[PointHash, ...]
     content: tuple[tuple[EntryPart, ...], ...]
     publication: PublicationPart | None
@@ -89,7 +91,7 @@ class ReplacedPart(Part):
         transaction: The transaction that registered the successor.
     """
 
-    amendment: int
+    amendment: Number
     before: ModelPart
     after: ModelPart
     transaction: str
@@ -103,7 +105,7 @@ class OfferedPart(Part):
     """
 
     replay: bool
-    round_id: int
+    round_id: Number
     organization: Address
     artifact_ids: tuple[Sha256, ...]
     point_hashes: tuple[PointHash, ...]
@@ -116,7 +118,7 @@ class LedgerPart(Part):
     one of them with an inclusion proof, without showing any other.
     """
 
-    size: int
+    size: Number
     root: Sha256
     anchor_transaction: str
 
@@ -133,15 +135,15 @@ class WithdrawalPart(Part):
         ledger: The organization's ledger when the withdrawal closed; None if it anchored none.
     """
 
-    withdrawal_id: int
+    withdrawal_id: Number
     organization: Address
     name: str
     subject: str
     expelled: bool
-    amendments: tuple[int, ...]
+    amendments: tuple[Number, ...]
     request_transaction: str
     close_transaction: str
-    close_block: int
+    close_block: Number
     evidence: str
     auditors: tuple[Address, ...]
     offered: tuple[OfferedPart, ...]
@@ -203,9 +205,12 @@ class Certificate(Part):
         return self.method in ("removal", "replay") and not self.withdrawal.subject
 
     def models(self) -> Iterator[ModelPart]:
-        """Yield every model that the certificate names, each once."""
+        """Yield every model in the certificate, each once.
+
+        A model that the file describes in two ways is yielded twice, so that both are checked.
+        """
         named = [each for pair in self.replaced for each in (pair.before, pair.after)]
-        yield from {each.model_id: each for each in [*named, self.latest]}.values()
+        yield from dict.fromkeys([*named, self.latest])
 
     def canonical_bytes(self) -> bytes:
         """Return the bytes of the file."""

@@ -13,7 +13,13 @@ from rescind.audit.checks import (
     check_pinned,
     same,
 )
-from rescind.audit.issue import consortium_part, model_part, replaced_models, withdrawal_part
+from rescind.audit.issue import (
+    aggregators,
+    consortium_part,
+    model_part,
+    replaced_models,
+    withdrawal_part,
+)
 from rescind.audit.subject import Subject
 from rescind.contracts import ModelKind, RoundState
 from rescind.core import WEIGHT_ONE, point_hash, sum_points
@@ -82,15 +88,25 @@ def models(subject: Subject) -> str:
         _check_model(subject, claimed)
     if not known:
         return f"no model in use held anything of {certificate.withdrawal.name}"
-    return "; ".join(
+    replaced = "; ".join(
         f"model {pair.before.model_id} of {_size(pair.before)} contributions, in its place model "
         f"{pair.after.model_id} of {_size(pair.after)}"
         for pair in known
     )
+    return replaced + _publisher(subject, certificate.latest)
 
 
 def _size(model: ModelPart) -> int:
     return len(model.content[0])
+
+
+def _publisher(subject: Subject, model: ModelPart) -> str:
+    """Return whose word it is which files are a model; anyone may publish some."""
+    if model.publication is None:
+        return f"; no one published files of model {model.model_id}"
+    publisher = model.publication.publisher
+    office = "the" if publisher in aggregators(subject.view) else "NOT an"
+    return f"; the files of model {model.model_id} by the word of {publisher}, {office} aggregator"
 
 
 def _check_model(subject: Subject, claimed: ModelPart) -> None:

@@ -43,10 +43,10 @@ STEPS = (
     Step("pinned", 58, chain_checks.pinned),
     Step("chain", 41, chain_checks.chain, needed=True),
     Step("contracts", 42, chain_checks.contracts, needed=True),
-    Step("agreement", 44, chain_checks.agreement),
+    Step("agreement", 44, chain_checks.agreement, needed=True),
     # 2. What the chain says of the withdrawal and of the models that it concerned.
-    Step("withdrawal", 45, chain_checks.withdrawal),
-    Step("models", 46, chain_checks.models),
+    Step("withdrawal", 45, chain_checks.withdrawal, needed=True),
+    Step("models", 46, chain_checks.models, needed=True),
     Step("removed", 47, chain_checks.removed),
     Step("clean", 48, chain_checks.clean),
     Step("commitments", 59, chain_checks.commitments),

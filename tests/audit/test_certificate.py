@@ -1,112 +1,15 @@
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rescind.audit import (
-    CHECKS,
-    EvaluationPart,
-    Inputs,
-    Verification,
-    build_certificate,
-    verify,
-)
-from rescind.contracts import Account, WithdrawalMethod
-from rescind.core import Opening, artifact_id, digest, encode, encode_openings, owner
+from rescind.audit import CHECKS, Inputs, Verification, build_certificate
+from rescind.contracts import WithdrawalMethod
+from rescind.core import artifact_id, encode
 from rescind.core.errors import VerificationError
+from tests.support.certified import Story, begin, remove_first
 from tests.support.chain import Anvil
-from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
-
-EMPTY_OBJECT = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-
-
-@dataclass(frozen=True)
-class Story:
-    """Two rounds of three organizations, then the first one is removed."""
-
-    consortium: ChainConsortium
-    folder: Path
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "certificate.json"
-
-    def check(self, inputs: Inputs | None = None) -> Verification:
-        inputs = inputs or Inputs(self.folder / "contracts.json", [self.store])
-        return verify(self.path, rpc_url=self.consortium.anvil.url, inputs=inputs)
-
-    def failed(self) -> set[str]:
-        return {check.name for check in self.check().checks if check.status == "failed"}
-
-    def certify(self, withdrawal_id: int = 1, *, evaluated: bool = True) -> None:
-        if not evaluated:
-            build_certificate(self.consortium.of(), withdrawal_id).save(self.path)
-            return
-        (self.folder / "evaluation.json").write_text("{}")
-        build_certificate(
-            self.consortium.of(),
-            withdrawal_id,
-            evaluation=EvaluationPart(
-                before={"a": 1.0},
-                after={"a": 0.0},
-                replay=None,
-                files={"evaluation.json": EMPTY_OBJECT},
-            ),
-        ).save(self.path)
-
-    def publish(self, publisher: Account | None = None) -> tuple[str, str]:
-        """Store and publish adapter and opening of the head; return their ids."""
-        consortium = self.consortium
-        reader = consortium.of(publisher or consortium.aggregator)
-        model_id = reader.latest_model_id()
-        entries = reader.content(model_id)
-        terms: dict[str, list] = {}
-        for entry, each in zip(entries, reader.registered(entries), strict=True):
-            name = owner(consortium.parameters.layout, entry.organization)
-            delta = consortium.load(each.parts.artifact_ids[0])
-            terms.setdefault(name, []).append((digest(delta), entry.weight))
-        openings = [Opening.build(name, held) for name, held in terms.items()]
-        adapter_id = consortium.store.put(encode(consortium.sum_of(entries)))
-        opening_id = consortium.store.put(encode_openings(openings))
-        reader.publish(model_id, adapter_id, opening_id)
-        return adapter_id, opening_id
-
-
-def begin(consortium: ChainConsortium, folder: Path) -> Story:
-    rng = np.random.default_rng(0)
-    consortium.deployment.save(folder / "contracts.json")
-    consortium.store.put(consortium.parameters.canonical_bytes())
-    consortium.play_round(rng)
-    consortium.play_round(rng)
-    return Story(consortium, folder)
-
-
-def remove_first(story: Story) -> None:
-    consortium = story.consortium
-    consortium.of(consortium.organizations[0]).request_withdrawal()
-    consortium.remove(1)
-    story.publish()
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("story")
-    with running_anvil.rewound():
-        story = begin(make_consortium(running_anvil, store=folder / "store"), folder)
-        remove_first(story)
-        yield story
-
-
-@pytest.fixture
-def story(played: Story) -> Story:
-    played.certify()
-    return played
+from tests.support.consortium import make_consortium, micro_parameters
 
 
 def statuses(verification: Verification) -> dict[str, str]:
@@ -281,3 +184,40 @@ def test_a_strangers_publication_does_not_hide_the_aggregators(story: Story) -> 
     story.certify()
     assert own.adapter_id in story.path.read_text()
     assert other not in story.path.read_text()
+
+
+def test_a_replaced_aggregators_publication_stays_the_aggregators(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium = make_consortium(anvil, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    remove_first(story)
+    second, third = consortium.organizations[1:]
+    number = consortium.of(second).propose_aggregator(anvil.funded().address)
+    consortium.of(third).vote(number)
+    consortium.of(third).execute(number)
+    story.certify()
+    adapter_id = consortium.of().publications(3)[-1].adapter_id
+    assert adapter_id in story.path.read_text()
+    details = {check.name: check.detail for check in story.check().checks}
+    assert f"by the word of {consortium.aggregator.address}, the aggregator" in details["models"]
+
+
+def test_a_strangers_files_in_a_certificate_are_called_a_strangers(story: Story) -> None:
+    consortium = story.consortium
+    stranger = consortium.anvil.funded()
+    consortium.of(stranger).publish(3, "aa" * 32, "bb" * 32)
+    certificate = build_certificate(consortium.of(), 1)
+    assert certificate.latest.publication is not None
+    theirs = certificate.latest.publication.model_copy(
+        update={
+            "publisher": stranger.address,
+            "adapter_id": "aa" * 32,
+            "opening_id": "bb" * 32,
+        }
+    )
+    latest = certificate.latest.model_copy(update={"publication": theirs})
+    certificate.model_copy(update={"latest": latest}).save(story.path)
+    verification = story.check(Inputs())
+    details = {check.name: check.detail for check in verification.checks}
+    assert f"by the word of {stranger.address}, NOT an aggregator" in details["models"]

@@ -1,0 +1,256 @@
+"""Certificates, files and RPC endpoints that an enemy changed."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rescind.audit import CHECKS, EvaluationPart, Inputs, ReplayPart, build_certificate, verify
+from rescind.contracts import Parts
+from rescind.core import commit, digest, encode
+from tests.support.certified import EMPTY_OBJECT, Story, begin, remove_first
+from tests.support.chain import Anvil
+from tests.support.consortium import SALT, make_consortium, micro_parameters
+from tests.support.lying_rpc import lying_rpc
+
+HINTS = {("consortium", "deployment", "creations")}
+"""Where one of these is wrong, the transaction is looked for in the blocks."""
+STATEMENTS = {
+    ("replay", "adapter_id"),
+    ("evaluation", "before"),
+    ("evaluation", "after"),
+    ("evaluation", "replay"),
+}
+"""Statements of the file's maker, which the output calls so."""
+
+Path_ = tuple[str | int, ...]
+
+
+def leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Yield the paths of all values; of lists only the last item, as all are checked alike."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from leaves(value[key], (*path, key))
+    elif isinstance(value, list) and value:
+        yield from leaves(value[-1], (*path, len(value) - 1))
+    else:
+        yield path
+
+
+def falsified(path: Path_, value: Any, stranger: str) -> Any:
+    """Return another value of the same form, so that the file is still a certificate."""
+    choices = {
+        "method": ("removal", "replay"),
+        "rules": ("block", "share"),
+        "format": ("rescind.certificate/4", "rescind.certificate/3"),
+    }
+    for name, (one, other) in choices.items():
+        if name in path:
+            return other if value == one else one
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, list):
+        return [stranger]
+    if value is None:
+        return {"size": 1, "root": "ab" * 32, "anchor_transaction": "0x" + "ab" * 32}
+    if value.startswith("0x") and len(value) == 42:
+        return stranger
+    last = "0" if value.endswith("1") else "1"
+    return value[:-1] + last if value else "ab" * 32
+
+
+def put(document: Any, path: Path_, value: Any) -> None:
+    for step in path[:-1]:
+        document = document[step]
+    document[path[-1]] = value
+
+
+def got(document: Any, path: Path_) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def test_each_field_that_an_enemy_changes_fails_or_is_its_own_statement(story: Story) -> None:
+    story.certify(evaluated=False)
+    document = json.loads(story.path.read_bytes())
+    stranger = story.consortium.founder.address
+    unnoticed = []
+    for path in leaves(document):
+        if path[:3] in HINTS or (got(document, path) is None and path[-1] != "ledger"):
+            continue
+        changed = copy.deepcopy(document)
+        put(changed, path, falsified(path, got(document, path), stranger))
+        text = json.dumps(changed, sort_keys=True, indent=2)
+        story.path.write_text(f"{text}\n")
+        if not story.check(Inputs()).exit_code:
+            unnoticed.append(path)
+    assert unnoticed == []
+
+
+def test_statements_of_the_maker_are_called_so(story: Story) -> None:
+    build_certificate(
+        story.consortium.of(),
+        1,
+        replay=ReplayPart(adapter_id="ab" * 32, exact=False),
+        evaluation=EvaluationPart(
+            before={"a": 1.0}, after={"a": 0.0}, replay={"a": 0.5}, files={"e.json": EMPTY_OBJECT}
+        ),
+    ).save(story.path)
+    (story.folder / "e.json").write_text("{}")
+    document = json.loads(story.path.read_bytes())
+    for path in STATEMENTS:
+        changed = copy.deepcopy(document)
+        put(changed, path, "cd" * 32 if path[-1] == "adapter_id" else {"a": 0.25})
+        story.path.write_text(json.dumps(changed, sort_keys=True, indent=2) + "\n")
+        verification = story.check(Inputs())
+        assert verification.exit_code == 0, path
+        details = {check.name: check.detail for check in verification.checks}
+        assert "maker" in details["evaluation"]
+        assert "not at hand" in details["replay"]
+        assert "replay" in verification.verdict
+    put(document, ("replay", "exact"), True)
+    story.path.write_text(json.dumps(document, sort_keys=True, indent=2) + "\n")
+    assert story.check(Inputs()).exit_code == CHECKS["replay"]
+
+
+@pytest.fixture
+def shared_story(anvil: Anvil, tmp_path: Path) -> Story:
+    """A shared layout without attestation, in which a member registers a point of no short delta.
+
+    The aggregator accepts it, and publishes whatever the two of them like.
+    """
+    parameters = micro_parameters(federated=True)
+    consortium = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    rng = np.random.default_rng(8)
+    second, third = consortium.organizations[1:]
+    aggregator = consortium.of(consortium.aggregator)
+    aggregator.open_round()
+    shown, hidden = (consortium.random_delta(second, rng) for _ in range(2))
+    garbage = Parts((consortium.store.put(encode(shown)),), (commit(digest(hidden)),))
+    consortium.of(second).commit(3, garbage, SALT)
+    for each in (consortium.organizations[0], third):
+        consortium.of(each).sit_out(3)
+    aggregator.close_commits(3)
+    consortium.of(second).reveal(3, garbage, SALT)
+    aggregator.close_reveals(3)
+    consortium.judge(3)
+    consortium.fold()
+    remove_first(story)
+    story.certify()
+    return story
+
+
+def test_a_garbage_point_in_a_shared_layout_without_attestation_is_not_checked(
+    shared_story: Story,
+) -> None:
+    verification = shared_story.check(Inputs())
+    assert verification.exit_code == 0
+    (owner,) = verification.owners
+    assert (owner.owner, owner.standing) == ("shared", "not checked")
+    assert "auditors have not attested" in owner.detail
+    assert "the parameters of shared" in verification.verdict
+    assert verification.verdict.startswith("accepted as far as it was checked")
+
+
+def test_the_holder_of_files_or_contributions_notices_the_garbage_point(
+    shared_story: Story,
+) -> None:
+    verification = shared_story.check()
+    failed = {check.name for check in verification.checks if check.status == "failed"}
+    assert {"contributions", "adapter"} <= failed
+    details = {check.name: check.detail for check in verification.checks}
+    assert "does not open the point" in details["contributions"]
+    assert shared_story.consortium.organizations[1].address in details["contributions"]
+    assert verification.owners == ()
+
+
+def test_an_opening_of_another_model_is_refused(story: Story, tmp_path: Path) -> None:
+    consortium = story.consortium
+    served = consortium.of().publications(3)[-1]
+    entries = consortium.of().content(2)
+    other = [each for each in entries if each.organization != consortium.organizations[0].address]
+    (tmp_path / "opening").write_bytes(story.opening_of(other[:2]))
+    inputs = Inputs(
+        artifacts=[story.store],
+        adapter=story.store / served.adapter_id[:2] / served.adapter_id,
+        opening=tmp_path / "opening",
+    )
+    verification = story.check(inputs)
+    assert verification.exit_code == CHECKS["adapter"]
+    assert verification.verdict == "REFUSED"
+
+
+def test_a_certificate_of_a_consortium_with_the_same_names_is_refused_when_pinned(
+    story: Story, tmp_path: Path
+) -> None:
+    sham = make_consortium(story.consortium.anvil, store=tmp_path / "sham")
+    sham_story = begin(sham, tmp_path)
+    remove_first(sham_story)
+    sham_story.certify()
+    own = story.folder / "contracts.json"
+    assert sham_story.check(Inputs(own)).exit_code == CHECKS["pinned"]
+    unpinned = sham_story.check(Inputs())
+    assert unpinned.exit_code == 0
+    assert "pinned" in unpinned.unchecked
+    assert set(unpinned.contracts.values()) == set(sham.deployment.addresses().values())
+
+
+def lie_about_code(method: str, _: list[Any], result: Any) -> Any:
+    return result[:-2] + "00" if method == "eth_getCode" else result
+
+
+def lie_about_creations(method: str, _: list[Any], result: Any) -> Any:
+    if method == "eth_getTransactionByHash":
+        return {**result, "input": result["input"] + "00"}
+    return result
+
+
+def lie_about_blocks(method: str, _: list[Any], result: Any) -> Any:
+    if method == "eth_getBlockByNumber":
+        return {**result, "hash": "0x" + "ab" * 32}
+    return result
+
+
+def hide_events(method: str, _: list[Any], result: Any) -> Any:
+    return result[1:] if method == "eth_getLogs" else result
+
+
+def change_events(method: str, _: list[Any], result: Any) -> Any:
+    """Change the last byte of each event's data, which holds points and amounts."""
+    if method != "eth_getLogs":
+        return result
+    return [
+        {**log, "data": log["data"][:-2] + "77"} if len(log["data"]) > 600 else log
+        for log in result
+    ]
+
+
+def answer_for_another_chain(method: str, _: list[Any], result: Any) -> Any:
+    return "0x1" if method == "eth_chainId" else result
+
+
+@pytest.mark.parametrize(
+    ("lie", "check"),
+    [
+        (lie_about_code, "contracts"),
+        (lie_about_creations, "contracts"),
+        (lie_about_blocks, "chain"),
+        (answer_for_another_chain, "chain"),
+        (hide_events, None),
+        (change_events, None),
+    ],
+)
+def test_an_rpc_endpoint_that_lies_is_noticed(story: Story, lie: Any, check: str | None) -> None:
+    with lying_rpc(story.consortium.anvil.url, lie) as url:
+        verification = verify(story.path, rpc_url=url, inputs=Inputs())
+    assert verification.exit_code, verification
+    if check is not None:
+        assert verification.exit_code == CHECKS[check]
