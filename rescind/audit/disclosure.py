@@ -178,22 +178,43 @@ def _manifest(disclosure: ManifestDisclosure, consortium: Consortium) -> str:
             f"not to {disclosure.commitment}"
         )
     artifact = registered.parts.artifact_ids[0]
-    return f"{name} committed to it on chain {disclosure.occasion()}, with {artifact[:16]}..."
+    return (
+        f"{name} committed to it on chain {disclosure.occasion()}, with {artifact[:16]}..., which "
+        f"is in {_holders(consortium, registered)}"
+    )
+
+
+def _holders(consortium: Consortium, contribution: Contribution) -> str:
+    """Return the words for the models in use that hold a contribution."""
+    point = contribution.parts.point_hashes[0]
+    numbers = [
+        str(model_id)
+        for model_id in consortium.models_in_use()
+        if any(entry.point_hash == point for entry in consortium.content(model_id))
+    ]
+    return f"models in use: {', '.join(numbers)}" if numbers else "no model in use"
 
 
 def _registered(disclosure: ManifestDisclosure, consortium: Consortium) -> Contribution:
     """Return the one contribution that a disclosure names.
 
     An organization may register several manifests for a round: one in the round itself, and one in
-    each withdrawal and replay that concerns it. Only the named one counts.
+    each withdrawal and replay that concerns it. Only the named one counts, and an offer only if it
+    took effect: otherwise anything could be offered, and never trained on.
     """
     organization, round_id = disclosure.anchored.organization, disclosure.round_id
-    if disclosure.withdrawal is not None:
-        candidates = consortium.offers(disclosure.withdrawal)
-    elif disclosure.replay is not None:
-        candidates = consortium.offers(REPLAY_OFFERS + disclosure.replay)
-    else:
+    offer_id = disclosure.withdrawal
+    if disclosure.replay is not None:
+        offer_id = REPLAY_OFFERS + disclosure.replay
+    if offer_id is None:
         candidates = consortium.contributions(round_id)
+    else:
+        if all(each.offer_id != offer_id for each in consortium.amendments()):
+            raise VerificationError(
+                f"what was registered {disclosure.occasion()} never took effect on chain, so it "
+                "is in no model"
+            )
+        candidates = consortium.offers(offer_id)
     own = [
         each
         for each in candidates

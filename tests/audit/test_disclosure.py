@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from rescind.audit import DISCLOSURE_CHECKS, anchored_at, check_disclosure
-from rescind.contracts import WithdrawalMethod
+from rescind.contracts import Account, WithdrawalMethod
 from rescind.ledger import Manifest, ManifestDisclosure
 from tests.support.chain import Anvil
-from tests.support.consortium import SALT, ChainConsortium, make_consortium
+from tests.support.consortium import SALT, ChainConsortium, make_consortium, micro_parameters
 
 
 def manifest_of(*subjects: str) -> Manifest:
@@ -62,5 +62,73 @@ def test_a_manifest_offered_later_is_not_that_of_the_round(anvil: Anvil, tmp_pat
     offered = replace(consortium.register(delta), manifest=later.commitment.hex())
     client.offer(1, 1, offered)
     assert check(consortium, path, later) == DISCLOSURE_CHECKS["manifest"]
+    assert check(consortium, path, later, withdrawal=1) == DISCLOSURE_CHECKS["manifest"]
+    client.ready(1)
+    assert check(consortium, path, later) == DISCLOSURE_CHECKS["manifest"]
     assert check(consortium, path, later, withdrawal=1) == 0
     assert check(consortium, path, true, withdrawal=1) == DISCLOSURE_CHECKS["manifest"]
+
+
+def test_a_manifest_of_a_withdrawal_that_became_a_removal_proves_nothing(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium = make_consortium(anvil, 2, store=tmp_path / "store")
+    true, later = manifest_of("Ada Novak", "Bo"), manifest_of("Bo", "Cleo")
+    play(consortium, true)
+    first = consortium.organizations[0]
+    client = consortium.of(first)
+    client.request_subject_withdrawal("5a" * 32, WithdrawalMethod.REPLACEMENT)
+    delta = consortium.random_delta(first, np.random.default_rng(1))
+    client.offer(1, 1, replace(consortium.register(delta), manifest=later.commitment.hex()))
+    client.convert(1)
+    consortium.remove(1)
+    path = tmp_path / "disclosure.json"
+    assert check(consortium, path, later, withdrawal=1) == DISCLOSURE_CHECKS["manifest"]
+    shown = check_disclosure(path, anvil.url)
+    assert "never took effect" in shown.verification.checks[-1].detail
+    assert check(consortium, path, true) == 0
+    details = [each.detail for each in check_disclosure(path, anvil.url).verification.checks]
+    assert any("no model in use" in detail for detail in details)
+
+
+def test_a_manifest_of_a_replay_is_that_of_the_replay(anvil: Anvil, tmp_path: Path) -> None:
+    parameters = micro_parameters(federated=True)
+    consortium = make_consortium(anvil, 3, parameters, store=tmp_path / "store")
+    rng, again = np.random.default_rng(2), manifest_of("Bo", "Cleo")
+    consortium.play_round(rng)
+    consortium.play_round(rng)
+    leaver, kept = consortium.organizations[0], consortium.organizations[1:]
+    consortium.of(leaver).request_withdrawal(WithdrawalMethod.REPLAY)
+    consortium.fold()
+    aggregator = consortium.of(consortium.aggregator)
+    aggregator.start_replay()
+    replay = consortium.of().current_replay()
+    assert replay is not None
+    for number in range(replay.from_round, replay.to_round + 1):
+        for each in kept:
+            parts = consortium.register(consortium.random_delta(each, rng))
+            parts = replace(parts, manifest=again.commitment.hex())
+            consortium.of(each).offer_replayed(number, parts)
+        if number == replay.to_round:
+            assert shown_of_replay(consortium, tmp_path, again, number, kept[0]) == 65
+        aggregator.advance_replay()
+    assert shown_of_replay(consortium, tmp_path, again, replay.to_round, kept[0]) == 0
+    assert shown_of_replay(consortium, tmp_path, again, replay.to_round, leaver) == 65
+    assert shown_of_replay(consortium, tmp_path, again, 9, kept[0]) == 65
+
+
+def shown_of_replay(
+    consortium: ChainConsortium, folder: Path, manifest: Manifest, number: int, owner: Account
+) -> int:
+    disclosure = ManifestDisclosure(
+        number,
+        "Ada Novak",
+        None,
+        manifest.commitment.hex(),
+        manifest.prove("Ada Novak"),
+        anchored_at(consortium.of(), owner.address),
+        replay=1,
+    )
+    path = folder / "replay.json"
+    path.write_text(json.dumps(disclosure.to_json()))
+    return check_disclosure(path, consortium.anvil.url).verification.exit_code

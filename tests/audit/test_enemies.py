@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 
 from rescind.audit import CHECKS, EvaluationPart, Inputs, ReplayPart, build_certificate, verify
-from rescind.contracts import Parts
+from rescind.contracts import Account, ContractRefused, Parts
 from rescind.core import commit, digest, encode
 from tests.support.certified import EMPTY_OBJECT, Story, begin, remove_first
 from tests.support.chain import Anvil
-from tests.support.consortium import SALT, make_consortium, micro_parameters
+from tests.support.consortium import (
+    SALT,
+    ChainConsortium,
+    Tensors,
+    make_consortium,
+    micro_parameters,
+)
 from tests.support.lying_rpc import lying_rpc
 
 HINTS = {("consortium", "deployment", "creations")}
@@ -130,19 +136,10 @@ def shared_story(anvil: Anvil, tmp_path: Path) -> Story:
     consortium = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
     story = begin(consortium, tmp_path)
     rng = np.random.default_rng(8)
-    second, third = consortium.organizations[1:]
-    aggregator = consortium.of(consortium.aggregator)
-    aggregator.open_round()
-    shown, hidden = (consortium.random_delta(second, rng) for _ in range(2))
+    member = consortium.organizations[1]
+    shown, hidden = (consortium.random_delta(member, rng) for _ in range(2))
     garbage = Parts((consortium.store.put(encode(shown)),), (commit(digest(hidden)),))
-    consortium.of(second).commit(3, garbage, SALT)
-    for each in (consortium.organizations[0], third):
-        consortium.of(each).sit_out(3)
-    aggregator.close_commits(3)
-    consortium.of(second).reveal(3, garbage, SALT)
-    aggregator.close_reveals(3)
-    consortium.judge(3)
-    consortium.fold()
+    play_alone(consortium, member, garbage)
     remove_first(story)
     story.certify()
     return story
@@ -254,3 +251,58 @@ def test_an_rpc_endpoint_that_lies_is_noticed(story: Story, lie: Any, check: str
     assert verification.exit_code, verification
     if check is not None:
         assert verification.exit_code == CHECKS[check]
+
+
+@pytest.mark.parametrize("federated", [False, True])
+def test_a_withdrawn_delta_comes_back_if_a_member_changes_it(
+    anvil: Anvil, tmp_path: Path, *, federated: bool
+) -> None:
+    """Another member serves a withdrawn delta as its own: the chain cannot tell, and says so."""
+    parameters = micro_parameters(federated=federated)
+    consortium = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    victim, copier = consortium.organizations[:2]
+    copied = consortium.of().contributions(1)[0]
+    assert copied.organization == victim.address
+    values = consortium.load(copied.parts.artifact_ids[0]).values()
+    remove_first(story)
+    names = consortium.random_delta(copier, np.random.default_rng(0))
+    same = dict(zip(names, values, strict=True))
+    if federated:
+        with pytest.raises(ContractRefused, match="A point can be registered only once"):
+            play_alone(consortium, copier, same)
+        return
+    # Names carry their owner, so in blocks the same numbers are another point.
+    play_alone(consortium, copier, same)
+    story.publish()
+    story.certify()
+    assert story.check().exit_code == 0
+
+
+def test_a_multiple_of_a_withdrawn_delta_is_another_point(anvil: Anvil, tmp_path: Path) -> None:
+    parameters = micro_parameters(federated=True)
+    consortium = make_consortium(anvil, parameters=parameters, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    withdrawn = consortium.load(consortium.of().contributions(1)[0].parts.artifact_ids[0])
+    remove_first(story)
+    doubled = {name: 2 * value for name, value in withdrawn.items()}
+    play_alone(consortium, consortium.organizations[1], doubled)
+    assert consortium.of().round(3).model_id == 4
+
+
+def play_alone(consortium: ChainConsortium, member: Account, contributed: Tensors | Parts) -> None:
+    """Play a round in which one member contributes, and all others sit out."""
+    aggregator = consortium.of(consortium.aggregator)
+    aggregator.open_round()
+    number = aggregator.current_round_id()
+    parts = contributed if isinstance(contributed, Parts) else consortium.register(contributed)
+    consortium.of(member).commit(number, parts, SALT)
+    for each in consortium.of().eligible_members():
+        if each != member.address:
+            other = next(one for one in consortium.organizations if one.address == each)
+            consortium.of(other).sit_out(number)
+    aggregator.close_commits(number)
+    consortium.of(member).reveal(number, parts, SALT)
+    aggregator.close_reveals(number)
+    consortium.judge(number)
+    consortium.fold()
