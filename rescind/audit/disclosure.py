@@ -17,6 +17,7 @@ from rescind.audit.checks import (
     Verification,
     check_chain,
     check_contracts,
+    check_pinned,
     deployment_block_hash,
     make,
     to_hex,
@@ -42,6 +43,7 @@ DISCLOSURE_CHECKS: dict[str, int] = {
     "anchor": 64,
     "manifest": 65,
     "presence": 66,
+    "pinned": 68,
 }
 """Every check of a disclosure, with the exit code of its failure."""
 
@@ -74,29 +76,32 @@ def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str
     ]
 
 
-def check_disclosure(path: Path, rpc_url: str | None) -> Shown:
+def check_disclosure(path: Path, rpc_url: str | None, pinned: Path | None = None) -> Shown:
     """Check a disclosure in order, up to the first check that fails.
 
     Args:
         path: The file.
         rpc_url: URL of a chain node. With None the checks of the chain are skipped, and a record is
             only as trustworthy as the signature of its log.
+        pinned: Your own contracts.json: no other consortium's disclosure is accepted.
 
     Raises:
         ChainUnavailable: The chain does not answer.
     """
     try:
         what = _read(path)
-    except LedgerError as error:
+        deployment = _deployment(what.anchored)
+    except (LedgerError, VerificationError) as error:
         failed = (Check("file", "failed", str(error)),)
         return Shown(Verification(failed, DISCLOSURE_CHECKS), None)
     results = [Check("file", "passed", "a disclosure")]
-    for name, check in _checks(what, rpc_url):
+    for name, check in _checks(what, deployment, rpc_url, pinned):
         result = make(name, check)
         results.append(result)
         if result.status == "failed":
             break
-    return Shown(Verification(tuple(results), DISCLOSURE_CHECKS), what)
+    addresses = {} if deployment is None else deployment.addresses()
+    return Shown(Verification(tuple(results), DISCLOSURE_CHECKS, addresses), what)
 
 
 def _read(path: Path) -> Disclosure | ManifestDisclosure:
@@ -107,45 +112,49 @@ def _read(path: Path) -> Disclosure | ManifestDisclosure:
         raise ProofInvalid(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _checks(
-    what: Disclosure | ManifestDisclosure, rpc_url: str | None
-) -> list[tuple[str, Callable[[], str]]]:
-    anchored = what.anchored
-    asked = anchored is not None and rpc_url is not None
-    checks: list[tuple[str, Callable[[], str]]] = []
-    if asked:
-        assert anchored is not None
-        assert rpc_url is not None
-        try:
-            consortium = _consortium(anchored, rpc_url)
-        except VerificationError as error:
-            return [("chain", _raising(error))]
-        checks += [
-            ("chain", lambda: check_chain(consortium, anchored.block_hash)),
-            ("contracts", lambda: check_contracts(consortium)),
-        ]
-    why = (
-        "the chain was not asked: pass --rpc URL" if anchored else "the file does not name a chain"
-    )
-    if isinstance(what, Disclosure):
-        checks.append(("record", lambda: _record(what)))
-        checks.append(("anchor", (lambda: _anchor(what, consortium)) if asked else _skipping(why)))
-    else:
-        checks.append(
-            ("manifest", (lambda: _manifest(what, consortium)) if asked else _skipping(why))
-        )
-        checks.append(("presence", lambda: _presence(what)))
-    return checks
-
-
-def _consortium(anchored: Anchored, rpc_url: str) -> Consortium:
+def _deployment(anchored: Anchored | None) -> Deployment | None:
+    if anchored is None:
+        return None
     try:
-        deployment = Deployment.model_validate(dict(anchored.contracts))
+        return Deployment.model_validate(dict(anchored.contracts))
     except ValidationError as error:
         raise VerificationError(
             f"the file does not name valid contracts: {first_problem(error)}"
         ) from error
-    return Consortium(Chain(rpc_url), deployment)
+
+
+def _checks(
+    what: Disclosure | ManifestDisclosure,
+    deployment: Deployment | None,
+    rpc_url: str | None,
+    pinned: Path | None,
+) -> list[tuple[str, Callable[[], str]]]:
+    record: list[tuple[str, Callable[[], str]]] = []
+    if isinstance(what, Disclosure):
+        record = [("record", lambda: _record(what))]
+    if what.anchored is None or deployment is None:
+        return [*record, ("anchor", _skipping("the file does not name a chain"))]
+    checks = [("pinned", lambda: check_pinned(deployment, pinned))]
+    last = "anchor" if isinstance(what, Disclosure) else "manifest"
+    if rpc_url is None:
+        checks += [*record, (last, _skipping("the chain was not asked: pass --rpc URL"))]
+    else:
+        consortium, block_hash = Consortium(Chain(rpc_url), deployment), what.anchored.block_hash
+        checks += [
+            ("chain", lambda: check_chain(consortium, block_hash)),
+            ("contracts", lambda: check_contracts(consortium)),
+            *record,
+            (last, lambda: _on_chain(what, consortium)),
+        ]
+    if isinstance(what, ManifestDisclosure):
+        checks.append(("presence", lambda: _presence(what)))
+    return checks
+
+
+def _on_chain(what: Disclosure | ManifestDisclosure, consortium: Consortium) -> str:
+    return (
+        _anchor(what, consortium) if isinstance(what, Disclosure) else _manifest(what, consortium)
+    )
 
 
 def _record(disclosure: Disclosure) -> str:
@@ -246,12 +255,5 @@ def _name(consortium: Consortium, address: str) -> str:
 def _skipping(why: str) -> Callable[[], str]:
     def check() -> str:
         raise Skipped(why)
-
-    return check
-
-
-def _raising(error: VerificationError) -> Callable[[], str]:
-    def check() -> str:
-        raise error
 
     return check

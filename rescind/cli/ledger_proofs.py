@@ -27,6 +27,7 @@ from rescind.cli.options import (
 from rescind.cli.printing import (
     out,
     plain,
+    print_contracts,
     print_facts,
     print_json,
     reported_errors,
@@ -202,26 +203,31 @@ def ledger_check(
     rpc: RpcOption = None,
     contracts: Annotated[
         Path | None,
-        typer.Option("--contracts", help="Your own contracts.json, to compare with the file's."),
+        typer.Option(
+            "--contracts",
+            help="Your own contracts.json: accept no other consortium's disclosure.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a disclosure against an Ethereum node. Exit 0, or the failed check's code."""
     from rescind.audit import check_disclosure
-    from rescind.contracts import Deployment
-    from rescind.core.errors import VerificationError
 
     with reported_errors():
-        result = check_disclosure(path, rpc)
-        code, what = result.verification.exit_code, result.what
-        if contracts is not None and not code:
-            deployment = Deployment.load(contracts).model_dump()
-            if what is None or what.anchored is None or dict(what.anchored.contracts) != deployment:
-                raise VerificationError(f"The disclosure names other contracts than {contracts}.")
+        result = check_disclosure(path, rpc, contracts)
+        verification, what = result.verification, result.what
+        code = verification.exit_code
         if as_json:
-            checks = [asdict(check) for check in result.verification.checks]
             shown = None if code or what is None else what.to_json()
-            print_json({"exit_code": code, "checks": checks, "disclosed": _disclosed(shown)})
+            print_json(
+                {
+                    "exit_code": code,
+                    "verdict": verification.verdict,
+                    "contracts": dict(verification.contracts),
+                    "checks": [asdict(check) for check in verification.checks],
+                    "disclosed": _disclosed(shown),
+                }
+            )
         else:
             _print_check(result)
         raise typer.Exit(code)
@@ -242,14 +248,9 @@ def _print_check(result: Any) -> None:
     for check in result.verification.checks:
         line = Text(f"{check.status:<7}", style=styles[check.status])
         out.print(line.append_text(plain(f"  {check.name:<9} {check.detail}")), soft_wrap=True)
-    if result.verification.exit_code or result.what is None:
-        out.print("disclosure REFUSED", style="bold")
-        return
-    if result.what.anchored is not None:
-        governance = result.what.anchored.contracts["governance"]
-        out.print(f"consortium: the one whose Governance is at {governance}")
-    shown = _disclosed(result.what.to_json())
-    for text in json.dumps(shown, indent=2).splitlines():
-        out.print(plain(text), soft_wrap=True)
-    skipped = any(check.status == "skipped" for check in result.verification.checks)
-    out.print(f"disclosure accepted{', as far as it was checked' if skipped else ''}", style="bold")
+    verification, what = result.verification, result.what
+    if what is not None and not verification.exit_code:
+        for text in json.dumps(_disclosed(what.to_json()), indent=2).splitlines():
+            out.print(plain(text), soft_wrap=True)
+    print_contracts(verification.contracts)
+    out.print(plain(f"disclosure {verification.verdict}"), style="bold", soft_wrap=True)

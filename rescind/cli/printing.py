@@ -86,6 +86,14 @@ def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
         out.print(Text(f"{name.replace('_', ' ')}: {_shown(name, value)}"), soft_wrap=True)
 
 
+def print_contracts(addresses: Mapping[str, str]) -> None:
+    """Print the contracts that a file rests on, for the reader to compare."""
+    if addresses:
+        out.print("consortium, to be compared with the contracts that you know:")
+    for name, address in addresses.items():
+        out.print(f"  {name:<12} {address}")
+
+
 def plain(text: str) -> Text:
     """Return text that others chose, such as a name on chain, without markup and control codes."""
     return Text("".join(c if c.isprintable() else "?" for c in text))

@@ -20,6 +20,7 @@ from rescind.cli.options import (
 from rescind.cli.printing import (
     out,
     plain,
+    print_contracts,
     print_facts,
     print_json,
     reported_errors,
@@ -101,10 +102,7 @@ def _print(verification: Verification) -> None:
         out.print(line, soft_wrap=True)
     for owner in verification.owners:
         out.print(plain(f"{owner.name}: {owner.standing} ({owner.detail})"), soft_wrap=True)
-    if verification.contracts:
-        out.print("consortium, to be compared with the contracts that you know:")
-        for name, address in verification.contracts.items():
-            out.print(f"  {name:<12} {address}")
+    print_contracts(verification.contracts)
     out.print(plain(f"certificate {verification.verdict}"), style="bold", soft_wrap=True)
 
 

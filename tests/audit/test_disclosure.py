@@ -132,3 +132,23 @@ def shown_of_replay(
     path = folder / "replay.json"
     path.write_text(json.dumps(disclosure.to_json()))
     return check_disclosure(path, consortium.anvil.url).verification.exit_code
+
+
+def test_a_disclosure_of_another_consortium_is_refused_when_pinned(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium = make_consortium(anvil, 2, store=tmp_path / "store")
+    play(consortium, manifest_of("Ada Novak", "Bo"))
+    path, own, other = (tmp_path / name for name in ("file.json", "own.json", "other.json"))
+    consortium.deployment.save(own)
+    check(consortium, path, manifest_of("Ada Novak", "Bo"))
+    unpinned = check_disclosure(path, anvil.url).verification
+    assert (unpinned.exit_code, unpinned.unchecked) == (0, ("pinned",))
+    assert unpinned.verdict == "accepted as far as it was checked; not checked: pinned"
+    assert check_disclosure(path, anvil.url, own).verification.verdict == "accepted"
+    assert unpinned.contracts == consortium.deployment.addresses()
+    make_consortium(anvil, 2).deployment.save(other)
+    refused = check_disclosure(path, anvil.url, other).verification
+    assert refused.exit_code == DISCLOSURE_CHECKS["pinned"]
+    alone = check_disclosure(path, None, own).verification
+    assert alone.unchecked == ("manifest",)

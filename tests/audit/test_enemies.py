@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rescind.audit import CHECKS, EvaluationPart, Inputs, ReplayPart, build_certificate, verify
-from rescind.contracts import Account, ContractRefused, Parts
+from rescind.contracts import Account, ChainUnavailable, ContractRefused, Parts
 from rescind.core import commit, digest, encode
 from tests.support.certified import EMPTY_OBJECT, Story, begin, remove_first
 from tests.support.chain import Anvil
@@ -251,6 +251,11 @@ def test_an_rpc_endpoint_that_lies_is_noticed(story: Story, lie: Any, check: str
     assert verification.exit_code, verification
     if check is not None:
         assert verification.exit_code == CHECKS[check]
+
+
+def test_a_silent_rpc_endpoint_gives_no_verdict(story: Story) -> None:
+    with pytest.raises(ChainUnavailable, match=r"127\.0\.0\.1:1"):
+        verify(story.path, rpc_url="http://127.0.0.1:1", inputs=Inputs())
 
 
 @pytest.mark.parametrize("federated", [False, True])
