@@ -1,101 +1,99 @@
-"""An aggregator that lies: the real daemon, with altered messages to the chain."""
+"""An aggregator that lies: the real daemon, with altered statements, files and transactions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
+from typing import Any
+from unittest.mock import patch
 
 from rescind.aggregator import Aggregator
-from rescind.contracts import Contribution, DeltaId
-from rescind.core import (
-    adapter_totals,
-    add_totals,
-    encode,
-    weighted_sum,
-)
+from rescind.aggregator.facts import ModelFact
+from rescind.aggregator.state import Plan, Step
+from rescind.contracts import RejectReason, SumPiece
+from rescind.core import Opening, decode_openings, encode, encode_openings
+from rescind.wire import NotPublished
 
 
 class Liar:
-    """Replace what the daemon would say by a lie. Each lie is a method."""
+    """The lies of an aggregator. Each is a method.
+
+    Args:
+        daemon: The honest aggregator.
+        lies: The lie of each model or round, in order; it tells the truth from then on.
+    """
 
     def __init__(self, daemon: Aggregator, lies: Sequence[str]) -> None:
         self.daemon, self.lies = daemon, list(lies)
-        self.told: set[object] = set()
+        self.session = daemon.session
 
     def corrupt(self) -> None:
-        consortium = self.daemon.session.consortium
-        honest, honest_carry_out = consortium.aggregate, consortium.carry_out
+        """Put the lies in place of what the daemon does."""
+        honest = self.daemon.steps
 
-        def aggregate(round_id, accepted, rejected, aggregate_, adapter):
-            said = (accepted, rejected, aggregate_, adapter)
-            lie = self.lies[round_id - 1] if round_id <= len(self.lies) else "truth"
-            if lie not in ("truth", "keep_withdrawn") and round_id not in self.told:
-                self.told.add(round_id)
-                said = getattr(self, lie)(round_id, *said)
-            return honest(round_id, *said)
+        def build(plan: Plan) -> None:
+            lie = self.lie(plan.model_id)
+            if lie == "publish_nothing":
+                return self.save(self.fact_of(plan.model_id, "", ""))
+            if lie not in ("change_a_block", "change_an_opening", "keep_the_last_model"):
+                return honest[Step.BUILD](plan)
+            # No member gets the honest files in the moment before the lie.
+            with patch.object(self.daemon._models, "files", side_effect=NotPublished("not yet")):
+                honest[Step.BUILD](plan)
+                self.save(getattr(self, lie)(self.built(plan.model_id)))
+            return None
 
-        def carry_out(withdrawal_id, source, adapter, *rest):
-            if "keep_withdrawn" in self.lies and "withdrawal" not in self.told:
-                self.told.add("withdrawal")
-                model = consortium.model(source)
-                adapter = DeltaId(model.adapter_id, model.digest_root)
-            return honest_carry_out(withdrawal_id, source, adapter, *rest)
+        self.daemon.steps = {**honest, Step.BUILD: build}
+        consortium = self.session.consortium
+        send, judge = consortium.send, consortium.judge
 
-        consortium.aggregate, consortium.carry_out = aggregate, carry_out
+        def send_piece(piece: Any) -> object:
+            false = isinstance(piece, SumPiece) and self.lie(piece.round_id) == "send_a_false_sum"
+            return send(replace(piece, points=piece.points[::-1]) if false else piece)
 
-    def drop_from_sum(self, round_id, accepted, rejected, aggregate, adapter):
-        """List a delta but leave it out of the sum."""
-        return accepted, rejected, *self.sums(round_id, accepted[1:])
+        def judge_round(round_id: int, scores: dict, reasons: dict) -> object:
+            if self.lie(round_id) == "reject_the_first":
+                first = min(scores)
+                kept = {name: score for name, score in scores.items() if name != first}
+                return judge(round_id, kept, {first: RejectReason.WRONG_DIGEST})
+            return judge(round_id, scores, reasons)
 
-    def drop_from_list(self, round_id, accepted, rejected, aggregate, adapter):
-        return accepted[1:], rejected, *self.sums(round_id, accepted[1:])
+        consortium.send, consortium.judge = send_piece, judge_round  # type: ignore[method-assign,assignment]
 
-    def list_a_stranger(self, round_id, accepted, rejected, aggregate, adapter):
-        """List an organization that revealed nothing."""
-        stranger = replace(accepted[0], organization="0x" + "00" * 19 + "01")
-        return [stranger, *accepted[1:]], rejected, aggregate, adapter
+    def lie(self, number: int) -> str:
+        """Return the lie about a model or in a round, or "truth"."""
+        return self.lies[number - 1] if number <= len(self.lies) else "truth"
 
-    def add_to_sum(self, round_id, accepted, rejected, aggregate, adapter):
-        """Add an extra delta to the sum."""
-        extra = {
-            name: np.ones_like(value)
-            for name, value in self.daemon.session.store.load(accepted[0].artifact_id).items()
-        }
-        return accepted, rejected, *self.sums(round_id, accepted, weighted_sum([(extra, 1)]))
+    def change_a_block(self, fact: ModelFact) -> ModelFact:
+        """Change one value of the first owner's tensors."""
+        tensors = dict(self.session.store.load(fact.adapter_id))
+        name = min(tensors)
+        changed = tensors[name].copy()
+        changed.flat[0] += 1
+        adapter_id = self.session.publish(encode({**tensors, name: changed}))
+        return replace(fact, adapter_id=adapter_id)
 
-    def weigh_in_list(self, round_id, accepted, rejected, aggregate, adapter):
-        return [replace(accepted[0], weight=9_999), *accepted[1:]], rejected, aggregate, adapter
+    def change_an_opening(self, fact: ModelFact) -> ModelFact:
+        """Change one word of the first owner's opening."""
+        openings = decode_openings(self.session.store.get(fact.opening_id))
+        name = min(openings)
+        words = openings[name].words.copy()
+        words[0] += 1
+        changed = {**openings, name: Opening.from_words(name, words)}
+        return replace(fact, opening_id=self.session.publish(encode_openings(changed.values())))
 
-    def weigh_in_sum(self, round_id, accepted, rejected, aggregate, adapter):
-        heavy = [replace(accepted[0], weight=20_000), *accepted[1:]]
-        return accepted, rejected, *self.sums(round_id, heavy)
+    def keep_the_last_model(self, fact: ModelFact) -> ModelFact:
+        """Name the files of the model before."""
+        before = self.built(fact.model_id - 1)
+        return replace(fact, adapter_id=before.adapter_id, opening_id=before.opening_id)
 
-    def replay_model(self, round_id, accepted, rejected, aggregate, adapter):
-        """Name the previous model as the new one."""
-        consortium = self.daemon.session.consortium
-        model = consortium.model(consortium.latest_model_id())
-        return accepted, rejected, aggregate, DeltaId(model.adapter_id, model.digest_root)
+    def built(self, model_id: int) -> ModelFact:
+        commitments = self.session.consortium.commitments(model_id)
+        fact = ModelFact.load(self.session.journal, model_id, commitments)
+        assert fact is not None
+        return fact
 
-    def name_another_adapter(self, round_id, accepted, rejected, aggregate, adapter):
-        """Name the digest of the sum with the id of another adapter, which is served."""
-        totals = self.daemon.session.store.load(adapter.artifact_id)
-        other = {name: value + 1 for name, value in totals.items()}
-        artifact = self.daemon.session.publish(encode(other))
-        return accepted, rejected, aggregate, DeltaId(artifact, adapter.digest_root)
+    def fact_of(self, model_id: int, adapter_id: str, opening_id: str) -> ModelFact:
+        commitments = self.session.consortium.commitments(model_id)
+        return ModelFact(model_id, commitments, adapter_id, opening_id)
 
-    def keep_digests(self, round_id, accepted, rejected, aggregate, adapter):
-        """Name a wrong sum and serve no digests."""
-        self.daemon.session.digests.by_root = lambda root: None
-        return self.drop_from_sum(round_id, accepted, rejected, aggregate, adapter)
-
-    def sums(self, round_id, contributions: Sequence[Contribution], extra=None):
-        """Publish the sums of these contributions and return their names."""
-        session = self.daemon.session
-        new = weighted_sum((session.store.load(c.artifact_id), c.weight) for c in contributions)
-        new = add_totals([new, extra]) if extra else new
-        latest = session.consortium.latest_model_id()
-        before = adapter_totals(session.consortium.content(latest), session.store.load)
-        return (
-            session.named(session.publish(encode(new))),
-            session.named(session.publish(encode(add_totals([before, new])))),
-        )
+    def save(self, fact: ModelFact) -> None:
+        fact.save(self.session.journal)

@@ -89,7 +89,7 @@ def consortium(
     rounds: int,
     *,
     organizations: int = 2,
-    challenge_seconds: int = 0,
+    terms: Mapping[str, object] | None = None,
     confirmations: int = 0,
     hiding: bool = False,
     coupling: Coupling = "isolated",
@@ -105,6 +105,7 @@ def consortium(
         agreed: Further parameters. The training rule is given as `rule`.
         steps: Training steps of each round.
         scored: Score contributions by the shared data, instead of giving all the same score.
+        terms: Fields of `DeploySettings` that are not those of a devnet.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -130,9 +131,8 @@ def consortium(
     for name in data:
         # Three more rounds than become final, because an abandoned round is played again.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
-    record = start_consortium(
-        run, facts, parameters, data, corpus.shared if scored else [], challenge_seconds
-    )
+    benchmark = corpus.shared if scored else []
+    record = start_consortium(run, facts, parameters, data, benchmark, terms)
     folders = {name: run.organization(name) for name in data}
     daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
     toml = run.aggregator / "aggregator.toml"
@@ -170,6 +170,14 @@ def wait_for(what: str, done: Callable[[], object], seconds: float = 300.0) -> N
         looking(done)()
     except RetryError as error:
         raise AssertionError(f"{what} did not happen in {seconds:.0f} s") from error
+
+
+def start_nodes(run: RunFolder, daemons: Mapping[str, Daemon]) -> list[Daemon]:
+    """Start the daemon of every organization, and return them."""
+    nodes = [daemons[name] for name in run.facts().organizations]
+    for node in nodes:
+        node.start()
+    return nodes
 
 
 def finals(record: Consortium) -> int:

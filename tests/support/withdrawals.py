@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rescind.audit import Inputs, verify
+from rescind.audit import Inputs, Verification, verify
 from rescind.contracts import Consortium, WithdrawalState
 from rescind.devnet import RunFolder
 from rescind.node.facts import RoundFacts, open_journal
@@ -51,23 +51,25 @@ def closed(record: Consortium, withdrawal: int) -> bool:
 
 def accepted(run: RunFolder, record: Consortium, withdrawal: int) -> dict[str, str]:
     """Certify the withdrawal and return the status of every check, none of which failed."""
+    checked = certified(run, record, withdrawal)
+    assert checked.exit_code == 0, checked
+    return {check.name: check.status for check in checked.checks}
+
+
+def certified(run: RunFolder, record: Consortium, withdrawal: int) -> Verification:
+    """Certify the withdrawal as anyone can, and return what a verifier finds."""
     path = run.root / f"certificate-{withdrawal}.json"
-    done = rescind(
-        "aggregator", "certify", "-c", run.aggregator / "aggregator.toml",
-        "--withdrawal", str(withdrawal), "--out", path,
-    )  # fmt: skip
+    done = rescind("certify", run.root, "--withdrawal", str(withdrawal), "--out", path)
     assert done.returncode == 0, done.stderr
-    found = verify(
-        path,
-        rpc_url=record.chain.rpc_url,
-        inputs=Inputs(contracts=run.contracts, artifacts=[run.store]),
-    )
-    assert found.exit_code == 0, found
-    return {check.name: check.status for check in found.checks}
+    inputs = Inputs(contracts=run.contracts, artifacts=[run.store])
+    return verify(path, rpc_url=record.chain.rpc_url, inputs=inputs)
 
 
 def adapter(record: Consortium) -> str:
-    return record.model(record.latest_model_id()).adapter_id
+    """Return the adapter that is published for the newest model, once it is."""
+    model_id = record.latest_model_id()
+    wait_for("the publication", lambda: record.publications(model_id), 60)
+    return record.publications(model_id)[-1].adapter_id
 
 
 def settled(run: RunFolder, name: str, round_id: int) -> bool:
