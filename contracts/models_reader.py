@@ -26,10 +26,22 @@ from rescind.contracts.types import (
 )
 
 _PAGE = 256
-_CONTENT_PAGE = 64
-"""Rounds in one page of content: with 64 members in each, about 10 million gas."""
+_PAGE_ENTRIES = 640
+"""Contributions in one page of content: 9.4 million gas, as docs/gas.md has it."""
 _POINT_EVENTS = ("PointOffered", "Summed", "Folded")
 _NO_FOLD = ("NothingToFold", "NotInUse")
+
+
+def rounds_in_page(members: int) -> int:
+    """Return how many rounds of a content are asked for at once.
+
+    A page then takes at most 10 million gas. With more than 640 members a page is one round, which
+    takes 15 million with 1,024.
+
+    Args:
+        members: How many organizations joined: no round has more contributions.
+    """
+    return max(1, min(_PAGE, _PAGE_ENTRIES // max(1, members)))
 
 
 class ModelsReader(RoundsReader):
@@ -101,9 +113,9 @@ class ModelsReader(RoundsReader):
         """
         organizations = self.organizations()
         entries: list[Entry] = []
-        start = 0
+        start, limit = 0, rounds_in_page(len(organizations))
         while True:
-            page = self._read("Models", "contentOf", model_id, part, start, _CONTENT_PAGE)
+            page = self._read("Models", "contentOf", model_id, part, start, limit)
             entries += [
                 build(
                     Entry,

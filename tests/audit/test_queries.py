@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from rescind import audit
 from rescind.cli.main import app
+from rescind.contracts import models_reader
 from rescind.core.errors import ConfigError
 from tests.support.chain import Anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium
@@ -181,3 +182,14 @@ def test_the_contracts_own_answers_have_commands(played: ChainConsortium, tmp_pa
     for question in (("content", "9"), ("clean", "9", "org-0"), ("commitments", "--model", "9")):
         done = CliRunner().invoke(app, ["audit", *question, *words])
         assert (done.exit_code, "no model 9" in done.output) == (10, True)
+
+
+def test_content_is_the_same_in_pages_of_any_size(
+    played: ChainConsortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [models_reader.rounds_in_page(count) for count in (1, 64, 640, 1_024)] == [256, 10, 1, 1]
+    whole = played.of().content(4)
+    monkeypatch.setattr(models_reader, "_PAGE_ENTRIES", 1)
+    monkeypatch.setattr(models_reader, "_PAGE", 1)
+    assert played.of().content(4) == whole
+    assert played.of().models_containing(played.organizations[0].address) == [1, 2]
