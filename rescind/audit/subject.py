@@ -17,7 +17,7 @@ from rescind.withdrawals import Acceptance, accept_files, record_of
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the reader of a certificate has besides the file and a chain.
+    """Files that the reader of a certificate has besides it.
 
     Attributes:
         contracts: Their own contracts.json, which says which consortium they mean.
@@ -36,7 +36,7 @@ class Inputs:
 
 @dataclass
 class Subject:
-    """What every check is given."""
+    """A certificate under check, with its chain and files."""
 
     certificate: Certificate
     reader: Consortium
