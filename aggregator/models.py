@@ -26,6 +26,10 @@ from rescind.core.errors import ArtifactError, RescindError
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import RecordedModel, accept, record_of, terms_of
 
+HAND_OVER_SECONDS = 150
+"""How long the files of a model wait for contributions that are not in the store. Every node offers
+its own once a minute; without the wait a new aggregator would publish a model without anyone's."""
+
 
 class ContributionsMissing(RescindError):
     """Contributions that a sum needs are not in the aggregator's store."""
@@ -51,6 +55,7 @@ class Models:
     def __init__(self, session: AggregatorSession) -> None:
         self._session = session
         self._opened: set[Term] = set()
+        self._first_seen: dict[int, int] = {}
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def due(self) -> Due:
@@ -61,13 +66,26 @@ class Models:
             if consortium.is_stale(model_id):
                 continue
             fact = self._fact(model_id)
-            if fact is None or any(session.store.has(each) for each in fact.missing):
+            if fact is None:
+                if self._can_be_built(model_id):
+                    unbuilt.append(model_id)
+            elif any(session.store.has(each) for each in fact.missing):
                 unbuilt.append(model_id)
             elif fact.adapter_id:
                 announced = Announced(model_id, fact.adapter_id, fact.opening_id)
                 if not announced.holds(session.journal):
                     unpublished.append(model_id)
         return Due(tuple(unbuilt), tuple(unpublished))
+
+    def _can_be_built(self, model_id: int) -> bool:
+        """Return whether a model's contributions are all there, or were waited for."""
+        session = self._session
+        terms = self.terms(session.consortium.content(model_id))
+        if all(session.store.has(term.artifact_id) for term in terms):
+            return True
+        # In memory only: an aggregator that starts again waits again.
+        now = session.consortium.chain.now()
+        return now >= self._first_seen.setdefault(model_id, now) + HAND_OVER_SECONDS
 
     def build(self, model_id: int) -> None:
         """Build the files of a model and check them as any holder does.
@@ -100,7 +118,9 @@ class Models:
             return
         consortium = self._session.consortium
         files = (fact.adapter_id, fact.opening_id)
-        said = consortium.publications(model_id)
+        # An earlier aggregator may have stated the same: a member takes only the present one's word.
+        aggregator = consortium.aggregator()
+        said = [each for each in consortium.publications(model_id) if each.publisher == aggregator]
         if not any((each.adapter_id, each.opening_id) == files for each in said):
             consortium.publish(model_id, *files)
         Announced(model_id, *files).save(self._session.journal)
