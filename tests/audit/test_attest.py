@@ -18,6 +18,7 @@ from rescind.withdrawals import (
 )
 from tests.support.chain import Anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
+from tests.support.files import PASSWORD, key_options, rescind, save_key
 
 
 @pytest.fixture
@@ -185,3 +186,48 @@ def test_evidence_of_another_offer_is_refused(anvil: Anvil, tmp_path: Path) -> N
     other = document.offered[0].model_copy(update={"point_hash": "ee" * 32})
     with pytest.raises(NotAttested, match="offered contributions"):
         examine(made.of(), document.model_copy(update={"offered": (other,)}))
+
+
+def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path: Path) -> None:
+    made, document = counter_trained(anvil, tmp_path)
+    made.deployment.save(tmp_path / "contracts.json")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    (tmp_path / "evidence.json").write_bytes(document.canonical_bytes())
+    save_key(tmp_path, "stranger", anvil.funded())
+    chain = ["--rpc", anvil.url, "--contracts", tmp_path / "contracts.json"]
+    signed = []
+    for number, auditor in enumerate(made.auditors):
+        attestation, _ = attest(made.of(), document, auditor, allow_skipped=True)
+        signed.append(tmp_path / f"{number}.json")
+        attestation.save(signed[-1])
+    words = [tmp_path / "evidence.json", *key_options(tmp_path, "stranger"), *chain]
+    few = rescind("audit", "submit", *words[:1], signed[0], *words[1:])
+    assert (few.exit_code, "More auditors must sign" in few.output) == (15, True)
+    other = document.model_copy(update={"change_norm": 2.0})
+    (tmp_path / "other.json").write_bytes(other.canonical_bytes())
+    foreign = rescind("audit", "submit", tmp_path / "other.json", *signed, *words[1:])
+    assert foreign.exit_code == 14, foreign.output
+    done = rescind("audit", "submit", *words[:1], *signed, *words[1:])
+    assert done.exit_code == 0, done.output
+    assert made.of().withdrawal(1).evidence == document.sha256
+
+
+def test_anyone_submits_the_attestations_of_a_round(
+    consortium: ChainConsortium, tmp_path: Path
+) -> None:
+    consortium.deployment.save(tmp_path / "contracts.json")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    url = consortium.anvil.url
+    chain = ["--rpc", url, "--contracts", tmp_path / "contracts.json"]
+    for number, auditor in enumerate(consortium.auditors):
+        save_key(tmp_path, f"auditor-{number}", auditor)
+        key = key_options(tmp_path, f"auditor-{number}")
+        words = ["1", *key, *chain, "--artifacts", tmp_path / "store", "--out", tmp_path]
+        assert rescind("audit", "attest-round", *words).exit_code == 0
+    signed = sorted(tmp_path.glob("round-1-*.json"))
+    key = key_options(tmp_path, "auditor-0")
+    done = rescind("audit", "submit-round", *signed, *key, *chain)
+    assert done.exit_code == 0, done.output
+    assert consortium.of().round(1).attested
+    again = rescind("audit", "submit-round", *signed, *key, *chain)
+    assert (again.exit_code, "was attested already" in again.output) == (15, True)

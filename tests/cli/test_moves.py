@@ -1,13 +1,21 @@
 """Answers to rounds, and moves of late rounds and withdrawals, by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from rescind.contracts import MemberStatus, WithdrawalMethod
-from tests.support.chain import ETHER
-from tests.support.consortium import SALT
-from tests.support.files import Files, key_options, make_certificate, rescind, save_key
+from tests.support.chain import ETHER, Anvil
+from tests.support.consortium import SALT, micro_parameters
+from tests.support.files import (
+    Files,
+    key_options,
+    make_certificate,
+    make_files,
+    rescind,
+    save_key,
+)
 
 
 def done(*words: object) -> dict[str, object]:
@@ -112,3 +120,34 @@ def test_only_the_founder_sweeps_and_only_when_no_one_is_left(files: Files) -> N
     save_key(files.folder, "stranger", files.consortium.anvil.funded())
     other = rescind("sweep", *files.chain, *key_options(files.folder, "stranger"))
     assert (other.exit_code, "Only the founder" in other.output) == (15, True)
+
+
+def test_a_replay_is_moved_on_paid_and_refunded_by_hand(anvil: Anvil, tmp_path: Path) -> None:
+    files = make_files(tmp_path, anvil, parameters=micro_parameters(federated=True))
+    consortium, rng = files.consortium, np.random.default_rng(0)
+    for _ in range(3):
+        consortium.play_round(rng)
+    asked = done("withdraw", "request", "-c", files.nodes[0], "--method", "replay")
+    assert asked["state"] == "replaying"
+    stale = rescind("withdraw", "start-replay", "-c", files.nodes[1])
+    assert (stale.exit_code, "rescind withdraw fold" in stale.output) == (15, True)
+    done("withdraw", "fold", "-c", files.nodes[1])
+    begun = done("withdraw", "start-replay", "-c", files.nodes[1])
+    assert (begun["withdrawals"], begun["from_round"], begun["to_round"]) == ([1], 2, 3)
+    for number in (2, 3):
+        early = rescind("withdraw", "advance-replay", "-c", files.nodes[1])
+        assert (early.exit_code, "Others still have time" in early.output) == (15, True)
+        for each in consortium.organizations[1:]:
+            parts = consortium.register(consortium.random_delta(each, rng))
+            consortium.of(each).offer_replayed(number, parts)
+        done("withdraw", "advance-replay", "-c", files.nodes[1])
+    done("withdraw", "fold", "-c", files.nodes[2])
+    assert done("withdraw", "finish-replay", "1", "-c", files.nodes[1])["state"] == "attesting"
+    early = rescind("withdraw", "close", "1", "-c", files.nodes[1])
+    assert (early.exit_code, "does not allow this" in early.output) == (15, True)
+    earned = done("rewards", "claim-replay", "--replay", "1", "-c", files.nodes[1])
+    assert earned["rounds"] == [2, 3]
+    twice = rescind("rewards", "claim-replay", "--replay", "1", "-c", files.nodes[1])
+    assert twice.exit_code == 15
+    none = rescind("rewards", "claim-replay", "--replay", "1", "-c", files.nodes[0])
+    assert (none.exit_code, "trained no closed round" in none.output) == (10, True)
