@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,16 +16,19 @@ from rescind.audit.issue import find_withdrawal
 from rescind.audit.stores import Stores
 from rescind.contracts import ConsortiumReader, Contribution, Entry, Withdrawal, WithdrawalState
 from rescind.core import (
+    WEIGHT_ONE,
     ConsortiumParameters,
     Term,
+    Totals,
     adapter_totals,
+    add_totals,
     artifact_id,
     encode,
     l2_norm,
 )
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
-from rescind.wire import offer_typed_data, recover_signer
+from rescind.wire import BadSignature, offer_typed_data, recover_signer
 from rescind.withdrawals import (
     EvidenceDocument,
     OfferedPart,
@@ -67,6 +71,7 @@ class Examiner:
             self.starts,
             self.contributions,
             self.distances,
+            self.change,
             self.adapter,
         )
         return [check() for check in checks]
@@ -105,8 +110,17 @@ class Examiner:
                 f"{evidence.withdrawal_id}. Wait for its successor."
             )
         same("commitments", evidence.model.commitments, model.commitments)
-        claimed = [(t.round_id, t.organization, t.weight, t.point_hash) for t in evidence.terms]
-        actual = [(e.round_id, e.organization, e.weight, e.point_hash) for e in self._content]
+        same("source", evidence.source_id, self._source)
+        chained = self._reader.settings().chained
+        same("coupling", evidence.coupling, "federated" if chained else "isolated")
+        claimed = [
+            (t.round_id, t.organization, t.weight, t.point_hash, t.artifact_id)
+            for t in evidence.terms
+        ]
+        actual = [
+            (e.round_id, e.organization, e.weight, e.point_hash, each.parts.artifact_ids[0])
+            for e, each in zip(self._content, self._reader.registered(self._content), strict=True)
+        ]
         same(f"content of model {model_id}", claimed, actual)
         return Finding("model", True, f"model {model.id} is in use and as on chain")
 
@@ -209,11 +223,28 @@ class Examiner:
                 return Finding("distances", False, "not all offered or replaced deltas are at hand")
             name = f"{offer.organization[:10]} round {offer.round_id}"
             size = l2_norm(new) / unit
+            _same_norm(f"norm of {name}", self._offered_part(offer).norm, size)
             if old is None:
                 shown.append(f"{name}: L2 {size:.4g}, replaces nothing")
             else:
                 shown.append(f"{name}: L2 {_distance(new, old) / unit:.4g} from its old {size:.4g}")
         return Finding("distances", True, "; ".join(shown) or "nothing was offered")
+
+    def change(self) -> Finding:
+        """The model's adapter differs from that of its source by the norm in the evidence."""
+        claimed, parameters = self._evidence.change_norm, self._parameters
+        if claimed is None:
+            return Finding("change", True, "the evidence states no size of the change")
+        after = self._totals(self._content)
+        before = self._totals(self._reader.content(self._evidence.source_id))
+        if after is None or before is None or parameters is None:
+            # Contributions that were withdrawn may be gone for good, and nothing rests on this.
+            return Finding("change", True, f"L2 {claimed:.4g} by the aggregator's word")
+        negative = {name: -value for name, value in before.items()}
+        total = l2_norm(add_totals([after, negative]))
+        size = total / 2.0**parameters.fraction_bits / WEIGHT_ONE
+        _same_norm("norm of the change", claimed, size)
+        return Finding("change", True, f"the adapter changed by L2 {size:.4g}")
 
     def adapter(self) -> Finding:
         """The model's files open to its commitment, every owner's part."""
@@ -234,6 +265,22 @@ class Examiner:
             return find_withdrawal(self._reader, self._evidence.withdrawal_id)
         except VerificationError as error:
             raise NotAttested(str(error)) from error
+
+    @cached_property
+    def _source(self) -> int:
+        """The last model without the amendment, in the line of the model."""
+        number = self._evidence.model.model_id
+        while number and self._reader.model(number).amendments >= self._evidence.amendment:
+            number = self._reader.model(number).source
+        return number
+
+    def _offered_part(self, offer: Contribution) -> OfferedPart:
+        place = (offer.offer_id, offer.round_id, offer.organization)
+        return next(
+            each
+            for each in self._evidence.offered
+            if (each.offer_id, each.round_id, each.organization) == place
+        )
 
     @cached_property
     def _replay_id(self) -> int:
@@ -271,7 +318,14 @@ class Examiner:
             size=offered.size,
             report=canonical_json(offered.report),
         )
-        return recover_signer(document, bytes.fromhex(offered.signature.removeprefix("0x")))
+        try:
+            signature = bytes.fromhex(offered.signature.removeprefix("0x"))
+            return recover_signer(document, signature)
+        except (BadSignature, ValueError) as error:
+            raise NotAttested(
+                f"the report of {offered.organization} for round {offered.round_id} is not signed: "
+                f"{error}"
+            ) from error
 
     def _start(self, offered: OfferedPart) -> list[Entry]:
         """Return what a round of a replay starts from.
@@ -295,9 +349,14 @@ class Examiner:
         wanted = list(entries)
         if not wanted:
             return _NO_ARTIFACT
+        totals = self._totals(wanted)
+        return None if totals is None else artifact_id(encode(totals))
+
+    def _totals(self, entries: Sequence[Entry]) -> Totals | None:
+        """Return a weighted sum, or None if a contribution is not at hand."""
         terms = [
             Term(entry.round_id, entry.organization, each.parts.artifact_ids[0], entry.weight)
-            for entry, each in zip(wanted, self._reader.registered(wanted), strict=True)
+            for entry, each in zip(entries, self._reader.registered(entries), strict=True)
         ]
         held = {
             term.artifact_id: tensors
@@ -306,7 +365,7 @@ class Examiner:
         }
         if len(held) < len({term.artifact_id for term in terms}):
             return None
-        return artifact_id(encode(adapter_totals(terms, held.__getitem__)))
+        return adapter_totals(terms, held.__getitem__)
 
     def _delta(self, contribution: Contribution) -> Mapping[str, NDArray[Any]] | None:
         return self._stores.tensors(contribution.parts.artifact_ids[0])
@@ -322,3 +381,9 @@ class Examiner:
 def _distance(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> float:
     names = set(one) & set(other)
     return l2_norm({name: one[name].astype(np.int64) - other[name] for name in names})
+
+
+def _same_norm(what: str, claimed: float, actual: float) -> None:
+    # Sums of floating-point numbers may differ in the last digits between machines.
+    if not math.isclose(claimed, actual, rel_tol=1e-6):
+        raise NotAttested(f"{what}: the evidence has {claimed:.6g}, but it is {actual:.6g}")

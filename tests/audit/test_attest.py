@@ -1,11 +1,14 @@
+import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from rescind.audit import NotAttested, attest, attest_round, examine
 from rescind.contracts import WithdrawalMethod
-from rescind.core import encode
+from rescind.core import encode, l2_norm
 from rescind.core.canonical_json import canonical_json
 from rescind.wire import BadSignature, offer_typed_data, sign_typed
 from rescind.withdrawals import (
@@ -18,6 +21,7 @@ from rescind.withdrawals import (
 )
 from tests.support.chain import Anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
+from tests.support.falsified import falsified, field, leaves, put
 from tests.support.files import PASSWORD, key_options, rescind, save_key
 
 
@@ -113,6 +117,8 @@ def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, Eviden
     made.fold()
     reader = made.of()
     model_id = reader.latest_model_id()
+    unit = 2.0**made.parameters.fraction_bits
+    delta = made.load(parts.artifact_ids[0])
     report = {"start": "00" * 32, "seed": 1, "method": "npo", "verdict": "ok"}
     signed = offer_typed_data(
         chain_id=reader.deployment.chain_id,
@@ -132,7 +138,7 @@ def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, Eviden
         size=10,
         report=report,
         signature="0x" + sign_typed(signed, organization.key).hex(),
-        norm=1.0,
+        norm=l2_norm(delta) / unit,
     )
     entries = reader.content(model_id)
     document = EvidenceDocument(
@@ -162,7 +168,7 @@ def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, Eviden
             for entry, each in zip(entries, reader.registered(entries), strict=True)
         ),
         offered=(offered,),
-        change_norm=1.0,
+        change_norm=l2_norm(delta) / unit,
     )
     return made, document
 
@@ -179,6 +185,29 @@ def test_an_auditor_does_not_sign_with_skipped_checks(anvil: Anvil, tmp_path: Pa
         "distances",
         "adapter",
     }
+
+
+def test_each_field_of_evidence_that_an_enemy_changes_is_noticed(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    made, document = counter_trained(anvil, tmp_path)
+    made.store.put(made.parameters.canonical_bytes())
+    stores = [tmp_path / "store"]
+    assert {
+        each.name for each in examine(made.of(), document, artifacts=stores) if not each.made
+    } == {"adapter"}
+    content = json.loads(document.canonical_bytes())
+    unnoticed = []
+    for path in leaves(content):
+        changed = copy.deepcopy(content)
+        put(changed, path, falsified(path, field(content, path), made.founder.address))
+        try:
+            examine(made.of(), EvidenceDocument.model_validate(changed), artifacts=stores)
+        except (NotAttested, ValidationError):
+            continue
+        unnoticed.append(path)
+    # The files are judged by their bytes, which are not at hand here: so nothing is signed.
+    assert unnoticed == [("model", "adapter_id"), ("model", "opening_id")]
 
 
 def test_evidence_of_another_offer_is_refused(anvil: Anvil, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.support.consortium import (
     make_consortium,
     micro_parameters,
 )
+from tests.support.falsified import falsified, field, leaves, put
 from tests.support.lying_rpc import lying_rpc
 
 HINTS = {("consortium", "deployment", "creations")}
@@ -33,55 +33,6 @@ STATEMENTS = {
 }
 """Statements of the file's maker, which the output calls so."""
 
-Path_ = tuple[str | int, ...]
-
-
-def leaves(value: Any, path: Path_ = ()) -> Iterator[Path_]:
-    """Yield the paths of all values; of lists only the last item, as all are checked alike."""
-    if isinstance(value, dict):
-        for key in value:
-            yield from leaves(value[key], (*path, key))
-    elif isinstance(value, list) and value:
-        yield from leaves(value[-1], (*path, len(value) - 1))
-    else:
-        yield path
-
-
-def falsified(path: Path_, value: Any, stranger: str) -> Any:
-    """Return another value of the same form, so that the file is still a certificate."""
-    choices = {
-        "method": ("removal", "replay"),
-        "rules": ("block", "share"),
-        "format": ("rescind.certificate/4", "rescind.certificate/3"),
-    }
-    for name, (one, other) in choices.items():
-        if name in path:
-            return other if value == one else one
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + 1
-    if isinstance(value, list):
-        return [stranger]
-    if value is None:
-        return {"size": 1, "root": "ab" * 32, "anchor_transaction": "0x" + "ab" * 32}
-    if value.startswith("0x") and len(value) == 42:
-        return stranger
-    last = "0" if value.endswith("1") else "1"
-    return value[:-1] + last if value else "ab" * 32
-
-
-def put(document: Any, path: Path_, value: Any) -> None:
-    for step in path[:-1]:
-        document = document[step]
-    document[path[-1]] = value
-
-
-def got(document: Any, path: Path_) -> Any:
-    for step in path:
-        document = document[step]
-    return document
-
 
 def test_each_field_that_an_enemy_changes_fails_or_is_its_own_statement(story: Story) -> None:
     story.certify(evaluated=False)
@@ -89,10 +40,10 @@ def test_each_field_that_an_enemy_changes_fails_or_is_its_own_statement(story: S
     stranger = story.consortium.founder.address
     unnoticed = []
     for path in leaves(document):
-        if path[:3] in HINTS or (got(document, path) is None and path[-1] != "ledger"):
+        if path[:3] in HINTS or (field(document, path) is None and path[-1] != "ledger"):
             continue
         changed = copy.deepcopy(document)
-        put(changed, path, falsified(path, got(document, path), stranger))
+        put(changed, path, falsified(path, field(document, path), stranger))
         text = json.dumps(changed, sort_keys=True, indent=2)
         story.path.write_text(f"{text}\n")
         if not story.check(Inputs()).exit_code:
