@@ -13,16 +13,16 @@ from web3 import Web3
 from web3.exceptions import (
     ContractCustomError,
     ContractLogicError,
-    TransactionNotFound,
     Web3Exception,
     Web3RPCError,
 )
 
+from rescind.contracts.abi import Function
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.creation import check_creations
-from rescind.contracts.decoding import Struct, decode_result
+from rescind.contracts.decoding import Struct
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
 from rescind.contracts.refusals import refusal
@@ -48,6 +48,12 @@ class Calls:
         self._contracts: dict[str, Any] = {
             name: chain.web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
             for name, address in deployment.addresses().items()
+        }
+        self._functions = {
+            (name, item["name"]): Function.of(name, item)
+            for name in self._contracts
+            for item in load_compiled(name).abi
+            if item["type"] == "function"
         }
         self._events = {
             (address, bytes(event_abi_to_log_topic(item))): (name, str(item["name"]))  # type: ignore[arg-type]
@@ -168,27 +174,10 @@ class Calls:
         receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
         return int(receipt["gasUsed"])
 
-    def input_of(self, tx_hash: str) -> tuple[str, str, dict[str, Any]]:
-        """Return contract, function and arguments of a transaction to one of the contracts.
-
-        Raises:
-            ContractsMissing: There is no such transaction, or it is to another address.
-        """
-        try:
-            transaction = self.chain.ask(lambda: self.chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
-        except (TransactionNotFound, ValueError) as error:
-            raise ContractsMissing(f"there is no transaction {tx_hash} on the chain") from error
-        for name, contract in self._contracts.items():
-            if contract.address == transaction.get("to"):
-                function, arguments = contract.decode_function_input(transaction["input"])
-                return name, function.fn_name, dict(arguments)
-        raise ContractsMissing(f"transaction {tx_hash} is not to one of the consortium's contracts")
-
     def encode_call(self, contract: str, function: str, *arguments: Any) -> tuple[str, bytes]:
         """Return target and calldata of a call, for a proposal."""
-        target = self._contracts[contract]
-        data = str(target.encode_abi(function, arguments))
-        return str(target.address), bytes.fromhex(data.removeprefix("0x"))
+        target = self.deployment.addresses()[contract]
+        return target, self._functions[contract, function].encode(arguments)
 
     def decode_call(self, target: str, data: bytes) -> str:
         """Return the call of a proposal as text."""
@@ -214,26 +203,26 @@ class Calls:
 
     def _read(self, contract: str, function: str, *arguments: Any) -> Any:
         """Call a view function; structs and several outputs come as `Struct`."""
-        call = self._contracts[contract].functions[function](*arguments)
+        asked = self._functions[contract, function]
+        target, data = self.encode_call(contract, function, *arguments)
+        call = {"to": target, "data": data}
         block = self.chain.final_block() if self._block is None else self._block
         try:
-            value = self.chain.remembered(
-                (call.address, function, repr(arguments), block),
-                lambda: self.chain.ask(lambda: call.call(block_identifier=block)),
+            answer = self.chain.remembered(
+                (target, data, block),
+                lambda: self.chain.ask(lambda: self.chain.web3.eth.call(call, block)),  # type: ignore[arg-type]
             )
+            return asked.decode(bytes(answer))
         except ContractCustomError as error:
             raise self._refused(contract, function, error) from error
-        except (ContractLogicError, ValueError, Web3RPCError) as error:
+        except (ContractLogicError, ValueError, Web3RPCError, DecodingError) as error:
             raise ContractsMissing(
-                f"{contract} at {self.deployment.addresses()[contract]} does not answer "
-                f"{function}: {error}"
+                f"{contract} at {target} does not answer {function}: {error}"
             ) from error
-        return decode_result(f"{contract}.{function}", call.abi["outputs"], value)
 
     def _write(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
-        target = self._contracts[contract]
-        data = target.encode_abi(function, arguments)
-        transaction = {"to": target.address, "data": data, "value": value}
+        target, data = self.encode_call(contract, function, *arguments)
+        transaction = {"to": target, "data": "0x" + data.hex(), "value": value}
         try:
             return self.chain.send(self._sender(), transaction)
         except ContractLogicError as error:

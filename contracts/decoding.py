@@ -11,6 +11,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from eth_utils.address import to_checksum_address
+
 from rescind.contracts.errors import ContractsMissing
 
 _T = TypeVar("_T")
@@ -41,7 +43,7 @@ def decode_result(source: str, outputs: Sequence[Mapping[str, Any]], value: Any)
     Args:
         source: Contract and function, for error messages.
         outputs: The function's outputs in the ABI.
-        value: What web3 returned: the value of a single output, or a sequence of several.
+        value: The decoded value of a single output, or a sequence of several.
 
     Returns:
         The value of a single output; of several outputs a `Struct` of them.
@@ -100,11 +102,13 @@ def _struct(source: str, components: Sequence[Mapping[str, Any]], values: Any) -
 
 
 def _named(source: str, component: Mapping[str, Any], value: Any) -> Any:
-    if component["type"] == "tuple":
+    kind = component["type"]
+    if kind.endswith("]"):
+        of_each = {**component, "type": kind[: kind.rindex("[")]}
+        return [_named(source, of_each, each) for each in value]
+    if kind == "tuple":
         return _struct(source, component["components"], value)
-    if component["type"] == "tuple[]":
-        return [_struct(source, component["components"], each) for each in value]
-    return value
+    return str(to_checksum_address(value)) if kind == "address" else value
 
 
 def _convert(wanted: Any, value: Any) -> Any:

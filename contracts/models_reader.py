@@ -11,7 +11,6 @@ from rescind.contracts.chain import Chain
 from rescind.contracts.decoding import build
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ContractRefused
-from rescind.contracts.points import numbers_in
 from rescind.contracts.recorded_points import RecordedPoints
 from rescind.contracts.rounds_reader import RoundsReader
 from rescind.contracts.types import (
@@ -163,12 +162,6 @@ class ModelsReader(RoundsReader):
         if not member.status.joined:
             return 0
         return int(self._read("Models", "excludedBy", member.number))
-
-    def excluded_members(self) -> list[str]:
-        """Return the organizations that are out."""
-        known = self.organizations()
-        numbers = numbers_in(self._read("Models", "excludedMembers"))
-        return [known[number] for number in numbers if number < len(known)]
 
     def is_folded(self, amendment: int) -> bool:
         """Return whether no model in use misses one of the first so many amendments."""

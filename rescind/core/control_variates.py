@@ -76,8 +76,8 @@ def server_control(
 ) -> dict[str, NDArray[np.float64]]:
     """Return c after rounds, in their order; it is zero before the first.
 
-    The mean over S is taken with the round's weights, so c is the mean of all c_i as far as those
-    are equal.
+    A round's aggregate weighs each of n deltas by 10,000 // n, and their mean is the aggregate over
+    the sum of these weights, which may be less than 10,000. So c is exactly the mean of all c_i.
 
     Raises:
         ConfigError: A round has more participants than there are members, or none.
@@ -91,7 +91,8 @@ def server_control(
                 "it must have at least one and at most all"
             )
         share = round_.participants / members
-        scale = float(2**fraction_bits) * WEIGHT_ONE * round_.travel
+        weight = round_.participants * (WEIGHT_ONE // round_.participants)
+        scale = float(2**fraction_bits) * weight * round_.travel
         for name in sorted(round_.aggregate):
             value = round_.aggregate[name] / scale
             before = control.get(name, np.zeros(value.shape))

@@ -28,7 +28,8 @@ def weights(layout: Layout, organizations: Sequence[str]) -> dict[str, int]:
 
     It depends only on how many organizations are in the round. In `blocks` each has 10,000. In
     `shared` each has 10,000 // n, and the remainder is dropped: the contract weights a round as a
-    whole, by one multiplication of its sum.
+    whole, by one multiplication of its sum. A round then moves a shared model by a little less than
+    the mean of its deltas (docs/federated.md).
     """
     ordered = sorted(organizations, key=str.lower)
     if not ordered:

@@ -62,13 +62,13 @@ class Consortiums(RuleBasedStateMachine):
     def send_pieces(self, count: int, limits: Limits) -> None:
         self.play.send_pieces(count, limits)
 
-    @rule(who=organization, method=st.sampled_from(METHODS))
-    def withdraw(self, who: int, method: WithdrawalMethod) -> None:
-        self.play.request(self.play.orgs[who], method)
+    @rule(number=organization, method=st.sampled_from(METHODS))
+    def withdraw(self, number: int, method: WithdrawalMethod) -> None:
+        self.play.request(self.play.orgs[number], method)
 
-    @rule(who=organization, method=st.sampled_from(METHODS))
-    def withdraw_for_a_subject(self, who: int, method: WithdrawalMethod) -> None:
-        self.play.request_for_subject(self.play.orgs[who], method)
+    @rule(number=organization, method=st.sampled_from(METHODS))
+    def withdraw_for_a_subject(self, number: int, method: WithdrawalMethod) -> None:
+        self.play.request_for_subject(self.play.orgs[number], method)
 
     @precondition(lambda self: self._has_withdrawal(WithdrawalState.PREPARING))
     @rule(back=back, number=st.integers(0, 3))
@@ -88,9 +88,9 @@ class Consortiums(RuleBasedStateMachine):
             self.play.step_replay(absent=absent)
 
     @precondition(lambda self: self.play.record.withdrawals())
-    @rule(back=back, who=organization, action=st.sampled_from(["convert", "escalate"]))
-    def turn_into_a_removal(self, back: int, who: int, action: str) -> None:
-        self.play.to_removal(self.play.orgs[who], self._withdrawal(back), action)
+    @rule(back=back, number=organization, action=st.sampled_from(["convert", "escalate"]))
+    def turn_into_a_removal(self, back: int, number: int, action: str) -> None:
+        self.play.to_removal(self.play.orgs[number], self._withdrawal(back), action)
 
     @precondition(lambda self: self.play.record.withdrawals())
     @rule(back=back, action=st.sampled_from(["finish_replay", "close_withdrawal"]))
@@ -102,15 +102,16 @@ class Consortiums(RuleBasedStateMachine):
     def attest(self, back: int) -> None:
         self.play.attest(self._withdrawal(back))
 
-    @rule(who=organization)
-    def expel(self, who: int) -> None:
-        self.play.expel(self.play.orgs[who])
+    @precondition(lambda self: len(self.play.record.active_members()) > 1)
+    @rule(number=organization)
+    def expel(self, number: int) -> None:
+        self.play.expel(self.play.orgs[number])
 
     @precondition(lambda self: self._in_flight())
-    @rule(who=organization)
-    def abandon(self, who: int) -> None:
+    @rule(number=organization)
+    def abandon(self, number: int) -> None:
         number = self.play.record.current_round_id()
-        self.play.do(self.play.orgs[who], "abandon", number)
+        self.play.do(self.play.orgs[number], "abandon", number)
 
     def _in_flight(self) -> bool:
         state = self.play.record.round(self.play.record.current_round_id()).state
@@ -132,7 +133,7 @@ class Consortiums(RuleBasedStateMachine):
         self.play.check()
 
     def teardown(self) -> None:
-        """Whatever happened, all that is stale can be folded."""
+        """Fold all that is stale: whatever happened, that must be possible."""
         self.play.fold_all()
         self.play.check()
         assert not any(map(self.play.record.is_stale, self.play.record.models_in_use()))
@@ -140,28 +141,29 @@ class Consortiums(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("layout", ["blocks", "shared"])
 def test_the_contracts_match_the_reference_after_any_actions(layout: str) -> None:
-    reached = play_at_random(layout, examples=2)
+    reached = play_at_random(layout, examples=3, steps=20)
     assert reached["FoldPiece"] > 5
-    assert reached["request_withdrawal"] > 0
+    requests = ("request_withdrawal", "request_subject_withdrawal", "expel")
+    assert sum(reached[name] for name in requests) > 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["blocks", "shared"])
 def test_the_contracts_match_the_reference_after_many_actions(layout: str) -> None:
-    reached = play_at_random(layout, examples=12)
+    reached = play_at_random(layout, examples=20, steps=30)
     assert reached["FoldPiece"] > 40
     assert reached["request_withdrawal"] > 5
     assert reached["close_withdrawal"] > 1
 
 
-def play_at_random(layout: str, examples: int) -> Counter[str]:
-    """Play so many random consortiums. Return how often each action succeeded."""
+def play_at_random(layout: str, *, examples: int, steps: int) -> Counter[str]:
+    """Play so many random consortiums. Return how often each action succeeded or was refused."""
     with open_stage(layout) as stage:
         run_state_machine_as_test(
             seed(int(layout == "shared"))(lambda: Consortiums(stage)),
             settings=settings(
                 max_examples=examples,
-                stateful_step_count=30,
+                stateful_step_count=steps,
                 derandomize=True,
                 deadline=None,
                 database=None,

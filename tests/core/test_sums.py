@@ -81,6 +81,15 @@ def test_shared_weights_are_equal_and_never_more_than_a_whole(count: int) -> Non
     assert 10_000 - count < sum(share.values()) <= 10_000
 
 
+def test_what_rounding_takes_from_a_round_is_bounded() -> None:
+    """The figures of docs/federated.md: a server learning rate that is the same for all members."""
+    steps = [sum(weights("shared", [str(n) for n in range(count)]).values()) / 10_000
+             for count in range(1, 1025)]  # fmt: skip
+    assert min(steps[:64]) == 0.9943
+    assert (min(steps), steps.index(min(steps)) + 1) == (0.9009, 1_001)
+    assert steps[1023] == 0.9216
+
+
 def test_a_sum_that_may_overflow_is_refused() -> None:
     big = {"w": np.full(2, 2**31 - 1, dtype=np.int32)}
     with pytest.raises(SumOverflow):

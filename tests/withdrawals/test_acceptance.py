@@ -10,11 +10,13 @@ import pytest
 
 from rescind.contracts import Entry
 from rescind.core import (
+    OPENING_BYTES,
     SHARED,
     ConsortiumParameters,
     Digest,
     Opening,
     commit,
+    decode_openings,
     digest,
     encode,
     encode_openings,
@@ -24,7 +26,14 @@ from rescind.core import (
     sum_points,
     weighted_sum,
 )
-from rescind.withdrawals import Acceptance, RecordedModel, accept, accept_files
+from rescind.wire import ChunkList, join, split
+from rescind.withdrawals import (
+    Acceptance,
+    RecordedModel,
+    accept,
+    accept_files,
+    most_opening_bytes,
+)
 from tests.support.consortium import micro_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "ABC")
@@ -181,6 +190,18 @@ def test_bytes_that_are_not_files_are_refused_with_the_reason() -> None:
     assert "is refused" in refused.sentence()
     assert set(refused.left_out) == {each.lower() for each in PEOPLE}
     assert not accept_files(files.record, files.parameters, b"x", opening).servable
+
+
+def test_openings_of_the_most_members_pass_every_limit() -> None:
+    """32 KiB for each of 1,024 owners, though the agreed artifacts are small."""
+    parameters = micro_parameters(max_members=1_024, max_artifact_bytes=1_024)
+    names = [f"0x{number:040x}" for number in range(1_024)]
+    data = encode_openings(Opening(name, bytes(OPENING_BYTES)) for name in names)
+    limit = most_opening_bytes(parameters)
+    assert 2**25 < len(data) < limit
+    chunk_list, chunks = split(data)
+    received = join(ChunkList.from_wire(chunk_list.to_wire(), max_bytes=limit), chunks)
+    assert list(decode_openings(received, max_bytes=limit)) == names
 
 
 def test_the_base_model_alone_is_accepted() -> None:
