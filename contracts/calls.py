@@ -240,8 +240,8 @@ class Calls:
         types = [collapse_if_tuple(item) for item in known["inputs"]]
         values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
         arguments = {
-            str(item["name"]): (type_, value)
-            for item, type_, value in zip(known["inputs"], types, values, strict=True)
+            str(item["name"]): (str(item["internalType"]), value)
+            for item, value in zip(known["inputs"], values, strict=True)
         }
         name = str(known["name"])
         return ContractRefused(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
+
+from rescind.contracts.states import MemberStatus, RoundState, WithdrawalMethod, WithdrawalState
 
 _INTERNAL = "Only another contract of the consortium calls this."
 _SETTINGS = "The settings of a deployment are not allowed: see docs/deploy.md."
@@ -120,6 +123,13 @@ ADVICE = {
 
 _MOMENT = "uint40"
 """The contracts' type of moments, in Unix seconds."""
+_LISTS: dict[str, list[Enum]] = {
+    "enum IMembers.Status": list(MemberStatus),
+    "enum IRounds.State": list(RoundState),
+    "enum IWithdrawals.Method": list(WithdrawalMethod),
+    "enum IWithdrawals.State": list(WithdrawalState),
+}
+"""Members of the contracts' enumerations, by type, in the order of their numbers."""
 
 
 def refusal(name: str, arguments: dict[str, tuple[str, Any]]) -> str:
@@ -127,7 +137,7 @@ def refusal(name: str, arguments: dict[str, tuple[str, Any]]) -> str:
 
     Args:
         name: The error.
-        arguments: Type and value of each argument, by name.
+        arguments: Type in Solidity and value of each argument, by name.
     """
     shown = ", ".join(f"{key} {_shown(*typed)}" for key, typed in arguments.items())
     advice = ADVICE.get(name)
@@ -139,4 +149,6 @@ def _shown(type_: str, value: Any) -> str:
         return value.hex()
     if type_ == _MOMENT and 0 < value < 2**38:
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if type_ in _LISTS:
+        return str(_LISTS[type_][value].value)
     return str(value)

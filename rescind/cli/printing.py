@@ -106,7 +106,7 @@ def _cell(name: str, value: object) -> Text:
 
 
 def _shown(name: str, value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ", ".join(str(part) for part in value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

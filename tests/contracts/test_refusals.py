@@ -41,7 +41,9 @@ def test_every_piece_of_advice_is_a_sentence() -> None:
         assert advice[0].isupper() or advice.startswith("rescind "), name
 
 
-def test_a_refusal_shows_moments_as_dates() -> None:
+def test_a_refusal_shows_moments_as_dates_and_states_by_name() -> None:
     text = refusal("TooEarly", {"exitAt": ("uint40", 1_790_000_000)})
     assert text.startswith("TooEarly(exitAt 2026-09-21 14:13:20Z). The exit delay is not over.")
     assert refusal("Unheard", {"a": ("bytes32", b"\x01")}) == "Unheard(a 01)"
+    state = refusal("WrongState", {"state": ("enum IWithdrawals.State", 5)})
+    assert state.startswith("WrongState(state closed). ")
