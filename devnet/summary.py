@@ -20,7 +20,17 @@ class EvaluationSummary(_Part):
 
 
 class WithdrawalSummary(_Part):
-    """The removal beside the replay. `exact`: both models are the same bytes."""
+    """The removal beside the replay.
+
+    Attributes:
+        organization: Name of the organization that withdrew.
+        exact: Whether the adapter that another node opened and the replay's are the same bytes.
+        removal_seconds: From the mined request until another node had opened the model after it.
+        replay_seconds: From the opening of the replay's first round to the end of its last.
+        speedup: Their ratio.
+        adapter_after: SHA-256 of the adapter after the removal.
+        adapter_replay: SHA-256 of the replay's.
+    """
 
     organization: str
     exact: bool

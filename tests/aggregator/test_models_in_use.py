@@ -62,7 +62,7 @@ def test_the_operator_is_told_why_a_model_cannot_be_released_or_retired(scene: S
         release(scene.config)
     scene.play_together()
     head = scene.settled()
-    with pytest.raises(ContractRefused, match="the newest model is always in use"):
+    with pytest.raises(ContractRefused, match="The newest model is always in use"):
         retire(scene.config, head)
     with pytest.raises(ContractRefused, match="rescind audit models shows"):
         retire(scene.config, head + 1)

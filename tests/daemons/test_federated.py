@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from rescind.core import ConsortiumParameters, Term, artifact_id, by_round, encode, sum_key
+from rescind.contracts import Entry
+from rescind.core import ConsortiumParameters, artifact_id, encode
 from rescind.daemon import Journal
 from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
 from rescind.devnet.outcome import served_model
 from rescind.ledger import Ledger, load_key
 from rescind.node.facts import CheckedSum, open_journal
+from rescind.node.rounds import entries_by_round, entries_key
+from rescind.withdrawals import terms_of
 from tests.support.daemons import consortium, finals, play_until, wait_for
 from tests.support.library import adapter_of, play
 from tests.support.withdrawals import (
@@ -32,8 +35,13 @@ pytestmark = pytest.mark.slow
 def served(run: RunFolder, record: Any) -> dict[str, Any]:
     """Return the tensors that the run serves as its latest model."""
     parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
-    latest = record.latest_model_id()
-    return served_model(run, parameters, record.model(latest).adapter_id, record.content(latest))
+    terms = terms_of(record, record.content(record.latest_model_id()))
+    return served_model(run, parameters, adapter(record), terms)
+
+
+def keys_of(content: list[Entry]) -> set[str]:
+    """Return the names of the sums of a content's rounds."""
+    return {entries_key(entries) for entries in entries_by_round(content).values()}
 
 
 def journal_of(run: RunFolder, name: str) -> Journal:
@@ -44,7 +52,7 @@ def journal_of(run: RunFolder, name: str) -> Journal:
 class Story:
     """Organization aurora is replayed away; then borealis counter-trains for a subject.
 
-    `whole` and `replayed` are what is served before and after the replay, `terms` the content of
+    `whole` and `replayed` are what is served before and after the replay, `content` that of
     the model before it. `report` is borealis's record of its counter-training for a subject of its
     `rows` rows.
     """
@@ -52,7 +60,7 @@ class Story:
     run: RunFolder
     whole: dict[str, Any]
     whole_adapter: str
-    terms: list[Term]
+    content: list[Entry]
     sums_checked: set[str]
     checked_by_auditors: set[str]
     replayed: dict[str, Any]
@@ -71,7 +79,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         wait_for("the rounds", lambda: finals(record) == ROUNDS)
         wait_for("the last round", lambda: settled(run, "borealis", ROUNDS))
         whole, whole_adapter = served(run, record), adapter(record)
-        terms = record.content(record.latest_model_id())
+        content = record.content(record.latest_model_id())
         sums_checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, "borealis"))}
 
         replay = ask(run, "aurora", "--method", "replay")
@@ -96,7 +104,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         run,
         whole,
         whole_adapter,
-        terms,
+        content,
         sums_checked,
         checked_by_auditors,
         replayed,
@@ -112,11 +120,11 @@ def test_the_served_model_is_not_the_plain_sum_under_fedadam(story: Story) -> No
 
 
 def test_a_node_checks_the_sum_of_every_round(story: Story) -> None:
-    assert {sum_key(terms) for terms in by_round(story.terms).values()} <= story.sums_checked
+    assert keys_of(story.content) <= story.sums_checked
 
 
-def test_auditors_check_the_starts_arithmetic_and_adapter_of_a_replay(story: Story) -> None:
-    assert {"starts", "arithmetic", "adapter"} <= story.checked_by_auditors
+def test_auditors_check_the_starts_contributions_and_adapter_of_a_replay(story: Story) -> None:
+    assert {"starts", "contributions", "adapter"} <= story.checked_by_auditors
 
 
 def test_the_replay_and_the_counter_training_are_certified(story: Story) -> None:
@@ -145,7 +153,7 @@ def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path:
         record,
         daemons,
     ):
-        boss = daemons["aggregator"]
+        aggregator = daemons["aggregator"]
         play_until(run, 2)
         for daemon in daemons.values():
             daemon.start()
@@ -153,16 +161,15 @@ def test_after_a_removal_the_next_round_starts_from_the_rounds_without(tmp_path:
         number = ask(run, "aurora")
         wait_for("the removal", lambda: closed(record, number))
         parent = record.latest_model_id()
-        boss.stop()
+        aggregator.stop()
         play_until(run, ROUNDS)
-        boss.start()
+        aggregator.start()
         wait_for("a third round", lambda: finals(record) == ROUNDS)
         assert record.round(record.current_round_id()).parent_model == parent
-        groups = by_round(record.content(parent)).values()
-        leaver = run.facts().organizations["aurora"]
-        assert leaver not in {term.organization for group in groups for term in group}
+        content = record.content(parent)
+        assert run.facts().organizations["aurora"] not in {each.organization for each in content}
         for name in ("borealis", "cirrus"):
             checked = {fact.terms_key for fact in CheckedSum.all(journal_of(run, name))}
-            assert {sum_key(terms) for terms in groups} <= checked
+            assert keys_of(content) <= checked
         for daemon in daemons.values():
             daemon.stop()

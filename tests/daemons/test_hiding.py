@@ -11,6 +11,7 @@ from rescind.core import (
     split_owner,
 )
 from tests.support.daemons import consortium, finals, wait_for
+from tests.support.withdrawals import adapter
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +22,8 @@ def test_a_consortium_with_hiding_trains_and_adds_up(tmp_path: Path) -> None:
             daemon.start()
         wait_for("the round", lambda: finals(record) == 1)
         store = ArtifactStore(run.store)
-        adapter_id = record.model(1).adapter_id
-        for artifact in [adapter_id, *(c.artifact_id for c in record.contributions(1))]:
+        contributed = [each.parts.artifact_ids[0] for each in record.contributions(1)]
+        for artifact in [adapter(record), *contributed]:
             tensors = decode(store.get(artifact))
             noise = [v for n, v in tensors.items() if split_owner(n)[1] == HIDING]
             assert noise

@@ -18,7 +18,16 @@ from tests.support.library import adapter_of, play
 from tests.support.withdrawals import adapter
 
 NODE_STEPS = ("decide", "train", "commit", "upload", "reveal", "adopt", "settle")
-AGGREGATOR_STEPS = ("post-bond", "open", "close-commits", "close-reveals", "aggregate", "prove")
+AGGREGATOR_STEPS = (
+    "post-bond",
+    "open",
+    "close-commits",
+    "close-reveals",
+    "judge",
+    "send-piece",
+    "build",
+    "publish",
+)
 KILLS = [(step, moment) for step in NODE_STEPS for moment in ("before", "after")]
 AGGREGATOR_KILLS = [(step, moment) for step in AGGREGATOR_STEPS for moment in ("before", "after")]
 ROUNDS = len(KILLS)

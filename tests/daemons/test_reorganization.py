@@ -14,6 +14,7 @@ from tests.support.daemons import (
     rpc,
     wait_for,
 )
+from tests.support.withdrawals import adapter
 
 DEPTH = 2
 pytestmark = pytest.mark.slow
@@ -46,10 +47,12 @@ def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -
         wait_for("a round under reorganizations", done)
         assert reorganized > 3
         assert record.current_round_id() == 1, "the round was lost"
-        latest = record.model(record.latest_model_id())
+        latest = record.latest_model_id()
         for name in run.facts().organizations:
-            adopted = AdoptedModel.load(open_journal(run.node_state(name)), latest.id)
-            assert adopted == AdoptedModel(latest.id, latest.adapter_id)
+            adopted = AdoptedModel.load(open_journal(run.node_state(name)), latest)
+            assert adopted is not None
+            assert adopted.adapter_id == adapter(record)
+            assert adopted.left_out == ()
 
 
 def test_a_transaction_that_a_reorganization_drops_is_sent_again(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rescind.audit import NotAttested, examine
-from rescind.contracts import Consortium, ModelKind, WithdrawalState
+from rescind.contracts import Consortium, WithdrawalMethod, WithdrawalState
 from rescind.devnet import RunFolder
 from rescind.devnet.data import generated
 from rescind.devnet.setup import load_account
@@ -41,14 +41,14 @@ pytestmark = pytest.mark.slow
 class Story:
     """The consortium after its withdrawals.
 
-    Organization aurora replaces a subject's delta and then replays everything without itself.
-    Organization borealis counter-trains for a subject, and then for all its data, which its guard
-    rejects.
+    Organization aurora replaces its deltas without one subject, and then replays them without
+    another. Organization borealis counter-trains for a subject, and then for all its data, which
+    its guard rejects.
     """
 
     run: RunFolder
     record: Consortium
-    subject: str
+    subjects: list[str]
     replaced: str
     replayed: str
     records_of_aurora: list[dict[str, object]]
@@ -61,28 +61,32 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     corpus = generated(2, seed=1)
-    subject, other = (corpus.organizations[name][0].subject for name in ("aurora", "borealis"))
+    of_aurora, of_borealis = (
+        list(dict.fromkeys(row.subject for row in corpus.organizations[name]))
+        for name in ("aurora", "borealis")
+    )
+    subjects = of_aurora[:2]
     certificates = []
     with consortium(tmp_path_factory.mktemp("run"), ROUNDS) as (run, record, daemons):
-        boss, aurora = daemons["aggregator"], daemons["aurora"]
+        aggregator, aurora = daemons["aggregator"], daemons["aurora"]
         play_until(run, 2)
-        boss.start("carry-out", "before")
+        aggregator.start("close-withdrawal", "before")
         aurora.start("retrain", "after")
         daemons["borealis"].start()
         wait_for("two rounds", lambda: finals(record) == 2)
 
-        replacement = ask(run, "aurora", "--method", "replacement", "--subject", subject)
+        replacement = ask(run, "aurora", "--method", "replacement", "--subject", subjects[0])
         aurora.die()
         aurora.start()
-        boss.die()
+        aggregator.die()
         play_until(run, ROUNDS)
-        boss.start()
+        aggregator.start()
         wait_for("the replacement", lambda: closed(record, replacement))
         certificates.append(accepted(run, record, replacement))
         wait_for("a round after it", lambda: finals(record) == ROUNDS)
         replaced = adapter(record)
 
-        replay = ask(run, "aurora", "--method", "replay")
+        replay = ask(run, "aurora", "--method", "replay", "--subject", subjects[1])
         attest(run, record, replay, 1, 2)
         wait_for("the replay", lambda: closed(record, replay))
         certificates.append(accepted(run, record, replay))
@@ -90,14 +94,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         wait_for("aurora's records", lambda: events_of(run, "aurora").count("closed") == 2, 60)
 
         counter = ask(
-            run, "borealis", "--method", "counter-training", "--subject", other,
+            run, "borealis", "--method", "counter-training", "--subject", of_borealis[0],
             "--with", "grad_diff", "--set", "steps=3", "--set", "enough=none",
         )  # fmt: skip
         wait_for("the evidence", lambda: evidence_of(run, counter))
         refusals = examine_changed_evidence(run, record, counter)
         sign_as_stranger(run, counter)
         attest(run, record, counter, 1)
-        wait_for("the stranger's refusal", lambda: boss.said("is not an auditor"))
+        wait_for("the stranger's refusal", lambda: aggregator.said("is not an auditor"))
         state_after_one_auditor = record.withdrawals()[counter - 1].state
         attest(run, record, counter, 2)
         wait_for("the counter-training", lambda: closed(record, counter))
@@ -118,7 +122,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield Story(
             run,
             record,
-            subject,
+            subjects,
             replaced,
             replayed,
             ledger_of(run, "aurora"),
@@ -140,11 +144,11 @@ def events_of(run: RunFolder, name: str) -> list[object]:
 
 
 LIES = {
-    "adapter": "sum of the deltas",
-    "terms": "content of the new model",
-    "source": "is not one that withdrawal",
+    "commitments": "commitments",
+    "adapter": "model",
+    "terms": "content of model",
     "report": "signer of the report",
-    "subject": "the evidence has",
+    "subject": "subject",
 }
 """Faults of evidence, each with the words that refuse it."""
 
@@ -154,9 +158,11 @@ def examine_changed_evidence(run: RunFolder, record: Consortium, withdrawal: int
     document = EvidenceDocument.read(evidence_of(run, withdrawal)[-1])
     offered = document.offered[0]
     changes: dict[str, dict[str, object]] = {
-        "adapter": {"adapter_id": document.source.adapter_id},
+        "commitments": {"model": document.model.model_copy(update={"commitments": ("ee" * 32,)})},
+        "adapter": {
+            "model": document.model.model_copy(update={"adapter_id": adapter_before(record)})
+        },
         "terms": {"terms": document.terms[:-1]},
-        "source": {"source": document.source.model_copy(update={"model_id": 1})},
         "report": {
             "offered": (offered.model_copy(update={"report": {**offered.report, "seed": 1}}),)
         },
@@ -170,6 +176,11 @@ def examine_changed_evidence(run: RunFolder, record: Consortium, withdrawal: int
         except NotAttested as refusal:
             refusals[lie] = str(refusal)
     return refusals
+
+
+def adapter_before(record: Consortium) -> str:
+    """Return the adapter of the model before the newest."""
+    return record.publications(record.latest_model_id() - 1)[-1].adapter_id
 
 
 def sign_as_stranger(run: RunFolder, withdrawal: int) -> None:
@@ -187,20 +198,23 @@ def test_each_withdrawal_is_certified(story: Story) -> None:
 def test_a_replacement_leaves_the_model_of_a_run_without_the_subject(
     story: Story, tmp_path: Path
 ) -> None:
-    without = play(story.run, tmp_path, ROUNDS, without=[story.subject])
+    without = play(story.run, tmp_path, ROUNDS, without=story.subjects[:1])
     assert adapter_of(without) == story.replaced
 
 
-def test_a_replay_leaves_the_model_of_a_run_without_the_organization(
+def test_a_replay_leaves_the_model_of_a_run_without_both_subjects(
     story: Story, tmp_path: Path
 ) -> None:
-    assert adapter_of(play(story.run, tmp_path, ROUNDS, absent="aurora")) == story.replayed
+    without = play(story.run, tmp_path, ROUNDS, without=story.subjects)
+    assert adapter_of(without) == story.replayed
 
 
 def test_a_node_records_its_withdrawals_in_its_ledger(story: Story) -> None:
     events = [payload["event"] for payload in story.records_of_aurora]
-    assert events == ["requested", "offered", "offered", "closed", "requested", "closed"]
-    assert story.records_of_aurora[0]["subject"] == story.subject
+    replacement = ["requested", "offered", "offered", "closed"]
+    replay = ["requested", *["offered"] * ROUNDS, "closed"]
+    assert events == [*replacement, *replay]
+    assert story.records_of_aurora[0]["subject"] == story.subjects[0]
 
 
 @pytest.mark.parametrize("lie", LIES)
@@ -211,7 +225,7 @@ def test_evidence_that_the_chain_or_artifacts_contradict_is_not_attested(
 
 
 def test_a_counter_training_waits_for_both_auditors(story: Story) -> None:
-    assert story.state_after_one_auditor is WithdrawalState.REQUESTED
+    assert story.state_after_one_auditor is WithdrawalState.ATTESTING
 
 
 def test_a_strangers_attestation_is_the_only_incident(story: Story) -> None:
@@ -220,7 +234,7 @@ def test_a_strangers_attestation_is_the_only_incident(story: Story) -> None:
 
 def test_a_counter_training_that_the_guard_rejects_becomes_a_removal(story: Story) -> None:
     record = story.record
-    assert record.withdrawals()[-1].method is ModelKind.REMOVAL
+    assert record.withdrawals()[-1].method is WithdrawalMethod.REMOVAL
     assert record.is_clean(record.latest_model_id(), story.run.facts().organizations["borealis"])
 
 
