@@ -10,7 +10,7 @@ from rescind.audit.contribution import check_contribution
 from rescind.audit.examine import Examiner
 from rescind.audit.findings import Finding, NotAttested
 from rescind.audit.stores import Stores
-from rescind.contracts import Account, ConsortiumReader, RoundState
+from rescind.contracts import Account, ConsortiumReader, Contribution, RoundState
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import VerificationError
 from rescind.withdrawals import (
@@ -109,24 +109,31 @@ def attest_round(
     _check_final(reader, round_id)
     stores = Stores(artifacts, files)
     parameters = _parameters(reader, stores)
-    findings = []
-    for contribution in accepted_contributions(reader, round_id):
-        wanted = contribution.parts.artifact_ids[0]
-        data = stores.load(wanted)
-        if data is None:
-            raise NotAttested(
-                f"the contribution {wanted} of {contribution.organization} to round {round_id} is "
-                "not at hand. Pass the aggregator's store with --artifacts; if it withholds a "
-                "contribution, do not attest."
-            )
-        try:
-            check_contribution(data, contribution, parameters)
-        except VerificationError as error:
-            raise NotAttested(str(error)) from error
-        findings.append(RoundFinding(contribution.organization, wanted))
+    findings = [
+        _finding(contribution, stores, parameters)
+        for contribution in accepted_contributions(reader, round_id)
+    ]
     _must_be_auditor(reader, auditor)
     evidence = round_evidence(reader, round_id)
     return RoundAttestation.sign(reader, round_id, evidence, auditor), findings
+
+
+def _finding(
+    contribution: Contribution, stores: Stores, parameters: ConsortiumParameters
+) -> RoundFinding:
+    wanted = contribution.parts.artifact_ids[0]
+    data = stores.load(wanted)
+    if data is None:
+        raise NotAttested(
+            f"the contribution {wanted} of {contribution.organization} to round "
+            f"{contribution.round_id} is not at hand. Pass the aggregator's store with "
+            "--artifacts; if it withholds a contribution, do not attest."
+        )
+    try:
+        check_contribution(data, contribution, parameters)
+    except VerificationError as error:
+        raise NotAttested(str(error)) from error
+    return RoundFinding(contribution.organization, wanted)
 
 
 def _check_final(reader: ConsortiumReader, round_id: int) -> None:

@@ -70,7 +70,7 @@ def replays(reader: ConsortiumReader) -> list[ReplayRow]:
 def waits(reader: ConsortiumReader) -> list[WaitRow]:
     """Return everything that the consortium waits for now, late or not."""
     now = reader.chain.now()
-    found = [
+    pending = [
         *_round_waits(reader),
         *_fold_waits(reader),
         *_withdrawal_waits(reader),
@@ -79,7 +79,7 @@ def waits(reader: ConsortiumReader) -> list[WaitRow]:
     ]
     return [
         WaitRow(subject, waits_for, deadline, deadline is not None and deadline < now, consequence)
-        for subject, waits_for, deadline, consequence in found
+        for subject, waits_for, deadline, consequence in pending
     ]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -18,9 +18,14 @@ from rescind.cli.options import (
     RpcOption,
 )
 from rescind.cli.printing import out, plain, print_facts, print_json, reported_errors
+from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rescind.audit import Finding
+    from rescind.contracts import Consortium
+    from rescind.withdrawals import Attestation, RoundAttestation
+
+_Signed = TypeVar("_Signed", "Attestation", "RoundAttestation")
 
 attest_app = typer.Typer()
 
@@ -76,14 +81,7 @@ def audit_attest(
         )
         path = file / name if file.is_dir() else file
         attestation.save(path)
-        if as_json:
-            print_json(
-                {"attestation": str(path), **attestation.model_dump(mode="json")}
-                | {"findings": [asdict(finding) for finding in findings]}
-            )
-            return
-        _print(findings)
-        out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
+        _print(path, attestation, findings, as_json=as_json)
 
 
 def _folders(run: Path | None, artifacts: Sequence[Path] | None) -> Sequence[Path]:
@@ -92,10 +90,19 @@ def _folders(run: Path | None, artifacts: Sequence[Path] | None) -> Sequence[Pat
     return artifacts or ([RunFolder(run).store] if run is not None else [])
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def _print(
+    path: Path, attestation: Attestation, findings: Sequence[Finding], *, as_json: bool
+) -> None:
+    if as_json:
+        print_json(
+            {"attestation": str(path), **attestation.model_dump(mode="json")}
+            | {"findings": [asdict(finding) for finding in findings]}
+        )
+        return
     for finding in findings:
         status = "passed " if finding.made else "skipped"
         out.print(plain(f"{status}  {finding.name:<13} {finding.detail}"), soft_wrap=True)
+    out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
 
 
 @attest_app.command("submit")
@@ -112,20 +119,14 @@ def audit_submit(
     as_json: JsonOption = False,
 ) -> None:
     """Put the attestations of a withdrawal on chain. Anyone can, with a quorum of them."""
-    from rescind.contracts import Consortium
-    from rescind.daemon import open_keystore
     from rescind.withdrawals import Attestation, EvidenceDocument
 
     with reported_errors():
         document = EvidenceDocument.read(evidence)
         reader = open_consortium(run, rpc, contracts)
-        signed = sorted(
-            (Attestation.read(path) for path in attestations),
-            key=lambda each: each.auditor.lower(),
-        )
+        signed = _ascending(Attestation.read(path) for path in attestations)
         signatures = [each.check(document, reader) for each in signed]
-        account = open_keystore(keystore, password_file)
-        consortium = Consortium(reader.chain, reader.deployment, account)
+        consortium = _of_account(reader, keystore, password_file)
         receipt = consortium.attest_withdrawal(
             document.withdrawal_id, document.model.model_id, document.sha256, signatures
         )
@@ -188,28 +189,15 @@ def audit_submit_round(
     as_json: JsonOption = False,
 ) -> None:
     """Put the attestations of a round on chain. Anyone can, with a quorum of them."""
-    from rescind.contracts import Consortium
-    from rescind.core.errors import ConfigError
-    from rescind.daemon import open_keystore
     from rescind.withdrawals import RoundAttestation, round_evidence
 
     with reported_errors():
         reader = open_consortium(run, rpc, contracts)
-        signed = sorted(
-            (RoundAttestation.read(path) for path in attestations),
-            key=lambda each: each.auditor.lower(),
-        )
-        rounds = {each.round_id for each in signed}
-        if len(rounds) != 1:
-            raise ConfigError(
-                f"These attestations are of rounds {', '.join(map(str, sorted(rounds)))}. Pass "
-                "those of one round."
-            )
-        round_id = rounds.pop()
+        signed = _ascending(RoundAttestation.read(path) for path in attestations)
+        round_id = _one_round(signed)
         evidence = round_evidence(reader, round_id)
         signatures = [each.check(evidence, reader) for each in signed]
-        account = open_keystore(keystore, password_file)
-        consortium = Consortium(reader.chain, reader.deployment, account)
+        consortium = _of_account(reader, keystore, password_file)
         receipt = consortium.attest_round(round_id, evidence, signatures)
         facts = {
             "round": round_id,
@@ -217,3 +205,30 @@ def audit_submit_round(
             "transaction": receipt.tx_hash,
         }
         print_facts(facts, as_json=as_json)
+
+
+def _ascending(attestations: Iterable[_Signed]) -> list[_Signed]:
+    """Return attestations in the order that the contracts ask for."""
+    return sorted(attestations, key=lambda each: each.auditor.lower())
+
+
+def _one_round(attestations: Sequence[RoundAttestation]) -> int:
+    """Return the round of some attestations.
+
+    Raises:
+        ConfigError: They are of several rounds.
+    """
+    rounds = sorted({each.round_id for each in attestations})
+    if len(rounds) != 1:
+        raise ConfigError(
+            f"These attestations are of rounds {', '.join(map(str, rounds))}. Pass those of one "
+            "round."
+        )
+    return rounds[0]
+
+
+def _of_account(reader: Consortium, keystore: Path, password_file: Path) -> Consortium:
+    from rescind.contracts import Consortium
+    from rescind.daemon import open_keystore
+
+    return Consortium(reader.chain, reader.deployment, open_keystore(keystore, password_file))

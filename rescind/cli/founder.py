@@ -23,6 +23,8 @@ from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from rescind.contracts import (
         Account,
         Chain,
@@ -165,25 +167,12 @@ def read_settings(path: Path) -> DeploySettings:
     Raises:
         ConfigError: The file or the parameters cannot be read, or a value is not allowed.
     """
-    from pydantic import ConfigDict, ValidationError, create_model
+    from pydantic import ValidationError
 
     from rescind.contracts import DeploySettings, rules_of
     from rescind.core import ConsortiumParameters
 
-    fields: dict[str, Any] = {
-        name: (field.annotation, field)
-        for name, field in DeploySettings.model_fields.items()
-        if name not in _AGREED
-    }
-    # By default auditors attest rounds where each trains on what all contributed before.
-    fields["attested"] = (bool | None, None)
-    form = create_model(
-        "DeployFile",
-        __config__=ConfigDict(frozen=True, extra="forbid"),
-        parameters=(Path, ...),
-        **fields,
-    )
-    content = load_config(path, form).model_dump()
+    content = load_config(path, _form()).model_dump()
     document = content.pop("parameters")
     try:
         parameters = ConsortiumParameters.parse(document.read_bytes())
@@ -206,6 +195,27 @@ def read_settings(path: Path) -> DeploySettings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{document}: {where}: {first['msg'].lower()}") from error
+
+
+def _form() -> type[BaseModel]:
+    """Return the form of a deployment file."""
+    from pydantic import ConfigDict, create_model
+
+    from rescind.contracts import DeploySettings
+
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in DeploySettings.model_fields.items()
+        if name not in _AGREED
+    }
+    # By default auditors attest rounds where each trains on what all contributed before.
+    fields["attested"] = (bool | None, None)
+    return create_model(
+        "DeployFile",
+        __config__=ConfigDict(frozen=True, extra="forbid"),
+        parameters=(Path, ...),
+        **fields,
+    )
 
 
 def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettings) -> Deployment:

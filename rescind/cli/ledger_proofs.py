@@ -34,7 +34,7 @@ from rescind.cli.printing import (
 )
 
 if TYPE_CHECKING:
-    from rescind.ledger import Ledger
+    from rescind.ledger import Ledger, Manifest
 
 proofs_app = typer.Typer()
 
@@ -139,7 +139,7 @@ def ledger_prove_subject(
     """Write a file that proves whether a subject or sample was in a round's training data."""
     from rescind.audit import anchored_at
     from rescind.core.errors import ConfigError
-    from rescind.ledger import Manifest, ManifestDisclosure, Record
+    from rescind.ledger import ManifestDisclosure
 
     with reported_errors():
         if (question is None) != (answer is None):
@@ -154,21 +154,7 @@ def ledger_prove_subject(
             raise ConfigError(
                 "Pass --config, --run, or --rpc and --contracts, to select the chain."
             )
-        with target.opened() as ledger:
-            manifests = [
-                record.payload
-                for record in ledger.records("manifest")
-                if isinstance(record, Record)
-                and record.payload["round"] == round_id
-                and record.payload.get("withdrawal") == withdrawal
-                and record.payload.get("replay") == replay
-            ]
-        if not manifests:
-            raise ConfigError(
-                f"The ledger does not hold a manifest of round {round_id}"
-                f"{_occasion(withdrawal, replay)}. rescind ledger show lists what it holds."
-            )
-        manifest = Manifest.from_json(manifests[-1])
+        manifest = _manifest_of(target, round_id, withdrawal, replay)
         sample = (question, answer) if question is not None and answer is not None else None
         disclosure = ManifestDisclosure(
             round_id,
@@ -183,6 +169,34 @@ def ledger_prove_subject(
         inside = disclosure.check()
         _write(path, disclosure.to_json())
         print_facts({"file": str(path), "round": round_id, "inside": inside}, as_json=as_json)
+
+
+def _manifest_of(
+    target: LedgerTarget, round_id: int, withdrawal: int | None, replay: int | None
+) -> Manifest:
+    """Return the last manifest of a round that a ledger holds.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    from rescind.core.errors import ConfigError
+    from rescind.ledger import Manifest, Record
+
+    with target.opened() as ledger:
+        manifests = [
+            record.payload
+            for record in ledger.records("manifest")
+            if isinstance(record, Record)
+            and record.payload["round"] == round_id
+            and record.payload.get("withdrawal") == withdrawal
+            and record.payload.get("replay") == replay
+        ]
+    if not manifests:
+        raise ConfigError(
+            f"The ledger does not hold a manifest of round {round_id}"
+            f"{_occasion(withdrawal, replay)}. rescind ledger show lists what it holds."
+        )
+    return Manifest.from_json(manifests[-1])
 
 
 def _occasion(withdrawal: int | None, replay: int | None) -> str:

@@ -29,6 +29,7 @@ from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rescind.audit import Verification
+    from rescind.devnet import RunFolder
 
 STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "none": "dim"}
 
@@ -60,17 +61,11 @@ def verify_command(
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
     from rescind import audit
     from rescind.devnet import RunFolder
-    from rescind.devnet.chain import url_of
 
     with reported_errors():
         run = RunFolder(certificate.resolve().parent)
         in_run = run.facts_file.is_file()
-        if rpc is None:
-            if not certificate.is_file():
-                raise ConfigError(f"{certificate} cannot be read: No such file.")
-            if not in_run:
-                raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
-            rpc = url_of(run.facts().chain_port)
+        url = rpc or _url_of(certificate, run, in_run=in_run)
         inputs = audit.Inputs(
             contracts or (run.contracts if in_run else None),
             list(artifacts or (run.store, run.replay.store)),
@@ -79,23 +74,34 @@ def verify_command(
             parameters,
         )
         with stopped_chain_hint(certificate.parent if in_run else None):
-            verification = audit.verify(certificate, rpc_url=rpc, inputs=inputs)
-        if as_json:
-            print_json(
-                {
-                    "exit_code": verification.exit_code,
-                    "verdict": verification.verdict,
-                    "contracts": dict(verification.contracts),
-                    "checks": [asdict(check) for check in verification.checks],
-                    "owners": [asdict(owner) for owner in verification.owners],
-                }
-            )
-        else:
-            _print(verification)
+            verification = audit.verify(certificate, rpc_url=url, inputs=inputs)
+        _print(verification, as_json=as_json)
         raise typer.Exit(verification.exit_code)
 
 
-def _print(verification: Verification) -> None:
+def _url_of(certificate: Path, run: RunFolder, *, in_run: bool) -> str:
+    """Return the URL of the chain of the run that a certificate is in."""
+    from rescind.devnet.chain import url_of
+
+    if not certificate.is_file():
+        raise ConfigError(f"{certificate} cannot be read: No such file.")
+    if not in_run:
+        raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
+    return url_of(run.facts().chain_port)
+
+
+def _print(verification: Verification, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "exit_code": verification.exit_code,
+                "verdict": verification.verdict,
+                "contracts": dict(verification.contracts),
+                "checks": [asdict(check) for check in verification.checks],
+                "owners": [asdict(owner) for owner in verification.owners],
+            }
+        )
+        return
     for check in verification.checks:
         line = Text(f"{check.status:<7}", style=STYLES[check.status])
         line.append_text(plain(f"  {check.name:<13} {check.detail}"))

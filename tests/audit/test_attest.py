@@ -28,16 +28,16 @@ from tests.support.files import PASSWORD, key_options, rescind, save_key
 @pytest.fixture
 def consortium(anvil: Anvil, tmp_path: Path) -> ChainConsortium:
     """One round of a shared layout whose rounds auditors attest."""
-    made = make_consortium(
+    consortium = make_consortium(
         anvil,
         2,
         micro_parameters(federated=True),
         store=tmp_path / "store",
         attested=True,
     )
-    made.store.put(made.parameters.canonical_bytes())
-    made.play_round(np.random.default_rng(0))
-    return made
+    consortium.store.put(consortium.parameters.canonical_bytes())
+    consortium.play_round(np.random.default_rng(0))
+    return consortium
 
 
 def test_a_round_is_attested_with_every_contribution_at_hand(
@@ -106,19 +106,19 @@ def test_only_an_auditors_attestation_of_the_right_round_counts(
 
 def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, EvidenceDocument]:
     """A counter-training that waits for auditors, and the evidence of it."""
-    made, rng = make_consortium(anvil, 2, store=folder / "store"), np.random.default_rng(0)
-    made.play_round(rng)
-    organization = made.organizations[0]
-    client = made.of(organization)
+    consortium, rng = make_consortium(anvil, 2, store=folder / "store"), np.random.default_rng(0)
+    consortium.play_round(rng)
+    organization = consortium.organizations[0]
+    client = consortium.of(organization)
     client.request_withdrawal(WithdrawalMethod.COUNTER_TRAINING)
-    parts = made.register(made.random_delta(organization, rng))
+    parts = consortium.register(consortium.random_delta(organization, rng))
     client.offer(1, 0, parts)
     client.ready(1)
-    made.fold()
-    reader = made.of()
+    consortium.fold()
+    reader = consortium.of()
     model_id = reader.latest_model_id()
-    unit = 2.0**made.parameters.fraction_bits
-    delta = made.load(parts.artifact_ids[0])
+    unit = 2.0**consortium.parameters.fraction_bits
+    delta = consortium.load(parts.artifact_ids[0])
     report = {"start": "00" * 32, "seed": 1, "method": "npo", "verdict": "ok"}
     signed = offer_typed_data(
         chain_id=reader.deployment.chain_id,
@@ -170,12 +170,12 @@ def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, Eviden
         offered=(offered,),
         change_norm=l2_norm(delta) / unit,
     )
-    return made, document
+    return consortium, document
 
 
 def test_an_auditor_does_not_sign_with_skipped_checks(anvil: Anvil, tmp_path: Path) -> None:
-    made, document = counter_trained(anvil, tmp_path)
-    reader, auditor = made.of(), made.auditors[0]
+    consortium, document = counter_trained(anvil, tmp_path)
+    reader, auditor = consortium.of(), consortium.auditors[0]
     with pytest.raises(NotAttested, match="nothing was signed: contributions"):
         attest(reader, document, auditor)
     attestation, findings = attest(reader, document, auditor, allow_skipped=True)
@@ -190,19 +190,19 @@ def test_an_auditor_does_not_sign_with_skipped_checks(anvil: Anvil, tmp_path: Pa
 def test_each_field_of_evidence_that_an_enemy_changes_is_noticed(
     anvil: Anvil, tmp_path: Path
 ) -> None:
-    made, document = counter_trained(anvil, tmp_path)
-    made.store.put(made.parameters.canonical_bytes())
+    consortium, document = counter_trained(anvil, tmp_path)
+    consortium.store.put(consortium.parameters.canonical_bytes())
     stores = [tmp_path / "store"]
     assert {
-        each.name for each in examine(made.of(), document, artifacts=stores) if not each.made
+        each.name for each in examine(consortium.of(), document, artifacts=stores) if not each.made
     } == {"adapter"}
     content = json.loads(document.canonical_bytes())
     unnoticed = []
     for path in leaves(content):
         changed = copy.deepcopy(content)
-        put(changed, path, falsified(path, field(content, path), made.founder.address))
+        put(changed, path, falsified(path, field(content, path), consortium.founder.address))
         try:
-            examine(made.of(), EvidenceDocument.model_validate(changed), artifacts=stores)
+            examine(consortium.of(), EvidenceDocument.model_validate(changed), artifacts=stores)
         except (NotAttested, ValidationError):
             continue
         unnoticed.append(path)
@@ -211,22 +211,22 @@ def test_each_field_of_evidence_that_an_enemy_changes_is_noticed(
 
 
 def test_evidence_of_another_offer_is_refused(anvil: Anvil, tmp_path: Path) -> None:
-    made, document = counter_trained(anvil, tmp_path)
+    consortium, document = counter_trained(anvil, tmp_path)
     other = document.offered[0].model_copy(update={"point_hash": "ee" * 32})
     with pytest.raises(NotAttested, match="offered contributions"):
-        examine(made.of(), document.model_copy(update={"offered": (other,)}))
+        examine(consortium.of(), document.model_copy(update={"offered": (other,)}))
 
 
 def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path: Path) -> None:
-    made, document = counter_trained(anvil, tmp_path)
-    made.deployment.save(tmp_path / "contracts.json")
+    consortium, document = counter_trained(anvil, tmp_path)
+    consortium.deployment.save(tmp_path / "contracts.json")
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     (tmp_path / "evidence.json").write_bytes(document.canonical_bytes())
     save_key(tmp_path, "stranger", anvil.funded())
     chain = ["--rpc", anvil.url, "--contracts", tmp_path / "contracts.json"]
     signed = []
-    for number, auditor in enumerate(made.auditors):
-        attestation, _ = attest(made.of(), document, auditor, allow_skipped=True)
+    for number, auditor in enumerate(consortium.auditors):
+        attestation, _ = attest(consortium.of(), document, auditor, allow_skipped=True)
         signed.append(tmp_path / f"{number}.json")
         attestation.save(signed[-1])
     words = [tmp_path / "evidence.json", *key_options(tmp_path, "stranger"), *chain]
@@ -238,7 +238,7 @@ def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path:
     assert foreign.exit_code == 14, foreign.output
     done = rescind("audit", "submit", *words[:1], *signed, *words[1:])
     assert done.exit_code == 0, done.output
-    assert made.of().withdrawal(1).evidence == document.sha256
+    assert consortium.of().withdrawal(1).evidence == document.sha256
 
 
 def test_anyone_submits_the_attestations_of_a_round(

@@ -18,11 +18,11 @@ def statuses(verification: Verification) -> dict[str, str]:
 
 def test_a_genuine_certificate_passes_every_check(story: Story) -> None:
     verification = story.check()
-    found = statuses(verification)
-    assert list(found) == list(CHECKS)
-    inapplicable = {name for name, status in found.items() if status == "none"}
+    results = statuses(verification)
+    assert list(results) == list(CHECKS)
+    inapplicable = {name for name, status in results.items() if status == "none"}
     assert inapplicable == {"attested", "rounds", "replay"}
-    assert {found[name] for name in set(found) - inapplicable} == {"passed"}, verification
+    assert {results[name] for name in set(results) - inapplicable} == {"passed"}, verification
     assert verification.exit_code == 0
     assert verification.verdict == "accepted"
     assert [each.standing for each in verification.owners] == ["opened by the holder"] * 2

@@ -27,8 +27,8 @@ def carry(files: Files, *arguments: str) -> None:
 
 def test_two_of_three_members_admit_an_organization(files: Files) -> None:
     newcomer = files.consortium.anvil.funded()
-    made = propose(files, "admit", newcomer.address.lower(), "--name", "[/new]")
-    assert (made["votes"], made["needed"], made["state"]) == (1, 2, "open")
+    proposal = propose(files, "admit", newcomer.address.lower(), "--name", "[/new]")
+    assert (proposal["votes"], proposal["needed"], proposal["state"]) == (1, 2, "open")
     early = rescind("govern", "execute", "1", "-c", files.nodes[0])
     assert early.exit_code == 15
     assert "More active members must vote" in early.output
@@ -75,9 +75,9 @@ def test_members_name_and_dismiss_auditors(files: Files) -> None:
 def test_members_replace_the_aggregator_and_the_old_one_may_not_post_a_bond(files: Files) -> None:
     successor = files.consortium.anvil.funded().address
     carry(files, "aggregator", successor)
-    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
-    assert found["aggregator"] == successor
-    assert found["aggregator_lacking_wei"] == 10**19
+    members = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert members["aggregator"] == successor
+    assert members["aggregator_lacking_wei"] == 10**19
     refused = rescind("aggregator", "bond", "-c", files.aggregator)
     assert refused.exit_code == 15
     assert "does not belong to the consortium's aggregator" in refused.output

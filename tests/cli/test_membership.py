@@ -14,16 +14,16 @@ def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     import numpy as np
 
     consortium, rng = files.consortium, np.random.default_rng(0)
-    boss, careless = consortium.of(consortium.aggregator), consortium.organizations[0]
-    boss.open_round()
+    aggregator, careless = consortium.of(consortium.aggregator), consortium.organizations[0]
+    aggregator.open_round()
     for member in consortium.organizations:
         consortium.of(member).commit(
             1, consortium.register(consortium.random_delta(member, rng)), SALT
         )
-    boss.close_commits(1)
+    aggregator.close_commits(1)
     consortium.anvil.pass_time(301)
-    boss.close_reveals(1)
-    boss.penalize(careless.address)
+    aggregator.close_reveals(1)
+    aggregator.penalize(careless.address)
     assert consortium.of().member(careless.address).bond < ETHER
     rows = json.loads(rescind("audit", "members", *files.chain, "--json").output)["members"]
     assert rows[0]["lacking_wei"] == ETHER // 10
@@ -33,7 +33,7 @@ def test_after_a_penalty_the_bond_is_topped_up(files: Files) -> None:
     assert (nothing["paid_wei"], nothing["transaction"]) == (0, None)
 
 
-def test_who_resigns_leaves_for_good(files: Files) -> None:
+def test_a_member_that_resigns_leaves_for_good(files: Files) -> None:
     done = json.loads(rescind("node", "resign", "-c", files.nodes[1], "--json").output)
     assert done["status"] == "left"
     assert done["reclaimable_at"] > 0
@@ -52,8 +52,8 @@ def test_a_certificate_is_rotated_once(files: Files) -> None:
     done = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert (done["fingerprint"], done["replaced"]) == (mark, "1".zfill(64))
     assert done["transaction"]
-    who = files.consortium.organizations[0].address
-    assert files.consortium.of().fingerprint(who) == mark
+    member = files.consortium.organizations[0].address
+    assert files.consortium.of().fingerprint(member) == mark
     again = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert again["transaction"] is None
 
@@ -67,8 +67,8 @@ def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:
         consortium.of(organization).report_unavailable(1)
     consortium.of(consortium.organizations[2]).sit_out(1)
     consortium.of(consortium.aggregator).close_commits(1)
-    found = json.loads(rescind("audit", "members", *files.chain, "--json").output)
-    assert found["aggregator_lacking_wei"] == 5 * ETHER
+    members = json.loads(rescind("audit", "members", *files.chain, "--json").output)
+    assert members["aggregator_lacking_wei"] == 5 * ETHER
     paid = json.loads(rescind("aggregator", "bond", "-c", files.aggregator, "--json").output)
     assert paid["paid_wei"] == 5 * ETHER
     assert consortium.of().aggregator_bond() == 10 * ETHER

@@ -131,14 +131,14 @@ def test_a_subject_is_on_chain_as_a_salted_hash_only(files: Files) -> None:
     assert "is still open" in again.output
     whole = ask(files)
     assert "(removal, effective) is on chain" in whole.output
-    who = files.consortium.organizations[0].address
-    assert files.consortium.of().member(who).status is MemberStatus.WITHDRAWING
+    member = files.consortium.organizations[0].address
+    assert files.consortium.of().member(member).status is MemberStatus.WITHDRAWING
     again = ask(files)
     assert again.exit_code == 10
     assert "has already taken effect" in again.output
 
 
-def test_what_is_no_evidence_is_not_attested(files: Files, tmp_path: Path) -> None:
+def test_a_file_that_is_not_evidence_is_not_attested(files: Files, tmp_path: Path) -> None:
     save_key(files.folder, "auditor", files.consortium.auditors[0])
     (tmp_path / "evidence.json").write_text("{}")
     key = key_options(files.folder, "auditor")
