@@ -14,7 +14,8 @@ from rescind.core import SHARED, ConsortiumParameters, Term, owners
 from rescind.core.errors import ConfigError
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import served_model
-from rescind.node.facts import open_journal, own_artifacts
+from rescind.node.facts import open_journal
+from rescind.node.withdrawal_facts import own_artifacts
 from rescind.training import (
     Assistant,
     LoraModel,

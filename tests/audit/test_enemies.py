@@ -120,6 +120,26 @@ def test_the_holder_of_files_or_contributions_notices_the_garbage_point(
     assert verification.owners == ()
 
 
+def test_parts_of_another_withdrawals_certificate_are_refused(anvil: Anvil, tmp_path: Path) -> None:
+    consortium = make_consortium(anvil, store=tmp_path / "store")
+    story = begin(consortium, tmp_path)
+    remove_first(story)
+    second = consortium.organizations[1]
+    consortium.of(second).request_withdrawal()
+    consortium.remove(2)
+    one, other = (build_certificate(consortium.of(), number) for number in (1, 2))
+    for name, check in (
+        ("withdrawal", "withdrawal"),
+        ("latest", "withdrawal"),
+        ("replaced", "models"),
+    ):
+        mixed = one.model_copy(update={name: getattr(other, name)})
+        mixed.save(story.path)
+        assert story.check(Inputs()).exit_code == CHECKS[check], name
+    one.save(story.path)
+    assert story.check(Inputs()).exit_code == 0
+
+
 def test_an_opening_of_another_model_is_refused(story: Story, tmp_path: Path) -> None:
     consortium = story.consortium
     served = consortium.of().publications(3)[-1]
