@@ -130,27 +130,6 @@ def aggregator_bond(config: DaemonConfigOption, as_json: JsonOption = False) -> 
         print_facts(done, as_json=as_json)
 
 
-@aggregator_app.command("certify")
-def aggregator_certify(
-    config: DaemonConfigOption,
-    withdrawal: Annotated[int, typer.Option(help="Number of a closed withdrawal.")],
-    file: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Write the certificate of a closed withdrawal. Anyone can: rescind certify."""
-    from rescind import aggregator
-    from rescind.audit import build_certificate
-    from rescind.daemon import load_account, open_consortium
-
-    with reported_errors():
-        loaded = load_config(config, aggregator.AggregatorConfig)
-        consortium = open_consortium(loaded.chain, load_account(loaded.identity))
-        certificate = build_certificate(consortium, withdrawal)
-        certificate.save(file)
-        facts = {"certificate": str(file), "withdrawal": withdrawal, "method": certificate.method}
-        print_facts(facts, as_json=as_json)
-
-
 @aggregator_app.command("release")
 def aggregator_release(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Keep the newest model in use when later rounds are final, because it is served."""

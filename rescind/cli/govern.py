@@ -128,7 +128,7 @@ def propose_expel(
 def propose_auditor(
     auditor: AddressArgument, config: DaemonConfigOption, as_json: JsonOption = False
 ) -> None:
-    """Propose an auditor, whose attestations of replays and counter-training count."""
+    """Propose an auditor, whose attestations of rounds, replays and counter-training count."""
     _propose(config, lambda operator: operator.propose_auditor(address(auditor)), as_json=as_json)
 
 
