@@ -37,8 +37,8 @@ from rescind.withdrawals import (
     record_of,
 )
 
-_NO_ARTIFACT = "00" * 32
-"""What a report names as its start when nothing was summed before."""
+_BASE_MODEL = ""
+"""The start in a report of a round before which nothing was summed."""
 
 
 class Examiner:
@@ -348,7 +348,7 @@ class Examiner:
         """Return the id of a sum, or None if a contribution is not at hand."""
         wanted = list(entries)
         if not wanted:
-            return _NO_ARTIFACT
+            return _BASE_MODEL
         totals = self._totals(wanted)
         return None if totals is None else artifact_id(encode(totals))
 

@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rescind.contracts import NO_ADAPTER
 from rescind.core import (
     ArtifactStore,
     Term,
@@ -28,7 +27,7 @@ def model_in(run: RunFolder) -> tuple[str, list[Term]]:
             for name, shape in micro_parameters(federated=True).delta_shapes().items()
         }
         terms.append(Term(number, A, store.put(encode(delta)), 10_000))
-    return store.put(encode(adapter_totals(terms, lambda it: decode(store.get(it))))), terms
+    return store.put(encode(adapter_totals(terms, lambda each: decode(store.get(each))))), terms
 
 
 @pytest.mark.parametrize("server", ["fedavg", "fedadam"])
@@ -38,10 +37,10 @@ def test_a_run_serves_what_its_server_optimizer_makes_of_the_rounds(
     run, parameters = RunFolder(tmp_path), micro_parameters(federated=True, server={"name": server})
     adapter_id, terms = model_in(run)
     store = ArtifactStore(run.store)
-    found = encode(served_model(run, parameters, adapter_id, terms))
-    assert found == encode(served_of(parameters, terms, lambda it: decode(store.get(it))))
-    assert (found == store.get(adapter_id)) == (server == "fedavg")
-    assert served_model(run, parameters, NO_ADAPTER, []) == {}
+    served = encode(served_model(run, parameters, adapter_id, terms))
+    assert served == encode(served_of(parameters, terms, lambda each: decode(store.get(each))))
+    assert (served == store.get(adapter_id)) == (server == "fedavg")
+    assert served_model(run, parameters, "", []) == {}
 
 
 def test_a_changed_or_lost_delta_is_not_served(tmp_path: Path) -> None:
