@@ -30,15 +30,16 @@ def adopt(session: Session, model_id: int) -> None:
         NotPublished: No one has published the files.
         OpeningMismatch: They do not open to what the chain registered.
     """
-    if not model_id or AdoptedModel.load(session.journal, model_id):
+    if not model_id or adopted(session, model_id):
         return
+    commitments = session.consortium.commitments(model_id)
     try:
         files = published_files(session, model_id)
     except NotPublished:
         if session.consortium.content(model_id):
             raise
         # Nothing is left in the model, so it has no files.
-        AdoptedModel(model_id, "", "").save(session.journal)
+        AdoptedModel(model_id, "", "", commitments=commitments).save(session.journal)
         return
     record = record_of(session.consortium, model_id)
     result = accept_files(record, session.parameters, *download(session, files))
@@ -48,9 +49,17 @@ def adopt(session: Session, model_id: int) -> None:
         structlog.get_logger().error(
             "parts of the model are left out", model=model_id, reason=result.sentence()
         )
-    AdoptedModel(model_id, files.adapter_id, files.opening_id, result.left_out).save(
+    AdoptedModel(model_id, files.adapter_id, files.opening_id, result.left_out, commitments).save(
         session.journal
     )
+
+
+def adopted(session: Session, model_id: int) -> AdoptedModel | None:
+    """Return the files that the node has of a model of the chain; None before it adopted them."""
+    fact = AdoptedModel.load(session.journal, model_id)
+    if fact is None or fact.commitments != tuple(session.consortium.commitments(model_id)):
+        return None
+    return fact
 
 
 def try_to_adopt(session: Session, model_id: int) -> None:

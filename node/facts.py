@@ -238,6 +238,8 @@ class AdoptedModel(Fact):
         adapter_id: Artifact id of its adapter; empty where nothing is in the model.
         opening_id: Artifact id of its openings; empty where nothing is in the model.
         left_out: Owners whose tensors do not open, and are not used.
+        commitments: Hash of the model's commitment for each part: after a reorganization a model of
+            the same number may be another one.
     """
 
     PREFIX: ClassVar[str] = "model/"
@@ -246,6 +248,7 @@ class AdoptedModel(Fact):
     adapter_id: str
     opening_id: str
     left_out: tuple[str, ...] = ()
+    commitments: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

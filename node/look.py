@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rescind.contracts import Member, MemberStatus, Round, RoundState, Settings
 from rescind.node import tasks
-from rescind.node.facts import AdoptedModel, RoundFacts
+from rescind.node.adopting import adopted
+from rescind.node.facts import RoundFacts
 from rescind.node.session import Session
 from rescind.node.state import RoundView, View
 from rescind.node.watch import due_moves, watch
@@ -24,12 +25,13 @@ def look(session: Session) -> View:
         members = len(consortium.organizations())
         moves = list(due_moves(watched))
         current = _look_at_round(session, watched.round) if watched.round else None
+        latest = consortium.latest_model_id()
         return View(
             status=member.status,
             may_contribute=consortium.may_contribute(session.me),
             reclaimable=_reclaimable(session, member, now),
-            latest_model=consortium.latest_model_id(),
-            held=AdoptedModel.ids(session.journal),
+            latest_model=latest,
+            held=_held(session, latest, current.parent_model if current else 0),
             unavailable=session.unavailable.now(),
             now=now,
             round=current,
@@ -55,6 +57,11 @@ def _look_at_round(session: Session, current: Round) -> RoundView:
         trained=facts.update is not None,
         submitted=facts.submitted,
     )
+
+
+def _held(session: Session, *models: int) -> frozenset[int]:
+    """Return those of some models whose files the node has; the base model needs none."""
+    return frozenset({0, *(each for each in models if each and adopted(session, each))})
 
 
 def _phase_seconds(settings: Settings, current: Round) -> int:

@@ -122,7 +122,8 @@ class View:
         may_contribute: Whether the contracts take an answer: active, bond whole, no penalty due.
         reclaimable: Whether bond, reward or refund can be paid out.
         latest_model: The newest model's number.
-        held: Models whose files were downloaded and checked. 0, the base model, always is.
+        held: The newest model and the round's parent, if their files were downloaded and checked.
+            0, the base model, always is among them.
         unavailable: Models whose files could not be had a moment ago.
         now: Unix seconds, by the chain's clock.
         round: The current round; None before the first.

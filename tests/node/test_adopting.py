@@ -9,7 +9,7 @@ import pytest
 from rescind.contracts import Publication
 from rescind.core import ArtifactStore, OpeningMismatch, encode, encode_openings, qualify
 from rescind.daemon import Journal
-from rescind.node.adopting import adopt, adopted_tensors, try_to_adopt
+from rescind.node.adopting import adopt, adopted, adopted_tensors, try_to_adopt
 from rescind.node.facts import AdoptedModel
 from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
@@ -108,3 +108,11 @@ def test_missing_files_are_asked_for_again_after_waits_that_grow_to_a_limit() ->
             seconds[0] += 0.25
         waits.append(seconds[0] - began)
     assert waits == [0.25, 0.5, 1.0, 2.0, 3.0, 3.0]
+
+
+def test_a_model_that_took_the_number_of_another_is_adopted_again(tmp_path: Path) -> None:
+    session = session_of(tmp_path, scene())
+    adopt(session, MODEL)
+    assert adopted(session, MODEL)
+    session.consortium.commitments = lambda model: ("cd" * 32,)
+    assert adopted(session, MODEL) is None
