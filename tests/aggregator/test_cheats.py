@@ -1,10 +1,10 @@
 """No cheat is paid more than honest training: real deltas, the aggregator's checks and scores, a real chain.
 
-Everybody trains honestly in the first round. In the second one organization cheats; the chain is taken
-back after each cheat, so all of them meet the same round. tests/agents/test_conduct.py is of the game.
+All organizations train honestly in the first round. In the second one organization cheats; the chain is
+taken back after each cheat, so all of them meet the same round. tests/agents/test_conduct.py is of the game.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from rescind.agents.payout import credit
-from rescind.aggregator.checks import judge
+from rescind.aggregator.checks import Verdict, judge
 from rescind.aggregator.config import EvaluationSection
 from rescind.aggregator.digests import Digests
 from rescind.aggregator.scoring import BenchmarkScorer
-from rescind.contracts import Account, ContractRefused
+from rescind.contracts import Account, ContractRefused, Parts
 from rescind.core import (
     Coupling,
     encode,
@@ -41,8 +41,16 @@ Delta = dict[str, np.ndarray]
 
 @dataclass
 class Scene:
-    """`first`, `second`: each organization's honest deltas of both rounds; `stale`: the cheat's second
-    one, trained from where the first round started."""
+    """Two rounds of honest deltas, and the consortium that plays them.
+
+    Attributes:
+        record: The consortium.
+        scorer: The aggregator's scorer.
+        first: Each organization's honest delta of the first round.
+        second: Each organization's honest delta of the second round.
+        stale: The cheat's delta of the second round, trained from where the first one started.
+        digests: Digests of the artifacts in the consortium's store.
+    """
 
     record: ChainConsortium
     scorer: BenchmarkScorer
@@ -60,51 +68,66 @@ class Scene:
         return self.record.organizations[0]
 
     def parent(self) -> Delta:
-        boss = self.record.of()
-        return dict(self.record.sum_of(boss.content(boss.latest_model_id())))
+        reader = self.record.of()
+        return dict(self.record.sum_of(reader.content(reader.latest_model_id())))
 
     def play(self, deltas: dict[str, Delta]) -> dict[str, int]:
-        """One round as the aggregator plays it; what each was paid, in wei. Raises ContractRefused when
-        the chain does not take somebody's update."""
-        record, boss = self.record, self.record.of(self.record.aggregator)
-        boss.open_round()
-        round_id = boss.current_round_id()
-        named = {who: record.register(delta) for who, delta in deltas.items()}
-        for account in record.organizations:
-            if account.address in named:
-                record.of(account).commit(round_id, named[account.address], SALT)
-            else:
-                record.of(account).sit_out(round_id)
-        boss.close_commits(round_id)
-        for account in record.organizations:
-            if account.address in named:
-                record.of(account).reveal(round_id, named[account.address], SALT)
-        boss.close_reveals(round_id)
+        """Play a round as the aggregator does.
+
+        Returns:
+            Each organization's pay, in wei.
+
+        Raises:
+            ContractRefused: The chain does not take an update.
+        """
+        record, aggregator = self.record, self.record.of(self.record.aggregator)
+        registered = {address: record.register(delta) for address, delta in deltas.items()}
+        round_id = self._reveal(registered)
         verdicts = {
-            who: judge(
-                who,
-                entry.artifact_ids[0],
-                record.store,
-                self.digests,
-                record.parameters,
-                submitted=True,
-                point_hash=entry.point_hashes[0],
-                round_id=round_id,
-            )
-            for who, entry in named.items()
+            address: self._verdict(address, round_id, parts)
+            for address, parts in registered.items()
         }
-        accepted = {who: entry.delta for who, entry in verdicts.items() if entry.delta is not None}
+        accepted = {name: each.delta for name, each in verdicts.items() if each.delta is not None}
+        rejected = {name: each.reason for name, each in verdicts.items() if each.reason is not None}
         scores = self.scorer.score(accepted, self.parent())
-        available = boss.reward_available()
-        rejected = {
-            who: verdict.reason for who, verdict in verdicts.items() if verdict.reason is not None
-        }
+        available = aggregator.reward_available()
         record.judge(round_id, scores, rejected)
         record.fold()
-        paid = {a.address: boss.claimable(a.address, [round_id]) for a in record.organizations}
+        paid = {
+            a.address: aggregator.claimable(a.address, [round_id]) for a in record.organizations
+        }
         expected = credit(available, available, list(scores.values()))
-        assert [paid[who] for who in scores] == expected, "the game's credit is not the chain's"
+        assert [paid[name] for name in scores] == expected, "the game's credit is not the chain's"
         return paid
+
+    def _reveal(self, registered: Mapping[str, Parts]) -> int:
+        """Play a round up to its judgement, and return its number."""
+        record, aggregator = self.record, self.record.of(self.record.aggregator)
+        aggregator.open_round()
+        round_id = aggregator.current_round_id()
+        for account in record.organizations:
+            if account.address in registered:
+                record.of(account).commit(round_id, registered[account.address], SALT)
+            else:
+                record.of(account).sit_out(round_id)
+        aggregator.close_commits(round_id)
+        for account in record.organizations:
+            if account.address in registered:
+                record.of(account).reveal(round_id, registered[account.address], SALT)
+        aggregator.close_reveals(round_id)
+        return round_id
+
+    def _verdict(self, address: str, round_id: int, parts: Parts) -> Verdict:
+        return judge(
+            address,
+            parts.artifact_ids[0],
+            self.record.store,
+            self.digests,
+            self.record.parameters,
+            submitted=True,
+            point_hash=parts.point_hashes[0],
+            round_id=round_id,
+        )
 
     @cached_property
     def all_honest(self) -> dict[str, int]:
@@ -129,32 +152,27 @@ def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
     scorer = BenchmarkScorer(section, ModelSection(path=str(BASE_MODEL), device="cpu"), parameters)
     with running_anvil.rewound():
         record = make_consortium(running_anvil, 3, parameters)
-        rows = dict(
-            zip(
-                (a.address for a in record.organizations),
-                corpus.organizations.values(),
-                strict=True,
-            )
-        )
+        addresses = [account.address for account in record.organizations]
+        rows = dict(zip(addresses, corpus.organizations.values(), strict=True))
 
-        def train(who: str, round_id: int, start: Delta) -> Delta:
+        def train(organization: str, round_id: int, start: Delta) -> Delta:
             contribution = contribute(
                 model,
                 parameters,
-                who,
+                organization,
                 round_id,
                 start,
-                list(rows[who]),
+                list(rows[organization]),
                 None,
                 RoundTraining(steps=STEPS),
             )
             return dict(contribution.quantized.delta)
 
-        first = {who: train(who, 1, {}) for who in rows}
+        first = {organization: train(organization, 1, {}) for organization in rows}
         scene = Scene(record, scorer, first, {}, {}, Digests(record.store))
         scene.play(first)
         parent = scene.parent()
-        scene.second = {who: train(who, 2, parent) for who in rows}
+        scene.second = {organization: train(organization, 2, parent) for organization in rows}
         scene.stale = train(scene.cheat.address, 2, {})
         yield scene
 
@@ -163,56 +181,55 @@ def test_honest_training_is_paid(scene: Scene) -> None:
     assert sum(scene.all_honest.values()) > 0
 
 
-def no_more_than_the_honest(scene: Scene, cheat: Delta) -> dict[str, int]:
+def earns_no_more(scene: Scene, cheat: Delta) -> dict[str, int]:
     paid = scene.second_round(cheat)
     assert paid[scene.cheat.address] <= scene.all_honest[scene.cheat.address]
-    others = [value for who, value in paid.items() if who != scene.cheat.address]
+    others = [value for organization, value in paid.items() if organization != scene.cheat.address]
     assert paid[scene.cheat.address] <= max(others)
     return paid
 
 
-def test_zero(scene: Scene) -> None:
+def test_a_zero_delta_is_refused_by_the_chain(scene: Scene) -> None:
     cheat = {name: np.zeros_like(v) for name, v in scene.stale.items()}
-    with pytest.raises(ContractRefused, match="ZeroDelta"):
+    with pytest.raises(ContractRefused, match="Infinity"):
         scene.second_round(cheat)
 
 
-def test_next_to_zero(scene: Scene) -> None:
+def test_a_delta_next_to_zero_earns_nothing(scene: Scene) -> None:
     cheat = _touched(
         {name: np.zeros_like(v) for name, v in scene.second[scene.cheat.address].items()}
     )
-    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+    assert earns_no_more(scene, cheat)[scene.cheat.address] == 0
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_random(scene: Scene, seed: int) -> None:
+def test_a_random_delta_earns_nothing(scene: Scene, seed: int) -> None:
     rng = np.random.default_rng(seed)
     typical = {name: max(1.0, float(np.abs(v).mean())) for name, v in scene.stale.items()}
     cheat = {
         name: np.round(rng.normal(0, typical[name], v.shape)).astype(v.dtype)
         for name, v in scene.stale.items()
     }
-    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+    assert earns_no_more(scene, cheat)[scene.cheat.address] == 0
 
 
-def test_sign_flipped(scene: Scene) -> None:
+def test_a_delta_with_its_signs_flipped_earns_nothing(scene: Scene) -> None:
     cheat = {name: -v for name, v in scene.second[scene.cheat.address].items()}
-    assert no_more_than_the_honest(scene, cheat)[scene.cheat.address] == 0
+    assert earns_no_more(scene, cheat)[scene.cheat.address] == 0
 
 
-def test_replayed(scene: Scene) -> None:
-    """The chain takes no artifact twice."""
-    with pytest.raises(ContractRefused):
+def test_a_delta_of_an_earlier_round_is_refused_by_the_chain(scene: Scene) -> None:
+    with pytest.raises(ContractRefused, match="PointSeenBefore"):
         scene.second_round(scene.first[scene.cheat.address])
 
 
-def test_replayed_with_one_number_changed(scene: Scene) -> None:
+def test_an_earlier_delta_with_one_number_changed_earns_no_more(scene: Scene) -> None:
     cheat = _touched(scene.first[scene.cheat.address])
-    no_more_than_the_honest(scene, cheat)
+    earns_no_more(scene, cheat)
 
 
-def test_stale(scene: Scene) -> None:
-    no_more_than_the_honest(scene, scene.stale)
+def test_a_delta_from_an_outdated_start_earns_no_more(scene: Scene) -> None:
+    earns_no_more(scene, scene.stale)
 
 
 def _touched(delta: Delta) -> Delta:
@@ -222,9 +239,11 @@ def _touched(delta: Delta) -> Delta:
     return changed
 
 
-def _as_the_cheats(scene: Scene, delta: Delta) -> Delta:
-    """Another's update, so that one ends where the other does: in a layout of blocks their starting
-    points differ."""
+def _as_own(scene: Scene, delta: Delta) -> Delta:
+    """Return the cheat's delta that ends where the victim's delta does.
+
+    In a layout of blocks their starting points differ.
+    """
     parameters = scene.record.parameters
     if parameters.layout != "blocks":
         return delta
@@ -232,26 +251,28 @@ def _as_the_cheats(scene: Scene, delta: Delta) -> Delta:
     parent, result = scene.parent(), {}
     for bare, shape in parameters.shapes.items():
         here, there = (
-            initial(parameters.seed, who, bare, shape, fraction_bits=parameters.fraction_bits)
-            + parent.get(qualify(who, bare), np.zeros(shape, np.int64)) // 10_000
-            for who in (own, theirs)
+            initial(
+                parameters.seed, organization, bare, shape, fraction_bits=parameters.fraction_bits
+            )
+            + parent.get(qualify(organization, bare), np.zeros(shape, np.int64)) // 10_000
+            for organization in (own, theirs)
         )
         name = qualify(theirs, bare)
         result[qualify(own, bare)] = (there + delta.get(name, 0) - here).astype(np.int32)
     return result
 
 
-def test_copied(scene: Scene) -> None:
+def test_a_copy_of_the_round_before_earns_no_more(scene: Scene) -> None:
     """What another revealed in the round before, which is all that commitments leave to copy."""
-    cheat = _touched(_as_the_cheats(scene, scene.first[scene.victim.address]))
-    no_more_than_the_honest(scene, cheat)
+    cheat = _touched(_as_own(scene, scene.first[scene.victim.address]))
+    earns_no_more(scene, cheat)
 
 
 def test_a_copy_of_anothers_unchanged_block_earns_nothing(scene: Scene) -> None:
     """It is so close to the victim's new block that both are one player, but it adds nothing."""
     if scene.record.parameters.layout != "blocks":
         pytest.skip("a shared layout has no blocks")
-    paid = no_more_than_the_honest(scene, _touched(_as_the_cheats(scene, {})))
+    paid = earns_no_more(scene, _touched(_as_own(scene, {})))
     assert paid == {**scene.second_round(None), scene.cheat.address: 0}
 
 
@@ -259,12 +280,12 @@ def test_a_copy_of_anothers_unchanged_block_earns_nothing(scene: Scene) -> None:
 def test_a_scaled_copy_earns_no_more_than_honest_training(scene: Scene, scale: float) -> None:
     first = scene.first[scene.victim.address]
     scaled = {name: np.rint(scale * value).astype(np.int32) for name, value in first.items()}
-    no_more_than_the_honest(scene, _touched(_as_the_cheats(scene, scaled)))
+    earns_no_more(scene, _touched(_as_own(scene, scaled)))
 
 
-def test_copied_by_one_who_saw_it_in_time(scene: Scene) -> None:
+def test_a_copy_made_in_time_earns_no_more_than_the_original(scene: Scene) -> None:
     """As if the commitment had hidden nothing: the copy shares what the original is worth."""
-    cheat = _touched(_as_the_cheats(scene, scene.second[scene.victim.address]))
+    cheat = _touched(_as_own(scene, scene.second[scene.victim.address]))
     paid = scene.second_round(cheat)
     assert paid[scene.cheat.address] <= paid[scene.victim.address]
 
@@ -272,7 +293,7 @@ def test_copied_by_one_who_saw_it_in_time(scene: Scene) -> None:
 def test_two_names_earn_no_more_than_one(scene: Scene) -> None:
     """Victim and cheat are one: what both are paid for one update, against what one would be."""
     alone = scene.second_round(None)
-    cheat = _touched(_as_the_cheats(scene, scene.second[scene.victim.address]))
+    cheat = _touched(_as_own(scene, scene.second[scene.victim.address]))
     both = scene.second_round(cheat)
     slack = 1 + max(alone.values()) // 1000  # scores are whole numbers of ten thousand
     assert (

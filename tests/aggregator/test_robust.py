@@ -34,8 +34,8 @@ def round_of(seed: int, honest: int, bad: list[np.ndarray], size: int = 30) -> d
     centre = rng.normal(0, 1, size)
     rows = [centre + rng.normal(0, 0.3, size) for _ in range(honest)] + bad
     return {
-        who: {"shared/w": np.rint(row * 2**BITS).astype(np.int32)}
-        for who, row in zip(ADDRESSES, rows, strict=False)
+        organization: {"shared/w": np.rint(row * 2**BITS).astype(np.int32)}
+        for organization, row in zip(ADDRESSES, rows, strict=False)
     }
 
 
@@ -74,8 +74,8 @@ def test_multi_krum_averages_honest_updates_only(kind) -> None:
 
 def test_krum_score_is_the_sum_over_the_nearest_others() -> None:
     deltas = {
-        who: {"w": np.array([x], dtype=np.int32)}
-        for who, x in zip("abcde", (0, 1, 3, 7, 90), strict=True)
+        organization: {"w": np.array([x], dtype=np.int32)}
+        for organization, x in zip("abcde", (0, 1, 3, 7, 90), strict=True)
     }
     selection = Krum(1).select(deltas)
     assert selection.measure == {
@@ -89,7 +89,7 @@ def test_krum_score_is_the_sum_over_the_nearest_others() -> None:
 
 
 def test_ties_go_to_the_lowest_address_and_order_does_not_matter() -> None:
-    deltas = {who: {"w": np.ones(2, dtype=np.int32)} for who in ADDRESSES[:5]}
+    deltas = {organization: {"w": np.ones(2, dtype=np.int32)} for organization in ADDRESSES[:5]}
     assert list(Krum(1).select(deltas).weights) == [ADDRESSES[0]]
     assert Krum(1).select(dict(reversed(deltas.items()))) == Krum(1).select(deltas)
 
@@ -99,15 +99,18 @@ extreme = st.lists(st.integers(-(2**31) + 1, 2**31 - 1), min_size=3, max_size=3)
 
 @given(st.lists(extreme, min_size=5, max_size=5))
 def test_distances_are_exact_over_the_whole_range_of_32_bits(rows) -> None:
-    deltas = {who: {"w": np.array(row, np.int32)} for who, row in zip("abcde", rows, strict=True)}
+    deltas = {
+        organization: {"w": np.array(row, np.int32)}
+        for organization, row in zip("abcde", rows, strict=True)
+    }
     measure = MultiKrum(1).select(deltas).measure
-    for index, who in enumerate("abcde"):
+    for index, organization in enumerate("abcde"):
         squares = sorted(
             sum((x - y) ** 2 for x, y in zip(rows[index], other, strict=True))
             for n, other in enumerate(rows)
             if n != index
         )
-        assert measure[who] == sum(squares[:2])
+        assert measure[organization] == sum(squares[:2])
 
 
 def test_a_round_with_too_few_updates_is_refused() -> None:
@@ -124,7 +127,10 @@ def test_a_round_with_too_few_updates_is_refused() -> None:
 
 
 def test_updates_of_different_blocks_are_refused() -> None:
-    deltas = {who: {f"{who}/w": np.ones(2, dtype=np.int32)} for who in ADDRESSES[:5]}
+    deltas = {
+        organization: {f"{organization}/w": np.ones(2, dtype=np.int32)}
+        for organization in ADDRESSES[:5]
+    }
     for rule in (Krum(1), NormClipping(BITS), CoordinateMedian(), TrimmedMean(1)):
         with pytest.raises(WrongShape, match="only in a shared layout"):
             rule.combine(deltas)
@@ -136,8 +142,8 @@ def test_updates_of_different_blocks_are_refused() -> None:
 def test_no_term_is_longer_than_share_times_bound() -> None:
     deltas = round_of(3, 6, [np.full(30, 400.0), np.full(30, 1e4)])
     selection = NormClipping(BITS, bound=5.0).select(deltas)
-    for who, weight in selection.weights.items():
-        norm = float(np.linalg.norm(deltas[who]["shared/w"].astype(float))) / 2**BITS
+    for organization, weight in selection.weights.items():
+        norm = float(np.linalg.norm(deltas[organization]["shared/w"].astype(float))) / 2**BITS
         assert weight * norm <= 1_250 * 5.0
         assert (weight == 1_250) == (norm <= 5.0)
         assert (weight + 1) * norm > 1_250 * 5.0 or weight == 1_250
@@ -149,7 +155,9 @@ def test_a_huge_update_does_not_change_the_weights_of_others() -> None:
     for size in (1.0, 1e3, 3e4):
         deltas = round_of(4, 4, [np.full(30, size)])
         hit = NormClipping(BITS, bound=8.0).select(deltas).weights
-        assert [hit[who] for who in ADDRESSES[:4]] == [calm.weights[who] for who in ADDRESSES[:4]]
+        assert [hit[organization] for organization in ADDRESSES[:4]] == [
+            calm.weights[organization] for organization in ADDRESSES[:4]
+        ]
 
 
 def test_an_update_clipped_to_zero_weight_is_left_out() -> None:
@@ -166,8 +174,9 @@ def test_the_default_bound_is_the_median_norm() -> None:
 def test_noise_that_hides_digests_does_not_count() -> None:
     deltas = round_of(7, 5, [])
     noisy = {
-        who: delta | {f"shared/{HIDING}": np.full((8, 2048), 2**20 * index, dtype=np.int32)}
-        for index, (who, delta) in enumerate(deltas.items())
+        organization: delta
+        | {f"shared/{HIDING}": np.full((8, 2048), 2**20 * index, dtype=np.int32)}
+        for index, (organization, delta) in enumerate(deltas.items())
     }
     for rule in (Krum(1), NormClipping(BITS, bound=1.0)):
         assert rule.select(noisy) == rule.select(deltas)
@@ -183,8 +192,8 @@ def test_a_selection_is_a_weighted_sum_that_digests_check(rule) -> None:
     deltas = round_of(8, 6, attacks(8, "noise", 2))
     chosen = require_checkable(rule).select(deltas).weights
     total = digest({"shared/w": np.zeros(30, dtype=np.int32)})
-    for who, weight in chosen.items():
-        total = total + weight * digest(deltas[who])
+    for organization, weight in chosen.items():
+        total = total + weight * digest(deltas[organization])
     assert digest(rule.combine(deltas)) == total
 
 
@@ -201,10 +210,14 @@ def test_statistics_by_coordinate_are_not_checkable(rule) -> None:
 def test_the_rule_can_be_applied_to_the_remaining_organizations(rule) -> None:
     deltas = round_of(9, 6, attacks(9, "noise", 1))
     [removed, *_] = rule.select(deltas).weights
-    never = {who: delta for who, delta in deltas.items() if who != removed}
+    never = {
+        organization: delta for organization, delta in deltas.items() if organization != removed
+    }
     selection = rule.select(never)
     assert removed not in selection.weights
-    total = weighted_sum((never[who], weight) for who, weight in selection.weights.items())
+    total = weighted_sum(
+        (never[organization], weight) for organization, weight in selection.weights.items()
+    )
     assert np.array_equal(total["shared/w"], rule.combine(never)["shared/w"])
 
 
@@ -216,7 +229,8 @@ def test_median_and_trimmed_mean_stay_within_the_honest_values(honest, bad) -> N
     bad = min(bad, len(honest) - 1)
     rows = [*honest, *[[2**31 - 1] * 3] * bad]
     deltas = {
-        who: {"w": np.array(row, np.int32)} for who, row in zip(ADDRESSES, rows, strict=False)
+        organization: {"w": np.array(row, np.int32)}
+        for organization, row in zip(ADDRESSES, rows, strict=False)
     }
     low, high = np.min(honest, axis=0) * 10_000, np.max(honest, axis=0) * 10_000
     for rule in (CoordinateMedian(), TrimmedMean(bad)):
@@ -230,7 +244,8 @@ def test_median_and_trimmed_mean_stay_within_the_honest_values(honest, bad) -> N
 @given(st.lists(extreme, min_size=1, max_size=6))
 def test_the_median_equals_that_of_numpy(rows) -> None:
     deltas = {
-        who: {"w": np.array(row, np.int32)} for who, row in zip(ADDRESSES, rows, strict=False)
+        organization: {"w": np.array(row, np.int32)}
+        for organization, row in zip(ADDRESSES, rows, strict=False)
     }
     selection = CoordinateMedian().combine(deltas)["w"]
     assert np.array_equal(selection, np.median(np.array(rows, dtype=float), axis=0) * 10_000)
@@ -244,7 +259,10 @@ def test_a_trimmed_mean_with_nothing_trimmed_is_the_mean() -> None:
 
 def test_bad_updates_move_the_mean_but_not_the_robust_rules() -> None:
     deltas = round_of(11, 8, attacks(11, "far and all alike", 2))
-    honest = np.mean([deltas[who]["shared/w"] for who in ADDRESSES[:8]], axis=0) * 10_000
+    honest = (
+        np.mean([deltas[organization]["shared/w"] for organization in ADDRESSES[:8]], axis=0)
+        * 10_000
+    )
     mean = np.mean([delta["shared/w"] for delta in deltas.values()], axis=0) * 10_000
     far = np.linalg.norm(mean - honest)
     for rule in (Krum(2), MultiKrum(2), NormClipping(BITS), TrimmedMean(2), CoordinateMedian()):

@@ -12,7 +12,7 @@ from rescind.core import ConsortiumParameters, owner, qualify
 from tests.support.consortium import micro_parameters
 
 ROWS = 40
-WHO = [f"0x{n:040x}" for n in range(1, 10)]
+ORGANIZATIONS = [f"0x{n:040x}" for n in range(1, 10)]
 
 
 class Formula(RoundScorer):
@@ -20,7 +20,7 @@ class Formula(RoundScorer):
 
     asked = 0
 
-    def losses(self, totals: Mapping[str, Any] | None, who: str) -> np.ndarray:
+    def losses(self, totals: Mapping[str, Any] | None, organization: str) -> np.ndarray:
         self.asked += 1
         loss = np.full(ROWS, 2.0)
         if totals:
@@ -35,9 +35,11 @@ def scorer(method: str = "shapley", **settings: object) -> tuple[Formula, Consor
     return Formula(section, parameters), parameters
 
 
-def delta(parameters: ConsortiumParameters, who: str, knows: float, seed: int) -> dict[str, Any]:
+def delta(
+    parameters: ConsortiumParameters, organization: str, knows: float, seed: int
+) -> dict[str, Any]:
     """Sums to `knows`, in a direction of its own."""
-    rng, name = np.random.default_rng(seed), owner(parameters.layout, who)
+    rng, name = np.random.default_rng(seed), owner(parameters.layout, organization)
     tensors = {
         qualify(name, bare): rng.integers(-50_000, 50_000, shape, dtype=np.int32)
         for bare, shape in parameters.delta_shapes().items()
@@ -51,8 +53,8 @@ def delta(parameters: ConsortiumParameters, who: str, knows: float, seed: int) -
 def scores(method: str, knows: list[float], **settings: object) -> dict[str, int]:
     round_scorer, parameters = scorer(method, **settings)
     deltas = {
-        who: delta(parameters, who, k, seed)
-        for seed, (who, k) in enumerate(zip(WHO, knows, strict=False))
+        organization: delta(parameters, organization, k, seed)
+        for seed, (organization, k) in enumerate(zip(ORGANIZATIONS, knows, strict=False))
     }
     return round_scorer.score(deltas, {})
 
@@ -87,31 +89,44 @@ def test_sampling_is_the_same_every_time() -> None:
 def test_one_update_under_two_names_is_one(method: str) -> None:
     round_scorer, parameters = scorer(method, federated=True)
     first, other = (
-        delta(parameters, who, k, n)
-        for n, (who, k) in enumerate(zip(WHO, (0.8, 0.2), strict=False))
+        delta(parameters, organization, k, n)
+        for n, (organization, k) in enumerate(zip(ORGANIZATIONS, (0.8, 0.2), strict=False))
     )
-    alone = round_scorer.score({WHO[0]: first, WHO[1]: other}, {})
-    twice = round_scorer.score({WHO[0]: first, WHO[1]: other, WHO[2]: first}, {})
-    assert twice[WHO[0]] == twice[WHO[2]]
-    share = sum(twice[w] for w in (WHO[0], WHO[2])) / max(1, sum(twice.values()))
-    assert share <= alone[WHO[0]] / max(1, sum(alone.values())) + 0.01
+    alone = round_scorer.score({ORGANIZATIONS[0]: first, ORGANIZATIONS[1]: other}, {})
+    twice = round_scorer.score(
+        {ORGANIZATIONS[0]: first, ORGANIZATIONS[1]: other, ORGANIZATIONS[2]: first}, {}
+    )
+    assert twice[ORGANIZATIONS[0]] == twice[ORGANIZATIONS[2]]
+    share = sum(twice[w] for w in (ORGANIZATIONS[0], ORGANIZATIONS[2])) / max(
+        1, sum(twice.values())
+    )
+    assert share <= alone[ORGANIZATIONS[0]] / max(1, sum(alone.values())) + 0.01
 
 
 def test_a_player_is_paid_by_what_each_of_its_updates_adds() -> None:
     round_scorer, parameters = scorer(federated=True)
-    first, idle = (delta(parameters, name, k, 1) for name, k in zip(WHO, (0.4, 0.0), strict=False))
-    deltas = {WHO[0]: first, WHO[1]: idle, WHO[2]: delta(parameters, WHO[2], 0.1, 2)}
-    assert round_scorer._players(deltas, {}) == [[WHO[0], WHO[1]], [WHO[2]]]
+    first, idle = (
+        delta(parameters, name, k, 1) for name, k in zip(ORGANIZATIONS, (0.4, 0.0), strict=False)
+    )
+    deltas = {
+        ORGANIZATIONS[0]: first,
+        ORGANIZATIONS[1]: idle,
+        ORGANIZATIONS[2]: delta(parameters, ORGANIZATIONS[2], 0.1, 2),
+    }
+    assert round_scorer._players(deltas, {}) == [
+        [ORGANIZATIONS[0], ORGANIZATIONS[1]],
+        [ORGANIZATIONS[2]],
+    ]
     scores = round_scorer.score(deltas, {})
-    assert scores[WHO[0]] > 0
-    assert scores[WHO[1]] == 0
+    assert scores[ORGANIZATIONS[0]] > 0
+    assert scores[ORGANIZATIONS[1]] == 0
 
 
 def test_updates_that_are_worth_nothing_alone_share_alike() -> None:
     round_scorer, parameters = scorer(federated=True)
-    idle = delta(parameters, WHO[0], 0.0, 1)
-    shares = round_scorer._shares(WHO[:2], dict.fromkeys(WHO[:2], idle), {})
-    assert shares == dict.fromkeys(WHO[:2], 0.5)
+    idle = delta(parameters, ORGANIZATIONS[0], 0.0, 1)
+    shares = round_scorer._shares(ORGANIZATIONS[:2], dict.fromkeys(ORGANIZATIONS[:2], idle), {})
+    assert shares == dict.fromkeys(ORGANIZATIONS[:2], 0.5)
 
 
 def test_a_round_of_nobody_has_no_scores() -> None:

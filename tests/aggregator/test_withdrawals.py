@@ -1,0 +1,106 @@
+"""Withdrawals in unusual order: at the same time, copied by a rival, taken back by the chain."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import WithdrawalMethod, WithdrawalState
+from rescind.core import artifact_id, encode, owners
+from rescind.wire import AggregatorClient, WrongPhase, offer_typed_data, sign_typed, split
+from tests.aggregator.scene import Member, Scene, open_scene
+from tests.support.chain import Anvil
+
+NAMES = ("first", "second", "third")
+
+
+@pytest.fixture
+def scene(anvil: Anvil, tmp_path: Path) -> Iterator[Scene]:
+    with open_scene(anvil, tmp_path, names=NAMES) as opened:
+        opened.play_together()
+        opened.settled()
+        yield opened
+
+
+def request_replacement(member: Member) -> int:
+    """Request a replacement for a data subject of a member, and return its number."""
+    number = len(member.record.withdrawals()) + 1
+    member.record.request_subject_withdrawal(f"{number:064x}", WithdrawalMethod.REPLACEMENT)
+    return number
+
+
+def deposit(member: Member, withdrawal: int, data: bytes) -> None:
+    """Send an offered delta to the aggregator, with a signed report."""
+    chunk_list, report = split(data)[0], b"{}"
+    document = offer_typed_data(
+        chain_id=31337,
+        rounds_address=member.record.deployment.rounds,
+        offer_id=withdrawal,
+        round_id=1,
+        artifact_id=chunk_list.artifact_id,
+        size=len(data),
+        report=report,
+    )
+    signature = sign_typed(document, member.account.key)
+    with AggregatorClient(member.address, member.tls) as client:
+        client.upload(data)
+        client.submit_offered(withdrawal, 1, chunk_list, report, signature)
+
+
+def until_closed(scene: Scene, *withdrawals: int) -> None:
+    record = scene.record
+    scene.tick_until(
+        lambda: all(record.withdrawal(n).state is WithdrawalState.CLOSED for n in withdrawals)
+    )
+    scene.settled()
+
+
+def test_two_open_withdrawals_are_both_in_the_model_that_closes_them(scene: Scene) -> None:
+    first, second, third = scene.members
+    replacement, data = request_replacement(first), encode(first.delta(value=500))
+    second.record.request_withdrawal()
+    first.record.offer(replacement, 1, first.named(data))
+    deposit(first, replacement, data)
+    first.record.ready(replacement)
+    until_closed(scene, 1, 2)
+    head = scene.record.latest_model_id()
+    listed = scene.record.registered(scene.record.content(head))
+    assert artifact_id(data) in {each.parts.artifact_ids[0] for each in listed}
+    expected = sorted(each.account.address.lower() for each in (first, third))
+    assert sorted(owners(scene.published(head))) == expected
+
+
+def test_offers_copied_from_the_mempool_block_no_one(scene: Scene) -> None:
+    first, rival, _ = scene.members
+    own, copied = request_replacement(first), request_replacement(rival)
+    data = encode(first.delta(value=500))
+    # The rival sees the transaction before it is mined, and is mined first.
+    rival.record.offer(copied, 1, first.named(data))
+    first.record.offer(own, 1, first.named(data))
+    with pytest.raises(WrongPhase):
+        deposit(rival, own, data)
+    deposit(first, own, data)
+    rival.record.ready(copied)
+    first.record.ready(own)
+    until_closed(scene, own, copied)
+    served = owners(scene.published(scene.record.latest_model_id()))
+    assert first.account.address.lower() in served
+    assert rival.account.address.lower() not in served, "its block opens to nothing of its own"
+
+
+def test_a_reorganization_that_takes_the_request_back_leaves_the_model_as_it_was(
+    scene: Scene,
+) -> None:
+    first, second, third = scene.members
+    with scene.anvil.rewound():
+        second.record.request_withdrawal()
+        until_closed(scene, 1)
+        forked = scene.record.latest_model_id()
+        assert second.account.address.lower() not in owners(scene.published(forked))
+    assert scene.record.latest_model_id() < forked
+    assert scene.record.withdrawals() == []
+    scene.play_together()
+    head = scene.settled()
+    assert head == forked, "the number is taken by another model now"
+    expected = sorted(each.account.address.lower() for each in (first, second, third))
+    assert sorted(owners(scene.published(head))) == expected
