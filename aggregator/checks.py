@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from rescind.core import (
     is_hiding,
     owner,
     qualify,
+    split_owner,
 )
 from rescind.core.errors import ArtifactError, StoreError
 
@@ -75,14 +76,8 @@ def judge(
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
     block_owner = owner(parameters.layout, organization)
-    shapes = {
-        qualify(block_owner, name): shape for name, shape in parameters.delta_shapes().items()
-    }
     try:
-        delta = store.load(artifact_id, max_bytes=parameters.max_artifact_bytes)
-        check_delta(
-            delta, shapes, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
-        )
+        delta = _agreed_delta(store, artifact_id, block_owner, parameters)
     except ArtifactError as error:
         reason = next(
             (r for kind, r in _REASONS if isinstance(error, kind)), RejectReason.MALFORMED
@@ -91,14 +86,37 @@ def judge(
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
     frozen = parameters.frozen_in(round_id) if round_id else ()
-    changed = [name for name in frozen if delta[qualify(block_owner, name)].any()]
-    if changed:
-        what = f"tensor {min(changed)!r} changes in round {round_id}, in which it is frozen"
-        return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
-    if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
-        return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
+    refused = _unusable(delta, [qualify(block_owner, name) for name in frozen], round_id)
+    if refused is not None:
+        return refused
     own = digests.point_hash(artifact_id)
     if own != point_hash:
         what = f"the delta's commitment has hash {own}, registered on chain is {point_hash}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
     return Verdict(delta=delta)
+
+
+def _unusable(delta: Mapping[str, Any], frozen: Iterable[str], round_id: int) -> Verdict | None:
+    """Return the rejection of a delta that changes nothing, or a tensor that is frozen; else None."""
+    changed = [name for name in frozen if delta[name].any()]
+    if changed:
+        bare = split_owner(min(changed))[1]
+        what = f"tensor {bare!r} changes in round {round_id}, in which it is frozen"
+        return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
+    if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
+        return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
+    return None
+
+
+def _agreed_delta(
+    store: ArtifactStore, artifact_id: str, block_owner: str, parameters: ConsortiumParameters
+) -> dict[str, Any]:
+    """Return a stored delta that has the agreed tensors and is within the agreed norm."""
+    shapes = {
+        qualify(block_owner, name): shape for name, shape in parameters.delta_shapes().items()
+    }
+    delta = store.load(artifact_id, max_bytes=parameters.max_artifact_bytes)
+    check_delta(
+        delta, shapes, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
+    )
+    return delta

@@ -241,7 +241,10 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
                 "founder's key sent another transaction in the meantime. Deploy again."
             )
         creations[name], block = receipt.tx_hash, receipt.block
-    members = chain.web3.eth.contract(abi=load_compiled("Members").abi)
+    members = chain.web3.eth.contract(
+        address=addresses["Members"],  # type: ignore[arg-type]
+        abi=load_compiled("Members").abi,
+    )
     for auditor in settings.auditors:
         data = members.encode_abi("nameAuditor", [auditor])
         chain.send(founder, {"to": addresses["Members"], "data": data, "value": 0})

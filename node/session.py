@@ -169,12 +169,16 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             ledger=ledger,
             stop=stop,
         )
-        if session.store.has(consortium.settings().parameters_id):
-            check_carried_out(session.parameters, config.engine.processes)
-            agent_of(config, session.parameters)
-        else:
-            check_agent(config)
+        _check_agent(session)
         yield session
+
+
+def _check_agent(session: Session) -> None:
+    """Check the [agent] section, and if the parameters are known, that they can be carried out."""
+    if session.store.has(session.consortium.settings().parameters_id):
+        agent_of(session.config, session.parameters)
+    else:
+        check_agent(session.config)
 
 
 def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rescind.daemon import load_account, open_consortium
+from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
 from rescind.node.facts import RoundFacts, latest_quality, open_journal
 
@@ -20,15 +20,6 @@ def status(config: NodeConfig) -> dict[str, object]:
     consortium = open_consortium(config.chain)
     member = consortium.member(account.address)
     journal = open_journal(config.node.state_dir)
-    decisions = {
-        facts.round_id: {
-            "effort": facts.decision.action.effort,
-            "data_fraction": facts.decision.action.data_fraction,
-            "why": facts.decision.why,
-        }
-        for facts in RoundFacts.all(journal)
-        if facts.decision is not None
-    }
     return {
         "name": config.node.name,
         "address": account.address,
@@ -40,11 +31,23 @@ def status(config: NodeConfig) -> dict[str, object]:
         "round": consortium.current_round_id(),
         "model": consortium.latest_model_id(),
         "quality": latest_quality(journal),
-        "decisions": decisions,
+        "decisions": _decisions(journal),
         "anchored_size": consortium.anchor(account.address).size,
         "withdrawals": [
             f"{w.id}: {w.method.value}, {w.state.value}"
             for w in consortium.withdrawals()
             if w.organization == account.address
         ],
+    }
+
+
+def _decisions(journal: Journal) -> dict[int, dict[str, object]]:
+    return {
+        facts.round_id: {
+            "effort": facts.decision.action.effort,
+            "data_fraction": facts.decision.action.data_fraction,
+            "why": facts.decision.why,
+        }
+        for facts in RoundFacts.all(journal)
+        if facts.decision is not None
     }

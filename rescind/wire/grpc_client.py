@@ -47,7 +47,7 @@ class GrpcClient:
 
     peer: ClassVar[str]
     unavailable: ClassVar[type[WireError]]
-    stub_type: ClassVar[Callable[[grpc.Channel], Any]]
+    stub_type: ClassVar[type[Any]]
 
     def __init__(
         self,

@@ -22,6 +22,13 @@ MESSAGE_BYTES = CHUNK_BYTES + 2**16
 _THREADS = 16
 """Calls that a server answers at a time; the others wait."""
 
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    # Without this, two servers could share the port, each answering some of the calls.
+    ("grpc.so_reuseport", 0),
+]
+
 _Reply = TypeVar("_Reply")
 
 
@@ -44,19 +51,9 @@ def start_server(
         WireError: The address cannot be bound.
     """
     key, certificate, authority = tls.read()
-    server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=_THREADS),
-        options=[
-            ("grpc.max_receive_message_length", MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MESSAGE_BYTES),
-            # Without this, two servers could share the port, each answering some of the calls.
-            ("grpc.so_reuseport", 0),
-        ],
-    )
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=_THREADS), options=_OPTIONS)
     add(server)
-    checks = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+    _add_health(server, service)
     reflection.enable_server_reflection((service, reflection.SERVICE_NAME), server)
     credentials = grpc.ssl_server_credentials(
         [(key, certificate)], root_certificates=authority, require_client_auth=True
@@ -70,6 +67,12 @@ def start_server(
         ) from error
     server.start()
     return server, port
+
+
+def _add_health(server: grpc.Server, service: str) -> None:
+    checks = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    checks.set(service, health_pb2.HealthCheckResponse.SERVING)
 
 
 def answer(context: Any, reply: Callable[[], _Reply]) -> _Reply:

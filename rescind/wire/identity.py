@@ -240,14 +240,7 @@ class CertificateAuthority:
         Raises:
             CertificateProblem: The request is malformed, or not signed by its own key.
         """
-        try:
-            csr = x509.load_pem_x509_csr(request)
-        except ValueError as error:
-            raise CertificateProblem(
-                f"the bytes are not a certificate signing request: {error}"
-            ) from error
-        if not csr.is_signature_valid:
-            raise CertificateProblem("the signing request is not signed by its own key")
+        csr = _signing_request(request)
         now = datetime.datetime.now(datetime.UTC)
         hosts = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         certificate = (
@@ -274,6 +267,19 @@ class CertificateAuthority:
             .sign(self._key, hashes.SHA256())
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _signing_request(request: bytes) -> x509.CertificateSigningRequest:
+    """Return a certificate signing request (PEM) that its own key signed."""
+    try:
+        parsed = x509.load_pem_x509_csr(request)
+    except ValueError as error:
+        raise CertificateProblem(
+            f"the bytes are not a certificate signing request: {error}"
+        ) from error
+    if not parsed.is_signature_valid:
+        raise CertificateProblem("the signing request is not signed by its own key")
+    return parsed
 
 
 def _parsed(certificate: bytes) -> x509.Certificate:

@@ -40,7 +40,7 @@ def test_order_and_repetition_do_not_matter() -> None:
 def test_presence_and_absence_cannot_be_forged() -> None:
     manifest = Manifest.of(ROWS, SECRET)
     absence, presence = manifest.prove("nobody"), manifest.prove("person 1")
-    # The secret's holder can prove any leaf; no choice of leaves denies a subject that is there.
+    # Whoever holds the secret can prove any leaf; no choice of leaves denies who is there.
     every = [Manifest.of(ROWS, SECRET).prove(*row).leaves[0] for row in ROWS]
     ordered = sorted(every, key=lambda leaf: leaf.index)
     assert [leaf.index for leaf in ordered] == list(range(12))

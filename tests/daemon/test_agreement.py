@@ -1,0 +1,35 @@
+"""Both daemons refuse contracts whose contributions are not those of the agreed coupling."""
+
+from dataclasses import replace
+
+import pytest
+
+from rescind.contracts import Rule, Settings, rules_of
+from rescind.daemon import RulesNotServed, check_rules
+from tests.support.consortium import micro_parameters
+
+
+def settings_of(*, federated: bool) -> Settings:
+    rules, chained = rules_of("federated" if federated else "isolated")
+    return Settings("aa", "bb", rules, chained, False, 10, 600, 300, 300)
+
+
+@pytest.mark.parametrize("federated", [False, True])
+def test_the_rules_of_the_agreed_coupling_are_served(federated: bool) -> None:
+    check_rules(settings_of(federated=federated), micro_parameters(federated=federated))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"rules": (Rule.SHARE, Rule.BLOCK)}, "the parts share, block"),
+        ({"rules": (Rule.LATEST,)}, "the parts latest"),
+        ({"chained": True}, "rounds chained"),
+    ],
+    ids=["two parts", "another rule", "chained"],
+)
+def test_other_rules_are_refused_in_one_line(changes: dict[str, object], what: str) -> None:
+    settings = replace(settings_of(federated=False), **changes)  # type: ignore[arg-type]
+    with pytest.raises(RulesNotServed, match=what) as caught:
+        check_rules(settings, micro_parameters())
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,181 @@
+"""What a withdrawal asks of a node, step by step, on a real chain and with a real aggregator."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rescind.contracts import (
+    ContractRefused,
+    MemberStatus,
+    WithdrawalMethod,
+    WithdrawalState,
+)
+from rescind.core import artifact_id, encode, owners
+from rescind.core.errors import ConfigError
+from rescind.node import Node, Request, Step, Task, request_withdrawal
+from rescind.node.adopting import adopt
+from rescind.node.exchange import hand_over
+from rescind.node.keeping import delete_unused
+from rescind.node.look import look
+from rescind.node.subjects import Withdrawn
+from rescind.node.withdrawal_facts import RequestFact
+from tests.aggregator.scene import Member, Scene, open_scene
+from tests.node.stage import open_node, remember, remember_offer, steps_of
+from tests.support.chain import Anvil
+
+ADA = Request(method="replacement", subject="ada")
+
+
+@dataclass
+class Stage:
+    """Two rounds are final; `node` is the first member's, and knows what it contributed."""
+
+    scene: Scene
+    node: Node
+    sent: list[bytes]
+
+    @property
+    def member(self) -> Member:
+        return self.scene.members[0]
+
+    def has(self, data: bytes) -> bool:
+        return self.node.session.store.has(artifact_id(data))
+
+    def task(self) -> Task | None:
+        return look(self.node.session).task
+
+    def delta(self, value: int) -> bytes:
+        return encode(self.member.delta(value=value))
+
+    def withdrawal_state(self) -> WithdrawalState:
+        return self.scene.record.withdrawal(1).state
+
+    def until_closed(self) -> None:
+        self.scene.tick_until(lambda: self.withdrawal_state() is WithdrawalState.CLOSED)
+        self.scene.settled()
+
+
+@pytest.fixture
+def stage(anvil: Anvil, tmp_path: Path) -> Iterator[Stage]:
+    with open_scene(anvil, tmp_path) as scene:
+        me = scene.members[0].account.address
+        sent = [scene.play_together()[me] for _ in range(2)]
+        scene.settled()
+        with open_node(scene, scene.members[0]) as node:
+            for round_id, data in enumerate(sent, start=1):
+                remember(node, round_id, data)
+            adopt(node.session, scene.record.latest_model_id())
+            yield Stage(scene, node, sent)
+
+
+def test_a_replacement_is_recorded_trained_offered_deposited_and_made_ready(stage: Stage) -> None:
+    node, changed = stage.node, stage.delta(900)
+    request_withdrawal(node.session.config, ADA)
+    assert stage.task() == Task(1, recorded=False)
+    assert look(node.session).holds_out
+    node.tick()
+    assert stage.task() == Task(1, 1)
+    remember_offer(node, 1, 1, stage.sent[0], unchanged=True)
+    assert stage.task() == Task(1, 2)
+    remember_offer(node, 1, 2, changed)
+    assert stage.task() == Task(1, 2, trained=True)
+    assert steps_of(node) == [Step.OFFER, Step.DEPOSIT, Step.READY]
+    stage.until_closed()
+    assert steps_of(node) == [Step.ADOPT, Step.RECORD_CLOSED]
+    assert not look(node.session).holds_out
+    request = RequestFact.all(node.session.journal)[0]
+    assert request.subject is None
+    assert "ada" in Withdrawn.of(node.session.journal)
+
+
+def test_a_replaced_contribution_is_deleted_once_no_model_in_use_holds_it(stage: Stage) -> None:
+    node, changed = stage.node, stage.delta(900)
+    request_withdrawal(node.session.config, ADA)
+    remember_offer(node, 1, 1, stage.sent[0], unchanged=True)
+    remember_offer(node, 1, 2, changed)
+    residual = node.session.config.node.state_dir / (
+        f"residual-{artifact_id(stage.sent[1])}.safetensors"
+    )
+    residual.write_bytes(b"what rounding lost")
+    steps_of(node)
+    delete_unused(node.session)
+    assert all(stage.has(each) for each in (*stage.sent, changed))
+    stage.until_closed()
+    delete_unused(node.session)
+    assert [stage.has(each) for each in (*stage.sent, changed)] == [True, False, True]
+    assert not residual.exists()
+
+
+def test_a_member_that_is_out_keeps_no_contribution(stage: Stage) -> None:
+    request_withdrawal(stage.node.session.config)
+    delete_unused(stage.node.session)
+    assert all(stage.has(each) for each in stage.sent), "a stale model is still in use"
+    stage.until_closed()
+    delete_unused(stage.node.session)
+    assert not any(stage.has(each) for each in stage.sent)
+    assert look(stage.node.session).status is MemberStatus.WITHDRAWN
+    assert Step.RECORD_CLOSED in steps_of(stage.node)
+
+
+def test_a_node_hands_its_contributions_over_when_the_aggregator_lost_them(stage: Stage) -> None:
+    aggregator = stage.scene.aggregator.session
+    shutil.rmtree(stage.scene.folder / "aggregator" / "store")
+    lost = [artifact_id(each) for each in stage.sent]
+    # The files of the model went with the store, so the aggregator has to build it again.
+    aggregator.journal.set("model/000002", None)
+    assert sorted(stage.node.session.client.wanted()) == sorted(lost)
+    hand_over(stage.node.session)
+    assert all(aggregator.store.has(each) for each in lost)
+    assert stage.node.session.client.wanted() == []
+
+
+def test_a_late_preparation_becomes_a_removal_that_any_node_sends(stage: Stage) -> None:
+    other = stage.scene.members[1]
+    other.record.request_subject_withdrawal("ab" * 32, WithdrawalMethod.REPLACEMENT)
+    stage.scene.anvil.pass_time(3600 + 120)
+    assert Step.MOVE_ON in steps_of(stage.node)
+    assert stage.scene.record.excluded_by(other.account.address)
+
+
+def test_a_removal_takes_the_place_of_a_withdrawal_that_is_being_prepared(stage: Stage) -> None:
+    config = stage.node.session.config
+    request_withdrawal(config, ADA)
+    with pytest.raises(ConfigError, match="Your withdrawal 1 is still open"):
+        request_withdrawal(config, Request(method="replacement", subject="bo"))
+    assert request_withdrawal(config)["withdrawal"] == 1
+    assert stage.scene.record.excluded_by(stage.member.account.address)
+    with pytest.raises(ConfigError, match="has already taken effect"):
+        request_withdrawal(config)
+
+
+def test_the_salt_of_a_subject_is_durable_before_its_hash_is_on_chain(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ContractRefused("the transaction is refused", "Test")
+
+    monkeypatch.setattr("rescind.node.requests._send", refuse)
+    with pytest.raises(ContractRefused):
+        request_withdrawal(stage.node.session.config, ADA)
+    (fact,) = RequestFact.all(stage.node.session.journal)
+    assert fact.salt
+    assert fact.withdrawal is None
+    assert "ada" not in Withdrawn.of(stage.node.session.journal)
+
+
+def test_two_withdrawals_of_two_members_are_carried_out_side_by_side(stage: Stage) -> None:
+    request_withdrawal(stage.node.session.config, ADA)
+    other = stage.scene.members[1]
+    other.record.request_withdrawal()
+    record = stage.scene.record
+    stage.scene.tick_until(lambda: record.withdrawal(2).state is WithdrawalState.CLOSED)
+    assert stage.withdrawal_state() is WithdrawalState.PREPARING
+    remember_offer(stage.node, 1, 1, stage.sent[0], unchanged=True)
+    remember_offer(stage.node, 1, 2, stage.delta(900))
+    steps_of(stage.node)
+    stage.until_closed()
+    published = stage.scene.published(record.latest_model_id())
+    assert list(owners(published)) == [stage.member.account.address.lower()]
