@@ -164,6 +164,7 @@ class Aggregator(DaemonLoop[Plan]):
             piece_due=next_piece(consortium) is not None,
             unbuilt=due.unbuilt,
             unpublished=due.unpublished,
+            awaited=bool(due.awaited),
             signed_round=self._attestations.due_round(),
             bonded=bonded,
             bond_due=not bonded and may_post,

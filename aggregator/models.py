@@ -27,7 +27,7 @@ from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import RecordedModel, accept, record_of, terms_of
 
 HAND_OVER_SECONDS = 150
-"""How long the files of a model wait for contributions that are not in the store. Every node offers
+"""How long the files of models wait for a contribution that is not in the store. Every node offers
 its own once a minute; without the wait a new aggregator would publish a model without anyone's."""
 
 
@@ -39,10 +39,17 @@ class ContributionsMissing(RescindError):
 
 @dataclass(frozen=True)
 class Due:
-    """Models in use whose files are to be built, and those whose files are to be published."""
+    """What the files of models in use need.
+
+    Attributes:
+        unbuilt: Models whose files are to be built.
+        unpublished: Models whose files are to be published.
+        awaited: Models whose files wait for contributions that are not in the store.
+    """
 
     unbuilt: tuple[int, ...] = ()
     unpublished: tuple[int, ...] = ()
+    awaited: tuple[int, ...] = ()
 
 
 class Models:
@@ -55,37 +62,42 @@ class Models:
     def __init__(self, session: AggregatorSession) -> None:
         self._session = session
         self._opened: set[Term] = set()
-        self._first_seen: dict[int, int] = {}
+        self._missed: dict[str, int] = {}
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def due(self) -> Due:
         """Return which models in use need files, or need their files published."""
         session, consortium = self._session, self._session.consortium
-        unbuilt, unpublished = [], []
+        unbuilt, unpublished, awaited = [], [], []
         for model_id in consortium.models_in_use():
             if consortium.is_stale(model_id):
                 continue
             fact = self._fact(model_id)
             if fact is None:
-                if self._can_be_built(model_id):
-                    unbuilt.append(model_id)
+                (unbuilt if self._can_be_built(model_id) else awaited).append(model_id)
             elif any(session.store.has(each) for each in fact.missing):
                 unbuilt.append(model_id)
             elif fact.adapter_id:
                 announced = Announced(model_id, fact.adapter_id, fact.opening_id)
                 if not announced.holds(session.journal):
                     unpublished.append(model_id)
-        return Due(tuple(unbuilt), tuple(unpublished))
+        return Due(tuple(unbuilt), tuple(unpublished), tuple(awaited))
 
     def _can_be_built(self, model_id: int) -> bool:
-        """Return whether a model's contributions are all there, or were waited for."""
+        """Return whether a model's contributions are all there, or were waited for.
+
+        Each contribution is waited for once, not once for each model: a member that never hands one
+        over must not delay every later model.
+        """
         session = self._session
         terms = self.terms(session.consortium.content(model_id))
-        if all(session.store.has(term.artifact_id) for term in terms):
+        missing = [t.artifact_id for t in terms if not session.store.has(t.artifact_id)]
+        if not missing:
             return True
         # In memory only: an aggregator that starts again waits again.
         now = session.consortium.chain.now()
-        return now >= self._first_seen.setdefault(model_id, now) + HAND_OVER_SECONDS
+        since = [self._missed.setdefault(each, now) for each in missing]
+        return now >= max(since) + HAND_OVER_SECONDS
 
     def build(self, model_id: int) -> None:
         """Build the files of a model and check them as any holder does.

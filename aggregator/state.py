@@ -82,6 +82,7 @@ class View:
         piece_due: Whether points wait to be summed or folded.
         unbuilt: Models in use whose files can be built.
         unpublished: Models in use whose files are built and not published.
+        awaited: Whether files of a model in use wait for contributions, so that no round opens.
         signed_round: The next final round that a quorum of auditors has signed; 0 for none.
         bond_due: Whether the aggregator has to post its bond, which it never did before.
         bonded: Whether the bond is complete; without it no round opens.
@@ -105,6 +106,7 @@ class View:
     piece_due: bool = False
     unbuilt: tuple[int, ...] = ()
     unpublished: tuple[int, ...] = ()
+    awaited: bool = False
     signed_round: int = 0
     bond_due: bool = False
     bonded: bool = True
@@ -178,5 +180,5 @@ def _next_round(view: View) -> Plan:
         return Plan(Step.POST_BOND)
     wanted = view.finalized < view.target and view.active_members >= view.minimum_members
     possible = view.bonded and view.rounds_left and not view.stale
-    opens = wanted and possible and not view.standing.replay_pending
+    opens = wanted and possible and not (view.awaited or view.standing.replay_pending)
     return Plan(Step.OPEN if opens else Step.WAIT)

@@ -13,6 +13,7 @@ from rescind.aggregator import (
     open_aggregator,
     status,
 )
+from rescind.aggregator.models import HAND_OVER_SECONDS
 from rescind.contracts import (
     Account,
     Deployment,
@@ -127,18 +128,25 @@ class Scene:
                 return round_id
         raise AssertionError(f"the round never became {state}")
 
-    def tick_until(self, reached: Callable[[], bool]) -> None:
-        """Let the aggregator act until a condition holds."""
+    def tick_until(self, reached: Callable[[], bool], *, awaits: bool = False) -> None:
+        """Let the aggregator act until a condition holds.
+
+        Args:
+            reached: The condition.
+            awaits: Whether it first waits for contributions that never come.
+        """
         for _ in range(50):
             if reached():
                 return
-            self.aggregator.tick()
+            if self.aggregator.tick() and awaits:
+                self.anvil.pass_time(HAND_OVER_SECONDS)
+                awaits = False
         raise AssertionError("the aggregator never came to it")
 
-    def settled(self) -> int:
+    def settled(self, *, awaits: bool = False) -> int:
         """Play on until the files of the head are published, and return its number."""
         record = self.record
-        self.tick_until(lambda: bool(record.publications(record.latest_model_id())))
+        self.tick_until(lambda: bool(record.publications(record.latest_model_id())), awaits=awaits)
         return record.latest_model_id()
 
     def play(self, data: bytes, upload: Callable[[int], None], named: Parts | None = None) -> int:

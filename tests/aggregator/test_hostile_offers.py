@@ -165,7 +165,7 @@ def test_a_faulty_delta_is_refused_and_only_its_owner_is_left_out(
     honest.record.ready(request.number)
     scene.tick_until(lambda: request.state() is WithdrawalState.CLOSED)
     assert not scene.aggregator.session.store.has(artifact_id(data))
-    head = scene.settled()
+    head = scene.settled(awaits=True)
     adapter = scene.aggregator.session.store.load(scene.record.publications(head)[-1].adapter_id)
     assert list(owners(adapter)) == [scene.hostile.account.address.lower()]
     assert "model-incomplete" in scene.incidents()

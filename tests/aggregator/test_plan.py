@@ -23,6 +23,7 @@ FINAL = dataclasses.replace(IDLE, round_id=1, round_state=RoundState.FINAL)
         (IDLE, {"finalized": 2}, Plan(Step.WAIT)),
         (IDLE, {"rounds_left": False}, Plan(Step.WAIT)),
         (IDLE, {"stale": True}, Plan(Step.WAIT)),
+        (IDLE, {"awaited": True}, Plan(Step.WAIT)),
         (IDLE, {"round_id": 1, "round_state": RoundState.ABANDONED}, Plan(Step.OPEN)),
         (FINAL, {"orphaned": True}, Plan(Step.OPEN)),
         (FINAL, {"unbuilt": (7, 8)}, Plan(Step.BUILD, model_id=7)),

@@ -47,12 +47,12 @@ def deposit(member: Member, withdrawal: int, data: bytes) -> None:
         client.submit_offered(withdrawal, 1, chunk_list, report, signature)
 
 
-def until_closed(scene: Scene, *withdrawals: int) -> None:
+def until_closed(scene: Scene, *withdrawals: int, awaits: bool = False) -> None:
     record = scene.record
     scene.tick_until(
         lambda: all(record.withdrawal(n).state is WithdrawalState.CLOSED for n in withdrawals)
     )
-    scene.settled()
+    scene.settled(awaits=awaits)
 
 
 def test_two_open_withdrawals_are_both_in_the_model_that_closes_them(scene: Scene) -> None:
@@ -82,7 +82,7 @@ def test_offers_copied_from_the_mempool_block_no_one(scene: Scene) -> None:
     deposit(first, own, data)
     rival.record.ready(copied)
     first.record.ready(own)
-    until_closed(scene, own, copied)
+    until_closed(scene, own, copied, awaits=True)
     served = owners(scene.published(scene.record.latest_model_id()))
     assert first.account.address.lower() in served
     assert rival.account.address.lower() not in served, "its block opens to nothing of its own"
@@ -104,3 +104,16 @@ def test_a_reorganization_that_takes_the_request_back_leaves_the_model_as_it_was
     assert head == forked, "the number is taken by another model now"
     expected = sorted(each.account.address.lower() for each in (first, second, third))
     assert sorted(owners(scene.published(head))) == expected
+
+
+def test_a_contribution_that_never_comes_is_waited_for_once(scene: Scene) -> None:
+    rival = scene.members[1]
+    withdrawal = request_replacement(rival)
+    rival.record.offer(withdrawal, 1, rival.named(encode(rival.delta(value=700))))
+    rival.record.ready(withdrawal)
+    until_closed(scene, withdrawal, awaits=True)
+    scene.play_together()
+    scene.settled()
+    served = owners(scene.published(scene.record.latest_model_id()))
+    assert rival.account.address.lower() not in served
+    assert len(list(served)) == len(NAMES) - 1
