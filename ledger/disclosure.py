@@ -190,6 +190,8 @@ class ManifestDisclosure:
                     raise ProofInvalid("a sample must be a list of a question and its answer")
                 question, answer = map(_string, sample)
                 sample = (question, answer)
+            if document["anchor"]["transaction"]:
+                raise ValueError("a proof about a manifest rests on no anchoring transaction")
             return cls(
                 _whole(document["round"]),
                 _string(document["subject"]),

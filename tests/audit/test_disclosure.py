@@ -1,14 +1,17 @@
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rescind.audit import DISCLOSURE_CHECKS, anchored_at, check_disclosure
 from rescind.contracts import Account, WithdrawalMethod
 from rescind.ledger import Manifest, ManifestDisclosure
 from tests.support.chain import Anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium, micro_parameters
+from tests.support.falsified import falsified, field, leaves, put
 
 
 def manifest_of(*subjects: str) -> Manifest:
@@ -152,3 +155,29 @@ def test_a_disclosure_of_another_consortium_is_refused_when_pinned(
     assert refused.exit_code == DISCLOSURE_CHECKS["pinned"]
     alone = check_disclosure(path, None, own).verification
     assert alone.unchecked == ("manifest",)
+
+
+@pytest.mark.parametrize("name", ["Ada Novak", "Bo"])
+def test_each_field_of_a_manifests_proof_that_an_enemy_changes_is_noticed(
+    anvil: Anvil, tmp_path: Path, name: str
+) -> None:
+    consortium = make_consortium(anvil, 2, store=tmp_path / "store")
+    manifest = manifest_of("Bo", "Cleo")
+    play(consortium, manifest)
+    path = tmp_path / "disclosure.json"
+    anchored = anchored_at(consortium.of(), consortium.organizations[0].address)
+    proof = manifest.prove(name)
+    whole = ManifestDisclosure(1, name, None, manifest.commitment.hex(), proof, anchored)
+    path.write_text(json.dumps(whole.to_json()))
+    assert check_disclosure(path, anvil.url).verification.exit_code == 0
+    content = json.loads(path.read_text())
+    unnoticed = []
+    for place in leaves(content):
+        if place[:3] == ("anchor", "contracts", "creations"):
+            continue
+        changed = copy.deepcopy(content)
+        put(changed, place, falsified(place, field(content, place), consortium.founder.address))
+        path.write_text(json.dumps(changed))
+        if not check_disclosure(path, anvil.url).verification.exit_code:
+            unnoticed.append(place)
+    assert unnoticed == []
