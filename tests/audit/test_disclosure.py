@@ -8,10 +8,11 @@ import pytest
 
 from rescind.audit import DISCLOSURE_CHECKS, anchored_at, check_disclosure
 from rescind.contracts import Account, WithdrawalMethod
-from rescind.ledger import Manifest, ManifestDisclosure
+from rescind.ledger import Ledger, Manifest, ManifestDisclosure, load_key
 from tests.support.chain import Anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium, micro_parameters
 from tests.support.falsified import falsified, field, leaves, put
+from tests.support.files import rescind
 
 
 def manifest_of(*subjects: str) -> Manifest:
@@ -169,6 +170,38 @@ def test_each_field_of_a_manifests_proof_that_an_enemy_changes_is_noticed(
     proof = manifest.prove(name)
     whole = ManifestDisclosure(1, name, None, manifest.commitment.hex(), proof, anchored)
     path.write_text(json.dumps(whole.to_json()))
+    assert check_disclosure(path, anvil.url).verification.exit_code == 0
+    content = json.loads(path.read_text())
+    unnoticed = []
+    for place in leaves(content):
+        if place[:3] == ("anchor", "contracts", "creations"):
+            continue
+        changed = copy.deepcopy(content)
+        put(changed, place, falsified(place, field(content, place), consortium.founder.address))
+        path.write_text(json.dumps(changed))
+        if not check_disclosure(path, anvil.url).verification.exit_code:
+            unnoticed.append(place)
+    assert unnoticed == []
+
+
+def test_each_field_of_a_records_proof_that_an_enemy_changes_is_noticed(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium = make_consortium(anvil, 2, store=tmp_path / "store")
+    owner = consortium.organizations[0]
+    consortium.deployment.save(tmp_path / "contracts.json")
+    ledger = ["--ledger", tmp_path / "ledger", "--key-file", tmp_path / "key"]
+    assert rescind("ledger", "init", *ledger).exit_code == 0
+    for number in range(3):
+        record = ["--type", "reward", "--payload", json.dumps({"round": number})]
+        assert rescind("ledger", "append", *record, *ledger).exit_code == 0
+    with Ledger.open(str(tmp_path / "ledger"), load_key(tmp_path / "key")) as opened:
+        consortium.of(owner).write_anchor(opened.size, opened.root().hex())
+    path = tmp_path / "file.json"
+    chain = ["--rpc", anvil.url, "--contracts", tmp_path / "contracts.json"]
+    words = ["1", "--out", path, *ledger, *chain, "--organization", owner.address]
+    done = rescind("ledger", "prove", *words)
+    assert done.exit_code == 0, done.output
     assert check_disclosure(path, anvil.url).verification.exit_code == 0
     content = json.loads(path.read_text())
     unnoticed = []
