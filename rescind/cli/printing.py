@@ -37,7 +37,8 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except RescindError as error:
-        err.print(f"error[{error.code}]: {error}", markup=False, soft_wrap=True)
+        lines = f"error[{error.code}]: {error}".splitlines()
+        err.print(Text("\n").join(plain(line) for line in lines), soft_wrap=True)
         raise typer.Exit(exit_code(error)) from error
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
@@ -83,7 +84,7 @@ def print_facts(facts: Mapping[str, object], *, as_json: bool) -> None:
         print_json(facts)
         return
     for name, value in facts.items():
-        out.print(Text(f"{name.replace('_', ' ')}: {_shown(name, value)}"), soft_wrap=True)
+        out.print(plain(f"{name.replace('_', ' ')}: {_shown(name, value)}"), soft_wrap=True)
 
 
 def print_contracts(addresses: Mapping[str, str]) -> None:
@@ -101,7 +102,7 @@ def plain(text: str) -> Text:
 
 def _cell(name: str, value: object) -> Text:
     if isinstance(value, str) and len(value) == 64:
-        return Text(f"{value[:12]}...")
+        return plain(f"{value[:12]}...")
     return plain(_shown(name, value))
 
 

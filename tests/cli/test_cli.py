@@ -14,6 +14,7 @@ from rescind.audit import CHECKS
 from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.exit_codes import BY_ERROR, exit_code
 from rescind.cli.main import app
+from rescind.cli.printing import print_facts, reported_errors
 from rescind.cli.toml_files import load_config
 from rescind.contracts import ChainUnavailable
 from rescind.core.errors import ConfigError, RescindError
@@ -179,3 +180,16 @@ def test_an_unreachable_chain_of_a_run_says_how_to_start_it() -> None:
         stopped_chain_hint(Path("RUN")),
     ):
         raise ChainUnavailable("Nothing answers.")
+
+
+def test_names_from_the_chain_cannot_send_codes_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "\x1b[2Jclean"
+    print_facts({"organization": hostile}, as_json=False)
+    with pytest.raises(typer.Exit), reported_errors():
+        raise ConfigError(f"Members: {hostile}.\nSecond line.")
+    shown = capsys.readouterr()
+    assert "\x1b[2J" not in shown.out + shown.err
+    assert "?[2Jclean" in shown.out
+    assert "Second line." in shown.err.splitlines()
