@@ -50,6 +50,6 @@ class Function:
         Raises:
             eth_abi.exceptions.DecodingError: The bytes are not such a result.
         """
-        types = [collapse_if_tuple(each) for each in self.outputs]
+        types = [collapse_if_tuple(dict(each)) for each in self.outputs]
         values = decode(types, data)
         return decode_result(self.source, self.outputs, values[0] if len(types) == 1 else values)

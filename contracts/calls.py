@@ -24,7 +24,12 @@ from rescind.contracts.compiled import load_compiled
 from rescind.contracts.creation import check_creations
 from rescind.contracts.decoding import Struct
 from rescind.contracts.deployment import Deployment
-from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing
+from rescind.contracts.errors import (
+    ChainUnavailable,
+    ContractRefused,
+    ContractsMissing,
+    WrongChain,
+)
 from rescind.contracts.refusals import refusal
 from rescind.contracts.types import Event, Receipt
 
@@ -81,11 +86,18 @@ class Calls:
 
         Raises:
             ChainUnavailable: The chain does not answer.
-            WrongChain: It is another chain.
+            WrongChain: It is another chain than the expected one, or than that of the contracts
+                file.
             ContractsMissing: Another code, or none, is at one of the addresses, or a contract was
                 created with other code or other arguments than it shows.
         """
-        self.chain.check()
+        chain_id = self.chain.check()
+        if chain_id != self.deployment.chain_id:
+            raise WrongChain(
+                f"{self.chain.rpc_url} is chain {chain_id}, but the contracts file is for chain "
+                f"{self.deployment.chain_id}. Correct rpc_url, or use the consortium's contracts "
+                "file."
+            )
         for name, address in self.deployment.addresses().items():
             if not load_compiled(name).is_code(self.chain.code(address)):
                 raise ContractsMissing(

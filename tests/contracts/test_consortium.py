@@ -328,6 +328,9 @@ def test_a_wrong_or_absent_chain_is_reported(consortium: ChainConsortium) -> Non
         Chain(consortium.anvil.url, 5).check()
     with pytest.raises(ChainUnavailable, match="no Ethereum node answers"):
         Chain(f"http://127.0.0.1:{free_port()}", 31337).check()
+    other = consortium.deployment.model_copy(update={"chain_id": 5})
+    with pytest.raises(WrongChain, match="the contracts file is for chain 5"):
+        Consortium(consortium.anvil.chain, other).check()
     elsewhere = consortium.deployment.model_copy(update={"rounds": consortium.aggregator.address})
     with pytest.raises(ContractsMissing, match="Rounds is not at"):
         Consortium(consortium.anvil.chain, elsewhere).check()

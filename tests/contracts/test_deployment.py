@@ -124,6 +124,41 @@ def test_a_contract_of_another_consortium_is_noticed(
         Consortium(anvil.chain, mixed).check()
 
 
+@pytest.mark.parametrize(
+    ("contract", "place", "named"),
+    [
+        ("Members", 0, "governance_"),
+        ("Rounds", 1, "models_"),
+        ("Models", 2, "withdrawals_"),
+        ("Withdrawals", 4, "governance_"),
+        ("Replays", 3, "withdrawals_"),
+        ("Governance", 0, "members_"),
+        ("Rewards", 1, "rounds_"),
+        ("Anchors", 0, "members_"),
+    ],
+)
+def test_published_code_with_other_constructor_arguments_is_noticed(
+    anvil: Anvil, monkeypatch: pytest.MonkeyPatch, contract: str, place: int, named: str
+) -> None:
+    """Runtime code is compared without its immutables, among them who may call a contract."""
+    founder = anvil.funded()
+    honest = deployment._arguments
+
+    def changed(
+        name: str, addresses: dict[str, str], agreed: DeploySettings
+    ) -> tuple[list[object], int]:
+        arguments, ether = honest(name, addresses, agreed)
+        if name == contract:
+            arguments[place] = founder.address
+        return arguments, ether
+
+    monkeypatch.setattr(deployment, "_arguments", changed)
+    where = deploy(anvil.chain, founder, settings())
+    assert load_compiled(contract).is_code(anvil.chain.code(where.addresses()[contract]))
+    with pytest.raises(ContractsMissing, match=rf"{contract} at .* was created with {named}"):
+        Consortium(anvil.chain, where).check()
+
+
 def test_a_constructor_that_does_more_is_noticed(
     anvil: Anvil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
