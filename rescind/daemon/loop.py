@@ -87,7 +87,7 @@ class DaemonLoop(ABC, Generic[PlanT]):
         if chosen.step is self.wait:
             return True
         numbers = {
-            field.name.removesuffix("_id"): getattr(chosen, field.name) or None
+            field.name.removesuffix("_id"): _logged(getattr(chosen, field.name))
             for field in fields(chosen)
             if field.name != "step"
         }
@@ -104,3 +104,8 @@ class DaemonLoop(ABC, Generic[PlanT]):
         if text != self._last_complaint:
             self._log.error("step failed, will try again", code=code, reason=str(error))
         self._last_complaint = text
+
+
+def _logged(value: Any) -> Any:
+    """Return a field of a plan for the log; None stands for nothing."""
+    return value.value if isinstance(value, Enum) else value or None

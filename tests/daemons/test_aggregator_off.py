@@ -4,60 +4,50 @@ from pathlib import Path
 
 import pytest
 
-from rescind.aggregator import AggregatorConfig, post_bond
-from rescind.cli.toml_files import load_config
-from rescind.contracts import (
-    Consortium,
-    ContractRefused,
-    MemberStatus,
-    WithdrawalState,
-)
-from rescind.devnet.setup import load_account
+from rescind.contracts import MemberStatus
+from rescind.node.facts import AdoptedModel, open_journal
 from tests.support.daemons import (
     consortium,
     finals,
     pass_time,
+    play_until,
+    start_nodes,
     wait_for,
 )
-from tests.support.withdrawals import ask
+from tests.support.withdrawals import accepted, ask, closed
 
 pytestmark = pytest.mark.slow
 ETHER = 10**18
 
 
-def test_the_bond_is_slashed_and_no_round_opens_until_the_removal_is_made(tmp_path: Path) -> None:
-    with consortium(tmp_path, 2) as (run, record, daemons):
-        for daemon in daemons.values():
-            daemon.start()
-        wait_for("a round", lambda: finals(record) >= 1)
-        daemons["aggregator"].stop()
-        rounds = record.current_round_id()
-        leaver = run.facts().organizations["aurora"]
-        ask(run, "aurora")
-        bond = record.aggregator_bond()
-        assert bond == 10 * ETHER
-        pass_time(record, 3601)
-        wait_for("the slash", lambda: record.aggregator_bond() == 0)
-        slashed = next(e for e in record.events() if e.name == "AggregatorSlashed")
-        assert slashed.args["beneficiary"] == leaver
-        assert slashed.args["toBeneficiary"] == slashed.args["toPool"] == bond // 2
-        paid = lambda: [e for e in record.events() if e.name == "CompensationPaid"]  # noqa: E731
-        wait_for("the organization takes its share", lambda: len(paid()) == 1)
-        boss = Consortium(record.chain, record.deployment, load_account(run.aggregator))
-        with pytest.raises(ContractRefused, match=r"AggregatorBondMissing|RoundUnfinished"):
-            boss.open_round()
-        boss.post_aggregator_bond(bond)
-        if record.round(rounds).state.over:
-            with pytest.raises(ContractRefused, match="WithdrawalOverdue"):
-                boss.open_round()
-        wait_for("the second slash", lambda: record.aggregator_bond() == 0)
-        assert record.current_round_id() == rounds
-        assert record.withdrawals()[0].state is WithdrawalState.REQUESTED
-        daemons["aggregator"].start()
-        wait_for("the removal", lambda: record.withdrawals()[0].state is WithdrawalState.CLOSED)
-        assert record.is_clean(record.latest_model_id(), leaver)
+def test_the_nodes_fold_and_close_a_removal_and_the_aggregator_serves_it_later(
+    tmp_path: Path,
+) -> None:
+    with consortium(tmp_path, 2, organizations=3) as (run, record, daemons):
+        aggregator = daemons["aggregator"]
+        play_until(run, 1)
+        aggregator.start()
+        start_nodes(run, daemons)
+        wait_for("a round", lambda: finals(record) == 1)
+        aggregator.stop()
+
+        leaver, before = run.facts().organizations["aurora"], record.latest_model_id()
+        number = ask(run, "aurora")
+        assert record.excluded_by(leaver), "the organization is out with the request"
+        assert record.is_stale(before)
+        pass_time(record, 120)
+        wait_for("the fold by a node", lambda: record.latest_model_id() > before)
+        pass_time(record, 120)
+        wait_for("the end of the withdrawal", lambda: closed(record, number))
+        model = record.latest_model_id()
+        assert record.is_clean(model, leaver)
         assert record.member(leaver).status is MemberStatus.WITHDRAWN
-        assert record.current_round_id() == rounds, "no round opens without a bond"
-        config = run.aggregator / "aggregator.toml"
-        assert post_bond(load_config(config, AggregatorConfig))["paid_wei"] == bond
-        wait_for("the last round", lambda: finals(record) == 2)
+        assert record.publications(model) == []
+        assert accepted(run, record, number)["commitments"] == "passed"
+
+        play_until(run, 2)
+        aggregator.start()
+        journal = open_journal(run.node_state("borealis"))
+        wait_for("the files", lambda: AdoptedModel.load(journal, model))
+        wait_for("a round after it", lambda: finals(record) == 2)
+        assert record.aggregator_bond() == 10 * ETHER

@@ -11,6 +11,7 @@ import pytest
 
 from rescind.agents import read_trace
 from rescind.agents.curves import fit
+from rescind.audit.verify import CHECKS
 from rescind.devnet.data import from_folder, generated
 from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.slow
 class Run:
     folder: Path
     summary: Summary
+    steps: str
 
     @property
     def certificate(self) -> Path:
@@ -56,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = next(out.iterdir())
     up = rescind("devnet", "up", folder)
     assert up.returncode == 0, up.stderr
-    yield Run(folder, Summary.model_validate_json(done.stdout))
+    yield Run(folder, Summary.model_validate_json(done.stdout), done.stderr)
     rescind("devnet", "down", folder)
 
 
@@ -72,6 +74,19 @@ def test_the_removal_is_exact_and_its_answers_are_forgotten(run: Run) -> None:
     assert summary.withdrawal.exact
     assert set(summary.evaluation.before) == {"aurora", "borealis", "cirrus", "shared", "held_out"}
     assert summary.evaluation.after["borealis"] == 0
+
+
+def test_the_demo_shows_the_request_the_stale_model_the_fold_and_the_opening(run: Run) -> None:
+    said = (
+        "borealis asks for its contribution to be removed",
+        "request mined: borealis is out, and with it model 2 in use is stale",
+        "folded: model 3 succeeds model 2 with 4 contributions of the rest",
+        "has opened model 3",
+        "closed: all who stay have opened model 3",
+    )
+    places = [run.steps.find(words) for words in said]
+    assert -1 not in places
+    assert places == sorted(places)
 
 
 def test_the_summary_lists_the_rounds_and_is_saved(run: Run) -> None:
@@ -100,18 +115,22 @@ def test_a_learning_curve_fits_the_trace(run: Run) -> None:
 
 
 def test_the_certificate_and_the_served_adapter_pass_every_check(run: Run) -> None:
-    served = json.loads(run.certificate.read_text())["latest"]["adapter_id"]
-    adapter = run.folder / "aggregator" / "store" / served[:2] / served
-    result = rescind("verify", run.certificate, "--adapter", adapter, "--json")
+    published = json.loads(run.certificate.read_text())["latest"]["publication"]
+    store = run.folder / "aggregator" / "store"
+    adapter, opening = (
+        store / published[name][:2] / published[name] for name in ("adapter_id", "opening_id")
+    )
+    words = ("--adapter", adapter, "--opening", opening)
+    result = rescind("verify", run.certificate, *words, "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     statuses = {c["name"]: c["status"] for c in json.loads(result.stdout)["checks"]}
-    assert statuses.pop("attested") == "skipped"
+    assert {statuses.pop(name) for name in ("attested", "rounds")} == {"none"}
     assert set(statuses.values()) == {"passed"}
 
 
 def test_a_changed_certificate_is_refused(run: Run) -> None:
     with flipped(run.certificate, 200):
-        assert rescind("verify", run.certificate).returncode in range(40, 58)
+        assert rescind("verify", run.certificate).returncode in CHECKS.values()
 
 
 def test_a_changed_artifact_is_refused(run: Run) -> None:
