@@ -110,8 +110,8 @@ class Consortiums(RuleBasedStateMachine):
     @precondition(lambda self: self._in_flight())
     @rule(number=organization)
     def abandon(self, number: int) -> None:
-        number = self.play.record.current_round_id()
-        self.play.do(self.play.orgs[number], "abandon", number)
+        round_id = self.play.record.current_round_id()
+        self.play.do(self.play.orgs[number], "abandon", round_id)
 
     def _in_flight(self) -> bool:
         state = self.play.record.round(self.play.record.current_round_id()).state
