@@ -223,8 +223,14 @@ class Models:
         return True
 
     def _fact(self, model_id: int) -> ModelFact | None:
-        commitments = self._session.consortium.commitments(model_id)
-        return ModelFact.load(self._session.journal, model_id, commitments)
+        """Return the files of a model; None before they are built, and once the store lost them."""
+        session = self._session
+        commitments = session.consortium.commitments(model_id)
+        fact = ModelFact.load(session.journal, model_id, commitments)
+        if fact is None or not fact.adapter_id:
+            return fact
+        files = (fact.adapter_id, fact.opening_id)
+        return fact if all(session.store.has(each) for each in files) else None
 
     def _build(self, record: RecordedModel, terms: Sequence[Term]) -> tuple[str, str, str]:
         """Return the ids of adapter and openings, and in blocks who is left out and why."""

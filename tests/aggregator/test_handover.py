@@ -108,7 +108,6 @@ def test_a_contribution_that_is_not_the_registered_one_is_not_taken(
         scene.settled()
         first, second = scene.members
         shutil.rmtree(tmp_path / "aggregator" / "store")
-        scene.aggregator.session.journal.set("model/000001", None)
         with AggregatorClient(first.address, first.tls) as client:
             with pytest.raises(WrongPhase):
                 client.hand_over(encode(first.delta(value=99)))
