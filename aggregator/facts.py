@@ -104,19 +104,6 @@ class ReplayStart(_Mark):
 
 
 @dataclass(frozen=True)
-class Announced(_Mark):
-    """The aggregator has said on chain which files are a model."""
-
-    model_id: int
-    adapter_id: str
-    opening_id: str
-
-    @property
-    def key(self) -> str:
-        return f"announced/{self.model_id:06d}/{self.adapter_id}/{self.opening_id}"
-
-
-@dataclass(frozen=True)
 class ModelFact:
     """The files that the aggregator built for a model.
 
@@ -129,6 +116,7 @@ class ModelFact:
         missing: Contributions that were not in the store, so that their owners are left out.
         problem: Why the model cannot be built, or who is left out of it and why; empty if it is
             complete.
+        published: Whether the aggregator has said on chain that these files are the model.
     """
 
     model_id: int
@@ -137,6 +125,7 @@ class ModelFact:
     opening_id: str
     missing: Sequence[str] = ()
     problem: str = ""
+    published: bool = False
 
     @classmethod
     def load(cls, journal: Journal, model_id: int, commitments: Sequence[str]) -> Self | None:

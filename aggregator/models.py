@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from rescind.aggregator.checks import judge
-from rescind.aggregator.facts import Announced, ModelFact, SumFact, WithdrawalProgress
+from rescind.aggregator.facts import ModelFact, SumFact, WithdrawalProgress
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import Entry, WithdrawalState
 from rescind.core import (
@@ -77,10 +77,8 @@ class Models:
                 (unbuilt if self._can_be_built(model_id) else awaited).append(model_id)
             elif any(session.store.has(each) for each in fact.missing):
                 unbuilt.append(model_id)
-            elif fact.adapter_id:
-                announced = Announced(model_id, fact.adapter_id, fact.opening_id)
-                if not announced.holds(session.journal):
-                    unpublished.append(model_id)
+            elif fact.adapter_id and not fact.published:
+                unpublished.append(model_id)
         return Due(tuple(unbuilt), tuple(unpublished), tuple(awaited))
 
     def _can_be_built(self, model_id: int) -> bool:
@@ -135,7 +133,7 @@ class Models:
         said = [each for each in consortium.publications(model_id) if each.publisher == aggregator]
         if not any((each.adapter_id, each.opening_id) == files for each in said):
             consortium.publish(model_id, *files)
-        Announced(model_id, *files).save(self._session.journal)
+        replace(fact, published=True).save(self._session.journal)
 
     def files(self, model_id: int) -> ModelFiles:
         """Return the files of a model.
