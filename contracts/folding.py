@@ -23,6 +23,10 @@ ROWS_PER_PIECE = 64
 """Most rounds whose terms one transaction folds: to look one up costs up to 100,000 gas, and a
 transaction may use 2^24 (EIP-7825)."""
 
+TERMS_PER_PIECE = 1_000
+"""Most terms that the contract looks up for one transaction: each costs up to 8,000 gas, also where its
+point is in another piece. A round that hundreds of members left has hundreds of terms."""
+
 
 @dataclass(frozen=True)
 class SumPiece:
@@ -49,6 +53,7 @@ class Limits:
 
     points: int = POINTS_PER_PIECE
     rows: int = ROWS_PER_PIECE
+    terms: int = TERMS_PER_PIECE
 
 
 def summed_part(progress: SumProgress, rules: Sequence[Rule]) -> int:
@@ -96,12 +101,14 @@ def fold_batch(fold: Fold, rows: Sequence[Sequence[Term]], limits: Limits) -> li
         limits: How much one transaction may carry.
     """
     batch: list[Term] = []
-    used = 0
+    used = looked_up = 0
     for number, terms in enumerate(rows):
         rest = terms[fold.place :] if number == 0 else terms
         if not rest:
             continue
-        if used == limits.rows or len(batch) == limits.points:
+        looked_up += len(terms)
+        heavy = bool(used) and looked_up > limits.terms
+        if used == limits.rows or len(batch) == limits.points or heavy:
             break
         batch += rest[: limits.points - len(batch)]
         used += 1

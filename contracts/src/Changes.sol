@@ -25,18 +25,20 @@ abstract contract Changes is Content {
         uint256 count;
     }
 
-    /// @dev The difference that amendments after the first `was`, up to `now_`, make to a round. `had`: whether the round
-    /// was in the model before.
-    function _changeOfRound(uint256 part, RoundId round, bool had, uint32 was, uint32 now_)
+    /// @dev The difference that an amendment of a member, or of all, makes to a round. If there was no amendment, the round
+    /// is added.
+    function _changeOfRound(uint256 part, RoundId round, MemberId member, uint32 was, uint32 now_)
         internal
         view
         returns (Term[] memory)
     {
         Base memory older = _base(part, round, was);
-        Base memory newer = was == now_ ? _copy(older) : _rebase(part, round, older, now_);
+        Base memory newer = _rebase(part, round, older, now_);
         if (newer.sum == PointHash.wrap(0)) revert SumMissing(round, part);
-        if (!had) older.weight = 0;
+        if (was == now_) older.weight = 0;
         uint256[4] memory touched = _touched(round, older, newer);
+        // Where weights stay, no other member makes a difference: this saves looking each of them up.
+        if (older.weight == newer.weight && _areSame(older, newer)) touched.keep(member);
         List memory list = List(new Term[](2 + 4 * touched.count()), 0);
         _pushPair(list, older.sum, -older.weight, newer.sum, newer.weight);
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
@@ -108,6 +110,10 @@ abstract contract Changes is Content {
         return _done(list);
     }
 
+    function _areSame(Base memory older, Base memory newer) private pure returns (bool) {
+        return OfferId.unwrap(older.replay) == OfferId.unwrap(newer.replay);
+    }
+
     /// @dev The difference that one member makes beyond that of the sums.
     function _pushMember(
         List memory list,
@@ -117,6 +123,9 @@ abstract contract Changes is Content {
         Base memory newer,
         MemberId member
     ) private view {
+        if (_areSame(older, newer) && _isOut(member, older.amendments)) {
+            return _push(list, _pointOf(newer.replay, round, member, part), older.weight - newer.weight);
+        }
         (PointHash oldTaken, PointHash oldPut) = _correction(part, round, older, member);
         (PointHash newTaken, PointHash newPut) = _correction(part, round, newer, member);
         _pushPair(list, oldTaken, older.weight, newTaken, -newer.weight);
@@ -143,12 +152,8 @@ abstract contract Changes is Content {
     {
         uint256 count = _replays.length;
         if (count != 0 && _replays[count - 1].amendment > older.amendments) return _base(part, round, amendments);
-        newer = _copy(older);
+        newer = Base(older.replay, older.since, amendments, older.sum, 0, older.members);
         _weigh(part, newer, amendments);
-    }
-
-    function _copy(Base memory base) private pure returns (Base memory) {
-        return Base(base.replay, base.since, base.amendments, base.sum, base.weight, base.members);
     }
 
     /// @dev The point that has to be taken from the base for a member, and the one that is put in; zero if there is none.

@@ -35,10 +35,14 @@ abstract contract Content is Sums {
         uint32 amendment;
     }
 
+    /// @inheritdoc IModels
     ModelId public head;
+    /// @inheritdoc IModels
     uint64 public modelCount;
+    /// @inheritdoc IModels
     uint32 public amendmentCount;
     mapping(uint32 => Amendment) internal _amendments;
+    /// @notice The amendment that an offer became, or 0.
     mapping(OfferId => uint32) public amendmentOf;
     /// @dev The amendments by which members are out, eight to a word.
     mapping(uint256 => uint256) private _excludedBy;

@@ -23,7 +23,11 @@ abstract contract Folds is Changes {
     /// @dev So many steps without a point may be passed after the last one with a point: each costs gas, and there may be
     /// a thousand.
     uint32 private constant MOST_EMPTY_ROWS = 128;
+    /// @dev After so many terms no step is looked at for which a piece has no points: with a thousand members that left, a
+    /// step costs most of what a transaction may use.
+    uint256 private constant MOST_TERMS = 256;
 
+    /// @inheritdoc IModels
     mapping(ModelId => mapping(uint256 => PointHash)) public commitmentOf;
     mapping(ModelId => Model) internal _models;
     mapping(ModelId => Fold) private _folds;
@@ -126,8 +130,10 @@ abstract contract Folds is Changes {
         uint32 rows = _rows(source, its);
         (row, place) = (its.row, its.place);
         uint32 until = row + MOST_EMPTY_ROWS;
-        while (row < rows && (used < given || row < until)) {
+        uint256 looked = 0;
+        while (row < rows && (used < given || (row < until && looked < MOST_TERMS))) {
             Term[] memory terms = _terms(source, its, row);
+            looked += terms.length;
             if (used < given && terms.length != 0) until = row + 1 + MOST_EMPTY_ROWS;
             for (; place < terms.length && used < given; ++place) {
                 bytes calldata point = points.pick(used++);
@@ -145,7 +151,7 @@ abstract contract Folds is Changes {
         bool latest = _rule(its.part) == Weights.Rule.Latest;
         RoundId round = RoundId.wrap(row);
         if (its.round != RoundId.wrap(0)) {
-            if (!latest) return _changeOfRound(its.part, its.round, false, its.amendment, its.amendment);
+            if (!latest) return _changeOfRound(its.part, its.round, MemberId.wrap(0), its.amendment, its.amendment);
             uint256 set = rounds.acceptedIn(its.round)[row];
             return _changeOfLatest(its.part, row, set, Span(from.lastRound, its.amendment, its.round, its.amendment));
         }
@@ -161,7 +167,7 @@ abstract contract Folds is Changes {
         if (_rule(its.part) == Weights.Rule.Block && !chained) {
             return _changeOfMember(its.part, round, amendment.member, from.amendments, its.amendment);
         }
-        return _changeOfRound(its.part, round, true, from.amendments, its.amendment);
+        return _changeOfRound(its.part, round, amendment.member, from.amendments, its.amendment);
     }
 
     /// @dev Whether an amendment can change what a model has of a round. It only saves looking closer.

@@ -17,6 +17,7 @@ contract Governance is IGovernance {
     /// @notice How long a proposal stands, in seconds.
     uint40 public immutable proposalSeconds;
 
+    /// @inheritdoc IGovernance
     uint256 public count;
     mapping(uint256 => Proposal) private _proposals;
     mapping(uint256 => uint256[4]) private _votes;

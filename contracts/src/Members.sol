@@ -24,7 +24,9 @@ contract Members is Seats {
 
     address public immutable withdrawals;
 
+    /// @inheritdoc IMembers
     uint40 public emptySince;
+    /// @inheritdoc IMembers
     mapping(address => string) public nameOf;
 
     mapping(address => Record) private _members;
@@ -178,6 +180,13 @@ contract Members is Seats {
     function member(address organization) external view returns (Member memory) {
         Record storage its = _members[organization];
         return Member(its.status, its.number, its.exitAt, its.bond);
+    }
+
+    /// @inheritdoc IMembers
+    function numberOf(address organization) external view returns (MemberId) {
+        Record storage its = _members[organization];
+        if (!_isNumbered(its.status)) revert WrongStatus(organization, its.status);
+        return its.number;
     }
 
     /// @inheritdoc IMembers

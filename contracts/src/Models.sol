@@ -16,6 +16,7 @@ import {Weights} from "./libraries/Weights.sol";
 contract Models is Queries {
     using Bitmap for uint256[4];
 
+    /// @notice Most models in use.
     uint256 public constant MOST_IN_USE = 16;
 
     IMembers public immutable members;
@@ -23,12 +24,12 @@ contract Models is Queries {
     address public immutable withdrawals;
 
     modifier onlyAggregator() {
-        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
+        _requireAggregator();
         _;
     }
 
     modifier onlyWithdrawals() {
-        if (msg.sender != withdrawals) revert NotWithdrawals(msg.sender);
+        _requireWithdrawals();
         _;
     }
 
@@ -126,7 +127,7 @@ contract Models is Queries {
             }
             if (round != RoundId.wrap(0)) _registerVersion(offer, round, member);
         } else if (msg.sender != address(replays)) {
-            revert NotWithdrawals(msg.sender);
+            _requireWithdrawals();
         }
         _offeredIn[offer][round].add(member);
         _store(offer, round, member, artifactIds, points, manifest);
@@ -153,6 +154,15 @@ contract Models is Queries {
     /// @inheritdoc IModels
     function amendmentAt(uint32 amendment) external view returns (Amendment memory) {
         return _amendments[amendment];
+    }
+
+    /// @dev Apart from the modifiers, so that each check stands in the code once.
+    function _requireAggregator() private view {
+        if (msg.sender != members.aggregator()) revert NotAggregator(msg.sender);
+    }
+
+    function _requireWithdrawals() private view {
+        if (msg.sender != withdrawals) revert NotWithdrawals(msg.sender);
     }
 
     function _amend(Amendment memory amendment) private returns (uint32 number) {

@@ -15,24 +15,39 @@ abstract contract Phases is IRounds {
     using Bitmap for uint256[4];
     using Curve for bytes;
 
+    /// @notice Most parts of a contribution.
     uint256 public constant MOST_PARTS = 4;
     /// @notice Content is looked up round by round, so a sum over all of them must fit into a few transactions.
     uint256 public constant MOST_ROUNDS = 1_024;
+
+    /// @dev As Answers; but with all who answered in place of those who committed, so that a commitment reads one word of
+    /// them instead of three.
+    struct Sets {
+        uint256[4] answered;
+        uint256[4] revealed;
+        uint256[4] accepted;
+        uint256[4] satOut;
+        uint256[4] unavailable;
+    }
 
     IMembers public immutable members;
     IModels public immutable models;
     IReplays public immutable replays;
     IRewards public immutable rewards;
+    /// @inheritdoc IRounds
+    uint256 public immutable partCount;
 
+    /// @inheritdoc IRounds
     RoundId public currentRound;
     Settings internal _settings;
     mapping(RoundId => Round) internal _rounds;
-    mapping(RoundId => Answers) internal _answers;
+    mapping(RoundId => Sets) internal _answers;
     /// @dev The aggregator that opened a round answers for its parent model, also after it resigned.
     mapping(RoundId => address) private _openedBy;
     /// @dev A member's commitment, and once it revealed, the hash of the point of its first part.
     mapping(RoundId => mapping(MemberId => bytes32)) private _entries;
     mapping(RoundId => mapping(MemberId => mapping(uint256 => PointHash))) private _furtherPoints;
+    /// @inheritdoc IRounds
     mapping(PointHash => ArtifactId) public artifactOf;
 
     modifier onlyAggregator() {
@@ -49,6 +64,7 @@ abstract contract Phases is IRounds {
         replays = replays_;
         rewards = rewards_;
         _settings = settings_;
+        partCount = settings_.rules.length;
     }
 
     /// @inheritdoc IRounds
@@ -75,26 +91,19 @@ abstract contract Phases is IRounds {
     /// @inheritdoc IRounds
     function commit(RoundId round, bytes32 commitment) external {
         if (commitment == 0) revert EmptyValue();
-        MemberId member = _mayAnswer(round);
-        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
-        _entries[round][member] = commitment;
-        _answers[round].committed.add(member);
+        _entries[round][_answer(round)] = commitment;
         emit UpdateCommitted(round, msg.sender, commitment);
     }
 
     /// @inheritdoc IRounds
     function sitOut(RoundId round) external {
-        MemberId member = _mayAnswer(round);
-        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
-        _answers[round].satOut.add(member);
+        _answers[round].satOut.add(_answer(round));
         emit SatOut(round, msg.sender);
     }
 
     /// @inheritdoc IRounds
     function reportUnavailable(RoundId round) external {
-        MemberId member = _mayAnswer(round);
-        if (_hasAnswered(round, member)) revert AlreadyAnswered(round, msg.sender);
-        _answers[round].unavailable.add(member);
+        _answers[round].unavailable.add(_answer(round));
         emit ParentUnavailable(round, msg.sender);
     }
 
@@ -103,11 +112,11 @@ abstract contract Phases is IRounds {
         Round storage its = _inState(round, State.Open);
         if (block.timestamp <= its.deadline && !allAnswered(round)) revert DeadlineAhead(round, its.deadline);
         uint256[4] memory active = members.activeMembers();
-        uint256 missing = _both(_answers[round].unavailable, active).count();
+        uint256 missing = _both(_load(_answers[round].unavailable), active).count();
         if (2 * missing > members.activeCount()) {
             members.penalizeAggregator(_openedBy[round]);
             _abandon(round);
-        } else if (_both(_answers[round].committed, active).count() == 0) {
+        } else if (_both(_committed(round), active).count() == 0) {
             _abandon(round);
         } else {
             its.state = State.Committed;
@@ -126,7 +135,7 @@ abstract contract Phases is IRounds {
     ) external {
         Round storage its = _inState(round, State.Committed);
         if (block.timestamp > its.deadline) revert DeadlinePassed(round, its.deadline);
-        MemberId member = _memberOf(msg.sender);
+        MemberId member = members.numberOf(msg.sender);
         bytes32 opened = keccak256(abi.encode(round, msg.sender, artifactIds, keccak256(points), manifest, salt));
         bytes32 commitment = _entries[round][member];
         if (commitment == 0 || _answers[round].revealed.has(member)) revert NothingCommitted(round, msg.sender);
@@ -158,7 +167,8 @@ abstract contract Phases is IRounds {
 
     /// @inheritdoc IRounds
     function answersOf(RoundId round) external view returns (Answers memory) {
-        return _answers[round];
+        Sets storage its = _answers[round];
+        return Answers(_committed(round), its.revealed, its.accepted, its.satOut, its.unavailable);
     }
 
     /// @inheritdoc IRounds
@@ -179,12 +189,7 @@ abstract contract Phases is IRounds {
     /// @inheritdoc IRounds
     function allAnswered(RoundId round) public view returns (bool) {
         uint256[4] memory eligible = members.eligibleMembers();
-        Answers storage answers = _answers[round];
-        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
-            if (eligible[i] == 0) continue;
-            if (eligible[i] & ~(answers.committed[i] | answers.satOut[i] | answers.unavailable[i]) != 0) return false;
-        }
-        return true;
+        return _both(_load(_answers[round].answered), eligible).count() == eligible.count();
     }
 
     /// @inheritdoc IRounds
@@ -197,13 +202,8 @@ abstract contract Phases is IRounds {
         return _settings;
     }
 
-    /// @inheritdoc IRounds
-    function partCount() external view returns (uint256) {
-        return _settings.rules.length;
-    }
-
     function _register(RoundId round, MemberId member, bytes32[] calldata artifactIds, bytes calldata points) private {
-        uint256 parts = _settings.rules.length;
+        uint256 parts = partCount;
         if (points.count() != parts || artifactIds.length != parts) revert WrongPartCount(artifactIds.length, parts);
         for (uint256 part = 0; part < parts; ++part) {
             bytes calldata point = points.pick(part);
@@ -224,37 +224,36 @@ abstract contract Phases is IRounds {
         emit RoundAbandoned(round);
     }
 
-    function _memberOf(address organization) internal view returns (MemberId) {
-        IMembers.Member memory its = members.member(organization);
-        if (its.status == IMembers.Status.None || its.status == IMembers.Status.Admitted) {
-            revert IMembers.WrongStatus(organization, its.status);
-        }
-        return its.number;
-    }
-
-    function _mayAnswer(RoundId round) private view returns (MemberId) {
+    /// @dev Record that the sender answers a round, once and in time.
+    function _answer(RoundId round) private returns (MemberId member) {
         Round storage its = _inState(round, State.Open);
         if (block.timestamp > its.deadline) revert DeadlinePassed(round, its.deadline);
-        return members.contributor(msg.sender);
+        member = members.contributor(msg.sender);
+        uint256[4] storage answered = _answers[round].answered;
+        if (answered.has(member)) revert AlreadyAnswered(round, msg.sender);
+        answered.add(member);
     }
 
-    function _hasAnswered(RoundId round, MemberId member) private view returns (bool) {
-        Answers storage answers = _answers[round];
-        return answers.committed.has(member) || answers.satOut.has(member) || answers.unavailable.has(member);
+    function _committed(RoundId round) private view returns (uint256[4] memory committed) {
+        Sets storage its = _answers[round];
+        committed = _load(its.answered);
+        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
+            if (committed[i] != 0) committed[i] &= ~(its.satOut[i] | its.unavailable[i]);
+        }
     }
 
     function _unrevealed(RoundId round) private view returns (uint256[4] memory missing) {
         // Who left owes nothing, and no one waits for it.
-        missing = _both(_answers[round].committed, members.activeMembers());
+        missing = _both(_committed(round), members.activeMembers());
         uint256[4] memory revealed = _load(_answers[round].revealed);
         for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
             missing[i] &= ~revealed[i];
         }
     }
 
-    function _both(uint256[4] storage stored, uint256[4] memory loaded) private view returns (uint256[4] memory both) {
+    function _both(uint256[4] memory a, uint256[4] memory b) private pure returns (uint256[4] memory both) {
         for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
-            if (loaded[i] != 0) both[i] = stored[i] & loaded[i];
+            both[i] = a[i] & b[i];
         }
     }
 

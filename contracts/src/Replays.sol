@@ -28,6 +28,7 @@ contract Replays is IReplays, ReentrancyGuard {
         uint256[4] claimed;
     }
 
+    /// @notice Most withdrawals that wait for a replay.
     uint256 public constant MOST_QUEUED = 64;
     /// @dev So many rounds that wait for no one are passed at once; another call passes the next.
     uint256 private constant MOST_PASSED = 64;
@@ -43,8 +44,11 @@ contract Replays is IReplays, ReentrancyGuard {
     /// @notice What a withdrawal pays for each round that is trained again for it, in wei.
     uint256 public immutable pricePerRound;
 
+    /// @inheritdoc IReplays
     OfferId public current;
+    /// @inheritdoc IReplays
     mapping(WithdrawalId => OfferId) public joined;
+    /// @inheritdoc IReplays
     mapping(address => uint256) public refundOf;
     mapping(OfferId => Replay) private _replays;
     mapping(OfferId => mapping(RoundId => Pay)) private _pay;

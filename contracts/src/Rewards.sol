@@ -20,9 +20,11 @@ contract Rewards is IRewards, ReentrancyGuard {
     /// @notice Time from the last member's leaving until the pool can be swept, in seconds.
     uint40 public immutable exitSeconds;
 
+    /// @inheritdoc IRewards
     uint256 public pool;
     /// @notice The last round when the pool was swept: what no one claimed of rounds up to it went with it.
     RoundId public sweptUpTo;
+    /// @inheritdoc IRewards
     mapping(RoundId => uint256) public reservedFor;
     mapping(RoundId => uint256[4]) private _claimed;
 

@@ -16,6 +16,7 @@ import {Quorum} from "./libraries/Quorum.sol";
 contract Rounds is Phases, EIP712 {
     using Bitmap for uint256[4];
 
+    /// @notice EIP-712 type of what auditors sign.
     bytes32 public constant ATTESTATION_TYPEHASH =
         keccak256("RoundAttestation(uint64 round,bytes32 commitments,bytes32 evidence)");
     uint256 private constant MOST_SCORE = 10_000;
@@ -91,7 +92,7 @@ contract Rounds is Phases, EIP712 {
         // The model's commitments hold every accepted point: a signature is worth nothing for other contributions, such as
         // those of the same round on a fork.
         bytes memory commitments;
-        for (uint256 part = 0; part < _settings.rules.length; ++part) {
+        for (uint256 part = 0; part < partCount; ++part) {
             commitments = abi.encodePacked(commitments, models.commitmentOf(its.model, part));
         }
         bytes32 hash =
@@ -119,7 +120,7 @@ contract Rounds is Phases, EIP712 {
 
     /// @inheritdoc IRounds
     function scoreOf(RoundId round, address organization) external view returns (uint256 score, uint256 total) {
-        MemberId member = _memberOf(organization);
+        MemberId member = members.numberOf(organization);
         uint256[4] memory accepted = _load(_answers[round].accepted);
         bool counts = accepted.holds(member) && !_unpaid[round].has(member);
         if (!counts || _rounds[round].state != State.Final) return (0, 0);

@@ -11,15 +11,21 @@ import {IRewards} from "./interfaces/IRewards.sol";
 abstract contract Seats is IMembers, ReentrancyGuard {
     using EnumerableSet for EnumerableSet.AddressSet;
 
+    /// @inheritdoc IMembers
     address public immutable founder;
     address public immutable governance;
     address public immutable rounds;
     IRewards public immutable rewards;
+    /// @notice Terms of membership.
     Terms public terms;
 
+    /// @inheritdoc IMembers
     address public aggregator;
+    /// @inheritdoc IMembers
     mapping(address => uint256) public aggregatorBondOf;
+    /// @notice When a former aggregator can take its bond, in Unix seconds.
     mapping(address => uint40) public aggregatorExitAt;
+    /// @inheritdoc IMembers
     mapping(address => bytes32) public fingerprintOf;
     EnumerableSet.AddressSet private _auditors;
 

@@ -28,7 +28,9 @@ abstract contract Sums is IModels {
     uint256 private immutable _rules;
     bool internal immutable _anyLatest;
 
+    /// @inheritdoc IModels
     mapping(OfferId => mapping(RoundId => mapping(uint256 => PointHash))) public sumOf;
+    /// @inheritdoc IModels
     mapping(OfferId => mapping(RoundId => Running)) public summedOf;
     mapping(OfferId => mapping(RoundId => mapping(MemberId => mapping(uint256 => Offer)))) private _offers;
     /// @dev Members that offered for a round of a replay or a withdrawal.

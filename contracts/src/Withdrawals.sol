@@ -12,6 +12,7 @@ import {Quorum} from "./libraries/Quorum.sol";
 
 /// @title Requests to take contributions back.
 contract Withdrawals is IWithdrawals, EIP712 {
+    /// @notice EIP-712 type of what auditors sign.
     bytes32 public constant ATTESTATION_TYPEHASH =
         keccak256("Attestation(uint64 withdrawal,uint64 model,bytes32 commitments,bytes32 evidence)");
 
@@ -20,9 +21,11 @@ contract Withdrawals is IWithdrawals, EIP712 {
     IModels public immutable models;
     IReplays public immutable replays;
     address public immutable governance;
+    /// @notice Whether rounds are chained, as in Models.
     bool public immutable chained;
     uint16 private immutable _auditorQuorum;
     /// @dev With the terms in its word, the first withdrawal needs no fresh one for it.
+    /// @inheritdoc IWithdrawals
     uint64 public count;
     uint40 private _preparationSeconds;
     uint40 private _attestationSeconds;
@@ -97,14 +100,14 @@ contract Withdrawals is IWithdrawals, EIP712 {
         bool counters = its.method == Method.CounterTraining;
         if (counters != (round == RoundId.wrap(0))) revert WrongMethod(its.method);
         if (its.from == RoundId.wrap(0) || round < its.from) its.from = round;
-        MemberId member = members.member(msg.sender).number;
+        MemberId member = members.numberOf(msg.sender);
         models.register(_offerId(id), round, member, artifactIds, points, manifest);
     }
 
     /// @inheritdoc IWithdrawals
     function ready(WithdrawalId id) external payable onlyOrganization(id) {
         Withdrawal storage its = _inState(id, State.Preparing);
-        MemberId member = members.member(msg.sender).number;
+        MemberId member = members.numberOf(msg.sender);
         bool nothing = models.offerOf(_offerId(id), its.from, member, 0).artifact == ArtifactId.wrap(0);
         if (nothing) revert NothingOffered(id);
         bool counters = its.method == Method.CounterTraining;

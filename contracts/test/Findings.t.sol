@@ -5,7 +5,8 @@ import {MemberId, ModelId, OfferId, PointHash, RoundId, WithdrawalId} from "../s
 import {IAnchors} from "../src/interfaces/IAnchors.sol";
 import {IMembers} from "../src/interfaces/IMembers.sol";
 import {IModels} from "../src/interfaces/IModels.sol";
-import {IRounds} from "../src/interfaces/IRounds.sol";
+import {IReplays} from "../src/interfaces/IReplays.sol";
+import {IRewards} from "../src/interfaces/IRewards.sol";
 import {IWithdrawals} from "../src/interfaces/IWithdrawals.sol";
 import {Weights} from "../src/libraries/Weights.sol";
 import {Fixture} from "./Fixture.sol";
@@ -58,6 +59,27 @@ contract FindingsTest is Fixture {
         vm.assertEq(content.length, 1);
     }
 
+    // C4b: where a point without an opening cannot be seen on chain, its model earns and is released only once auditors
+    // attested it, and removing its member repairs the model.
+    function test_C4b_a_model_with_a_point_without_an_opening_is_worth_nothing_and_can_be_repaired() public {
+        attested = true;
+        again(Weights.Rule.Share);
+        RoundId[] memory one = new RoundId[](1);
+        one[0] = playRound();
+        ModelId head = models.head();
+        vm.prank(aggregator);
+        vm.expectRevert(abi.encodeWithSelector(IModels.NotAttested.selector, one[0]));
+        models.release(head);
+        vm.prank(orgs[1]);
+        vm.expectRevert(abi.encodeWithSelector(IRewards.NotAttested.selector, one[0]));
+        rewards.claim(one);
+        vm.prank(address(governance));
+        withdrawals.expel(orgs[1]);
+        refold();
+        check();
+        vm.assertFalse(holds(models.head(), orgs[1]));
+    }
+
     // C1: an offer that opens to nothing delays no one, and pays no one.
     function test_C1_an_offer_that_opens_to_nothing_pays_no_one() public {
         playRound();
@@ -91,7 +113,7 @@ contract FindingsTest is Fixture {
         vm.assertEq(members.aggregatorBondOf(aggregator), AGGREGATOR_BOND / 2);
     }
 
-    // C2, C9: only the organization of a withdrawal offers for it.
+    // C2: only the organization of a withdrawal offers for it.
     function test_C2_no_one_else_offers_for_a_withdrawal() public {
         playRound();
         playRound();
@@ -146,7 +168,7 @@ contract FindingsTest is Fixture {
         check();
     }
 
-    // C7, C17: there are no claims, so none is free and none pays. A wrong sum is refused.
+    // C7: there are no claims, so none is free and none pays. A wrong sum is refused.
     function test_C7_a_wrong_sum_is_refused() public {
         playRound();
         request(0, IWithdrawals.Method.Removal);
@@ -171,6 +193,27 @@ contract FindingsTest is Fixture {
         request(0, IWithdrawals.Method.Removal);
         refold();
         vm.assertFalse(holds(models.head(), orgs[0]));
+    }
+
+    // C9: in a replay no one offers for a round that is not being trained again.
+    function test_C9_no_one_offers_for_another_round_of_a_replay() public {
+        again(Weights.Rule.Share);
+        for (uint256 i = 0; i < 3; ++i) {
+            playRound();
+        }
+        vm.prank(orgs[0]);
+        withdrawals.request{value: 2 * PRICE}(IWithdrawals.Method.Replay);
+        refold();
+        replays.start();
+        (bytes32[] memory ids, bytes memory points) = fresh();
+        for (uint64 n = 1; n <= 3; n += 2) {
+            vm.prank(orgs[1]);
+            vm.expectRevert(abi.encodeWithSelector(IReplays.WrongRound.selector, RoundId.wrap(n), RoundId.wrap(2)));
+            replays.offer(RoundId.wrap(n), ids, points, MANIFEST);
+        }
+        vm.prank(orgs[0]);
+        vm.expectRevert(abi.encodeWithSelector(IReplays.NotExpected.selector, RoundId.wrap(2), orgs[0]));
+        replays.offer(RoundId.wrap(2), ids, points, MANIFEST);
     }
 
     // C10: an admission can be revoked, and a status tells who is out.
@@ -205,6 +248,43 @@ contract FindingsTest is Fixture {
         vm.assertEq(replays.refundOf(orgs[0]), PRICE);
         refold();
         withdrawals.close(id);
+    }
+
+    // C13: bonds of everyone and the pool come out once all are gone.
+    function test_C13_no_money_is_stuck_once_everyone_left() public {
+        playRound();
+        vm.prank(aggregator);
+        members.resignAggregator();
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(orgs[i]);
+            members.resign();
+        }
+        pass(EXIT);
+        vm.prank(aggregator);
+        members.reclaimAggregatorBond();
+        for (uint256 i = 0; i < 3; ++i) {
+            vm.prank(orgs[i]);
+            members.reclaimBond();
+        }
+        rewards.sweep();
+        vm.assertEq(address(members).balance + address(rewards).balance, 0);
+    }
+
+    receive() external payable {}
+
+    // C17: a fold that stands still pays no one, and no one can demand it.
+    function test_C17_a_fold_that_stands_still_pays_no_one() public {
+        playRound();
+        uint256 before = aggregator.balance + anyone.balance + orgs[0].balance;
+        WithdrawalId id = request(0, IWithdrawals.Method.Removal);
+        foldPiece(models.head(), 0);
+        pass(365 days);
+        vm.expectRevert(abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Effective));
+        withdrawals.escalate(id);
+        refold();
+        withdrawals.close(id);
+        vm.assertEq(aggregator.balance + anyone.balance + orgs[0].balance, before);
+        vm.assertEq(members.aggregatorBondOf(aggregator), AGGREGATOR_BOND);
     }
 
     // C16: there is no compensation for anyone who is expelled.

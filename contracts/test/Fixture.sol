@@ -31,7 +31,7 @@ abstract contract Fixture is Cheats {
     uint40 internal constant ATTESTATION = 2_000;
     uint40 internal constant REPLAY = 500;
     uint40 internal constant EXIT = 10_000;
-    bytes32 internal constant SALT = bytes32(uint256(7));
+    bytes32 internal constant SALT = keccak256("salt");
     bytes32 internal constant MANIFEST = keccak256("manifest");
     bytes32 internal constant EVIDENCE = bytes32(uint256(0xE71D));
     bytes internal constant PROOF = hex"01";
@@ -421,5 +421,29 @@ abstract contract Fixture is Cheats {
             signatures[i] = abi.encodePacked(r, s, v);
         }
         withdrawals.attest(id, model, EVIDENCE, signatures);
+    }
+
+    /// @dev Signatures of the first so many auditors under a round's attestation.
+    function signed(RoundId round, bytes32 evidence, uint256 count) internal view returns (bytes[] memory signatures) {
+        bytes memory commitments;
+        for (uint256 part = 0; part < rules.length; ++part) {
+            commitments = abi.encodePacked(commitments, models.commitmentOf(rounds.roundOf(round).model, part));
+        }
+        bytes32 struct_ = keccak256(abi.encode(rounds.ATTESTATION_TYPEHASH(), round, keccak256(commitments), evidence));
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("Rescind"),
+                keccak256("2"),
+                block.chainid,
+                address(rounds)
+            )
+        );
+        bytes32 hash = keccak256(abi.encodePacked(hex"1901", domain, struct_));
+        signatures = new bytes[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            (uint8 v, bytes32 r, bytes32 s) = vm.sign(auditorKeys[i], hash);
+            signatures[i] = abi.encodePacked(r, s, v);
+        }
     }
 }

@@ -481,32 +481,6 @@ contract RoundsTest is Fixture {
 
     // Attestation
 
-    function signed(RoundId round, bytes32 evidence, uint256 count) private view returns (bytes[] memory signatures) {
-        bytes32 struct_ = keccak256(
-            abi.encode(
-                rounds.ATTESTATION_TYPEHASH(),
-                round,
-                keccak256(abi.encodePacked(models.commitmentOf(rounds.roundOf(round).model, 0))),
-                evidence
-            )
-        );
-        bytes32 domain = keccak256(
-            abi.encode(
-                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
-                keccak256("Rescind"),
-                keccak256("2"),
-                block.chainid,
-                address(rounds)
-            )
-        );
-        bytes32 hash = keccak256(abi.encodePacked(hex"1901", domain, struct_));
-        signatures = new bytes[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            (uint8 v, bytes32 r, bytes32 s) = vm.sign(auditorKeys[i], hash);
-            signatures[i] = abi.encodePacked(r, s, v);
-        }
-    }
-
     function deployAttested() private {
         attested = true;
         delete orgs;

@@ -79,5 +79,13 @@ def test_a_fold_stops_at_the_limits() -> None:
     assert fold_batch(fold(), rows, Limits(rows=2)) == TERMS[:5]
 
 
+def test_a_fold_looks_up_few_terms_for_steps_that_it_does_not_finish() -> None:
+    rows = [TERMS[:3], TERMS[3:5], TERMS[5:]]
+    assert fold_batch(fold(), rows, Limits(terms=5)) == TERMS[:5]
+    assert fold_batch(fold(), rows, Limits(terms=4)) == TERMS[:3]
+    # One step is always looked up, however many terms it has.
+    assert fold_batch(fold(place=2), rows, Limits(terms=1)) == TERMS[2:3]
+
+
 def test_a_fold_without_terms_is_an_empty_piece() -> None:
     assert fold_batch(fold(), [[], []], Limits()) == []

@@ -181,6 +181,9 @@ interface IMembers {
     /// @notice What is known of an organization.
     function member(address organization) external view returns (Member memory);
 
+    /// @notice Number of an organization that joined, also if it left. Reverts for others.
+    function numberOf(address organization) external view returns (MemberId);
+
     /// @notice Name of an organization.
     function nameOf(address organization) external view returns (string memory);
 

@@ -138,8 +138,9 @@ interface IModels {
     /// the head, for the judged round. Anyone, in as many pieces as it takes. The last piece registers the model.
     /// @param source The model.
     /// @param carried The sum so far, 128 bytes: the source's commitment at the start of each part.
-    /// @param points The next points, in the order of `termsOf`. A piece stops where a term misses its point, or after 128
-    /// steps without any. So the last piece has no points only where the last 128 steps or more have none.
+    /// @param points The next points, in the order of `termsOf`. A piece stops where a term misses its point. Without
+    /// points it passes up to 128 steps that have no terms, but none after 256 terms: so a long sum may end with a piece
+    /// that has none.
     function fold(ModelId source, bytes calldata carried, bytes calldata points) external;
 
     /// @notice Record that the next amendments do not concern a model, so that none has to look at them again. Anyone;

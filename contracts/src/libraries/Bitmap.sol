@@ -33,6 +33,14 @@ library Bitmap {
         set[word] &= ~bit;
     }
 
+    /// @notice Take all but one member out of a loaded set.
+    function keep(uint256[WORDS] memory set, MemberId member) internal pure {
+        (uint256 word, uint256 bit) = _place(member);
+        for (uint256 i = 0; i < WORDS; ++i) {
+            set[i] &= i == word ? bit : 0;
+        }
+    }
+
     /// @notice Read the first words of a stored set: as many as there are members for.
     function load(uint256[WORDS] storage set, uint256 words) internal view returns (uint256[WORDS] memory loaded) {
         for (uint256 i = 0; i < words; ++i) {
