@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -23,7 +23,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-l
 
 # Compiling the contracts keeps one core busy while pytest starts, so both run at the same time.
 test: setup-dev ## Run all tests but the slow ones
-	@mkdir -p runs; FOUNDRY_PROFILE=quick scripts/forge test --no-match-contract GasTest > runs/forge-test.log 2>&1 & forge=$$!; \
+	@mkdir -p runs; FOUNDRY_PROFILE=quick scripts/forge test --no-match-contract 'GasTest|LargeTest' > runs/forge-test.log 2>&1 & forge=$$!; \
 	$(PYTEST) -m "not slow" $(ARGS); python=$$?; \
 	wait $$forge; forge=$$?; \
 	if [ $$forge -ne 0 ]; then cat runs/forge-test.log; else tail -n 1 runs/forge-test.log; fi; \
@@ -37,6 +37,13 @@ test-slow: test-forge ## Run what make test leaves out: slow tests, gas, long ra
 
 test-forge: setup-dev ## Run the tests of the contracts in full, as they are deployed
 	@scripts/forge test
+
+# Two plays, each of 500 runs of 1,000 steps.
+invariants: setup-dev ## Play 1,000,000 random steps of everyone on the contracts, and end each play
+	@FOUNDRY_PROFILE=quick FOUNDRY_INVARIANT_RUNS=500 FOUNDRY_INVARIANT_DEPTH=1000 scripts/forge test --match-test invariant_ --show-progress
+
+guards: setup-dev ## Remove each guard of the contracts in turn, and say which no test notices (hours; goes on where it was)
+	@$(BIN)/python scripts/guards.py $(ARGS)
 
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)
