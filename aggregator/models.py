@@ -203,8 +203,10 @@ class Models:
         A member may have registered anything for its own withdrawal. A delta of other shapes than
         the agreed ones would end the sum of all, so it counts as missing.
         """
+        session = self._session
+        if not session.store.has(term.artifact_id):
+            return False
         if term not in self._opened:
-            session = self._session
             verdict = judge(
                 term.organization,
                 term.artifact_id,
