@@ -52,6 +52,12 @@ interface Vm {
     function assertFalse(bool condition, string calldata message) external pure;
 }
 
+/// @dev What forge calls in a play.
+struct FuzzSelector {
+    address addr;
+    bytes4[] selectors;
+}
+
 abstract contract Cheats {
     bool public constant IS_TEST = true;
     Vm internal constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
