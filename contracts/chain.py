@@ -267,37 +267,37 @@ class Chain:
         try:
             self.web3.eth.send_raw_transaction(raw)
         except Web3RPCError:
-            if self._found(tx_hash) is None:
+            if self._known(tx_hash) is None:
                 raise
 
-    def _found(self, tx_hash: str) -> Any:
+    def _known(self, tx_hash: str) -> Any:
         try:
             return self.web3.eth.get_transaction(tx_hash)  # type: ignore[arg-type]
         except TransactionNotFound:
             return None
 
     def _final(self, raw: bytes, tx_hash: str) -> Any:
-        """The receipt, once enough blocks lie on top of it."""
+        """Return the receipt, once enough blocks lie on top of it."""
 
         def receipt() -> Any:
             try:
-                found = self.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
+                mined = self.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
             except TransactionNotFound:
-                if self.confirmations and self._found(tx_hash) is None:
+                if self.confirmations and self._known(tx_hash) is None:
                     self._broadcast(raw, tx_hash)
                 return None
-            depth = int(self.web3.eth.block_number) - int(found["blockNumber"])
-            return found if depth >= self.confirmations else None
+            depth = int(self.web3.eth.block_number) - int(mined["blockNumber"])
+            return mined if depth >= self.confirmations else None
 
-        found = Retrying(
+        final = Retrying(
             retry=retry_if_result(lambda value: value is None),
             stop=stop_after_delay(_MINED_SECONDS),
             wait=wait_fixed(0.25 if self.confirmations else 0.05),
             retry_error_callback=lambda _: None,
         )(receipt)
-        if found is None:
+        if final is None:
             raise ChainUnavailable(
                 f"transaction {tx_hash} was not final after {_MINED_SECONDS:.0f} s. It may still "
                 "be mined: check it before you send it again."
             )
-        return found
+        return final

@@ -65,10 +65,10 @@ def foundry(name: str) -> Path:
     Raises:
         ChainError: The package is not installed for this platform.
     """
-    found = sorted(node_modules().glob(f"@foundry-rs/{name}-*/bin/{name}"))
-    if not found:
+    programs = sorted(node_modules().glob(f"@foundry-rs/{name}-*/bin/{name}"))
+    if not programs:
         raise ChainError(f"{name} is not in {node_modules()}. Run make setup or npm ci.")
-    return found[0]
+    return programs[0]
 
 
 def _sources() -> dict[str, dict[str, str]]:
@@ -76,11 +76,11 @@ def _sources() -> dict[str, dict[str, str]]:
     pending = [
         (f"src/{file.relative_to(SOURCES)}", file) for file in sorted(SOURCES.rglob("*.sol"))
     ]
-    found: dict[str, dict[str, str]] = {}
+    sources: dict[str, dict[str, str]] = {}
     while pending:
         name, path = pending.pop()
         text = path.read_text(encoding="utf-8")
-        found[name] = {"content": text}
+        sources[name] = {"content": text}
         for line in text.splitlines():
             if not line.startswith("import ") or (
                 '"@openzeppelin' not in line and "../" not in line and '"./' not in line
@@ -90,9 +90,9 @@ def _sources() -> dict[str, dict[str, str]]:
             inner = os.path.normpath(
                 target if target.startswith("@") else os.path.join(os.path.dirname(name), target)  # noqa: PTH118, PTH120
             )
-            if inner.startswith("@") and inner not in found:
+            if inner.startswith("@") and inner not in sources:
                 pending.append((inner, libraries / inner))
-    return found
+    return sources
 
 
 def sources_sha256() -> str:

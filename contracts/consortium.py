@@ -45,18 +45,6 @@ class Consortium(ConsortiumReader):
         """Take an admission back before the organization joined. As `admit`."""
         return self._write("Members", "revokeAdmission", organization)
 
-    def name_auditor(self, auditor: str) -> Receipt:
-        """Name an auditor. As `admit`."""
-        return self._write("Members", "nameAuditor", auditor)
-
-    def dismiss_auditor(self, auditor: str) -> Receipt:
-        """Dismiss an auditor. As `admit`."""
-        return self._write("Members", "dismissAuditor", auditor)
-
-    def set_aggregator(self, aggregator: str) -> Receipt:
-        """Put another aggregator in place. As `admit`."""
-        return self._write("Members", "setAggregator", aggregator)
-
     def join(self, fingerprint: str, proof: bytes) -> Receipt:
         """Become a member and pay the bond.
 

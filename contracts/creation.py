@@ -132,37 +132,37 @@ def _flat(value: Any) -> Any:
 
 def _creations(chain: Chain, deployment: Deployment) -> dict[str, Any]:
     """Return the transaction that created each address."""
-    found: dict[str, Any] = {}
+    created: dict[str, Any] = {}
     for name, address in deployment.addresses().items():
         tx_hash = deployment.creations.get(name)
         if tx_hash is not None:
             transaction = _transaction(chain, tx_hash)
             if transaction is not None and _created(transaction) == address:
-                found[address] = transaction
-    missing = set(deployment.addresses().values()) - set(found)
+                created[address] = transaction
+    missing = set(deployment.addresses().values()) - set(created)
     if missing:
-        found |= _search(chain, deployment.block, missing)
+        created |= _search(chain, deployment.block, missing)
     for name, address in deployment.addresses().items():
-        if address not in found:
+        if address not in created:
             raise ContractsMissing(
                 f"no transaction in the {_SEARCHED_BLOCKS:,} blocks up to {deployment.block} "
                 f"created {name} at {address}. Ask the founder for a contracts file that names the "
                 "creating transactions."
             )
-    return found
+    return created
 
 
 def _search(chain: Chain, last_block: int, missing: set[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    created: dict[str, Any] = {}
     for number in range(last_block, max(-1, last_block - _SEARCHED_BLOCKS), -1):
         block = chain.ask(lambda number=number: chain.web3.eth.get_block(number, True))  # type: ignore[misc]
         for transaction in block["transactions"]:
             address = _created(transaction)
             if address in missing:
-                found[address] = transaction
-        if len(found) == len(missing):
+                created[address] = transaction
+        if len(created) == len(missing):
             break
-    return found
+    return created
 
 
 def _transaction(chain: Chain, tx_hash: str) -> Any:

@@ -17,6 +17,7 @@ from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
+from rescind.contracts.abi import Function
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
@@ -241,15 +242,18 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
                 "founder's key sent another transaction in the meantime. Deploy again."
             )
         creations[name], block = receipt.tx_hash, receipt.block
-    members = chain.web3.eth.contract(
-        address=addresses["Members"],  # type: ignore[arg-type]
-        abi=load_compiled("Members").abi,
-    )
-    for auditor in settings.auditors:
-        data = members.encode_abi("nameAuditor", [auditor])
-        chain.send(founder, {"to": addresses["Members"], "data": data, "value": 0})
+    _name_auditors(chain, founder, addresses["Members"], settings.auditors)
     fields = {name.lower(): address for name, address in addresses.items()}
     return Deployment(chain_id=chain_id, block=block, creations=creations, **fields)
+
+
+def _name_auditors(chain: Chain, founder: Account, members: str, auditors: tuple[str, ...]) -> None:
+    abi = load_compiled("Members").abi
+    item = next(each for each in abi if each.get("name") == "nameAuditor")
+    function = Function.of("Members", item)
+    for auditor in auditors:
+        data = "0x" + function.encode([auditor]).hex()
+        chain.send(founder, {"to": members, "data": data, "value": 0})
 
 
 def _arguments(

@@ -47,8 +47,8 @@ class RecordedPoints:
             )
         return {each: self._points[each] for each in wanted}
 
-    def _read(self, found: Iterable[bytes], last_block: int) -> None:
-        for points in found:
+    def _read(self, lists: Iterable[bytes], last_block: int) -> None:
+        for points in lists:
             for point in split_points(points):
                 self._points[point_hash(point)] = point
         self._next_block = max(self._next_block or 0, last_block + 1)
