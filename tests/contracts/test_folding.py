@@ -5,6 +5,7 @@ from __future__ import annotations
 from rescind.contracts import (
     Contribution,
     Fold,
+    FoldPiece,
     Limits,
     Parts,
     Rule,
@@ -12,7 +13,7 @@ from rescind.contracts import (
     SumProgress,
     Term,
 )
-from rescind.contracts.folding import fold_batch, sum_piece, summed_part
+from rescind.contracts.folding import fold_batch, fold_piece, sum_piece, summed_part
 from rescind.core import INFINITY
 
 CARRIED = "cc" * 32
@@ -89,3 +90,30 @@ def test_a_fold_looks_up_few_terms_for_steps_that_it_does_not_finish() -> None:
 
 def test_a_fold_without_terms_is_an_empty_piece() -> None:
     assert fold_batch(fold(), [[], []], Limits()) == []
+
+
+class Rows:
+    """A record whose open fold has so many steps, few of them with terms."""
+
+    def __init__(self, count: int, terms: dict[int, list[Term]]) -> None:
+        self.count, self.terms = count, terms
+
+    def fold_rows(self, source: int) -> int:
+        return self.count
+
+    def fold_terms(self, source: int, row: int) -> list[Term]:
+        return self.terms.get(row, [])
+
+    def points(self, hashes: list[str]) -> dict[str, bytes]:
+        return {each: bytes.fromhex(each) * 4 for each in hashes}
+
+
+def test_steps_without_points_are_passed_by_pieces_without_points() -> None:
+    """The contract passes 128 such steps in each piece, and registers the model after the last."""
+    piece = fold_piece(Rows(400, {}), 5, fold())
+    assert piece == FoldPiece(5, bytes.fromhex(CARRIED) * 4, ())
+
+
+def test_a_point_behind_many_empty_steps_is_sent_at_once() -> None:
+    piece = fold_piece(Rows(400, {390: TERMS[:1]}), 5, fold())
+    assert piece.points == (bytes.fromhex(TERMS[0].point_hash) * 4,)
