@@ -73,9 +73,9 @@ class Models:
             if consortium.is_stale(model_id):
                 continue
             fact = self._fact(model_id)
-            if fact is None:
-                (unbuilt if self._can_be_built(model_id) else awaited).append(model_id)
-            elif any(session.store.has(each) for each in fact.missing):
+            if fact is None and not self._can_be_built(model_id):
+                awaited.append(model_id)
+            elif fact is None or any(session.store.has(each) for each in fact.missing):
                 unbuilt.append(model_id)
             elif fact.adapter_id and not fact.published:
                 unpublished.append(model_id)
