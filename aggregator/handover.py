@@ -11,7 +11,7 @@ from rescind.wire import DeltaRefused, WrongPhase
 
 
 class HandOver:
-    """What members hand over. Each contribution is checked by its registered point.
+    """Contributions that members hand over. Each contribution is checked by its registered point.
 
     Args:
         session: The aggregator's session.

@@ -39,7 +39,7 @@ class ContributionsMissing(RescindError):
 
 @dataclass(frozen=True)
 class Due:
-    """What the files of models in use need.
+    """Files that the models in use need.
 
     Attributes:
         unbuilt: Models whose files are to be built.
@@ -128,7 +128,7 @@ class Models:
             return
         consortium = self._session.consortium
         files = (fact.adapter_id, fact.opening_id)
-        # An earlier aggregator may have stated the same: a member takes only the present one's word.
+        # An earlier aggregator may have stated the same: a member believes only the present one.
         aggregator = consortium.aggregator()
         said = [each for each in consortium.publications(model_id) if each.publisher == aggregator]
         if not any((each.adapter_id, each.opening_id) == files for each in said):

@@ -102,7 +102,7 @@ def _expected(
         if contract in addresses:
             values.append(addresses[contract])
         elif argument == "aggregator":
-            # The first aggregator may have been replaced by vote since: its address is no secret
+            # The first aggregator may have been replaced by vote since: its address hides no
             # power, and `AggregatorChanged` shows it.
             values.append(value)
         elif argument in ("chained", "rules"):

@@ -97,7 +97,7 @@ def fold_batch(fold: Fold, rows: Sequence[Sequence[Term]], limits: Limits) -> li
 
     Args:
         fold: How far the fold is.
-        rows: Terms by step, from `fold.row` on. Empty steps count as nothing.
+        rows: Terms by step, from `fold.row` on. Empty steps take no space.
         limits: How much one transaction may carry.
     """
     batch: list[Term] = []

@@ -24,7 +24,7 @@ _NO_ADDRESS = "0x" + "00" * 20
 
 
 class MembersReader(Calls):
-    """What the consortium agreed on, and who is in it."""
+    """Reads of agreements, members and auditors."""
 
     # Agreement
 

@@ -44,7 +44,7 @@ def rounds_in_page(members: int) -> int:
 
 
 class ModelsReader(RoundsReader):
-    """What models are made of."""
+    """Reads of models and of their content."""
 
     def __init__(
         self, chain: Chain, deployment: Deployment, account: Account | None = None

@@ -10,7 +10,7 @@ from rescind.contracts.types import Answers, Contribution, Judgement, Parts, Rej
 
 
 class RoundsReader(MembersReader):
-    """What happened in rounds."""
+    """Reads of rounds and of what members did in them."""
 
     def current_round_id(self) -> int:
         """Return the number of the last round that was opened, or 0."""

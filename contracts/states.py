@@ -21,7 +21,7 @@ class MemberStatus(Enum):
 
     @property
     def joined(self) -> bool:
-        """Whether the organization is or was a member."""
+        """True if the organization is or was a member."""
         return self not in (MemberStatus.NONE, MemberStatus.ADMITTED)
 
 
@@ -38,12 +38,12 @@ class RoundState(Enum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more happens in the round."""
+        """True if nothing more happens in the round."""
         return self in (RoundState.FINAL, RoundState.ABANDONED)
 
 
 class AnswerState(Enum):
-    """What an organization did in a round. `UNAVAILABLE`: it could not get the parent model."""
+    """An organization's answer to a round. `UNAVAILABLE`: it could not get the parent model."""
 
     NONE = "none"
     COMMITTED = "committed"

@@ -32,7 +32,7 @@ class NotTheAggregator(WireError):
 def check_aggregator(reader: ConsortiumReader, certificate: bytes) -> None:
     """Check that a certificate is the aggregator's: that it registered it with the key's proof.
 
-    A certificate of the consortium's authority is not enough: whoever holds the authority's key
+    A certificate of the consortium's authority is not enough: anyone who holds the authority's key
     could stand in for the aggregator, and would be sent every delta.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the consortium agreed on."""
+"""Values of the consortium's agreement: members, rules and settings."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the aggregator decided on a round: scores of accepted members, reasons for the others."""
+    """The aggregator's decision on a round: scores of accepted members, reasons for the others."""
 
     scores: Mapping[str, int]
     rejections: tuple[Rejection, ...]

@@ -1,7 +1,7 @@
 """The certificate: a file that states what was withdrawn from which models, and how to check it.
 
 Its bytes are canonical (sorted keys, two spaces, one newline at the end). It is not signed: all
-that it says of the withdrawal is on chain, so anyone can make it, and whoever checks it compares
+that it says of the withdrawal is on chain, so anyone can make it, and anyone who checks it compares
 each statement with the chain. A signature would add only a party that can refuse to give it.
 """
 
@@ -201,7 +201,7 @@ class Certificate(Part):
 
     @property
     def excludes(self) -> bool:
-        """Whether nothing of the organization may remain."""
+        """True if nothing of the organization may remain."""
         return self.method in ("removal", "replay") and not self.withdrawal.subject
 
     def models(self) -> Iterator[ModelPart]:

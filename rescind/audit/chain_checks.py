@@ -132,7 +132,7 @@ def _check_model(subject: Subject, claimed: ModelPart) -> None:
 
 
 def removed(subject: Subject) -> str:
-    """What changed in each model is what the withdrawal may change."""
+    """Check that each model changed in what the withdrawal may change, and in nothing else."""
     certificate = subject.certificate
     kinds = {each.number: each.kind for each in subject.view.amendments()}
     for pair in certificate.replaced:
@@ -157,7 +157,7 @@ def _check_excluded(after: ModelPart, organization: str) -> None:
 
 
 class _Change:
-    """What one amendment changed in one part of one model."""
+    """The change that one amendment made to one part of one model."""
 
     def __init__(self, pair: ReplacedPart, part: int, rule: str, organization: str) -> None:
         self.before, self.after = pair.before.content[part], pair.after.content[part]

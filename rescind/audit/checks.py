@@ -77,7 +77,7 @@ class Verification:
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What was not checked: names of skipped checks, and of owners that no one vouches for."""
+        """The gaps of the verification: names of skipped checks, and of owners that no one vouches for."""
         owners = [each.name for each in self.owners if each.standing == NOT_CHECKED]
         return (
             *(check.name for check in self.checks if check.status == "skipped"),

@@ -288,7 +288,7 @@ class Examiner:
 
     @cached_property
     def _offers(self) -> list[Contribution]:
-        """What was offered, the last one where an offer was repeated."""
+        """Return the offers, the last one where an offer was repeated."""
         wanted = {self._evidence.withdrawal_id, self._replay_id} - {0}
         return list(
             {

@@ -17,7 +17,7 @@ from rescind.withdrawals import Acceptance, accept_files, record_of
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the reader of a certificate has besides the file and a chain.
+    """Files that the reader of a certificate has besides the file and a chain.
 
     Attributes:
         contracts: Their own contracts.json, which says which consortium they mean.
@@ -36,7 +36,7 @@ class Inputs:
 
 @dataclass
 class Subject:
-    """What every check is given."""
+    """The input of every check."""
 
     certificate: Certificate
     reader: Consortium

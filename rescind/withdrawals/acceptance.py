@@ -100,7 +100,7 @@ class OwnerCheck:
 
     @property
     def opened(self) -> bool:
-        """Whether the tensors are the sum behind the registered points."""
+        """True if the tensors are the sum behind the registered points."""
         return not self.problem
 
 
@@ -120,12 +120,12 @@ class Acceptance:
 
     @property
     def servable(self) -> bool:
-        """Whether the model may be served, without the owners that are left out."""
+        """True if the model may be served, without the owners that are left out."""
         return not self.problem
 
     @property
     def complete(self) -> bool:
-        """Whether every owner's tensors open."""
+        """True if every owner's tensors open."""
         return self.servable and not self.left_out
 
     @property
