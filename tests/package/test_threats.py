@@ -34,7 +34,8 @@ FOLDERS = {"contracts": ["contracts/test", "tests/contracts"]}
 
 
 def rows() -> list[list[str]]:
-    lines = [line for line in PAGE.splitlines() if line.startswith("|")]
+    first = next(block for block in PAGE.split("\n\n") if block.startswith("|"))
+    lines = first.splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [row for row in table if not set(row[0]) <= {"-"}]
 
