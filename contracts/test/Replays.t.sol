@@ -107,6 +107,25 @@ contract ReplaysTest is Fixture {
         replays.claim(replay, list);
     }
 
+    /// @dev An address without a number must not pass for the member with the number 0.
+    function test_a_stranger_neither_trains_nor_is_paid_in_the_first_members_place() public {
+        replayAs(3, 2 * PRICE);
+        refold();
+        replays.start();
+        (bytes32[] memory ids, bytes memory points) = fresh();
+        vm.prank(anyone);
+        vm.expectRevert(abi.encodeWithSelector(IReplays.NotExpected.selector, 2, anyone));
+        replays.offer(RoundId.wrap(2), ids, points, MANIFEST);
+        trainAll();
+        OfferId replay = replays.current();
+        RoundId[] memory list = new RoundId[](1);
+        list[0] = RoundId.wrap(2);
+        vm.prank(anyone);
+        vm.expectRevert(abi.encodeWithSelector(IReplays.NothingToClaim.selector, anyone));
+        replays.claim(replay, list);
+        vm.assertGt(paid(0, replay, 2), 0);
+    }
+
     function test_a_replay_starts_once_the_head_is_folded_and_no_round_is_in_flight() public {
         vm.expectRevert(abi.encodeWithSelector(IReplays.NothingQueued.selector));
         replays.start();
