@@ -145,7 +145,7 @@ def events_of(run: RunFolder, name: str) -> list[object]:
 
 LIES = {
     "commitments": "commitments",
-    "adapter": "model",
+    "adapter": "the tensors of",
     "terms": "content of model",
     "report": "signer of the report",
     "subject": "subject",
