@@ -25,6 +25,13 @@ from rescind.contracts import ModelKind, RoundState
 from rescind.core import WEIGHT_ONE, point_hash, sum_points
 from rescind.core.errors import VerificationError
 
+_RULES = {
+    "block": "each organization's block is the sum of its rounds",
+    "share": "one adapter is the sum of all rounds, shared out equally in each",
+    "latest": "the sum of the latest statistics of each organization",
+}
+"""How the contributions of a part add up, in words."""
+
 
 def pinned(subject: Subject) -> str:
     """The contracts are those of the consortium that the reader means."""
@@ -46,11 +53,9 @@ def agreement(subject: Subject) -> str:
     claimed, actual = subject.certificate.consortium, consortium_part(subject.view)
     for name in type(claimed).model_fields:
         same(name.replace("_", " "), getattr(claimed, name), getattr(actual, name))
-    rounds = "attested by auditors" if actual.attested else "not attested by auditors"
-    return (
-        f"parts added up as {', '.join(actual.rules)}; parameters {actual.parameters_id[:16]}; "
-        f"rounds are {rounds}"
-    )
+    rounds = "auditors attest rounds" if actual.attested else "no auditor attests rounds"
+    parts = ", ".join(_RULES[rule] for rule in actual.rules)
+    return f"{parts}; parameters {actual.parameters_id[:16]}; {rounds}"
 
 
 def withdrawal(subject: Subject) -> str:
@@ -111,10 +116,13 @@ def _publisher(subject: Subject, model: ModelPart) -> str:
 
 def _check_model(subject: Subject, claimed: ModelPart) -> None:
     actual = model_part(subject.view, claimed.model_id)
-    if claimed.model_copy(update={"publication": None}) != actual.model_copy(
-        update={"publication": None}
-    ):
-        raise VerificationError(f"model {claimed.model_id} is not as on chain")
+    name = f"model {claimed.model_id}"
+    same(f"commitments of {name}", claimed.commitments, actual.commitments)
+    same(f"number of parts of {name}", len(claimed.content), len(actual.content))
+    for part, (one, other) in enumerate(zip(claimed.content, actual.content, strict=True)):
+        same(f"number of contributions in {name}", len(one), len(other))
+        for each, recorded in zip(one, other, strict=True):
+            same(f"a contribution to part {part} of {name}", each, recorded)
     published = claimed.publication
     # A later statement on the files of a model does not make an earlier certificate wrong.
     if published is not None and (

@@ -109,7 +109,8 @@ def _round_waits(reader: ConsortiumReader) -> Iterator[_Wait]:
         ]
         if late:
             listed = ", ".join(map(str, late))
-            yield f"rewards of rounds {listed}", "the auditors' attestation", None, "nothing"
+            consequence = "submit it, once a quorum has signed"
+            yield f"rewards of rounds {listed}", "the auditors' attestation", None, consequence
 
 
 def _unanswered(reader: ConsortiumReader, round_: Round) -> str:
@@ -153,8 +154,9 @@ def _withdrawal_wait(reader: ConsortiumReader, withdrawal: Withdrawal, name: str
         joined = reader.replay_of(withdrawal.id)
         waits_for = f"replay {replay_number(joined)}" if joined else "the start of its replay"
         return subject, waits_for, deadline, "start or advance the replay"
-    folded = reader.is_folded(withdrawal.amendment)
-    return subject, "its close, by anyone" if folded else "the folds", deadline, "close it"
+    if reader.is_folded(withdrawal.amendment):
+        return subject, "its close, by anyone", deadline, "close it"
+    return subject, "the folds, by anyone", deadline, "send a piece"
 
 
 def _replay_waits(reader: ConsortiumReader) -> Iterator[_Wait]:
