@@ -23,7 +23,8 @@ settings.load_profile("rescind")
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
-    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)",
+    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)"
+    r"|rescind\.devnet\.outcome|agents\.experiments\.report",
 }
 """The text that gives all tests of a file a mark."""
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 from pydantic import ValidationError
-from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 from rescind.agents import ACTIONS, FULL
 from rescind.agents.environments import ENVIRONMENT_ID, Participation, Solo
@@ -75,8 +74,14 @@ def test_pettingzoo_accepts_the_environment() -> None:
     parallel_seed_test(lambda: Participation(BUSY), num_cycles=30)
 
 
-def test_gymnasium_and_stable_baselines_accept_the_environment() -> None:
+def test_gymnasium_accepts_the_environment() -> None:
     check_env(gymnasium.make(ENVIRONMENT_ID, config=BUSY).unwrapped)
+
+
+@pytest.mark.trains
+def test_stable_baselines_accepts_the_environment() -> None:
+    from stable_baselines3.common.env_checker import check_env as check_for_sb3
+
     check_for_sb3(Solo(BUSY))
 
 

@@ -87,6 +87,7 @@ def test_learning_does_not_depend_on_which_games_are_played_together() -> None:
     assert np.array_equal(two.table[:, :6], three.table[:, :6], equal_nan=True)
 
 
+@pytest.mark.trains
 def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
     import stable_baselines3 as sb3
 
@@ -107,6 +108,7 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
             assert ours.choose(rows[g : g + 1, :1], 1, explore=False)[0, 0] == action
 
 
+@pytest.mark.trains
 def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays() -> None:
     learner = DQN(DQNConfig(width=16, steps=1500))
     game = Game(COSTS, np.array([0]))

@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,14 +140,6 @@ def test_every_command_explains_itself() -> None:
         done = CliRunner().invoke(app, [*words, "--help"])
         assert done.exit_code == 0, words
         assert "Usage:" in done.output
-
-
-def test_what_needs_no_torch_does_not_load_it() -> None:
-    program = (
-        "import sys, rescind.cli.main, rescind.node, rescind.aggregator, rescind.audit, rescind.ledger, rescind.withdrawals;"
-        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_proof_equals_the_first_example_of_the_rfc() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=40), st.integers(0, 8 * 80 - 1))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_a_proof_with_a_changed_bit_is_rejected(secret: bytes, alpha: bytes, bit: int) -> None:
     key = VrfKey(secret)
     proof = key.prove(alpha)
