@@ -9,7 +9,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,12 @@ def targets() -> list[Target]:
     targets_ = [Target("disclosure", _json(shown.to_json()), _disclosed), _note(note, verifier)]
     for name in ("person 3", "nobody"):
         disclosure = ManifestDisclosure(
-            1, name, None, manifest.commitment.hex(), manifest.prove(name), where
+            1,
+            name,
+            None,
+            manifest.commitment.hex(),
+            manifest.prove(name),
+            replace(where, transaction=""),
         )
         targets_.append(
             Target(f"manifest, {name}", _json(disclosure.to_json()), _of_manifest(disclosure))

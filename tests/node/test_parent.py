@@ -46,7 +46,8 @@ def test_an_aggregator_that_publishes_nothing_loses_a_share_of_its_bond(
 ) -> None:
     bond = scene.record.aggregator_bond()
     for node in nodes[:2]:
-        assert set(steps_of(node)) == {Step.ADOPT, Step.DECIDE}
+        # How long it waits before it asks again hangs on the machine.
+        assert set(steps_of(node)) - {Step.WAIT} == {Step.ADOPT, Step.DECIDE}
         assert answer(scene, node) is AnswerState.NONE
     scene.anvil.pass_time(BEFORE_LAST_QUARTER)
     assert Step.REPORT_UNAVAILABLE not in steps_of(nodes[0])
