@@ -68,6 +68,10 @@ def try_to_adopt(session: Session, model_id: int) -> None:
         adopt(session, model_id)
     except (NotCarriedOut, RulesNotServed):
         raise
+    except NotPublished as error:
+        # The usual case for a moment after a fold.
+        structlog.get_logger().info("model not published yet", model=model_id, reason=str(error))
+        session.unavailable.add(model_id)
     except (RescindError, OSError) as error:
         structlog.get_logger().error("model not adopted", model=model_id, reason=str(error))
         session.unavailable.add(model_id)
