@@ -143,7 +143,10 @@ def an_auditor_is_shown_one_record(run, record, rpc: str, address: str) -> None:
     shown = folder / "shown.json"
     shown.write_bytes(ask_node(record, me, tls, address, organization, runs[0]))
     found = check_disclosure(shown, rpc)
-    assert [it.status for it in found.verification.checks] == ["passed"] * 5
+    statuses = {check.name: check.status for check in found.verification.checks}
+    # No contracts.json of the auditor's own is at hand to pin the consortium with.
+    assert statuses.pop("pinned") == "skipped"
+    assert list(statuses.values()) == ["passed"] * 5
     assert found.what is not None
     assert found.what.record.type == "training-run"  # type: ignore[union-attr]
     document = json.loads(shown.read_text())
