@@ -99,7 +99,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         )  # fmt: skip
         wait_for("the evidence", lambda: evidence_of(run, counter))
         refusals = examine_changed_evidence(run, record, counter)
-        sign_as_stranger(run, counter)
+        sign_as_stranger(run, record, counter)
         attest(run, record, counter, 1)
         wait_for("the stranger's refusal", lambda: aggregator.said("is not an auditor"))
         state_after_one_auditor = record.withdrawals()[counter - 1].state
@@ -183,10 +183,12 @@ def adapter_before(record: Consortium) -> str:
     return record.publications(record.latest_model_id() - 1)[-1].adapter_id
 
 
-def sign_as_stranger(run: RunFolder, withdrawal: int) -> None:
+def sign_as_stranger(run: RunFolder, record: Consortium, withdrawal: int) -> None:
     document = EvidenceDocument.read(evidence_of(run, withdrawal)[-1])
     stranger = load_account(run.organization("aurora"))
-    Attestation.sign(document, stranger).save(attestations(run) / "stranger.json")
+    Attestation.sign(document, record.deployment, stranger).save(
+        attestations(run) / "stranger.json"
+    )
 
 
 def test_each_withdrawal_is_certified(story: Story) -> None:
