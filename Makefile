@@ -72,7 +72,7 @@ proto: setup-dev ## Regenerate rescind/wire/generated from rescind/wire/rescind.
 contracts: setup-dev ## Recompile contracts/artifacts from contracts/src
 	$(BIN)/python -m rescind.contracts.compiler
 
-gas: setup ## Measure the contracts' gas anew and write docs/gas.md
+gas: setup ## Measure the contracts' gas and write docs/gas.md
 	@FORGE_SNAPSHOT_CHECK=false scripts/forge test --match-contract Gas
 	@$(BIN)/python scripts/gas_table.py
 

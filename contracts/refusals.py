@@ -119,7 +119,7 @@ ADVICE = {
     "WrongTerms": _SETTINGS,
     "WrongThreshold": _SETTINGS,
 }
-"""What to do about each of the contracts' errors, by its name."""
+"""Advice on each of the contracts' errors, by its name."""
 
 _MOMENT = "uint40"
 """The contracts' type of moments, in Unix seconds."""

@@ -79,7 +79,7 @@ abstract contract Queries is Folds {
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
             for (uint256 rest = base.members[word]; rest != 0; rest &= rest - 1) {
                 MemberId member = _member(word, rest);
-                // Where only the latest counts, a later contribution took this one's place.
+                // Where only the latest counts, a later contribution replaces this.
                 bool superseded = latest && _latestRound(member, last) != round;
                 if (superseded || _isOut(member, amendments)) continue;
                 entries[count++] = _entry(part, round, base, member);

@@ -96,7 +96,7 @@ contract Replays is IReplays, ReentrancyGuard {
     /// @inheritdoc IReplays
     function drop(WithdrawalId withdrawal) external onlyWithdrawals {
         if (_unqueue(withdrawal)) return _refund(withdrawal, 0);
-        if (!_isRunning() || OfferId.unwrap(joined[withdrawal]) != OfferId.unwrap(current)) return;
+        if (_needed == 0 || OfferId.unwrap(joined[withdrawal]) != OfferId.unwrap(current)) return;
         joined[withdrawal] = OfferId.wrap(0);
         // Those who train the present round are paid for it all the same.
         Replay storage its = _replays[current];
@@ -108,7 +108,7 @@ contract Replays is IReplays, ReentrancyGuard {
 
     /// @inheritdoc IReplays
     function start() external {
-        if (_isRunning()) revert ReplayRunning(current);
+        if (_needed != 0) revert ReplayRunning(current);
         if (_queue.length == 0) revert NothingQueued();
         RoundId last = rounds.currentRound();
         IRounds.State state = rounds.roundOf(last).state;
@@ -184,7 +184,7 @@ contract Replays is IReplays, ReentrancyGuard {
 
     /// @inheritdoc IReplays
     function isPending() external view returns (bool) {
-        return _queue.length != 0 || _isRunning();
+        return _queue.length != 0 || _needed != 0;
     }
 
     /// @inheritdoc IReplays
@@ -292,11 +292,7 @@ contract Replays is IReplays, ReentrancyGuard {
     }
 
     function _running() private view returns (Replay storage its) {
-        if (!_isRunning()) revert NoReplay();
+        if (_needed == 0) revert NoReplay();
         its = _replays[current];
-    }
-
-    function _isRunning() private view returns (bool) {
-        return _needed != 0;
     }
 }

@@ -15,7 +15,7 @@ type WithdrawalId is uint64;
 /// @notice Number of a member in order of joining, from 0 to 1,023: its place in every bitmap.
 type MemberId is uint16;
 
-/// @notice Where a point that is no round's comes from: a withdrawal's number, or a replay's with the highest bit set.
+/// @notice The source of a point outside rounds: a withdrawal's number, or a replay's with the highest bit set.
 type OfferId is uint64;
 
 /// @notice SHA-256 of an artifact's canonical bytes, as its publisher states it.

@@ -236,7 +236,7 @@ contract FindingsTest is Fixture {
         vm.stopPrank();
     }
 
-    // C12: whoever waits for a replay can be removed instead, by its own call.
+    // C12: a member that waits for a replay can be removed instead, by its own call.
     function test_C12_a_requester_can_fall_back_to_its_removal() public {
         again(Weights.Rule.Share);
         playRound();

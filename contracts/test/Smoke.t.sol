@@ -38,7 +38,7 @@ contract SmokeTest is Fixture {
         vm.assertFalse(holds(models.head(), orgs[1]));
     }
 
-    function test_a_removal_in_a_shared_layout_weights_anew() public {
+    function test_a_removal_in_a_shared_layout_changes_the_weights() public {
         deployAll(Weights.Rule.Share, 3);
         playRound();
         playRound(some(1, 2));

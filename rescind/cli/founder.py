@@ -75,9 +75,7 @@ def admit_command(
     organization: Annotated[str, typer.Argument(help="Ethereum address.")],
     name: Annotated[str, typer.Option(help="The organization's name.")],
     rpc: RequiredRpcOption,
-    contracts: Annotated[
-        Path, typer.Option("--contracts", help="The consortium's contracts.json.")
-    ],
+    contracts: RequiredContractsOption,
     keystore: KeystoreOption,
     password_file: PasswordOption,
     confirmations: ConfirmationsOption = 0,

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Literal, Self
-
-from eth_account import Account as EthAccount
-from pydantic import Field, ValidationError
 
 from rescind.contracts import (
     Account,
@@ -17,23 +12,17 @@ from rescind.contracts import (
     withdrawal_attestation_hash,
 )
 from rescind.wire import BadSignature
-from rescind.withdrawals.evidence import (
-    EvidenceDocument,
-    EvidenceUnreadable,
-    Part,
-    Sha256,
-    first_problem,
-)
+from rescind.withdrawals.evidence import EvidenceDocument, Sha256
+from rescind.withdrawals.signed_file import SignedFile
 
 
-class Attestation(Part):
+class Attestation(SignedFile):
     """One auditor's attestation; `Withdrawals.attest` takes a quorum of them.
 
     Attributes:
         model_id: A model that has the withdrawal's amendment.
         commitments: Hash of the model's commitment for each part.
         evidence: SHA-256 of the evidence.
-        signature: EIP-712, 65 bytes in hexadecimal; empty in a draft.
     """
 
     format: Literal["rescind.attestation/2"] = "rescind.attestation/2"
@@ -43,8 +32,6 @@ class Attestation(Part):
     model_id: int
     commitments: tuple[Sha256, ...]
     evidence: Sha256
-    auditor: Address
-    signature: str = Field(default="", pattern=r"^(0x[0-9a-f]{130})?$")
 
     @classmethod
     def draft(cls, evidence: EvidenceDocument, auditor: str) -> Self:
@@ -72,25 +59,7 @@ class Attestation(Part):
             BadSignature: The evidence is for other contracts.
         """
         draft = cls.draft(evidence, auditor.address)
-        hash_ = draft.signed_hash(deployment)
-        signature = bytes(EthAccount.unsafe_sign_hash(hash_, auditor.key).signature)
-        return draft.model_copy(update={"signature": "0x" + signature.hex()})
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Return the attestation in a file.
-
-        Raises:
-            EvidenceUnreadable: The file cannot be read, or does not hold an attestation.
-        """
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise EvidenceUnreadable(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            raise EvidenceUnreadable(
-                f"{path} is not a valid attestation: {first_problem(error)}"
-            ) from error
+        return draft.signed(draft.signed_hash(deployment), auditor)
 
     def signed_hash(self, deployment: Deployment) -> bytes:
         """Return the EIP-712 hash that the auditor signs.
@@ -126,22 +95,4 @@ class Attestation(Part):
                     f"the attestation of {self.auditor} has {name} {value}, but the evidence has "
                     f"{wanted}: it was signed for other evidence"
                 )
-        signature = bytes.fromhex(self.signature.removeprefix("0x"))
-        signer = _signer(self.signed_hash(reader.deployment), signature, self.auditor)
-        if signer != self.auditor:
-            raise BadSignature(f"the attestation of {self.auditor} is signed by {signer}")
-        if signer not in reader.auditors():
-            raise BadSignature(f"{signer} is not an auditor of the consortium")
-        return signature
-
-    def save(self, path: Path) -> None:
-        """Write the attestation to a file."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=2)
-        path.write_text(f"{text}\n", encoding="ascii")
-
-
-def _signer(hash_: bytes, signature: bytes, auditor: str) -> str:
-    try:
-        return str(EthAccount._recover_hash(hash_, signature=signature))
-    except Exception as error:  # eth-account raises several unrelated types
-        raise BadSignature(f"the signature of {auditor} is not valid: {error}") from error
+        return self.checked_signature(self.signed_hash(reader.deployment), reader)

@@ -96,7 +96,7 @@ interface IMembers {
     /// @param auditor An auditor.
     function dismissAuditor(address auditor) external;
 
-    /// @notice Put another aggregator in place, which is no member. The old one may reclaim its bond after the exit delay.
+    /// @notice Appoint another aggregator, which must not be a member. The old one may reclaim its bond after the exit delay.
     /// Governance only.
     /// @param next Its address.
     function setAggregator(address next) external;
@@ -107,7 +107,7 @@ interface IMembers {
     /// @notice Become active by paying exactly the bond. Admitted organizations only.
     /// @param fingerprint SHA-256 of the caller's TLS certificate.
     /// @param proof Signature by the certificate's key over chain, this contract and the caller. The contract keeps it as
-    /// an event; whoever meets the certificate checks it, so a fingerprint that others registered proves nothing.
+    /// an event; anyone who is shown the certificate checks it, so a fingerprint that others registered proves nothing.
     function join(bytes32 fingerprint, bytes calldata proof) external payable;
 
     /// @notice Raise the bond, after a penalty, to at most what is required. A penalty that is due is taken first.

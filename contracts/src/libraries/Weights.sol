@@ -15,7 +15,7 @@ library Weights {
     int256 internal constant ONE = 10_000;
 
     /// @notice Weight of each of so many contributions to a round. The same for all of them, so that a round's sum can be
-    /// weighted anew as a whole.
+    /// weighted again as a whole.
     function each(Rule rule, uint256 contributions) internal pure returns (int256) {
         if (contributions == 0) return 0;
         if (rule == Rule.Latest) return 1;
