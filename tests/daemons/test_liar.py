@@ -63,15 +63,18 @@ def test_a_withdrawn_block_that_is_still_served_is_refused_by_nodes_and_verify(
         assert alone.returncode == FAILURES["adapter"], alone.stdout
 
 
-@pytest.mark.parametrize("lie", ["change_a_block", "publish_nothing"])
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [("change_a_block", "model not adopted"), ("publish_nothing", "model not published yet")],
+)
 def test_a_shared_model_without_right_files_costs_the_aggregator_its_bond(
-    tmp_path: Path, lie: str
+    tmp_path: Path, lie: str, words: str
 ) -> None:
     with consortium(tmp_path, 2, coupling="federated") as (run, record, daemons):
         nodes = start_nodes(run, daemons)
         daemons["aggregator"].start_liar(lie)
         wait_for("the second round", lambda: record.current_round_id() == 2)
-        wait_for("the refusal", lambda: all(node.said("model not adopted") for node in nodes))
+        wait_for("the refusal", lambda: all(node.said(words) for node in nodes))
         assert record.aggregator_bond() == 10 * ETHER
         pass_time(record, 1500)
         wait_for("the answers", lambda: len(record.answers(2).unavailable) == 2)
