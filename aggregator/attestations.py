@@ -11,6 +11,7 @@ from rescind.aggregator.facts import AttestationComplaint
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import RoundState
 from rescind.core.errors import RescindError
+from rescind.core.files import make_private_folder
 from rescind.withdrawals import (
     Attestation,
     EvidenceDocument,
@@ -33,7 +34,7 @@ class Attestations:
     def __init__(self, session: AggregatorSession) -> None:
         self._session = session
         self.folder = session.folder / "attestations"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         self._parsed: dict[tuple[Path, int], Attestation | RoundAttestation] = {}
         self._log = structlog.get_logger().bind(organization="aggregator")
 

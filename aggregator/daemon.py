@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import structlog
 
@@ -43,6 +44,7 @@ from rescind.daemon import (
     Journal,
     certificate_claim,
     certificate_owners,
+    check_file_modes,
     check_rules,
     load_account,
     open_consortium,
@@ -69,6 +71,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
             contributions are not those of the agreed coupling.
         RescindError: The chain does not answer, or the address cannot be bound.
     """
+    check_file_modes(_folders(config), config.identity)
     account = load_account(config.identity)
     path = config.aggregator.parameters
     try:
@@ -92,6 +95,12 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
         yield Aggregator(session, models, offers)
     finally:
         server.stop(grace=2).wait()
+
+
+def _folders(config: AggregatorConfig) -> list[Path]:
+    """Return the local folders of the daemon's state; a store behind a URL is not one."""
+    section = config.aggregator
+    return [section.state_dir, *([] if "://" in section.store else [Path(section.store)])]
 
 
 class Aggregator(DaemonLoop[Plan]):

@@ -18,8 +18,9 @@ from rescind.core import (
     Totals,
     add_totals,
     l2_norm,
+    make_private_folder,
     sync_folder,
-    write_atomically,
+    write_private,
 )
 from rescind.core.errors import StoreError
 from rescind.wire import ModelFiles, NotPublished
@@ -99,11 +100,11 @@ class Withdrawals:
         withdrawal = session.consortium.withdrawal(withdrawal_id)
         document = self._document(withdrawal)
         data = document.canonical_bytes()
-        self._evidence.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._evidence)
         sync_folder(self._evidence.parent)
         model = document.model
         path = self._evidence / f"withdrawal-{withdrawal.id}-model-{model.model_id}.json"
-        write_atomically(path, data)
+        write_private(path, data)
         session.publish(data)
         EvidenceFact(
             document.sha256, withdrawal.amendment, model.model_id, model.commitments, path.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
 
 from rescind.contracts.errors import KeystoreError
+from rescind.core.files import create_private, make_private_folder
 
 SCRYPT_ROUNDS = 2**14
 
@@ -62,15 +62,15 @@ class Account:
         content = EthAccount.encrypt(
             self._signer.key, password, kdf="scrypt", iterations=SCRYPT_ROUNDS
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            file = create_private(path)
         except FileExistsError as error:
             raise KeystoreError(
                 f"{path} exists already, and a key is never overwritten. Choose another file."
             ) from error
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        with file:
+            file.write(json.dumps(content).encode())
         return self
 
     @property

@@ -94,14 +94,14 @@ class Calls:
         chain_id = self.chain.check()
         if chain_id != self.deployment.chain_id:
             raise WrongChain(
-                f"{self.chain.rpc_url} is chain {chain_id}, but the contracts file is for chain "
+                f"{self.chain.shown} is chain {chain_id}, but the contracts file is for chain "
                 f"{self.deployment.chain_id}. Correct rpc_url, or use the consortium's contracts "
                 "file."
             )
         for name, address in self.deployment.addresses().items():
             if not load_compiled(name).is_code(self.chain.code(address)):
                 raise ContractsMissing(
-                    f"the contract {name} is not at {address} on {self.chain.rpc_url}. Either the "
+                    f"the contract {name} is not at {address} on {self.chain.shown}. Either the "
                     "chain was reset, or the contracts file belongs to another consortium: check "
                     "rpc_url and the contracts file."
                 )
@@ -177,8 +177,8 @@ class Calls:
             return dict(self._contracts[contract].events[name]().process_log(log)["args"])
         except (DecodingError, Web3Exception) as error:
             raise ContractsMissing(
-                f"an event {contract}.{name} cannot be decoded: {error}. The RPC endpoint "
-                f"{self.chain.rpc_url} answers wrongly: use another one."
+                f"an event {contract}.{name} cannot be decoded: {self.chain.hide(error)}. The RPC endpoint "
+                f"{self.chain.shown} answers wrongly: use another one."
             ) from error
 
     def gas_of(self, tx_hash: str) -> int:
@@ -229,8 +229,8 @@ class Calls:
             raise self._refused(contract, function, error) from error
         except (ContractLogicError, ValueError, Web3RPCError, DecodingError) as error:
             raise ContractsMissing(
-                f"{contract} at {target} does not answer {function}: {error}"
-            ) from error
+                f"{contract} at {target} does not answer {function}: {self.chain.hide(error)}"
+            ) from None
 
     def _write(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
         target, data = self.encode_call(contract, function, *arguments)
@@ -241,14 +241,14 @@ class Calls:
             raise self._refused(contract, function, error) from error
         except Web3RPCError as error:
             raise ChainUnavailable(
-                f"{self.chain.rpc_url} did not accept {contract}.{function}: {error}"
-            ) from error
+                f"{self.chain.shown} did not accept {contract}.{function}: {self.chain.hide(error)}"
+            ) from None
 
     def _refused(self, contract: str, function: str, error: Any) -> ContractRefused:
         data = str(getattr(error, "data", "") or "")
         known = self._errors.get(data[:10])
         if known is None:
-            return ContractRefused(f"{contract}.{function} was refused: {error}")
+            return ContractRefused(f"{contract}.{function} was refused: {self.chain.hide(error)}")
         types = [collapse_if_tuple(item) for item in known["inputs"]]
         values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
         arguments = {

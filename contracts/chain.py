@@ -26,6 +26,7 @@ from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCErro
 from rescind.contracts.account import Account
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, WrongChain
 from rescind.contracts.types import Receipt
+from rescind.core.redaction import hide_parts_of, shown_url
 
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3
@@ -74,6 +75,15 @@ class Chain:
         # transaction, and every transaction is signed for that id.
         self.web3.middleware_onion.remove("validation")
 
+    @property
+    def shown(self) -> str:
+        """Scheme and host of the RPC URL, for messages: the rest of it may hold a key."""
+        return shown_url(self.rpc_url)
+
+    def hide(self, error: BaseException) -> str:
+        """Return the text of an error without the key in the RPC URL, which servers may repeat."""
+        return hide_parts_of(self.rpc_url, str(error))
+
     def check(self) -> int:
         """Return the chain's id.
 
@@ -84,7 +94,7 @@ class Chain:
         chain_id = self.ask(lambda: int(self.web3.eth.chain_id))
         if self.expected_id is not None and chain_id != self.expected_id:
             raise WrongChain(
-                f"{self.rpc_url} is chain {chain_id}, but the consortium is on chain "
+                f"{self.shown} is chain {chain_id}, but the consortium is on chain "
                 f"{self.expected_id}. Correct rpc_url or chain_id."
             )
         return chain_id
@@ -192,8 +202,9 @@ class Chain:
         except Web3RPCError as error:
             if from_block == to_block:
                 raise ChainUnavailable(
-                    f"{self.rpc_url} does not return the events of block {to_block}: {error}"
-                ) from error
+                    f"{self.shown} does not return the events of block {to_block}: "
+                    f"{self.hide(error)}"
+                ) from None
         middle = (from_block + to_block) // 2
         return [
             *self.logs(addresses, from_block, middle, topics),
@@ -228,9 +239,9 @@ class Chain:
             return retrying(question)
         except requests.exceptions.RequestException as error:
             raise ChainUnavailable(
-                f"no Ethereum node answers at {self.rpc_url} ({type(error).__name__}). Check "
+                f"no Ethereum node answers at {self.shown} ({type(error).__name__}). Check "
                 "rpc_url, and that the node is running."
-            ) from error
+            ) from None
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
         """Sign a transaction once, and return its receipt when it is final.

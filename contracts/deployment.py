@@ -219,7 +219,7 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
     chain_id = chain.check()
     if not chain.has_precompiles():
         raise WrongChain(
-            f"{chain.rpc_url} is a chain without the BLS12-381 precompiles of EIP-2537, which the "
+            f"{chain.shown} is a chain without the BLS12-381 precompiles of EIP-2537, which the "
             "contracts need to add commitments. Deploy on a chain that has the Prague upgrade."
         )
     nonce = chain.nonce(founder.address)

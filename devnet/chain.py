@@ -12,6 +12,7 @@ import psutil
 
 from rescind.contracts import Chain, ChainUnavailable
 from rescind.contracts.compiler import foundry
+from rescind.core import make_private_folder
 from rescind.core.errors import ChainError
 
 CHAIN_ID = 31337
@@ -43,7 +44,7 @@ def start_chain(folder: Path, port: int) -> int:
     Raises:
         ChainError: Anvil ended or did not answer within 30 s. The message names its log.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     command = [str(foundry("anvil")), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--chain-id", str(CHAIN_ID), "--silent"]
     command += ["--state", str(folder / "anvil-state.json"), "--state-interval", "5"]
@@ -67,7 +68,7 @@ def _spawn(command: list[str], log: Path) -> int:
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)

@@ -16,6 +16,7 @@ from rescind.agents import Action
 from rescind.contracts import Consortium, RoundState
 from rescind.core import ArtifactStore, ConsortiumParameters, Coupling
 from rescind.core.errors import ConfigError, RescindError
+from rescind.core.files import make_private_folder, write_private
 from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import Corpus, from_folder, generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
@@ -100,8 +101,8 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
             run, facts, parameters, leaver, consortium, evaluations, removal, replay, clock, began
         )
         certify(run, consortium, evaluations, removal, replay)
-        (run.root / "summary.json").write_text(
-            summary.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        write_private(
+            run.root / "summary.json", (summary.model_dump_json(indent=2) + "\n").encode()
         )
         write_report(run, summary)
         write_run_trace(run, consortium)
@@ -158,7 +159,8 @@ def _new_run(options: DemoOptions) -> RunFolder:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     root = options.out / f"{stamp}-{options.coupling}-seed{options.seed}"
     try:
-        root.mkdir(parents=True)
+        make_private_folder(root.parent)
+        root.mkdir(mode=0o700)
     except FileExistsError as error:
         raise ConfigError(f"{root} exists already: try again in a second") from error
     except OSError as error:

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rescind.core import write_atomically
+from rescind.core import make_private_folder, write_atomically
 from rescind.core.errors import ConfigError
 
 
@@ -93,7 +93,7 @@ class RunFolder:
 
     def save(self, facts: RunFacts) -> None:
         """Write run.json."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.root)
         write_atomically(self.facts_file, (facts.model_dump_json(indent=2) + "\n").encode())
 
     def facts(self) -> RunFacts:

@@ -30,6 +30,7 @@ from rescind.core import (
     served_of,
 )
 from rescind.core.errors import StoreError
+from rescind.core.files import make_private_folder, write_private
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -166,7 +167,7 @@ def evaluate_run(
         "after": served(facts.after_model or 0),
         "replay": replay.totals,
     }
-    run.evaluation.mkdir(exist_ok=True)
+    make_private_folder(run.evaluation)
     evaluations: Evaluations = {}
     for stage, adapter in totals.items():
         assistant = Assistant(model, parameters, adapter)
@@ -178,7 +179,7 @@ def evaluate_run(
             for name, result in evaluations[stage].items()
         }
         text = json.dumps(content, indent=1)
-        (run.evaluation / f"{stage}.json").write_text(f"{text}\n", encoding="utf-8")
+        write_private(run.evaluation / f"{stage}.json", f"{text}\n".encode())
     return evaluations
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rescind.core import append_private
 from rescind.core.errors import RescindError
 
 # A daemon finishes the step that it is in before it ends.
@@ -46,7 +47,7 @@ class Daemons:
         """Start `rescind ARGUMENTS` in the background, with its output in `log`."""
         command = [sys.executable, "-m", "rescind", *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        with log.open("ab") as file:
+        with append_private(log) as file:
             process = subprocess.Popen(
                 command,
                 stdout=file,

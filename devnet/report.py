@@ -9,6 +9,7 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
+from rescind.core.files import write_private
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.summary import Summary
 
@@ -32,7 +33,7 @@ def write_report(run: RunFolder, summary: Summary) -> None:
         time_plot=_times(summary),
         certificate=run.certificate.name,
     )
-    (run.root / "report.html").write_text(page, encoding="utf-8")
+    write_private(run.root / "report.html", page.encode())
 
 
 def _scores(summary: Summary) -> str:

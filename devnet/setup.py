@@ -21,7 +21,12 @@ from rescind.contracts import (
     deploy,
     rules_of,
 )
-from rescind.core import ConsortiumParameters
+from rescind.core import (
+    ConsortiumParameters,
+    create_private,
+    make_private_folder,
+    write_private,
+)
 from rescind.daemon import open_keystore
 from rescind.devnet.chain import CHAIN_ID, start_chain, url_of
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -70,12 +75,11 @@ def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tup
     Returns:
         The account's address and a certificate signing request (PEM).
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     password = secrets.token_urlsafe(24)
     account = Account.create(folder / "keystore.json", password)
-    path = folder / "password"
-    path.touch(mode=0o600)
-    path.write_text(f"{password}\n", encoding="utf-8")
+    with create_private(folder / "password") as file:
+        file.write(f"{password}\n".encode())
     return account.address, signing_request(new_key(folder / "tls" / "key.pem"), name, hosts)
 
 
@@ -109,8 +113,8 @@ def identity_section() -> dict[str, str]:
 
 
 def write_toml(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a TOML file."""
-    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    """Write a TOML file. Only its owner can read it: the URLs in it may hold keys."""
+    write_private(path, tomli_w.dumps(content).encode())
 
 
 def start_consortium(
@@ -151,7 +155,7 @@ def make_consortium(
     """
     chain = Chain(endpoints.rpc_url, CHAIN_ID)
     chain.check()
-    run.root.mkdir(parents=True, exist_ok=True)
+    make_private_folder(run.root)
     run.parameters.write_bytes(parameters.canonical_bytes())
     authority = (
         CertificateAuthority.load(run.authority)
@@ -200,8 +204,8 @@ def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action])
         str(n): {"effort": a.effort, "data_fraction": a.data_fraction, "noise": a.noise}
         for n, a in decisions.items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "decisions.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    make_private_folder(folder)
+    write_private(folder / "decisions.json", json.dumps(content, indent=1).encode())
 
 
 def _identity(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from rescind.core.errors import LedgerError
+from rescind.core.files import create_private, make_private_folder
+from rescind.core.redaction import redact, shown_url
 from rescind.ledger import schema
 
 FILE, SEAL = "ledger.db", "ledger.seal"
@@ -37,7 +38,7 @@ class Database:
 
     Attributes:
         folder: The folder of the SQLite file; None in PostgreSQL.
-        name: The folder, or the URL without its password, for messages.
+        name: The folder, or scheme and host of the URL, for messages.
         engine: The SQLAlchemy engine.
     """
 
@@ -46,7 +47,7 @@ class Database:
         self.folder = None if "://" in text else Path(where)
         if self.folder is None:
             url = _postgres(text)
-            self.name = url.render_as_string(hide_password=True)
+            self.name = shown_url(text)
             self.engine = _postgres_engine(url)
         else:
             self.name = text
@@ -70,8 +71,8 @@ class Database:
         if self.exists():
             raise LedgerError(f"{self.name} already holds a ledger: choose another place")
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.file, os.O_CREAT | os.O_EXCL, 0o600))
+            make_private_folder(self.folder)
+            create_private(self.file).close()
         with self.writing() as connection:
             migrate(connection)
 
@@ -227,15 +228,17 @@ def migrate(connection: sql.Connection) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of a database error."""
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+    """Return the first line of a database error, without the statement and its values."""
+    return redact(str(getattr(error, "orig", None) or error).splitlines()[0])
 
 
 def _postgres(text: str) -> URL:
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise LedgerError(f"not a database URL: {error}") from error
+    except (ArgumentError, ValueError):
+        raise LedgerError(
+            "the ledger's URL cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise LedgerError(
             f"a ledger cannot be stored in {url.drivername}://...: pass a folder or "
@@ -246,7 +249,12 @@ def _postgres(text: str) -> URL:
 
 def _postgres_engine(url: URL) -> sql.Engine:
     try:
-        return sql.create_engine(url, connect_args={"connect_timeout": 10}, pool_pre_ping=True)
+        return sql.create_engine(
+            url,
+            connect_args={"connect_timeout": 10},
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
     except ImportError as error:
         raise LedgerError(
             "a ledger in PostgreSQL needs its driver: run pip install 'rescind[postgres]'"
@@ -254,7 +262,9 @@ def _postgres_engine(url: URL) -> sql.Engine:
 
 
 def _sqlite_engine(path: Path) -> sql.Engine:
-    engine = sql.create_engine(f"sqlite:///{path}", poolclass=sql.pool.QueuePool)
+    engine = sql.create_engine(
+        f"sqlite:///{path}", poolclass=sql.pool.QueuePool, hide_parameters=True
+    )
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: object) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from rescind.core import write_atomically
+from rescind.core import write_private
 from rescind.core.canonical_json import canonical_json
 from rescind.ledger.block_macs import BLOCK, macs_of
 from rescind.ledger.database import FILE, SEAL, Database
@@ -37,7 +37,7 @@ class Seal:
         changes = self._changes()
         text = {"changes": changes, "blocks": self._blocks(changes)}
         sealed = canonical_json({**text, "mac": self._secrets.mac(text).hex()})
-        write_atomically(self._path, sealed, mode=0o600)
+        write_private(self._path, sealed)
 
     def check(self) -> Iterator[str]:
         """Yield what differs from the file of MACs, one line for each difference.

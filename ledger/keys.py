@@ -19,6 +19,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 
 from rescind.core.errors import LedgerError
+from rescind.core.files import create_private, make_private_folder
 from rescind.ledger.encryption import KEY_BYTES, decrypt, encrypt
 
 ENVIRONMENT = "RESCIND_LEDGER_KEY"
@@ -121,14 +122,14 @@ def create_key(path: Path) -> LocalKey:
         LedgerKeyError: The file exists.
     """
     key = os.urandom(KEY_BYTES)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        file = create_private(path)
     except FileExistsError as error:
         raise LedgerKeyError(
             f"{path} already exists, and a ledger's key is never overwritten: choose another file"
         ) from error
-    with os.fdopen(descriptor, "wb") as file:
+    with file:
         file.write(base64.b64encode(key) + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -139,7 +139,10 @@ def check_names(*names: str | None) -> None:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise LedgerError(f"{name!r} is not valid Unicode text: {error.reason}") from error
+            raise LedgerError(
+                f"a subject or idempotency key is not valid Unicode text: {error.reason} at "
+                f"character {error.start + 1}"
+            ) from None
         if not name:
             raise LedgerError("a subject or idempotency key is empty: pass a name, or leave it out")
 

@@ -23,7 +23,12 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from rescind.core import sync_folder, write_atomically
+from rescind.core import (
+    create_private,
+    make_private_folder,
+    sync_folder,
+    write_private,
+)
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
 from rescind.ledger import merkle, schema, tree_store
@@ -103,7 +108,7 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
     """
     if folder.exists() and any(folder.iterdir()):
         raise LedgerError(f"{folder} is not empty: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     with ledger.database.snapshot() as connection:
         state = read_log_state(connection)
         _write_lines(folder / _KEYS, _rows(connection, schema.keys))
@@ -123,7 +128,7 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
     )
     document = snapshot.authenticated()
     mac = ledger.keyring.secrets.mac(document).hex()
-    write_atomically(folder / _LOG, canonical_json({**document, "mac": mac}), mode=0o600)
+    write_private(folder / _LOG, canonical_json({**document, "mac": mac}))
     return read(folder)
 
 
@@ -264,15 +269,12 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     if not present:
         return True
     destroyed = sorted(_destroyed(folder, secrets) | present)
-    write_atomically(
+    write_private(
         folder / _SHREDDED,
         canonical_json({"keys": destroyed, "mac": _mac_of(destroyed, folder, secrets)}),
-        mode=0o600,
     )
     replacement = path.with_name(f".{path.name}.new")
-    write_atomically(
-        replacement, b"".join(line for key, line in lines if key not in keys), mode=0o600
-    )
+    write_private(replacement, b"".join(line for key, line in lines if key not in keys))
     with path.open("r+b") as file:
         file.write(bytes(len(before)))
         file.flush()
@@ -309,7 +311,7 @@ def _rows(connection: sql.Connection, table: sql.Table) -> Iterator[bytes]:
 
 
 def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with create_private(path) as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())

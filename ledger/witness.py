@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from rescind.core import write_atomically
+from rescind.core import make_private_folder, write_private
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
 from rescind.ledger import merkle
@@ -111,9 +111,9 @@ class Witness:
             raise LedgerError(f"{path} is damaged, so nothing is cosigned: {error}") from error
 
     def _keep(self, log: Verifier, checkpoint: Checkpoint) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         document = {"key": str(log), "size": checkpoint.size, "root": checkpoint.root.hex()}
-        write_atomically(self._path(log), canonical_json(document), mode=0o600)
+        write_private(self._path(log), canonical_json(document))
 
     def _path(self, log: Verifier) -> Path:
         return self.folder / f"{sha256(str(log).encode()).hexdigest()[:32]}.json"

@@ -16,6 +16,7 @@ import structlog
 
 from rescind.contracts import Account, Consortium, Event
 from rescind.core.errors import LedgerError, RescindError
+from rescind.core.files import make_private_folder, write_private
 from rescind.daemon import certificate_owners
 from rescind.ledger import (
     Anchored,
@@ -289,10 +290,10 @@ def cosigned(ledger: Ledger, address: str, config: NodeConfig) -> Checkpoint:
 
 def _keep(folder: Path, note: Checkpoint) -> None:
     """Write a cosigned checkpoint, with the signatures that other witnesses gave it before."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     path = folder / f"{note.size:012d}.txt"
     if path.is_file():
         note = Checkpoint.parse(path.read_text(encoding="utf-8")).with_signatures(
             note.signatures[-1:]
         )
-    path.write_text(str(note), encoding="utf-8")
+    write_private(path, str(note).encode())

@@ -139,30 +139,29 @@ def forget_and_retain(
     forget = [e for e in own if subject is None or e.subject == subject]
     kept = [e for e in own if subject is not None and e.subject != subject]
     if not forget:
-        subjects = sorted({e.subject for e in own})
-        # A few examples show how names are written; a whole list could fill the screen.
-        listed = ", ".join(subjects[:5]) + (", ..." if len(subjects) > 5 else "")
+        # No names: the node logs this error, and logs go further than the data.
+        known = len({e.subject for e in own})
         raise DataError(
-            f"No row in your data belongs to subject {subject!r}. Known subjects: {listed}."
+            f"No row in your data belongs to the subject that was named; {len(own)} rows belong to "
+            f"{known} others. Write the name as the data file does."
         )
     if subject is not None and not kept:
         raise DataError(
-            f"All rows in your data belong to subject {subject!r}. Request the removal of your "
+            "All rows in your data belong to the subject that was named. Request the removal of your "
             "organization instead, without --subject."
         )
     kept += read_examples(retain) if retain else []
-    _check_disjoint(forget, kept, subject or "the organization")
+    _check_disjoint(forget, kept)
     return forget, kept
 
 
-def _check_disjoint(forget: list[Example], kept: list[Example], name: str) -> None:
-    pairs = {(e.question, e.answer): e for e in kept}
-    both = [e for e in forget if (e.question, e.answer) in pairs]
+def _check_disjoint(forget: list[Example], kept: list[Example]) -> None:
+    pairs = {(e.question, e.answer) for e in kept}
+    both = [n for n, e in enumerate(forget, start=1) if (e.question, e.answer) in pairs]
     if both:
-        other = pairs[both[0].question, both[0].answer].subject
         raise DataError(
-            f"{len(both)} pairs of {name} are also pairs to retain, for example "
-            f"{both[0].question[:60]!r} of {other!r}. A shared pair cannot be both forgotten and "
+            f"{len(both)} of the {len(forget)} pairs to forget are also pairs to retain, the first is "
+            f"pair {both[0]} of those to forget. A shared pair cannot be both forgotten and "
             "retained. Remove it from one of them."
         )
 

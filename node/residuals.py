@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save
 
-from rescind.core import StoreMissing, Term, write_atomically
+from rescind.core import StoreMissing, Term, write_private
 from rescind.node.session import Session
 
 
@@ -38,7 +38,7 @@ def residual_of(session: Session, content: Iterable[Term]) -> dict[str, Any] | N
 def save_residual(session: Session, artifact: str, residual: dict[str, Any]) -> str:
     """Write the residual of a delta to the disk, and return its file's name."""
     path = _path(session, artifact)
-    write_atomically(path, save(residual))
+    write_private(path, save(residual))
     return path.name
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rescind.agents import Agent
 from rescind.contracts import Account, Consortium
-from rescind.core import ArtifactStore, ConsortiumParameters
+from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
 from rescind.core.errors import ConfigError
-from rescind.daemon import Journal, check_rules, load_account, open_consortium
+from rescind.daemon import Journal, check_file_modes, check_rules, load_account, open_consortium
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
 from rescind.node.checks import check_aggregator, check_anchor, check_carried_out, check_membership
@@ -144,10 +144,16 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     Raises:
         RescindError: The configuration, membership, ledger or journal is not usable.
     """
+    check_file_modes(
+        [folder for folder in (config.node.state_dir, config.ledger.dir) if folder],
+        config.identity,
+        private=[config.node.data],
+        secrets=[config.ledger.key_file] if config.ledger.key_file else [],
+    )
     account = load_account(config.identity)
     consortium = open_consortium(config.chain, account)
     check_membership(consortium, config, account.address)
-    config.node.state_dir.mkdir(parents=True, exist_ok=True)
+    make_private_folder(config.node.state_dir)
     with ExitStack() as stack:
         key = load_key(config.ledger.key_file, config.ledger.key_program)
         ledger = stack.enter_context(Ledger.open(config.ledger.location, key))

@@ -227,7 +227,7 @@ def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettin
     try:
         return deploy(chain, founder, agreed)
     except (ContractLogicError, Web3RPCError) as error:
-        raise ContractRefused(f"The chain refused the contracts: {error}") from error
+        raise ContractRefused(f"The chain refused the contracts: {chain.hide(error)}") from None
 
 
 def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None:

@@ -89,6 +89,7 @@ def ledger_ask(
 
     The organization's ledger records the disclosure. Check the file with `rescind ledger check`.
     """
+    from rescind.core import write_private
     from rescind.daemon import open_keystore
     from rescind.node.disclosing import ask
     from rescind.wire import TlsFiles
@@ -97,7 +98,7 @@ def ledger_ask(
         files = TlsFiles(tls / "key.pem", tls / "certificate.pem", tls / "authority.pem")
         consortium = open_consortium(run, rpc, contracts)
         auditor = open_keystore(keystore, password_file)
-        path.write_bytes(ask(consortium, auditor, files, at, organization, index))
+        write_private(path, ask(consortium, auditor, files, at, organization, index))
         facts = {"file": str(path), "record": index, "auditor": auditor.address}
         print_facts(facts, as_json=as_json)
 

@@ -102,7 +102,9 @@ def _not_anchored(index: int) -> None:
 
 
 def _write(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    from rescind.core import write_private
+
+    write_private(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
 @proofs_app.command("prove-subject")

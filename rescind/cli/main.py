@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.traceback import install
 
 from rescind.cli.agents import agents_app
 from rescind.cli.attest import attest_app
@@ -28,6 +27,7 @@ from rescind.cli.ledger_proofs import proofs_app
 from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app, withdraw_app
+from rescind.cli.printing import show_unexpected_errors
 from rescind.cli.rewards import rewards_app
 from rescind.cli.rounds import round_app
 from rescind.cli.verify import certify_command, verify_command
@@ -71,7 +71,7 @@ app.add_typer(devnet_app, name="devnet")
 
 def main() -> None:
     """Run the command line."""
-    install(show_locals=False)
+    show_unexpected_errors()
     try:
         app()
     except KeyboardInterrupt:

@@ -7,10 +7,12 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -22,6 +24,7 @@ from rich.text import Text
 
 from rescind.cli.exit_codes import INTERRUPTED, RUN_FAILED, exit_code
 from rescind.core.errors import RescindError
+from rescind.core.redaction import redact, redacted
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -37,12 +40,13 @@ def reported_errors() -> Iterator[None]:
     try:
         yield
     except RescindError as error:
-        lines = f"error[{error.code}]: {error}".splitlines()
+        lines = redact(f"error[{error.code}]: {error}").splitlines()
         err.print(Text("\n").join(plain(line) for line in lines), soft_wrap=True)
         raise typer.Exit(exit_code(error)) from error
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        err.print(f"error[system]: {error.strerror or error}{where}", markup=False, soft_wrap=True)
+        text = redact(f"error[system]: {error.strerror or error}{where}")
+        err.print(text, markup=False, soft_wrap=True)
         raise typer.Exit(RUN_FAILED) from error
     except KeyboardInterrupt as error:
         err.print("stopped")
@@ -117,14 +121,55 @@ def _shown(name: str, value: object) -> str:
     return "-" if value is None else str(value)
 
 
+def show_unexpected_errors() -> None:
+    """Print the traceback of a bug without keys in URLs, passwords and values of variables.
+
+    The requests that a traceback is about hold the RPC URL, whatever Rescind's own message shows.
+    """
+
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+
+    def report_of_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None:
+            report(failed.exc_type, failed.exc_value, failed.exc_traceback)
+
+    sys.excepthook = report
+    threading.excepthook = report_of_thread
+
+
+class _RedactedText(logging.Formatter):
+    """Text of other packages' log lines, tracebacks included."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+def _redacted_event(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Second line of defence: what a message of ours should not hold is not logged either."""
+    return {key: redacted(value) for key, value in event.items()}
+
+
+# Values of variables are not logged: they are keys, rows of private data, and names.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
 def daemon_logging() -> None:
-    """Log to standard error, one JSON object in each line."""
+    """Log to standard error, one JSON object in each line, without keys in URLs and passwords."""
     logging.disable(logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_RedactedText())
+    logging.basicConfig(handlers=[handler], force=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _TRACEBACKS,
+            _redacted_event,
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

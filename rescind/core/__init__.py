@@ -36,7 +36,14 @@ from rescind.core.delta import (
     quantize,
     weighted_sum,
 )
-from rescind.core.files import sync_folder, write_atomically
+from rescind.core.files import (
+    append_private,
+    create_private,
+    make_private_folder,
+    sync_folder,
+    write_atomically,
+    write_private,
+)
 from rescind.core.hiding import (
     HIDING,
     HIDING_BOUND,
@@ -82,6 +89,7 @@ from rescind.core.parameters import (
     PrivacyParameters,
     TrainingParameters,
 )
+from rescind.core.private import FileModeRefused, demand_secret, narrow_file, narrow_folder
 from rescind.core.round_sums import (
     Past,
     RoundSum,
@@ -128,6 +136,7 @@ __all__ = [
     "Digest",
     "DigestBudgetExceeded",
     "DigestMalformed",
+    "FileModeRefused",
     "FloatTensors",
     "IntTensors",
     "Layout",
@@ -154,6 +163,7 @@ __all__ = [
     "adapter_norm_bound",
     "adapter_totals",
     "add_totals",
+    "append_private",
     "artifact_id",
     "block",
     "by_round",
@@ -165,8 +175,10 @@ __all__ = [
     "commit_at_once",
     "commit_words",
     "core_svp_bits",
+    "create_private",
     "decode",
     "decode_openings",
+    "demand_secret",
     "dequantize",
     "digest",
     "encode",
@@ -175,7 +187,10 @@ __all__ = [
     "initial",
     "is_hiding",
     "l2_norm",
+    "make_private_folder",
     "materialize",
+    "narrow_file",
+    "narrow_folder",
     "needs_rounds",
     "owner",
     "owners",
@@ -193,4 +208,5 @@ __all__ = [
     "weights",
     "without",
     "write_atomically",
+    "write_private",
 ]

@@ -1,4 +1,4 @@
-"""Durable, all-or-nothing file writes."""
+"""Durable, all-or-nothing file writes, and files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import contextlib
 import os
 import uuid
 from pathlib import Path
+from typing import BinaryIO
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -50,3 +54,58 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create a folder for its owner alone (mode 0700), with its missing parents.
+
+    A folder that is there keeps its mode: `narrow_folder` is for those.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_private_folder(folder.parent)
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER)
+    except FileExistsError:
+        # Another process created it in between; a file of that name is an error.
+        if not folder.is_dir():
+            raise
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the content of a file as `write_atomically` does; only its owner can read it (0600).
+
+    Raises:
+        OSError: The file was not replaced, or the folder could not be flushed after it was.
+    """
+    write_atomically(path, content, mode=PRIVATE_FILE)
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Create a new file that only its owner can read (0600), and open it for writing.
+
+    Raises:
+        FileExistsError: The file exists.
+        OSError: The file cannot be created.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    return os.fdopen(descriptor, "wb")
+
+
+def append_private(path: Path) -> BinaryIO:
+    """Open a file for appending; create it so that only its owner can read it (0600).
+
+    A file of the caller that others can read is narrowed before anything is written to it.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+    found = os.fstat(descriptor)
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        os.fchmod(descriptor, PRIVATE_FILE)
+    return os.fdopen(descriptor, "ab")

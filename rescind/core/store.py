@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rescind.core.artifact import artifact_id, decode
 from rescind.core.errors import StoreError
-from rescind.core.files import write_atomically
+from rescind.core.files import make_private_folder, write_private
 
 _ID = re.compile(r"^[0-9a-f]{64}$")
 
@@ -52,7 +52,10 @@ class ArtifactStore:
         self._filesystem, path = fsspec.core.url_to_fs(str(url))
         self._root = path.rstrip("/")
         self._local = isinstance(self._filesystem, LocalFileSystem)
-        self._filesystem.makedirs(self._root, exist_ok=True)
+        if self._local:
+            make_private_folder(Path(self._root))
+        else:
+            self._filesystem.makedirs(self._root, exist_ok=True)
 
     def put(self, data: bytes) -> str:
         """Store the bytes of an artifact and return its id.
@@ -139,5 +142,5 @@ class ArtifactStore:
             self._filesystem.pipe_file(path, data)
             return
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, data)
+        make_private_folder(target.parent)
+        write_private(target, data)

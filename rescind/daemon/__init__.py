@@ -3,6 +3,7 @@
 from rescind.daemon.agreement import RulesNotServed, check_rules
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.daemon.facts import read_fact
+from rescind.daemon.file_modes import check_file_modes, keep_new_files_private
 from rescind.daemon.identity import (
     certificate_claim,
     certificate_owners,
@@ -23,7 +24,9 @@ __all__ = [
     "Section",
     "certificate_claim",
     "certificate_owners",
+    "check_file_modes",
     "check_rules",
+    "keep_new_files_private",
     "load_account",
     "open_consortium",
     "open_journal",

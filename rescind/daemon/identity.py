@@ -12,6 +12,7 @@ from rescind.contracts import (
     Deployment,
     fingerprint_message,
 )
+from rescind.core import demand_secret
 from rescind.core.errors import ConfigError
 from rescind.daemon.config import ChainSettings, IdentitySettings
 from rescind.wire import TlsFiles, fingerprint, is_signed_by, sign_with_key
@@ -36,8 +37,11 @@ def open_keystore(keystore: Path, password_file: Path) -> Account:
 
     Raises:
         ConfigError: The password file cannot be read.
+        FileModeRefused: Other users can read one of the files.
         KeystoreError: The keystore cannot be read, or the password is wrong.
     """
+    demand_secret(keystore)
+    demand_secret(password_file)
     try:
         password = password_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from rescind.core.errors import StoreError
+from rescind.core.files import append_private, make_private_folder
 
 _FORMAT_KEY = "journal-format"
 
@@ -36,14 +37,18 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, journal_format: str | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
+        with append_private(path):
+            """SQLite gives the files beside this one (-wal, -shm) the mode of this one."""
         self._path = path
-        self._engine = sql.create_engine(f"sqlite:///{path}", poolclass=sql.pool.NullPool)
+        self._engine = sql.create_engine(
+            f"sqlite:///{path}", poolclass=sql.pool.NullPool, hide_parameters=True
+        )
         sql.event.listen(self._engine, "connect", _set_pragmas)
         try:
             _metadata.create_all(self._engine)
         except SQLAlchemyError as error:
-            raise StoreError(f"{path} is not a readable daemon state: {error}") from error
+            raise StoreError(f"{path} is not a readable daemon state: {_reason(error)}") from None
         if journal_format is not None:
             self._check_format(journal_format)
 
@@ -78,7 +83,7 @@ class Journal:
             with self._engine.begin() as connection:
                 connection.execute(statement)
         except SQLAlchemyError as error:
-            raise StoreError(f"cannot write {self._path}: {error}") from error
+            raise StoreError(f"cannot write {self._path}: {_reason(error)}") from None
 
     def all(self, prefix: str) -> dict[str, Any]:
         """Return the values of all keys that start with `prefix`, in the order of the keys."""
@@ -107,6 +112,11 @@ def open_journal(state_dir: Path, daemon: str, version: int) -> Journal:
         StoreError: The file is not a journal, or is a journal of another format.
     """
     return Journal(state_dir / f"{daemon}.db", journal_format=f"rescind.{daemon}-journal/{version}")
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Return why SQLite refused, without the statement and the fact that was to be written."""
+    return str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
 
 
 def _set_pragmas(connection: Any, _: object) -> None:

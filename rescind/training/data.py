@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rescind.core.errors import DataError
+from rescind.core.files import make_private_folder, write_private
 from rescind.core.json_lines import demand_text, json_lines
 
 _KEYS = ("question", "answer", "subject")
@@ -46,13 +47,13 @@ def _parse(row: dict[str, Any], where: str) -> Example:
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
-    """Write examples as `read_examples` reads them."""
+    """Write examples as `read_examples` reads them, for the eyes of the file's owner alone."""
     lines = (
         json.dumps({"question": e.question, "answer": e.answer, "subject": e.subject})
         for e in examples
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    make_private_folder(path.parent)
+    write_private(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def prompt(question: str) -> str:

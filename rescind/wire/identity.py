@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
-import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from rescind.core.files import create_private, make_private_folder
 from rescind.wire.errors import CertificateProblem
 
 _YEARS = 2
@@ -142,9 +142,8 @@ def new_key(path: Path) -> ec.EllipticCurvePrivateKey:
         FileExistsError: The file exists; a key is never overwritten.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    make_private_folder(path.parent)
+    with create_private(path) as file:
         file.write(
             key.private_bytes(
                 serialization.Encoding.PEM,

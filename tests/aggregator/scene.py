@@ -37,6 +37,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import ArtifactError
+from rescind.core.files import write_private
 from rescind.daemon import certificate_claim
 from rescind.devnet.chain import free_port
 from rescind.wire import (
@@ -212,7 +213,7 @@ def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
 def identity_section(folder: Path, account: Account, tls: TlsFiles) -> dict[str, object]:
     """Write an account's keystore, and return the [identity] section that names it."""
     account.save(folder / "keystore.json", "password")
-    (folder / "password").write_text("password")
+    write_private(folder / "password", b"password")
     return {
         "keystore": folder / "keystore.json",
         "password_file": folder / "password",

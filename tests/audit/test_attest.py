@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from rescind.audit import NotAttested, attest, attest_round, examine
 from rescind.contracts import WithdrawalMethod
-from rescind.core import encode, l2_norm
+from rescind.core import encode, l2_norm, write_private
 from rescind.core.canonical_json import canonical_json
 from rescind.wire import BadSignature, offer_typed_data, sign_typed
 from rescind.withdrawals import (
@@ -220,7 +220,7 @@ def test_evidence_of_another_offer_is_refused(anvil: Anvil, tmp_path: Path) -> N
 def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path: Path) -> None:
     consortium, document = counter_trained(anvil, tmp_path)
     consortium.deployment.save(tmp_path / "contracts.json")
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    write_private(tmp_path / "password", f"{PASSWORD}\n".encode())
     (tmp_path / "evidence.json").write_bytes(document.canonical_bytes())
     save_key(tmp_path, "stranger", anvil.funded())
     chain = ["--rpc", anvil.url, "--contracts", tmp_path / "contracts.json"]
@@ -245,7 +245,7 @@ def test_anyone_submits_the_attestations_of_a_round(
     consortium: ChainConsortium, tmp_path: Path
 ) -> None:
     consortium.deployment.save(tmp_path / "contracts.json")
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    write_private(tmp_path / "password", f"{PASSWORD}\n".encode())
     url = consortium.anvil.url
     chain = ["--rpc", url, "--contracts", tmp_path / "contracts.json"]
     for number, auditor in enumerate(consortium.auditors):

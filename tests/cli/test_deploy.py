@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import Deployment, MemberStatus
+from rescind.core import write_private
 from tests.support.chain import ETHER, Anvil
 from tests.support.consortium import micro_parameters
 from tests.support.files import (
@@ -25,7 +26,7 @@ bond_wei = 2_000_000_000_000_000_000
 @pytest.fixture
 def folder(tmp_path: Path, anvil: Anvil) -> Path:
     (tmp_path / "parameters.json").write_bytes(micro_parameters().canonical_bytes())
-    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    write_private(tmp_path / "password", f"{PASSWORD}\n".encode())
     (tmp_path / "consortium.toml").write_text(SETTINGS)
     save_key(tmp_path, "founder", anvil.funded())
     return tmp_path
@@ -122,7 +123,7 @@ def test_a_founder_without_funds_or_a_wrong_password_deploys_nothing(
     poor = deploy(folder, anvil, "poor")
     assert poor.exit_code == 15
     assert "pool_wei" in poor.output
-    (folder / "password").write_text("wrong\n")
+    write_private(folder / "password", b"wrong\n")
     wrong = deploy(folder, anvil)
     assert wrong.exit_code == 15
     assert "wrong password" in wrong.output

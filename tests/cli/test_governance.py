@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import MemberStatus
+from rescind.core import write_private
 from tests.support.files import Files, rescind
 
 
@@ -123,7 +124,7 @@ def test_only_a_member_with_its_password_can_propose(files: Files, tmp_path: Pat
     assert refused.exit_code == 10
     assert "is not a member" in refused.output
 
-    (tmp_path / "wrong").write_text("wrong\n")
+    write_private(tmp_path / "wrong", b"wrong\n")
     stranger.write_text(text.replace(str(files.folder / "password"), str(tmp_path / "wrong")))
     refused = rescind("govern", "vote", "1", "-c", stranger)
     assert refused.exit_code == 15

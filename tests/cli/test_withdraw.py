@@ -63,7 +63,7 @@ def ask(files: Files, *words: str, index: int = 0):
         (["--subject", "ada"], 10, "A removal withdraws everything"),
         (["--method", "replacement"], 10, "Name it with --subject"),
         (["--method", "replay", "--with", "npo"], 10, "belong to --method counter-training"),
-        (["--method", "replacement", "--subject", "zoe"], 11, "belongs to subject 'zoe'"),
+        (["--method", "replacement", "--subject", "zoe"], 11, "subject that was named"),
         (["--method", "replacement", "--subject", "cleo"], 11, "are also pairs to retain"),
         (
             ["--method", "counter-training", "--subject", "ada", "--with", "prayer"],

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from rescind.cli.main import app
 from rescind.contracts import Account
-from rescind.core import ArtifactStore
+from rescind.core import ArtifactStore, write_private
 from rescind.wire import (
     CertificateAuthority,
     fingerprint,
@@ -70,7 +70,7 @@ def make_files(folder: Path, anvil: Anvil, **settings: object) -> Files:
     consortium = make_consortium(anvil, 3, store=folder / "store", **settings)
     consortium.deployment.save(folder / "contracts.json")
     (folder / "parameters.json").write_bytes(consortium.parameters.canonical_bytes())
-    (folder / "password").write_text(f"{PASSWORD}\n")
+    write_private(folder / "password", f"{PASSWORD}\n".encode())
     save_key(folder, "founder", consortium.founder)
     nodes = [
         _node(folder, anvil, f"org-{index}", account)

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from rescind.core import write_atomically
+from rescind.core import make_private_folder, write_private
 from rescind.core.errors import ConfigError, TrainingError
 
 _FORMAT = "rescind.checkpoint/1"
@@ -107,8 +107,8 @@ def write(checkpoint: Checkpoint, facts: Facts, state: State) -> None:
         "tokens": str(state.tokens),
     }
     data = save({name: value.contiguous() for name, value in parts.items()}, metadata=header)
-    checkpoint.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(checkpoint.path, data)
+    make_private_folder(checkpoint.folder)
+    write_private(checkpoint.path, data)
 
 
 def read(checkpoint: Checkpoint, facts: Facts) -> State | None:

@@ -121,7 +121,7 @@ class HiddenName:
         """Hash the words of a name. Raises DataError for a name without a word."""
         parts = words(name)
         if not parts:
-            raise DataError(f"The name {name!r} has no word to look for. Give at least one.")
+            raise DataError("A name to suppress has no word to look for. Give at least one.")
         return cls(frozenset(_hashed(word, salt) for word in parts))
 
 

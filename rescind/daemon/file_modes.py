@@ -1,0 +1,57 @@
+"""Check the modes of a daemon's files before it starts: no other user may read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from rescind.core import demand_secret, narrow_file, narrow_folder
+from rescind.daemon.config import IdentitySettings
+
+_OWNER_ONLY = 0o077
+_NAMED = 5
+"""Paths that the log line names; the count has all."""
+
+
+def keep_new_files_private() -> None:
+    """Let this process create files that only its owner can read.
+
+    The umask of a daemon: it covers files of libraries too, such as temporary ones.
+    """
+    os.umask(_OWNER_ONLY)
+
+
+def check_file_modes(
+    folders: Sequence[Path],
+    identity: IdentitySettings,
+    *,
+    private: Sequence[Path] = (),
+    secrets: Sequence[Path] = (),
+) -> None:
+    """Close a daemon's files to other users, and refuse keys that others can read.
+
+    State and private data are mended, because only this daemon needs them; the log names what was
+    open. A key or password that was open may be known to others, so that is for the operator.
+
+    Args:
+        folders: The daemon's folders of durable state.
+        identity: The [identity] section.
+        private: Files with private data.
+        secrets: More files that must be secret, such as the ledger's key.
+
+    Raises:
+        FileModeRefused: Other users can read a secret, or state that belongs to another user.
+    """
+    for secret in (identity.keystore, identity.password_file, identity.tls_key, *secrets):
+        demand_secret(secret)
+    opened = [path for folder in folders for path in narrow_folder(folder)]
+    opened += [path for path in private if narrow_file(path)]
+    if opened:
+        structlog.get_logger().warning(
+            "other users could read these files, closed them",
+            files=[str(path) for path in opened[:_NAMED]],
+            count=len(opened),
+        )
