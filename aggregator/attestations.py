@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from rescind.aggregator.facts import AttestationComplaint
+from rescind.aggregator.incidents import AGGREGATOR
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import RoundState
 from rescind.core.errors import RescindError
@@ -111,7 +112,7 @@ class Attestations:
         if complaint.holds(self._session.journal):
             return
         self._log.warning("attestation refused", file=str(path), reason=reason)
-        self._session.record_incident("unknown", "attestation", f"{path.name}: {reason}")
+        self._session.record_incident(AGGREGATOR, "attestation", f"{path.name}: {reason}")
         complaint.save(self._session.journal)
 
 

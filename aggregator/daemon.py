@@ -16,11 +16,11 @@ from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.facts import (
     BondPosted,
     EvidenceFact,
-    Incident,
     WithdrawalProgress,
     open_journal,
 )
 from rescind.aggregator.fishers import Fishers
+from rescind.aggregator.incidents import Incidents
 from rescind.aggregator.intake import Intake
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
@@ -220,6 +220,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
     """Return the aggregator's state from the chain and its own records, without a running daemon."""
     consortium = open_consortium(config.chain)
     journal = open_journal(config.aggregator.state_dir)
+    incidents = Incidents(journal)
     round_id = consortium.current_round_id()
     return {
         "round": round_id,
@@ -234,7 +235,8 @@ def status(config: AggregatorConfig) -> dict[str, object]:
             WithdrawalMethod.COUNTER_TRAINING,
         ),
         "evidence": [asdict(fact) for fact in EvidenceFact.all(journal)],
-        "incidents": [asdict(incident) for incident in Incident.all(journal)],
+        "incidents": [asdict(incident) for incident in incidents.newest()],
+        "omitted_incidents": {name: asdict(each) for name, each in incidents.omitted().items()},
     }
 
 

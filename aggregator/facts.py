@@ -17,7 +17,7 @@ from rescind.core import Term, sum_key
 from rescind.daemon import Journal, read_fact
 from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_VERSION = 2
+JOURNAL_VERSION = 3
 """Changes whenever a fact's key or fields change: a journal of another version is refused."""
 
 
@@ -178,36 +178,6 @@ class Nonces:
     def use(self, nonce: int, round_id: int, artifact_id: str) -> Self:
         """Return the nonces with one more."""
         return type(self)(self.organization, {**self.used, nonce: (round_id, artifact_id)})
-
-
-@dataclass(frozen=True)
-class Incident:
-    """A refused call, a rejected update or a refused attestation.
-
-    Attributes:
-        organization: EIP-55 address, or "unknown".
-        code: The error's or the rejection's code.
-        what: The reason.
-        round: The round that was current.
-        time: Unix seconds, by the chain's clock.
-    """
-
-    organization: str
-    code: str
-    what: str
-    round: int
-    time: int
-
-    PREFIX: ClassVar[str] = "incident/"
-
-    def append(self, journal: Journal) -> None:
-        """Record the incident under the next free number."""
-        journal.add(self.PREFIX, asdict(self))
-
-    @classmethod
-    def all(cls, journal: Journal) -> list[Self]:
-        """Return all incidents, oldest first."""
-        return [read_fact(cls, value) for value in journal.all(cls.PREFIX).values()]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rescind.aggregator.facts import Nonces, Published, Submission
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.handover import HandOver
+from rescind.aggregator.incidents import STRANGER
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
@@ -86,7 +87,7 @@ class Intake:
             if consortium.member(address).status.joined:
                 return address
         self._session.record_incident(
-            "unknown", "not-a-member", f"certificate {fingerprint(certificate)} is not on chain"
+            STRANGER, "not-a-member", f"certificate {fingerprint(certificate)} is not on chain"
         )
         return None
 

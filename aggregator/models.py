@@ -10,6 +10,7 @@ import structlog
 
 from rescind.aggregator.checks import judge
 from rescind.aggregator.facts import ModelFact, SumFact, WithdrawalProgress
+from rescind.aggregator.incidents import AGGREGATOR
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import Entry, WithdrawalState
 from rescind.core import (
@@ -115,7 +116,7 @@ class Models:
             adapter_id, opening_id, problem = "", "", str(error)
         if problem:
             self._log.warning("model is not complete", model=model_id, reason=problem)
-            session.record_incident("unknown", "model-incomplete", f"model {model_id}: {problem}")
+            session.record_incident(AGGREGATOR, "model-incomplete", f"model {model_id}: {problem}")
         ModelFact(model_id, commitments, adapter_id, opening_id, missing, problem).save(
             session.journal
         )

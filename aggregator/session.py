@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.digests import Digests
-from rescind.aggregator.facts import Incident, Published, open_journal
+from rescind.aggregator.facts import Published, open_journal
+from rescind.aggregator.incidents import Incident, Incidents
 from rescind.contracts import Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters
+from rescind.core.errors import RescindError
 from rescind.daemon import Journal
 
 
@@ -25,6 +28,7 @@ class AggregatorSession:
         store: Complete artifacts.
         chunks: Chunks of uploads in progress.
         digests: Digests of the artifacts in `store`.
+        incidents: Refusals, and what the aggregator did itself.
     """
 
     config: AggregatorConfig
@@ -34,6 +38,7 @@ class AggregatorSession:
     store: ArtifactStore
     chunks: ArtifactStore
     digests: Digests
+    incidents: Incidents
 
     @classmethod
     def open(
@@ -45,7 +50,8 @@ class AggregatorSession:
         store = ArtifactStore(config.aggregator.store)
         chunks = ArtifactStore(folder / "chunks")
         digests = Digests(store)
-        return cls(config, consortium, parameters, journal, store, chunks, digests)
+        incidents = Incidents(journal)
+        return cls(config, consortium, parameters, journal, store, chunks, digests, incidents)
 
     @property
     def folder(self) -> Path:
@@ -59,17 +65,18 @@ class AggregatorSession:
         return artifact_id
 
     def record_incident(self, organization: str, code: str, what: str) -> None:
-        """Record a refusal, for `rescind aggregator status`.
+        """Record a refusal or an act of the aggregator, for `rescind aggregator status`.
 
         Args:
-            organization: EIP-55 address, or "unknown".
+            organization: EIP-55 address, `incidents.STRANGER` or `incidents.AGGREGATOR`.
             code: Code of the error or rejection.
             what: The reason.
         """
-        Incident(
-            organization,
-            code,
-            what,
-            self.consortium.current_round_id(),
-            self.consortium.chain.now(),
-        ).append(self.journal)
+        if not self.incidents.admit(organization):
+            return
+        try:
+            round_id, now = self.consortium.current_round_id(), self.consortium.chain.now()
+        except RescindError:
+            # The chain does not answer; the refusal stands all the same.
+            round_id, now = 0, int(time.time())
+        self.incidents.add(Incident(organization, code, what, round_id, now))

@@ -29,12 +29,10 @@ from rescind.core.delta import (
     SumOverflow,
     Totals,
     WrongShape,
-    add_totals,
     check_delta,
     dequantize,
     l2_norm,
     quantize,
-    weighted_sum,
 )
 from rescind.core.files import (
     append_private,
@@ -113,6 +111,7 @@ from rescind.core.store import (
     StoreMissing,
 )
 from rescind.core.sums import Term, adapter_totals, without
+from rescind.core.totals import add_totals, weighted_sum
 
 __all__ = [
     "DIGEST_BYTES",

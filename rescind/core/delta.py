@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ Totals = Mapping[str, NDArray[np.int64]]
 FloatTensors = Mapping[str, NDArray[np.float32]]
 
 _INT32_MAX = 2**31 - 1
-_INT64_MAX = 2**63 - 1
 
 
 class NotFinite(ArtifactError):
@@ -123,61 +122,6 @@ def quantize(
         norm=norm,
         clipped=clipped,
     )
-
-
-def weighted_sum(terms: Iterable[tuple[IntTensors, int]]) -> dict[str, NDArray[np.int64]]:
-    """Return the sum of weight x delta by tensor name, exact in int64.
-
-    Raises:
-        SumOverflow: The sum may not fit 64 bits.
-        WrongShape: A tensor has different shapes in two terms.
-    """
-    totals: dict[str, NDArray[np.int64]] = {}
-    bounds: dict[str, int] = {}
-    for delta, weight in terms:
-        for name, value in delta.items():
-            _accumulate(totals, bounds, name, value.astype(np.int64), weight)
-    return {name: totals[name] for name in sorted(totals)}
-
-
-def add_totals(parts: Iterable[Totals]) -> dict[str, NDArray[np.int64]]:
-    """Return the elementwise sum by tensor name, exact in int64.
-
-    Raises:
-        SumOverflow: The sum may not fit 64 bits.
-        WrongShape: A tensor has different shapes in two parts.
-    """
-    totals: dict[str, NDArray[np.int64]] = {}
-    bounds: dict[str, int] = {}
-    for part in parts:
-        for name, value in part.items():
-            _accumulate(totals, bounds, name, value, 1)
-    return {name: totals[name] for name in sorted(totals)}
-
-
-def _accumulate(
-    totals: dict[str, NDArray[np.int64]],
-    bounds: dict[str, int],
-    name: str,
-    value: NDArray[np.int64],
-    weight: int,
-) -> None:
-    # A bound over all terms so far: a sum within it cannot wrap, in whatever order it is taken.
-    largest = max(int(value.max()), -int(value.min())) if value.size else 0
-    bounds[name] = bounds.get(name, 0) + largest * abs(weight)
-    if bounds[name] > _INT64_MAX:
-        raise SumOverflow(
-            f"the sum of {name!r} may exceed 64 bits: sum fewer rounds or lower the weights"
-        )
-    if name not in totals:
-        totals[name] = value * np.int64(weight)
-        return
-    if totals[name].shape != value.shape:
-        raise WrongShape(
-            f"tensor {name!r} has shape {value.shape} in one term and "
-            f"{totals[name].shape} in another"
-        )
-    totals[name] = totals[name] + value * np.int64(weight)
 
 
 def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.float32]]:

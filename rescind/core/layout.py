@@ -13,11 +13,11 @@ from rescind.core.delta import (
     WEIGHT_ONE,
     IntTensors,
     Totals,
-    weighted_sum,
 )
 from rescind.core.errors import ArtifactError
 from rescind.core.hiding import HIDING
 from rescind.core.parameters import ConsortiumParameters, Layout
+from rescind.core.totals import weighted_sum
 
 SHARED = "shared"
 """The owner of the tensors that all organizations contribute to."""

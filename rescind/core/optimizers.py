@@ -35,9 +35,9 @@ from rescind.core.delta import (
     WEIGHT_ONE,
     SumOverflow,
     Totals,
-    add_totals,
 )
 from rescind.core.hiding import is_hiding
+from rescind.core.totals import add_totals
 
 Floats = NDArray[np.float64]
 LearningRate = Annotated[float, Field(gt=0, le=100)]

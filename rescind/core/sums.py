@@ -9,9 +9,10 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core.delta import IntTensors, weighted_sum
+from rescind.core.delta import IntTensors
 from rescind.core.layout import weights
 from rescind.core.parameters import Layout
+from rescind.core.totals import weighted_sum
 
 Load = Callable[[str], IntTensors]
 """Returns the tensors of an artifact, by its id."""

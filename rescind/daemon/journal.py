@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +94,47 @@ class Journal:
             rows = connection.execute(query.order_by(_facts.c.key)).all()
         return {row.key: json.loads(row.value) for row in rows}
 
-    def add(self, prefix: str, value: Any) -> None:
-        """Append a value under the next free number after `prefix`."""
-        self.set(f"{prefix}{len(self.all(prefix)):06d}", value)
+    def create_tables(self, metadata: sql.MetaData) -> None:
+        """Create tables of a daemon's own in the journal's file, if they are not there.
+
+        Raises:
+            StoreError: They cannot be created.
+        """
+        with self.writing() as connection:
+            for table in metadata.sorted_tables:
+                # `create_all` looks first and creates then, and fails if another process was faster.
+                connection.execute(sql.schema.CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(sql.schema.CreateIndex(index, if_not_exists=True))
+
+    @contextmanager
+    def reading(self) -> Iterator[sql.Connection]:
+        """Open a connection for queries of a daemon's own tables.
+
+        Raises:
+            StoreError: A query failed.
+        """
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"cannot read {self._path}: {error}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sql.Connection]:
+        """Open a transaction on a daemon's own tables; it is on the disk when the block ends.
+
+        Begin with a statement that writes: it takes the file's lock, and nothing that the block
+        reads afterwards changes below it.
+
+        Raises:
+            StoreError: It cannot be written, for example because the disk is full.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise StoreError(f"cannot write {self._path}: {error}") from error
 
 
 def open_journal(state_dir: Path, daemon: str, version: int) -> Journal:

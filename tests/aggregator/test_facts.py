@@ -1,22 +1,20 @@
 """The aggregator's durable facts and the format of their journal."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rescind.aggregator.facts import Incident, Nonces, open_journal
+from rescind.aggregator.facts import Deposit, Nonces, open_journal
 from rescind.core.errors import StoreError
 from rescind.daemon import Journal
 
 
 def test_facts_are_the_same_after_a_restart(tmp_path: Path) -> None:
-    incident = Incident("0xA", "BadSignature", "signed by another", 3, 1_700_000_000)
     nonces = Nonces("0xA", {}).use(1, 3, "aa")
-    incident.append(open_journal(tmp_path))
     nonces.save(open_journal(tmp_path))
 
     journal = open_journal(tmp_path)
-    assert Incident.all(journal) == [incident]
     assert Nonces.load(journal, "0xA") == nonces
 
 
@@ -27,7 +25,7 @@ def test_a_journal_without_a_format_is_refused_in_one_line(tmp_path: Path) -> No
         open_journal(tmp_path)
     assert str(refusal.value) == (
         f"{path} has journal format unknown, this version of rescind reads only "
-        "rescind.aggregator-journal/2. Run the version of rescind that wrote it."
+        "rescind.aggregator-journal/3. Run the version of rescind that wrote it."
     )
 
 
@@ -39,6 +37,9 @@ def test_a_journal_of_a_node_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_fact_is_reported(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
-    journal.add(Incident.PREFIX, {"organization": "0xA", "round": "three"})
-    with pytest.raises(StoreError, match=r"damaged Incident: code: Field required"):
-        Incident.all(journal)
+    journal.set("deposit/1/000000/0xA/aa", {"size": 3, "report": {}})
+    offer = SimpleNamespace(
+        offer_id=1, round_id=0, organization="0xA", parts=SimpleNamespace(artifact_ids=("aa",))
+    )
+    with pytest.raises(StoreError, match=r"damaged Deposit: signature: Field required"):
+        Deposit.load(journal, offer)  # type: ignore[arg-type]

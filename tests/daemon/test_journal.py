@@ -40,13 +40,6 @@ def test_a_prefix_is_taken_literally(tmp_path: Path) -> None:
     assert journal.all("a%") == {"a%b": 1}
 
 
-def test_entries_without_a_key_are_numbered(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "node.db")
-    for value in ("first", "second"):
-        journal.add("incident/", value)
-    assert journal.all("incident/") == {"incident/000000": "first", "incident/000001": "second"}
-
-
 @pytest.mark.parametrize(
     ("daemon", "version"), [("node", 2), ("aggregator", 1)], ids=["another version", "a daemon"]
 )

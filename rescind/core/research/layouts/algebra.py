@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core.delta import WEIGHT_ONE, weighted_sum
+from rescind.core.delta import WEIGHT_ONE
 from rescind.core.errors import ArtifactError
 from rescind.core.layout import SHARED, qualify, weights
 from rescind.core.research.layouts.factors import Factors, LowRank, dense
+from rescind.core.totals import weighted_sum
 
 Start = Callable[[str], Factors]
 """The initial factors of an owner, in units of 2^-fraction_bits (as `rescind.core.initial`)."""
