@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rescind.core.names import NameInvalid, canonical_name
 from rescind.ledger import merkle
 from rescind.ledger.log import Proven
 from rescind.ledger.manifest import ManifestProof, check, sample_bytes
@@ -17,12 +18,12 @@ from rescind.ledger.notes import Checkpoint, NoteInvalid, Verifier
 from rescind.ledger.records import Record, leaf_bytes
 from rescind.ledger.vrf import ProofInvalid
 
-FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/2"
+FORMAT, MANIFEST_FORMAT = "rescind.disclosure/1", "rescind.manifest-disclosure/3"
 DISCLOSURE_BYTES = 2**26
 """The largest disclosure that is read; a record has at most 16 MiB."""
 _DEPTH = 64
 """The longest path: a log has fewer than 2^64 entries."""
-_BAD = (NoteInvalid, KeyError, TypeError, ValueError, AttributeError, RecursionError)
+_BAD = (NoteInvalid, NameInvalid, KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """What malformed JSON documents raise while they are read."""
 
 
@@ -136,6 +137,7 @@ class ManifestDisclosure:
         subject: The name of the data subject.
         sample: One question and answer of the subject; None for the subject as a whole.
         commitment: The commitment to the manifest, in hexadecimal. It must be on chain.
+        artifact: The id of the delta that was trained on the data and is on chain with it.
         proof: The proof about the manifest.
         anchored: The anchor.
         withdrawal: The withdrawal for which the manifest was registered again; None for the round
@@ -147,6 +149,7 @@ class ManifestDisclosure:
     subject: str
     sample: tuple[str, str] | None
     commitment: str
+    artifact: str
     proof: ManifestProof
     anchored: Anchored
     withdrawal: int | None = None
@@ -175,6 +178,7 @@ class ManifestDisclosure:
             "subject": self.subject,
             "sample": self.sample and list(self.sample),
             "commitment": self.commitment,
+            "artifact": self.artifact,
             "proof": self.proof.to_json(),
             "anchor": self.anchored.to_json(),
         }
@@ -194,9 +198,10 @@ class ManifestDisclosure:
                 raise ValueError("a proof about a manifest rests on no anchoring transaction")
             return cls(
                 _whole(document["round"]),
-                _string(document["subject"]),
+                _name(document["subject"]),
                 sample,
-                bytes.fromhex(document["commitment"]).hex(),
+                _hash(document["commitment"]),
+                _hash(document["artifact"]),
                 ManifestProof.from_json(document["proof"]),
                 Anchored.from_json(document["anchor"]),
                 *_occasion(document),
@@ -215,7 +220,10 @@ def parse(data: bytes) -> Disclosure | ManifestDisclosure:
 def _document(data: bytes, expected: str) -> Any:
     format_ = _format(data)
     if format_ != expected:
-        raise ProofInvalid(f"the file has format {_short(format_)!r} and must have {expected!r}")
+        raise ProofInvalid(
+            f"the file has format {_short(format_)!r}, and this version of Rescind reads "
+            f"{expected!r}. Ask its owner to make it again."
+        )
     return json.loads(data)
 
 
@@ -262,6 +270,21 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         raise ValueError(f"{_short(value)} is not a whole number from 0 to 2^53")
     return value
+
+
+def _name(value: object) -> str:
+    """Return the name of a data subject; a proof names it in its canonical form alone."""
+    name = _string(value)
+    if canonical_name(name) != name:
+        raise ValueError(f"{_short(repr(name))} is not the canonical form of the subject's name")
+    return name
+
+
+def _hash(value: object) -> str:
+    text = _string(value)
+    if len(text) != 64 or bytes.fromhex(text).hex() != text:
+        raise ValueError(f"{_short(text)!r} is not 32 bytes in lower-case hexadecimal")
+    return text
 
 
 def _string(value: object) -> str:

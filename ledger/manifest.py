@@ -1,14 +1,18 @@
-"""Manifest of the data that a round was trained on: a sorted Merkle tree of commitments to samples.
+"""Manifest of the data that a round was trained on: a sparse Merkle tree of subjects and samples.
 
-A leaf is the tag of a sample's subject and, under a key of that subject, the MAC of the sample:
+A data subject has one key in the tree, and each of its samples another. Both come from the output of
+a verifiable random function for the subject's canonical name:
 
-    output = VRF(secret key, subject);  tag = output[:32]
-    leaf = tag || HMAC-SHA256(output[32:], sample)
+    output = VRF(secret key, name);  key of the subject = output[:32]
+    key of a sample = HMAC-SHA256(output[32:], sample)
 
-The owner can prove that a subject or a sample is in a manifest, or that it is not: its neighbours
-stand side by side. A proof about one subject lets its reader neither test for another subject nor
-see how many samples it has. The VRF guarantees that a name has only one tag; a salted hash could
-not give both properties.
+The owner can prove that a subject or a sample is in a manifest, or that it is not, and one
+commitment allows one of the two answers only: a name has one output, an output has one key, and a
+key has one position in the tree. A sample is proved together with its subject, so "the sample is in"
+and "the subject is not" exclude each other too.
+
+A proof about one subject lets its reader neither test for another subject nor see how many samples
+it has: samples are keys among all others and are not kept below their subject.
 """
 
 from __future__ import annotations
@@ -16,38 +20,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 from rescind.core.canonical_json import canonical_json
-from rescind.ledger import merkle
-from rescind.ledger.vrf import (
-    ProofInvalid,
-    VrfKey,
-    output,
-    verify,
-)
+from rescind.core.names import canonical_name
+from rescind.ledger.sparse_tree import KEY_BYTES, PathProof, SparseTree
+from rescind.ledger.vrf import PROOF_BYTES, ProofInvalid, VrfKey, output, verify
 
-FORMAT = "rescind.manifest/1"
-_TAG = 32
-"""Bytes of a tag, and of a MAC."""
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A leaf that a proof shows.
-
-    Attributes:
-        index: Its index among the sorted leaves.
-        leaf: Its 64 bytes.
-        path: Its RFC 9162 inclusion proof.
-    """
-
-    index: int
-    leaf: bytes
-    path: tuple[bytes, ...]
+FORMAT = "rescind.manifest/2"
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -56,131 +40,133 @@ class ManifestProof:
 
     Attributes:
         public: The public VRF key of the manifest.
-        size: The number of leaves.
-        root: Their root.
+        root: The root of its tree.
         vrf: The VRF proof of the subject's output.
-        leaves: The leaf itself, or the leaves that it would stand between.
+        path: The path of the subject's or the sample's key.
+        subject_path: The path of the subject's key, in a proof that a sample is in the manifest.
     """
 
     public: bytes
-    size: int
     root: bytes
     vrf: bytes
-    leaves: tuple[Neighbour, ...]
+    path: PathProof
+    subject_path: PathProof | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the proof as a JSON object."""
         return {
             "format": FORMAT,
             "public": self.public.hex(),
-            "size": self.size,
             "root": self.root.hex(),
             "vrf": self.vrf.hex(),
-            "leaves": [
-                {"index": leaf.index, "leaf": leaf.leaf.hex(), "path": [p.hex() for p in leaf.path]}
-                for leaf in self.leaves
-            ],
+            "path": self.path.to_json(),
+            "subject_path": self.subject_path and self.subject_path.to_json(),
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ManifestProof:
         """Read what `to_json` returned; raise ProofInvalid for anything else."""
         try:
-            if document["format"] != FORMAT:
-                raise ProofInvalid(
-                    f"the proof has format {document['format']!r}; this version reads {FORMAT!r}"
-                )
-            leaves = tuple(
-                Neighbour(
-                    _count(leaf["index"]),
-                    bytes.fromhex(leaf["leaf"]),
-                    tuple(map(bytes.fromhex, leaf["path"])),
-                )
-                for leaf in document["leaves"]
+            _check_format("the proof", document["format"])
+            subject_path = document["subject_path"]
+            proof = cls(
+                _hex(document["public"], KEY_BYTES),
+                _hex(document["root"], KEY_BYTES),
+                _hex(document["vrf"], PROOF_BYTES),
+                PathProof.from_json(document["path"]),
+                None if subject_path is None else PathProof.from_json(subject_path),
             )
-            fields = (bytes.fromhex(document[name]) for name in ("public", "root", "vrf"))
-            public, root, vrf = fields
-            return cls(public, _count(document["size"]), root, vrf, leaves)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProofInvalid(f"this is not a proof about a manifest: {error}") from error
+        if set(document) != set(proof.to_json()):
+            raise ProofInvalid("the proof has fields that a proof about a manifest does not have")
+        return proof
 
 
 class Manifest:
     """The manifest of one round, with the secret that proofs are made from.
 
     Args:
-        leaves: 64 bytes each, ascending.
+        keys: The keys of subjects and samples, 32 bytes each, in any order.
         secret: 32 bytes. With the same secret the same samples give the same manifest.
     """
 
-    def __init__(self, leaves: Sequence[bytes], secret: bytes) -> None:
+    def __init__(self, keys: Iterable[bytes], secret: bytes) -> None:
         self._secret, self._key = secret, VrfKey(secret)
-        self._leaves = list(leaves)
-        self._subtree = merkle.subtrees_of([merkle.leaf_hash(leaf) for leaf in self._leaves])
+        self._tree = SparseTree(keys)
 
     @classmethod
     def of(cls, samples: Iterable[tuple[str, bytes]], secret: bytes) -> Self:
-        """Return the manifest of pairs of subject and sample bytes; a repeated pair counts once."""
-        key, outputs, leaves = VrfKey(secret), dict[str, bytes](), set[bytes]()
+        """Return the manifest of pairs of subject and sample bytes; a repeated pair counts once.
+
+        Raises:
+            NameInvalid: The name of a subject is not valid.
+        """
+        key, outputs, keys = VrfKey(secret), dict[str, bytes](), set[bytes]()
         for subject, sample in samples:
             if subject not in outputs:
-                outputs[subject] = output(key.prove(subject.encode()))
-            leaves.add(_leaf(outputs[subject], sample))
-        return cls(sorted(leaves), secret)
+                outputs[subject] = output(key.prove(canonical_name(subject).encode()))
+                keys.add(outputs[subject][:KEY_BYTES])
+            keys.add(_sample_key(outputs[subject], sample))
+        return cls(keys, secret)
 
     def to_json(self) -> dict[str, Any]:
         """Return what a ledger keeps, to prove from later."""
-        leaves = base64.b64encode(b"".join(self._leaves)).decode()
-        public = {"commitment": self.commitment.hex(), "size": self.size}
-        return {**public, "secret": self._secret.hex(), "leaves": leaves}
+        return {
+            "format": FORMAT,
+            "commitment": self.commitment.hex(),
+            "secret": self._secret.hex(),
+            "keys": base64.b64encode(b"".join(self._tree.keys)).decode(),
+        }
 
     @classmethod
     def from_json(cls, payload: Mapping[str, Any]) -> Self:
-        """Read what `to_json` returned; raise ProofInvalid for anything else."""
+        """Read what `to_json` returned; other fields are ignored.
+
+        Raises:
+            ProofInvalid: It is something else, or was written by an earlier version.
+        """
         try:
-            raw = base64.b64decode(payload["leaves"], validate=True)
-            size = 2 * _TAG
-            leaves = [raw[at : at + size] for at in range(0, len(raw), size)]
-            manifest = cls(leaves, bytes.fromhex(payload["secret"]))
-            commitment = bytes.fromhex(payload["commitment"])
+            _check_format("the manifest", payload.get("format", "rescind.manifest/1"))
+            raw = base64.b64decode(payload["keys"], validate=True)
+            secret = _hex(payload["secret"], _SECRET_BYTES)
+            commitment = _hex(payload["commitment"], KEY_BYTES)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProofInvalid(f"this is not a manifest: {error}") from error
+        keys = [raw[at : at + KEY_BYTES] for at in range(0, len(raw), KEY_BYTES)]
+        if len(raw) % KEY_BYTES or any(a >= b for a, b in pairwise(keys)):
+            raise ProofInvalid(
+                f"this is not a manifest: its keys are not {KEY_BYTES} bytes each, ascending"
+            )
+        manifest = cls(keys, secret)
         if manifest.commitment != commitment:
-            raise ProofInvalid("the leaves of the manifest do not match its commitment")
+            raise ProofInvalid("the keys of the manifest do not match its commitment")
         return manifest
-
-    @property
-    def size(self) -> int:
-        """The number of leaves."""
-        return len(self._leaves)
 
     @property
     def commitment(self) -> bytes:
         """The SHA-256 that goes on chain."""
-        return _commitment(self._key.public, self.size, self._root)
+        return _commitment(self._key.public, self.root)
 
     @property
-    def _root(self) -> bytes:
-        return merkle.root(self.size, self._subtree)
+    def root(self) -> bytes:
+        """The root of the tree."""
+        return self._tree.root
 
     def prove(self, subject: str, sample: bytes | None = None) -> ManifestProof:
-        """Prove that a subject, or one sample of it, is in the manifest or is not."""
-        vrf = self._key.prove(subject.encode())
-        wanted = _wanted(output(vrf), sample)
-        index = bisect_left(self._leaves, wanted)
-        if index < self.size and self._leaves[index].startswith(wanted):
-            shown = [index]
-        else:
-            shown = [near for near in (index - 1, index) if 0 <= near < self.size]
-        leaves = tuple(
-            Neighbour(
-                near,
-                self._leaves[near],
-                tuple(merkle.inclusion_proof(near, self.size, self._subtree)),
-            )
-            for near in shown
-        )
-        return ManifestProof(self._key.public, self.size, self._root, vrf, leaves)
+        """Prove that a subject, or one sample of it, is in the manifest or is not.
+
+        Raises:
+            NameInvalid: The subject's name is not valid.
+        """
+        vrf = self._key.prove(canonical_name(subject).encode())
+        subject_path = self._tree.prove(output(vrf)[:KEY_BYTES])
+        public, root = self._key.public, self.root
+        if sample is None:
+            return ManifestProof(public, root, vrf, subject_path)
+        path = self._tree.prove(_sample_key(output(vrf), sample))
+        # Of a sample that is not in, the subject is not shown: it may have others.
+        return ManifestProof(public, root, vrf, path, subject_path if path.inside else None)
 
 
 def check(
@@ -189,24 +175,25 @@ def check(
     """Return whether a subject, or a sample of it, is in the manifest with a commitment.
 
     Raises:
+        NameInvalid: The subject's name is not valid.
         ProofInvalid: The proof shows neither.
     """
-    if _commitment(proof.public, proof.size, proof.root) != commitment:
+    # 1. The commitment fixes the VRF key and the root.
+    if _commitment(proof.public, proof.root) != commitment:
         raise ProofInvalid("the proof is about another manifest: its commitment differs")
-    wanted = _wanted(verify(proof.public, subject.encode(), proof.vrf), sample)
-    for shown in proof.leaves:
-        hashed = merkle.leaf_hash(shown.leaf)
-        if len(shown.leaf) != 2 * _TAG or not merkle.verify_inclusion(
-            hashed, shown.index, proof.size, shown.path, proof.root
-        ):
-            raise ProofInvalid(f"leaf {shown.index} of the proof is not in the manifest")
-    if len(proof.leaves) == 1 and proof.leaves[0].leaf.startswith(wanted):
-        return True
-    if not _surround(proof, wanted):
-        raise ProofInvalid(
-            "the leaves of the proof are not those that the subject or sample would stand between"
-        )
-    return False
+    # 2. The VRF key and the name fix the output, and that the key in the tree.
+    held = verify(proof.public, canonical_name(subject).encode(), proof.vrf)
+    wanted = held[:KEY_BYTES] if sample is None else _sample_key(held, sample)
+    # 3. The root fixes whether the key is in the tree.
+    _check_path(proof.path, wanted, proof.root)
+    # 4. A sample is in only with its subject.
+    if (proof.subject_path is not None) != (sample is not None and proof.path.inside):
+        raise ProofInvalid("a proof shows the subject's own path if a sample is in, and only then")
+    if proof.subject_path is not None:
+        if not proof.subject_path.inside:
+            raise ProofInvalid("the manifest holds the sample and not its subject")
+        _check_path(proof.subject_path, held[:KEY_BYTES], proof.root)
+    return proof.path.inside
 
 
 def sample_bytes(question: str, answer: str) -> bytes:
@@ -214,37 +201,31 @@ def sample_bytes(question: str, answer: str) -> bytes:
     return f"{question}\0{answer}".encode()
 
 
-def _surround(proof: ManifestProof, wanted: bytes) -> bool:
-    """Return whether no leaf that begins with `wanted` can stand between, before or after these."""
-    indices = [shown.index for shown in proof.leaves]
-    below = [shown.leaf < wanted for shown in proof.leaves]
-    if any(shown.leaf.startswith(wanted) for shown in proof.leaves):
-        return False
-    if proof.size == 0:
-        return not indices and proof.root == merkle.EMPTY_ROOT
-    # Neighbours in the sorted tree, one on each side: the leaf would stand between them.
-    if len(indices) == 2:
-        return indices[1] == indices[0] + 1 and below == [True, False]
-    # One leaf alone: before the first, or after the last.
-    if indices == [0]:
-        return below == [False] or (proof.size == 1 and below == [True])
-    return indices == [proof.size - 1] and below == [True]
+def _check_path(path: PathProof, key: bytes, root: bytes) -> None:
+    path.check(key)
+    if path.root(key) != root:
+        raise ProofInvalid("the path of the proof does not lead to the manifest's root")
 
 
-def _leaf(output: bytes, sample: bytes) -> bytes:
-    return output[:_TAG] + hmac.new(output[_TAG:], sample, hashlib.sha256).digest()
+def _sample_key(held: bytes, sample: bytes) -> bytes:
+    return hmac.new(held[KEY_BYTES:], sample, hashlib.sha256).digest()
 
 
-def _wanted(output: bytes, sample: bytes | None) -> bytes:
-    return output[:_TAG] if sample is None else _leaf(output, sample)
-
-
-def _commitment(public: bytes, size: int, root: bytes) -> bytes:
-    text = {"format": FORMAT, "public": public.hex(), "size": size, "root": root.hex()}
+def _commitment(public: bytes, root: bytes) -> bytes:
+    text = {"format": FORMAT, "public": public.hex(), "root": root.hex()}
     return hashlib.sha256(canonical_json(text)).digest()
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(f"{value!r} is not a whole number from 0 to 2^53")
+def _check_format(name: str, found: object) -> None:
+    if found != FORMAT:
+        raise ProofInvalid(
+            f"{name} has format {str(found)[:40]!r}, and this version reads {FORMAT!r}. Use the "
+            "version of Rescind that wrote it."
+        )
+
+
+def _hex(text: str, size: int) -> bytes:
+    value = bytes.fromhex(text)
+    if len(value) != size or value.hex() != text:
+        raise ValueError(f"{str(text)[:80]!r} is not {size} bytes in lower-case hexadecimal")
     return value

@@ -186,9 +186,15 @@ def _manifest(disclosure: ManifestDisclosure, consortium: Consortium) -> str:
             f"{name} committed to manifest {registered.parts.manifest} {disclosure.occasion()}, "
             f"not to {disclosure.commitment}"
         )
-    artifact = registered.parts.artifact_ids[0]
+    artifacts = registered.parts.artifact_ids
+    if disclosure.artifact not in artifacts:
+        raise VerificationError(
+            f"{name} committed to that manifest {disclosure.occasion()} with artifact "
+            f"{artifacts[0]}, not with {disclosure.artifact}"
+        )
     return (
-        f"{name} committed to it on chain {disclosure.occasion()}, with {artifact[:16]}..., which "
+        f"{name} committed to it on chain {disclosure.occasion()}, with "
+        f"{disclosure.artifact[:16]}..., which "
         f"is in {_holders(consortium, registered)}"
     )
 
@@ -239,10 +245,7 @@ def _presence(disclosure: ManifestDisclosure) -> str:
     subject = repr(disclosure.subject)
     what = f"a sample of {subject}" if disclosure.sample else subject
     verb = "is in" if inside else "is NOT in"
-    return (
-        f"{what} {verb} what was trained on {disclosure.occasion()}, of "
-        f"{disclosure.proof.size} samples"
-    )
+    return f"{what} {verb} what was trained on {disclosure.occasion()}"
 
 
 def _name(consortium: Consortium, address: str) -> str:

@@ -34,7 +34,7 @@ from rescind.cli.printing import (
 )
 
 if TYPE_CHECKING:
-    from rescind.ledger import Ledger, Manifest
+    from rescind.ledger import Ledger
 
 proofs_app = typer.Typer()
 
@@ -141,7 +141,8 @@ def ledger_prove_subject(
     """Write a file that proves whether a subject or sample was in a round's training data."""
     from rescind.audit import anchored_at
     from rescind.core.errors import ConfigError
-    from rescind.ledger import ManifestDisclosure
+    from rescind.core.names import canonical_name
+    from rescind.ledger import Manifest, ManifestDisclosure, sample_bytes
 
     with reported_errors():
         if (question is None) != (answer is None):
@@ -156,14 +157,17 @@ def ledger_prove_subject(
             raise ConfigError(
                 "Pass --config, --run, or --rpc and --contracts, to select the chain."
             )
-        manifest = _manifest_of(target, round_id, withdrawal, replay)
+        record = _manifest_record(target, round_id, withdrawal, replay)
+        manifest = Manifest.from_json(record)
         sample = (question, answer) if question is not None and answer is not None else None
+        name = canonical_name(subject)
         disclosure = ManifestDisclosure(
             round_id,
-            subject,
+            name,
             sample,
             manifest.commitment.hex(),
-            manifest.prove(subject, sample and _sample(*sample)),
+            str(record["artifact"]),
+            manifest.prove(name, sample and sample_bytes(*sample)),
             anchored_at(*chain),
             withdrawal,
             replay,
@@ -173,16 +177,16 @@ def ledger_prove_subject(
         print_facts({"file": str(path), "round": round_id, "inside": inside}, as_json=as_json)
 
 
-def _manifest_of(
+def _manifest_record(
     target: LedgerTarget, round_id: int, withdrawal: int | None, replay: int | None
-) -> Manifest:
-    """Return the last manifest of a round that a ledger holds.
+) -> dict[str, Any]:
+    """Return the payload of the last manifest of a round that a ledger holds.
 
     Raises:
         ConfigError: It holds none.
     """
     from rescind.core.errors import ConfigError
-    from rescind.ledger import Manifest, Record
+    from rescind.ledger import Record
 
     with target.opened() as ledger:
         manifests = [
@@ -198,19 +202,13 @@ def _manifest_of(
             f"The ledger does not hold a manifest of round {round_id}"
             f"{_occasion(withdrawal, replay)}. rescind ledger show lists what it holds."
         )
-    return Manifest.from_json(manifests[-1])
+    return manifests[-1]
 
 
 def _occasion(withdrawal: int | None, replay: int | None) -> str:
     if withdrawal is not None:
         return f" for withdrawal {withdrawal}"
     return f" for replay {replay}" if replay is not None else ""
-
-
-def _sample(question: str, answer: str) -> bytes:
-    from rescind.ledger import sample_bytes
-
-    return sample_bytes(question, answer)
 
 
 @proofs_app.command("check")

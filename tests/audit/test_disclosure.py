@@ -35,8 +35,19 @@ def play(consortium: ChainConsortium, manifest: Manifest) -> None:
     consortium.fold()
 
 
+def artifact_of(consortium: ChainConsortium, offer_id: int | None = None, round_id: int = 1) -> str:
+    """Return the artifact that the last contribution of a round, or the last offer, is on chain with."""
+    client = consortium.of()
+    found = client.contributions(round_id) if offer_id is None else client.offers(offer_id)
+    return found[-1].parts.artifact_ids[0]
+
+
 def check(
-    consortium: ChainConsortium, path: Path, manifest: Manifest, withdrawal: int | None = None
+    consortium: ChainConsortium,
+    path: Path,
+    manifest: Manifest,
+    withdrawal: int | None = None,
+    artifact: str | None = None,
 ) -> int:
     """Return the exit code of a disclosure that Ada is not in a manifest, or is."""
     disclosure = ManifestDisclosure(
@@ -44,6 +55,7 @@ def check(
         "Ada Novak",
         None,
         manifest.commitment.hex(),
+        artifact or artifact_of(consortium, withdrawal),
         manifest.prove("Ada Novak"),
         anchored_at(consortium.of(), consortium.organizations[0].address),
         withdrawal,
@@ -71,6 +83,11 @@ def test_a_manifest_offered_later_is_not_that_of_the_round(anvil: Anvil, tmp_pat
     assert check(consortium, path, later) == DISCLOSURE_CHECKS["manifest"]
     assert check(consortium, path, later, withdrawal=1) == 0
     assert check(consortium, path, true, withdrawal=1) == DISCLOSURE_CHECKS["manifest"]
+    # The same manifest as of the other artifact is refused too: a disclosure names one event.
+    of_the_round = artifact_of(consortium)
+    refused = check(consortium, path, later, withdrawal=1, artifact=of_the_round)
+    assert refused == DISCLOSURE_CHECKS["manifest"]
+    assert check(consortium, path, true, artifact=offered.artifact_ids[0]) == refused
 
 
 def test_a_manifest_of_a_withdrawal_that_became_a_removal_proves_nothing(
@@ -121,6 +138,13 @@ def test_a_manifest_of_a_replay_is_that_of_the_replay(anvil: Anvil, tmp_path: Pa
     assert shown_of_replay(consortium, tmp_path, again, 9, kept[0]) == 65
 
 
+def offered_by(consortium: ChainConsortium, number: int, owner: Account) -> str:
+    """Return the artifact that an organization offered for a round of the replay, or any."""
+    offers = [each.parts.artifact_ids[0] for each in consortium.of().offers() if
+        (each.round_id, each.organization) == (number, owner.address)]  # fmt: skip
+    return offers[-1] if offers else "00" * 32
+
+
 def shown_of_replay(
     consortium: ChainConsortium, folder: Path, manifest: Manifest, number: int, owner: Account
 ) -> int:
@@ -129,6 +153,7 @@ def shown_of_replay(
         "Ada Novak",
         None,
         manifest.commitment.hex(),
+        offered_by(consortium, number, owner),
         manifest.prove("Ada Novak"),
         anchored_at(consortium.of(), owner.address),
         replay=1,
@@ -168,7 +193,8 @@ def test_each_field_of_a_manifests_proof_that_an_enemy_changes_is_noticed(
     path = tmp_path / "disclosure.json"
     anchored = anchored_at(consortium.of(), consortium.organizations[0].address)
     proof = manifest.prove(name)
-    whole = ManifestDisclosure(1, name, None, manifest.commitment.hex(), proof, anchored)
+    commitment, artifact = manifest.commitment.hex(), artifact_of(consortium)
+    whole = ManifestDisclosure(1, name, None, commitment, artifact, proof, anchored)
     path.write_text(json.dumps(whole.to_json()))
     assert check_disclosure(path, anvil.url).verification.exit_code == 0
     content = json.loads(path.read_text())

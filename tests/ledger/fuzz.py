@@ -56,6 +56,7 @@ def targets() -> list[Target]:
             name,
             None,
             manifest.commitment.hex(),
+            "ab" * 32,
             manifest.prove(name),
             replace(where, transaction=""),
         )
@@ -81,8 +82,7 @@ def _of_manifest(original: ManifestDisclosure) -> Callable[[bytes], Any]:
         ):
             raise RescindError("it is not on chain")
         inside = disclosure.check()
-        # Of whom nothing is in, no sample is either: another one is a true statement too.
-        return disclosure.subject, disclosure.sample if inside else None, inside
+        return disclosure.subject, disclosure.sample, inside
 
     return ask
 
