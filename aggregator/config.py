@@ -23,6 +23,7 @@ class AggregatorSection(Section):
         post_bond: Pay the aggregator's bond if it was never paid. A slashed bond is paid again only
             by `rescind aggregator bond`.
         poll_seconds: Time between looks at the chain.
+        reflection: Answer gRPC reflection, for tools such as grpcurl. Leave it off but in a devnet.
     """
 
     listen: str
@@ -33,6 +34,7 @@ class AggregatorSection(Section):
     minimum_members: Annotated[int, Field(ge=1)] = 1
     post_bond: bool = True
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    reflection: bool = False
 
 
 class EvaluationSection(Section):

@@ -89,12 +89,13 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     sums = RoundSums(session, models)
     offers = Offers(session, models, sums)
     intake = Intake(session, models, offers, sums, Fishers(session))
-    server, port = serve(intake, config.aggregator.listen, config.identity.tls)
-    structlog.get_logger().info("listening", address=config.aggregator.listen, port=port)
+    section = config.aggregator
+    server = serve(intake, section.listen, config.identity.tls, reflected=section.reflection)
+    structlog.get_logger().info("listening", address=section.listen, port=server.port)
     try:
         yield Aggregator(session, models, offers)
     finally:
-        server.stop(grace=2).wait()
+        server.stop(grace=2)
 
 
 def _folders(config: AggregatorConfig) -> list[Path]:

@@ -266,6 +266,7 @@ def _write_aggregator(
             "rounds": facts.rounds,
             "minimum_members": members,
             "poll_seconds": _POLL,
+            "reflection": True,
         },
         "chain": _chain_section(endpoints),
         "identity": identity_section(),

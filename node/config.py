@@ -81,9 +81,11 @@ class ServeSection(Section):
         disclose: Types of records that auditors may see. By default without manifests, which hold
             the secret with which names can be guessed, and without backups, which name paths of
             this machine.
+        reflection: Answer gRPC reflection, for tools such as grpcurl. Leave it off but in a devnet.
     """
 
     listen: str
+    reflection: bool = False
     disclose: tuple[str, ...] = (
         "consent",
         "decision",

@@ -201,13 +201,14 @@ def served(session: Session) -> Iterator[int | None]:
         yield None
         return
     # At the end, calls in progress get a second to finish.
-    server, port = serve_ledger(
-        LedgerService(session), settings.listen, session.config.identity.tls
+    tls = session.config.identity.tls
+    server = serve_ledger(
+        LedgerService(session), settings.listen, tls, reflected=settings.reflection
     )
     try:
-        yield port
+        yield server.port
     finally:
-        server.stop(1.0).wait()
+        server.stop(1.0)
 
 
 def ask(

@@ -23,10 +23,13 @@ from rescind.wire.errors import (
     NotPublished,
     ReusedNonce,
     StatisticsRefused,
+    TooManyCalls,
     TooManyUploads,
+    TransferGivenUp,
     WrongHash,
     WrongPhase,
 )
+from rescind.wire.grpc_server import RunningServer
 from rescind.wire.identity import (
     CertificateAuthority,
     TlsFiles,
@@ -43,6 +46,7 @@ from rescind.wire.ledger_service import (
     LedgerHandler,
     serve_ledger,
 )
+from rescind.wire.limits import Limits
 from rescind.wire.signing import (
     disclosure_typed_data,
     domain,
@@ -75,6 +79,7 @@ __all__ = [
     "DisclosureRequest",
     "LedgerClient",
     "LedgerHandler",
+    "Limits",
     "ModelFiles",
     "NodeUnavailable",
     "NotAMember",
@@ -82,12 +87,15 @@ __all__ = [
     "NotDisclosed",
     "NotPublished",
     "ReusedNonce",
+    "RunningServer",
     "StatisticsRefused",
     "SubmittedFisher",
     "SubmittedOffer",
     "SubmittedUpdate",
     "TlsFiles",
+    "TooManyCalls",
     "TooManyUploads",
+    "TransferGivenUp",
     "WrongHash",
     "WrongPhase",
     "disclosure_typed_data",

@@ -8,7 +8,7 @@ from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
-from rescind.wire.grpc_client import GrpcClient
+from rescind.wire.grpc_client import CALL_SECONDS, GrpcClient
 from rescind.wire.identity import TlsFiles
 from rescind.wire.transfer import (
     ChunkList,
@@ -30,6 +30,7 @@ class AggregatorClient(GrpcClient):
         tls: The node's key and certificate, and the consortium's authority.
         patience: Seconds for which a call is retried.
         check: Raises a WireError unless a certificate (PEM) is the aggregator's; see GrpcClient.
+        seconds: Deadline of one call.
     """
 
     peer, unavailable = "the aggregator", AggregatorUnavailable
@@ -42,12 +43,13 @@ class AggregatorClient(GrpcClient):
         *,
         patience: float = 20.0,
         check: Callable[[bytes], None] | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> None:
-        super().__init__(address, tls, patience, check)
+        super().__init__(address, tls, patience, check, seconds)
 
     def describe(self) -> AggregatorDescription:
         """Return the consortium that the aggregator serves, and its latest model."""
-        reply: pb.Description = self.call(self._stub.Describe, pb.DescribeRequest())
+        reply: pb.Description = self.call("Describe", pb.DescribeRequest())
         return AggregatorDescription(
             id_from_wire(reply.parameters_id),
             reply.chain_id,
@@ -61,7 +63,7 @@ class AggregatorClient(GrpcClient):
         Raises:
             NotPublished: They are not built yet.
         """
-        reply: pb.ModelFiles = self.call(self._stub.GetModel, pb.ModelId(model_id=model_id))
+        reply: pb.ModelFiles = self.call("GetModel", pb.ModelId(model_id=model_id))
         return _files(reply)
 
     def upload(self, data: bytes) -> ChunkList:
@@ -74,14 +76,14 @@ class AggregatorClient(GrpcClient):
             BadMessage: The artifact is too large, or the aggregator asks for a foreign chunk.
         """
         chunk_list, chunks = split(data)
-        missing: pb.ChunkIds = self.call(self._stub.MissingChunks, chunk_list.to_wire())
+        missing: pb.ChunkIds = self.call("MissingChunks", chunk_list.to_wire())
         for chunk_id in missing.chunk_ids:
             piece = chunks.get(chunk_id.hex())
             if piece is None:
                 raise BadMessage(
                     f"the aggregator asks for chunk {chunk_id.hex()}, which is not in the upload"
                 )
-            self.call(self._stub.PutChunk, pb.Chunk(chunk_id=chunk_id, data=piece))
+            self.call("PutChunk", pb.Chunk(chunk_id=chunk_id, data=piece))
         return chunk_list
 
     def submit(self, round_id: int, chunk_list: ChunkList, nonce: int, signature: bytes) -> None:
@@ -94,7 +96,7 @@ class AggregatorClient(GrpcClient):
             signature: Signature of `update_typed_data`.
         """
         self.call(
-            self._stub.SubmitUpdate,
+            "SubmitUpdate",
             pb.SignedUpdate(
                 round_id=round_id, manifest=chunk_list.to_wire(), nonce=nonce, signature=signature
             ),
@@ -118,7 +120,7 @@ class AggregatorClient(GrpcClient):
             signature: Signature of `offer_typed_data`.
         """
         self.call(
-            self._stub.SubmitOffered,
+            "SubmitOffered",
             pb.SignedOffer(
                 offer_id=offer_id,
                 round_id=round_id,
@@ -139,7 +141,7 @@ class AggregatorClient(GrpcClient):
         message = pb.SignedFisher(
             round_id=round_id, manifest=chunk_list.to_wire(), signature=signature
         )
-        self.call(self._stub.PostFisher, message)
+        self.call("PostFisher", message)
 
     def fisher(self, model_id: int) -> str:
         """Return the id of the mean Fisher over the data of all organizations in a model.
@@ -147,7 +149,7 @@ class AggregatorClient(GrpcClient):
         Raises:
             NotPublished: Fewer than two organizations have posted theirs.
         """
-        reply: pb.ArtifactId = self.call(self._stub.GetFisher, pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactId = self.call("GetFisher", pb.ModelId(model_id=model_id))
         return id_from_wire(reply.artifact_id)
 
     def replay_start(self, replay_id: int, round_id: int) -> ModelFiles:
@@ -157,7 +159,7 @@ class AggregatorClient(GrpcClient):
             NotPublished: Deltas of earlier rounds are missing.
         """
         message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
-        reply: pb.ModelFiles = self.call(self._stub.GetReplayStart, message)
+        reply: pb.ModelFiles = self.call("GetReplayStart", message)
         return _files(reply)
 
     def round_sums(self, model_id: int) -> list[ModelFiles]:
@@ -166,7 +168,7 @@ class AggregatorClient(GrpcClient):
         Returns:
             Files by ascending round; round 0, the counter-deltas, comes first.
         """
-        reply: pb.ArtifactIds = self.call(self._stub.GetRoundSums, pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactIds = self.call("GetRoundSums", pb.ModelId(model_id=model_id))
         return _all_files(reply)
 
     def replay_sums(self, replay_id: int, round_id: int) -> list[ModelFiles]:
@@ -179,7 +181,7 @@ class AggregatorClient(GrpcClient):
             NotPublished: Deltas of earlier rounds are missing.
         """
         message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
-        reply: pb.ArtifactIds = self.call(self._stub.GetReplaySums, message)
+        reply: pb.ArtifactIds = self.call("GetReplaySums", message)
         return _all_files(reply)
 
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
@@ -194,7 +196,7 @@ class AggregatorClient(GrpcClient):
             WrongHash: The bytes do not hash to the id.
         """
         message = pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
-        reply = self.call(self._stub.GetManifest, message)
+        reply = self.call("GetManifest", message)
         chunk_list = ChunkList.from_wire(reply, max_bytes=max_bytes)
         if chunk_list.artifact_id != artifact_id:
             raise BadMessage(
@@ -208,7 +210,7 @@ class AggregatorClient(GrpcClient):
 
         A new aggregator asks for all that the models in use contain. Answer with `hand_over`.
         """
-        reply: pb.ArtifactIds = self.call(self._stub.GetWanted, pb.WantedRequest())
+        reply: pb.ArtifactIds = self.call("GetWanted", pb.WantedRequest())
         return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
     def hand_over(self, data: bytes) -> None:
@@ -218,11 +220,11 @@ class AggregatorClient(GrpcClient):
             DeltaRefused: Its commitment is not the one that you registered on chain.
             WrongPhase: The aggregator does not want this artifact.
         """
-        self.call(self._stub.HandOver, self.upload(data).to_wire())
+        self.call("HandOver", self.upload(data).to_wire())
 
     def _chunk(self, chunk_id: str) -> bytes:
         message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
-        chunk: pb.Chunk = self.call(self._stub.GetChunk, message)
+        chunk: pb.Chunk = self.call("GetChunk", message)
         check_chunk(chunk_id, chunk.data)
         return chunk.data
 

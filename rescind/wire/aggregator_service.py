@@ -4,24 +4,18 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-
-import grpc
+from typing import Protocol
 
 from rescind.wire.errors import NotAMember
 from rescind.wire.generated import rescind_pb2 as pb
-from rescind.wire.generated import rescind_pb2_grpc as rpc
-from rescind.wire.grpc_server import answer, caller_certificate, start_server
+from rescind.wire.grpc_server import RunningServer, start_server
 from rescind.wire.identity import TlsFiles, fingerprint
+from rescind.wire.limits import Limits
 from rescind.wire.transfer import ChunkList, check_chunk, id_from_wire
 
-_SERVICE = "rescind.v1.Aggregator"
-
-_Request = TypeVar("_Request")
-_Reply = TypeVar("_Reply")
+_SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
 
 @dataclass(frozen=True)
@@ -125,49 +119,29 @@ class AggregatorHandler(Protocol):
     def chunk(self, organization: str, chunk_id: str) -> bytes: ...
 
 
-def serve(handler: AggregatorHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
+def serve(
+    handler: AggregatorHandler,
+    address: str,
+    tls: TlsFiles,
+    *,
+    limits: Limits | None = None,
+    reflected: bool = False,
+) -> RunningServer:
     """Start a server for a handler.
 
     Args:
         handler: Replies to the calls.
         address: HOST:PORT to listen on; port 0 picks a free one.
         tls: The aggregator's key and certificate, and the consortium's authority.
-
-    Returns:
-        The started server and its port.
+        limits: What callers may use.
+        reflected: Whether to answer reflection, which a devnet is inspected with.
 
     Raises:
         WireError: The address cannot be bound.
     """
 
-    def add(server: grpc.Server) -> None:
-        rpc.add_AggregatorServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
-
-    return start_server(add, _SERVICE, address, tls)
-
-
-def _authenticated(
-    reply: Callable[[_Servicer, str, _Request], _Reply],
-) -> Callable[[_Servicer, _Request, Any], _Reply]:
-    """Make a gRPC method of a reply to an organization: identify the caller, send errors back."""
-
-    @functools.wraps(reply)
-    def method(self: _Servicer, request: _Request, context: Any) -> _Reply:
-        return answer(context, lambda: reply(self, self.caller(context), request))
-
-    return method
-
-
-class _Servicer(rpc.AggregatorServicer):
-    """One method for each call of the service; converts messages, and leaves the rest to the handler."""
-
-    def __init__(self, handler: AggregatorHandler) -> None:
-        self._handler = handler
-
-    def caller(self, context: Any) -> str:
-        """Return the organization whose certificate the caller presented, or raise NotAMember."""
-        certificate = caller_certificate(context)
-        organization = self._handler.organization_of(certificate)
+    def admit(certificate: bytes) -> str:
+        organization = handler.organization_of(certificate)
         if organization is None:
             raise NotAMember(
                 f"the certificate with fingerprint {fingerprint(certificate)} does not belong to a "
@@ -175,7 +149,17 @@ class _Servicer(rpc.AggregatorServicer):
             )
         return organization
 
-    @_authenticated
+    return start_server(
+        _SERVICE, _Servicer(handler), admit, address, tls, limits=limits, reflected=reflected
+    )
+
+
+class _Servicer:
+    """One method for each call of the service; converts messages, and leaves the rest to the handler."""
+
+    def __init__(self, handler: AggregatorHandler) -> None:
+        self._handler = handler
+
     def Describe(self, caller: str, request: pb.DescribeRequest) -> pb.Description:  # noqa: ARG002
         description = self._handler.describe()
         return pb.Description(
@@ -185,30 +169,25 @@ class _Servicer(rpc.AggregatorServicer):
             model=_files(description.model),
         )
 
-    @_authenticated
     def GetModel(self, caller: str, request: pb.ModelId) -> pb.ModelFiles:
         return _files(self._handler.model(caller, request.model_id))
 
-    @_authenticated
     def MissingChunks(self, caller: str, request: pb.Manifest) -> pb.ChunkIds:
         missing = self._handler.missing(caller, self._chunk_list(request))
         return pb.ChunkIds(chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in missing])
 
-    @_authenticated
     def PutChunk(self, caller: str, request: pb.Chunk) -> pb.Stored:
         chunk_id = id_from_wire(request.chunk_id)
         check_chunk(chunk_id, request.data)
         self._handler.put_chunk(caller, chunk_id, request.data)
         return pb.Stored()
 
-    @_authenticated
     def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:
         chunk_list = self._chunk_list(request.manifest)
         update = SubmittedUpdate(request.round_id, chunk_list, request.nonce, request.signature)
         self._handler.submit(caller, update)
         return pb.Receipt(artifact_id=request.manifest.artifact_id)
 
-    @_authenticated
     def SubmitOffered(self, caller: str, request: pb.SignedOffer) -> pb.Receipt:
         offer = SubmittedOffer(
             request.offer_id,
@@ -220,44 +199,35 @@ class _Servicer(rpc.AggregatorServicer):
         self._handler.submit_offered(caller, offer)
         return pb.Receipt(artifact_id=request.manifest.artifact_id)
 
-    @_authenticated
     def PostFisher(self, caller: str, request: pb.SignedFisher) -> pb.Receipt:
         chunk_list = self._chunk_list(request.manifest)
         fisher = SubmittedFisher(request.round_id, chunk_list, request.signature)
         self._handler.post_fisher(caller, fisher)
         return pb.Receipt(artifact_id=request.manifest.artifact_id)
 
-    @_authenticated
     def GetFisher(self, caller: str, request: pb.ModelId) -> pb.ArtifactId:
         return _artifact(self._handler.fisher(caller, request.model_id))
 
-    @_authenticated
     def GetReplayStart(self, caller: str, request: pb.ReplayRound) -> pb.ModelFiles:
         return _files(self._handler.replay_start(caller, request.replay_id, request.round_id))
 
-    @_authenticated
     def GetRoundSums(self, caller: str, request: pb.ModelId) -> pb.ArtifactIds:
         return _all_files(self._handler.round_sums(caller, request.model_id))
 
-    @_authenticated
     def GetReplaySums(self, caller: str, request: pb.ReplayRound) -> pb.ArtifactIds:
         sums = self._handler.replay_sums(caller, request.replay_id, request.round_id)
         return _all_files(sums)
 
-    @_authenticated
     def GetManifest(self, caller: str, request: pb.ArtifactId) -> pb.Manifest:
         return self._handler.chunk_list(caller, id_from_wire(request.artifact_id)).to_wire()
 
-    @_authenticated
     def GetChunk(self, caller: str, request: pb.ChunkId) -> pb.Chunk:
         data = self._handler.chunk(caller, id_from_wire(request.chunk_id))
         return pb.Chunk(chunk_id=request.chunk_id, data=data)
 
-    @_authenticated
     def GetWanted(self, caller: str, request: pb.WantedRequest) -> pb.ArtifactIds:  # noqa: ARG002
         return _artifacts(self._handler.wanted(caller))
 
-    @_authenticated
     def HandOver(self, caller: str, request: pb.Manifest) -> pb.Receipt:
         self._handler.hand_over(caller, self._chunk_list(request))
         return pb.Receipt(artifact_id=request.artifact_id)

@@ -93,6 +93,18 @@ class TooManyUploads(WireError):
     code = "too-many-uploads"
 
 
+class TooManyCalls(WireError):
+    """The caller has too many calls open, or begins too many. Wait and try again."""
+
+    code = "too-many-calls"
+
+
+class TransferGivenUp(WireError):
+    """A transfer was given up, because something else had to be done in time. It can go on later."""
+
+    code = "transfer-given-up"
+
+
 class WrongHash(WireError):
     """Bytes do not hash to the id that names them."""
 
@@ -114,6 +126,7 @@ STATUS: dict[type[RescindError], grpc.StatusCode] = {
     NotPublished: grpc.StatusCode.NOT_FOUND,
     ReusedNonce: grpc.StatusCode.ALREADY_EXISTS,
     TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 """The gRPC status of each error class; INVALID_ARGUMENT for all others."""
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import grpc
 from tenacity import (
     Retrying,
-    retry_if_exception,
     retry_if_exception_type,
     stop_after_delay,
     wait_exponential_jitter,
 )
 
 from rescind.core.errors import WireError
-from rescind.wire.errors import CODE_KEY, BadMessage, class_of
-from rescind.wire.grpc_server import MESSAGE_BYTES
+from rescind.wire.diagnosis import why_unreachable
+from rescind.wire.errors import (
+    CODE_KEY,
+    BadMessage,
+    TooManyCalls,
+    TransferGivenUp,
+    class_of,
+)
+from rescind.wire.grpc_server import KEEPALIVE
 from rescind.wire.identity import TlsFiles, presented_certificate
-
-_T = TypeVar("_T")
+from rescind.wire.limits import MESSAGE_BYTES
 
 CALL_SECONDS = 30.0
 """Deadline of one call."""
@@ -27,6 +34,10 @@ CALL_SECONDS = 30.0
 
 class GrpcClient:
     """A connection to one server.
+
+    A connection that is lost is made again. One that keeps open but carries nothing is replaced
+    when a call on it reaches its deadline; the call is then tried once more, so every call must be
+    safe to repeat.
 
     With a `check`, the server's certificate is checked before anything is sent, and the connection
     then trusts that certificate alone: a certificate that the authority issued to another holder
@@ -36,13 +47,15 @@ class GrpcClient:
         peer: The server, as error messages name it.
         unavailable: The error to raise when the server does not answer.
         stub_type: The generated stub of the service.
+        until: When to give up whatever is called, in seconds of the monotonic clock; None for never.
 
     Args:
         address: HOST:PORT of the server.
         tls: The caller's key and certificate, and the consortium's authority.
-        patience: Seconds for which a call is retried while the server is away.
+        patience: Seconds for which a call is retried while the server is away or has no room.
         check: Raises a WireError unless a certificate (PEM) is the server's. By default every
             certificate of the authority for the host is accepted.
+        seconds: Deadline of one call.
     """
 
     peer: ClassVar[str]
@@ -55,9 +68,12 @@ class GrpcClient:
         tls: TlsFiles,
         patience: float,
         check: Callable[[bytes], None] | None = None,
+        seconds: float = CALL_SECONDS,
     ) -> None:
         self._key, self._certificate, self._authority = tls.read()
         self._address, self._tls, self._patience, self._check = address, tls, patience, check
+        self._seconds = seconds
+        self.until: float | None = None
         self._channel: grpc.Channel | None = None
         self._connected: Any = None
 
@@ -75,6 +91,9 @@ class GrpcClient:
                 options=[
                     ("grpc.max_receive_message_length", MESSAGE_BYTES),
                     ("grpc.max_send_message_length", MESSAGE_BYTES),
+                    # Otherwise a new channel would take over the dead connection of the old one.
+                    ("grpc.use_local_subchannel_pool", 1),
+                    *KEEPALIVE,
                 ],
             )
             self._connected = type(self).stub_type(self._channel)
@@ -84,16 +103,14 @@ class GrpcClient:
         """Return the certificate (PEM) that the server presents; gRPC does not give it away."""
         retrying = Retrying(
             retry=retry_if_exception_type(OSError),
-            stop=stop_after_delay(self._patience),
+            stop=stop_after_delay(min(self._patience, self._seconds_left(self._patience))),
             wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
         try:
             return retrying(presented_certificate, self._address, self._tls)
         except OSError as error:
-            raise self.unavailable(
-                f"{self.peer} at {self._address} does not answer: {error}"
-            ) from error
+            raise self.unavailable(self._away(str(error))) from error
 
     def __enter__(self) -> Self:
         return self
@@ -107,41 +124,96 @@ class GrpcClient:
             self._channel.close()
             self._channel = None
 
-    def call(self, method: Callable[..., _T], message: Any) -> _T:
+    def call(self, name: str, message: Any, *, seconds: float | None = None) -> Any:
         """Call a method of the server and return its reply.
 
         Args:
-            method: A method of the generated stub.
+            name: The method, which is safe to repeat.
             message: Its request.
+            seconds: Deadline of the call; by default that of the client.
 
         Raises:
             WireError: The server is away (`unavailable`), or the call failed (BadMessage).
+            TransferGivenUp: The time `until` has come.
             RescindError: The error that the server raised, of the same class.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(_is_unavailable),
-            stop=stop_after_delay(self._patience),
-            wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
-            reraise=True,
-        )
-        try:
-            return retrying(method, message, timeout=CALL_SECONDS)
-        except grpc.RpcError as error:
-            if self._check is not None and _is_unavailable(error):
-                # The server may have another certificate since it was started again.
-                self.close()
-            raise self._translate(error) from error
+        deadline, pause, was_late = time.monotonic() + self._patience, 0.1, False
+        while True:
+            try:
+                return self.attempt(name, message, seconds or self._seconds)
+            except grpc.RpcError as error:
+                if is_late(error) and not was_late:
+                    was_late, deadline = True, time.monotonic() + self._patience
+                    continue
+                if not may_pass(error) or time.monotonic() >= deadline:
+                    raise self.failed(error) from error
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 2.0)
 
-    def _translate(self, error: Any) -> Exception:
+    def attempt(self, name: str, message: Any, seconds: float) -> Any:
+        """Call a method once; a connection on which it is late is dropped."""
+        try:
+            return getattr(self._stub, name)(message, timeout=self._seconds_left(seconds))
+        except grpc.RpcError as error:
+            if is_late(error):
+                self.close()
+            raise
+
+    def _seconds_left(self, seconds: float) -> float:
+        """Return a deadline, cut to the time until which the client may work."""
+        if self.until is None:
+            return seconds
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TransferGivenUp(
+                f"no time is left for a call to {self.peer} at {self._address}: it is tried again "
+                "later"
+            )
+        return min(seconds, left)
+
+    def failed(self, error: Any) -> Exception:
+        """Return the error to raise for a failed call."""
+        if self._check is not None and is_unavailable(error):
+            # The server may have another certificate since it was started again.
+            self.close()
         codes = dict(error.trailing_metadata() or ())
         if CODE_KEY in codes:
             return class_of(str(codes[CODE_KEY]))(error.details())
-        if _is_unavailable(error) or error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        if is_late(error):
             return self.unavailable(
-                f"{self.peer} at {self._address} does not answer: {error.details()}"
+                f"{self.peer} at {self._address} does not answer in time: the server is stalled, or "
+                "the link is too slow"
             )
+        if is_unavailable(error):
+            return self.unavailable(self._away(str(error.details())))
+        if may_pass(error):
+            return TooManyCalls(f"{self.peer} at {self._address} has no room: {error.details()}")
         return BadMessage(f"the call to {self.peer} at {self._address} failed: {error.details()}")
 
+    def _away(self, details: str) -> str:
+        reason = why_unreachable(self._address, self._tls) or details
+        return f"{self.peer} at {self._address} does not answer: {reason}"
 
-def _is_unavailable(error: BaseException) -> bool:
+
+def is_unavailable(error: BaseException | None) -> bool:
+    """Return whether an error says that the server is not reached."""
     return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def is_late(error: BaseException | None) -> bool:
+    """Return whether a call ended at its deadline."""
+    return isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """Return whether a call may succeed a moment later: the server is away, or has no room now."""
+    if is_unavailable(error):
+        return True
+    if not isinstance(error, grpc.RpcError):
+        return False
+    if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return False
+    failed: Any = error
+    code = dict(failed.trailing_metadata() or ()).get(CODE_KEY)
+    # gRPC itself has the same status for too many calls and for a message that is too large.
+    return code == TooManyCalls.code or (code is None and "larger than" not in failed.details())

@@ -1,105 +1,160 @@
-"""The base of the gRPC servers: mutual TLS, health, reflection, errors that travel."""
+"""The base of the gRPC servers: mutual TLS, limits, health, reflection in a devnet."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import threading
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any, TypeVar
 
 import grpc
-import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from rescind.core.errors import RescindError, WireError
-from rescind.wire.errors import CODE_KEY, NotAMember, status_of
+from rescind.core.errors import WireError
+from rescind.wire.calls import Call, Calls, calls_of
+from rescind.wire.errors import BadMessage
 from rescind.wire.identity import TlsFiles
-from rescind.wire.transfer import CHUNK_BYTES
+from rescind.wire.limits import MESSAGE_BYTES, Callers, Limits
 
-MESSAGE_BYTES = CHUNK_BYTES + 2**16
-"""Largest message: a chunk and 64 KiB of other fields."""
-
-_THREADS = 16
-"""Calls that a server answers at a time; the others wait."""
-
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MESSAGE_BYTES),
-    # Without this, two servers could share the port, each answering some of the calls.
-    ("grpc.so_reuseport", 0),
+KEEPALIVE = [
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Rounds are far apart, and a NAT forgets a connection after some minutes without a packet.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
+"""Options of servers and clients: a ping each minute, whether or not calls are open."""
 
-_Reply = TypeVar("_Reply")
+PIECES = frozenset({"PutChunk", "GetChunk", "PutPiece", "GetPiece"})
+"""The calls that send or fetch pieces of artifacts."""
+
+_HEALTH = "/grpc.health.v1.Health/Check"
+
+_Owner = TypeVar("_Owner")
+
+
+class RunningServer:
+    """A started server.
+
+    Args:
+        server: The gRPC server.
+        calls: What answers its calls.
+        port: The port that it listens on.
+    """
+
+    def __init__(self, server: Any, calls: tuple[Calls[Any], ...], port: int) -> None:
+        self._server, self._calls, self.port = server, calls, port
+
+    def stop(self, grace: float) -> None:
+        """Stop the server.
+
+        Args:
+            grace: Seconds for calls in progress to end; the others are cancelled.
+        """
+        _on_loop(self._server.stop(grace))
+        for each in self._calls:
+            each.close()
 
 
 def start_server(
-    add: Callable[[grpc.Server], None], service: str, address: str, tls: TlsFiles
-) -> tuple[grpc.Server, int]:
-    """Start a server of one service, with health and reflection.
+    service: Any,
+    servicer: object,
+    admit: Callable[[bytes], object],
+    address: str,
+    tls: TlsFiles,
+    *,
+    limits: Limits | None = None,
+    reflected: bool = False,
+) -> RunningServer:
+    """Start a server of one service, with health.
 
     Args:
-        add: Registers the service with a server.
-        service: Full name of the service.
+        service: Descriptor of the service.
+        servicer: Has a method for each call; see `calls_of`.
+        admit: Returns the owner of a caller's certificate (PEM), or raises a WireError.
         address: HOST:PORT to listen on; port 0 picks a free one.
         tls: The server's key and certificate, and the consortium's authority.
-
-    Returns:
-        The started server and its port.
+        limits: What callers may use.
+        reflected: Whether to answer reflection, which a devnet is inspected with.
 
     Raises:
         CertificateProblem: A TLS file cannot be read.
         WireError: The address cannot be bound.
     """
     key, certificate, authority = tls.read()
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=_THREADS), options=_OPTIONS)
-    add(server)
-    _add_health(server, service)
-    reflection.enable_server_reflection((service, reflection.SERVICE_NAME), server)
     credentials = grpc.ssl_server_credentials(
         [(key, certificate)], root_certificates=authority, require_client_auth=True
     )
-    try:
-        port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise WireError(
-            f"cannot listen on {address}: another process uses the port, or the host is not an "
-            "address of this machine"
-        ) from error
-    server.start()
-    return server, port
+    limits = limits or Limits()
+
+    async def start() -> RunningServer:
+        callers = Callers(limits)
+        calls = Calls(calls_of(service, servicer, PIECES), admit, limits, callers)
+        health = Calls(_health_calls(service.full_name), lambda _: None, limits, callers)
+        server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.all_calls)
+        server.add_generic_rpc_handlers((calls, health))
+        if reflected:
+            names = (service.full_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        try:
+            port = server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise WireError(
+                f"cannot listen on {address}: another process uses the port, or the host is not an "
+                "address of this machine"
+            ) from error
+        await server.start()
+        return RunningServer(server, (calls, health), port)
+
+    running: RunningServer = _on_loop(start())
+    return running
 
 
-def _add_health(server: grpc.Server, service: str) -> None:
-    checks = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        # Without this, two servers could share the port, each answering some of the calls.
+        ("grpc.so_reuseport", 0),
+        *KEEPALIVE,
+        ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.max_connection_age_ms", 1000 * limits.age_seconds),
+        ("grpc.max_connection_age_grace_ms", 1000 * limits.age_grace_seconds),
+        ("grpc.max_connection_idle_ms", 1000 * limits.idle_seconds),
+        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.server_handshake_timeout_ms", 1000 * limits.handshake_seconds),
+    ]
 
 
-def answer(context: Any, reply: Callable[[], _Reply]) -> _Reply:
-    """Return the reply, or end the call with the error that it raised.
+def _health_calls(service: str) -> dict[str, Call[Any]]:
+    """Return the call of grpc.health.v1 that says whether a service is served.
 
-    The caller sees a RescindError with its class and message. Any other exception goes to the log;
-    the caller sees only "internal error", so that no internals leak.
+    Streams of changes (Watch) are not offered: a stream that is held open serves no one here.
     """
-    try:
-        return reply()
-    except RescindError as error:
-        structlog.get_logger().warning("refused", code=error.code, reason=str(error))
-        context.set_trailing_metadata(((CODE_KEY, error.code),))
-        context.abort(status_of(error), str(error))
-    except Exception:
-        structlog.get_logger().exception("internal error")
-        context.abort(grpc.StatusCode.INTERNAL, "internal error, see the log of the server")
-    raise AssertionError("abort always raises")
+
+    def check(_: object, raw: bytes) -> bytes:
+        request = health_pb2.HealthCheckRequest.FromString(raw)
+        if request.service not in ("", service):
+            raise BadMessage(f"this server has no service {request.service}, only {service}")
+        serving = health_pb2.HealthCheckResponse.SERVING
+        return bytes(health_pb2.HealthCheckResponse(status=serving).SerializeToString())
+
+    return {_HEALTH: Call(check)}
 
 
-def caller_certificate(context: Any) -> bytes:
-    """Return the certificate that the caller presented, in PEM.
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of all servers of this process, which runs on a thread of its own.
 
-    Raises:
-        NotAMember: The caller presented none.
+    grpc.aio has one completion queue in a process, so several loops would wake each other.
     """
-    presented = context.auth_context().get("x509_pem_cert", [])
-    if not presented:
-        raise NotAMember("you presented no client certificate")
-    return bytes(presented[0])
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="grpc", daemon=True).start()
+    return loop
+
+
+def _on_loop(work: Any) -> Any:
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result()

@@ -6,18 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import grpc
+from typing import Protocol
 
 from rescind.wire.errors import NodeUnavailable
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_client import GrpcClient
-from rescind.wire.grpc_server import answer, caller_certificate, start_server
+from rescind.wire.grpc_server import RunningServer, start_server
 from rescind.wire.identity import TlsFiles, fingerprint
+from rescind.wire.limits import Limits
 
-_SERVICE = "rescind.v1.Ledger"
+_SERVICE = pb.DESCRIPTOR.services_by_name["Ledger"]
 
 _MAX_PROOF = 65
 """Hashes in the longest consistency proof of a log with 64-bit sizes. Further hashes are dropped, so
@@ -74,62 +73,59 @@ class LedgerHandler(Protocol):
         """Return the line to add to the note, and this witness's key."""
 
 
-def serve_ledger(handler: LedgerHandler, address: str, tls: TlsFiles) -> tuple[grpc.Server, int]:
+def serve_ledger(
+    handler: LedgerHandler,
+    address: str,
+    tls: TlsFiles,
+    *,
+    limits: Limits | None = None,
+    reflected: bool = False,
+) -> RunningServer:
     """Start a server for a handler.
 
     Args:
         handler: Replies to the calls.
         address: HOST:PORT to listen on; port 0 picks a free one.
         tls: The node's key and certificate, and the consortium's authority.
-
-    Returns:
-        The started server and its port.
+        limits: What callers may use.
+        reflected: Whether to answer reflection, which a devnet is inspected with.
 
     Raises:
         WireError: The address cannot be bound.
     """
+    # Auditors are no members: every certificate of the authority may ask, and the handler decides.
+    return start_server(
+        _SERVICE, _Servicer(handler), bytes, address, tls, limits=limits, reflected=reflected
+    )
 
-    def add(server: grpc.Server) -> None:
-        rpc.add_LedgerServicer_to_server(_Servicer(handler), server)  # type: ignore[no-untyped-call]
 
-    return start_server(add, _SERVICE, address, tls)
+class _Servicer:
+    """One method for each call of the service; converts messages, and leaves the rest to the handler.
 
-
-class _Servicer(rpc.LedgerServicer):
-    """One method for each call of the service; converts messages, and leaves the rest to the handler."""
+    `caller` is the caller's certificate (PEM).
+    """
 
     def __init__(self, handler: LedgerHandler) -> None:
         self._handler = handler
 
-    def GetCheckpoint(self, request: pb.CheckpointRequest, context: Any) -> pb.LogCheckpoint:  # noqa: ARG002
-        def reply() -> pb.LogCheckpoint:
-            note, key = self._handler.checkpoint()
-            return pb.LogCheckpoint(note=note, key=key)
+    def GetCheckpoint(self, caller: bytes, request: pb.CheckpointRequest) -> pb.LogCheckpoint:  # noqa: ARG002
+        note, key = self._handler.checkpoint()
+        return pb.LogCheckpoint(note=note, key=key)
 
-        return answer(context, reply)
+    def Disclose(self, caller: bytes, request: pb.DisclosureRequest) -> pb.DisclosureFile:
+        asked = DisclosureRequest(
+            request.index, request.time, request.signature, fingerprint(caller)
+        )
+        return pb.DisclosureFile(document=self._handler.disclose(asked))
 
-    def Disclose(self, request: pb.DisclosureRequest, context: Any) -> pb.DisclosureFile:
-        def reply() -> pb.DisclosureFile:
-            certificate = fingerprint(caller_certificate(context))
-            asked = DisclosureRequest(request.index, request.time, request.signature, certificate)
-            return pb.DisclosureFile(document=self._handler.disclose(asked))
+    def GetSeen(self, caller: bytes, request: pb.LogKey) -> pb.SeenSize:
+        return pb.SeenSize(size=self._handler.seen(caller, request.key))
 
-        return answer(context, reply)
-
-    def GetSeen(self, request: pb.LogKey, context: Any) -> pb.SeenSize:
-        def reply() -> pb.SeenSize:
-            return pb.SeenSize(size=self._handler.seen(caller_certificate(context), request.key))
-
-        return answer(context, reply)
-
-    def Cosign(self, request: pb.CosignRequest, context: Any) -> pb.Cosignature:
-        def reply() -> pb.Cosignature:
-            proof = tuple(request.proof[:_MAX_PROOF])
-            asked = CosignatureRequest(request.note, request.key, request.old_size, proof)
-            line, key = self._handler.cosign(caller_certificate(context), asked)
-            return pb.Cosignature(line=line, key=key)
-
-        return answer(context, reply)
+    def Cosign(self, caller: bytes, request: pb.CosignRequest) -> pb.Cosignature:
+        proof = tuple(request.proof[:_MAX_PROOF])
+        asked = CosignatureRequest(request.note, request.key, request.old_size, proof)
+        line, key = self._handler.cosign(caller, asked)
+        return pb.Cosignature(line=line, key=key)
 
 
 class LedgerClient(GrpcClient):
@@ -152,7 +148,7 @@ class LedgerClient(GrpcClient):
 
     def checkpoint(self) -> tuple[str, str]:
         """Return the node's newest checkpoint as text, and the key of its log."""
-        reply: pb.LogCheckpoint = self.call(self._stub.GetCheckpoint, pb.CheckpointRequest())
+        reply: pb.LogCheckpoint = self.call("GetCheckpoint", pb.CheckpointRequest())
         return reply.note, reply.key
 
     def disclose(self, index: int, time: int, signature: bytes) -> bytes:
@@ -164,12 +160,12 @@ class LedgerClient(GrpcClient):
             signature: Signature of `disclosure_typed_data`.
         """
         message = pb.DisclosureRequest(index=index, time=time, signature=signature)
-        reply: pb.DisclosureFile = self.call(self._stub.Disclose, message)
+        reply: pb.DisclosureFile = self.call("Disclose", message)
         return reply.document
 
     def seen(self, key: str) -> int:
         """Return the size at which the node last cosigned the log with a key; 0 if never."""
-        reply: pb.SeenSize = self.call(self._stub.GetSeen, pb.LogKey(key=key))
+        reply: pb.SeenSize = self.call("GetSeen", pb.LogKey(key=key))
         return reply.size
 
     def cosign(self, note: str, key: str, old_size: int, proof: Sequence[bytes]) -> tuple[str, str]:
@@ -185,5 +181,5 @@ class LedgerClient(GrpcClient):
             The line to add to the note, and the witness's key.
         """
         message = pb.CosignRequest(note=note, key=key, old_size=old_size, proof=list(proof))
-        reply: pb.Cosignature = self.call(self._stub.Cosign, message)
+        reply: pb.Cosignature = self.call("Cosign", message)
         return reply.line, reply.key

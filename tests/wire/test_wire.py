@@ -3,7 +3,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grpc
 import pytest
 
 from rescind.contracts import Account
@@ -19,6 +18,7 @@ from rescind.wire import (
     ModelFiles,
     NotAMember,
     NotPublished,
+    RunningServer,
     SubmittedUpdate,
     TlsFiles,
     WrongHash,
@@ -100,7 +100,7 @@ class Wire:
     tls: TlsFiles
     authority: CertificateAuthority
     folder: Path
-    server: grpc.Server
+    server: RunningServer
 
     def client(self, tls: TlsFiles | None = None) -> AggregatorClient:
         return AggregatorClient(self.address, tls or self.tls, patience=1.0)
@@ -112,9 +112,9 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     server_tls = identity(tmp_path / "aggregator", authority, "aggregator")
     client_tls = identity(tmp_path / "node", authority, "node")
     handler = Handler({fingerprint(client_tls.certificate.read_bytes()): ORGANIZATION})
-    server, port = serve(handler, "127.0.0.1:0", server_tls)
-    yield Wire(handler, f"localhost:{port}", client_tls, authority, tmp_path, server)
-    server.stop(0).wait()
+    server = serve(handler, "127.0.0.1:0", server_tls)
+    yield Wire(handler, f"localhost:{server.port}", client_tls, authority, tmp_path, server)
+    server.stop(0)
 
 
 def test_a_repeated_upload_sends_only_missing_chunks(wire: Wire) -> None:
@@ -262,12 +262,12 @@ def test_a_client_that_checked_its_server_trusts_no_other_certificate(
 
     with AggregatorClient(wire.address, wire.tls, patience=1.0, check=note) as client:
         assert client.describe().chain_id == 31337
-        wire.server.stop(0).wait()
+        wire.server.stop(0)
         other = identity(tmp_path / "other", wire.authority, "other")
-        replaced, _ = serve(wire.handler, wire.address.replace("localhost", "127.0.0.1"), other)
+        replaced = serve(wire.handler, wire.address.replace("localhost", "127.0.0.1"), other)
         with pytest.raises(AggregatorUnavailable):
             client.describe()
         # Only a new connection, which is checked, may trust it.
         assert client.describe().chain_id == 31337
-        replaced.stop(0).wait()
+        replaced.stop(0)
     assert len(set(presented)) == 2
