@@ -17,6 +17,7 @@ import sqlalchemy as sql
 from cryptography.exceptions import InvalidTag
 
 from rescind.core.canonical_json import canonical_json
+from rescind.core.names import canonical_name
 from rescind.ledger import schema
 from rescind.ledger.encryption import decrypt, encrypt, new_key
 from rescind.ledger.keys import LedgerKeyError, MasterKey
@@ -74,8 +75,12 @@ class Secrets:
         return hmac.new(self.hashing, f"{kind}|{text}".encode(), hashlib.sha256).hexdigest()
 
     def subject(self, name: str | None) -> str:
-        """Return the keyed hash of a data subject's name, or "" for no subject."""
-        return _NOBODY if name is None else self.hash("subject", name)
+        """Return the keyed hash of a data subject's canonical name, or "" for no subject.
+
+        Raises:
+            NameInvalid: The name is not valid.
+        """
+        return _NOBODY if name is None else self.hash("subject", canonical_name(name))
 
     def mac(self, value: object) -> bytes:
         """Return a MAC of a JSON value."""

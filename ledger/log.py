@@ -14,6 +14,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import SQLAlchemyError
 
 from rescind.core.errors import LedgerError
+from rescind.core.names import canonical_name
 from rescind.ledger import merkle, schema, tree_store
 from rescind.ledger.database import Database, LedgerDamaged, reason
 from rescind.ledger.file_macs import Seal
@@ -26,7 +27,7 @@ from rescind.ledger.records import (
     RECORD_TYPES,
     Record,
     Shredded,
-    check_names,
+    check_key,
     check_payload,
     commit,
     open_committed,
@@ -60,7 +61,8 @@ class NewRecord:
     Attributes:
         type: A key of RECORD_TYPES.
         payload: Its fields.
-        subject: The name of the person whose data it is about, if any.
+        subject: The name of the person whose data it is about, if any, in any form; the record has
+            the canonical one.
         key: An idempotency key. A second record with the same key is not appended.
     """
 
@@ -212,7 +214,7 @@ class Ledger:
         """Append records in one transaction, all or none; raise as `append`."""
         for record in records:
             check_payload(record.type, record.payload)
-            check_names(record.subject, record.key)
+            check_key(record.key)
         with self.database.writing() as connection:
             return self.add(connection, records)
 
@@ -457,8 +459,9 @@ class _Writer:
             if earlier is not None:
                 return Entry(earlier.index, earlier.leaf_hash, new=False)
         schema_ = RECORD_TYPES[new.type].schema
-        record = Record(self._next, new.type, schema_, self.time, new.subject, dict(new.payload))
-        key, committed = self._key(new.type, new.subject), commit(record)
+        subject = None if new.subject is None else canonical_name(new.subject)
+        record = Record(self._next, new.type, schema_, self.time, subject, dict(new.payload))
+        key, committed = self._key(new.type, subject), commit(record)
         wrapped, box = self._keyring.encrypt_record(key, record.index, once, committed.inside)
         self.rows.append(
             {

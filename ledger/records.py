@@ -127,24 +127,23 @@ def check_payload(type_: str, payload: Mapping[str, object]) -> None:
         raise LedgerError(f"the payload has {size} bytes; at most {PAYLOAD_BYTES} are allowed")
 
 
-def check_names(*names: str | None) -> None:
-    """Check names of subjects and idempotency keys; None is skipped.
+def check_key(key: str | None) -> None:
+    """Check an idempotency key; None stands for no key.
 
     Raises:
-        LedgerError: A name is empty or not valid Unicode.
+        LedgerError: It is empty or not valid Unicode.
     """
-    for name in names:
-        if name is None:
-            continue
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise LedgerError(
-                f"a subject or idempotency key is not valid Unicode text: {error.reason} at "
-                f"character {error.start + 1}"
-            ) from None
-        if not name:
-            raise LedgerError("a subject or idempotency key is empty: pass a name, or leave it out")
+    if key is None:
+        return
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise LedgerError(
+            f"an idempotency key is not valid Unicode text: {error.reason} at character "
+            f"{error.start + 1}"
+        ) from None
+    if not key:
+        raise LedgerError("an idempotency key is empty: pass one, or leave it out")
 
 
 def commitment(salt: bytes, subject: str | None, payload: Mapping[str, object]) -> str:

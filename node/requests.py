@@ -20,6 +20,7 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.names import canonical_name
 from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
 from rescind.node.facts import open_journal
@@ -70,10 +71,12 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
 
     Raises:
         ConfigError: The request cannot be made.
-        DataError: The data file does not have what is to be forgotten.
+        DataError: The data file does not have what is to be forgotten, or the name is not valid.
         ContractRefused: The organization's status does not allow a request.
     """
     request = request or Request()
+    if request.subject is not None:
+        request = replace(request, subject=canonical_name(request.subject))
     kind = _checked(request)
     account = load_account(config.identity)
     consortium = open_consortium(config.chain, account)
@@ -136,6 +139,7 @@ def forget_and_retain(
     """
     from rescind.training import read_examples
 
+    subject = None if subject is None else canonical_name(subject)
     forget = [e for e in own if subject is None or e.subject == subject]
     kept = [e for e in own if subject is not None and e.subject != subject]
     if not forget:

@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from rescind.agents import Agent
 from rescind.contracts import Account, Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
@@ -116,7 +118,11 @@ class Session:
         if "examples" not in self._cache:
             from rescind.training import read_examples
 
-            self._cache["examples"] = read_examples(self.config.node.data)
+            # The sentence names rows and no person.
+            log = structlog.get_logger()
+            self._cache["examples"] = read_examples(
+                self.config.node.data, lambda rows: log.warning("several spellings", rows=rows)
+            )
         examples: list[Example] = self._cache["examples"]
         return examples
 

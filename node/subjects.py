@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from rescind.core.names import canonical_name
 from rescind.daemon import Journal
 from rescind.node.withdrawal_facts import RequestFact
 
@@ -14,13 +15,17 @@ from rescind.node.withdrawal_facts import RequestFact
 def commit_subject(subject: str, salt: bytes) -> str:
     """Return the commitment that names a data subject on chain.
 
-    It is SHA-256("rescind.subject/1|" || salt || UTF-8 of the name), hexadecimal.
+    It is SHA-256("rescind.subject/1|" || salt || UTF-8 of the canonical name), hexadecimal.
 
     Args:
-        subject: The data subject's name.
+        subject: The data subject's name, in any form.
         salt: 32 bytes that stay private.
+
+    Raises:
+        NameInvalid: The name is not valid.
     """
-    return hashlib.sha256(b"rescind.subject/1|" + salt + subject.encode()).hexdigest()
+    name = canonical_name(subject).encode()
+    return hashlib.sha256(b"rescind.subject/1|" + salt + name).hexdigest()
 
 
 @dataclass(frozen=True)

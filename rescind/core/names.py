@@ -37,11 +37,12 @@ def canonical_name(text: str) -> str:
     name = unicodedata.normalize("NFC", " ".join(text.split()))
     if not name:
         raise NameInvalid("The name of a data subject is empty. Give a name.")
-    for character in name:
+    for place, character in enumerate(name, start=1):
         if _is_hidden(character):
+            # The message may be logged, so it does not show the name.
             raise NameInvalid(
-                f"{name[:80]!r} cannot name a data subject: it contains {_described(character)}. "
-                "Remove that character."
+                f"The name of a data subject has {_described(character)} as character {place}. "
+                "Remove it."
             )
     return name
 

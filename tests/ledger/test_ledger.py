@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sql
 
 from rescind.core.errors import LedgerError
+from rescind.core.names import NameInvalid
 from rescind.ledger import (
     KeyProgram,
     Ledger,
@@ -95,6 +96,17 @@ def test_another_ledgers_key_does_not_open_it(
         Ledger.open(filled, create_key(tmp_path / "other.key"))
 
 
+def test_records_of_every_spelling_are_of_one_subject(filled: Path | str, key: LocalKey) -> None:
+    spellings = ["Jos\u00e9 Mu\u00f1oz", "Jose\u0301 Mun\u0303oz ", "Jos\u00e9  Mu\u00f1oz"]
+    with Ledger.open(filled, key) as ledger:
+        added = [ledger.append("consent", {"event": "given"}, subject=s) for s in spellings]
+        found = list(ledger.records(subject="\tJose\u0301 Mu\u00f1oz"))
+        assert [record.index for record in found] == [entry.index for entry in added]
+        assert {record.subject for record in found if isinstance(record, Record)} == {spellings[0]}
+        assert shred(ledger, spellings[1]).records == 3
+        assert list(ledger.records(subject=spellings[0])) == []
+
+
 def test_an_invalid_record_is_refused(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         with pytest.raises(LedgerError, match="use one of: backup, consent"):
@@ -103,10 +115,14 @@ def test_an_invalid_record_is_refused(filled: Path | str, key: LocalKey) -> None
             ledger.append("reward", {"round": float("nan")})
         with pytest.raises(LedgerError, match="cannot be written as JSON"):
             ledger.append("reward", {"round": object()})
-        with pytest.raises(LedgerError, match="not valid Unicode text"):
+        with pytest.raises(NameInvalid, match="lone surrogate"):
             ledger.append("reward", {"round": 1}, subject="\ud800")
+        with pytest.raises(NameInvalid, match="is empty"):
+            ledger.append("reward", {"round": 1}, subject=" ")
+        with pytest.raises(LedgerError, match="not valid Unicode text"):
+            ledger.append("reward", {"round": 1}, key="\ud800")
         with pytest.raises(LedgerError, match="is empty"):
-            ledger.append("reward", {"round": 1}, subject="")
+            ledger.append("reward", {"round": 1}, key="")
         assert ledger.size == 7
 
 

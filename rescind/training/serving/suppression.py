@@ -40,6 +40,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from rescind.core import SHARED
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.names import canonical_name
 from rescind.training.serving.refusals import REFUSALS, refusal
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class HiddenName:
 
     @classmethod
     def of(cls, name: str, salt: bytes) -> HiddenName:
-        """Hash the words of a name. Raises DataError for a name without a word."""
-        parts = words(name)
+        """Hash the words of a name. Raises DataError for a name that is not valid or has no word."""
+        parts = words(canonical_name(name))
         if not parts:
             raise DataError("A name to suppress has no word to look for. Give at least one.")
         return cls(frozenset(_hashed(word, salt) for word in parts))
