@@ -102,22 +102,27 @@ bench-participation: setup-dev ## Run the shipped studies of participation, or w
 clean: ## Remove runs and build products, keep the installed tools
 	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
-# torch is named with its exact version: a range would take the newest build instead of the pinned one.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Every package comes with the hash of its file, and without asking for dependencies: the list is complete.
+# Only torch has no hash, because its builds differ between platforms and indexes.
+PIP_HASHED := $(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps
+
+$(VENV)/.installed: pyproject.toml constraints.txt requirements/build.txt requirements/setup.txt
 	@scripts/prerequisites $(PYTHON)
 	@echo "Setting up the Python environment in $(VENV) (once)..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train]'
+	@$(PIP_HASHED) -r requirements/build.txt
+	@$(PIP_HASHED) -r requirements/setup.txt
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev-installed: $(VENV)/.installed
+$(VENV)/.dev-installed: $(VENV)/.installed requirements/dev.txt
 	@echo "Installing the tools of tests, checks and experiments in $(VENV) (once)..."
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[train,agents,ray,contracts,postgres,dev]'
+	@$(PIP_HASHED) -r requirements/dev.txt
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json
 	@scripts/prerequisites $(PYTHON)
 	@echo "Installing the chain and compiler packages in node_modules (once)..."
-	@npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
