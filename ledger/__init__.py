@@ -26,7 +26,7 @@ from rescind.ledger.records import (
     RecordUnreadable,
     Shredded,
 )
-from rescind.ledger.shredding import shred
+from rescind.ledger.shredding import shred, was_shredded
 from rescind.ledger.vrf import ProofInvalid
 from rescind.ledger.witness import CheckpointRefused, Witness
 
@@ -64,4 +64,5 @@ __all__ = [
     "migrate",
     "sample_bytes",
     "shred",
+    "was_shredded",
 ]

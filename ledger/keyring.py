@@ -94,6 +94,15 @@ class SubjectKey:
     id: str
     key: bytes = field(repr=False)
 
+    def once(self, text: str) -> str:
+        """Return the hash of an idempotency key, which no one can test for without this key.
+
+        The text may name the subject. Under the log's own secret it could still be guessed after
+        the subject was shredded; under this key it is gone with the subject's other traces.
+        """
+        message = b"rescind.ledger/3 once|" + text.encode()
+        return hmac.new(self.key, message, hashlib.sha256).hexdigest()
+
 
 @dataclass(frozen=True)
 class Keyring:
@@ -133,7 +142,7 @@ class Keyring:
         Args:
             key: The subject key that wraps the data key.
             index: The index of the record, which the ciphertext is bound to.
-            once: The keyed hash of its idempotency key, if any; bound as well.
+            once: The hash of its idempotency key, if any; bound as well.
             inside: The content.
 
         Returns:

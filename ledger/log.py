@@ -63,7 +63,8 @@ class NewRecord:
         payload: Its fields.
         subject: The name of the person whose data it is about, if any, in any form; the record has
             the canonical one.
-        key: An idempotency key. A second record with the same key is not appended.
+        key: An idempotency key. A second record of the same type and subject with the same key is
+            not appended.
     """
 
     type: str
@@ -202,7 +203,8 @@ class Ledger:
             type_: A key of RECORD_TYPES.
             payload: The fields of the record.
             subject: The name of the person whose data it is about, if any.
-            key: An idempotency key; if a record has it already, that record's entry is returned.
+            key: An idempotency key; if a record of this type and subject has it already, that
+                record's entry is returned. Shredding destroys it with the record.
 
         Raises:
             LedgerError: The record is not valid, or writing failed; then nothing was written.
@@ -453,15 +455,16 @@ class _Writer:
                 self._keys[row.category, row.subject] = self._keyring.open(row)
 
     def write(self, new: NewRecord) -> Entry:
-        once = None if new.key is None else self._keyring.secrets.hash("once", new.key)
-        if once is not None:
-            earlier = self._known.get(once) or self._stored(once)
+        subject = None if new.subject is None else canonical_name(new.subject)
+        key = self._key(new.type, subject)
+        once = None if new.key is None else key.once(new.key)
+        if new.key is not None and once is not None:
+            earlier = self._known.get(once) or self._stored(once, new.key)
             if earlier is not None:
                 return Entry(earlier.index, earlier.leaf_hash, new=False)
         schema_ = RECORD_TYPES[new.type].schema
-        subject = None if new.subject is None else canonical_name(new.subject)
         record = Record(self._next, new.type, schema_, self.time, subject, dict(new.payload))
-        key, committed = self._key(new.type, subject), commit(record)
+        committed = commit(record)
         wrapped, box = self._keyring.encrypt_record(key, record.index, once, committed.inside)
         self.rows.append(
             {
@@ -479,10 +482,14 @@ class _Writer:
         self._next += 1
         return entry
 
-    def _stored(self, once: str) -> Entry | None:
+    def _stored(self, once: str, key: str) -> Entry | None:
+        # Earlier versions hashed idempotency keys under the log's own secret.
+        earlier = self._keyring.secrets.hash("once", key)
         row = self._connection.execute(
-            sql.select(_entries.c.position, _entries.c.leaf).where(_entries.c.once == once)
-        ).one_or_none()
+            sql.select(_entries.c.position, _entries.c.leaf).where(
+                _entries.c.once.in_([once, earlier])
+            )
+        ).first()
         return row and Entry(row.position, merkle.leaf_hash(bytes(row.leaf)), new=False)
 
     def _key(self, category: str, name: str | None) -> SubjectKey:

@@ -56,8 +56,8 @@ entries = sql.Table(
 )
 """The entries of the log.
 
-`key` is an id in table `keys`, or of a key that was shredded. `once` is the keyed hash of the
-idempotency key. Shredding clears `wrapped` and `box`; the leaf stays.
+`key` is an id in table `keys`, or of a key that was shredded. `once` is the hash of the idempotency
+key under that key. Shredding clears `once`, `wrapped` and `box`; the leaf stays.
 """
 
 nodes = sql.Table(

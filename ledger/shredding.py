@@ -14,7 +14,7 @@ import sqlalchemy as sql
 from rescind.ledger import schema, snapshot
 from rescind.ledger.log import Ledger, NewRecord
 from rescind.ledger.log_state import read_log_state, write_log_state
-from rescind.ledger.records import Record
+from rescind.ledger.records import Record, shredded_record
 
 _entries, _keys = schema.entries, schema.keys
 
@@ -75,11 +75,22 @@ def _destroy(ledger: Ledger, subject: str, why: str) -> tuple[int, int, int | No
         count = connection.execute(sql.select(sql.func.count()).where(held)).scalar_one()
         payload = {"keys": keys, "records": count, "why": why}
         entry = ledger.add(connection, [NewRecord("tombstone", payload)])[0]
-        connection.execute(_entries.update().where(held).values(wrapped=None, box=None))
+        connection.execute(_entries.update().where(held).values(once=None, wrapped=None, box=None))
         connection.execute(_keys.delete().where(_keys.c.id.in_(keys)))
         changed = read_log_state(connection).changed()
         write_log_state(connection, changed, ledger.keyring.secrets)
     return count, len(keys), entry.index
+
+
+def was_shredded(ledger: Ledger, type_: str) -> bool:
+    """Return whether any record of a type was shredded.
+
+    Its idempotency key went with it, so that a record with the same key would be appended again.
+    """
+    query = sql.select(_entries.c.position, _entries.c.leaf).where(_entries.c.box.is_(None))
+    with ledger.database.reading() as connection:
+        rows = connection.execute(query.execution_options(yield_per=1000))
+        return any(shredded_record(row.position, bytes(row.leaf)).type == type_ for row in rows)
 
 
 def shredded_keys(ledger: Ledger) -> set[str]:

@@ -71,7 +71,8 @@ def ledger_append(
     once: Annotated[
         str | None,
         typer.Option(
-            "--once", help="Idempotency key: appending with the same key again adds nothing."
+            "--once",
+            help="Idempotency key: appending the same type and subject with it again adds nothing.",
         ),
     ] = None,
     where: LedgerOption = None,
@@ -84,6 +85,7 @@ def ledger_append(
     import sys
 
     from rescind.core.errors import LedgerError
+    from rescind.ledger import was_shredded
 
     with reported_errors():
         text = sys.stdin.read() if payload == "-" else payload
@@ -95,7 +97,13 @@ def ledger_append(
             raise LedgerError('--payload is not a JSON object. Write {"name": value, ...}.')
         with LedgerTarget(where, config, key_file, key_program).opened() as ledger:
             entry = ledger.append(type_, document, subject=subject, key=once)
+            unsure = once is not None and entry.new and was_shredded(ledger, type_)
         facts = {"index": entry.index, "leaf_hash": entry.leaf_hash.hex(), "new": entry.new}
+        if unsure:
+            facts["note"] = (
+                f"{type_} records were shredded, with their idempotency keys. If one of them had this "
+                "key, the record has now been appended a second time."
+            )
         print_facts(facts, as_json=as_json)
 
 

@@ -19,7 +19,9 @@ from rescind.ledger import (
     schema,
     shred,
     snapshot,
+    was_shredded,
 )
+from tests.support.files import rescind
 
 NAME, SECRET = "Wilhelmina Zwetschgenbaum", "was trained on her diary of 1974"
 
@@ -50,6 +52,7 @@ def traces(ledger: Ledger) -> dict[str, list[bytes]]:
         "keys": [ledger.keyring.open(row).key for row in keys],
         "data keys": [bytes(row.wrapped) for row in rows],
         "ciphertexts": [bytes(row.box)[:63] for row in rows],
+        "idempotency keys": [row.once.encode() for row in rows],
         "plain text": [NAME.encode(), SECRET.encode()],
     }
 
@@ -92,16 +95,72 @@ def test_no_byte_of_a_shredded_subject_is_left(tmp_path: Path, monkeypatch) -> N
         wanted = traces(ledger)
         assert len(wanted["keys"]) == 1
         everywhere = [folder, backup, temporary]
-        assert found_in(everywhere, wanted) == {"wrapped keys", "data keys", "ciphertexts"}
+        held = {"wrapped keys", "data keys", "ciphertexts", "idempotency keys"}
+        assert found_in(everywhere, wanted) == held
         assert found_in([control], wanted) == {"plain text"}
         done = shred(ledger, NAME, "erasure requested")
         assert done.records == 20
         at_once = found_in([folder, temporary], wanted)
         assert at_once == set(), "while the ledger is open"
     assert found_in([folder, temporary], wanted) == set()
-    assert found_in([backup], wanted) == {"data keys", "ciphertexts"}, "which nothing opens now"
+    left = {"data keys", "ciphertexts", "idempotency keys"}
+    assert found_in([backup], wanted) == left, "which nothing opens or confirms now"
     with Ledger.open(folder, key) as ledger:
         assert ledger.verify().sound
+
+
+def test_an_idempotency_key_cannot_be_guessed_after_shredding(tmp_path: Path) -> None:
+    """`--once "consent form of Ada Novak"` must not say afterwards that there was one."""
+    master, guess = create_key(tmp_path / "key"), "consent form of Ada Novak"
+    with Ledger.create(tmp_path / "ledger", master) as ledger:
+        for name in ("Ada Novak", "Bela"):
+            form = f"consent form of {name}"
+            ledger.append("consent", {"event": "given"}, subject=name, key=form)
+        # Everything that the organization keeps but the subject's own key.
+        secrets = ledger.keyring.secrets
+        before = once_of(ledger)
+        assert secrets.hash("once", guess) not in before
+        assert not ledger.append("consent", {"event": "given"}, subject="Ada Novak", key=guess).new
+        shred(ledger, "Ada Novak")
+        assert once_of(ledger) < before
+        assert len(once_of(ledger)) == 1
+        # A repetition cannot be recognized any more, which `was_shredded` lets the caller say.
+        assert was_shredded(ledger, "consent")
+        assert not was_shredded(ledger, "decision")
+        assert ledger.append("consent", {"event": "given"}, subject="Ada Novak", key=guess).new
+        assert once_of(ledger).isdisjoint(before - once_of(ledger))
+
+
+def once_of(ledger: Ledger) -> set[str]:
+    with ledger.database.reading() as connection:
+        return set(connection.execute(sql.select(schema.entries.c.once)).scalars()) - {None}
+
+
+def test_a_ledger_of_an_earlier_version_still_recognizes_its_idempotency_keys(
+    tmp_path: Path,
+) -> None:
+    with Ledger.create(tmp_path / "ledger", create_key(tmp_path / "key")) as ledger:
+        first = ledger.append("consent", {"event": "given"}, subject="Ada", key="form 7")
+        earlier = ledger.keyring.secrets.hash("once", "form 7")
+        with ledger.database.writing() as connection:
+            connection.execute(schema.entries.update().values(once=earlier))
+        again = ledger.append("consent", {"event": "given"}, subject="Ada", key="form 7")
+        assert (again.index, again.new) == (first.index, False)
+        shred(ledger, "Ada")
+        assert once_of(ledger) == set()
+
+
+def test_repeating_an_append_after_shredding_says_that_it_may_be_a_duplicate(
+    tmp_path: Path,
+) -> None:
+    where = ["--ledger", str(tmp_path / "ledger"), "--key-file", str(tmp_path / "key")]
+    assert rescind("ledger", "init", *where).exit_code == 0
+    append = ["ledger", "append", "--type", "consent", "--payload", '{"event": "given"}']
+    append += ["--subject", "Ada", "--once", "form 7", *where]
+    assert "a second time" not in rescind(*append).stdout
+    assert rescind("ledger", "shred", "--subject", "Ada", *where).exit_code == 0
+    assert "a second time" in rescind(*append).stdout
+    assert "a second time" not in rescind(*append).stdout
 
 
 def test_the_shred_command_prints_no_name(tmp_path: Path) -> None:
@@ -131,7 +190,8 @@ def test_postgresql_tables_are_clean_and_rotation_kills_keys_in_its_log(
         with ledger.database.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
         tables, log = tables_of(cluster, ledger), cluster.folder / "pg_wal"
-        assert found_in([tables], wanted) == {"wrapped keys", "data keys", "ciphertexts"}
+        held = {"wrapped keys", "data keys", "ciphertexts", "idempotency keys"}
+        assert found_in([tables], wanted) == held
         shred(ledger, NAME)
         with ledger.database.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
