@@ -40,14 +40,19 @@ from rescind.contracts import (
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
 from rescind.daemon import (
+    CertificateWatch,
     DaemonLoop,
     Journal,
     certificate_claim,
     certificate_owners,
+    certificate_status,
+    check_certificates,
     check_file_modes,
     check_rules,
+    finish_renewal,
     load_account,
     open_consortium,
+    renew_certificate,
 )
 from rescind.wire import fingerprint, serve
 
@@ -72,6 +77,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
         RescindError: The chain does not answer, or the address cannot be bound.
     """
     check_file_modes(_folders(config), config.identity)
+    check_certificates(config.identity.tls, serves=True)
     account = load_account(config.identity)
     path = config.aggregator.parameters
     try:
@@ -120,6 +126,10 @@ class Aggregator(DaemonLoop[Plan]):
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)
         self.session, self._models = session, models
+        tls = session.config.identity.tls
+        self._certificates = CertificateWatch(
+            tls, lambda: renew_certificate(session.consortium, tls)
+        )
         self._attestations = attestations = Attestations(session)
         self._withdrawals = withdrawals = Withdrawals(session, models, offers, attestations)
         aggregation, consortium = Aggregation(session, models), session.consortium
@@ -142,6 +152,10 @@ class Aggregator(DaemonLoop[Plan]):
             Step.ATTEST: lambda chosen: withdrawals.attest(chosen.withdrawal_id),
             Step.CLOSE_WITHDRAWAL: lambda chosen: withdrawals.close(chosen.withdrawal_id),
         }
+
+    def when_idle(self) -> None:
+        """Look at the certificates: warn before they end, and renew the aggregator's own."""
+        self._certificates.look()
 
     def next_plan(self) -> Plan:
         """Return the next step, from the chain and the aggregator's records."""
@@ -228,6 +242,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "round_state": consortium.round(round_id).state.value if round_id else "none",
         "model": consortium.latest_model_id(),
         "bond_wei": consortium.aggregator_bond(),
+        "certificates": certificate_status(config.identity.tls),
         "removals": _progress(journal, WithdrawalMethod.REMOVAL),
         "other_withdrawals": _progress(
             journal,
@@ -276,6 +291,7 @@ def _claim_certificate(config: AggregatorConfig, consortium: Consortium) -> None
         ConfigError: It has registered another one.
     """
     address, tls = consortium.aggregator(), config.identity.tls
+    finish_renewal(consortium, tls, address)
     certificate = tls.read()[1]
     if address in certificate_owners(consortium, certificate):
         return
@@ -284,6 +300,7 @@ def _claim_certificate(config: AggregatorConfig, consortium: Consortium) -> None
         raise ConfigError(
             f"the certificate {config.identity.tls_certificate} has fingerprint "
             f"{fingerprint(certificate)}, but the aggregator is registered on chain with "
-            f"{registered}: configure that certificate"
+            f"{registered}: configure that certificate, or register yours with rescind "
+            "aggregator rotate-certificate"
         )
     consortium.set_fingerprint(*certificate_claim(consortium.deployment, address, tls))

@@ -32,12 +32,7 @@ from rescind.devnet.chain import CHAIN_ID, start_chain, url_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.ledger import Ledger, create_key
 from rescind.training import Example, write_examples
-from rescind.wire import (
-    CertificateAuthority,
-    fingerprint,
-    new_key,
-    signing_request,
-)
+from rescind.wire import CertificateAuthority, Enrolment
 
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")
@@ -70,24 +65,32 @@ class Endpoints:
 
 
 def make_identity(folder: Path, name: str, hosts: Sequence[str] = _HOSTS) -> tuple[str, bytes]:
-    """Create keystore, password and TLS key in a folder.
+    """Create keystore, password and the key of an organization certificate in a folder.
 
     Returns:
         The account's address and a certificate signing request (PEM).
     """
+    request = Enrolment.in_folder(folder / "tls").request(name, hosts)
+    return make_account(folder), request
+
+
+def make_account(folder: Path) -> str:
+    """Create keystore and password in a folder, and return the account's address."""
     make_private_folder(folder)
     password = secrets.token_urlsafe(24)
     account = Account.create(folder / "keystore.json", password)
     with create_private(folder / "password") as file:
         file.write(f"{password}\n".encode())
-    return account.address, signing_request(new_key(folder / "tls" / "key.pem"), name, hosts)
+    return account.address
 
 
 def take_certificate(folder: Path, certificate: bytes, authority: bytes) -> str:
-    """Store a certificate and its authority's (PEM). Return the certificate's fingerprint."""
-    (folder / "tls" / "certificate.pem").write_bytes(certificate)
-    (folder / "tls" / "authority.pem").write_bytes(authority)
-    return fingerprint(certificate)
+    """Take an organization certificate and its authority's (PEM), and issue the daemon's.
+
+    Returns:
+        The fingerprint of the daemon's certificate.
+    """
+    return Enrolment.in_folder(folder / "tls").accept(certificate, authority)
 
 
 def make_ledger(folder: Path) -> None:

@@ -10,7 +10,13 @@ import structlog
 
 from rescind.contracts import ChainUnavailable, ContractRefused
 from rescind.core.errors import RescindError
-from rescind.daemon import DaemonLoop, RulesNotServed, certificate_claim
+from rescind.daemon import (
+    CertificateWatch,
+    DaemonLoop,
+    RulesNotServed,
+    certificate_claim,
+    renew_certificate,
+)
 from rescind.node import (
     adopting,
     counter_training,
@@ -67,6 +73,10 @@ class Node(DaemonLoop[Plan]):
         self._anchored = time.monotonic()
         self._kept_up = 0.0
         self._aggregator = ""
+        tls = session.config.identity.tls
+        self._certificates = CertificateWatch(
+            tls, lambda: renew_certificate(session.consortium, tls)
+        )
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),
@@ -103,8 +113,10 @@ class Node(DaemonLoop[Plan]):
         """Do what no step waits for.
 
         Anchor records written between rounds, take rewards of rounds that were attested late, give
-        the aggregator what it misses, and delete contributions that no model in use holds.
+        the aggregator what it misses, delete contributions that no model in use holds, and look at
+        the certificates.
         """
+        self._certificates.look()
         now = time.monotonic()
         if now - self._anchored >= self.session.config.ledger.anchor_seconds:
             self._anchored = now

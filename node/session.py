@@ -15,7 +15,15 @@ from rescind.agents import Agent
 from rescind.contracts import Account, Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
 from rescind.core.errors import ConfigError
-from rescind.daemon import Journal, check_file_modes, check_rules, load_account, open_consortium
+from rescind.daemon import (
+    Journal,
+    check_certificates,
+    check_file_modes,
+    check_rules,
+    finish_renewal,
+    load_account,
+    open_consortium,
+)
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
 from rescind.node.checks import check_aggregator, check_anchor, check_carried_out, check_membership
@@ -156,8 +164,10 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
         private=[config.node.data],
         secrets=[config.ledger.key_file] if config.ledger.key_file else [],
     )
+    check_certificates(config.identity.tls, serves=config.ledger.serve is not None)
     account = load_account(config.identity)
     consortium = open_consortium(config.chain, account)
+    finish_renewal(consortium, config.identity.tls, account.address)
     check_membership(consortium, config, account.address)
     make_private_folder(config.node.state_dir)
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from rescind.cli.agents import agents_app
 from rescind.cli.attest import attest_app
 from rescind.cli.audit import audit_app
 from rescind.cli.audit_models import models_app
+from rescind.cli.authority import authority_app
 from rescind.cli.daemons import aggregator_app, node_app
 from rescind.cli.demo import demo_command
 from rescind.cli.devnet import devnet_app
@@ -26,11 +27,12 @@ from rescind.cli.ledger_maintenance import maintenance_app
 from rescind.cli.ledger_proofs import proofs_app
 from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.moves import moves_app
-from rescind.cli.organization import org_app, withdraw_app
+from rescind.cli.organization import org_app
 from rescind.cli.printing import show_unexpected_errors
 from rescind.cli.rewards import rewards_app
 from rescind.cli.rounds import round_app
 from rescind.cli.verify import certify_command, verify_command
+from rescind.cli.withdraw import withdraw_app
 
 app = typer.Typer(
     name="rescind",
@@ -59,6 +61,7 @@ withdraw_app.add_typer(moves_app)
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(round_app, name="round")
+org_app.add_typer(authority_app)
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")

@@ -1,141 +1,224 @@
-"""rescind org init|sign, rescind withdraw request|status."""
+"""rescind org init|request|accept|renew|trust: an organization's keys and certificates."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rescind.cli.chain_access import open_consortium
-from rescind.cli.options import (
-    ContractsOption,
-    DaemonConfigOption,
-    JsonOption,
-    RpcOption,
-    RunArgument,
-)
-from rescind.cli.printing import out, print_json, reported_errors
-from rescind.cli.toml_files import load_config
+from rescind.cli.options import JsonOption
+from rescind.cli.printing import out, print_facts, print_json, reported_errors
+from rescind.cli.toml_files import load_daemon
 
-org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and folder.")
-withdraw_app = typer.Typer(no_args_is_help=True, help="Withdraw a contribution.")
+if TYPE_CHECKING:
+    from rescind.wire import Enrolment
+
+org_app = typer.Typer(no_args_is_help=True, help="An organization's identity and certificates.")
+
+FolderArgument = Annotated[
+    Path, typer.Argument(help="The organization's folder, as rescind org init made it.")
+]
+NameOption = Annotated[str, typer.Option(help="The organization's name.")]
+ServeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--serve",
+        "--host",
+        help="Host name or IP address at which others reach you. Repeatable. Without it you only "
+        "call others.",
+    ),
+]
+DaemonOption = Annotated[
+    bool,
+    typer.Option(
+        "--daemon", help="Ask for a certificate of one daemon, which only the authority renews."
+    ),
+]
 
 
 @org_app.command("init")
 def org_init(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
-    name: Annotated[str, typer.Option(help="The organization's name.")],
+    name: NameOption,
     authority: Annotated[
         Path | None,
         typer.Option("--ca", help="Folder of the consortium's authority, if you have it."),
     ] = None,
-    host: Annotated[
-        list[str] | None, typer.Option(help="Host name or address for the certificate. Repeatable.")
-    ] = None,
+    serve: ServeOption = None,
+    daemon: DaemonOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Create keystore, TLS key, signing request and ledger. Keys never leave the folder."""
     from rescind.core.errors import ConfigError
-    from rescind.devnet.setup import make_identity, make_ledger, take_certificate
-    from rescind.wire import CertificateAuthority
+    from rescind.devnet.setup import make_account, make_ledger
+    from rescind.wire import CertificateAuthority, Enrolment
 
     with reported_errors():
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(f"{folder} is not empty. Choose a new folder.")
-        address, request = make_identity(folder, name, host or ("localhost", "127.0.0.1"))
-        make_ledger(folder)
-        (folder / "tls" / "request.pem").write_bytes(request)
-        facts = {"name": name, "address": address, "request": str(folder / "tls" / "request.pem")}
-        if authority is not None:
-            ca = CertificateAuthority.load(authority)
-            facts["fingerprint"] = take_certificate(folder, ca.issue(request), ca.pem)
+        ca = CertificateAuthority.load(authority) if authority is not None else None
+        with _all_or_nothing(folder):
+            enrolment = Enrolment.in_folder(folder / "tls")
+            request = enrolment.request(name, serve or (), daemon=daemon)
+            _write_request(enrolment, request)
+            address = make_account(folder)
+            make_ledger(folder)
+            facts = {"name": name, "address": address, "request": str(_request_file(enrolment))}
+            if ca is not None:
+                facts["fingerprint"] = enrolment.accept(ca.issue(request), ca.pem)
         if as_json:
             print_json(facts)
             return
-        for key, value in facts.items():
-            out.print(f"{key}: {value}", markup=False)
+        print_facts(facts, as_json=False)
         out.print(
-            "\nNext: have the request signed and your organization admitted, then write node.toml."
+            "\nNext: have the request signed (rescind org accept takes the answer) and your "
+            "organization admitted, then write node.toml."
         )
         out.print("docs/deploy.md describes each step.")
 
 
-@org_app.command("sign")
-def org_sign(
-    request: Annotated[Path, typer.Argument(help="An organization's tls/request.pem.")],
-    authority: Annotated[Path, typer.Option("--ca", help="Folder of the authority.")],
-    certificate: Annotated[Path, typer.Option("--out", help="Where to write the certificate.")],
+@org_app.command("request")
+def org_request(
+    folder: FolderArgument,
+    name: NameOption,
+    serve: ServeOption = None,
+    daemon: DaemonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Issue a certificate and print its fingerprint. Creates the authority if needed."""
-    from rescind.core.errors import ConfigError
-    from rescind.wire import CertificateAuthority, fingerprint
-
+    """Make another signing request, for other names or before your certificate ends."""
     with reported_errors():
-        ca = (
-            CertificateAuthority.load(authority)
-            if authority.is_dir()
-            else CertificateAuthority.create(authority, "Rescind authority")
-        )
-        try:
-            pem = ca.issue(request.read_bytes())
-        except OSError as error:
-            raise ConfigError(f"{request} cannot be read: {error.strerror}.") from error
-        certificate.write_bytes(pem)
-        out.print(f"fingerprint: {fingerprint(pem)}")
+        enrolment = _enrolment(folder)
+        request = enrolment.request(name, serve or (), daemon=daemon)
+        _write_request(enrolment, request)
+        print_facts({"name": name, "request": str(_request_file(enrolment))}, as_json=as_json)
 
 
-@withdraw_app.command("request")
-def withdraw_request(
-    config: DaemonConfigOption,
-    method: Annotated[
-        str, typer.Option(help="removal, replacement, replay or counter-training.")
-    ] = "removal",
-    subject: Annotated[
-        str | None, typer.Option(help="Data subject, as named in the data file. Default: all data.")
-    ] = None,
-    counter_method: Annotated[
-        str | None, typer.Option("--with", help="How to counter-train: npo, grad_diff, ...")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of that method, NAME=VALUE. Repeatable."),
-    ] = None,
-    retain: Annotated[
-        Path | None,
-        typer.Option(help="JSONL file of more pairs that counter-training should keep."),
+@org_app.command("accept")
+def org_accept(
+    folder: FolderArgument,
+    certificate: Annotated[Path, typer.Argument(help="The certificate that you were sent.")],
+    authority: Annotated[
+        Path | None, typer.Option("--authority", help="The authority.pem that you were sent.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Request on chain that your contributions are taken back. You cannot undo it.
+    """Take the answer to your signing request, and issue your daemon's certificate from it.
 
-    Leave your node running: it carries out its part.
+    If the daemon has one already, the new one waits for `rescind org renew -c`.
     """
-    from rescind import node
-    from rescind.cli.parsing import assignments
-
     with reported_errors():
-        request = node.Request(method, subject, counter_method, assignments(settings or ()), retain)
-        withdrawal = node.request_withdrawal(load_config(config, node.NodeConfig), request)
-        if as_json:
-            print_json(withdrawal)
-        else:
-            out.print(
-                f"withdrawal {withdrawal['withdrawal']} ({withdrawal['method']}, "
-                f"{withdrawal['state']}) is on chain: {withdrawal['transaction']}",
-                soft_wrap=True,
-            )
+        enrolment = _enrolment(folder)
+        roots = read_file(authority) if authority is not None else None
+        fingerprint = enrolment.accept(read_file(certificate), roots)
+        facts = {
+            "fingerprint": fingerprint,
+            "installed": not enrolment.is_staged,
+            "expires": f"{_expiry(enrolment):%Y-%m-%d}",
+        }
+        print_facts(facts, as_json=as_json)
+        if enrolment.is_staged and not as_json:
+            out.print("\nNext: rescind org renew -c CONFIG puts it on chain and into use.")
 
 
-@withdraw_app.command("status")
-def withdraw_status(
-    run: RunArgument = None,
-    rpc: RpcOption = None,
-    contracts: ContractsOption = None,
+@org_app.command("renew")
+def org_renew(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="node.toml or aggregator.toml of the daemon.")
+    ],
+    compromised: Annotated[
+        bool,
+        typer.Option(
+            "--compromised",
+            help="The key was stolen: others refuse the old certificate at once, not minutes later.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List withdrawals with method, state, deadline, organization and subject."""
-    from rescind.cli.audit import show_withdrawals
+    """Give your daemon a new key and certificate, on chain and in its files. It need not restart.
+
+    Your organization certificate issues it, or it is the one that `rescind org accept` took.
+    """
+    from rescind.daemon import load_account, open_consortium, renew_certificate
 
     with reported_errors():
-        show_withdrawals(open_consortium(run, rpc, contracts), as_json=as_json)
+        loaded = load_daemon(config)
+        account = load_account(loaded.identity)
+        consortium = open_consortium(loaded.chain, account)
+        done = renew_certificate(consortium, loaded.identity.tls, compromised=compromised)
+        print_facts(done, as_json=as_json)
+
+
+@org_app.command("trust")
+def org_trust(
+    folder: FolderArgument,
+    authority: Annotated[
+        Path, typer.Argument(help="The authority.pem or bundle.pem that the founder sent.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the authority that your daemon trusts. It need not restart.
+
+    While a consortium changes its authority, the file holds the old one and the new one.
+    """
+    with reported_errors():
+        names = _enrolment(folder).trust(read_file(authority))
+        print_facts({"trusted": names}, as_json=as_json)
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    from rescind.core.errors import ConfigError
+
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _enrolment(folder: Path) -> Enrolment:
+    from rescind.core.errors import ConfigError
+    from rescind.wire import Enrolment
+
+    tls = folder / "tls"
+    if not tls.is_dir():
+        raise ConfigError(f"{folder} has no folder tls. Make one with rescind org init.")
+    return Enrolment.in_folder(tls)
+
+
+def _request_file(enrolment: Enrolment) -> Path:
+    return enrolment.folder / "request.pem"
+
+
+def _write_request(enrolment: Enrolment, request: bytes) -> None:
+    from rescind.core.files import write_atomically
+
+    write_atomically(_request_file(enrolment), request)
+
+
+def _expiry(enrolment: Enrolment) -> object:
+    from rescind.wire.validity import read_certificates
+
+    tls = enrolment.staged if enrolment.is_staged else enrolment.tls
+    return read_certificates(tls.certificate.read_bytes(), tls.certificate)[0].not_valid_after_utc
+
+
+@contextlib.contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """Remove what a block made in a new or empty folder if the block fails."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if not existed and folder.is_dir():
+            folder.rmdir()
+        raise

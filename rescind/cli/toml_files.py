@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from rescind.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from rescind.aggregator import AggregatorConfig
+    from rescind.node import NodeConfig
+
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+def load_daemon(path: Path) -> NodeConfig | AggregatorConfig:
+    """Return the validated configuration of either daemon: of a node if it has the section [node].
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    from rescind.aggregator import AggregatorConfig
+    from rescind.node import NodeConfig
+
+    is_node = "node" in _content(path)
+    return load_config(path, NodeConfig) if is_node else load_config(path, AggregatorConfig)
 
 
 def load_config(path: Path, model: type[_Model]) -> _Model:
@@ -21,17 +38,20 @@ def load_config(path: Path, model: type[_Model]) -> _Model:
             the file, the key and, for an unknown key, the allowed ones.
     """
     try:
+        loaded = model.model_validate(_content(path))
+    except ValidationError as error:
+        raise ConfigError(_explain(path, model, error)) from error
+    return _resolve(loaded, path.resolve().parent)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
         with path.open("rb") as file:
-            content = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    try:
-        loaded = model.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(_explain(path, model, error)) from error
-    return _resolve(loaded, path.resolve().parent)
 
 
 def _explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:

@@ -1,6 +1,13 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
 from rescind.daemon.agreement import RulesNotServed, check_rules
+from rescind.daemon.certificates import (
+    CertificateWatch,
+    certificate_status,
+    check_certificates,
+    finish_renewal,
+    renew_certificate,
+)
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.daemon.facts import read_fact
 from rescind.daemon.file_modes import check_file_modes, keep_new_files_private
@@ -15,6 +22,7 @@ from rescind.daemon.journal import Journal, open_journal
 from rescind.daemon.loop import DaemonLoop
 
 __all__ = [
+    "CertificateWatch",
     "ChainSettings",
     "DaemonLoop",
     "IdentitySettings",
@@ -24,12 +32,16 @@ __all__ = [
     "Section",
     "certificate_claim",
     "certificate_owners",
+    "certificate_status",
+    "check_certificates",
     "check_file_modes",
     "check_rules",
+    "finish_renewal",
     "keep_new_files_private",
     "load_account",
     "open_consortium",
     "open_journal",
     "open_keystore",
     "read_fact",
+    "renew_certificate",
 ]

@@ -10,6 +10,8 @@ from rescind.wire.aggregator_service import (
     SubmittedUpdate,
     serve,
 )
+from rescind.wire.authority import CertificateAuthority, Holder, OrganizationIssuer
+from rescind.wire.enrolment import Enrolment
 from rescind.wire.errors import (
     AggregatorUnavailable,
     BadMessage,
@@ -31,14 +33,12 @@ from rescind.wire.errors import (
 )
 from rescind.wire.grpc_server import RunningServer
 from rescind.wire.identity import (
-    CertificateAuthority,
+    ServerCertificateRefused,
     TlsFiles,
     fingerprint,
     is_signed_by,
-    new_key,
-    sign_with_key,
-    signing_request,
 )
+from rescind.wire.keys import new_key, sign_with_key
 from rescind.wire.ledger_service import (
     CosignatureRequest,
     DisclosureRequest,
@@ -56,12 +56,14 @@ from rescind.wire.signing import (
     sign_typed,
     update_typed_data,
 )
+from rescind.wire.signing_requests import SigningRequest, signing_request
 from rescind.wire.transfer import (
     CHUNK_BYTES,
     ChunkList,
     join,
     split,
 )
+from rescind.wire.validity import CertificateExpired, Validity
 
 __all__ = [
     "CHUNK_BYTES",
@@ -72,11 +74,14 @@ __all__ = [
     "BadMessage",
     "BadSignature",
     "CertificateAuthority",
+    "CertificateExpired",
     "CertificateProblem",
     "ChunkList",
     "CosignatureRequest",
     "DeltaRefused",
     "DisclosureRequest",
+    "Enrolment",
+    "Holder",
     "LedgerClient",
     "LedgerHandler",
     "Limits",
@@ -86,8 +91,11 @@ __all__ = [
     "NotAnAuditor",
     "NotDisclosed",
     "NotPublished",
+    "OrganizationIssuer",
     "ReusedNonce",
     "RunningServer",
+    "ServerCertificateRefused",
+    "SigningRequest",
     "StatisticsRefused",
     "SubmittedFisher",
     "SubmittedOffer",
@@ -96,6 +104,7 @@ __all__ = [
     "TooManyCalls",
     "TooManyUploads",
     "TransferGivenUp",
+    "Validity",
     "WrongHash",
     "WrongPhase",
     "disclosure_typed_data",

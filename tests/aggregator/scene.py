@@ -204,7 +204,7 @@ class Scene:
 
 
 def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
-    request = signing_request(new_key(folder / "key.pem"), folder.name)
+    request = signing_request(new_key(folder / "key.pem"), folder.name, ["localhost", "127.0.0.1"])
     (folder / "certificate.pem").write_bytes(authority.issue(request))
     (folder / "authority.pem").write_bytes(authority.pem)
     return TlsFiles(folder / "key.pem", folder / "certificate.pem", folder / "authority.pem")

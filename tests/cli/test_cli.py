@@ -142,20 +142,6 @@ def test_every_command_explains_itself() -> None:
         assert "Usage:" in done.output
 
 
-def test_an_organization_is_made_and_its_request_signed(tmp_path: Path) -> None:
-    run = CliRunner().invoke
-    result = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
-    assert result.exit_code == 0, result.output
-    assert "address: 0x" in result.output
-    again = run(app, ["org", "init", str(tmp_path / "org"), "--name", "hospital"])
-    assert again.exit_code == 10
-    request, out = str(tmp_path / "org/tls/request.pem"), str(tmp_path / "certificate.pem")
-    signed = run(app, ["org", "sign", request, "--ca", str(tmp_path / "ca"), "--out", out])
-    assert re.search(r"fingerprint: [0-9a-f]{64}", signed.output), signed.output
-    assert (tmp_path / "org" / "keystore.json").stat().st_mode & 0o077 == 0
-    assert (tmp_path / "org" / "password").stat().st_mode & 0o077 == 0
-
-
 def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(tmp_path / "certificate.json")])
     assert result.exit_code == 10

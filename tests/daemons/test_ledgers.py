@@ -24,7 +24,9 @@ from rescind.wire import (
     NotAnAuditor,
     NotDisclosed,
     TlsFiles,
+    signing_request,
 )
+from rescind.wire.keys import load_key as load_tls_key
 from tests.support.commands import rescind
 from tests.support.daemons import (
     consortium,
@@ -188,7 +190,9 @@ def witnesses_are_strict(run, here: str, there: str) -> None:
         with pytest.raises(NotAMember):
             client.cosign(note, key, 0, [])
     foreign = CertificateAuthority.create(outside / "ca", "another authority")
-    take_certificate(outside, foreign.issue(request), authority.pem)
+    key = load_tls_key((outside / "tls" / "key.pem").read_bytes(), "key.pem")
+    pem = foreign.issue(signing_request(key, "outside", ["localhost"]))
+    (outside / "tls" / "certificate.pem").write_bytes(pem)
     with (
         LedgerClient(here, tls_of(outside), patience=0.5) as client,
         pytest.raises(NodeUnavailable),
