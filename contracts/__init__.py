@@ -65,6 +65,9 @@ from rescind.contracts.types import (
     Withdrawal,
     WithdrawalTerms,
 )
+from rescind.core.recursion import restore_recursion_limit
+
+restore_recursion_limit()
 
 __all__ = [
     "ADVICE",

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Self, TypeVar
 
-from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
-from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic
-from web3 import Web3
-from web3.exceptions import (
-    ContractCustomError,
-    ContractLogicError,
-    Web3Exception,
-    Web3RPCError,
-)
-
-from rescind.contracts.abi import Function
+from rescind.contracts.abi import LoggedEvent, Undecodable, load_interface
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
@@ -31,7 +20,10 @@ from rescind.contracts.errors import (
     WrongChain,
 )
 from rescind.contracts.refusals import refusal
+from rescind.contracts.rpc import Log, NodeRefused
 from rescind.contracts.types import Event, Receipt
+
+_T = TypeVar("_T")
 
 
 class Calls:
@@ -50,32 +42,18 @@ class Calls:
     ) -> None:
         self.chain, self.deployment, self.account = chain, deployment, account
         self._block: int | None = None
-        self._contracts: dict[str, Any] = {
-            name: chain.web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
-            for name, address in deployment.addresses().items()
-        }
-        self._functions = {
-            (name, item["name"]): Function.of(name, item)
-            for name in self._contracts
-            for item in load_compiled(name).abi
-            if item["type"] == "function"
-        }
-        self._events = {
-            (address, bytes(event_abi_to_log_topic(item))): (name, str(item["name"]))  # type: ignore[arg-type]
-            for name, address in deployment.addresses().items()
-            for item in load_compiled(name).abi
-            if item["type"] == "event"
-        }
-        self._errors = {
-            error["selector"]: error
-            for name in self._contracts
-            for error in _custom_errors(load_compiled(name).abi)
-        }
+        self._answers: dict[Hashable, Any] = {}
+        self._addresses_by_name = deployment.addresses()
+        self._names = {address: name for name, address in self._addresses_by_name.items()}
+        self._interfaces = {name: load_interface(name) for name in self._addresses_by_name}
 
     def at(self, block: int) -> Self:
-        """Return a client that reads the state after one block, whatever comes later."""
+        """Return a client that reads the state after one block, whatever comes later.
+
+        It remembers the answers, because they cannot change.
+        """
         view = copy.copy(self)
-        view._block = block
+        view._block, view._answers = block, {}
         return view
 
     def check(self) -> None:
@@ -114,93 +92,84 @@ class Calls:
             from_block: First block; without it, the block of the last deployment.
         """
         first = self.deployment.block if from_block is None else from_block
-        addresses = [str(contract.address) for contract in self._contracts.values()]
-        for log in self.chain.logs(addresses, first, self._last_block()):
-            event = self._decoded(log)
+        for log in self._logs(list(self._interfaces), (), first):
+            event = self._event_of(log)
             if event is not None:
-                yield event
+                yield self._decoded(event, log)
 
     def _logged(self, contract: str, name: str, **filters: int | str) -> list[Struct]:
         """Return the arguments of every event of one name, in the order of the chain.
 
         `filters` are values of indexed arguments.
         """
-        abi = self._event_abi(contract, name)
-        topics: list[Any] = [Web3.to_hex(self._topic_of(contract, name))]
-        indexed = [item["name"] for item in abi["inputs"] if item["indexed"]]
-        topics += [_topic(filters[item]) if item in filters else None for item in indexed]
-        while topics[-1] is None:
-            topics.pop()
-        logs = self._logs_by_topic([contract], topics, self.deployment.block)
-        source = f"{contract}.{name}"
-        return [Struct(source, self._arguments(contract, name, log)) for log in logs]
+        event = self._interfaces[contract].events[name]
+        logs = self._logs([contract], event.topics_of(filters), self.deployment.block)
+        return [Struct(event.source, self._arguments(event, log)) for log in logs]
 
-    def _logs_by_topic(
-        self, contracts: Sequence[str], topics: Sequence[Any], from_block: int
-    ) -> list[Any]:
-        addresses = [str(self._contracts[name].address) for name in contracts]
+    def _logs(self, contracts: Sequence[str], topics: Sequence[Any], from_block: int) -> list[Log]:
+        addresses = [self._addresses_by_name[name] for name in contracts]
         last = self._last_block()
-        return self.chain.remembered(
+        return self._remembered(
             ("logs", repr((addresses, topics)), from_block, last),
             lambda: self.chain.logs(addresses, from_block, last, topics),
         )
 
-    def _event_abi(self, contract: str, name: str) -> dict[str, Any]:
-        abi = load_compiled(contract).abi
-        return next(item for item in abi if item["type"] == "event" and item["name"] == name)
+    def _remembered(self, key: Hashable, question: Callable[[], _T]) -> _T:
+        """Return the answer of a question, which is asked once for each block that is pinned."""
+        if self._block is None:
+            return self.chain.remembered(key, question)
+        if key not in self._answers:
+            self._answers[key] = question()
+        return self._answers[key]  # type: ignore[no-any-return]
 
-    def _topic_of(self, contract: str, name: str) -> bytes:
-        return bytes(event_abi_to_log_topic(self._event_abi(contract, name)))  # type: ignore[arg-type]
+    def _topic_of(self, contract: str, name: str) -> str:
+        return "0x" + self._interfaces[contract].events[name].topic.hex()
 
-    def _decoded(self, log: Any) -> Event | None:
-        """Return a log as an event; None for one that the ABI does not know."""
-        topic = bytes(log["topics"][0]) if log["topics"] else b""
-        known = self._events.get((log["address"], topic))
-        if known is None:
+    def _event_of(self, log: Log) -> LoggedEvent | None:
+        """Return which event a log is; None for one that the ABI does not have."""
+        name = self._names.get(log.address)
+        if name is None or not log.topics:
             return None
-        contract, name = known
-        return Event(
-            int(log["blockNumber"]),
-            "0x" + bytes(log["transactionHash"]).hex(),
-            contract,
-            name,
-            self._arguments(contract, name, log),
-        )
+        return self._interfaces[name].logged.get(log.topics[0])
 
-    def _arguments(self, contract: str, name: str, log: Any) -> dict[str, Any]:
+    def _decoded(self, event: LoggedEvent, log: Log) -> Event:
+        arguments = self._arguments(event, log)
+        return Event(log.block, log.tx_hash, event.contract, event.name, arguments)
+
+    def _arguments(self, event: LoggedEvent, log: Log) -> dict[str, Any]:
         """Return the arguments of an event.
 
         Raises:
             ContractsMissing: The log is not such an event, though its first topic says so.
         """
         try:
-            return dict(self._contracts[contract].events[name]().process_log(log)["args"])
-        except (DecodingError, Web3Exception) as error:
+            return event.decode(log.topics, log.data)
+        except Undecodable as error:
             raise ContractsMissing(
-                f"an event {contract}.{name} cannot be decoded: {self.chain.hide(error)}. The RPC endpoint "
+                f"an event {event.source} cannot be decoded: {error}. The RPC endpoint "
                 f"{self.chain.shown} answers wrongly: use another one."
             ) from error
 
     def gas_of(self, tx_hash: str) -> int:
         """Return the gas that a transaction used."""
-        receipt = self.chain.ask(lambda: self.chain.web3.eth.get_transaction_receipt(tx_hash))  # type: ignore[arg-type]
-        return int(receipt["gasUsed"])
+        return self.chain.gas_used(tx_hash)
 
     def encode_call(self, contract: str, function: str, *arguments: Any) -> tuple[str, bytes]:
         """Return target and calldata of a call, for a proposal."""
-        target = self.deployment.addresses()[contract]
-        return target, self._functions[contract, function].encode(arguments)
+        target = self._addresses_by_name[contract]
+        return target, self._interfaces[contract].functions[function].encode(arguments)
 
     def decode_call(self, target: str, data: bytes) -> str:
         """Return the call of a proposal as text."""
-        for name, contract in self._contracts.items():
-            if contract.address == target:
-                try:
-                    function, arguments = contract.decode_function_input(data)
-                except Exception:  # any member can propose any bytes, and web3 raises many types
-                    break
-                shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
-                return f"{name}.{function.fn_name}({shown})"
+        name = self._names.get(target)
+        function = self._interfaces[name].called.get(data[:4]) if name else None
+        if function is not None:
+            try:
+                arguments = function.decode_arguments(data)
+            except Undecodable:  # any member can propose any bytes
+                return f"{target}: {data.hex()}"
+            shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
+            return f"{function.source}({shown})"
         return f"{target}: {data.hex()}"
 
     def _sender(self) -> Account:
@@ -215,65 +184,50 @@ class Calls:
 
     def _read(self, contract: str, function: str, *arguments: Any) -> Any:
         """Call a view function; structs and several outputs come as `Struct`."""
-        asked = self._functions[contract, function]
+        asked = self._interfaces[contract].functions[function]
         target, data = self.encode_call(contract, function, *arguments)
-        call = {"to": target, "data": data}
         block = self.chain.final_block() if self._block is None else self._block
         try:
-            answer = self.chain.remembered(
-                (target, data, block),
-                lambda: self.chain.ask(lambda: self.chain.web3.eth.call(call, block)),  # type: ignore[arg-type]
+            answer = self._remembered(
+                (target, data, block), lambda: self.chain.call(target, data, block)
             )
-            return asked.decode(bytes(answer))
-        except ContractCustomError as error:
-            raise self._refused(contract, function, error) from error
-        except (ContractLogicError, ValueError, Web3RPCError, DecodingError) as error:
-            raise ContractsMissing(
-                f"{contract} at {target} does not answer {function}: {self.chain.hide(error)}"
-            ) from None
+            return asked.decode(answer)
+        except NodeRefused as error:
+            if error.data:
+                raise self._refused(contract, function, error) from error
+            raise self._no_answer(contract, function, error) from error
+        except Undecodable as error:
+            raise self._no_answer(contract, function, error) from error
+
+    def _no_answer(self, contract: str, function: str, error: Exception) -> ContractsMissing:
+        target = self._addresses_by_name[contract]
+        return ContractsMissing(f"{contract} at {target} does not answer {function}: {error}")
 
     def _write(self, contract: str, function: str, *arguments: Any, value: int = 0) -> Receipt:
         target, data = self.encode_call(contract, function, *arguments)
         transaction = {"to": target, "data": "0x" + data.hex(), "value": value}
         try:
             return self.chain.send(self._sender(), transaction)
-        except ContractLogicError as error:
-            raise self._refused(contract, function, error) from error
-        except Web3RPCError as error:
+        except NodeRefused as error:
+            if error.reverted:
+                raise self._refused(contract, function, error) from error
             raise ChainUnavailable(
-                f"{self.chain.shown} did not accept {contract}.{function}: {self.chain.hide(error)}"
+                f"{self.chain.shown} did not accept {contract}.{function}: {error}"
             ) from None
 
-    def _refused(self, contract: str, function: str, error: Any) -> ContractRefused:
-        data = str(getattr(error, "data", "") or "")
-        known = self._errors.get(data[:10])
-        if known is None:
-            return ContractRefused(f"{contract}.{function} was refused: {self.chain.hide(error)}")
-        types = [collapse_if_tuple(item) for item in known["inputs"]]
-        values = self.chain.web3.codec.decode(types, bytes.fromhex(data[10:]))
-        arguments = {
-            str(item["name"]): (str(item["internalType"]), value)
-            for item, value in zip(known["inputs"], values, strict=True)
-        }
-        name = str(known["name"])
-        return ContractRefused(
-            f"{contract}.{function} was refused: {refusal(name, arguments)}", name
-        )
+    def _refused(self, contract: str, function: str, error: NodeRefused) -> ContractRefused:
+        selector = error.data[:4]
+        for interface in self._interfaces.values():
+            known = interface.errors.get(selector)
+            if known is None:
+                continue
+            try:
+                words = refusal(known.name, known.decode(error.data))
+            except Undecodable:
+                break
+            return ContractRefused(f"{contract}.{function} was refused: {words}", known.name)
+        return ContractRefused(f"{contract}.{function} was refused: {error}")
 
 
 def _shown(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _topic(value: int | str) -> str:
-    """Return an indexed number or address as a topic of 32 bytes."""
-    number = int(value, 16) if isinstance(value, str) else value
-    return Web3.to_hex(number.to_bytes(32, "big"))
-
-
-def _custom_errors(abi: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for item in abi:
-        if item["type"] == "error":
-            types = ",".join(collapse_if_tuple(part) for part in item["inputs"])
-            selector = keccak(f"{item['name']}({types})".encode())[:4]
-            yield {**item, "selector": "0x" + selector.hex()}

@@ -10,23 +10,15 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import requests
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    retry_if_result,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_exponential_jitter,
-    wait_fixed,
-)
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from web3 import HTTPProvider, Web3
-from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError, Web3ValueError
+from web3.exceptions import BlockNotFound
 
 from rescind.contracts.account import Account
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, WrongChain
+from rescind.contracts.rpc import Answer, Log, NodeRefused, Rpc, block_name
 from rescind.contracts.types import Receipt
-from rescind.core.redaction import hide_parts_of, shown_url
+from rescind.core.redaction import shown_url
 
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3
@@ -45,7 +37,7 @@ class _Pinned(threading.local):
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.hash = b""
+        self.hash = ""
         self.answers: dict[Hashable, Any] = {}
 
 
@@ -71,18 +63,12 @@ class Chain:
             rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
         )
         self.web3 = Web3(provider)
-        # It asks for the chain's id twice before each call. `check` asks once before each
-        # transaction, and every transaction is signed for that id.
-        self.web3.middleware_onion.remove("validation")
+        self._rpc = Rpc(rpc_url, lambda: self.web3.provider)
 
     @property
     def shown(self) -> str:
         """Scheme and host of the RPC URL, for messages: the rest of it may hold a key."""
         return shown_url(self.rpc_url)
-
-    def hide(self, error: BaseException) -> str:
-        """Return the text of an error without the key in the RPC URL, which servers may repeat."""
-        return hide_parts_of(self.rpc_url, str(error))
 
     def check(self) -> int:
         """Return the chain's id.
@@ -91,7 +77,7 @@ class Chain:
             ChainUnavailable: The chain does not answer.
             WrongChain: It is not the expected chain.
         """
-        chain_id = self.ask(lambda: int(self.web3.eth.chain_id))
+        chain_id = self._rpc.request("eth_chainId").number()
         if self.expected_id is not None and chain_id != self.expected_id:
             raise WrongChain(
                 f"{self.shown} is chain {chain_id}, but the consortium is on chain "
@@ -101,16 +87,16 @@ class Chain:
 
     def now(self) -> int:
         """Return the time that the next block would have, Unix seconds."""
-        return self.ask(lambda: int(self.web3.eth.get_block("pending")["timestamp"]))
+        return self._block("pending")["timestamp"].number()
 
-    def final_block(self) -> Any:
+    def final_block(self) -> int | str:
         """Return the newest block that is treated as final, or the one of `at_one_block`."""
         if self._pinned.number is not None:
             return self._pinned.number
         return self._newest_final() if self.confirmations else "latest"
 
     def _newest_final(self) -> int:
-        return max(0, self.ask(lambda: int(self.web3.eth.block_number)) - self.confirmations)
+        return max(0, self._rpc.request("eth_blockNumber").number() - self.confirmations)
 
     def final_block_number(self) -> int:
         """Return the number of the newest block that is treated as final, or of `at_one_block`."""
@@ -126,10 +112,11 @@ class Chain:
         """
         pinned = self._pinned
         newest = self._newest_final() if self.confirmations else "latest"
-        block = self.ask(lambda: self.web3.eth.get_block(newest))  # type: ignore[arg-type]
-        if bytes(block["hash"]) != pinned.hash:
+        block = self._block(newest)
+        number, hash_ = block["number"].number(), block["hash"].hash()
+        if hash_ != pinned.hash:
             pinned.answers.clear()
-        pinned.number, pinned.hash = int(block["number"]), bytes(block["hash"])
+        pinned.number, pinned.hash = number, hash_
         try:
             yield pinned.number
         finally:
@@ -153,20 +140,40 @@ class Chain:
 
     def block_hash(self, number: int) -> str:
         """Return a block's hash with 0x. Raises web3's BlockNotFound."""
-        block = self.ask(lambda: self.web3.eth.get_block(number))
-        return "0x" + bytes(block["hash"]).hex()
+        block = self._rpc.request("eth_getBlockByNumber", hex(number), False)
+        if block.is_null():
+            raise BlockNotFound(f"{self.shown} has no block {number}")
+        return block["hash"].hash()
+
+    def _block(self, block: int | str) -> Answer:
+        return self._rpc.request("eth_getBlockByNumber", block_name(block), False)
 
     def nonce(self, address: str) -> int:
         """Return the nonce of an account's next transaction."""
-        return self.ask(
-            lambda: int(
-                self.web3.eth.get_transaction_count(Web3.to_checksum_address(address), "pending")
-            )
-        )
+        return self._rpc.request("eth_getTransactionCount", address, "pending").number()
+
+    def balance(self, address: str) -> int:
+        """Return what an account holds, in wei."""
+        return self._rpc.request("eth_getBalance", address, "latest").number()
 
     def code(self, address: str) -> bytes:
         """Return the runtime code at an address."""
-        return self.ask(lambda: bytes(self.web3.eth.get_code(Web3.to_checksum_address(address))))
+        return self._rpc.request("eth_getCode", address, "latest").data()
+
+    def call(self, target: str, data: bytes, block: int | str) -> bytes:
+        """Return the answer of a view function.
+
+        Args:
+            target: The contract.
+            data: The calldata.
+            block: The block whose state answers.
+
+        Raises:
+            NodeRefused: The contract reverts, or the node does not have that state.
+            ChainUnavailable: The node does not answer, or something else than bytes.
+        """
+        call = {"to": target, "data": "0x" + data.hex()}
+        return self._rpc.request("eth_call", call, block_name(block)).data()
 
     def logs(
         self,
@@ -174,7 +181,7 @@ class Chain:
         from_block: int,
         to_block: int,
         topics: Sequence[Any] = (),
-    ) -> list[Any]:
+    ) -> list[Log]:
         """Return the logs of some contracts, in the order of the chain.
 
         Public providers answer only for so many blocks or logs at once. A range that is refused is
@@ -193,17 +200,16 @@ class Chain:
             return []
         wanted = {
             "address": list(addresses),
-            "fromBlock": from_block,
-            "toBlock": to_block,
+            "fromBlock": hex(from_block),
+            "toBlock": hex(to_block),
             "topics": list(topics),
         }
         try:
-            return list(self.ask(lambda: self.web3.eth.get_logs(wanted)))  # type: ignore[arg-type]
-        except Web3RPCError as error:
+            return [each.log() for each in self._rpc.request("eth_getLogs", wanted).list()]
+        except NodeRefused as error:
             if from_block == to_block:
                 raise ChainUnavailable(
-                    f"{self.shown} does not return the events of block {to_block}: "
-                    f"{self.hide(error)}"
+                    f"{self.shown} does not return the events of block {to_block}: {error}"
                 ) from None
         middle = (from_block + to_block) // 2
         return [
@@ -217,31 +223,10 @@ class Chain:
         Elsewhere the address of the precompile is an empty account, and a call returns nothing.
         """
         # 1 x infinity is infinity: 160 zero bytes in, 128 zero bytes out.
-        call = {"to": _G1MSM, "data": "0x" + bytes(160).hex()}
         try:
-            return bytes(self.ask(lambda: self.web3.eth.call(call))) == bytes(128)  # type: ignore[arg-type]
-        except (Web3RPCError, Web3ValueError, ContractLogicError):
+            return self.call(_G1MSM, bytes(160), "latest") == bytes(128)
+        except NodeRefused:
             return False
-
-    def ask(self, question: Callable[[], _T]) -> _T:
-        """Return the answer of a question, which is asked up to three times.
-
-        Raises:
-            ChainUnavailable: The node does not answer.
-        """
-        retrying = Retrying(
-            retry=retry_if_exception_type(requests.exceptions.RequestException),
-            stop=stop_after_attempt(3),
-            wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
-            reraise=True,
-        )
-        try:
-            return retrying(question)
-        except requests.exceptions.RequestException as error:
-            raise ChainUnavailable(
-                f"no Ethereum node answers at {self.shown} ({type(error).__name__}). Check "
-                "rpc_url, and that the node is running."
-            ) from None
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
         """Sign a transaction once, and return its receipt when it is final.
@@ -252,17 +237,22 @@ class Chain:
             ContractRefused: The contract reverted it.
             ChainUnavailable: The node does not answer, or the transaction is not final in time.
         """
-        prepared = self.ask(lambda: self._prepare(account, transaction))
-        raw, tx_hash = account.sign_transaction(prepared)
-        self.ask(lambda: self._broadcast(raw, tx_hash))
-        receipt = self.ask(lambda: self._final(raw, tx_hash))
-        if receipt["status"] != 1:
+        raw, tx_hash = account.sign_transaction(self._prepare(account, transaction))
+        self._broadcast(raw, tx_hash)
+        mined = self._final(raw, tx_hash)
+        if mined["status"].number() != 1:
             raise ContractRefused(f"transaction {tx_hash} was mined, but the contract reverted it")
-        return Receipt(tx_hash, int(receipt["blockNumber"]), int(receipt["gasUsed"]))
+        return Receipt(
+            tx_hash,
+            mined["blockNumber"].number(),
+            mined["gasUsed"].number(),
+            mined["contractAddress"].address(),
+        )
 
     def _prepare(self, account: Account, transaction: dict[str, Any]) -> dict[str, Any]:
-        gas = int(self.web3.eth.estimate_gas({**transaction, "from": account.address}))  # type: ignore[typeddict-item]
-        latest = self.web3.eth.get_block("latest")
+        asked = {**transaction, "from": account.address, "value": hex(transaction["value"])}
+        gas = self._rpc.request("eth_estimateGas", asked).number()
+        base_fee = self._block("latest")["baseFeePerGas"]
         tip = 10**9
         return {
             **transaction,
@@ -270,35 +260,43 @@ class Chain:
             "nonce": self.nonce(account.address),
             "gas": max(gas, min(int(gas * _GAS_MARGIN), MOST_GAS)),
             "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": 2 * int(latest.get("baseFeePerGas", 0)) + tip,
+            "maxFeePerGas": tip + (0 if base_fee.is_null() else 2 * base_fee.number()),
             "type": 2,
         }
 
     def _broadcast(self, raw: bytes, tx_hash: str) -> None:
         try:
-            self.web3.eth.send_raw_transaction(raw)
-        except Web3RPCError:
-            if self._known(tx_hash) is None:
+            self._rpc.request("eth_sendRawTransaction", "0x" + raw.hex())
+        except NodeRefused:
+            if self.transaction(tx_hash) is None:
                 raise
 
-    def _known(self, tx_hash: str) -> Any:
-        try:
-            return self.web3.eth.get_transaction(tx_hash)  # type: ignore[arg-type]
-        except TransactionNotFound:
-            return None
+    def transaction(self, tx_hash: str) -> Answer | None:
+        """Return a transaction by its hash, mined or not; None if the node does not know it."""
+        transaction = self._rpc.request("eth_getTransactionByHash", tx_hash)
+        return None if transaction.is_null() else transaction
 
-    def _final(self, raw: bytes, tx_hash: str) -> Any:
+    def transactions(self, block: int) -> list[Answer]:
+        """Return the transactions of a block."""
+        return self._rpc.request("eth_getBlockByNumber", hex(block), True)["transactions"].list()
+
+    def gas_used(self, tx_hash: str) -> int:
+        """Return the gas that a transaction used."""
+        return self._rpc.request("eth_getTransactionReceipt", tx_hash)["gasUsed"].number()
+
+    def _final(self, raw: bytes, tx_hash: str) -> Answer:
         """Return the receipt, once enough blocks lie on top of it."""
 
-        def receipt() -> Any:
-            try:
-                mined = self.web3.eth.get_transaction_receipt(tx_hash)  # type: ignore[arg-type]
-            except TransactionNotFound:
-                if self.confirmations and self._known(tx_hash) is None:
+        def receipt() -> Answer | None:
+            mined = self._rpc.request("eth_getTransactionReceipt", tx_hash)
+            if mined.is_null():
+                if self.confirmations and self.transaction(tx_hash) is None:
                     self._broadcast(raw, tx_hash)
                 return None
-            depth = int(self.web3.eth.block_number) - int(mined["blockNumber"])
-            return mined if depth >= self.confirmations else None
+            if not self.confirmations:
+                return mined
+            newest = self._rpc.request("eth_blockNumber").number()
+            return mined if newest - mined["blockNumber"].number() >= self.confirmations else None
 
         final = Retrying(
             retry=retry_if_result(lambda value: value is None),

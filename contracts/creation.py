@@ -13,15 +13,15 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_utils.abi import collapse_if_tuple
-from web3 import Web3
-from web3.exceptions import TransactionNotFound
 from web3.utils import get_create_address
 
 from rescind.contracts.chain import Chain
+from rescind.contracts.checksum import checksum_address
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.decoding import Struct
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ContractsMissing
+from rescind.contracts.rpc import Answer, NodeRefused
 
 _SEARCHED_BLOCKS = 1_000
 """How far before the last deployment a creation is looked for when the contracts file names none."""
@@ -44,7 +44,7 @@ def check_creations(chain: Chain, deployment: Deployment, read: Read) -> None:
     transactions = _creations(chain, deployment)
     addresses = deployment.addresses()
     for name, address in addresses.items():
-        data = bytes(transactions[address]["input"])
+        data = transactions[address]["input"].data()
         code = bytes.fromhex(load_compiled(name).bytecode)
         if not data.startswith(code):
             raise ContractsMissing(
@@ -52,7 +52,7 @@ def check_creations(chain: Chain, deployment: Deployment, read: Read) -> None:
                 "one, so its storage may hold anything. Do not join this consortium."
             )
         _check_arguments(name, address, data[len(code) :], addresses, read)
-    last = max(int(each["blockNumber"]) for each in transactions.values())
+    last = max(each["blockNumber"].number() for each in transactions.values())
     if last != deployment.block:
         # Events are read from this block on: with a later one the first of them would be hidden.
         raise ContractsMissing(
@@ -130,9 +130,9 @@ def _flat(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _creations(chain: Chain, deployment: Deployment) -> dict[str, Any]:
+def _creations(chain: Chain, deployment: Deployment) -> dict[str, Answer]:
     """Return the transaction that created each address."""
-    created: dict[str, Any] = {}
+    created: dict[str, Answer] = {}
     for name, address in deployment.addresses().items():
         tx_hash = deployment.creations.get(name)
         if tx_hash is not None:
@@ -152,11 +152,10 @@ def _creations(chain: Chain, deployment: Deployment) -> dict[str, Any]:
     return created
 
 
-def _search(chain: Chain, last_block: int, missing: set[str]) -> dict[str, Any]:
-    created: dict[str, Any] = {}
+def _search(chain: Chain, last_block: int, missing: set[str]) -> dict[str, Answer]:
+    created: dict[str, Answer] = {}
     for number in range(last_block, max(-1, last_block - _SEARCHED_BLOCKS), -1):
-        block = chain.ask(lambda number=number: chain.web3.eth.get_block(number, True))  # type: ignore[misc]
-        for transaction in block["transactions"]:
+        for transaction in chain.transactions(number):
             address = _created(transaction)
             if address in missing:
                 created[address] = transaction
@@ -165,16 +164,16 @@ def _search(chain: Chain, last_block: int, missing: set[str]) -> dict[str, Any]:
     return created
 
 
-def _transaction(chain: Chain, tx_hash: str) -> Any:
+def _transaction(chain: Chain, tx_hash: str) -> Answer | None:
     try:
-        return chain.ask(lambda: chain.web3.eth.get_transaction(tx_hash))  # type: ignore[arg-type]
-    except (TransactionNotFound, ValueError):
+        return chain.transaction(tx_hash)
+    except NodeRefused:
         return None
 
 
-def _created(transaction: Any) -> str:
+def _created(transaction: Answer) -> str:
     """Return the address that a transaction creates; empty if it creates none."""
-    if transaction.get("to") is not None:
+    if not transaction["to"].is_null():
         return ""
-    created = get_create_address(transaction["from"], transaction["nonce"])
-    return str(Web3.to_checksum_address(created))
+    sender, nonce = transaction["from"].address(), transaction["nonce"].number()
+    return checksum_address(get_create_address(sender, nonce))  # type: ignore[arg-type]

@@ -11,8 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from eth_utils.address import to_checksum_address
-
+from rescind.contracts.checksum import checksum_address
 from rescind.contracts.errors import ContractsMissing
 
 _T = TypeVar("_T")
@@ -49,7 +48,7 @@ def decode_result(source: str, outputs: Sequence[Mapping[str, Any]], value: Any)
         The value of a single output; of several outputs a `Struct` of them.
     """
     if len(outputs) == 1:
-        return _named(source, outputs[0], value)
+        return decode_value(source, outputs[0], value)
     return _struct(source, outputs, value)
 
 
@@ -95,20 +94,27 @@ def _struct(source: str, components: Sequence[Mapping[str, Any]], values: Any) -
     return Struct(
         source,
         {
-            component["name"]: _named(f"{source}.{component['name']}", component, value)
+            component["name"]: decode_value(f"{source}.{component['name']}", component, value)
             for component, value in zip(components, values, strict=True)
         },
     )
 
 
-def _named(source: str, component: Mapping[str, Any], value: Any) -> Any:
+def decode_value(source: str, component: Mapping[str, Any], value: Any) -> Any:
+    """Return a decoded value of the ABI: structs as `Struct`, addresses with their checksum.
+
+    Args:
+        source: Where it comes from, for error messages.
+        component: Its item in the ABI.
+        value: The value.
+    """
     kind = component["type"]
     if kind.endswith("]"):
         of_each = {**component, "type": kind[: kind.rindex("[")]}
-        return [_named(source, of_each, each) for each in value]
+        return [decode_value(source, of_each, each) for each in value]
     if kind == "tuple":
         return _struct(source, component["components"], value)
-    return str(to_checksum_address(value)) if kind == "address" else value
+    return checksum_address(value) if kind == "address" else value
 
 
 def _convert(wanted: Any, value: Any) -> Any:

@@ -17,12 +17,13 @@ from web3 import Web3
 from web3.types import Nonce
 from web3.utils import get_create_address
 
-from rescind.contracts.abi import Function
+from rescind.contracts.abi import load_interface
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.errors import ContractRefused, WrongChain
 from rescind.contracts.points import MAX_MEMBERS
+from rescind.contracts.rpc import NodeRefused
 from rescind.contracts.states import Rule
 from rescind.contracts.types import Receipt
 from rescind.core.errors import ConfigError
@@ -214,7 +215,8 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
 
     Raises:
         WrongChain: The chain lacks EIP-2537.
-        ContractRefused: Another transaction of the founder came in between.
+        ContractRefused: The chain does not create a contract, or another transaction of the
+            founder came in between.
     """
     chain_id = chain.check()
     if not chain.has_precompiles():
@@ -235,10 +237,10 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
     block = 0
     for name in NAMES:
         arguments, value = _arguments(name, addresses, settings)
-        created, receipt = _create(chain, founder, name, arguments, value=value)
-        if created != addresses[name]:
+        receipt = _create(chain, founder, name, arguments, value=value)
+        if receipt.created != addresses[name]:
             raise ContractRefused(
-                f"{name} was deployed at {created} instead of {addresses[name]}, because the "
+                f"{name} was deployed at {receipt.created} instead of {addresses[name]}, because the "
                 "founder's key sent another transaction in the meantime. Deploy again."
             )
         creations[name], block = receipt.tx_hash, receipt.block
@@ -248,12 +250,10 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
 
 
 def _name_auditors(chain: Chain, founder: Account, members: str, auditors: tuple[str, ...]) -> None:
-    abi = load_compiled("Members").abi
-    item = next(each for each in abi if each.get("name") == "nameAuditor")
-    function = Function.of("Members", item)
+    function = load_interface("Members").functions["nameAuditor"]
     for auditor in auditors:
         data = "0x" + function.encode([auditor]).hex()
-        chain.send(founder, {"to": members, "data": data, "value": 0})
+        _send(chain, founder, {"to": members, "data": data, "value": 0})
 
 
 def _arguments(
@@ -319,10 +319,14 @@ def _arguments(
 
 def _create(
     chain: Chain, account: Account, name: str, arguments: list[Any], *, value: int = 0
-) -> tuple[str, Receipt]:
-    compiled = load_compiled(name)
-    contract = chain.web3.eth.contract(abi=compiled.abi, bytecode="0x" + compiled.bytecode)
-    data = contract.constructor(*arguments).data_in_transaction
-    receipt = chain.send(account, {"data": data, "value": value})
-    full = chain.ask(lambda: chain.web3.eth.get_transaction_receipt(receipt.tx_hash))  # type: ignore[arg-type]
-    return str(full["contractAddress"]), receipt
+) -> Receipt:
+    encoded = load_interface(name).encode_constructor(arguments)
+    data = "0x" + load_compiled(name).bytecode + encoded.hex()
+    return _send(chain, account, {"data": data, "value": value})
+
+
+def _send(chain: Chain, account: Account, transaction: dict[str, Any]) -> Receipt:
+    try:
+        return chain.send(account, transaction)
+    except NodeRefused as error:
+        raise ContractRefused(f"The chain refused the contracts: {error}") from error

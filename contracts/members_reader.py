@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from web3 import Web3
-
 from rescind.contracts.calls import Calls
+from rescind.contracts.checksum import checksum_address
 from rescind.contracts.decoding import build
 from rescind.contracts.points import numbers_in
 from rescind.contracts.states import MemberStatus
@@ -77,6 +76,12 @@ class MembersReader(Calls):
         address = str(self._read("Members", "aggregator"))
         return "" if address == _NO_ADDRESS else address
 
+    def aggregators(self) -> set[str]:
+        """Return the addresses of the aggregator and of all before it that paid a bond."""
+        # The first one was named in a constructor, before the events that are read.
+        paid = self._logged("Members", "AggregatorBondPosted")
+        return {self.aggregator(), *(str(event["aggregator"]) for event in paid)}
+
     def aggregator_ready(self) -> bool:
         """Return whether there is an aggregator and its bond is whole."""
         return bool(self._read("Members", "aggregatorReady"))
@@ -88,7 +93,7 @@ class MembersReader(Calls):
 
     def member(self, address: str) -> Member:
         """Return an organization; its status is `NONE` if it is unknown."""
-        address = Web3.to_checksum_address(address)
+        address = checksum_address(address)
         return build(
             Member,
             self._read("Members", "member", address),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from web3 import Web3
-
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.decoding import build
@@ -219,12 +217,10 @@ class ModelsReader(RoundsReader):
         first = self.deployment.block if from_block is None else from_block
         events = {"Rounds": ("UpdateRevealed",), "Models": _POINT_EVENTS}
         topics = [
-            Web3.to_hex(self._topic_of(contract, name))
-            for contract, names in events.items()
-            for name in names
+            self._topic_of(contract, name) for contract, names in events.items() for name in names
         ]
-        for log in self._logs_by_topic(list(events), [topics], first):
-            event = self._decoded(log)
+        for log in self._logs(list(events), [topics], first):
+            event = self._event_of(log)
             if event is not None:
-                points = event.args.get("points", event.args.get("point"))
-                yield bytes(points)  # type: ignore[call-overload]
+                arguments = self._arguments(event, log)
+                yield bytes(arguments["points"] if "points" in arguments else arguments["point"])

@@ -149,6 +149,6 @@ def _shown(type_: str, value: Any) -> str:
         return value.hex()
     if type_ == _MOMENT and 0 < value < 2**38:
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    if type_ in _LISTS:
+    if type_ in _LISTS and value < len(_LISTS[type_]):
         return str(_LISTS[type_][value].value)
     return str(value)

@@ -14,7 +14,6 @@ from rescind.audit.checks import (
     same,
 )
 from rescind.audit.issue import (
-    aggregators,
     consortium_part,
     model_part,
     replaced_models,
@@ -110,7 +109,7 @@ def _publisher(subject: Subject, model: ModelPart) -> str:
     if model.publication is None:
         return f"; no one published files of model {model.model_id}"
     publisher = model.publication.publisher
-    office = "the" if publisher in aggregators(subject.view) else "NOT an"
+    office = "the" if publisher in subject.view.aggregators() else "NOT an"
     return f"; the files of model {model.model_id} by the word of {publisher}, {office} aggregator"
 
 

@@ -227,17 +227,10 @@ def choose_publication(
 
     Anyone may publish, so strangers' statements must not stand in for the aggregator's.
     """
-    present, former = reader.aggregator(), aggregators(reader)
+    present, former = reader.aggregator(), reader.aggregators()
     own = [each for each in published if each.publisher == present]
     theirs = own or [each for each in published if each.publisher in former]
     return theirs[-1] if theirs else None
-
-
-def aggregators(reader: ConsortiumReader) -> set[str]:
-    """Return the addresses of the aggregator and of all before it that paid a bond."""
-    # The first one was named in a constructor, before the events that are read.
-    paid = [event for event in reader.events() if event.name == "AggregatorBondPosted"]
-    return {reader.aggregator(), *(str(event.args["aggregator"]) for event in paid)}
 
 
 def replaced_models(

@@ -217,26 +217,18 @@ def _form() -> type[BaseModel]:
 
 
 def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettings) -> Deployment:
-    from web3.exceptions import ContractLogicError, Web3RPCError
-
-    from rescind.contracts import Chain, ContractRefused, deploy
+    from rescind.contracts import Chain, deploy
 
     chain = Chain(rpc, confirmations=confirmations)
     chain.check()
     _check_funds(chain, founder, agreed)
-    try:
-        return deploy(chain, founder, agreed)
-    except (ContractLogicError, Web3RPCError) as error:
-        raise ContractRefused(f"The chain refused the contracts: {chain.hide(error)}") from None
+    return deploy(chain, founder, agreed)
 
 
 def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None:
-    from web3 import Web3
-
     from rescind.contracts import ContractRefused
 
-    account = Web3.to_checksum_address(founder.address)
-    held = chain.ask(lambda: int(chain.web3.eth.get_balance(account)))
+    held = chain.balance(founder.address)
     if held <= agreed.pool_wei:
         raise ContractRefused(
             f"{founder.address} holds {held} wei, but it has to pay pool_wei = {agreed.pool_wei} and the "

@@ -11,7 +11,10 @@ from typing import Any
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
+from rescind.core.recursion import restore_recursion_limit
 from rescind.wire.errors import BadSignature
+
+restore_recursion_limit()
 
 _SIGNATURE_BYTES = 65
 """r (32), s (32) and v (1)."""

@@ -11,6 +11,12 @@ from web3.providers import BaseProvider
 from rescind.contracts import Chain, ChainUnavailable
 
 ADDRESS = Web3.to_checksum_address("0x" + "0a" * 20)
+LOG = {
+    "address": ADDRESS.lower(),
+    "topics": ["0x" + "01" * 32],
+    "data": "0x",
+    "transactionHash": "0x" + "02" * 32,
+}
 
 
 class Provider(BaseProvider):
@@ -26,7 +32,7 @@ class Provider(BaseProvider):
         if last - first >= self.most:
             error = {"code": -32005, "message": "query returned more than 10000 results"}
             return {"jsonrpc": "2.0", "id": 1, "error": error}
-        logs = [{"address": ADDRESS, "blockNumber": hex(n)} for n in range(first, last + 1)]
+        logs = [{**LOG, "blockNumber": hex(n)} for n in range(first, last + 1)]
         return {"jsonrpc": "2.0", "id": 1, "result": logs}
 
 
@@ -39,7 +45,7 @@ def chain(most: int) -> Chain:
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_a_range_that_is_refused_is_halved(most: int) -> None:
     logs = chain(most).logs([ADDRESS], 5, 25)
-    assert [log["blockNumber"] for log in logs] == list(range(5, 26))
+    assert [log.block for log in logs] == list(range(5, 26))
 
 
 def test_an_empty_range_is_not_asked_for() -> None:

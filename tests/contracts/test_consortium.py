@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,24 +197,53 @@ def test_everything_is_read_as_of_one_block(consortium: ChainConsortium) -> None
     assert then.commitment_points(1) == public.commitment_points(1)
 
 
-def test_a_second_look_at_the_same_block_asks_nothing_again(consortium: ChainConsortium) -> None:
+@pytest.fixture
+def asked(consortium: ChainConsortium, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods of all requests to the node."""
+    methods: list[str] = []
+    provider = consortium.anvil.chain.web3.provider
+    make_request = provider.make_request
+
+    def count(method: Any, parameters: Any) -> Any:
+        methods.append(method)
+        return make_request(method, parameters)
+
+    monkeypatch.setattr(provider, "make_request", count)
+    return methods
+
+
+def test_a_view_of_a_block_asks_each_question_once(
+    consortium: ChainConsortium, asked: list[str]
+) -> None:
     public = consortium.of()
-    calls: list[str] = []
-    ask = public.chain.ask
+    view = public.at(public.chain.final_block_number())
+    asked.clear()
+    first = (view.members(), list(view.events()), view.aggregators())
+    requests = len(asked)
+    assert (view.members(), list(view.events()), view.aggregators()) == first
+    assert len(asked) == requests
+    public.current_round_id()
+    public.current_round_id()
+    assert len(asked) == requests + 2, "without a block the newest state is asked for"
+
+
+def test_a_second_look_at_the_same_block_asks_nothing_again(
+    consortium: ChainConsortium, asked: list[str]
+) -> None:
+    public = consortium.of()
 
     def look() -> tuple[int, int]:
-        calls.clear()
+        asked.clear()
         with public.chain.at_one_block():
             return public.current_round_id(), len(public.contributions(1))
 
-    public.chain.ask = lambda question: calls.append("") or ask(question)  # type: ignore[method-assign,func-returns-value]
-    assert (look(), len(calls)) == ((0, 0), 3)
-    assert (look(), len(calls)) == ((0, 0), 1)
+    assert (look(), len(asked)) == ((0, 0), 3)
+    assert (look(), len(asked)) == ((0, 0), 1)
     consortium.play_round(np.random.default_rng(0))
-    seen, asked = look(), len(calls)
-    assert (seen[0], asked > 1) == (1, True)
+    seen, requests = look(), len(asked)
+    assert (seen[0], requests > 1) == (1, True)
     public.current_round_id()
-    assert len(calls) == asked + 1, "outside of one block the newest state is asked for"
+    assert len(asked) == requests + 1, "outside of one block the newest state is asked for"
 
 
 def test_a_member_is_admitted_and_expelled_by_vote(consortium: ChainConsortium) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from rescind.contracts import (
     calls,
     load_compiled,
 )
+from rescind.contracts.abi import Interface
 from rescind.contracts.decoding import Struct, build
 from rescind.contracts.deployment import NAMES
 
@@ -66,7 +66,7 @@ def fold_components() -> list[dict[str, Any]]:
 def reader(monkeypatch: pytest.MonkeyPatch, components: list[dict[str, Any]]) -> Consortium:
     """A client whose compiled contracts, and whose chain, have these fields in a fold."""
     abi = fold_abi(components)
-    monkeypatch.setattr(calls, "load_compiled", lambda name: replace(load_compiled(name), abi=abi))
+    monkeypatch.setattr(calls, "load_interface", lambda name: Interface(name, abi))
     types = ",".join(component["type"] for component in components)
     values = tuple(VALUES.get(component["name"], 99) for component in components)
     chain = Chain("http://localhost")

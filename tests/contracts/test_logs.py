@@ -1,0 +1,54 @@
+"""Logs of a real play, decoded beside web3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rescind.contracts import WithdrawalMethod, load_compiled
+from tests.support.chain import Anvil
+from tests.support.consortium import ChainConsortium, make_consortium
+
+
+def plain(value: Any) -> Any:
+    """A decoded value without web3's own types."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return bytes(value) if isinstance(value, bytes) else value
+
+
+def play(anvil: Anvil) -> ChainConsortium:
+    consortium = make_consortium(anvil, exit_seconds=0)
+    consortium.play_round(np.random.default_rng(0))
+    client = consortium.of(consortium.organizations[0])
+    client.propose_admission(anvil.funded().address, "späte")
+    client.request_withdrawal(WithdrawalMethod.REMOVAL)
+    consortium.fold()
+    return consortium
+
+
+def test_the_logs_of_a_play_are_decoded_as_web3_decodes_them(anvil: Anvil) -> None:
+    consortium = play(anvil)
+    public, web3 = consortium.of(), anvil.chain.web3
+    events = list(public.events())
+    addresses = consortium.deployment.addresses()
+    decoders = {
+        name: web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
+        for name, address in addresses.items()
+    }
+    logs = web3.eth.get_logs(
+        {"address": list(addresses.values()), "fromBlock": public.deployment.block}
+    )  # type: ignore[arg-type]
+    assert len(logs) == len(events)
+    for log, event in zip(logs, events, strict=True):
+        theirs = decoders[event.contract].events[event.name]().process_log(log)
+        assert plain(dict(theirs["args"])) == plain(dict(event.args))
+        assert theirs["address"] == addresses[event.contract]
+        assert (theirs["blockNumber"], theirs["transactionHash"].to_0x_hex()) == (
+            event.block,
+            event.tx_hash,
+        )
+    assert len({f"{event.contract}.{event.name}" for event in events}) > 12
