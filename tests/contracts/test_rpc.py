@@ -216,3 +216,13 @@ def test_an_error_of_a_gateway_is_asked_again_and_then_reported() -> None:
     refused = pytest.raises(ChainUnavailable, match=r"no Ethereum node answers .*HTTPError")
     with server(b"bad gateway", 502) as url, refused:
         Chain(url).check()
+
+
+def test_no_message_shows_the_key_in_the_url() -> None:
+    for body in (
+        b'{"error": {"message": "project c0ffee1234 is over its limit"}}',
+        b'"c0ffee1234"',
+    ):
+        with server(body) as url, pytest.raises((NodeRefused, ChainUnavailable)) as error:
+            Chain(f"{url}/v3/c0ffee1234").check()
+        assert "c0ffee1234" not in str(error.value)
