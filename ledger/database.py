@@ -13,17 +13,20 @@ import sqlalchemy as sql
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine.url import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from rescind.core.errors import LedgerError
 from rescind.core.files import create_private, make_private_folder
 from rescind.core.redaction import redact, shown_url
+from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite, sqlite_url
 from rescind.ledger import schema
 
 FILE, SEAL = "ledger.db", "ledger.seal"
 _VACUUM_SECONDS = 30.0
 """How long to wait for other transactions that can still see deleted rows."""
+_DAMAGED_STATES = ("XX", "42P01", "42703")
+"""SQLSTATEs of PostgreSQL: internal errors such as damaged pages, no such table, no such column."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -107,7 +110,7 @@ class Database:
                 rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version")
                 revision = rows.scalar_one()
         except SQLAlchemyError as error:
-            raise LedgerDamaged(f"{self.name} is not a readable ledger: {reason(error)}") from error
+            raise self._failure(error, f"{self.name} is not a readable ledger") from error
         if revision != schema.REVISION:
             raise LedgerError(
                 f"{self.name} has schema {revision}, but this version of Rescind reads "
@@ -116,12 +119,27 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
-        """Open a connection to read from; raise LedgerDamaged when reading fails."""
+        """Open a connection to read from.
+
+        Raises:
+            LedgerError: The database does not answer, or is locked.
+            LedgerDamaged: It holds something else than a ledger.
+        """
         try:
             with self.engine.connect() as connection:
                 yield connection
         except SQLAlchemyError as error:
-            raise LedgerDamaged(f"cannot read {self.name}: {reason(error)}") from error
+            raise self._failure(error, f"cannot read {self.name}") from error
+
+    def _failure(self, error: SQLAlchemyError, what: str) -> LedgerError:
+        """Return the error to raise for a database's error: damaged only if it says so."""
+        if is_locked(error):
+            return LedgerError(locked_advice(self.name))
+        state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+        in_postgres = state.startswith(_DAMAGED_STATES)
+        if in_postgres or is_damaged(error) or not isinstance(error, DBAPIError):
+            return LedgerDamaged(f"{what}: {reason(error)}")
+        return LedgerError(f"{what}: {reason(error)}")
 
     @contextmanager
     def snapshot(self) -> Iterator[sql.Connection]:
@@ -142,6 +160,8 @@ class Database:
             with self.engine.execution_options(writes=True).begin() as connection:
                 yield connection
         except SQLAlchemyError as error:
+            if is_locked(error):
+                raise LedgerError(locked_advice(self.name)) from error
             raise LedgerError(f"cannot write to {self.name}: {reason(error)}") from error
 
     def fold(self) -> bool:
@@ -251,7 +271,9 @@ def _postgres_engine(url: URL) -> sql.Engine:
     try:
         return sql.create_engine(
             url,
-            connect_args={"connect_timeout": 10},
+            # PgBouncer in transaction mode gives each transaction another session, which does not
+            # know the statements that psycopg prepared in an earlier one.
+            connect_args={"connect_timeout": 10, "prepare_threshold": None},
             pool_pre_ping=True,
             hide_parameters=True,
         )
@@ -262,21 +284,12 @@ def _postgres_engine(url: URL) -> sql.Engine:
 
 
 def _sqlite_engine(path: Path) -> sql.Engine:
-    engine = sql.create_engine(
-        f"sqlite:///{path}", poolclass=sql.pool.QueuePool, hide_parameters=True
-    )
+    engine = sql.create_engine(sqlite_url(path), poolclass=sql.pool.QueuePool, hide_parameters=True)
 
     @sql.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _: object) -> None:
         connection.isolation_level = None
-        # FULL: a commit is on the disk when it returns. secure_delete: deleted rows are zeroed.
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "busy_timeout=10000",
-            "secure_delete=ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+        prepare_sqlite(connection, path, LedgerError)
 
     @sql.event.listens_for(engine, "begin")
     def _on_begin(connection: sql.Connection) -> None:

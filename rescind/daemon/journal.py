@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rescind.core.errors import StoreError
 from rescind.core.files import append_private, make_private_folder
+from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite, sqlite_url
 
 _FORMAT_KEY = "journal-format"
 
@@ -44,13 +45,13 @@ class Journal:
             """SQLite gives the files beside this one (-wal, -shm) the mode of this one."""
         self._path = path
         self._engine = sql.create_engine(
-            f"sqlite:///{path}", poolclass=sql.pool.NullPool, hide_parameters=True
+            sqlite_url(path), poolclass=sql.pool.NullPool, hide_parameters=True
         )
-        sql.event.listen(self._engine, "connect", _set_pragmas)
-        try:
+        sql.event.listen(
+            self._engine, "connect", lambda raw, _: prepare_sqlite(raw, path, StoreError)
+        )
+        with self._translated("open"):
             _metadata.create_all(self._engine)
-        except SQLAlchemyError as error:
-            raise StoreError(f"{path} is not a readable daemon state: {_reason(error)}") from None
         if journal_format is not None:
             self._check_format(journal_format)
 
@@ -66,11 +67,19 @@ class Journal:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` if the journal does not have it."""
-        with self._engine.connect() as connection:
+        with self.reading() as connection:
             text = connection.execute(
                 sql.select(_facts.c.value).where(_facts.c.key == key)
             ).scalar_one_or_none()
-        return default if text is None else json.loads(text)
+        return default if text is None else self._value(key, text)
+
+    def _value(self, key: str, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise StoreError(
+                f"{self._path} is damaged: the fact {key!r} is not JSON. Restore it from a backup."
+            ) from error
 
     def set(self, key: str, value: Any) -> None:
         """Write a value to the disk, in place of an earlier one.
@@ -81,18 +90,15 @@ class Journal:
         text = json.dumps(value)
         statement = insert(_facts).values(key=key, value=text)
         statement = statement.on_conflict_do_update(index_elements=["key"], set_={"value": text})
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(statement)
-        except SQLAlchemyError as error:
-            raise StoreError(f"cannot write {self._path}: {_reason(error)}") from None
+        with self.writing() as connection:
+            connection.execute(statement)
 
     def all(self, prefix: str) -> dict[str, Any]:
         """Return the values of all keys that start with `prefix`, in the order of the keys."""
         query = sql.select(_facts).where(_facts.c.key.startswith(prefix, autoescape=True))
-        with self._engine.connect() as connection:
+        with self.reading() as connection:
             rows = connection.execute(query.order_by(_facts.c.key)).all()
-        return {row.key: json.loads(row.value) for row in rows}
+        return {row.key: self._value(row.key, row.value) for row in rows}
 
     def create_tables(self, metadata: sql.MetaData) -> None:
         """Create tables of a daemon's own in the journal's file, if they are not there.
@@ -114,11 +120,8 @@ class Journal:
         Raises:
             StoreError: A query failed.
         """
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StoreError(f"cannot read {self._path}: {error}") from error
+        with self._translated("read"), self._engine.connect() as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sql.Connection]:
@@ -130,11 +133,23 @@ class Journal:
         Raises:
             StoreError: It cannot be written, for example because the disk is full.
         """
+        with self._translated("write"), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        """Raise StoreError for the database's errors in the block."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
+            yield
         except SQLAlchemyError as error:
-            raise StoreError(f"cannot write {self._path}: {error}") from error
+            if is_locked(error):
+                raise StoreError(locked_advice(self._path)) from None
+            if is_damaged(error):
+                raise StoreError(
+                    f"{self._path} is not a readable daemon state: {_reason(error)}. Restore it from "
+                    "a backup."
+                ) from None
+            raise StoreError(f"cannot {verb} {self._path}: {_reason(error)}") from None
 
 
 def open_journal(state_dir: Path, daemon: str, version: int) -> Journal:
@@ -157,16 +172,3 @@ def open_journal(state_dir: Path, daemon: str, version: int) -> Journal:
 def _reason(error: SQLAlchemyError) -> str:
     """Return why SQLite refused, without the statement and the fact that was to be written."""
     return str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
-
-
-def _set_pragmas(connection: Any, _: object) -> None:
-    for pragma in (
-        "journal_mode=WAL",
-        # Every commit is flushed: a fact must not be lost after the step that depends on it.
-        "synchronous=FULL",
-        # The command line opens the journal of a running daemon: wait 10 s for its lock.
-        "busy_timeout=10000",
-        # A deleted name of a data subject must not stay readable in free pages.
-        "secure_delete=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
