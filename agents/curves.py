@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rescind.core.errors import AgentError
+from rescind.core.json_text import parse_json
 
 Floats = NDArray[np.float64]
 TRACE_FORMAT = "rescind.trace/1"
@@ -104,7 +105,7 @@ def read_trace(path: Path) -> list[TraceRow]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        version = json.loads(lines[0])["format"] if lines else None
+        version = parse_json(lines[0])["format"] if lines else None
     except OSError as error:
         raise AgentError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:

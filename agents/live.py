@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from rescind.agents.learners.base import Floats
 from rescind.agents.learners.tabular import describe, states_of
 from rescind.agents.policy_file import PolicyFile
 from rescind.core.errors import AgentError
+from rescind.core.json_text import parse_json
 
 POLICIES = (*(name for name in LEARNERS if name != "oracle"), "recorded")
 """Policies that a node can have. The oracle looks into the game, which a node cannot."""
@@ -163,7 +163,7 @@ def read_decisions(path: Path) -> dict[int, Action]:
         AgentError: The file cannot be read or has another content.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return {
             int(round_id): Action(
                 float(a["effort"]), float(a["data_fraction"]), float(a.get("noise", 0.0))

@@ -15,6 +15,7 @@ from rescind.agents.interface import ACTIONS, OBSERVATION_VERSION
 from rescind.agents.learners import Learner, Seating, make_learner
 from rescind.core import write_atomically
 from rescind.core.errors import AgentError
+from rescind.core.json_text import parse_json
 
 POLICY_FORMAT = "rescind.policy/1"
 
@@ -79,7 +80,7 @@ class PolicyFile:
                 other observations or for other actions.
         """
         try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
             _check_version(path, content)
             return cls(
                 str(content["learner"]),

@@ -11,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from rescind.contracts.errors import KeystoreError
 from rescind.core.files import create_private, make_private_folder
+from rescind.core.json_text import parse_json
 
 SCRYPT_ROUNDS = 2**14
 
@@ -38,7 +39,7 @@ class Account:
             KeystoreError: The file is missing or damaged, or the password is wrong.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             key = EthAccount.decrypt(content, password)
         except OSError as error:
             raise KeystoreError(f"keystore {path} cannot be read: {error.strerror}") from error

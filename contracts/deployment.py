@@ -103,7 +103,7 @@ class Deployment(BaseModel):
             ConfigError: The file cannot be read or is not valid. The message names it.
         """
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:

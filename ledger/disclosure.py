@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rescind.core.json_text import parse_json
 from rescind.core.names import NameInvalid, canonical_name
 from rescind.ledger import merkle
 from rescind.ledger.log import Proven
@@ -224,7 +224,7 @@ def _document(data: bytes, expected: str) -> Any:
             f"the file has format {_short(format_)!r}, and this version of Rescind reads "
             f"{expected!r}. Ask its owner to make it again."
         )
-    return json.loads(data)
+    return parse_json(data)
 
 
 def _format(data: bytes) -> Any:
@@ -233,8 +233,8 @@ def _format(data: bytes) -> Any:
             f"the file has {len(data)} bytes; a disclosure has at most {DISCLOSURE_BYTES}"
         )
     try:
-        return json.loads(data)["format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return parse_json(data)["format"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error
 
 

@@ -6,12 +6,12 @@ SQLite does not read some bytes of its file and does not notice when they change
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from rescind.core import write_private
 from rescind.core.canonical_json import canonical_json
+from rescind.core.json_text import parse_json
 from rescind.ledger.block_macs import BLOCK, macs_of
 from rescind.ledger.database import FILE, SEAL, Database
 from rescind.ledger.keyring import Secrets
@@ -83,7 +83,7 @@ class Seal:
 
     def _parse(self, content: bytes) -> dict[str, Any] | None:
         try:
-            document = json.loads(content)
+            document = parse_json(content)
             text = {"changes": document["changes"], "blocks": document["blocks"]}
             sealed = canonical_json({**text, "mac": self._secrets.mac(text).hex()})
         except (ValueError, KeyError, TypeError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ import sqlalchemy as sql
 from cryptography.exceptions import InvalidTag
 
 from rescind.core.canonical_json import canonical_json
+from rescind.core.json_text import parse_json
 from rescind.core.names import canonical_name
 from rescind.ledger import schema
 from rescind.ledger.encryption import decrypt, encrypt, new_key
@@ -63,7 +63,7 @@ class Secrets:
             LedgerKeyError: The master key or the log is another one, or the secrets are damaged.
         """
         try:
-            text = json.loads(master.unwrap(wrapped, _context(log_id)))
+            text = parse_json(master.unwrap(wrapped, _context(log_id)))
             return cls(*(bytes.fromhex(text[name]) for name in ("wrapping", "hashing", "signing")))
         except (ValueError, KeyError, TypeError) as error:
             raise LedgerKeyError(

@@ -8,7 +8,6 @@ box        = AES-256-GCM(data key, canonical JSON of payload, subject and salt)
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
+from rescind.core.json_text import parse_json
 
 _SALT = 32
 """Bytes of a salt. Without it, a guessed payload could be tested against a leaf."""
@@ -183,7 +183,7 @@ def open_committed(index: int, leaf: bytes, inside: bytes) -> tuple[Record, byte
         RecordUnreadable: The content is damaged or is not what the leaf commits to.
     """
     try:
-        header, body = json.loads(leaf), json.loads(inside)
+        header, body = parse_json(leaf), parse_json(inside)
         salt = bytes.fromhex(body["salt"])
         record = Record(
             index,
@@ -207,7 +207,7 @@ def shredded_record(index: int, leaf: bytes) -> Shredded:
         RecordUnreadable: The leaf is damaged or carries another index.
     """
     try:
-        header = json.loads(leaf)
+        header = parse_json(leaf)
         shredded = Shredded(header["index"], header["type"], header["schema"], header["time"])
     except (ValueError, KeyError, TypeError) as error:
         raise RecordUnreadable(f"record {index} is damaged: {error}") from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from rescind.core import (
 )
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
+from rescind.core.json_text import parse_json
 from rescind.ledger import merkle, schema, tree_store
 from rescind.ledger.database import Database
 from rescind.ledger.fsck import Report
@@ -140,7 +140,7 @@ def read(folder: Path) -> Snapshot:
     """
     path = folder / _LOG
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         if document["format"] != FORMAT:
             raise SnapshotInvalid(
                 f"{path} has format {document['format']!r}; this version reads {FORMAT!r}"
@@ -264,7 +264,7 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     if not path.is_file():
         return False
     before = path.read_bytes()
-    lines = [(json.loads(line)["id"], line) for line in before.splitlines(keepends=True)]
+    lines = [(parse_json(line)["id"], line) for line in before.splitlines(keepends=True)]
     present = {key for key, _ in lines} & keys
     if not present:
         return True
@@ -289,7 +289,7 @@ def _destroyed(folder: Path, secrets: Secrets) -> set[str]:
     if not path.exists():
         return set()
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
         keys, mac = list(map(str, document["keys"])), str(document["mac"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SnapshotInvalid(f"{path} is damaged: {error}") from error
@@ -327,7 +327,7 @@ def _read_lines(path: Path, table: sql.Table) -> Iterator[dict[str, Any]]:
                 number += 1
                 if not line.endswith(b"\n"):
                     raise SnapshotInvalid(f"{path}, line {number} is cut off")
-                row = json.loads(line)
+                row = parse_json(line)
                 if set(row) != names:
                     raise SnapshotInvalid(
                         f"{path}, line {number} is damaged: it is not a row of table {table.name}"

@@ -6,7 +6,6 @@ size.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from rescind.core import make_private_folder, write_private
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import LedgerError
+from rescind.core.json_text import parse_json
 from rescind.ledger import merkle
 from rescind.ledger.notes import (
     Checkpoint,
@@ -103,7 +103,7 @@ class Witness:
         if not path.exists():
             return 0, merkle.EMPTY_ROOT
         try:
-            document = json.loads(path.read_bytes())
+            document = parse_json(path.read_bytes())
             if document["key"] != str(log):
                 raise ValueError("it was written for another key")
             return int(document["size"]), bytes.fromhex(document["root"])

@@ -25,6 +25,7 @@ from rescind.agents.experiments.statistics import Estimate, estimate
 from rescind.agents.experiments.store import RunFolder, versions
 from rescind.core import write_atomically
 from rescind.core.errors import AgentError
+from rescind.core.json_text import parse_json
 
 RESULTS_FORMAT = "rescind.results/1"
 MEASURES: Mapping[str, str] = {
@@ -112,7 +113,7 @@ def read_results(folder: RunFolder) -> Results:
     cells = folder.experiment().cells()
     again = f"Run `rescind agents sweep` with --out {folder.root} to write it."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         if document["format"] != RESULTS_FORMAT:
             raise AgentError(
                 f"{path} has format {document['format']!r}, but this version reads "

@@ -29,6 +29,7 @@ from rescind.agents.experiments.config import Cell, Experiment
 from rescind.agents.experiments.run import CellResult
 from rescind.core import write_atomically
 from rescind.core.errors import AgentError
+from rescind.core.json_text import parse_json
 
 TABLES = ("training", "rounds", "measures")
 _PACKAGES = ("rescind", "numpy", "numba", "scipy", "stable-baselines3", "torch", "ray", "pyarrow")
@@ -62,7 +63,7 @@ class RunFolder:
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.read_text(encoding="utf-8") != text:
-                name = json.loads(path.read_text(encoding="utf-8"))["experiment"]["name"]
+                name = parse_json(path.read_text(encoding="utf-8"))["experiment"]["name"]
                 if name != experiment.experiment.name:
                     raise AgentError(
                         f"{self.root} holds experiment {name!r}. Use another folder: choose "

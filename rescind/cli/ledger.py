@@ -31,6 +31,7 @@ from rescind.cli.printing import (
     print_json,
     reported_errors,
 )
+from rescind.core.json_text import parse_json
 
 if TYPE_CHECKING:
     from rescind.ledger import Report
@@ -90,7 +91,7 @@ def ledger_append(
     with reported_errors():
         text = sys.stdin.read() if payload == "-" else payload
         try:
-            document = json.loads(text)
+            document = parse_json(text)
         except ValueError as error:
             raise LedgerError(f"--payload is not valid JSON: {error}.") from error
         if not isinstance(document, dict):

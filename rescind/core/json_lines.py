@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rescind.core.errors import DataError
+from rescind.core.json_text import parse_json
 
 
 def json_lines(
@@ -33,9 +33,9 @@ def json_lines(
             continue
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as problem:
-            raise error(f"{where}: the line is not a JSON object: {problem.msg}") from problem
+            row = parse_json(line)
+        except ValueError as problem:
+            raise error(f"{where}: the line is not a JSON object: {problem}") from problem
         if not isinstance(row, dict):
             raise error(f"{where}: the line is JSON, but not an object")
         yield where, row

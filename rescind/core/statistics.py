@@ -8,7 +8,6 @@ whose value is canonical JSON. The id is their SHA-256.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from rescind.core import (
 from rescind.core.canonical_json import canonical_json
 from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
+from rescind.core.json_text import parse_json
 
 Kind = Literal["fisher", "moments"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -97,7 +97,7 @@ def decode(data: bytes, *, max_bytes: int | None = None) -> Posted:
     try:
         tensors = safetensors.numpy.load(data)
         length = int.from_bytes(data[:8], "little")
-        fields = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_FORMAT])
+        fields = parse_json(parse_json(data[8 : 8 + length])["__metadata__"][_FORMAT])
         posted = Posted(tensors=tensors, **fields)
         valid = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

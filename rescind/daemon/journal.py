@@ -76,7 +76,7 @@ class Journal:
     def _value(self, key: str, text: str) -> Any:
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(
                 f"{self._path} is damaged: the fact {key!r} is not JSON. Restore it from a backup."
             ) from error

@@ -6,7 +6,6 @@ Canonical JSON; the SHA-256 of its bytes goes on chain with the auditors' signat
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +16,7 @@ from rescind.contracts import Address
 from rescind.core import Term
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
+from rescind.core.json_text import parse_json
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Method = Literal["replay", "counter-training"]
@@ -203,9 +203,9 @@ def read_report(data: bytes) -> dict[str, Any]:
             f"the report has {len(data)} bytes. At most {MOST_REPORT_BYTES} are accepted."
         )
     try:
-        report = json.loads(data)
+        report = parse_json(data)
         canonical = canonical_json(report)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise EvidenceUnreadable(f"the report is not JSON: {error}") from error
     if not isinstance(report, dict) or canonical != data:
         raise EvidenceUnreadable(
