@@ -24,6 +24,7 @@ class AggregatorSection(Section):
             by `rescind aggregator bond`.
         poll_seconds: Time between looks at the chain.
         reflection: Answer gRPC reflection, for tools such as grpcurl. Leave it off but in a devnet.
+        keep_withdrawn: Keep what closed withdrawals took out of the models, instead of erasing it.
     """
 
     listen: str
@@ -35,6 +36,7 @@ class AggregatorSection(Section):
     post_bond: bool = True
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     reflection: bool = False
+    keep_withdrawn: bool = False
 
 
 class EvaluationSection(Section):

@@ -13,6 +13,7 @@ import structlog
 from rescind.aggregator.aggregation import Aggregation
 from rescind.aggregator.attestations import Attestations
 from rescind.aggregator.config import AggregatorConfig
+from rescind.aggregator.erasing import Erasing
 from rescind.aggregator.facts import (
     BondPosted,
     EvidenceFact,
@@ -55,6 +56,7 @@ from rescind.daemon import (
     renew_certificate,
 )
 from rescind.wire import fingerprint, serve
+from rescind.withdrawals import Erasure
 
 
 def run(config: AggregatorConfig, stop: threading.Event) -> None:
@@ -99,7 +101,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     server = serve(intake, section.listen, config.identity.tls, reflected=section.reflection)
     structlog.get_logger().info("listening", address=section.listen, port=server.port)
     try:
-        yield Aggregator(session, models, offers)
+        yield Aggregator(session, models, offers, Erasing(session, intake.forget_downloads))
     finally:
         server.stop(grace=2)
 
@@ -117,15 +119,18 @@ class Aggregator(DaemonLoop[Plan]):
         session: The aggregator's session.
         models: The files of models.
         offers: Deltas for withdrawals and replays.
+        erasing: Erases what closed withdrawals took out of the models.
     """
 
     kind = "aggregator"
     wait = Step.WAIT
 
-    def __init__(self, session: AggregatorSession, models: Models, offers: Offers) -> None:
+    def __init__(
+        self, session: AggregatorSession, models: Models, offers: Offers, erasing: Erasing
+    ) -> None:
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)
-        self.session, self._models = session, models
+        self.session, self._models, self._erasing = session, models, erasing
         tls = session.config.identity.tls
         self._certificates = CertificateWatch(
             tls, lambda: renew_certificate(session.consortium, tls)
@@ -151,6 +156,7 @@ class Aggregator(DaemonLoop[Plan]):
             Step.WRITE_EVIDENCE: lambda chosen: withdrawals.write_evidence(chosen.withdrawal_id),
             Step.ATTEST: lambda chosen: withdrawals.attest(chosen.withdrawal_id),
             Step.CLOSE_WITHDRAWAL: lambda chosen: withdrawals.close(chosen.withdrawal_id),
+            Step.ERASE: lambda _: erasing.erase(),
         }
 
     def when_idle(self) -> None:
@@ -189,6 +195,7 @@ class Aggregator(DaemonLoop[Plan]):
             unbuilt=due.unbuilt,
             unpublished=due.unpublished,
             awaited=bool(due.awaited),
+            erasure_due=self._erasing.due(consortium.withdrawals()),
             signed_round=self._attestations.due_round(),
             bonded=bonded,
             bond_due=not bonded and may_post,
@@ -253,6 +260,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "evidence": [asdict(fact) for fact in EvidenceFact.all(journal)],
         "incidents": [asdict(incident) for incident in incidents.newest()],
         "omitted_incidents": {name: asdict(each) for name, each in incidents.omitted().items()},
+        "erasures": [asdict(erasure) for erasure in Erasure.all(journal)],
     }
 
 

@@ -22,6 +22,11 @@ class Digests:
         self.of = lru_cache(maxsize=_CACHED_DIGESTS)(self._compute)
         self.point_hash = lru_cache(maxsize=2**16)(self._point_hash)
 
+    def forget(self) -> None:
+        """Drop every digest in memory. A digest of an erased artifact must not outlive it."""
+        self.of.cache_clear()
+        self.point_hash.cache_clear()
+
     def _compute(self, artifact_id: str) -> Digest:
         return digest(self._store.load(artifact_id))
 

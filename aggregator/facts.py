@@ -48,6 +48,10 @@ class _Mark:
         """Return whether the fact was recorded."""
         return bool(journal.get(self.key, False))
 
+    def delete(self, journal: Journal) -> None:
+        """Record that the fact holds no longer."""
+        journal.delete(self.key)
+
 
 @dataclass(frozen=True)
 class BondPosted(_Mark):
@@ -85,9 +89,18 @@ class Submission(_Mark):
     organization: str
     artifact_id: str
 
+    PREFIX: ClassVar[str] = "submission/"
+
     @property
     def key(self) -> str:
-        return f"submission/{self.round_id:06d}/{self.organization}/{self.artifact_id}"
+        return f"{self.PREFIX}{self.round_id:06d}/{self.organization}/{self.artifact_id}"
+
+    @classmethod
+    def all(cls, journal: Journal) -> Iterator[Self]:
+        """Yield every submission, by ascending round."""
+        for key in journal.all(cls.PREFIX):
+            round_id, organization, artifact_id = key.removeprefix(cls.PREFIX).split("/")
+            yield cls(int(round_id), organization, artifact_id)
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,7 @@ class ModelFact:
         problem: Why the model cannot be built, or who is left out of it and why; empty if it is
             complete.
         published: Whether the aggregator has said on chain that these files are the model.
+        former: Files that were built for the model before these.
     """
 
     model_id: int
@@ -126,6 +140,25 @@ class ModelFact:
     missing: Sequence[str] = ()
     problem: str = ""
     published: bool = False
+    former: Sequence[str] = ()
+
+    PREFIX: ClassVar[str] = "model/"
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Every file that was built for the model, now or before."""
+        return frozenset({self.adapter_id, self.opening_id, *self.former} - {""})
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return what was built for every model, by ascending number."""
+        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+
+    @classmethod
+    def built(cls, journal: Journal, model_id: int) -> frozenset[str]:
+        """Return every file that was built for a model of a number, whatever its commitments."""
+        value = journal.get(cls._key(model_id))
+        return frozenset() if value is None else cls(**value).files
 
     @classmethod
     def load(cls, journal: Journal, model_id: int, commitments: Sequence[str]) -> Self | None:
@@ -141,7 +174,7 @@ class ModelFact:
 
     @staticmethod
     def _key(model_id: int) -> str:
-        return f"model/{model_id:06d}"
+        return f"{ModelFact.PREFIX}{model_id:06d}"
 
 
 @dataclass(frozen=True)
@@ -236,21 +269,30 @@ class SumFact:
         terms_key: `rescind.core.sum_key` of the terms.
         adapter_id: The sum.
         opening_id: Its opening.
+        points: Hashes of the registered points in it; None in a journal of an earlier version.
     """
 
     terms_key: str
     adapter_id: str
     opening_id: str
+    points: Sequence[str] | None = None
+
+    PREFIX: ClassVar[str] = "sum/"
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every sum."""
+        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
 
     @classmethod
     def load(cls, journal: Journal, terms: Sequence[Term]) -> Self | None:
         """Return the files of the sum of these terms, or None if it was not computed yet."""
-        value = journal.get(f"sum/{sum_key(terms)}")
+        value = journal.get(f"{cls.PREFIX}{sum_key(terms)}")
         return None if value is None else cls(**value)
 
     def save(self, journal: Journal) -> None:
         """Record the files."""
-        journal.set(f"sum/{self.terms_key}", asdict(self))
+        journal.set(f"{self.PREFIX}{self.terms_key}", asdict(self))
 
 
 @dataclass(frozen=True)
@@ -260,6 +302,15 @@ class PostedFisher:
     round_id: int
     organization: str
     artifact_id: str
+
+    PREFIX: ClassVar[str] = "fisher/"
+
+    @classmethod
+    def all(cls, journal: Journal) -> Iterator[Self]:
+        """Yield every posted Fisher, by ascending round."""
+        for key, artifact_id in journal.all(cls.PREFIX).items():
+            round_id, organization = key.removeprefix(cls.PREFIX).split("/")
+            yield cls(int(round_id), organization, str(artifact_id))
 
     @classmethod
     def load(cls, journal: Journal, round_id: int, organization: str) -> Self | None:
@@ -273,7 +324,31 @@ class PostedFisher:
 
     @staticmethod
     def _key(round_id: int, organization: str) -> str:
-        return f"fisher/{round_id:06d}/{organization}"
+        return f"{PostedFisher.PREFIX}{round_id:06d}/{organization}"
+
+
+@dataclass(frozen=True)
+class MeanFisher:
+    """A published mean of Fishers.
+
+    Attributes:
+        artifact_id: The mean.
+        sources: Artifact ids of the Fishers in it.
+    """
+
+    artifact_id: str
+    sources: Sequence[str]
+
+    PREFIX: ClassVar[str] = "mean-fisher/"
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every mean that was published."""
+        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+
+    def save(self, journal: Journal) -> None:
+        """Record the mean."""
+        journal.set(f"{self.PREFIX}{self.artifact_id}", asdict(self))
 
 
 @dataclass(frozen=True)

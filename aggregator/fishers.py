@@ -5,9 +5,9 @@ The Fisher of a single organization is never given out: members get the mean onl
 
 from __future__ import annotations
 
-from rescind.aggregator.facts import PostedFisher
+from rescind.aggregator.facts import MeanFisher, PostedFisher
 from rescind.aggregator.session import AggregatorSession
-from rescind.core import SHARED
+from rescind.core import SHARED, artifact_id
 from rescind.core.errors import ArtifactError
 from rescind.core.statistics import (
     Posted,
@@ -83,7 +83,7 @@ class Fishers:
         entries = session.consortium.content(model_id)
         for term in sorted(entries, key=lambda each: each.round_id):
             fact = PostedFisher.load(session.journal, term.round_id, term.organization)
-            if fact is not None:
+            if fact is not None and session.store.has(fact.artifact_id):
                 last[term.organization] = fact.artifact_id
         if len(last) < _FEWEST:
             raise NotPublished(
@@ -91,7 +91,10 @@ class Fishers:
                 f"fewer than {_FEWEST} would reveal a single organization's Fisher"
             )
         mean = combine([decode(session.store.get(artifact)) for artifact in last.values()])
-        return session.publish(mean.encode())
+        data = mean.encode()
+        # Before it is published: what is published is on record, so that it can be erased.
+        MeanFisher(artifact_id(data), tuple(last.values())).save(session.journal)
+        return session.publish(data)
 
     def _check(self, posted: Posted) -> None:
         check_posted(

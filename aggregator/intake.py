@@ -244,6 +244,11 @@ class Intake:
                 return pieces[chunk_id]
         raise NotPublished(f"chunk {chunk_id} belongs to no artifact published to members")
 
+    def forget_downloads(self) -> None:
+        """Drop the pieces of downloads that are held in memory: some may be erased files'."""
+        with self._lock:
+            self._served.clear()
+
     def _check_update(self, organization: str, update: SubmittedUpdate) -> None:
         round_id = self._round_for_upload(organization)
         if update.round_id != round_id:

@@ -117,9 +117,10 @@ class Models:
         if problem:
             self._log.warning("model is not complete", model=model_id, reason=problem)
             session.record_incident(AGGREGATOR, "model-incomplete", f"model {model_id}: {problem}")
-        ModelFact(model_id, commitments, adapter_id, opening_id, missing, problem).save(
-            session.journal
-        )
+        former = tuple(ModelFact.built(session.journal, model_id) - {adapter_id, opening_id})
+        ModelFact(
+            model_id, commitments, adapter_id, opening_id, missing, problem, former=former
+        ).save(session.journal)
         self._note_withdrawals(model_id, adapter_id, time.monotonic() - began)
 
     def publish(self, model_id: int) -> None:
@@ -180,7 +181,7 @@ class Models:
                 adapter_id, opening_id, _ = self._build(record, terms)
             except (ArtifactError, ContributionsMissing) as error:
                 raise NotPublished(f"the sum cannot be built yet: {error}") from error
-            fact = SumFact(sum_key(terms), adapter_id, opening_id)
+            fact = SumFact(sum_key(terms), adapter_id, opening_id, tuple(points))
             fact.save(journal)
         return ModelFiles(0, fact.adapter_id, fact.opening_id)
 

@@ -24,6 +24,7 @@ class Step(Enum):
     WRITE_EVIDENCE = "write-evidence"
     ATTEST = "attest"
     CLOSE_WITHDRAWAL = "close-withdrawal"
+    ERASE = "erase"
     OPEN = "open"
     CLOSE_COMMITS = "close-commits"
     CLOSE_REVEALS = "close-reveals"
@@ -83,6 +84,7 @@ class View:
         unbuilt: Models in use whose files can be built.
         unpublished: Models in use whose files are built and not published.
         awaited: Whether files of a model in use wait for contributions, so that no round opens.
+        erasure_due: Whether files that a closed withdrawal took out of the models are still here.
         signed_round: The next final round that a quorum of auditors has signed; 0 for none.
         bond_due: Whether the aggregator has to post its bond, which it never did before.
         bonded: Whether the bond is complete; without it no round opens.
@@ -107,6 +109,7 @@ class View:
     unbuilt: tuple[int, ...] = ()
     unpublished: tuple[int, ...] = ()
     awaited: bool = False
+    erasure_due: bool = False
     signed_round: int = 0
     bond_due: bool = False
     bonded: bool = True
@@ -125,8 +128,8 @@ def plan(view: View) -> Plan:
     1. What has a deadline on chain comes first: a round that is to be judged, or that is orphaned.
     2. Then sums and folds, and the files of the models that they make: a removal is in force only
        for a holder that has the files of the model without it.
-    3. Then auditors' signatures of rounds, withdrawals and replays, and last the round that is under
-       way, or the next one.
+    3. Then auditors' signatures of rounds, withdrawals and replays, the erasure of what closed
+       withdrawals took out, and last the round that is under way, or the next one.
     """
     round_id = view.round_id
     if view.orphaned and not view.round_state.over:
@@ -143,7 +146,10 @@ def plan(view: View) -> Plan:
         return Plan(Step.PUBLISH, model_id=view.unpublished[0])
     if view.signed_round:
         return Plan(Step.ATTEST_ROUND, round_id=view.signed_round)
-    return _withdrawal_step(view) or _round_step(view)
+    step = _withdrawal_step(view)
+    if step is None and view.erasure_due:
+        return Plan(Step.ERASE)
+    return step or _round_step(view)
 
 
 def _withdrawal_step(view: View) -> Plan | None:

@@ -56,6 +56,18 @@ class ConsortiumReader(ModelsReader):
         count = int(self._read("Withdrawals", "count"))
         return [self.withdrawal(number) for number in range(1, count + 1)]
 
+    def withdrawal_order(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return when each withdrawal was requested, and when closed, as places in one order."""
+        names = ("WithdrawalRequested", "WithdrawalClosed")
+        topics = [self._topic_of("Withdrawals", name) for name in names]
+        places: dict[str, dict[int, int]] = {name: {} for name in names}
+        for place, log in enumerate(self._logs(["Withdrawals"], [topics], self.deployment.block)):
+            event = self._event_of(log)
+            if event is not None:
+                number = int(self._arguments(event, log)["id"])
+                places[event.name].setdefault(number, place)
+        return places[names[0]], places[names[1]]
+
     def open_withdrawal(self, organization: str) -> int:
         """Return the open withdrawal of an organization, or 0."""
         return int(self._read("Withdrawals", "openOf", organization))

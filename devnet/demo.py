@@ -215,6 +215,7 @@ def _first_run(
         with clock.time("rounds"):
             _start_daemons(daemons, run, list(corpus.organizations))
             say("aggregator and nodes started, each its own process")
+            say("keep_withdrawn is set: the demo keeps the model before the removal, to compare")
             _follow_rounds(consortium, daemons, facts.rounds, None, say)
             _await_settled(run, consortium, daemons, list(corpus.organizations))
             _await_published(consortium, daemons)

@@ -270,6 +270,8 @@ def _write_aggregator(
             "minimum_members": members,
             "poll_seconds": _POLL,
             "reflection": True,
+            # The demo and the certificate's evaluation show the model before and after.
+            "keep_withdrawn": True,
         },
         "chain": _chain_section(endpoints),
         "identity": identity_section(),
@@ -302,6 +304,7 @@ def _write_node(
                 "state_dir": "state",
                 "data": "data/private.jsonl",
                 "poll_seconds": _POLL,
+                "keep_withdrawn": True,
             },
             "chain": {**_chain_section(endpoints), "contracts": "../../contracts.json"},
             "identity": identity_section(),

@@ -41,6 +41,7 @@ RECORD_TYPES: Mapping[str, RecordType] = {
     "consent": RecordType(1, ("event",)),
     "decision": RecordType(1, ("round",)),
     "disclosure": RecordType(1, ("to",)),
+    "erasure": RecordType(1, ("withdrawal", "files")),
     "manifest": RecordType(2, ("round", "commitment")),
     "privacy-budget": RecordType(1, ("epsilon", "delta")),
     "reward": RecordType(1, ("round",)),

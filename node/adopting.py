@@ -10,10 +10,11 @@ from rescind.core import OpeningMismatch, split_owner
 from rescind.core.errors import RescindError
 from rescind.daemon import RulesNotServed
 from rescind.node.checks import NotCarriedOut
-from rescind.node.facts import AdoptedModel
+from rescind.node.facts import AdoptedModel, Fetched
 from rescind.node.session import Session
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import (
+    RecordedModel,
     accept_files,
     most_adapter_bytes,
     most_opening_bytes,
@@ -42,7 +43,7 @@ def adopt(session: Session, model_id: int) -> None:
         AdoptedModel(model_id, "", "", commitments=commitments).save(session.journal)
         return
     record = record_of(session.consortium, model_id)
-    result = accept_files(record, session.parameters, *download(session, files))
+    result = accept_files(record, session.parameters, *download(session, files, record))
     if not result.servable:
         raise OpeningMismatch(result.sentence())
     if result.left_out:
@@ -121,9 +122,17 @@ def published_files(session: Session, model_id: int) -> ModelFiles:
         return ModelFiles(model_id, own[-1].adapter_id, own[-1].opening_id)
 
 
-def download(session: Session, files: ModelFiles) -> tuple[bytes, bytes]:
-    """Return the bytes of a model's adapter and openings, and keep them in the node's own store."""
+def download(session: Session, files: ModelFiles, record: RecordedModel) -> tuple[bytes, bytes]:
+    """Return the bytes of a model's adapter and openings, and keep them in the node's own store.
+
+    Args:
+        session: The node's session.
+        files: The files.
+        record: What they are to hold, by the chain.
+    """
     parameters = session.parameters
+    points = tuple(sorted({entry.point_hash for entry in record.entries}))
+    Fetched(files.adapter_id, files.opening_id, points).save(session.journal)
     return (
         _bytes(session, files.adapter_id, most_adapter_bytes(parameters)),
         _bytes(session, files.opening_id, most_opening_bytes(parameters)),

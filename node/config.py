@@ -19,12 +19,14 @@ class NodeSection(Section):
         state_dir: Folder of the journal, the store and the checkpoints.
         data: JSON Lines file of private examples.
         poll_seconds: Time between two looks at the chain.
+        keep_withdrawn: Keep what closed withdrawals took out of the models, instead of erasing it.
     """
 
     name: str
     state_dir: Path
     data: Path
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    keep_withdrawn: bool = False
 
 
 class AggregatorLink(Section):
@@ -90,6 +92,7 @@ class ServeSection(Section):
         "consent",
         "decision",
         "disclosure",
+        "erasure",
         "privacy-budget",
         "reward",
         "tombstone",

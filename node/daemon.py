@@ -32,6 +32,7 @@ from rescind.node import (
 from rescind.node.checks import NotCarriedOut
 from rescind.node.config import NodeConfig
 from rescind.node.disclosing import served
+from rescind.node.erasing import Erasing
 from rescind.node.look import look
 from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, Step, plan
@@ -77,6 +78,7 @@ class Node(DaemonLoop[Plan]):
         self._certificates = CertificateWatch(
             tls, lambda: renew_certificate(session.consortium, tls)
         )
+        self._erasing = Erasing(session)
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),
@@ -97,6 +99,7 @@ class Node(DaemonLoop[Plan]):
             Step.RECORD_CLOSED: lambda p: withdrawals.record_closed(session, p.offer_id),
             Step.CLAIM_REPLAY: lambda p: withdrawals.claim_replay(session, p.offer_id),
             Step.RECLAIM: lambda _: settle.reclaim(session),
+            Step.ERASE: lambda _: self._erasing.erase(),
             Step.MOVE_ON: lambda p: self._move_on(p),
         }
 
@@ -107,7 +110,7 @@ class Node(DaemonLoop[Plan]):
             # The members have chosen another: the next call checks whom it reaches.
             session.client.close()
             self._aggregator = aggregator
-        return plan(look(session))
+        return plan(look(session, self._erasing))
 
     def when_idle(self) -> None:
         """Do what no step waits for.

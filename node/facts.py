@@ -260,6 +260,11 @@ class AdoptedModel(Fact):
         return cls._load(journal, cls(model_id, "", "").key)
 
     @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return every adopted model, by ascending number."""
+        return cls._load_all(journal, cls.PREFIX)
+
+    @classmethod
     def ids(cls, journal: Journal) -> frozenset[int]:
         """Return the numbers of all adopted models, with 0 for the base model alone."""
         return frozenset({0, *(fact.model_id for fact in cls._load_all(journal, cls.PREFIX))})
@@ -291,4 +296,33 @@ class CheckedSum(Fact):
     @classmethod
     def all(cls, journal: Journal) -> list[Self]:
         """Return every checked sum."""
+        return cls._load_all(journal, cls.PREFIX)
+
+
+@dataclass(frozen=True)
+class Fetched(Fact):
+    """Files that the node downloads: a model or a sum, with its openings.
+
+    It is saved before the download, so that every file in the store that holds other members'
+    contributions is on record, also one that is refused.
+
+    Attributes:
+        adapter_id: Artifact id of the tensors.
+        opening_id: Artifact id of the openings.
+        points: Hashes of the registered points that are to be in it.
+    """
+
+    PREFIX: ClassVar[str] = "fetched/"
+
+    adapter_id: str
+    opening_id: str
+    points: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.PREFIX}{self.adapter_id}/{self.opening_id}"
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return everything that was downloaded."""
         return cls._load_all(journal, cls.PREFIX)

@@ -18,7 +18,12 @@ from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
 
 
 def delete_unused(session: Session) -> None:
-    """Delete the node's own contributions that are in no model in use and can come into none."""
+    """Delete the node's own contributions that are in no model in use and can come into none.
+
+    What a closed withdrawal took out goes at once, with a record: see rescind.node.erasing.
+    """
+    if session.config.node.keep_withdrawn:
+        return
     artifacts = own_artifacts(session.journal)
     stored = {point: each for point, each in artifacts.items() if session.store.has(each)}
     with session.consortium.chain.at_one_block():

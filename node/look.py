@@ -5,6 +5,7 @@ from __future__ import annotations
 from rescind.contracts import Member, MemberStatus, Round, RoundState, Settings
 from rescind.node import tasks
 from rescind.node.adopting import adopted
+from rescind.node.erasing import Erasing
 from rescind.node.facts import RoundFacts
 from rescind.node.session import Session
 from rescind.node.state import RoundView, View
@@ -14,8 +15,13 @@ LAST_QUARTER = 4
 """The last quarter of a phase is left for what a node does without the aggregator."""
 
 
-def look(session: Session) -> View:
-    """Read the chain at one block, and the journal."""
+def look(session: Session, erasing: Erasing | None = None) -> View:
+    """Read the chain at one block, and the journal.
+
+    Args:
+        session: The node's session.
+        erasing: Knows what closed withdrawals leave to erase; without it nothing is.
+    """
     consortium = session.consortium
     with consortium.chain.at_one_block():
         now = consortium.chain.now()
@@ -38,6 +44,7 @@ def look(session: Session) -> View:
             unsettled=_unsettled(session, current) if current else 0,
             task=tasks.next_task(session, withdrawals, now),
             holds_out=tasks.holds_out(session, withdrawals),
+            erasure=erasing is not None and erasing.due(withdrawals),
             due=session.turns.choose(moves, now, member.number, members),
         )
 

@@ -146,6 +146,10 @@ class Session:
         model: LoraModel = self._cache["model"]
         return model
 
+    def forget_model(self) -> None:
+        """Drop the model from memory: an adapter in it may be an erased one's."""
+        self._cache.pop("model", None)
+
 
 @contextmanager
 def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]:

@@ -31,6 +31,7 @@ class Step(Enum):
     READY = "ready"
     RECORD_CLOSED = "record-closed"
     CLAIM_REPLAY = "claim-replay"
+    ERASE = "erase"
     RECLAIM = "reclaim"
     MOVE_ON = "move-on"
 
@@ -131,6 +132,7 @@ class View:
         task: What a withdrawal needs next.
         holds_out: Whether the node takes part in no round, because a withdrawal of one of its data
             subjects is being prepared.
+        erasure: Whether files that a closed withdrawal took out of the models are still here.
         due: A move that anyone may send and that is this node's turn; None if there is none.
     """
 
@@ -145,6 +147,7 @@ class View:
     unsettled: int = 0
     task: Task | None = None
     holds_out: bool = False
+    erasure: bool = False
     due: Due | None = None
 
 
@@ -169,7 +172,9 @@ def plan(view: View) -> Plan:
     elif view.unsettled:
         return Plan(Step.SETTLE, view.unsettled)
     # A withdrawal's task is done only while the current round needs nothing from this node.
-    return _for_withdrawal(view.task) if step.step is Step.WAIT and view.task else step
+    if step.step is Step.WAIT and view.task:
+        return _for_withdrawal(view.task)
+    return Plan(Step.ERASE) if step.step is Step.WAIT and view.erasure else step
 
 
 def _in_round(view: View, current: RoundView) -> Plan:
@@ -214,6 +219,8 @@ def _without_rounds(view: View) -> Plan:
     """Return the step of a member that left or withdraws, which takes part in no round."""
     if view.task:
         return _for_withdrawal(view.task)
+    if view.erasure:
+        return Plan(Step.ERASE)
     return Plan(Step.RECLAIM if view.reclaimable else Step.WAIT)
 
 

@@ -93,6 +93,18 @@ class Journal:
         with self.writing() as connection:
             connection.execute(statement)
 
+    def delete(self, key: str) -> None:
+        """Delete a key and its value, if the journal has it.
+
+        Raises:
+            StoreError: The journal cannot be written.
+        """
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sql.delete(_facts).where(_facts.c.key == key))
+        except SQLAlchemyError as error:
+            raise StoreError(f"cannot write {self._path}: {error}") from error
+
     def all(self, prefix: str) -> dict[str, Any]:
         """Return the values of all keys that start with `prefix`, in the order of the keys."""
         query = sql.select(_facts).where(_facts.c.key.startswith(prefix, autoescape=True))

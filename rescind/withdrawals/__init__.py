@@ -15,6 +15,9 @@ from rescind.withdrawals.acceptance import (
 )
 from rescind.withdrawals.attestation import Attestation
 from rescind.withdrawals.attestation_files import read_attestation
+from rescind.withdrawals.erasure import Derived, ErasureFacts, Reason, Registered, to_erase
+from rescind.withdrawals.erasure_facts import erasure_facts, signature
+from rescind.withdrawals.erasure_journal import Erasure
 from rescind.withdrawals.evidence import (
     EvidenceDocument,
     EvidenceUnreadable,
@@ -38,19 +41,25 @@ from rescind.withdrawals.terms import terms_of
 __all__ = [
     "Acceptance",
     "Attestation",
+    "Derived",
+    "Erasure",
+    "ErasureFacts",
     "EvidenceDocument",
     "EvidenceUnreadable",
     "ModelPart",
     "OfferedPart",
     "OwnerCheck",
     "Part",
+    "Reason",
     "RecordedModel",
+    "Registered",
     "RoundAttestation",
     "Sha256",
     "TermPart",
     "accept",
     "accept_files",
     "accepted_contributions",
+    "erasure_facts",
     "first_problem",
     "missing_figures",
     "most_adapter_bytes",
@@ -61,5 +70,7 @@ __all__ = [
     "replay_content",
     "replayed_entries",
     "round_evidence",
+    "signature",
     "terms_of",
+    "to_erase",
 ]
