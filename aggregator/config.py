@@ -7,7 +7,34 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from rescind.aggregator.uploads import Quotas
 from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
+
+
+class UploadsSection(Section):
+    """The [aggregator.uploads] section: what uploads in progress may use, by their announced sizes.
+
+    Attributes:
+        member_files: Uploads of an organization. It sends an update, its Fisher, a delta for a
+            withdrawal and a contribution that is missing.
+        member_bytes: Their bytes together; by default as many of the largest artifacts.
+        files: Uploads of all organizations.
+        bytes: Their bytes together; by default the free disk is the only bound.
+        idle_hours: Hours without a piece after which an upload is deleted.
+    """
+
+    member_files: Annotated[int, Field(ge=1)] = 4
+    member_bytes: Annotated[int, Field(ge=1)] | None = None
+    files: Annotated[int, Field(ge=1)] = 1024
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    idle_hours: Annotated[float, Field(gt=0)] = 24.0
+
+    def quotas(self, max_artifact_bytes: int) -> Quotas:
+        """Return the quotas where artifacts have at most a number of bytes."""
+        own = self.member_bytes or self.member_files * max_artifact_bytes
+        return Quotas(
+            self.member_files, own, self.files, self.bytes or 2**63, 3600 * self.idle_hours
+        )
 
 
 class AggregatorSection(Section):
@@ -23,6 +50,7 @@ class AggregatorSection(Section):
         post_bond: Pay the aggregator's bond if it was never paid. A slashed bond is paid again only
             by `rescind aggregator bond`.
         poll_seconds: Time between looks at the chain.
+        uploads: What uploads in progress may use.
         reflection: Answer gRPC reflection, for tools such as grpcurl. Leave it off but in a devnet.
         keep_withdrawn: Keep what closed withdrawals took out of the models, instead of erasing it.
     """
@@ -37,6 +65,7 @@ class AggregatorSection(Section):
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     reflection: bool = False
     keep_withdrawn: bool = False
+    uploads: UploadsSection = UploadsSection()
 
 
 class EvaluationSection(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -39,7 +40,7 @@ from rescind.contracts import (
     next_piece,
 )
 from rescind.core import ConsortiumParameters
-from rescind.core.errors import ConfigError
+from rescind.core.errors import ConfigError, RescindError
 from rescind.daemon import (
     CertificateWatch,
     DaemonLoop,
@@ -57,6 +58,9 @@ from rescind.daemon import (
 )
 from rescind.wire import fingerprint, serve
 from rescind.withdrawals import Erasure
+
+_TIDY_SECONDS = 60.0
+"""Time between two deletions of what is not needed any more."""
 
 
 def run(config: AggregatorConfig, stop: threading.Event) -> None:
@@ -101,7 +105,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     server = serve(intake, section.listen, config.identity.tls, reflected=section.reflection)
     structlog.get_logger().info("listening", address=section.listen, port=server.port)
     try:
-        yield Aggregator(session, models, offers, Erasing(session, intake.forget_downloads))
+        yield Aggregator(session, models, offers, intake, Erasing(session))
     finally:
         server.stop(grace=2)
 
@@ -119,6 +123,7 @@ class Aggregator(DaemonLoop[Plan]):
         session: The aggregator's session.
         models: The files of models.
         offers: Deltas for withdrawals and replays.
+        intake: What members upload.
         erasing: Erases what closed withdrawals took out of the models.
     """
 
@@ -126,11 +131,18 @@ class Aggregator(DaemonLoop[Plan]):
     wait = Step.WAIT
 
     def __init__(
-        self, session: AggregatorSession, models: Models, offers: Offers, erasing: Erasing
+        self,
+        session: AggregatorSession,
+        models: Models,
+        offers: Offers,
+        intake: Intake,
+        erasing: Erasing,
     ) -> None:
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)
-        self.session, self._models, self._erasing = session, models, erasing
+        self.session, self._models = session, models
+        self._intake, self._erasing = intake, erasing
+        self._tidied = 0.0
         tls = session.config.identity.tls
         self._certificates = CertificateWatch(
             tls, lambda: renew_certificate(session.consortium, tls)
@@ -159,13 +171,21 @@ class Aggregator(DaemonLoop[Plan]):
             Step.ERASE: lambda _: erasing.erase(),
         }
 
-    def when_idle(self) -> None:
-        """Look at the certificates: warn before they end, and renew the aggregator's own."""
-        self._certificates.look()
-
     def next_plan(self) -> Plan:
         """Return the next step, from the chain and the aggregator's records."""
         return plan(self.look())
+
+    def when_idle(self) -> None:
+        """Look at the certificates, and once a minute delete what past rounds left behind."""
+        self._certificates.look()
+        now = time.monotonic()
+        if now - self._tidied < _TIDY_SECONDS:
+            return
+        self._tidied = now
+        try:
+            self._intake.tidy()
+        except (RescindError, OSError) as error:
+            self.complain(error)
 
     def look(self) -> View:
         """Return what the planner decides on, from one block and the aggregator's records."""

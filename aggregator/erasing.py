@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,10 @@ class Erasing:
 
     Args:
         session: The aggregator's session.
-        forget_downloads: Drops the pieces of downloads that are held in memory.
     """
 
-    def __init__(self, session: AggregatorSession, forget_downloads: Callable[[], None]) -> None:
-        self._session, self._forget_downloads = session, forget_downloads
+    def __init__(self, session: AggregatorSession) -> None:
+        self._session = session
         self._evidence = session.folder / "evidence"
         self._seen: tuple[Any, ...] | None = None
         self._due = False
@@ -89,7 +88,6 @@ class Erasing:
             if _sha256(path) in erasure.files:
                 path.unlink(missing_ok=True)
         session.digests.forget()
-        self._forget_downloads()
         said = erasure.sentence()
         known = session.incidents.newest() if repeated else ()
         if not any((each.code, each.what) == (INCIDENT, said) for each in known):

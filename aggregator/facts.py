@@ -102,6 +102,23 @@ class Submission(_Mark):
             round_id, organization, artifact_id = key.removeprefix(cls.PREFIX).split("/")
             yield cls(int(round_id), organization, artifact_id)
 
+    @classmethod
+    def of_round(cls, journal: Journal, round_id: int) -> list[Self]:
+        """Return what organizations submitted in a round and did not replace."""
+        keys = journal.all(f"{cls.PREFIX}{round_id:06d}/")
+        return [cls(round_id, *key.split("/")[2:]) for key in keys]
+
+
+@dataclass(frozen=True)
+class TidiedRound(_Mark):
+    """The submissions of a round that is over, and were not revealed, are deleted."""
+
+    round_id: int
+
+    @property
+    def key(self) -> str:
+        return f"tidied/{self.round_id:06d}"
+
 
 @dataclass(frozen=True)
 class ReplayStart(_Mark):

@@ -43,23 +43,31 @@ class Fishers:
                 "this consortium posts no Fishers: post_fisher is not agreed on in its parameters"
             )
 
-    def take(self, organization: str, round_id: int, data: bytes) -> None:
-        """Check and keep a Fisher that an organization posted with its update.
+    def take(self, organization: str, round_id: int, artifact_id: str) -> str:
+        """Check a Fisher in the store, and record that it was posted with an update.
 
         Args:
             organization: EIP-55 address of the organization.
             round_id: The round of the update.
-            data: The encoded statistics.
+            artifact_id: The encoded statistics.
+
+        Returns:
+            The Fisher of the round that it replaces; empty if there was none, or the same.
 
         Raises:
-            StatisticsRefused: The data is not a Fisher of the shared adapter, measured as agreed.
+            StatisticsRefused: It is not a Fisher of the shared adapter, measured as agreed.
         """
         session = self._session
         try:
-            self._check(decode(data, max_bytes=session.parameters.max_artifact_bytes))
+            with session.judging:
+                data = session.store.get(artifact_id)
+                self._check(decode(data, max_bytes=session.parameters.max_artifact_bytes))
         except ArtifactError as error:
             raise StatisticsRefused(str(error)) from error
-        PostedFisher(round_id, organization, session.store.put(data)).save(session.journal)
+        earlier = PostedFisher.load(session.journal, round_id, organization)
+        PostedFisher(round_id, organization, artifact_id).save(session.journal)
+        replaced = earlier.artifact_id if earlier else ""
+        return "" if replaced == artifact_id else replaced
 
     def of_model(self, model_id: int) -> str:
         """Publish the mean Fisher over the data of all organizations in a model.

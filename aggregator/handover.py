@@ -51,32 +51,29 @@ class HandOver:
                 "here: hand over only what GetWanted names"
             )
 
-    def take(self, organization: str, artifact_id: str, data: bytes) -> None:
-        """Keep a contribution if it passes the checks of a round, with its registered point.
+    def take(self, organization: str, artifact_id: str) -> None:
+        """Check a contribution in the store like those of a round, with its registered point.
 
         Raises:
             DeltaRefused: The bytes are not an agreed delta, or have another commitment.
         """
-        session = self._session
-        if session.store.has(artifact_id):
-            return
-        session.store.put(data)
-        what = ""
-        for registered in self._registered(organization, artifact_id):
-            verdict = judge(
-                organization,
-                artifact_id,
-                session.store,
-                session.digests,
-                session.parameters,
-                submitted=True,
-                point_hash=registered.parts.point_hashes[0],
-                round_id=registered.round_id,
-            )
+        session, what = self._session, ""
+        registered = self._registered(organization, artifact_id)
+        for each in registered:
+            with session.judging:
+                verdict = judge(
+                    organization,
+                    artifact_id,
+                    session.store,
+                    session.digests,
+                    session.parameters,
+                    submitted=True,
+                    point_hash=each.parts.point_hashes[0],
+                    round_id=each.round_id,
+                )
             if verdict.delta is not None:
                 return
             what = verdict.what
-        session.store.delete(artifact_id)
         raise DeltaRefused(what)
 
     def _registered(self, organization: str, artifact_id: str) -> list[Contribution]:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rescind.aggregator.facts import Nonces, Published, Submission
+from rescind.aggregator.facts import Nonces, Published, Submission, TidiedRound
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.handover import HandOver
 from rescind.aggregator.incidents import STRANGER
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
+from rescind.aggregator.received import Received
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.sums import RoundSums
+from rescind.aggregator.uploads import Uploads
 from rescind.contracts import AnswerState, RoundState
-from rescind.core import StoreMissing
 from rescind.core.errors import RescindError, WireError
 from rescind.daemon import certificate_owners
 from rescind.wire import (
     AggregatorDescription,
-    BadMessage,
     BadSignature,
-    ChunkList,
     ModelFiles,
     NotPublished,
     ReusedNonce,
+    SizedArtifact,
     SubmittedFisher,
     SubmittedOffer,
     SubmittedUpdate,
@@ -33,25 +34,19 @@ from rescind.wire import (
     WrongPhase,
     fingerprint,
     fisher_typed_data,
-    join,
     recover_signer,
-    split,
     update_typed_data,
 )
 
-_UPLOADS = 3
-"""Artifacts that an organization may have in progress: an update, a delta for a withdrawal, and a
-contribution that it hands over."""
-
-_CACHED_CHUNKS = 64
-"""Chunks of downloads held in memory; 4 MiB each at most, so 256 MiB."""
+_IN_PROGRESS = (RoundState.COMMITTED, RoundState.REVEALED)
 
 
 class Intake:
     """The aggregator's reply to each call of a member (`wire.AggregatorHandler`).
 
-    Every refusal for a WireError is recorded as an incident. Calls arrive on several threads; one
-    lock covers the uploads in progress and the cache of downloads.
+    Every refusal for a WireError is recorded as an incident. Calls arrive on several threads. The
+    submissions of one organization are handled one after the other; no organization waits for
+    another.
 
     Args:
         session: The aggregator's session.
@@ -73,9 +68,10 @@ class Intake:
         self._models, self._offers, self._sums, self._fishers = models, offers, sums, fishers
         self._handover = HandOver(session, models, offers)
         self.max_artifact_bytes = session.parameters.max_artifact_bytes
-        self._lock = threading.Lock()
-        self._announced: dict[str, dict[str, ChunkList]] = {}
-        self._served: dict[str, bytes] = {}
+        quotas = session.config.aggregator.uploads.quotas(self.max_artifact_bytes)
+        self._uploads = Uploads(session.folder / "uploads", quotas)
+        self._received = Received(session, self._uploads)
+        self._submitting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def organization_of(self, certificate: bytes) -> str | None:
         """Return the member that owns a certificate, or None; an unknown caller is an incident.
@@ -109,86 +105,85 @@ class Intake:
         """Return the organization's contributions that are missing; see `HandOver.wanted`."""
         return self._handover.wanted(organization)
 
-    def hand_over(self, organization: str, chunk_list: ChunkList) -> None:
+    def hand_over(self, organization: str, artifact: SizedArtifact) -> None:
         """Check and keep a contribution that was missing; see `HandOver.take`."""
-        with self._lock, self._recording(organization):
-            try:
-                self._handover.check(organization, chunk_list.artifact_id)
-                data = self._assemble(chunk_list)
-                self._handover.take(organization, chunk_list.artifact_id, data)
-            finally:
-                self._forget_upload(organization, chunk_list)
+        artifact_id = artifact.artifact_id
+        with self._submission(organization, artifact):
+            self._handover.check(organization, artifact_id)
+            if self._session.store.has(artifact_id):
+                return
+            self._received.submit(
+                organization,
+                artifact,
+                "contribution",
+                lambda: self._handover.take(organization, artifact_id),
+            )
 
-    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
-        """Begin or resume an upload, and return the ids of the chunks to send.
+    def begin_upload(self, organization: str, artifact: SizedArtifact) -> int:
+        """Begin or resume an upload, and return how many of its bytes are held.
 
         Raises:
             WrongPhase: No artifact of the organization is expected now.
-            TooManyUploads: Too many uploads of the organization are in progress.
+            TooManyUploads: A quota is used up.
+            StoreFull: The disk has no room for it.
         """
-        with self._lock:
-            self._check_upload(organization, chunk_list.artifact_id)
-            uploads = self._announced.setdefault(organization, {})
-            if chunk_list.artifact_id not in uploads and len(uploads) >= _UPLOADS:
-                error = TooManyUploads(
-                    f"{len(uploads)} uploads of {organization} are in progress: finish one first"
-                )
-                raise self._recorded(organization, error)
-            uploads[chunk_list.artifact_id] = chunk_list
-            return self._session.chunks.missing(list(dict.fromkeys(chunk_list.chunk_ids)))
+        purpose, slots = self._purpose(organization, artifact.artifact_id)
+        if self._received.has(organization, artifact.artifact_id):
+            return artifact.size
+        try:
+            return self._uploads.begin(organization, artifact, purpose, slots)
+        except TooManyUploads as error:
+            raise self._recorded(organization, error) from None
 
-    def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
-        """Keep a chunk of an upload in progress.
-
-        Raises:
-            WrongPhase: The chunk belongs to no upload of the organization.
-        """
-        with self._lock:
-            uploads = self._announced.get(organization, {})
-            if not any(chunk_id in chunk_list.chunk_ids for chunk_list in uploads.values()):
-                raise WrongPhase(
-                    f"chunk {chunk_id} belongs to no upload in progress: ask which chunks are "
-                    "missing first"
-                )
-        self._session.chunks.put(data)
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int:
+        """Add a piece to an upload, and return how many bytes are held; see `Uploads.put`."""
+        return self._uploads.put(organization, artifact_id, offset, data)
 
     def submit(self, organization: str, update: SubmittedUpdate) -> None:
-        """Check and keep an update of the current round.
+        """Check and keep an update of the current round; it replaces an earlier one.
 
         Raises:
-            WrongPhase: No update of the organization is expected, or for another round.
+            WrongPhase: No update of the organization is expected, or for another round, or another
+                artifact was revealed.
             BadSignature: The organization did not sign the submission.
             ReusedNonce: The nonce is not greater than all that were used.
-            BadMessage: Chunks are missing.
-            WrongHash: The chunks join to another artifact.
+            BadMessage: Bytes are missing.
+            WrongHash: The uploaded bytes are another artifact.
         """
-        with self._lock, self._recording(organization):
+        with self._submission(organization, update.artifact):
             self._check_update(organization, update)
             nonces = self._check_nonce(organization, update)
-            session, artifact_id = self._session, update.chunk_list.artifact_id
-            session.store.put(self._assemble(update.chunk_list))
+            session, artifact_id = self._session, update.artifact.artifact_id
+            self._received.keep(organization, update.artifact, _update_of(update.round_id))
             nonces.use(update.nonce, update.round_id, artifact_id).save(session.journal)
             Submission(update.round_id, organization, artifact_id).save(session.journal)
-            self._forget_upload(organization, update.chunk_list)
+            self._replace_earlier(organization, update)
 
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
         """Check and keep an offered delta; see `Offers.check` and `Offers.take`."""
-        with self._lock, self._recording(organization):
-            try:
-                expected = self._offers.check(organization, offer)
-                self._offers.take(expected, offer, self._assemble(offer.chunk_list))
-            finally:
-                self._forget_upload(organization, offer.chunk_list)
+        with self._submission(organization, offer.artifact):
+            expected = self._offers.check(organization, offer)
+            self._received.submit(
+                organization,
+                offer.artifact,
+                "contribution",
+                lambda: self._offers.take(expected, offer),
+            )
 
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None:
-        """Check and keep the Fisher of an organization's data; see `Fishers.take`."""
-        with self._lock, self._recording(organization):
-            try:
-                self._check_fisher(organization, fisher)
-                data = self._assemble(fisher.chunk_list)
-                self._fishers.take(organization, fisher.round_id, data)
-            finally:
-                self._forget_upload(organization, fisher.chunk_list)
+        """Check and keep the Fisher of an organization's data; it replaces the round's earlier one."""
+        artifact_id, use = fisher.artifact.artifact_id, f"fisher/{fisher.round_id}"
+        replaced = ""
+
+        def take() -> None:
+            nonlocal replaced
+            replaced = self._fishers.take(organization, fisher.round_id, artifact_id)
+
+        with self._submission(organization, fisher.artifact):
+            self._check_fisher(organization, fisher)
+            self._received.submit(organization, fisher.artifact, use, take)
+            if replaced:
+                self._received.release(organization, replaced, use)
 
     def fisher(self, organization: str, model_id: int) -> str:  # noqa: ARG002
         """Return the id of the mean Fisher of a model; see `Fishers.of_model`."""
@@ -211,8 +206,10 @@ class Intake:
         """Return the sums before a replayed round; see `Offers.sums`."""
         return self._offers.sums(replay_id, round_id)
 
-    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList:
-        """Return the chunks of a published artifact.
+    def piece(
+        self, organization: str, artifact_id: str, offset: int, length: int
+    ) -> tuple[bytes, int]:
+        """Return bytes of a published artifact, and its size. Only these bytes are read.
 
         Raises:
             NotPublished: The artifact is not published.
@@ -220,34 +217,41 @@ class Intake:
         if not Published(artifact_id).holds(self._session.journal):
             error = NotPublished(f"artifact {artifact_id} is not published to members")
             raise self._recorded(organization, error)
-        chunk_list, pieces = split(self._session.store.get(artifact_id))
-        with self._lock:
-            self._served.update(pieces)
-            while len(self._served) > _CACHED_CHUNKS:
-                del self._served[next(iter(self._served))]
-        return chunk_list
+        return self._session.store.read(artifact_id, offset, length)
 
-    def chunk(self, organization: str, chunk_id: str) -> bytes:  # noqa: ARG002
-        """Return a chunk of a published artifact.
+    def tidy(self) -> None:
+        """Delete uploads whose round is over, and what was submitted in it but not revealed."""
+        consortium, journal = self._session.consortium, self._session.journal
+        round_id = consortium.current_round_id()
+        over = not round_id or consortium.round(round_id).state not in _IN_PROGRESS
+        running = "" if over else _round_purpose(round_id)
+        self._uploads.end_purposes(lambda each: _is_of_round(each) and each != running)
+        for number in range(1, round_id + 1):
+            tidied = TidiedRound(number)
+            if tidied.holds(journal) or not consortium.round(number).state.over:
+                continue
+            revealed = {
+                (each.organization, artifact_id)
+                for each in consortium.contributions(number)
+                for artifact_id in each.parts.artifact_ids
+            }
+            for fact in Submission.of_round(journal, number):
+                if (fact.organization, fact.artifact_id) not in revealed:
+                    self._take_back(fact)
+            tidied.save(journal)
 
-        Raises:
-            NotPublished: The chunk belongs to no published artifact.
-        """
-        with self._lock:
-            cached = self._served.get(chunk_id)
-        if cached is not None:
-            return cached
-        # The cache is too small, or the daemon was restarted since it gave the chunk list out.
-        for published in Published.all(self._session.journal):
-            _, pieces = split(self._session.store.get(published.artifact_id))
-            if chunk_id in pieces:
-                return pieces[chunk_id]
-        raise NotPublished(f"chunk {chunk_id} belongs to no artifact published to members")
+    def _replace_earlier(self, organization: str, update: SubmittedUpdate) -> None:
+        """Delete what the organization submitted before in the round, unless it is revealed."""
+        if self._answer(organization, update.round_id) is not AnswerState.COMMITTED:
+            return
+        for fact in Submission.of_round(self._session.journal, update.round_id):
+            own = fact.organization == organization
+            if own and fact.artifact_id != update.artifact.artifact_id:
+                self._take_back(fact)
 
-    def forget_downloads(self) -> None:
-        """Drop the pieces of downloads that are held in memory: some may be erased files'."""
-        with self._lock:
-            self._served.clear()
+    def _take_back(self, fact: Submission) -> None:
+        fact.delete(self._session.journal)
+        self._received.release(fact.organization, fact.artifact_id, _update_of(fact.round_id))
 
     def _check_update(self, organization: str, update: SubmittedUpdate) -> None:
         round_id = self._round_for_upload(organization)
@@ -255,13 +259,14 @@ class Intake:
             raise WrongPhase(
                 f"the update is for round {update.round_id}, the current round is {round_id}"
             )
+        self._check_revealed(organization, round_id, update.artifact.artifact_id)
         deployment = self._session.consortium.deployment
         document = update_typed_data(
             chain_id=deployment.chain_id,
             rounds_address=deployment.rounds,
             round_id=update.round_id,
-            artifact_id=update.chunk_list.artifact_id,
-            size=update.chunk_list.size,
+            artifact_id=update.artifact.artifact_id,
+            size=update.artifact.size,
             nonce=update.nonce,
         )
         signer = recover_signer(document, update.signature)
@@ -271,7 +276,7 @@ class Intake:
     def _check_nonce(self, organization: str, update: SubmittedUpdate) -> Nonces:
         """Return the organization's nonces; the same submission may repeat its nonce."""
         nonces = Nonces.load(self._session.journal, organization)
-        entry = (update.round_id, update.chunk_list.artifact_id)
+        entry = (update.round_id, update.artifact.artifact_id)
         if nonces.used.get(update.nonce, entry) != entry:
             raise ReusedNonce(f"nonce {update.nonce} of {organization} was used for another update")
         if update.nonce not in nonces.used and any(used > update.nonce for used in nonces.used):
@@ -293,51 +298,69 @@ class Intake:
             chain_id=deployment.chain_id,
             rounds_address=deployment.rounds,
             round_id=round_id,
-            artifact_id=fisher.chunk_list.artifact_id,
-            size=fisher.chunk_list.size,
+            artifact_id=fisher.artifact.artifact_id,
+            size=fisher.artifact.size,
         )
         signer = recover_signer(document, fisher.signature)
         if signer != organization:
             raise BadSignature(f"the Fisher of {organization} is signed by {signer}")
 
-    def _forget_upload(self, organization: str, chunk_list: ChunkList) -> None:
-        for chunk_id in chunk_list.chunk_ids:
-            self._session.chunks.delete(chunk_id)
-        self._announced.get(organization, {}).pop(chunk_list.artifact_id, None)
+    def _purpose(self, organization: str, artifact_id: str) -> tuple[str, int]:
+        """Return what an upload of the organization is for, and how many it may have for that.
 
-    def _assemble(self, chunk_list: ChunkList) -> bytes:
-        session = self._session
-        if session.store.has(chunk_list.artifact_id):
-            return session.store.get(chunk_list.artifact_id)
-        try:
-            pieces = {chunk_id: session.chunks.get(chunk_id) for chunk_id in chunk_list.chunk_ids}
-        except StoreMissing as error:
-            raise BadMessage(
-                f"chunks of artifact {chunk_list.artifact_id} are missing: upload them before you "
-                "submit it"
-            ) from error
-        return join(chunk_list, pieces)
-
-    def _check_upload(self, organization: str, artifact_id: str) -> None:
-        """Check that an artifact of the organization is expected now."""
+        Raises:
+            WrongPhase: No artifact of the organization is expected now.
+        """
         if self._offers.expected(organization, artifact_id) is not None:
+            return "offer", 1
+        if self._handover.is_expected(organization, artifact_id):
+            return "contribution", 1
+        round_id = self._round_for_upload(organization)
+        posts = self._session.parameters.post_fisher
+        if not posts:
+            self._check_revealed(organization, round_id, artifact_id)
+        return _round_purpose(round_id), 2 if posts else 1
+
+    def _check_revealed(self, organization: str, round_id: int, artifact_id: str) -> None:
+        """Check that the organization has not revealed another artifact in the round."""
+        if self._answer(organization, round_id) is AnswerState.COMMITTED:
             return
-        if not self._handover.is_expected(organization, artifact_id):
-            self._round_for_upload(organization)
+        for each in self._session.consortium.contributions(round_id):
+            if each.organization == organization and artifact_id not in each.parts.artifact_ids:
+                raise WrongPhase(
+                    f"{organization} revealed {each.parts.artifact_ids[0]} in round {round_id}, so "
+                    f"artifact {artifact_id} is not expected"
+                )
+
+    def _answer(self, organization: str, round_id: int) -> AnswerState:
+        return self._session.consortium.answers(round_id).of(organization)
 
     def _round_for_upload(self, organization: str) -> int:
         """Return the current round, if an update of the organization is expected in it."""
         consortium = self._session.consortium
         round_id = consortium.current_round_id()
         state = consortium.round(round_id).state if round_id else RoundState.NONE
-        answer = consortium.answers(round_id).of(organization)
+        answer = self._answer(organization, round_id)
         takes_part = answer in (AnswerState.COMMITTED, AnswerState.REVEALED)
-        if state not in (RoundState.COMMITTED, RoundState.REVEALED) or not takes_part:
+        if state not in _IN_PROGRESS or not takes_part:
             raise WrongPhase(
                 f"no update of {organization} is expected now: round {round_id} is {state.value}, "
                 f"its answer is {answer.value}"
             )
         return round_id
+
+    @contextmanager
+    def _submission(self, organization: str, artifact: SizedArtifact) -> Iterator[None]:
+        """Handle a submission. A refused one frees its upload; the disk's errors do not.
+
+        Only the organization's own calls wait for the lock, which is held while the chain is asked.
+        """
+        with self._submitting[organization], self._recording(organization):
+            try:
+                yield
+            except WireError:
+                self._uploads.drop(organization, artifact.artifact_id)
+                raise
 
     @contextmanager
     def _recording(self, organization: str) -> Iterator[None]:
@@ -353,3 +376,17 @@ class Intake:
         if isinstance(error, WireError):
             self._session.record_incident(organization, error.code, str(error))
         return error
+
+
+def _update_of(round_id: int) -> str:
+    """Return the use of an artifact as an update of a round."""
+    return f"update/{round_id}"
+
+
+def _round_purpose(round_id: int) -> str:
+    """Return the purpose of an upload for a round."""
+    return f"round/{round_id}"
+
+
+def _is_of_round(purpose: str) -> bool:
+    return purpose.startswith("round/")

@@ -87,7 +87,7 @@ class Offers:
             DeltaRefused: Another organization submitted the delta first, or the report is not
                 complete.
         """
-        artifact_id = submitted.chunk_list.artifact_id
+        artifact_id = submitted.artifact.artifact_id
         offer = self.expected(organization, artifact_id)
         numbers = (submitted.offer_id, submitted.round_id)
         if offer is None or (offer.offer_id, offer.round_id) != numbers:
@@ -97,49 +97,41 @@ class Offers:
                 "on chain first"
             )
         self._check_signature(organization, submitted)
-        depositor = Depositor.load(self._session.journal, artifact_id)
-        if depositor is not None and depositor.organization != organization:
-            raise DeltaRefused(
-                f"artifact {artifact_id} was already submitted by {depositor.organization}: "
-                "submit a delta that you trained yourself"
-            )
+        self._check_depositor(organization, artifact_id)
         self._check_report(offer, submitted.report)
         return offer
 
-    def take(self, offer: Contribution, submitted: SubmittedOffer, data: bytes) -> None:
-        """Check the bytes of a delta like those of a round, and keep it.
+    def take(self, offer: Contribution, submitted: SubmittedOffer) -> None:
+        """Check a delta in the store like those of a round, and record that it was deposited.
 
         If the delta was submitted before, the first report stands.
 
         Args:
             offer: What `check` returned.
             submitted: The submission.
-            data: The bytes of the delta.
 
         Raises:
-            DeltaRefused: The delta fails the checks.
+            DeltaRefused: The delta fails the checks, or another organization submitted it first.
         """
-        session, artifact_id = self._session, submitted.chunk_list.artifact_id
-        was_stored = session.store.has(artifact_id)
-        session.store.put(data)
-        verdict = judge(
-            offer.organization,
-            artifact_id,
-            session.store,
-            session.digests,
-            session.parameters,
-            submitted=True,
-            point_hash=offer.parts.point_hashes[0],
-            round_id=offer.round_id,
-        )
-        if verdict.delta is None:
-            if not was_stored:
-                session.store.delete(artifact_id)
-            raise DeltaRefused(verdict.what)
-        Depositor(artifact_id, offer.organization).save(session.journal)
+        session, artifact_id = self._session, submitted.artifact.artifact_id
+        with session.judging:
+            verdict = judge(
+                offer.organization,
+                artifact_id,
+                session.store,
+                session.digests,
+                session.parameters,
+                submitted=True,
+                point_hash=offer.parts.point_hashes[0],
+                round_id=offer.round_id,
+            )
+            if verdict.delta is None:
+                raise DeltaRefused(verdict.what)
+            self._check_depositor(offer.organization, artifact_id)
+            Depositor(artifact_id, offer.organization).save(session.journal)
         if self.deposit(offer) is None:
             report, signature = read_report(submitted.report), "0x" + submitted.signature.hex()
-            Deposit(submitted.chunk_list.size, report, signature).save(session.journal, offer)
+            Deposit(submitted.artifact.size, report, signature).save(session.journal, offer)
 
     def start(self, replay_id: int, round_id: int) -> ModelFiles:
         """Publish the files that a round of a replay starts from.
@@ -185,6 +177,14 @@ class Offers:
             )
         return replay_content(consortium, replay, round_id)
 
+    def _check_depositor(self, organization: str, artifact_id: str) -> None:
+        depositor = Depositor.load(self._session.journal, artifact_id)
+        if depositor is not None and depositor.organization != organization:
+            raise DeltaRefused(
+                f"artifact {artifact_id} was already submitted by {depositor.organization}: "
+                "submit a delta that you trained yourself"
+            )
+
     def _check_signature(self, organization: str, submitted: SubmittedOffer) -> None:
         deployment = self._session.consortium.deployment
         document = offer_typed_data(
@@ -192,8 +192,8 @@ class Offers:
             rounds_address=deployment.rounds,
             offer_id=submitted.offer_id,
             round_id=submitted.round_id,
-            artifact_id=submitted.chunk_list.artifact_id,
-            size=submitted.chunk_list.size,
+            artifact_id=submitted.artifact.artifact_id,
+            size=submitted.artifact.size,
             report=submitted.report,
         )
         signer = recover_signer(document, submitted.signature)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rescind.aggregator.config import AggregatorConfig
@@ -26,9 +27,9 @@ class AggregatorSession:
         parameters: What the consortium agreed on.
         journal: Durable facts.
         store: Complete artifacts.
-        chunks: Chunks of uploads in progress.
         digests: Digests of the artifacts in `store`.
         incidents: Refusals, and what the aggregator did itself.
+        judging: Held while a submitted artifact is in memory, so that there is one at a time.
     """
 
     config: AggregatorConfig
@@ -36,9 +37,9 @@ class AggregatorSession:
     parameters: ConsortiumParameters
     journal: Journal
     store: ArtifactStore
-    chunks: ArtifactStore
     digests: Digests
     incidents: Incidents
+    judging: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
@@ -48,10 +49,9 @@ class AggregatorSession:
         folder = config.aggregator.state_dir
         journal = open_journal(folder)
         store = ArtifactStore(config.aggregator.store)
-        chunks = ArtifactStore(folder / "chunks")
         digests = Digests(store)
         incidents = Incidents(journal)
-        return cls(config, consortium, parameters, journal, store, chunks, digests, incidents)
+        return cls(config, consortium, parameters, journal, store, digests, incidents)
 
     @property
     def folder(self) -> Path:

@@ -35,8 +35,8 @@ from rescind.node.disclosing import served
 from rescind.node.erasing import Erasing
 from rescind.node.look import look
 from rescind.node.session import Session, open_session
-from rescind.node.state import Plan, Step, plan
-from rescind.wire import AggregatorUnavailable
+from rescind.node.state import Plan, Step, plan, transfer_seconds
+from rescind.wire import AggregatorUnavailable, TransferGivenUp
 
 UPKEEP_SECONDS = 60.0
 """Time between two questions to the aggregator about contributions that it misses, and between two
@@ -64,7 +64,7 @@ class Node(DaemonLoop[Plan]):
 
     kind = "node"
     wait = Step.WAIT
-    transient = (ChainUnavailable, AggregatorUnavailable, ContractRefused)
+    transient = (ChainUnavailable, AggregatorUnavailable, ContractRefused, TransferGivenUp)
     fatal = (NotCarriedOut, RulesNotServed)
 
     def __init__(self, session: Session) -> None:
@@ -110,7 +110,10 @@ class Node(DaemonLoop[Plan]):
             # The members have chosen another: the next call checks whom it reaches.
             session.client.close()
             self._aggregator = aggregator
-        return plan(look(session, self._erasing))
+        view = look(session, self._erasing)
+        seconds = transfer_seconds(view)
+        session.client.until = None if seconds is None else time.monotonic() + seconds
+        return plan(view)
 
     def when_idle(self) -> None:
         """Do what no step waits for.

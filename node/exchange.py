@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import structlog
 
+from rescind.core.errors import RescindError
 from rescind.node import fisher
 from rescind.node.facts import RoundFacts, Update
 from rescind.node.session import Session
 from rescind.node.withdrawal_facts import own_artifacts
-from rescind.wire import WrongPhase, sign_typed, split, update_typed_data
+from rescind.wire import sign_typed, update_typed_data
 
 
 def commit(session: Session, round_id: int) -> None:
@@ -21,13 +22,19 @@ def commit(session: Session, round_id: int) -> None:
 
 
 def upload(session: Session, round_id: int) -> None:
-    """Send the chunks that the aggregator does not have, then the signed update."""
+    """Send the update's bytes that the aggregator does not hold, then sign for them.
+
+    An update that is not taken is tried again later: the reveal does not wait for it.
+    """
     facts = RoundFacts.load(session.journal, round_id)
     update = facts.trained()
     try:
         _send(session, round_id, update)
-    except WrongPhase as error:
-        structlog.get_logger().warning("upload not taken", round=round_id, reason=str(error))
+    except RescindError as error:
+        structlog.get_logger().warning(
+            "upload not taken", round=round_id, code=error.code, reason=str(error)
+        )
+        session.paused_uploads.add(round_id)
         return
     replace(facts, submitted=True).save(session.journal)
 
@@ -35,7 +42,6 @@ def upload(session: Session, round_id: int) -> None:
 def _send(session: Session, round_id: int, update: Update) -> None:
     artifact = update.delta.artifact
     data = session.store.get(artifact)
-    chunk_list, _ = split(data)
     document = update_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
@@ -45,8 +51,8 @@ def _send(session: Session, round_id: int, update: Update) -> None:
         nonce=update.nonce,
     )
     signature = sign_typed(document, session.account.key)
-    session.client.upload(data)
-    session.client.submit(round_id, chunk_list, update.nonce, signature)
+    sent = session.client.upload(data)
+    session.client.submit(round_id, sent, update.nonce, signature)
     if update.fisher is not None:
         fisher.post(session, round_id, update.fisher)
 

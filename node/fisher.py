@@ -35,8 +35,8 @@ def post(session: Session, round_id: int, artifact: str) -> None:
         artifact_id=artifact,
         size=len(data),
     )
-    chunk_list = session.client.upload(data)
-    session.client.post_fisher(round_id, chunk_list, sign_typed(document, session.account.key))
+    sent = session.client.upload(data)
+    session.client.post_fisher(round_id, sent, sign_typed(document, session.account.key))
 
 
 def of_all(session: Session, model_id: int) -> Posted:

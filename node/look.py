@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rescind.contracts import Member, MemberStatus, Round, RoundState, Settings
 from rescind.node import tasks
 from rescind.node.adopting import adopted
@@ -57,12 +59,14 @@ def _look_at_round(session: Session, current: Round) -> RoundView:
         state=current.state,
         parent_model=current.parent_model,
         deadline=current.deadline,
-        last_call=current.deadline - _phase_seconds(consortium.settings(), current) // LAST_QUARTER,
+        last_call=current.deadline - _spare_seconds(session, current),
+        transfer_slice=consortium.settings().reveal_seconds // LAST_QUARTER,
         answer=consortium.answers(current.id).of(session.me),
         decided=facts.decision is not None,
         takes_part=facts.action.takes_part,
         trained=facts.update is not None,
         submitted=facts.submitted,
+        upload_paused=current.id in session.paused_uploads.now(),
     )
 
 
@@ -73,6 +77,16 @@ def _held(session: Session, *models: int) -> frozenset[int]:
 
 def _phase_seconds(settings: Settings, current: Round) -> int:
     return settings.commit_seconds if current.state is RoundState.OPEN else settings.reveal_seconds
+
+
+def _spare_seconds(session: Session, current: Round) -> int:
+    """Return the end of a phase that is left for what a node does without the aggregator.
+
+    A quarter, or where the node looks rarely, two of its looks, up to half.
+    """
+    phase = _phase_seconds(session.consortium.settings(), current)
+    looks = math.ceil(2 * session.config.node.poll_seconds)
+    return max(phase // LAST_QUARTER, min(phase // 2, looks))
 
 
 def _reclaimable(session: Session, member: Member, now: int) -> bool:

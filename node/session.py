@@ -58,6 +58,7 @@ class Session:
         stop: Set when the daemon is asked to stop.
         turns: When this node first saw the moves that anyone may send.
         unavailable: Models whose files could not be had a moment ago.
+        paused_uploads: Rounds whose update the aggregator did not take a moment ago.
     """
 
     config: NodeConfig
@@ -70,6 +71,7 @@ class Session:
     stop: threading.Event
     turns: Turns = field(default_factory=Turns)
     unavailable: Unavailable = field(default_factory=Unavailable)
+    paused_uploads: Unavailable = field(default_factory=lambda: Unavailable(longest=30.0))
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -183,6 +185,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
                 config.aggregator.address,
                 config.identity.tls,
                 check=lambda certificate: check_aggregator(consortium, certificate),
+                downloads=config.node.state_dir / "downloads",
             )
         )
         session = Session(
@@ -196,6 +199,8 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             stop=stop,
         )
         _check_agent(session)
+        # A transfer on a slow link may take long; it goes on after the next start.
+        client.on_piece = session.halt_if_stopped
         yield session
 
 

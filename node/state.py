@@ -95,11 +95,13 @@ class RoundView:
         deadline: When the present state is late, in Unix seconds, by the chain's clock.
         last_call: From when on a node acts without the aggregator, in Unix seconds: it says that
             the parent model is missing, or reveals what it could not upload.
+        transfer_slice: Seconds that a transfer may take while the reveal phase may begin.
         answer: The node's answer on chain.
         decided: Whether the agent has decided.
         takes_part: Whether it decided to take part.
         trained: Whether the update is trained.
         submitted: Whether the aggregator has the update.
+        upload_paused: Whether the aggregator did not take the update a moment ago.
     """
 
     round_id: int
@@ -107,11 +109,19 @@ class RoundView:
     parent_model: int = 0
     deadline: int = 0
     last_call: int = 0
+    transfer_slice: int = 0
     answer: AnswerState = AnswerState.NONE
     decided: bool = False
     takes_part: bool = False
     trained: bool = False
     submitted: bool = False
+    upload_paused: bool = False
+
+    @property
+    def owes_reveal(self) -> bool:
+        """True if a penalty is due unless the node reveals in this phase."""
+        committed = self.answer is AnswerState.COMMITTED and self.trained
+        return committed and self.state is RoundState.COMMITTED
 
 
 @dataclass(frozen=True)
@@ -158,23 +168,45 @@ def plan(view: View) -> Plan:
     # The admission may be on chain but not yet under enough blocks.
     if view.status is MemberStatus.NONE:
         return Plan(Step.WAIT)
+    active = view.status is MemberStatus.ACTIVE
+    step = _in_round(view, view.round) if view.round and active else Plan(Step.WAIT)
+    # What a penalty or the round's fate hangs on comes first: it is one transaction.
+    if step.step in (Step.REVEAL, Step.REPORT_UNAVAILABLE):
+        return step
     if view.due and view.status in (MemberStatus.ACTIVE, MemberStatus.WITHDRAWING):
         return Plan(Step.MOVE_ON, move=view.due.move, number=view.due.id)
-    if view.status is not MemberStatus.ACTIVE:
+    if not active:
         return _without_rounds(view)
-    step = _in_round(view, view.round) if view.round else Plan(Step.WAIT)
-    if step.step is Step.REPORT_UNAVAILABLE:
-        return step
     # A final round's model is adopted before the round is settled: settling evaluates it.
     if view.latest_model not in view.held:
         if view.latest_model not in view.unavailable:
             return Plan(Step.ADOPT, model_id=view.latest_model)
     elif view.unsettled:
         return Plan(Step.SETTLE, view.unsettled)
-    # A withdrawal's task is done only while the current round needs nothing from this node.
-    if step.step is Step.WAIT and view.task:
+    # A withdrawal's task, which may take long, is done only while the round needs nothing from this
+    # node.
+    if step.step is not Step.WAIT or (view.round and view.round.owes_reveal):
+        return step
+    if view.task:
         return _for_withdrawal(view.task)
-    return Plan(Step.ERASE) if step.step is Step.WAIT and view.erasure else step
+    return Plan(Step.ERASE) if view.erasure else step
+
+
+def transfer_seconds(view: View) -> float | None:
+    """Return for how long a transfer may take the node's time; None for any time.
+
+    A transfer that is cut goes on later where it ended, so that an aggregator that stalls one
+    cannot make a node miss its reveal.
+    """
+    current = view.round
+    if current is None or view.status is not MemberStatus.ACTIVE:
+        return None
+    if current.owes_reveal:
+        return float(max(current.last_call - view.now, 0))
+    if current.answer is AnswerState.COMMITTED and current.state is RoundState.OPEN:
+        # The reveal phase may begin at any time.
+        return float(current.transfer_slice)
+    return None
 
 
 def _in_round(view: View, current: RoundView) -> Plan:
@@ -207,12 +239,14 @@ def _answer(view: View, current: RoundView) -> Plan:
 
 def _open_commitment(view: View, current: RoundView) -> Plan:
     """Return the step towards revealing a commitment: the aggregator gets the update first."""
+    upload = Plan(Step.WAIT) if current.upload_paused else Plan(Step.UPLOAD, current.round_id)
     if current.answer is AnswerState.COMMITTED:
-        # A member that does not reveal pays a penalty, so an absent aggregator must not stop it.
+        # A member that does not reveal pays a penalty, so an aggregator that is away, refuses the
+        # update or stalls it must not stop the reveal.
         reveals = current.submitted or view.now >= current.last_call
-        return Plan(Step.REVEAL if reveals else Step.UPLOAD, current.round_id)
+        return Plan(Step.REVEAL, current.round_id) if reveals else upload
     late = current.answer is AnswerState.REVEALED and not current.submitted
-    return Plan(Step.UPLOAD, current.round_id) if late else Plan(Step.WAIT)
+    return upload if late else Plan(Step.WAIT)
 
 
 def _without_rounds(view: View) -> Plan:

@@ -1,4 +1,4 @@
-"""Models whose files could not be had, and when a node asks for them again."""
+"""Exchanges with the aggregator that failed, and when a node tries them again."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ round, so it does not grow further."""
 
 
 class Unavailable:
-    """The models whose files a node goes on without for a while.
+    """The models whose files, or the rounds whose uploads, a node goes on without for a while.
 
     Args:
         clock: Returns seconds that only grow.
+        longest: The longest wait in seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, longest: float = LONGEST_SECONDS
+    ) -> None:
+        self._clock, self._longest = clock, longest
         self._waits: dict[int, tuple[float, float]] = {}
 
     def add(self, model_id: int) -> None:
-        """Note that a model's files could not be had now."""
+        """Note that a model's files could not be had, or a round's update was not taken, now."""
         last, _ = self._waits.get(model_id, (0.0, 0.0))
-        wait = min(LONGEST_SECONDS, 2 * last or FIRST_SECONDS)
+        wait = min(self._longest, 2 * last or FIRST_SECONDS)
         self._waits[model_id] = wait, self._clock() + wait
 
     def now(self) -> frozenset[int]:
-        """Return the models that the node does not ask for now."""
+        """Return the models or rounds that the node does not ask for now."""
         now = self._clock()
         return frozenset(model_id for model_id, (_, end) in self._waits.items() if now < end)

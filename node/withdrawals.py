@@ -99,9 +99,9 @@ def _send(session: Session, offered: OfferedDelta) -> None:
         size=len(data),
         report=report,
     )
-    chunk_list = session.client.upload(data)
+    sent = session.client.upload(data)
     signature = sign_typed(document, session.account.key)
-    session.client.submit_offered(offered.offer_id, offered.round_id, chunk_list, report, signature)
+    session.client.submit_offered(offered.offer_id, offered.round_id, sent, report, signature)
 
 
 def ready(session: Session, withdrawal_id: int) -> None:

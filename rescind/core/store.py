@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rescind.core.artifact import artifact_id, decode
 from rescind.core.errors import StoreError
-from rescind.core.files import make_private_folder, write_private
+from rescind.core.files import make_private_folder, sync_folder, write_private
 
 _ID = re.compile(r"^[0-9a-f]{64}$")
 
@@ -70,13 +71,51 @@ class ArtifactStore:
         try:
             self._write(self._path(digest), data)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreFull(
-                    f"there is no room for {len(data)} bytes under {self._root}: "
-                    "free some disk and retry"
-                ) from error
-            raise StoreError(f"cannot write {self._path(digest)}: {error}") from error
+            what = f"{len(data)} bytes"
+            raise self._failure(error, self._path(digest), what) from error
         return digest
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a complete file, whose hash was checked, into the store.
+
+        Args:
+            path: The file; it is gone afterwards. A file of the store's own disk is not copied.
+            digest: The SHA-256 of its bytes.
+
+        Raises:
+            StoreFull: The disk has no room.
+            StoreError: The artifact cannot be written for another reason.
+        """
+        target = self._path(digest)
+        try:
+            if not self.has(digest):
+                self._move(path, target)
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure(error, target, "the artifact") from error
+
+    def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
+        """Return a range of an artifact's bytes, which are not checked, and the artifact's size.
+
+        Args:
+            digest: The id of the artifact.
+            offset: Where the range begins.
+            length: Its bytes; fewer are returned at the artifact's end.
+
+        Raises:
+            StoreMissing: The artifact is not in the store.
+            StoreError: The file cannot be read, or `digest` is not an artifact id.
+        """
+        path = self._path(digest)
+        try:
+            size = int(self._filesystem.size(path))
+            with self._filesystem.open(path, "rb") as file:
+                file.seek(min(offset, size))
+                return bytes(file.read(length)), size
+        except FileNotFoundError as error:
+            raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error}") from error
 
     def get(self, digest: str) -> bytes:
         """Return the bytes of the artifact with an id.
@@ -144,3 +183,27 @@ class ArtifactStore:
         target = Path(path)
         make_private_folder(target.parent)
         write_private(target, data)
+
+    def _move(self, path: Path, target: str) -> None:
+        if not self._local:
+            self._filesystem.put_file(str(path), target)
+            return
+        make_private_folder(Path(target).parent)
+        try:
+            path.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # Another disk: copy beside the target, then rename, so that it is complete or absent.
+            copy = Path(f"{target}.{path.name}.part")
+            shutil.copyfile(path, copy)
+            copy.rename(target)
+        sync_folder(Path(target).parent)
+
+    def _failure(self, error: OSError, path: str, what: str) -> StoreError:
+        """Return the error to raise for a failed write."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreFull(
+                f"there is no room for {what} under {self._root}: free some disk and retry"
+            )
+        return StoreError(f"cannot write {path}: {error}")

@@ -1,4 +1,4 @@
-"""gRPC between daemons: TLS identities, signed messages, artifacts in chunks named by hash."""
+"""gRPC between daemons: TLS identities, signed messages, artifacts in pieces."""
 
 from rescind.wire.aggregator_client import AggregatorClient
 from rescind.wire.aggregator_service import (
@@ -57,16 +57,11 @@ from rescind.wire.signing import (
     update_typed_data,
 )
 from rescind.wire.signing_requests import SigningRequest, signing_request
-from rescind.wire.transfer import (
-    CHUNK_BYTES,
-    ChunkList,
-    join,
-    split,
-)
+from rescind.wire.transfer import MOST_PIECE_BYTES, SizedArtifact
 from rescind.wire.validity import CertificateExpired, Validity
 
 __all__ = [
-    "CHUNK_BYTES",
+    "MOST_PIECE_BYTES",
     "AggregatorClient",
     "AggregatorDescription",
     "AggregatorHandler",
@@ -76,7 +71,6 @@ __all__ = [
     "CertificateAuthority",
     "CertificateExpired",
     "CertificateProblem",
-    "ChunkList",
     "CosignatureRequest",
     "DeltaRefused",
     "DisclosureRequest",
@@ -96,6 +90,7 @@ __all__ = [
     "RunningServer",
     "ServerCertificateRefused",
     "SigningRequest",
+    "SizedArtifact",
     "StatisticsRefused",
     "SubmittedFisher",
     "SubmittedOffer",
@@ -112,7 +107,6 @@ __all__ = [
     "fingerprint",
     "fisher_typed_data",
     "is_signed_by",
-    "join",
     "new_key",
     "offer_typed_data",
     "recover_signer",
@@ -121,6 +115,5 @@ __all__ = [
     "sign_typed",
     "sign_with_key",
     "signing_request",
-    "split",
     "update_typed_data",
 ]

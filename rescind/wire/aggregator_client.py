@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
+from rescind.wire.downloading import Downloads, complete
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_client import CALL_SECONDS, GrpcClient
 from rescind.wire.identity import TlsFiles
-from rescind.wire.transfer import (
-    ChunkList,
-    check_chunk,
-    id_from_wire,
-    join,
-    split,
-)
+from rescind.wire.transfer import LEAST_PIECE_BYTES, Pace, SizedArtifact, check_size, id_from_wire
+from rescind.wire.uploading import Upload
 
 
 class AggregatorClient(GrpcClient):
@@ -30,7 +29,11 @@ class AggregatorClient(GrpcClient):
         tls: The node's key and certificate, and the consortium's authority.
         patience: Seconds for which a call is retried.
         check: Raises a WireError unless a certificate (PEM) is the aggregator's; see GrpcClient.
-        seconds: Deadline of one call.
+        seconds: Deadline of one call; a piece has at least that long.
+        downloads: Folder that keeps unfinished downloads over a restart.
+
+    Attributes:
+        on_piece: Called before each piece; may raise to end a transfer, which can go on later.
     """
 
     peer, unavailable = "the aggregator", AggregatorUnavailable
@@ -44,8 +47,11 @@ class AggregatorClient(GrpcClient):
         patience: float = 20.0,
         check: Callable[[bytes], None] | None = None,
         seconds: float = CALL_SECONDS,
+        downloads: Path | None = None,
     ) -> None:
         super().__init__(address, tls, patience, check, seconds)
+        self._downloads = Downloads(downloads)
+        self.on_piece: Callable[[], None] | None = None
 
     def describe(self) -> AggregatorDescription:
         """Return the consortium that the aggregator serves, and its latest model."""
@@ -66,39 +72,58 @@ class AggregatorClient(GrpcClient):
         reply: pb.ModelFiles = self.call("GetModel", pb.ModelId(model_id=model_id))
         return _files(reply)
 
-    def upload(self, data: bytes) -> ChunkList:
-        """Send the chunks of an artifact that the aggregator does not have; safe to repeat.
+    def upload(self, data: bytes) -> SizedArtifact:
+        """Send the bytes of an artifact that the aggregator does not hold; safe to repeat.
+
+        An upload that is cut short, also by a restart on either side, goes on where it ended.
 
         Returns:
-            The chunk list, to be named in a submission.
+            The artifact, to be named in a submission.
 
         Raises:
-            BadMessage: The artifact is too large, or the aggregator asks for a foreign chunk.
+            BadMessage: The artifact is too large.
+            WrongPhase: The aggregator does not expect it now.
+            TooManyUploads: The aggregator has no room for it now.
+            TransferGivenUp: The time `until` has come.
         """
-        chunk_list, chunks = split(data)
-        missing: pb.ChunkIds = self.call("MissingChunks", chunk_list.to_wire())
-        for chunk_id in missing.chunk_ids:
-            piece = chunks.get(chunk_id.hex())
-            if piece is None:
-                raise BadMessage(
-                    f"the aggregator asks for chunk {chunk_id.hex()}, which is not in the upload"
-                )
-            self.call("PutChunk", pb.Chunk(chunk_id=chunk_id, data=piece))
-        return chunk_list
+        artifact = SizedArtifact.of(data)
+        Upload(self, artifact, data, seconds=self._seconds, patience=self._patience).run()
+        return artifact
 
-    def submit(self, round_id: int, chunk_list: ChunkList, nonce: int, signature: bytes) -> None:
+    def begin_upload(self, artifact: SizedArtifact) -> int:
+        """Begin or resume an upload, and return how many bytes the aggregator holds."""
+        held: pb.Held = self.call("BeginUpload", artifact.to_wire())
+        return held.bytes
+
+    def send_piece(self, message: bytes, seconds: float) -> Any:
+        """Send a serialized Piece, and return the future of the reply."""
+        stub = self._stub  # connects
+        assert stub is not None
+        assert self._channel is not None
+        # The message is serialized already, so that the piece is not copied again.
+        put: Any = self._channel.unary_unary(
+            "/rescind.v1.Aggregator/PutPiece", response_deserializer=pb.Held.FromString
+        )
+        return put.future(message, timeout=self.seconds_left(seconds))
+
+    def before_piece(self) -> None:
+        """Call `on_piece`, which may raise to end a transfer."""
+        if self.on_piece is not None:
+            self.on_piece()
+
+    def submit(self, round_id: int, artifact: SizedArtifact, nonce: int, signature: bytes) -> None:
         """Submit an uploaded artifact as this organization's update; safe to repeat.
 
         Args:
             round_id: The round that the update is for.
-            chunk_list: What `upload` returned.
+            artifact: What `upload` returned.
             nonce: The nonce in the signed document.
             signature: Signature of `update_typed_data`.
         """
         self.call(
             "SubmitUpdate",
             pb.SignedUpdate(
-                round_id=round_id, manifest=chunk_list.to_wire(), nonce=nonce, signature=signature
+                round_id=round_id, artifact=artifact.to_wire(), nonce=nonce, signature=signature
             ),
         )
 
@@ -106,7 +131,7 @@ class AggregatorClient(GrpcClient):
         self,
         offer_id: int,
         round_id: int,
-        chunk_list: ChunkList,
+        artifact: SizedArtifact,
         report: bytes,
         signature: bytes,
     ) -> None:
@@ -115,7 +140,7 @@ class AggregatorClient(GrpcClient):
         Args:
             offer_id: The withdrawal, or with the highest of 64 bits set the replay.
             round_id: The round whose delta is replaced; 0 for a counter-delta.
-            chunk_list: What `upload` returned.
+            artifact: What `upload` returned.
             report: The training report, canonical JSON of at most 64 KiB.
             signature: Signature of `offer_typed_data`.
         """
@@ -124,22 +149,22 @@ class AggregatorClient(GrpcClient):
             pb.SignedOffer(
                 offer_id=offer_id,
                 round_id=round_id,
-                manifest=chunk_list.to_wire(),
+                artifact=artifact.to_wire(),
                 report=report,
                 signature=signature,
             ),
         )
 
-    def post_fisher(self, round_id: int, chunk_list: ChunkList, signature: bytes) -> None:
+    def post_fisher(self, round_id: int, artifact: SizedArtifact, signature: bytes) -> None:
         """Submit an uploaded artifact as the Fisher of this organization's data; safe to repeat.
 
         Args:
             round_id: The round with whose update the Fisher is posted.
-            chunk_list: What `upload` returned.
+            artifact: What `upload` returned.
             signature: Signature of `fisher_typed_data`.
         """
         message = pb.SignedFisher(
-            round_id=round_id, manifest=chunk_list.to_wire(), signature=signature
+            round_id=round_id, artifact=artifact.to_wire(), signature=signature
         )
         self.call("PostFisher", message)
 
@@ -192,18 +217,33 @@ class AggregatorClient(GrpcClient):
             max_bytes: The largest size to accept.
 
         Raises:
-            BadMessage: The aggregator offers another artifact, or one that is too large.
+            NotPublished: The artifact is not for members.
+            BadMessage: The artifact is too large.
             WrongHash: The bytes do not hash to the id.
         """
-        message = pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
-        reply = self.call("GetManifest", message)
-        chunk_list = ChunkList.from_wire(reply, max_bytes=max_bytes)
-        if chunk_list.artifact_id != artifact_id:
-            raise BadMessage(
-                f"asked for artifact {artifact_id}, the aggregator offers {chunk_list.artifact_id}"
+        part, pace, name = self._downloads.part(artifact_id), Pace(self._seconds), artifact_id
+        size = max_bytes
+        while part.size < size or not part.size:
+            self.before_piece()
+            message = pb.PieceRequest(
+                artifact_id=bytes.fromhex(name), offset=part.size, length=pace.size
             )
-        chunks = {chunk_id: self._chunk(chunk_id) for chunk_id in chunk_list.chunk_ids}
-        return join(chunk_list, chunks)
+            began = time.monotonic()
+            try:
+                reply = self.call("GetPiece", message, seconds=pace.deadline(pace.size))
+            except self.unavailable:
+                # On a link that became slow, a smaller piece may come through the next time.
+                if pace.size == LEAST_PIECE_BYTES:
+                    raise
+                pace.failed()
+                continue
+            pace.took(len(reply.data), time.monotonic() - began)
+            size = reply.size
+            check_size(size, max_bytes)
+            if not reply.data and part.size < size:
+                raise BadMessage(f"the aggregator sends no byte of artifact {name} at {part.size}")
+            part.append(reply.data)
+        return complete(name, part)
 
     def wanted(self) -> Sequence[str]:
         """Return the ids of your contributions that the aggregator needs and does not have.
@@ -221,12 +261,6 @@ class AggregatorClient(GrpcClient):
             WrongPhase: The aggregator does not want this artifact.
         """
         self.call("HandOver", self.upload(data).to_wire())
-
-    def _chunk(self, chunk_id: str) -> bytes:
-        message = pb.ChunkId(chunk_id=bytes.fromhex(chunk_id))
-        chunk: pb.Chunk = self.call("GetChunk", message)
-        check_chunk(chunk_id, chunk.data)
-        return chunk.data
 
 
 def _files(message: pb.ModelFiles) -> ModelFiles:

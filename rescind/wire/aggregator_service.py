@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rescind.wire.errors import NotAMember
+from rescind.wire.errors import BadMessage, NotAMember
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.grpc_server import RunningServer, start_server
 from rescind.wire.identity import TlsFiles, fingerprint
 from rescind.wire.limits import Limits
-from rescind.wire.transfer import ChunkList, check_chunk, id_from_wire
+from rescind.wire.transfer import MOST_PIECE_BYTES, SizedArtifact, id_from_wire
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -23,7 +23,7 @@ class SubmittedUpdate:
     """An organization's statement that an artifact is its update; `signature` is unchecked."""
 
     round_id: int
-    chunk_list: ChunkList
+    artifact: SizedArtifact
     nonce: int
     signature: bytes
 
@@ -35,14 +35,14 @@ class SubmittedOffer:
     Attributes:
         offer_id: The withdrawal, or with the highest of 64 bits set the replay.
         round_id: The round whose delta is replaced; 0 for a counter-delta.
-        chunk_list: The chunks of the delta.
+        artifact: The delta.
         report: The training report, canonical JSON.
         signature: EIP-712 signature, 65 bytes.
     """
 
     offer_id: int
     round_id: int
-    chunk_list: ChunkList
+    artifact: SizedArtifact
     report: bytes
     signature: bytes
 
@@ -52,7 +52,7 @@ class SubmittedFisher:
     """The Fisher of an organization's data; neither it nor `signature` is checked."""
 
     round_id: int
-    chunk_list: ChunkList
+    artifact: SizedArtifact
     signature: bytes
 
 
@@ -101,8 +101,8 @@ class AggregatorHandler(Protocol):
         """Return the member that owns a certificate (PEM), or None."""
 
     def describe(self) -> AggregatorDescription: ...
-    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]: ...
-    def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None: ...
+    def begin_upload(self, organization: str, artifact: SizedArtifact) -> int: ...
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None: ...
@@ -114,9 +114,10 @@ class AggregatorHandler(Protocol):
         self, organization: str, replay_id: int, round_id: int
     ) -> Sequence[ModelFiles]: ...
     def wanted(self, organization: str) -> Sequence[str]: ...
-    def hand_over(self, organization: str, chunk_list: ChunkList) -> None: ...
-    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList: ...
-    def chunk(self, organization: str, chunk_id: str) -> bytes: ...
+    def hand_over(self, organization: str, artifact: SizedArtifact) -> None: ...
+    def piece(
+        self, organization: str, artifact_id: str, offset: int, length: int
+    ) -> tuple[bytes, int]: ...
 
 
 def serve(
@@ -172,41 +173,45 @@ class _Servicer:
     def GetModel(self, caller: str, request: pb.ModelId) -> pb.ModelFiles:
         return _files(self._handler.model(caller, request.model_id))
 
-    def MissingChunks(self, caller: str, request: pb.Manifest) -> pb.ChunkIds:
-        missing = self._handler.missing(caller, self._chunk_list(request))
-        return pb.ChunkIds(chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in missing])
+    def BeginUpload(self, caller: str, request: pb.SizedArtifact) -> pb.Held:
+        return pb.Held(bytes=self._handler.begin_upload(caller, self._artifact(request)))
 
-    def PutChunk(self, caller: str, request: pb.Chunk) -> pb.Stored:
-        chunk_id = id_from_wire(request.chunk_id)
-        check_chunk(chunk_id, request.data)
-        self._handler.put_chunk(caller, chunk_id, request.data)
-        return pb.Stored()
+    def PutPiece(self, caller: str, request: pb.Piece) -> pb.Held:
+        data = request.data
+        if not 0 < len(data) <= MOST_PIECE_BYTES:
+            raise BadMessage(
+                f"the piece has {len(data)} bytes, at least 1 and at most {MOST_PIECE_BYTES} are "
+                "accepted"
+            )
+        artifact_id = id_from_wire(request.artifact_id)
+        held = self._handler.put_piece(caller, artifact_id, request.offset, data)
+        return pb.Held(bytes=held)
 
     def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:
-        chunk_list = self._chunk_list(request.manifest)
-        update = SubmittedUpdate(request.round_id, chunk_list, request.nonce, request.signature)
+        artifact = self._artifact(request.artifact)
+        update = SubmittedUpdate(request.round_id, artifact, request.nonce, request.signature)
         self._handler.submit(caller, update)
-        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+        return pb.Receipt(artifact_id=request.artifact.artifact_id)
 
     def SubmitOffered(self, caller: str, request: pb.SignedOffer) -> pb.Receipt:
         offer = SubmittedOffer(
             request.offer_id,
             request.round_id,
-            self._chunk_list(request.manifest),
+            self._artifact(request.artifact),
             request.report,
             request.signature,
         )
         self._handler.submit_offered(caller, offer)
-        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+        return pb.Receipt(artifact_id=request.artifact.artifact_id)
 
     def PostFisher(self, caller: str, request: pb.SignedFisher) -> pb.Receipt:
-        chunk_list = self._chunk_list(request.manifest)
-        fisher = SubmittedFisher(request.round_id, chunk_list, request.signature)
+        artifact = self._artifact(request.artifact)
+        fisher = SubmittedFisher(request.round_id, artifact, request.signature)
         self._handler.post_fisher(caller, fisher)
-        return pb.Receipt(artifact_id=request.manifest.artifact_id)
+        return pb.Receipt(artifact_id=request.artifact.artifact_id)
 
     def GetFisher(self, caller: str, request: pb.ModelId) -> pb.ArtifactId:
-        return _artifact(self._handler.fisher(caller, request.model_id))
+        return _artifact_id(self._handler.fisher(caller, request.model_id))
 
     def GetReplayStart(self, caller: str, request: pb.ReplayRound) -> pb.ModelFiles:
         return _files(self._handler.replay_start(caller, request.replay_id, request.round_id))
@@ -218,25 +223,28 @@ class _Servicer:
         sums = self._handler.replay_sums(caller, request.replay_id, request.round_id)
         return _all_files(sums)
 
-    def GetManifest(self, caller: str, request: pb.ArtifactId) -> pb.Manifest:
-        return self._handler.chunk_list(caller, id_from_wire(request.artifact_id)).to_wire()
-
-    def GetChunk(self, caller: str, request: pb.ChunkId) -> pb.Chunk:
-        data = self._handler.chunk(caller, id_from_wire(request.chunk_id))
-        return pb.Chunk(chunk_id=request.chunk_id, data=data)
+    def GetPiece(self, caller: str, request: pb.PieceRequest) -> pb.ServedPiece:
+        artifact_id, length = id_from_wire(request.artifact_id), request.length
+        if not 0 < length <= MOST_PIECE_BYTES:
+            raise BadMessage(
+                f"a piece of {length} bytes is asked for, at least 1 and at most {MOST_PIECE_BYTES} "
+                "are served"
+            )
+        data, size = self._handler.piece(caller, artifact_id, request.offset, length)
+        return pb.ServedPiece(data=data, size=size)
 
     def GetWanted(self, caller: str, request: pb.WantedRequest) -> pb.ArtifactIds:  # noqa: ARG002
         return _artifacts(self._handler.wanted(caller))
 
-    def HandOver(self, caller: str, request: pb.Manifest) -> pb.Receipt:
-        self._handler.hand_over(caller, self._chunk_list(request))
+    def HandOver(self, caller: str, request: pb.SizedArtifact) -> pb.Receipt:
+        self._handler.hand_over(caller, self._artifact(request))
         return pb.Receipt(artifact_id=request.artifact_id)
 
-    def _chunk_list(self, message: pb.Manifest) -> ChunkList:
-        return ChunkList.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
+    def _artifact(self, message: pb.SizedArtifact) -> SizedArtifact:
+        return SizedArtifact.from_wire(message, max_bytes=self._handler.max_artifact_bytes)
 
 
-def _artifact(artifact_id: str) -> pb.ArtifactId:
+def _artifact_id(artifact_id: str) -> pb.ArtifactId:
     return pb.ArtifactId(artifact_id=bytes.fromhex(artifact_id))
 
 

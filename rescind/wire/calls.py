@@ -76,7 +76,7 @@ def _serialized(
     return answer
 
 
-class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[misc]
+class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]
     """Answers the calls of one service on an event loop.
 
     Args:

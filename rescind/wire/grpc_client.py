@@ -103,7 +103,7 @@ class GrpcClient:
         """Return the certificate (PEM) that the server presents; gRPC does not give it away."""
         retrying = Retrying(
             retry=retry_if_exception_type(OSError),
-            stop=stop_after_delay(min(self._patience, self._seconds_left(self._patience))),
+            stop=stop_after_delay(min(self._patience, self.seconds_left(self._patience))),
             wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
             reraise=True,
         )
@@ -153,13 +153,13 @@ class GrpcClient:
     def attempt(self, name: str, message: Any, seconds: float) -> Any:
         """Call a method once; a connection on which it is late is dropped."""
         try:
-            return getattr(self._stub, name)(message, timeout=self._seconds_left(seconds))
+            return getattr(self._stub, name)(message, timeout=self.seconds_left(seconds))
         except grpc.RpcError as error:
             if is_late(error):
                 self.close()
             raise
 
-    def _seconds_left(self, seconds: float) -> float:
+    def seconds_left(self, seconds: float) -> float:
         """Return a deadline, cut to the time until which the client may work."""
         if self.until is None:
             return seconds

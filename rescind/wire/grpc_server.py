@@ -27,7 +27,7 @@ KEEPALIVE = [
 ]
 """Options of servers and clients: a ping each minute, whether or not calls are open."""
 
-PIECES = frozenset({"PutChunk", "GetChunk", "PutPiece", "GetPiece"})
+PIECES = frozenset({"PutPiece", "GetPiece"})
 """The calls that send or fetch pieces of artifacts."""
 
 _HEALTH = "/grpc.health.v1.Health/Check"

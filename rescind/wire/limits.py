@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rescind.wire.errors import TooManyCalls
+from rescind.wire.transfer import MOST_PIECE_BYTES
 
-MESSAGE_BYTES = 4 * 2**20 + 2**16
+MESSAGE_BYTES = MOST_PIECE_BYTES + 2**16
 """Largest message: a piece of 4 MiB and 64 KiB of other fields."""
 
 SMALL_MESSAGE_BYTES = 2**18
@@ -23,7 +24,7 @@ _REMEMBERED = 4096
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server grants to callers.
+    """The use that a server grants to callers.
 
     Attributes:
         open_calls: Calls that one certificate may have open. Further calls are refused.

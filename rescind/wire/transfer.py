@@ -1,63 +1,79 @@
-"""Artifacts on the wire: chunks of 4 MiB, each named by its SHA-256."""
+"""Artifacts on the wire: pieces at an offset, whose size follows the speed of the link."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rescind.wire.errors import BadMessage, WrongHash
+from rescind.wire.errors import BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 
-CHUNK_BYTES = 4 * 2**20
-"""Bytes of a chunk: a retry repeats little, and a chunk fits one gRPC message."""
+MOST_PIECE_BYTES = 4 * 2**20
+"""Largest piece: it fits one gRPC message."""
+
+FIRST_PIECE_BYTES = 2**16
+"""Size of the first piece: it takes two seconds at 256 kbit/s."""
+
+LEAST_PIECE_BYTES = 2**13
+"""Smallest piece: it takes eight seconds at 8 kbit/s."""
 
 ID_BYTES = 32
 """Bytes of a SHA-256."""
 
+_FAST_SECONDS, _SLOW_SECONDS = 0.5, 4.0
+"""Pieces double while one takes less than the first, and halve when one takes more than the second."""
+
+_SLOWEST = 512.0
+"""Bytes per second of the slowest link that a deadline allows for before the speed is known."""
+
+_SLACK = 8.0
+"""A piece may take this many times as long as the last one suggests."""
+
+_PIPELINED_BYTES = 2**20
+"""Size from which several pieces are under way at a time: the link is fast then."""
+
 
 @dataclass(frozen=True)
-class ChunkList:
-    """The chunks that make up an artifact.
+class SizedArtifact:
+    """An artifact by its id, with its size.
 
     Attributes:
         artifact_id: SHA-256 of the artifact, lowercase hexadecimal.
         size: Bytes of the artifact.
-        chunk_ids: SHA-256 of each chunk, in order, lowercase hexadecimal. All chunks but the last
-            have `CHUNK_BYTES`.
     """
 
     artifact_id: str
     size: int
-    chunk_ids: tuple[str, ...]
-
-    def to_wire(self) -> pb.Manifest:
-        """Return the chunk list as a protobuf message."""
-        return pb.Manifest(
-            artifact_id=bytes.fromhex(self.artifact_id),
-            size=self.size,
-            chunk_ids=[bytes.fromhex(chunk_id) for chunk_id in self.chunk_ids],
-        )
 
     @classmethod
-    def from_wire(cls, message: pb.Manifest, *, max_bytes: int) -> ChunkList:
-        """Return the chunk list of a protobuf message.
+    def of(cls, data: bytes) -> SizedArtifact:
+        """Return the artifact with these bytes."""
+        return cls(hashlib.sha256(data).hexdigest(), len(data))
+
+    def to_wire(self) -> pb.SizedArtifact:
+        """Return the artifact as a protobuf message."""
+        return pb.SizedArtifact(artifact_id=bytes.fromhex(self.artifact_id), size=self.size)
+
+    @classmethod
+    def from_wire(cls, message: pb.SizedArtifact, *, max_bytes: int) -> SizedArtifact:
+        """Return the artifact that a protobuf message names.
 
         Raises:
-            BadMessage: The artifact is larger than `max_bytes`, or the number of chunks does not
-                match the size.
+            BadMessage: It is empty, or larger than `max_bytes`.
         """
-        chunks = len(message.chunk_ids)
-        if message.size > max_bytes:
-            raise BadMessage(
-                f"the artifact has {message.size} bytes, at most {max_bytes} are accepted"
-            )
-        if message.size == 0 or chunks != -(-message.size // CHUNK_BYTES):
-            raise BadMessage(f"an artifact of {message.size} bytes cannot have {chunks} chunks")
-        return cls(
-            id_from_wire(message.artifact_id),
-            message.size,
-            tuple(id_from_wire(chunk_id) for chunk_id in message.chunk_ids),
+        check_size(message.size, max_bytes)
+        return cls(id_from_wire(message.artifact_id), message.size)
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Check the size of an artifact.
+
+    Raises:
+        BadMessage: It is empty, or larger than `max_bytes`.
+    """
+    if not 0 < size <= max_bytes:
+        raise BadMessage(
+            f"the artifact has {size} bytes, at least 1 and at most {max_bytes} are accepted"
         )
 
 
@@ -72,39 +88,63 @@ def id_from_wire(value: bytes) -> str:
     return value.hex()
 
 
-def split(data: bytes) -> tuple[ChunkList, dict[str, bytes]]:
-    """Return the chunk list of an artifact, and its chunks by id."""
-    pieces = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-    chunk_ids = tuple(hashlib.sha256(piece).hexdigest() for piece in pieces)
-    chunk_list = ChunkList(hashlib.sha256(data).hexdigest(), len(data), chunk_ids)
-    return chunk_list, dict(zip(chunk_ids, pieces, strict=True))
+def piece_message(artifact_id: str, offset: int, data: memoryview) -> bytes:
+    """Return a serialized Piece. The bytes of the artifact are copied once."""
+    head = pb.Piece(artifact_id=bytes.fromhex(artifact_id), offset=offset).SerializeToString()
+    return b"".join((head, b"\x1a", _varint(len(data)), data))
 
 
-def join(chunk_list: ChunkList, chunks: Mapping[str, bytes]) -> bytes:
-    """Return the bytes of an artifact.
+def _varint(value: int) -> bytes:
+    """Return a number in the variable length of protobuf."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+class Pace:
+    """The size and the deadline of pieces, from how long the last ones took.
 
     Args:
-        chunk_list: The chunks to join, in order.
-        chunks: The bytes of each chunk, by id.
-
-    Raises:
-        WrongHash: The joined bytes are not the artifact that the chunk list names.
+        seconds: The shortest deadline.
     """
-    data = b"".join(chunks[chunk_id] for chunk_id in chunk_list.chunk_ids)
-    if hashlib.sha256(data).hexdigest() != chunk_list.artifact_id or len(data) != chunk_list.size:
-        raise WrongHash(f"the chunks of artifact {chunk_list.artifact_id} join to another artifact")
-    return data
 
+    def __init__(self, seconds: float) -> None:
+        self._shortest = seconds
+        self._rate: float | None = None
+        self.size = FIRST_PIECE_BYTES
 
-def check_chunk(chunk_id: str, data: bytes) -> None:
-    """Check that the bytes of a chunk match its id.
+    @property
+    def under_way(self) -> int:
+        """Pieces that may be under way at a time."""
+        return 3 if self.size >= _PIPELINED_BYTES else 1
 
-    Raises:
-        BadMessage: The chunk is larger than `CHUNK_BYTES`.
-        WrongHash: The chunk does not hash to its id.
-    """
-    if len(data) > CHUNK_BYTES:
-        raise BadMessage(f"the chunk has {len(data)} bytes, at most {CHUNK_BYTES} are accepted")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != chunk_id:
-        raise WrongHash(f"chunk {chunk_id} hashes to {digest}, not to its id")
+    def deadline(self, length: int) -> float:
+        """Return the seconds that a piece may take, with all that is sent before it.
+
+        Args:
+            length: Bytes of the piece.
+        """
+        if self._rate is None:
+            return max(self._shortest, length / _SLOWEST)
+        return max(self._shortest, _SLACK * length * self.under_way / self._rate)
+
+    def took(self, length: int, seconds: float) -> None:
+        """Adapt to a piece that arrived.
+
+        Args:
+            length: Bytes of the piece.
+            seconds: Time that it took.
+        """
+        self._rate = length / max(seconds, 1e-6)
+        if seconds > _SLOW_SECONDS:
+            self.size = max(self.size // 2, LEAST_PIECE_BYTES)
+        elif seconds < _FAST_SECONDS and length >= self.size:
+            self.size = min(2 * self.size, MOST_PIECE_BYTES)
+
+    def failed(self) -> None:
+        """Adapt to a piece that did not arrive: the link may be another one now."""
+        self._rate = None
+        self.size = max(min(self.size, FIRST_PIECE_BYTES) // 2, LEAST_PIECE_BYTES)

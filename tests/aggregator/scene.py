@@ -43,11 +43,11 @@ from rescind.devnet.chain import free_port
 from rescind.wire import (
     AggregatorClient,
     CertificateAuthority,
+    SizedArtifact,
     TlsFiles,
     new_key,
     sign_typed,
     signing_request,
-    split,
     update_typed_data,
 )
 from tests.support.chain import Anvil
@@ -91,19 +91,19 @@ class Member:
         if nonce is None:
             self.nonce += 1
             nonce = self.nonce
-        chunk_list, _ = split(data)
+        artifact = SizedArtifact.of(data)
         document = update_typed_data(
             chain_id=31337,
             rounds_address=self.record.deployment.rounds,
             round_id=round_id,
-            artifact_id=chunk_list.artifact_id,
+            artifact_id=artifact.artifact_id,
             size=len(data),
             nonce=nonce,
         )
         signature = sign_typed(document, (signer or self.account).key)
         with AggregatorClient(self.address, self.tls) as client:
             client.upload(data)
-            client.submit(round_id, chunk_list, nonce, signature)
+            client.submit(round_id, artifact, nonce, signature)
 
 
 @dataclass

@@ -51,17 +51,15 @@ def fisher(member: Member, value: float, count: int = 5) -> Posted:
 
 def post(member: Member, round_id: int, data: bytes, signer: Member | None = None) -> None:
     with AggregatorClient(member.address, member.tls) as client:
-        chunk_list = client.upload(data)
+        artifact = client.upload(data)
         document = fisher_typed_data(
             chain_id=31337,
             rounds_address=member.record.deployment.rounds,
             round_id=round_id,
-            artifact_id=chunk_list.artifact_id,
+            artifact_id=artifact.artifact_id,
             size=len(data),
         )
-        client.post_fisher(
-            round_id, chunk_list, sign_typed(document, (signer or member).account.key)
-        )
+        client.post_fisher(round_id, artifact, sign_typed(document, (signer or member).account.key))
 
 
 def begin(scene: Scene, value: int) -> int:
@@ -137,10 +135,10 @@ def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> Non
 def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> None:
     with open_scene(anvil, tmp_path, micro_parameters(federated=True)) as scene:
         round_id = begin(scene, 3)
-        with pytest.raises(WrongPhase, match="not agreed on"):
+        with pytest.raises(WrongPhase, match="is not expected"):
             post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())
         scene.until(RoundState.FINAL)
-        with pytest.raises(WrongPhase, match="not agreed on"):
+        with pytest.raises(WrongPhase, match="is not expected"):
             mean_of(scene.honest, 1)
 
 

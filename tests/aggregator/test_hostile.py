@@ -194,3 +194,62 @@ def test_a_member_that_never_reveals_does_not_stall_the_round(scene: Scene) -> N
     assert not scene.record.may_contribute(scene.hostile.account.address)
     scene.hostile.record.top_up(scene.record.member_terms().unrevealed_penalty)
     assert scene.record.may_contribute(scene.hostile.account.address)
+
+
+def test_submissions_of_a_round_do_not_pile_up_and_refused_ones_leave_nothing(
+    scene: Scene,
+) -> None:
+    store = scene.aggregator.session.store
+    sent = [encode(scene.hostile.delta(value=900 + n)) for n in range(4)]
+
+    def upload(round_id: int) -> None:
+        for data in sent:
+            scene.hostile.submit(round_id, data)
+            # What is submitted for a round that is not now is refused, and frees its upload.
+            with pytest.raises(WrongPhase, match="the current round"):
+                scene.hostile.submit(round_id + 1, encode(scene.hostile.delta(value=990)))
+        kept = {artifact_id(data) for data in sent} & set(store.ids())
+        assert kept == {artifact_id(sent[-1])}
+
+    round_id = scene.until(RoundState.OPEN)
+    good = encode(scene.honest.delta(value=800 + round_id))
+    scene.honest.record.commit(round_id, scene.honest.named(good), SALT)
+    scene.hostile.record.commit(round_id, scene.hostile.named(b"never sent"), SALT)
+    scene.until(RoundState.COMMITTED)
+    scene.honest.submit(round_id, good)
+    upload(round_id)
+    scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
+    scene.hostile.record.reveal(round_id, scene.hostile.named(b"never sent"), SALT)
+    # After a reveal only what was revealed is expected.
+    with pytest.raises(WrongPhase, match="revealed"):
+        scene.hostile.submit(round_id, sent[0])
+    scene.until(RoundState.FINAL)
+    scene.settled()
+    scene.aggregator.when_idle()
+    assert not {artifact_id(data) for data in sent} & set(store.ids())
+    assert artifact_id(good) in store.ids()
+    folder = scene.aggregator.session.folder / "uploads"
+    assert not [each for each in folder.rglob("*") if each.is_file()]
+
+
+def test_a_decoy_of_the_same_id_deletes_no_ones_bytes(scene: Scene) -> None:
+    round_id = scene.until(RoundState.OPEN)
+    good = encode(scene.honest.delta(value=700 + round_id))
+    for member in (scene.honest, scene.hostile):
+        data = good if member is scene.honest else b"something else"
+        member.record.commit(round_id, member.named(data), SALT)
+    scene.until(RoundState.COMMITTED)
+    with (
+        AggregatorClient(scene.honest.address, scene.honest.tls) as honest,
+        AggregatorClient(scene.hostile.address, scene.hostile.tls) as hostile,
+    ):
+        artifact = honest.upload(good)
+        assert hostile.begin_upload(artifact) == 0
+        with pytest.raises(WrongPhase):
+            hostile.submit(round_id + 7, artifact, 1, bytes(65))
+        assert honest.begin_upload(artifact) == len(good)
+    scene.honest.submit(round_id, good)
+    scene.honest.record.reveal(round_id, scene.honest.named(good), SALT)
+    scene.hostile.record.reveal(round_id, scene.hostile.named(b"something else"), SALT)
+    scene.until(RoundState.FINAL)
+    assert scene.record.accepted(round_id) == [scene.honest.account.address]

@@ -19,10 +19,10 @@ from rescind.wire import (
     AggregatorClient,
     BadSignature,
     DeltaRefused,
+    SizedArtifact,
     WrongPhase,
     offer_typed_data,
     sign_typed,
-    split,
 )
 from tests.aggregator.scene import (
     SALT,
@@ -48,20 +48,20 @@ class Request:
         self, member: Member, data: bytes, *, round_id: int = 1, signer: Member | None = None,
         report: bytes = b"{}",
     ) -> None:  # fmt: skip
-        chunk_list, _ = split(data)
+        artifact = SizedArtifact.of(data)
         document = offer_typed_data(
             chain_id=31337,
             rounds_address=member.record.deployment.rounds,
             offer_id=self.number,
             round_id=round_id,
-            artifact_id=chunk_list.artifact_id,
+            artifact_id=artifact.artifact_id,
             size=len(data),
             report=report,
         )
         signature = sign_typed(document, (signer or member).account.key)
         with AggregatorClient(member.address, member.tls) as client:
             client.upload(data)
-            client.submit_offered(self.number, round_id, chunk_list, report, signature)
+            client.submit_offered(self.number, round_id, artifact, report, signature)
 
     def state(self) -> WithdrawalState:
         return self.scene.record.withdrawal(self.number).state

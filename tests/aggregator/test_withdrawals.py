@@ -7,7 +7,7 @@ import pytest
 
 from rescind.contracts import WithdrawalMethod, WithdrawalState
 from rescind.core import artifact_id, encode, owners
-from rescind.wire import AggregatorClient, WrongPhase, offer_typed_data, sign_typed, split
+from rescind.wire import AggregatorClient, SizedArtifact, WrongPhase, offer_typed_data, sign_typed
 from tests.aggregator.scene import Member, Scene, open_scene
 from tests.support.chain import Anvil
 
@@ -31,20 +31,20 @@ def request_replacement(member: Member) -> int:
 
 def deposit(member: Member, withdrawal: int, data: bytes) -> None:
     """Send an offered delta to the aggregator, with a signed report."""
-    chunk_list, report = split(data)[0], b"{}"
+    artifact, report = SizedArtifact.of(data), b"{}"
     document = offer_typed_data(
         chain_id=31337,
         rounds_address=member.record.deployment.rounds,
         offer_id=withdrawal,
         round_id=1,
-        artifact_id=chunk_list.artifact_id,
+        artifact_id=artifact.artifact_id,
         size=len(data),
         report=report,
     )
     signature = sign_typed(document, member.account.key)
     with AggregatorClient(member.address, member.tls) as client:
         client.upload(data)
-        client.submit_offered(withdrawal, 1, chunk_list, report, signature)
+        client.submit_offered(withdrawal, 1, artifact, report, signature)
 
 
 def until_closed(scene: Scene, *withdrawals: int, awaits: bool = False) -> None:

@@ -12,6 +12,7 @@ from rescind.node import (
     View,
     plan,
 )
+from rescind.node.state import transfer_seconds
 from rescind.node.turns import Due, Move
 
 IDLE = View(
@@ -83,6 +84,14 @@ def changed(view: View, changes: dict[str, Any]) -> View:
         (COMMITTED, {"submitted": True, "answer": AnswerState.REVEALED}, Plan(Step.WAIT)),
         (COMMITTED, {"answer": AnswerState.REVEALED}, Plan(Step.UPLOAD, 3)),
         (COMMITTED, {"now": 75}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"upload_paused": True}, Plan(Step.WAIT)),
+        (COMMITTED, {"upload_paused": True, "now": 75}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"upload_paused": True, "submitted": True}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"upload_paused": True, "task": Task(4, 2)}, Plan(Step.WAIT)),
+        (COMMITTED, {"upload_paused": True, "answer": AnswerState.REVEALED}, Plan(Step.WAIT)),
+        (COMMITTED, {"now": 75, "latest_model": 2}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"now": 75, "due": DUE}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"due": DUE}, Plan(Step.MOVE_ON, move=Move.ESCALATE, number=2)),
         (COMMITTED, {"now": 101}, Plan(Step.WAIT)),
         (COMMITTED, {"trained": False}, Plan(Step.WAIT)),
         (
@@ -133,3 +142,21 @@ def changed(view: View, changes: dict[str, Any]) -> View:
 )
 def test_the_next_step(view: View, changes: dict[str, Any], expected: Plan) -> None:
     assert plan(changed(view, changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "changes", "seconds"),
+    [
+        (IDLE, {}, None),
+        (OPEN, {}, None),
+        (OPEN, {"answer": AnswerState.COMMITTED, "transfer_slice": 20}, 20.0),
+        (COMMITTED, {}, 25.0),
+        (COMMITTED, {"now": 80}, 0.0),
+        (COMMITTED, {"answer": AnswerState.REVEALED}, None),
+        (COMMITTED, {"status": MemberStatus.WITHDRAWING}, None),
+    ],
+)
+def test_transfers_end_in_time_for_the_reveal(
+    view: View, changes: dict[str, Any], seconds: float | None
+) -> None:
+    assert transfer_seconds(changed(view, changes)) == seconds

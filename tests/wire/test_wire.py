@@ -1,4 +1,5 @@
 import filecmp
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,31 +8,29 @@ import pytest
 
 from rescind.contracts import Account
 from rescind.wire import (
-    CHUNK_BYTES,
+    MOST_PIECE_BYTES,
     AggregatorClient,
     AggregatorDescription,
     AggregatorUnavailable,
     BadMessage,
     BadSignature,
     CertificateAuthority,
-    ChunkList,
     ModelFiles,
     NotAMember,
     NotPublished,
     RunningServer,
+    SizedArtifact,
     SubmittedUpdate,
     TlsFiles,
     WrongHash,
     fingerprint,
     is_signed_by,
-    join,
     new_key,
     recover_signer,
     serve,
     sign_typed,
     sign_with_key,
     signing_request,
-    split,
     update_typed_data,
 )
 from rescind.wire.generate import HERE, generate
@@ -49,9 +48,11 @@ def identity(folder: Path, authority: CertificateAuthority, name: str) -> TlsFil
 @dataclass
 class Handler:
     members: dict[str, str]
-    max_artifact_bytes: int = 3 * CHUNK_BYTES
-    chunks: dict[str, bytes] = field(default_factory=dict)
-    puts: list[str] = field(default_factory=list)
+    max_artifact_bytes: int = 3 * MOST_PIECE_BYTES
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    pieces: list[tuple[int, int]] = field(default_factory=list)
+    served: list[tuple[int, int]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     published: dict[str, bytes] = field(default_factory=dict)
     submitted: list[SubmittedUpdate] = field(default_factory=list)
     handed_over: list[str] = field(default_factory=list)
@@ -68,29 +69,34 @@ class Handler:
     def wanted(self, organization: str) -> Sequence[str]:
         return ["dd" * 32]
 
-    def hand_over(self, organization: str, chunk_list: ChunkList) -> None:
-        self.handed_over.append(chunk_list.artifact_id)
+    def hand_over(self, organization: str, artifact: SizedArtifact) -> None:
+        self.handed_over.append(artifact.artifact_id)
 
-    def missing(self, organization: str, chunk_list: ChunkList) -> Sequence[str]:
-        return [each for each in chunk_list.chunk_ids if each not in self.chunks]
+    def begin_upload(self, organization: str, artifact: SizedArtifact) -> int:
+        return len(self.uploads.setdefault(artifact.artifact_id, b""))
 
-    def put_chunk(self, organization: str, chunk_id: str, data: bytes) -> None:
-        self.puts.append(chunk_id)
-        self.chunks[chunk_id] = data
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int:
+        with self.lock:
+            held = self.uploads[artifact_id]
+            # A piece that overtook another is dropped, as the aggregator may do.
+            if offset == len(held):
+                self.pieces.append((offset, len(data)))
+                self.uploads[artifact_id] = held + data
+            return len(self.uploads[artifact_id])
 
     def submit(self, organization: str, update: SubmittedUpdate) -> None:
         if update.nonce == 13:
             raise ZeroDivisionError("a secret of the server")
         self.submitted.append(update)
 
-    def chunk_list(self, organization: str, artifact_id: str) -> ChunkList:
+    def piece(
+        self, organization: str, artifact_id: str, offset: int, length: int
+    ) -> tuple[bytes, int]:
         if artifact_id not in self.published:
             raise NotPublished(f"artifact {artifact_id} is not published to members")
-        return split(self.published[artifact_id])[0]
-
-    def chunk(self, organization: str, chunk_id: str) -> bytes:
-        pieces = {k: v for data in self.published.values() for k, v in split(data)[1].items()}
-        return pieces[chunk_id]
+        data = self.published[artifact_id]
+        self.served.append((offset, length))
+        return data[offset : offset + length], len(data)
 
 
 @dataclass
@@ -101,6 +107,7 @@ class Wire:
     authority: CertificateAuthority
     folder: Path
     server: RunningServer
+    server_tls: TlsFiles
 
     def client(self, tls: TlsFiles | None = None) -> AggregatorClient:
         return AggregatorClient(self.address, tls or self.tls, patience=1.0)
@@ -113,36 +120,38 @@ def wire(tmp_path: Path) -> Iterator[Wire]:
     client_tls = identity(tmp_path / "node", authority, "node")
     handler = Handler({fingerprint(client_tls.certificate.read_bytes()): ORGANIZATION})
     server = serve(handler, "127.0.0.1:0", server_tls)
-    yield Wire(handler, f"localhost:{server.port}", client_tls, authority, tmp_path, server)
-    server.stop(0)
+    opened = Wire(
+        handler, f"localhost:{server.port}", client_tls, authority, tmp_path, server, server_tls
+    )
+    yield opened
+    opened.server.stop(0)
 
 
-def test_a_repeated_upload_sends_only_missing_chunks(wire: Wire) -> None:
-    data = bytes(range(256)) * (CHUNK_BYTES // 128) + b"tail"
+def test_a_repeated_upload_sends_only_what_is_missing(wire: Wire) -> None:
+    data = bytes(range(256)) * (MOST_PIECE_BYTES // 128) + b"tail"
     with wire.client() as client:
-        chunk_list = client.upload(data)
-        assert join(chunk_list, wire.handler.chunks) == data
-        lost = chunk_list.chunk_ids[-1]
-        del wire.handler.chunks[lost]
-        wire.handler.puts.clear()
+        artifact = client.upload(data)
+        assert wire.handler.uploads == {artifact.artifact_id: data}
+        wire.handler.uploads[artifact.artifact_id] = data[:-10]
+        wire.handler.pieces.clear()
         client.upload(data)
-        assert wire.handler.puts == [lost]
-        client.submit(4, chunk_list, 1, b"\x00" * 65)
-    assert wire.handler.submitted[0].chunk_list == chunk_list
+        assert wire.handler.pieces == [(len(data) - 10, 10)]
+        client.submit(4, artifact, 1, b"\x00" * 65)
+    assert wire.handler.submitted[0].artifact == artifact == SizedArtifact.of(data)
 
 
 def test_a_download_is_checked_against_its_id(wire: Wire) -> None:
-    data = b"adapter" * 1000
-    digest = split(data)[0].artifact_id
+    data = b"adapter" * 10**6
+    digest = SizedArtifact.of(data).artifact_id
     wire.handler.published[digest] = data
     with wire.client() as client:
-        assert client.download(digest, 10**6) == data
+        assert client.download(digest, 10**7) == data
         with pytest.raises(NotPublished, match="is not published"):
             client.download("ab" * 32, 10**6)
         with pytest.raises(BadMessage, match="at most 10"):
             client.download(digest, 10)
         wire.handler.published[digest] = b"forged!" * 1000
-        with pytest.raises(BadMessage, match="aggregator offers"):
+        with pytest.raises(WrongHash, match="another artifact"):
             client.download(digest, 10**6)
 
 
@@ -173,25 +182,22 @@ def test_a_server_of_another_authority_is_not_trusted(wire: Wire) -> None:
 
 def test_an_oversized_upload_is_refused_before_it_is_sent(wire: Wire) -> None:
     with wire.client() as client, pytest.raises(BadMessage, match="at most"):
-        client.upload(bytes(3 * CHUNK_BYTES + 1))
+        client.upload(bytes(3 * MOST_PIECE_BYTES + 1))
 
 
 def test_an_internal_error_does_not_leak_its_message(wire: Wire) -> None:
     with wire.client() as client:
-        chunk_list = client.upload(b"data")
+        artifact = client.upload(b"data")
         with pytest.raises(BadMessage, match="internal error") as caught:
-            client.submit(1, chunk_list, 13, b"\x00" * 65)
+            client.submit(1, artifact, 13, b"\x00" * 65)
     assert "secret" not in str(caught.value)
 
 
-def test_an_impossible_chunk_list_is_refused() -> None:
-    chunk_list, _ = split(b"data")
-    lying = ChunkList(chunk_list.artifact_id, 4, chunk_list.chunk_ids * 2).to_wire()
-    with pytest.raises(BadMessage, match="cannot have 2 chunks"):
-        ChunkList.from_wire(lying, max_bytes=100)
-    other, pieces = split(b"eta!")
-    with pytest.raises(WrongHash):
-        join(ChunkList(chunk_list.artifact_id, 4, other.chunk_ids), pieces)
+@pytest.mark.parametrize("size", [0, 101, 2**63])
+def test_an_impossible_size_is_refused(size: int) -> None:
+    lying = SizedArtifact("ab" * 32, size).to_wire()
+    with pytest.raises(BadMessage, match="at least 1 and at most 100"):
+        SizedArtifact.from_wire(lying, max_bytes=100)
 
 
 def test_a_signature_recovers_its_signer_for_no_other_document() -> None:
@@ -224,7 +230,7 @@ def test_a_contribution_is_handed_over_on_request(wire: Wire) -> None:
     with wire.client() as client:
         assert client.wanted() == ["dd" * 32]
         client.hand_over(b"a delta")
-    assert wire.handler.handed_over == [split(b"a delta")[0].artifact_id]
+    assert wire.handler.handed_over == [SizedArtifact.of(b"a delta").artifact_id]
 
 
 def test_only_the_holder_of_a_certificates_key_can_claim_it(wire: Wire) -> None:
@@ -249,7 +255,7 @@ def test_a_client_sends_nothing_to_a_server_whose_certificate_it_does_not_accept
         pytest.raises(NotAMember, match=own),
     ):
         client.upload(b"a delta")
-    assert not wire.handler.puts
+    assert not wire.handler.uploads
 
 
 def test_a_client_that_checked_its_server_trusts_no_other_certificate(

@@ -26,7 +26,7 @@ from rescind.core import (
     sum_points,
     weighted_sum,
 )
-from rescind.wire import ChunkList, join, split
+from rescind.wire import SizedArtifact
 from rescind.withdrawals import (
     Acceptance,
     RecordedModel,
@@ -199,9 +199,8 @@ def test_openings_of_the_most_members_pass_every_limit() -> None:
     data = encode_openings(Opening(name, bytes(OPENING_BYTES)) for name in names)
     limit = most_opening_bytes(parameters)
     assert 2**25 < len(data) < limit
-    chunk_list, chunks = split(data)
-    received = join(ChunkList.from_wire(chunk_list.to_wire(), max_bytes=limit), chunks)
-    assert list(decode_openings(received, max_bytes=limit)) == names
+    SizedArtifact.from_wire(SizedArtifact.of(data).to_wire(), max_bytes=limit)
+    assert list(decode_openings(data, max_bytes=limit)) == names
 
 
 def test_the_base_model_alone_is_accepted() -> None:

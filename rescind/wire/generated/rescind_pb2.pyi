@@ -36,69 +36,83 @@ class WantedRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Manifest(_message.Message):
-    __slots__ = ("artifact_id", "size", "chunk_ids")
+class SizedArtifact(_message.Message):
+    __slots__ = ("artifact_id", "size")
     ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
-    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
     artifact_id: bytes
     size: int
-    chunk_ids: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, artifact_id: _Optional[bytes] = ..., size: _Optional[int] = ..., chunk_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, artifact_id: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
-class ChunkIds(_message.Message):
-    __slots__ = ("chunk_ids",)
-    CHUNK_IDS_FIELD_NUMBER: _ClassVar[int]
-    chunk_ids: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, chunk_ids: _Optional[_Iterable[bytes]] = ...) -> None: ...
+class Held(_message.Message):
+    __slots__ = ("bytes",)
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    def __init__(self, bytes: _Optional[int] = ...) -> None: ...
 
-class Chunk(_message.Message):
-    __slots__ = ("chunk_id", "data")
-    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
+class Piece(_message.Message):
+    __slots__ = ("artifact_id", "offset", "data")
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
-    chunk_id: bytes
+    artifact_id: bytes
+    offset: int
     data: bytes
-    def __init__(self, chunk_id: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, artifact_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
-class Stored(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+class PieceRequest(_message.Message):
+    __slots__ = ("artifact_id", "offset", "length")
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: bytes
+    offset: int
+    length: int
+    def __init__(self, artifact_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+
+class ServedPiece(_message.Message):
+    __slots__ = ("data", "size")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    size: int
+    def __init__(self, data: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
 class SignedUpdate(_message.Message):
-    __slots__ = ("round_id", "manifest", "nonce", "signature")
+    __slots__ = ("round_id", "artifact", "nonce", "signature")
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
-    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     round_id: int
-    manifest: Manifest
+    artifact: SizedArtifact
     nonce: int
     signature: bytes
-    def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, round_id: _Optional[int] = ..., artifact: _Optional[_Union[SizedArtifact, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class SignedFisher(_message.Message):
-    __slots__ = ("round_id", "manifest", "signature")
+    __slots__ = ("round_id", "artifact", "signature")
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
-    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     round_id: int
-    manifest: Manifest
+    artifact: SizedArtifact
     signature: bytes
-    def __init__(self, round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, round_id: _Optional[int] = ..., artifact: _Optional[_Union[SizedArtifact, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class SignedOffer(_message.Message):
-    __slots__ = ("offer_id", "round_id", "manifest", "report", "signature")
+    __slots__ = ("offer_id", "round_id", "artifact", "report", "signature")
     OFFER_ID_FIELD_NUMBER: _ClassVar[int]
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
-    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     offer_id: int
     round_id: int
-    manifest: Manifest
+    artifact: SizedArtifact
     report: bytes
     signature: bytes
-    def __init__(self, offer_id: _Optional[int] = ..., round_id: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., report: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, offer_id: _Optional[int] = ..., round_id: _Optional[int] = ..., artifact: _Optional[_Union[SizedArtifact, _Mapping]] = ..., report: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class ReplayRound(_message.Message):
     __slots__ = ("replay_id", "round_id")
@@ -131,12 +145,6 @@ class ModelId(_message.Message):
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     model_id: int
     def __init__(self, model_id: _Optional[int] = ...) -> None: ...
-
-class ChunkId(_message.Message):
-    __slots__ = ("chunk_id",)
-    CHUNK_ID_FIELD_NUMBER: _ClassVar[int]
-    chunk_id: bytes
-    def __init__(self, chunk_id: _Optional[bytes] = ...) -> None: ...
 
 class CheckpointRequest(_message.Message):
     __slots__ = ()

@@ -47,30 +47,25 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.ModelId.SerializeToString,
                 response_deserializer=rescind__pb2.ModelFiles.FromString,
                 _registered_method=True)
-        self.MissingChunks = channel.unary_unary(
-                '/rescind.v1.Aggregator/MissingChunks',
-                request_serializer=rescind__pb2.Manifest.SerializeToString,
-                response_deserializer=rescind__pb2.ChunkIds.FromString,
+        self.BeginUpload = channel.unary_unary(
+                '/rescind.v1.Aggregator/BeginUpload',
+                request_serializer=rescind__pb2.SizedArtifact.SerializeToString,
+                response_deserializer=rescind__pb2.Held.FromString,
                 _registered_method=True)
-        self.PutChunk = channel.unary_unary(
-                '/rescind.v1.Aggregator/PutChunk',
-                request_serializer=rescind__pb2.Chunk.SerializeToString,
-                response_deserializer=rescind__pb2.Stored.FromString,
+        self.PutPiece = channel.unary_unary(
+                '/rescind.v1.Aggregator/PutPiece',
+                request_serializer=rescind__pb2.Piece.SerializeToString,
+                response_deserializer=rescind__pb2.Held.FromString,
                 _registered_method=True)
         self.SubmitUpdate = channel.unary_unary(
                 '/rescind.v1.Aggregator/SubmitUpdate',
                 request_serializer=rescind__pb2.SignedUpdate.SerializeToString,
                 response_deserializer=rescind__pb2.Receipt.FromString,
                 _registered_method=True)
-        self.GetManifest = channel.unary_unary(
-                '/rescind.v1.Aggregator/GetManifest',
-                request_serializer=rescind__pb2.ArtifactId.SerializeToString,
-                response_deserializer=rescind__pb2.Manifest.FromString,
-                _registered_method=True)
-        self.GetChunk = channel.unary_unary(
-                '/rescind.v1.Aggregator/GetChunk',
-                request_serializer=rescind__pb2.ChunkId.SerializeToString,
-                response_deserializer=rescind__pb2.Chunk.FromString,
+        self.GetPiece = channel.unary_unary(
+                '/rescind.v1.Aggregator/GetPiece',
+                request_serializer=rescind__pb2.PieceRequest.SerializeToString,
+                response_deserializer=rescind__pb2.ServedPiece.FromString,
                 _registered_method=True)
         self.PostFisher = channel.unary_unary(
                 '/rescind.v1.Aggregator/PostFisher',
@@ -109,7 +104,7 @@ class AggregatorStub(object):
                 _registered_method=True)
         self.HandOver = channel.unary_unary(
                 '/rescind.v1.Aggregator/HandOver',
-                request_serializer=rescind__pb2.Manifest.SerializeToString,
+                request_serializer=rescind__pb2.SizedArtifact.SerializeToString,
                 response_deserializer=rescind__pb2.Receipt.FromString,
                 _registered_method=True)
 
@@ -133,15 +128,18 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def MissingChunks(self, request, context):
-        """Returns the chunks of the manifest that the aggregator does not have; a retry sends only those.
+    def BeginUpload(self, request, context):
+        """Begins or resumes the caller's upload of an artifact that is expected from it now, and returns how
+        many of its bytes, from the first, are held already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def PutChunk(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def PutPiece(self, request, context):
+        """Adds a piece to the caller's own upload. A piece that is held already changes nothing, and one that
+        begins behind what is held is dropped: the caller goes on from the returned number of bytes.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -152,14 +150,9 @@ class AggregatorServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetManifest(self, request, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def GetChunk(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+    def GetPiece(self, request, context):
+        """Returns a piece of a published artifact, and the artifact's size.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -238,30 +231,25 @@ def add_AggregatorServicer_to_server(servicer, server):
                     request_deserializer=rescind__pb2.ModelId.FromString,
                     response_serializer=rescind__pb2.ModelFiles.SerializeToString,
             ),
-            'MissingChunks': grpc.unary_unary_rpc_method_handler(
-                    servicer.MissingChunks,
-                    request_deserializer=rescind__pb2.Manifest.FromString,
-                    response_serializer=rescind__pb2.ChunkIds.SerializeToString,
+            'BeginUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginUpload,
+                    request_deserializer=rescind__pb2.SizedArtifact.FromString,
+                    response_serializer=rescind__pb2.Held.SerializeToString,
             ),
-            'PutChunk': grpc.unary_unary_rpc_method_handler(
-                    servicer.PutChunk,
-                    request_deserializer=rescind__pb2.Chunk.FromString,
-                    response_serializer=rescind__pb2.Stored.SerializeToString,
+            'PutPiece': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutPiece,
+                    request_deserializer=rescind__pb2.Piece.FromString,
+                    response_serializer=rescind__pb2.Held.SerializeToString,
             ),
             'SubmitUpdate': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitUpdate,
                     request_deserializer=rescind__pb2.SignedUpdate.FromString,
                     response_serializer=rescind__pb2.Receipt.SerializeToString,
             ),
-            'GetManifest': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetManifest,
-                    request_deserializer=rescind__pb2.ArtifactId.FromString,
-                    response_serializer=rescind__pb2.Manifest.SerializeToString,
-            ),
-            'GetChunk': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetChunk,
-                    request_deserializer=rescind__pb2.ChunkId.FromString,
-                    response_serializer=rescind__pb2.Chunk.SerializeToString,
+            'GetPiece': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPiece,
+                    request_deserializer=rescind__pb2.PieceRequest.FromString,
+                    response_serializer=rescind__pb2.ServedPiece.SerializeToString,
             ),
             'PostFisher': grpc.unary_unary_rpc_method_handler(
                     servicer.PostFisher,
@@ -300,7 +288,7 @@ def add_AggregatorServicer_to_server(servicer, server):
             ),
             'HandOver': grpc.unary_unary_rpc_method_handler(
                     servicer.HandOver,
-                    request_deserializer=rescind__pb2.Manifest.FromString,
+                    request_deserializer=rescind__pb2.SizedArtifact.FromString,
                     response_serializer=rescind__pb2.Receipt.SerializeToString,
             ),
     }
@@ -372,7 +360,7 @@ class Aggregator(object):
             _registered_method=True)
 
     @staticmethod
-    def MissingChunks(request,
+    def BeginUpload(request,
             target,
             options=(),
             channel_credentials=None,
@@ -385,9 +373,9 @@ class Aggregator(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rescind.v1.Aggregator/MissingChunks',
-            rescind__pb2.Manifest.SerializeToString,
-            rescind__pb2.ChunkIds.FromString,
+            '/rescind.v1.Aggregator/BeginUpload',
+            rescind__pb2.SizedArtifact.SerializeToString,
+            rescind__pb2.Held.FromString,
             options,
             channel_credentials,
             insecure,
@@ -399,7 +387,7 @@ class Aggregator(object):
             _registered_method=True)
 
     @staticmethod
-    def PutChunk(request,
+    def PutPiece(request,
             target,
             options=(),
             channel_credentials=None,
@@ -412,9 +400,9 @@ class Aggregator(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rescind.v1.Aggregator/PutChunk',
-            rescind__pb2.Chunk.SerializeToString,
-            rescind__pb2.Stored.FromString,
+            '/rescind.v1.Aggregator/PutPiece',
+            rescind__pb2.Piece.SerializeToString,
+            rescind__pb2.Held.FromString,
             options,
             channel_credentials,
             insecure,
@@ -453,7 +441,7 @@ class Aggregator(object):
             _registered_method=True)
 
     @staticmethod
-    def GetManifest(request,
+    def GetPiece(request,
             target,
             options=(),
             channel_credentials=None,
@@ -466,36 +454,9 @@ class Aggregator(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rescind.v1.Aggregator/GetManifest',
-            rescind__pb2.ArtifactId.SerializeToString,
-            rescind__pb2.Manifest.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetChunk(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/rescind.v1.Aggregator/GetChunk',
-            rescind__pb2.ChunkId.SerializeToString,
-            rescind__pb2.Chunk.FromString,
+            '/rescind.v1.Aggregator/GetPiece',
+            rescind__pb2.PieceRequest.SerializeToString,
+            rescind__pb2.ServedPiece.FromString,
             options,
             channel_credentials,
             insecure,
@@ -710,7 +671,7 @@ class Aggregator(object):
             request,
             target,
             '/rescind.v1.Aggregator/HandOver',
-            rescind__pb2.Manifest.SerializeToString,
+            rescind__pb2.SizedArtifact.SerializeToString,
             rescind__pb2.Receipt.FromString,
             options,
             channel_credentials,

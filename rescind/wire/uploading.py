@@ -1,0 +1,137 @@
+"""The sending side of an upload: pieces one after the other, resumed where the last ones ended."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+
+from rescind.wire.generated import rescind_pb2 as pb
+from rescind.wire.grpc_client import is_late, may_pass
+from rescind.wire.transfer import Pace, SizedArtifact, piece_message
+
+_PAUSE_SECONDS = 0.2
+
+
+class Connection(Protocol):
+    """The part of a client that an upload needs."""
+
+    def begin_upload(self, artifact: SizedArtifact) -> int:
+        """Return how many bytes the server holds."""
+
+    def send_piece(self, message: bytes, seconds: float) -> Any:
+        """Send a serialized Piece, and return the future of the reply."""
+
+    def before_piece(self) -> None:
+        """Raise if the upload must end now."""
+
+    def close(self) -> None:
+        """Drop the connection; the next piece opens another one."""
+
+    def failed(self, error: Any) -> Exception:
+        """Return the error to raise for a failed call."""
+
+
+@dataclass
+class _Sent:
+    """A piece under way."""
+
+    end: int
+    length: int
+    at: float
+    reply: Any
+
+
+class Upload:
+    """Sends an artifact until the server holds all of it.
+
+    Args:
+        connection: The client.
+        artifact: The artifact.
+        data: Its bytes.
+        seconds: Shortest deadline of a piece.
+        patience: Seconds without progress after which the upload fails.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        artifact: SizedArtifact,
+        data: bytes,
+        *,
+        seconds: float,
+        patience: float,
+    ) -> None:
+        self._connection, self._artifact = connection, artifact
+        self._data, self._patience = memoryview(data), patience
+        self._pace = Pace(seconds)
+        self._sent: deque[_Sent] = deque()
+        self._held = 0
+        self._last_reply = 0.0
+
+    def run(self) -> None:
+        """Send what the server does not hold.
+
+        Raises:
+            WireError: The server refuses the upload, or is away without progress for too long.
+        """
+        self._held = self._connection.begin_upload(self._artifact)
+        progressed, was_late = time.monotonic(), False
+        while self._held < self._artifact.size:
+            before = self._held
+            try:
+                self._send_rest()
+            except grpc.RpcError as error:
+                self._give_up_pieces()
+                if not (may_pass(error) or is_late(error)):
+                    raise self._connection.failed(error) from error
+                self._pace.failed()
+                if is_late(error):
+                    self._connection.close()
+                now = time.monotonic()
+                if self._held > before:
+                    progressed, was_late = now, False
+                # A late piece is tried once more, on a new connection, whatever the patience.
+                elif now - progressed > self._patience and not (is_late(error) and not was_late):
+                    raise self._connection.failed(error) from error
+                was_late = was_late or is_late(error)
+                time.sleep(_PAUSE_SECONDS)
+            self._held = self._connection.begin_upload(self._artifact)
+
+    def _send_rest(self) -> None:
+        """Send pieces from what is held on, until all are held or one is not added."""
+        offset, size = self._held, self._artifact.size
+        while offset < size or self._sent:
+            while offset < size and len(self._sent) < self._pace.under_way:
+                offset = self._send(offset)
+            sent = self._sent.popleft()
+            held = self._result(sent)
+            if held < sent.end:
+                self._give_up_pieces()
+                return
+            self._held = max(self._held, held)
+
+    def _send(self, offset: int) -> int:
+        """Send a piece, and return where the next one begins."""
+        self._connection.before_piece()
+        data = self._data[offset : offset + self._pace.size]
+        message = piece_message(self._artifact.artifact_id, offset, data)
+        reply = self._connection.send_piece(message, self._pace.deadline(len(data)))
+        end = offset + len(data)
+        self._sent.append(_Sent(end, len(data), time.monotonic(), reply))
+        return end
+
+    def _result(self, sent: _Sent) -> int:
+        reply: pb.Held = sent.reply.result()
+        now = time.monotonic()
+        self._pace.took(sent.length, now - max(sent.at, self._last_reply))
+        self._last_reply = now
+        return reply.bytes
+
+    def _give_up_pieces(self) -> None:
+        for each in self._sent:
+            each.reply.cancel()
+        self._sent.clear()

@@ -1,0 +1,208 @@
+"""Uploads and downloads over a real server, on links that are slow or fail."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from rescind.wire import (
+    AggregatorClient,
+    AggregatorUnavailable,
+    SizedArtifact,
+    TransferGivenUp,
+    serve,
+)
+from rescind.wire.generated import rescind_pb2 as pb
+from rescind.wire.transfer import (
+    FIRST_PIECE_BYTES,
+    LEAST_PIECE_BYTES,
+    MOST_PIECE_BYTES,
+    Pace,
+    piece_message,
+)
+from tests.wire.relay import Relay, relayed
+from tests.wire.test_wire import Wire, wire  # noqa: F401 (a fixture)
+
+DATA = bytes(range(256)) * 8192  # 2 MiB
+
+
+@contextmanager
+def through_relay(running: Wire, **options: float) -> Iterator[tuple[AggregatorClient, Relay]]:
+    port = int(running.address.rpartition(":")[2])
+    with (
+        relayed(port) as relay,
+        AggregatorClient(f"localhost:{relay.port}", running.tls, **options) as client,  # type: ignore[arg-type]
+    ):
+        yield client, relay
+
+
+def play(bytes_per_second: float, pieces: int, *, late: int = 0) -> tuple[Pace, float]:
+    """Send pieces over a link of some speed, and return the pace and the time that it took."""
+    pace, passed = Pace(30.0), 0.0
+    for _ in range(pieces):
+        seconds = pace.size / bytes_per_second
+        if seconds > pace.deadline(pace.size):
+            passed += pace.deadline(pace.size)
+            pace.failed()
+            late += 1
+        else:
+            passed += seconds
+            pace.took(pace.size, seconds)
+    assert late <= 1
+    return pace, passed
+
+
+@pytest.mark.parametrize(
+    ("kbit_per_second", "least", "most"),
+    [
+        (8, LEAST_PIECE_BYTES, LEAST_PIECE_BYTES),
+        (256, FIRST_PIECE_BYTES // 2, 2 * FIRST_PIECE_BYTES),
+        (10_000, 2**19, 2**20),
+        (1_000_000, MOST_PIECE_BYTES, MOST_PIECE_BYTES),
+    ],
+)
+def test_pieces_adapt_to_the_link(kbit_per_second: int, least: int, most: int) -> None:
+    pace, _ = play(kbit_per_second * 1000 / 8, 20)
+    assert least <= pace.size <= most
+    assert pace.under_way == (3 if pace.size >= 2**20 else 1)
+
+
+def test_a_link_that_becomes_slow_costs_one_deadline() -> None:
+    pace, _ = play(10**8, 20)
+    assert pace.size == MOST_PIECE_BYTES
+    pace.failed()
+    assert pace.size <= FIRST_PIECE_BYTES
+    assert pace.size / 1000 < pace.deadline(pace.size)
+
+
+def test_a_piece_is_serialized_as_protobuf_does() -> None:
+    for length in (1, 127, 128, 2**14, 2**21):
+        data = bytes(length)
+        expected = pb.Piece(artifact_id=b"\x01" * 32, offset=7, data=data).SerializeToString()
+        assert piece_message("01" * 32, 7, memoryview(data)) == expected
+
+
+def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:  # noqa: F811
+    data = DATA[: 2**17]
+    with through_relay(wire, seconds=30.0) as (client, relay):
+        relay.bytes_per_second = 64_000
+        client.upload(data)
+    assert wire.handler.uploads[SizedArtifact.of(data).artifact_id] == data
+
+
+def test_an_upload_goes_on_where_a_cut_connection_left_it(wire: Wire) -> None:  # noqa: F811
+    with through_relay(wire, patience=20.0) as (client, relay):
+        cut = threading.Event()
+
+        def cut_once() -> None:
+            held = wire.handler.uploads.get(SizedArtifact.of(DATA).artifact_id, b"")
+            if len(held) > 2**18 and not cut.is_set():
+                cut.set()
+                relay.cut()
+
+        client.on_piece = cut_once
+        client.upload(DATA)
+    assert cut.is_set()
+    assert wire.handler.uploads[SizedArtifact.of(DATA).artifact_id] == DATA
+    assert sum(length for _, length in wire.handler.pieces) == len(DATA)
+
+
+def test_an_upload_on_a_connection_that_drops_all_bytes_goes_on_over_another(
+    wire: Wire,  # noqa: F811
+) -> None:
+    with through_relay(wire, seconds=1.0, patience=5.0) as (client, relay):
+        silenced = threading.Event()
+
+        def silence_once() -> None:
+            held = wire.handler.uploads.get(SizedArtifact.of(DATA).artifact_id, b"")
+            if len(held) > 2**19 and not silenced.is_set():
+                silenced.set()
+                relay.silence()
+
+        client.on_piece = silence_once
+        client.upload(DATA)
+        assert relay.opened == 2
+    assert silenced.is_set()
+    assert wire.handler.uploads[SizedArtifact.of(DATA).artifact_id] == DATA
+
+
+def test_an_upload_goes_on_after_the_server_was_started_again(wire: Wire) -> None:  # noqa: F811
+    address = wire.address.replace("localhost", "127.0.0.1")
+    tls = wire.server_tls
+    with wire.client() as client:
+        client = AggregatorClient(wire.address, wire.tls, patience=20.0)
+        stopped = threading.Event()
+
+        def restart_once() -> None:
+            held = wire.handler.uploads.get(SizedArtifact.of(DATA).artifact_id, b"")
+            if len(held) > 2**18 and not stopped.is_set():
+                stopped.set()
+                wire.server.stop(0)
+                wire.server = serve(wire.handler, address, tls)
+
+        client.on_piece = restart_once
+        client.upload(DATA)
+        client.close()
+    assert stopped.is_set()
+    assert sum(length for _, length in wire.handler.pieces) == len(DATA)
+
+
+def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:  # noqa: F811
+    with through_relay(wire) as (client, relay):
+        client.describe()
+        relay.silence()
+        client.until = time.monotonic() + 0.5
+        began = time.monotonic()
+        with pytest.raises((TransferGivenUp, AggregatorUnavailable)):
+            client.upload(DATA)
+        assert time.monotonic() - began < 10
+        client.until = None
+        client.upload(DATA)
+
+
+def test_a_download_goes_on_after_the_node_was_started_again(
+    wire: Wire,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    digest = SizedArtifact.of(DATA).artifact_id
+    wire.handler.published[digest] = DATA
+
+    class Stopped(Exception):
+        pass
+
+    def stop_midway() -> None:
+        if sum(length for _, length in wire.handler.served) > 2**19:
+            raise Stopped
+
+    with AggregatorClient(wire.address, wire.tls, downloads=tmp_path / "parts") as client:
+        client.on_piece = stop_midway
+        with pytest.raises(Stopped):
+            client.download(digest, 2**22)
+    served = max(offset for offset, _ in wire.handler.served)
+    wire.handler.served.clear()
+    with AggregatorClient(wire.address, wire.tls, downloads=tmp_path / "parts") as client:
+        assert client.download(digest, 2**22) == DATA
+    assert min(offset for offset, _ in wire.handler.served) > served
+    assert not list((tmp_path / "parts").iterdir())
+
+
+def test_a_piece_without_bytes_or_of_too_many_is_refused(wire: Wire) -> None:  # noqa: F811
+    key, certificate, authority = wire.tls.read()
+    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+    with grpc.secure_channel(wire.address, credentials) as channel:
+        put = channel.unary_unary("/rescind.v1.Aggregator/PutPiece")
+        get = channel.unary_unary("/rescind.v1.Aggregator/GetPiece")
+        piece = pb.Piece(artifact_id=b"\x01" * 32, offset=2**62)
+        wanted = pb.PieceRequest(artifact_id=b"\x01" * 32, length=2**62)
+        large = replace_data(piece, MOST_PIECE_BYTES + 1)
+        for call, message in ((put, piece), (put, large), (get, wanted)):
+            with pytest.raises(grpc.RpcError, match="at least 1 and at most"):
+                call(message.SerializeToString(), timeout=30)
+
+
+def replace_data(piece: pb.Piece, length: int) -> pb.Piece:
+    return pb.Piece(artifact_id=piece.artifact_id, offset=0, data=bytes(length))
