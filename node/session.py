@@ -149,7 +149,7 @@ class Session:
         return model
 
     def forget_model(self) -> None:
-        """Drop the model from memory: an adapter in it may be an erased one's."""
+        """Drop the model from memory: it may hold the tensors of an erased adapter."""
         self._cache.pop("model", None)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from rescind.audit.certificate import ModelPart
-from rescind.audit.checks import NothingToCheck, Skipped, same
+from rescind.audit.checks import NothingToCheck, Partly, Skipped, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
@@ -17,17 +19,23 @@ from rescind.core import Term, adapter_totals, artifact_id, encode
 
 def artifacts(subject: Subject) -> str:
     """Every artifact that is at hand hashes to its id."""
-    wanted = {subject.certificate.consortium.parameters_id}
+    wanted = {subject.certificate.consortium.parameters_id: "the agreed parameters"}
     for model in subject.certificate.models():
-        wanted |= {each.parts.artifact_ids[0] for _, each in subject.registered(model)}
+        for _, each in subject.registered(model):
+            wanted[each.parts.artifact_ids[0]] = (
+                f"contributions of {subject.name_of(each.organization)}"
+            )
         if model.publication is not None:
-            wanted |= {model.publication.adapter_id, model.publication.opening_id}
-    reached = sum(subject.stores.load(each) is not None for each in wanted)
+            for file in (model.publication.adapter_id, model.publication.opening_id):
+                wanted[file] = f"files of model {model.model_id}"
+    missing = [what for each, what in wanted.items() if subject.stores.load(each) is None]
     checked = subject.stores.check()
-    if not reached:
+    if len(missing) == len(wanted):
         raise Skipped("no artifact is at hand: pass a store with --artifacts DIR")
+    absent = f"; not at hand: {_counted(missing)}" if missing else ""
     return (
-        f"{reached} of {len(wanted)} named artifacts are at hand; {checked} files match their ids"
+        f"{len(wanted) - len(missing)} of {len(wanted)} named artifacts are at hand; {checked} "
+        f"files match their ids{absent}"
     )
 
 
@@ -38,41 +46,77 @@ def contributions(subject: Subject) -> str:
     known: dict[str, Contribution] = {}
     for model in subject.certificate.models():
         known |= {entry.point_hash: each for entry, each in subject.registered(model)}
-    checked = 0
-    for contribution in known.values():
+    missing: dict[str, Contribution] = {}
+    for point, contribution in known.items():
         data = subject.stores.load(contribution.parts.artifact_ids[0])
-        if data is not None:
+        if data is None:
+            missing[point] = contribution
+        else:
             check_contribution(data, contribution, subject.parameters)
-            checked += 1
-    if checked < len(known):
-        raise Skipped(
-            f"{len(known) - checked} of {len(known)} contributions are not at hand; the other "
-            f"{checked} are as agreed"
-        )
-    return f"{checked} contributions have the agreed tensors and norms, and open their points"
+    checked = len(known) - len(missing)
+    found = f"{checked} contributions have the agreed tensors and norms, and open their points"
+    if not missing:
+        return found
+    if set(missing) <= set(subject.withdrawn()):
+        names = _counted(subject.name_of(each.organization) for each in missing.values())
+        raise Partly(found, f"the withdrawn contributions ({names})")
+    raise Skipped(
+        f"{len(missing)} of {len(known)} contributions are not at hand; the other {checked} are as "
+        "agreed"
+    )
 
 
 def arithmetic(subject: Subject) -> str:
-    """The contributions, summed again in integers, give every published adapter."""
-    summed = [model.model_id for model in subject.certificate.models() if _is_sum(subject, model)]
-    if not summed:
+    """The contributions, summed again in integers, give every published adapter.
+
+    A model from before whose withdrawn contributions are erased is left out: its commitment and its
+    content are on chain, and were compared with it.
+    """
+    published = [each for each in subject.certificate.models() if each.publication is not None]
+    if not published:
         raise Skipped("no adapter is published")
-    listed = ", ".join(map(str, summed))
-    return f"the contributions come to the adapters of models {listed}, byte for byte"
+    missing = {model.model_id: _missing(subject, model) for model in published}
+    summed = [model for model in published if not missing[model.model_id]]
+    for model in summed:
+        _check_sum(subject, model)
+    left_out = {number: count for number, count in missing.items() if count}
+    listed = ", ".join(str(model.model_id) for model in summed)
+    found = f"the contributions come to the adapters of models {listed}, byte for byte"
+    if not left_out:
+        return found
+    if summed and not set(left_out) & subject.kept:
+        raise Partly(
+            found,
+            *(
+                f"the sum of model {number}, the model before, which was taken from the chain"
+                for number in left_out
+            ),
+        )
+    absent = ", ".join(
+        f"{count} of {len(subject.registered(model))} contributions of model {model.model_id}"
+        for model in published
+        if (count := left_out.get(model.model_id))
+    )
+    raise Skipped(f"{absent} are not at hand" + (f"; {found}" if summed else ""))
 
 
-def _is_sum(subject: Subject, model: ModelPart) -> bool:
-    """Return whether a model has an adapter; it is checked then."""
-    if model.publication is None:
-        return False
-    pairs = subject.registered(model)
-    missing = [each for _, each in pairs if subject.stores.load(each.parts.artifact_ids[0]) is None]
-    if missing:
-        raise Skipped(f"{len(missing)} of {len(pairs)} contributions are not at hand")
-    terms = [_term(entry, contribution) for entry, contribution in pairs]
+def _missing(subject: Subject, model: ModelPart) -> int:
+    """Return how many contributions of a model are not at hand."""
+    ids = [each.parts.artifact_ids[0] for _, each in subject.registered(model)]
+    return sum(subject.stores.load(each) is None for each in ids)
+
+
+def _check_sum(subject: Subject, model: ModelPart) -> None:
+    """Sum the contributions of a published model again, and compare the adapter."""
+    assert model.publication is not None
+    terms = [_term(entry, contribution) for entry, contribution in subject.registered(model)]
     total = artifact_id(encode(adapter_totals(terms, lambda each: _held(subject, each))))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
-    return True
+
+
+def _counted(names: Iterable[str]) -> str:
+    """Return names with how often each occurs."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(Counter(names).items()))
 
 
 def _term(entry: Entry, contribution: Contribution) -> Term:

@@ -21,15 +21,30 @@ class Check:
         status: "passed", "failed", "skipped" if what it needs is not at hand, or "none" if there is
             nothing to check.
         detail: What was found, why it failed, or what is not at hand.
+        left_out: What a check that passed could not look at, though nothing rests on it.
     """
 
     name: str
     status: str
     detail: str
+    left_out: tuple[str, ...] = ()
 
 
 class Skipped(Exception):
     """Raised by a check that cannot be made, with what it needs. It is not a failure."""
+
+
+class Partly(Exception):
+    """Raised by a check that passed for all that the withdrawal left, and left out what it took out.
+
+    Args:
+        found: What was found.
+        left_out: What is not at hand, and why that is no failure.
+    """
+
+    def __init__(self, found: str, *left_out: str) -> None:
+        super().__init__(found)
+        self.left_out = left_out
 
 
 class NothingToCheck(Exception):
@@ -77,10 +92,15 @@ class Verification:
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """The gaps of the verification: names of skipped checks, and of owners that no one vouches for."""
+        """The gaps of the verification.
+
+        They are the names of skipped checks, what other checks left out, and owners that no one
+        vouches for.
+        """
         owners = [each.name for each in self.owners if each.standing == NOT_CHECKED]
         return (
             *(check.name for check in self.checks if check.status == "skipped"),
+            *dict.fromkeys(each for check in self.checks for each in check.left_out),
             *(f"the parameters of {name}" for name in owners),
         )
 
@@ -105,6 +125,9 @@ def make(name: str, check: Callable[[], str]) -> Check:
     """
     try:
         return Check(name, "passed", check())
+    except Partly as reason:
+        detail = f"{reason}; skipped: {', '.join(reason.left_out)}"
+        return Check(name, "passed", detail, reason.left_out)
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
     except NothingToCheck as reason:

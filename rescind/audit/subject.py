@@ -86,6 +86,33 @@ class Subject:
         return list(zip(entries, self.view.registered(entries), strict=True))
 
     @cached_property
+    def kept(self) -> frozenset[int]:
+        """The models that the withdrawal left: its successors, and the latest model."""
+        certificate = self.certificate
+        return frozenset(
+            {each.after.model_id for each in certificate.replaced} | {certificate.latest.model_id}
+        )
+
+    def withdrawn(self) -> dict[str, Contribution]:
+        """Return the contributions that are only in models from before, by point.
+
+        Daemons erase them once the withdrawal is closed.
+        """
+        kept: set[str] = set()
+        before: dict[str, Contribution] = {}
+        for model in self.certificate.models():
+            pairs = {entry.point_hash: each for entry, each in self.registered(model)}
+            if model.model_id in self.kept:
+                kept |= set(pairs)
+            else:
+                before |= pairs
+        return {point: each for point, each in before.items() if point not in kept}
+
+    def name_of(self, organization: str) -> str:
+        """Return an organization's name."""
+        return self.view.member(organization).name
+
+    @cached_property
     def latest_adapter(self) -> bytes | None:
         """The adapter that is checked: the one that was given, or else the published one."""
         if self.inputs.adapter is not None:

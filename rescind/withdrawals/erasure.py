@@ -1,4 +1,4 @@
-"""What may be erased after closed withdrawals, as a pure function of the public record.
+"""Decide what may be erased after closed withdrawals, as a pure function of the public record.
 
 Both daemons use it: the aggregator and every node hold files of models and contributions. The
 function works on the registered points and the ids of files, so it needs neither bytes nor keys.

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from rescind.audit import CHECKS, Inputs, Verification, build_certificate
 from rescind.contracts import WithdrawalMethod
-from rescind.core import artifact_id, encode
+from rescind.core import ArtifactStore, artifact_id, encode
 from rescind.core.errors import VerificationError
 from tests.support.certified import Story, begin, remove_first
 from tests.support.chain import Anvil
@@ -39,6 +40,59 @@ def test_without_artifacts_the_verdict_says_what_was_not_checked(story: Story) -
     assert skipped == {"pinned", "artifacts", "contributions", "arithmetic", "adapter"}
     assert verification.verdict.startswith("accepted as far as it was checked; not checked: pinned")
     assert {each.standing for each in verification.owners} == {"not checked"}
+
+
+@pytest.fixture
+def erased(story: Story, tmp_path: Path) -> Story:
+    """Return the story with a store from which daemons erased what the withdrawal took out."""
+    shutil.copytree(story.folder, tmp_path / "erased")
+    consortium, store = story.consortium, ArtifactStore(tmp_path / "erased" / "store")
+    leaver, reader = consortium.organizations[0].address, consortium.of()
+    for round_id in (1, 2):
+        for each in reader.contributions(round_id):
+            if each.organization == leaver:
+                store.delete(each.parts.artifact_ids[0])
+    for stated in reader.publications(2):
+        store.delete(stated.adapter_id)
+        store.delete(stated.opening_id)
+    return Story(consortium, tmp_path / "erased")
+
+
+def test_a_certificate_is_made_and_accepted_after_the_erasure(erased: Story) -> None:
+    erased.certify()
+    verification = erased.check()
+    assert verification.exit_code == 0
+    results = {check.name: check for check in verification.checks}
+    for name in ("models", "removed", "clean", "commitments", "adapter"):
+        assert results[name].status == "passed", "the model before is taken from the chain"
+    assert [each.standing for each in verification.owners] == ["opened by the holder"] * 2
+    leaver = erased.consortium.of().member(erased.consortium.organizations[0].address).name
+    assert results["contributions"].left_out == (f"the withdrawn contributions (2 {leaver})",)
+    assert verification.verdict == (
+        "accepted as far as it was checked; not checked: "
+        f"the withdrawn contributions (2 {leaver}), "
+        "the sum of model 2, the model before, which was taken from the chain"
+    )
+
+
+def test_a_contribution_that_should_be_there_is_not_taken_for_an_erased_one(
+    erased: Story,
+) -> None:
+    reader = erased.consortium.of()
+    kept = reader.registered(reader.content(reader.latest_model_id()))[0]
+    ArtifactStore(erased.store).delete(kept.parts.artifact_ids[0])
+    results = statuses(erased.check())
+    assert results["contributions"] == results["arithmetic"] == "skipped"
+
+
+def test_a_changed_remainder_is_found_without_the_erased_files(erased: Story) -> None:
+    reader = erased.consortium.of()
+    kept = reader.registered(reader.content(reader.latest_model_id()))[0]
+    wanted = kept.parts.artifact_ids[0]
+    path = erased.store / wanted[:2] / wanted
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    assert "artifacts" in erased.failed()
 
 
 def test_a_served_file_is_opened_without_any_contribution(story: Story, tmp_path: Path) -> None:

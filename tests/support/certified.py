@@ -87,6 +87,7 @@ def begin(consortium: ChainConsortium, folder: Path) -> Story:
 
 def remove_first(story: Story) -> None:
     consortium = story.consortium
+    story.publish()
     consortium.of(consortium.organizations[0]).request_withdrawal()
     consortium.remove(1)
     story.publish()
