@@ -10,6 +10,7 @@ from rescind.ledger.keys import (
     MasterKey,
     create_key,
     load_key,
+    read_key,
 )
 from rescind.ledger.log import (
     Entry,
@@ -26,6 +27,7 @@ from rescind.ledger.records import (
     RecordUnreadable,
     Shredded,
 )
+from rescind.ledger.renewal import Renewal, finish_renewal, renew
 from rescind.ledger.shredding import shred, was_shredded
 from rescind.ledger.vrf import ProofInvalid
 from rescind.ledger.witness import CheckpointRefused, Witness
@@ -55,13 +57,17 @@ __all__ = [
     "Record",
     "RecordShredded",
     "RecordUnreadable",
+    "Renewal",
     "Report",
     "Shredded",
     "Verifier",
     "Witness",
     "create_key",
+    "finish_renewal",
     "load_key",
     "migrate",
+    "read_key",
+    "renew",
     "sample_bytes",
     "shred",
     "was_shredded",

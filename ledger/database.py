@@ -201,7 +201,7 @@ class Database:
         try:
             options = {"isolation_level": "AUTOCOMMIT"}
             with self.engine.connect().execution_options(**options) as connection:
-                for table in ("keys", "entries"):
+                for table in ("keys", "entries", "log"):
                     _vacuum(connection, table)
         except SQLAlchemyError as error:
             raise LedgerError(f"shredded data may still be readable: {reason(error)}") from error

@@ -153,6 +153,15 @@ def load_key(path: Path | None, program: Sequence[str] = ()) -> MasterKey:
         return LocalKey(_decode(text, ENVIRONMENT))
     if path is None:
         raise LedgerKeyError(f"no ledger key: pass its file, or set {ENVIRONMENT}")
+    return read_key(path)
+
+
+def read_key(path: Path) -> LocalKey:
+    """Read the master key of a file, whatever RESCIND_LEDGER_KEY says.
+
+    Raises:
+        LedgerKeyError: The key is missing or damaged, or other users can read its file.
+    """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         content = path.read_text(encoding="ascii")

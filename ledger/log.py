@@ -223,6 +223,10 @@ class Ledger:
     def add(self, connection: sql.Connection, records: Sequence[NewRecord]) -> list[Entry]:
         """Append records within a transaction of `database.writing`; raise as `append`."""
         state = read_log_state(connection, for_update=True)
+        if state.id != self.id:
+            raise LedgerError(
+                f"{self.database.name} was renewed by another process: start again, with its new key"
+            )
         writer = _Writer(connection, state, self.keyring, self._time(state))
         writer.find_keys(records)
         entries = [writer.write(record) for record in records]
@@ -464,7 +468,7 @@ class _Writer:
                 return Entry(earlier.index, earlier.leaf_hash, new=False)
         schema_ = RECORD_TYPES[new.type].schema
         record = Record(self._next, new.type, schema_, self.time, subject, dict(new.payload))
-        committed = commit(record)
+        committed = commit(record, new.key)
         wrapped, box = self._keyring.encrypt_record(key, record.index, once, committed.inside)
         self.rows.append(
             {

@@ -2,7 +2,7 @@
 
 leaf       = canonical JSON of index, type, schema, time and commitment
 commitment = SHA-256(salt || canonical JSON of payload and subject), salt of 32 random bytes
-box        = AES-256-GCM(data key, canonical JSON of payload, subject and salt)
+box        = AES-256-GCM(data key, canonical JSON of payload, subject, salt and idempotency key)
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ RECORD_TYPES: Mapping[str, RecordType] = {
     "erasure": RecordType(1, ("withdrawal", "files")),
     "manifest": RecordType(2, ("round", "commitment")),
     "privacy-budget": RecordType(1, ("epsilon", "delta")),
+    "renewal": RecordType(1, ("old_log", "key", "checkpoint")),
     "reward": RecordType(1, ("round",)),
     "tombstone": RecordType(1, ("keys",)),
     "training-run": RecordType(1, ("round",)),
@@ -167,10 +168,18 @@ def leaf_bytes(record: Record, salt: bytes) -> bytes:
     )
 
 
-def commit(record: Record) -> Committed:
-    """Commit to a record under a fresh salt."""
+def commit(record: Record, once: str | None = None) -> Committed:
+    """Commit to a record under a fresh salt.
+
+    Args:
+        record: The record.
+        once: Its idempotency key. It is encrypted with the record, so that the hash can be made
+            again under another key, and is not part of the leaf.
+    """
     salt = os.urandom(_SALT)
     inside = {"payload": record.payload, "subject": record.subject, "salt": salt.hex()}
+    if once is not None:
+        inside["once"] = once
     return Committed(leaf_bytes(record, salt), canonical_json(inside))
 
 

@@ -103,8 +103,19 @@ def shredded_keys(ledger: Ledger) -> set[str]:
     }
 
 
-def backups(ledger: Ledger) -> list[Path]:
-    """Return the folders that backups were written to, each once."""
-    records = ledger.records("backup")
-    folders = [record.payload["path"] for record in records if isinstance(record, Record)]
+def backups(ledger: Ledger, before: int | None = None) -> list[Path]:
+    """Return the folders that backups were written to, each once.
+
+    Args:
+        ledger: The ledger.
+        before: Return those before this record instead. By default those since the last renewal,
+            because older ones belong to the log before it.
+    """
+    renewals = [each.index for each in ledger.records("renewal")]
+    start = 0 if before is not None else max(renewals, default=0)
+    folders = [
+        record.payload["path"]
+        for record in ledger.records("backup", start=start)
+        if isinstance(record, Record) and (before is None or record.index < before)
+    ]
     return [Path(folder) for folder in dict.fromkeys(folders)]

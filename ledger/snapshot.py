@@ -284,6 +284,32 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     return True
 
 
+def destroy_all_keys(folder: Path) -> bool:
+    """Overwrite and delete the file of keys of a snapshot, which is of no use afterwards.
+
+    Returns:
+        False when there is no snapshot in the folder. True when its keys are gone already.
+
+    Raises:
+        LedgerError: The file cannot be overwritten.
+    """
+    path = folder / _KEYS
+    if not path.is_file():
+        return (folder / _LOG).is_file()
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        sync_folder(folder)
+    except OSError as error:
+        raise LedgerError(
+            f"the keys in {path} could not be destroyed: {error.strerror}. Delete that file."
+        ) from error
+    return True
+
+
 def _destroyed(folder: Path, secrets: Secrets) -> set[str]:
     path = folder / _SHREDDED
     if not path.exists():

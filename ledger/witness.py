@@ -24,6 +24,9 @@ from rescind.ledger.notes import (
     Verifier,
 )
 
+LOGS_EACH = 4
+"""Logs of one member that a witness remembers: one, and those of a renewed or restored ledger."""
+
 
 class CheckpointRefused(LedgerError):
     """A witness does not cosign a checkpoint.
@@ -44,9 +47,9 @@ class Witness:
     """A witness with its memory.
 
     Attributes:
-        key: The key that cosigns. folder: Holds what was cosigned last, one file for each log. If
-        it is lost, the witness starts
-            over and would cosign a rewritten log.
+        key: The key that cosigns.
+        folder: Holds what was cosigned last, one file for each log. If it is lost, the witness
+            starts over and would cosign a rewritten log.
         clock: The time in Unix seconds.
     """
 
@@ -55,7 +58,12 @@ class Witness:
     clock: Callable[[], float] = time.time
 
     def cosign(
-        self, checkpoint: Checkpoint, log: Verifier, old_size: int, proof: Sequence[bytes]
+        self,
+        checkpoint: Checkpoint,
+        log: Verifier,
+        old_size: int,
+        proof: Sequence[bytes],
+        organization: str = "",
     ) -> Signature:
         """Cosign a checkpoint.
 
@@ -64,10 +72,13 @@ class Witness:
             log: The log's public key.
             old_size: The size at which the log was last cosigned, 0 the first time.
             proof: The proof that the log of `old_size` is a prefix of this one; empty the first time.
+            organization: The member that asks. Only LOGS_EACH logs of one member are remembered,
+                because anyone can invent keys.
 
         Raises:
             NoteInvalid: The log's signature is missing or wrong.
-            CheckpointRefused: The log is another one, or it has not only grown.
+            CheckpointRefused: The log is another one, or it has not only grown, or the member has
+                had too many logs cosigned.
         """
         checkpoint.check_signed(log)
         if checkpoint.origin != log.name:
@@ -90,7 +101,9 @@ class Witness:
                 f"another log",
                 size,
             )
-        self._keep(log, checkpoint)
+        if not self._path(log).exists():
+            self._check_room(organization)
+        self._keep(log, checkpoint, organization)
         return self.key.cosign(checkpoint, int(self.clock()))
 
     def seen(self, log: Verifier) -> tuple[int, bytes]:
@@ -110,10 +123,33 @@ class Witness:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LedgerError(f"{path} is damaged, so nothing is cosigned: {error}") from error
 
-    def _keep(self, log: Verifier, checkpoint: Checkpoint) -> None:
+    def _check_room(self, organization: str) -> None:
+        """Raise CheckpointRefused if no further log of a member may be remembered."""
+        kept = [path for path in self.folder.glob("*.json") if _owner(path) == organization]
+        if len(kept) >= LOGS_EACH:
+            raise CheckpointRefused(
+                f"{len(kept)} logs of {organization} were cosigned here already, the most for one "
+                f"member. The witness can delete what it keeps of a log that is not used any more, "
+                f"in {self.folder.name}."
+            )
+
+    def _keep(self, log: Verifier, checkpoint: Checkpoint, organization: str) -> None:
         make_private_folder(self.folder)
-        document = {"key": str(log), "size": checkpoint.size, "root": checkpoint.root.hex()}
+        document = {
+            "key": str(log),
+            "organization": organization,
+            "size": checkpoint.size,
+            "root": checkpoint.root.hex(),
+        }
         write_private(self._path(log), canonical_json(document))
 
     def _path(self, log: Verifier) -> Path:
         return self.folder / f"{sha256(str(log).encode()).hexdigest()[:32]}.json"
+
+
+def _owner(path: Path) -> str:
+    """Return the member whose log a file is about."""
+    try:
+        return str(parse_json(path.read_bytes()).get("organization", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise LedgerError(f"{path} is damaged, so nothing is cosigned: {error}") from error

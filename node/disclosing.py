@@ -155,7 +155,7 @@ class LedgerService:
         with self._lock:
             organization = self._member(certificate)
             note, key = Checkpoint.parse(asked.note), Verifier.parse(asked.key)
-            signature = self._witness.cosign(note, key, asked.old_size, asked.proof)
+            signature = self._witness.cosign(note, key, asked.old_size, asked.proof, organization)
             structlog.get_logger().info("cosigned", organization=organization, size=note.size)
             return signature.line(), str(self._witness.key.witness())
 

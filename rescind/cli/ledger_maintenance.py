@@ -1,10 +1,10 @@
-"""rescind ledger shred|rotate|export|import|backup|restore|upgrade: keep a ledger in order."""
+"""rescind ledger shred|rotate|renew|export|import|backup|restore|upgrade: keep a ledger in order."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from rescind.cli.printing import (
     print_json,
     reported_errors,
 )
+
+if TYPE_CHECKING:
+    from rescind.ledger import MasterKey, Renewal
 
 maintenance_app = typer.Typer()
 
@@ -88,10 +91,8 @@ def ledger_rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Encrypt all keys under a new master key. Records stay as they are; destroy the old key."""
-    import shlex
-
     from rescind.core.errors import ConfigError
-    from rescind.ledger import create_key, load_key
+    from rescind.ledger import create_key
 
     with reported_errors():
         if (new_key_file is None) == (new_key_program is None):
@@ -100,11 +101,92 @@ def ledger_rotate(
         with target.opened() as ledger:
             if new_key_file is not None and not new_key_file.exists():
                 create_key(new_key_file)
-            ledger.rotate(load_key(new_key_file, shlex.split(new_key_program or "")))
+            ledger.rotate(_new_key(new_key_file, new_key_program))
             facts = {"ledger": ledger.database.name, "log": ledger.id, "size": ledger.size}
         print_facts(facts, as_json=as_json)
         if not as_json:
             out.print("Use the new key from now on and destroy the old one.")
+
+
+@maintenance_app.command("renew")
+def ledger_renew(
+    new_key_file: Annotated[
+        Path | None, typer.Option("--new-key-file", help="Created if it does not exist.")
+    ] = None,
+    new_key_program: Annotated[
+        str | None, typer.Option("--new-key-program", help="A program instead of a file.")
+    ] = None,
+    where: LedgerOption = None,
+    config: NodeConfigOption = None,
+    key_file: KeyFileOption = None,
+    key_program: KeyProgramOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """After a theft of the master key: new keys and secrets, and every record encrypted again.
+
+    Stop the node first. Repeat the command if it was interrupted.
+    """
+    from rescind.core.errors import ConfigError
+    from rescind.ledger import create_key
+
+    with reported_errors():
+        if (new_key_file is None) == (new_key_program is None):
+            raise ConfigError("Pass either --new-key-file or --new-key-program.")
+        target = LedgerTarget(where, config, key_file, key_program)
+        is_new = new_key_file is not None and not new_key_file.exists()
+        if new_key_file is not None and is_new:
+            create_key(new_key_file)
+        new_key = _new_key(new_key_file, new_key_program)
+        done = _renewed(target, new_key, finish=not is_new)
+        if as_json:
+            print_json(done.__dict__)
+            return
+        _print_renewal(done)
+
+
+def _new_key(file: Path | None, program: str | None) -> MasterKey:
+    """Return the key to change to; RESCIND_LEDGER_KEY may still hold the old one."""
+    import shlex
+
+    from rescind.ledger import KeyProgram, read_key
+
+    return read_key(file) if file is not None else KeyProgram(tuple(shlex.split(program or "")))
+
+
+def _renewed(target: LedgerTarget, new_key: MasterKey, *, finish: bool) -> Renewal:
+    """Renew a ledger, or finish a renewal to a key that opens it already."""
+    from rescind.ledger import Ledger, LedgerKeyError, finish_renewal, renew
+
+    if finish:
+        try:
+            with Ledger.open(target.where, new_key) as ledger:
+                return finish_renewal(ledger)
+        except LedgerKeyError:
+            pass  # The ledger is still under the old key.
+    with target.opened() as ledger:
+        return renew(ledger, new_key)
+
+
+def _print_renewal(done: Renewal) -> None:
+    out.print(
+        f"log {done.old_log} ended with {done.size} records and continues as {done.log}; renewal: "
+        f"record {done.record}",
+        soft_wrap=True,
+    )
+    for path in done.destroyed:
+        out.print(plain(f"backup {path}: all its keys are destroyed"), soft_wrap=True)
+    for path in done.out_of_reach:
+        out.print(
+            plain(
+                f"Backup {path} was not found. The stolen key opens it wherever it is. Delete it."
+            ),
+            style="yellow",
+            soft_wrap=True,
+        )
+    out.print(
+        "Use the new key from now on, destroy the old one, anchor the ledger, and make a new backup.",
+        soft_wrap=True,
+    )
 
 
 @maintenance_app.command("export")

@@ -16,6 +16,7 @@ from rescind.ledger import (
     Witness,
 )
 from rescind.ledger.notes import NoteInvalid, Signature
+from rescind.ledger.witness import LOGS_EACH
 
 # The example of golang.org/x/mod/sumdb/note.
 GO_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -146,3 +147,26 @@ def test_a_witness_remembers_what_it_cosigned(
     next((tmp_path / "seen").iterdir()).write_text("{}")
     with pytest.raises(Exception, match="so nothing is cosigned"):
         again.seen(own)
+
+
+def test_a_witness_keeps_few_files_for_a_member_that_invents_keys(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    folder = tmp_path / "cosigned"
+    witness = Witness(LogKey("rescind.witness/b", bytes(32)), folder, clock=lambda: 1e9)
+
+    def ask(number: int, organization: str) -> None:
+        invented = LogKey.of(f"{number:032x}", number.to_bytes(32, "big"))
+        note = invented.checkpoint(1, bytes(32))
+        witness.cosign(note, invented.verifier(), 0, [], organization)
+
+    for number in range(LOGS_EACH):
+        ask(number, "0xmallory")
+    for number in range(LOGS_EACH, LOGS_EACH + 20):
+        with pytest.raises(CheckpointRefused, match="4 logs of 0xmallory were cosigned here"):
+            ask(number, "0xmallory")
+    assert len(list(folder.iterdir())) == LOGS_EACH
+    # Her own known logs and other members are served as before.
+    known = LogKey.of(f"{0:032x}", bytes(32))
+    witness.cosign(known.checkpoint(1, bytes(32)), known.verifier(), 1, [], "0xmallory")
+    ask(99, "0xbela")
