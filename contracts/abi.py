@@ -1,7 +1,6 @@
 """Functions, events and errors of the contracts, encoded and decoded by their place in the ABI.
 
-web3 looks each of them up in the whole ABI for every call, and hashes each signature on the way.
-Here that is done once for each contract.
+Selectors, topics and types are worked out once for each contract.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-from web3 import HTTPProvider, Web3
-from web3.exceptions import BlockNotFound
 
 from rescind.contracts.account import Account
-from rescind.contracts.errors import ChainUnavailable, ContractRefused, WrongChain
+from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing, WrongChain
 from rescind.contracts.rpc import Answer, Log, NodeRefused, Rpc, block_name
+from rescind.contracts.transport import HttpTransport, Transport
 from rescind.contracts.types import Receipt
 from rescind.core.redaction import shown_url
 
@@ -50,20 +49,22 @@ class Chain:
         confirmations: How many blocks must lie on top of a block before it is treated as final.
             Reads are of the state at that depth, and a write returns once it lies so deep. A
             transaction that a reorganization dropped meanwhile is sent again, the same bytes.
+        transport: Sends requests; by default over HTTP to `rpc_url`.
     """
 
     def __init__(
-        self, rpc_url: str, chain_id: int | None = None, *, confirmations: int = 0
+        self,
+        rpc_url: str,
+        chain_id: int | None = None,
+        *,
+        confirmations: int = 0,
+        transport: Transport | None = None,
     ) -> None:
         self.rpc_url = rpc_url
         self.expected_id = chain_id
         self.confirmations = confirmations
         self._pinned = _Pinned()
-        provider = HTTPProvider(
-            rpc_url, request_kwargs={"timeout": 60}, exception_retry_configuration=None
-        )
-        self.web3 = Web3(provider)
-        self._rpc = Rpc(rpc_url, lambda: self.web3.provider)
+        self.rpc = Rpc(rpc_url, transport or HttpTransport(rpc_url))
 
     @property
     def shown(self) -> str:
@@ -77,7 +78,7 @@ class Chain:
             ChainUnavailable: The chain does not answer.
             WrongChain: It is not the expected chain.
         """
-        chain_id = self._rpc.request("eth_chainId").number()
+        chain_id = self.rpc.request("eth_chainId").number()
         if self.expected_id is not None and chain_id != self.expected_id:
             raise WrongChain(
                 f"{self.shown} is chain {chain_id}, but the consortium is on chain "
@@ -96,7 +97,7 @@ class Chain:
         return self._newest_final() if self.confirmations else "latest"
 
     def _newest_final(self) -> int:
-        return max(0, self._rpc.request("eth_blockNumber").number() - self.confirmations)
+        return max(0, self.rpc.request("eth_blockNumber").number() - self.confirmations)
 
     def final_block_number(self) -> int:
         """Return the number of the newest block that is treated as final, or of `at_one_block`."""
@@ -139,26 +140,30 @@ class Chain:
         return pinned.answers[key]  # type: ignore[no-any-return]
 
     def block_hash(self, number: int) -> str:
-        """Return a block's hash with 0x. Raises web3's BlockNotFound."""
-        block = self._rpc.request("eth_getBlockByNumber", hex(number), False)
+        """Return a block's hash with 0x.
+
+        Raises:
+            ContractsMissing: The chain has no such block.
+        """
+        block = self.rpc.request("eth_getBlockByNumber", hex(number), False)
         if block.is_null():
-            raise BlockNotFound(f"{self.shown} has no block {number}")
+            raise ContractsMissing(f"the chain at {self.shown} has no block {number}")
         return block["hash"].hash()
 
     def _block(self, block: int | str) -> Answer:
-        return self._rpc.request("eth_getBlockByNumber", block_name(block), False)
+        return self.rpc.request("eth_getBlockByNumber", block_name(block), False)
 
     def nonce(self, address: str) -> int:
         """Return the nonce of an account's next transaction."""
-        return self._rpc.request("eth_getTransactionCount", address, "pending").number()
+        return self.rpc.request("eth_getTransactionCount", address, "pending").number()
 
     def balance(self, address: str) -> int:
         """Return what an account holds, in wei."""
-        return self._rpc.request("eth_getBalance", address, "latest").number()
+        return self.rpc.request("eth_getBalance", address, "latest").number()
 
     def code(self, address: str) -> bytes:
         """Return the runtime code at an address."""
-        return self._rpc.request("eth_getCode", address, "latest").data()
+        return self.rpc.request("eth_getCode", address, "latest").data()
 
     def call(self, target: str, data: bytes, block: int | str) -> bytes:
         """Return the answer of a view function.
@@ -173,7 +178,7 @@ class Chain:
             ChainUnavailable: The node does not answer, or something else than bytes.
         """
         call = {"to": target, "data": "0x" + data.hex()}
-        return self._rpc.request("eth_call", call, block_name(block)).data()
+        return self.rpc.request("eth_call", call, block_name(block)).data()
 
     def logs(
         self,
@@ -205,7 +210,7 @@ class Chain:
             "topics": list(topics),
         }
         try:
-            return [each.log() for each in self._rpc.request("eth_getLogs", wanted).list()]
+            return [each.log() for each in self.rpc.request("eth_getLogs", wanted).list()]
         except NodeRefused as error:
             if from_block == to_block:
                 raise ChainUnavailable(
@@ -251,7 +256,7 @@ class Chain:
 
     def _prepare(self, account: Account, transaction: dict[str, Any]) -> dict[str, Any]:
         asked = {**transaction, "from": account.address, "value": hex(transaction["value"])}
-        gas = self._rpc.request("eth_estimateGas", asked).number()
+        gas = self.rpc.request("eth_estimateGas", asked).number()
         base_fee = self._block("latest")["baseFeePerGas"]
         tip = 10**9
         return {
@@ -266,36 +271,36 @@ class Chain:
 
     def _broadcast(self, raw: bytes, tx_hash: str) -> None:
         try:
-            self._rpc.request("eth_sendRawTransaction", "0x" + raw.hex())
+            self.rpc.request("eth_sendRawTransaction", "0x" + raw.hex())
         except NodeRefused:
             if self.transaction(tx_hash) is None:
                 raise
 
     def transaction(self, tx_hash: str) -> Answer | None:
         """Return a transaction by its hash, mined or not; None if the node does not know it."""
-        transaction = self._rpc.request("eth_getTransactionByHash", tx_hash)
+        transaction = self.rpc.request("eth_getTransactionByHash", tx_hash)
         return None if transaction.is_null() else transaction
 
     def transactions(self, block: int) -> list[Answer]:
         """Return the transactions of a block."""
-        return self._rpc.request("eth_getBlockByNumber", hex(block), True)["transactions"].list()
+        return self.rpc.request("eth_getBlockByNumber", hex(block), True)["transactions"].list()
 
     def gas_used(self, tx_hash: str) -> int:
         """Return the gas that a transaction used."""
-        return self._rpc.request("eth_getTransactionReceipt", tx_hash)["gasUsed"].number()
+        return self.rpc.request("eth_getTransactionReceipt", tx_hash)["gasUsed"].number()
 
     def _final(self, raw: bytes, tx_hash: str) -> Answer:
         """Return the receipt, once enough blocks lie on top of it."""
 
         def receipt() -> Answer | None:
-            mined = self._rpc.request("eth_getTransactionReceipt", tx_hash)
+            mined = self.rpc.request("eth_getTransactionReceipt", tx_hash)
             if mined.is_null():
                 if self.confirmations and self.transaction(tx_hash) is None:
                     self._broadcast(raw, tx_hash)
                 return None
             if not self.confirmations:
                 return mined
-            newest = self._rpc.request("eth_blockNumber").number()
+            newest = self.rpc.request("eth_blockNumber").number()
             return mined if newest - mined["blockNumber"].number() >= self.confirmations else None
 
         final = Retrying(

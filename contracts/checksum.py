@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import rlp
+from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 
@@ -17,3 +19,14 @@ def checksum_address(address: str) -> str:
         address: 0x and 40 hexadecimal digits, in any case.
     """
     return str(to_checksum_address(address))
+
+
+def created_address(sender: str, nonce: int) -> str:
+    """Return the address of the contract that a transaction creates, EIP-55.
+
+    Args:
+        sender: Who sends the transaction.
+        nonce: The transaction's nonce.
+    """
+    encoded = rlp.encode([bytes.fromhex(sender.removeprefix("0x")), nonce])
+    return checksum_address("0x" + keccak(encoded)[12:].hex())

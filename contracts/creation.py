@@ -13,10 +13,9 @@ from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_utils.abi import collapse_if_tuple
-from web3.utils import get_create_address
 
 from rescind.contracts.chain import Chain
-from rescind.contracts.checksum import checksum_address
+from rescind.contracts.checksum import created_address
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.decoding import Struct
 from rescind.contracts.deployment import Deployment
@@ -175,5 +174,4 @@ def _created(transaction: Answer) -> str:
     """Return the address that a transaction creates; empty if it creates none."""
     if not transaction["to"].is_null():
         return ""
-    sender, nonce = transaction["from"].address(), transaction["nonce"].number()
-    return checksum_address(get_create_address(sender, nonce))  # type: ignore[arg-type]
+    return created_address(transaction["from"].address(), transaction["nonce"].number())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from eth_utils.address import is_checksum_address
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -13,13 +14,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from web3 import Web3
-from web3.types import Nonce
-from web3.utils import get_create_address
 
 from rescind.contracts.abi import load_interface
 from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
+from rescind.contracts.checksum import created_address
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.errors import ContractRefused, WrongChain
 from rescind.contracts.points import MAX_MEMBERS
@@ -51,7 +50,7 @@ Phase = Annotated[int, Field(gt=0, le=_LONGEST)]
 
 
 def _checksummed(address: str) -> str:
-    if not Web3.is_checksum_address(address):
+    if not is_checksum_address(address):
         raise ValueError(f"{address!r} is not an address in EIP-55 form")
     return address
 
@@ -226,12 +225,7 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
         )
     nonce = chain.nonce(founder.address)
     addresses = {
-        name: str(
-            Web3.to_checksum_address(
-                get_create_address(Web3.to_checksum_address(founder.address), Nonce(nonce + place))
-            )
-        )
-        for place, name in enumerate(NAMES)
+        name: created_address(founder.address, nonce + place) for place, name in enumerate(NAMES)
     }
     creations: dict[str, str] = {}
     block = 0

@@ -1,8 +1,7 @@
 """JSON-RPC requests to a node, and the values in its answers.
 
-web3 formats each request and each answer by a chain of middleware, which takes several times as
-long as the request. Here requests go to web3's provider directly, and each value is checked where
-it is read: a proxy, another service or a broken node can answer anything.
+Each value is checked where it is read: a proxy, another service or a broken node can answer
+anything.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import requests
 from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
     wait_exponential_jitter,
 )
-from web3.providers import BaseProvider
+from urllib3.exceptions import HTTPError
 
 from rescind.contracts.checksum import checksum_address
 from rescind.contracts.errors import ChainUnavailable
+from rescind.contracts.transport import Transport
 from rescind.core.redaction import hide_parts_of, shown_url
 
 _T = TypeVar("_T")
@@ -158,11 +157,11 @@ class Rpc:
 
     Args:
         url: Where it answers, for error messages, as in `Answer`.
-        provider: Returns web3's provider, which sends requests.
+        transport: Sends requests.
     """
 
-    def __init__(self, url: str, provider: Callable[[], BaseProvider]) -> None:
-        self._url, self._provider = url, provider
+    def __init__(self, url: str, transport: Transport) -> None:
+        self._url, self.transport = url, transport
 
     def request(self, method: str, *parameters: Any) -> Answer:
         """Return the result of a request, which is sent up to three times.
@@ -171,7 +170,7 @@ class Rpc:
             NodeRefused: The node answers with an error.
             ChainUnavailable: The node does not answer, or not as JSON-RPC.
         """
-        document = self.ask(lambda: self._send(method, parameters))
+        document = self._ask(lambda: self._send(method, parameters))
         answer = Answer(self._url, method, document)
         if isinstance(document, Mapping) and document.get("error") is not None:
             raise _refusal(self._url, document["error"])
@@ -179,21 +178,21 @@ class Rpc:
             raise answer._wrong("a JSON-RPC answer")
         return Answer(self._url, method, document["result"])
 
-    def ask(self, question: Callable[[], _T]) -> _T:
+    def _ask(self, question: Callable[[], _T]) -> _T:
         """Return the answer of a question, which is asked up to three times.
 
         Raises:
             ChainUnavailable: The node does not answer.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type(requests.exceptions.RequestException),
+            retry=retry_if_exception_type(HTTPError),
             stop=stop_after_attempt(3),
             wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
             reraise=True,
         )
         try:
             return retrying(question)
-        except requests.exceptions.RequestException as error:
+        except HTTPError as error:
             raise ChainUnavailable(
                 f"no Ethereum node answers at {shown_url(self._url)} ({type(error).__name__}). Check "
                 "rpc_url, and that the node is running."
@@ -201,8 +200,8 @@ class Rpc:
 
     def _send(self, method: str, parameters: tuple[Any, ...]) -> Any:
         try:
-            return self._provider().make_request(method, list(parameters))  # type: ignore[arg-type]
-        except requests.exceptions.RequestException:
+            return self.transport.send(method, parameters)
+        except HTTPError:
             raise
         except (ValueError, RecursionError) as error:
             raise ChainUnavailable(

@@ -173,7 +173,7 @@ def make_consortium(
     ]
     members = {name: _identity(run.organization(name), name, authority) for name in data}
     for address in (founder.address, aggregator, *members.values()):
-        chain.web3.provider.make_request("anvil_setBalance", [address, hex(1000 * ETHER)])  # type: ignore[arg-type]
+        chain.rpc.request("anvil_setBalance", address, hex(1000 * ETHER))
     settings = _settings(parameters, aggregator, auditors, terms or {})
     deployment = deploy(chain, founder, settings)
     deployment.save(run.contracts)

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from web3.exceptions import BlockNotFound
-
-from rescind.contracts import ChainUnavailable, ConsortiumReader, Deployment
+from rescind.contracts import ChainUnavailable, ConsortiumReader, ContractsMissing, Deployment
 from rescind.core.errors import RescindError, VerificationError
 
 
@@ -162,7 +160,7 @@ def deployment_block_hash(reader: ConsortiumReader) -> str:
     number = reader.deployment.block
     try:
         return reader.chain.block_hash(number)
-    except BlockNotFound as error:
+    except ContractsMissing as error:
         raise VerificationError(f"the chain has no block {number}") from error
 
 

@@ -15,13 +15,13 @@ def address(text: str) -> str:
         ConfigError: `text` is not an address, is the zero address, or mixes cases in another way than
             EIP-55 does, which means that a character is wrong.
     """
-    from web3 import Web3
+    from rescind.contracts.checksum import checksum_address
 
     if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
         raise ConfigError(
             f"{text!r} is not an Ethereum address. Write 0x and 40 hexadecimal digits."
         )
-    proper = str(Web3.to_checksum_address(text))
+    proper = checksum_address(text)
     if text[2:] not in (text[2:].lower(), text[2:].upper()) and text != proper:
         raise ConfigError(
             f"{text!r} has a wrong EIP-55 checksum: at least one character is mistyped. Copy the address again."

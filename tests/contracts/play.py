@@ -413,6 +413,6 @@ class Play:
                 )
 
     def _check_bonds(self) -> None:
-        balance = self.record.chain.web3.eth.get_balance(self.consortium.deployment.members)  # type: ignore[arg-type]
+        balance = self.record.chain.balance(self.consortium.deployment.members)
         bonds = sum(member.bond for member in self.record.members())
         assert balance == bonds + self.record.aggregator_bond()

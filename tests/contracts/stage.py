@@ -50,8 +50,8 @@ class Stage:
 
     def pass_time(self, seconds: int) -> None:
         """Let the chain's clock run."""
-        latest = self.record.chain.web3.eth.get_block("latest")
-        self.rpc("evm_setNextBlockTimestamp", int(latest["timestamp"]) + seconds)
+        latest = self.record.chain.rpc.request("eth_getBlockByNumber", "latest", False)
+        self.rpc("evm_setNextBlockTimestamp", latest["timestamp"].number() + seconds)
         self.rpc("evm_mine")
 
     def rewind(self) -> Reference:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from web3 import Web3
-from web3.providers import BaseProvider
 
 from rescind.contracts import Chain, ChainUnavailable
+from rescind.contracts.checksum import checksum_address
 
-ADDRESS = Web3.to_checksum_address("0x" + "0a" * 20)
+ADDRESS = checksum_address("0x" + "0a" * 20)
 LOG = {
     "address": ADDRESS.lower(),
     "topics": ["0x" + "01" * 32],
@@ -19,15 +19,14 @@ LOG = {
 }
 
 
-class Provider(BaseProvider):
+@dataclass(frozen=True)
+class Provider:
     """A node with one log in each block, which returns at most `most` blocks at once."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
+    most: int
 
-    def make_request(self, method: Any, params: Any) -> Any:
-        (wanted,) = params
+    def send(self, method: str, parameters: Any) -> Any:
+        (wanted,) = parameters
         first, last = int(wanted["fromBlock"], 16), int(wanted["toBlock"], 16)
         if last - first >= self.most:
             error = {"code": -32005, "message": "query returned more than 10000 results"}
@@ -37,9 +36,7 @@ class Provider(BaseProvider):
 
 
 def chain(most: int) -> Chain:
-    opened = Chain("http://localhost")
-    opened.web3 = Web3(Provider(most))
-    return opened
+    return Chain("http://localhost", transport=Provider(most))
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])

@@ -104,13 +104,13 @@ def test_rounds_and_a_removal_are_on_chain(anvil: Anvil, federated: bool) -> Non
     )
     consortium.play_round(rng)
     assert public.is_clean(public.latest_model_id(), leaver)
-    before = anvil.chain.web3.eth.get_balance(leaver)  # type: ignore[arg-type]
+    before = anvil.chain.balance(leaver)
     client = consortium.of(consortium.organizations[0])
     assert client.claimable_rounds(leaver) == [1, 2]
     client.claim_rewards([1, 2])
     assert client.claimable_rounds(leaver) == []
     client.reclaim_bond()
-    assert anvil.chain.web3.eth.get_balance(leaver) > before  # type: ignore[arg-type]
+    assert anvil.chain.balance(leaver) > before
     names = [event.name for event in public.events()]
     assert names.count("UpdateRevealed") == 7
     assert names[-1] == "BondReclaimed"
@@ -201,14 +201,14 @@ def test_everything_is_read_as_of_one_block(consortium: ChainConsortium) -> None
 def asked(consortium: ChainConsortium, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods of all requests to the node."""
     methods: list[str] = []
-    provider = consortium.anvil.chain.web3.provider
-    make_request = provider.make_request
+    transport = consortium.anvil.chain.rpc.transport
+    send = transport.send
 
-    def count(method: Any, parameters: Any) -> Any:
+    def count(method: str, parameters: Any) -> Any:
         methods.append(method)
-        return make_request(method, parameters)
+        return send(method, parameters)
 
-    monkeypatch.setattr(provider, "make_request", count)
+    monkeypatch.setattr(transport, "send", count)
     return methods
 
 

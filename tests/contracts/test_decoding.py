@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from web3 import Web3
-from web3.providers import BaseProvider
 
 from rescind.contracts import (
     Chain,
@@ -24,10 +23,11 @@ from rescind.contracts import (
     load_compiled,
 )
 from rescind.contracts.abi import Interface
+from rescind.contracts.checksum import checksum_address
 from rescind.contracts.decoding import Struct, build
 from rescind.contracts.deployment import NAMES
 
-ADDRESS = Web3.to_checksum_address("0x" + "0a" * 20)
+ADDRESS = checksum_address("0x" + "0a" * 20)
 VALUES = {
     "open": True,
     "round": 3,
@@ -40,15 +40,14 @@ VALUES = {
 EXPECTED = Fold(True, 3, 5, 1, 7, 2, "04" * 32)
 
 
-class OneAnswer(BaseProvider):
+@dataclass(frozen=True)
+class OneAnswer:
     """A chain that answers every call with the same bytes."""
 
-    def __init__(self, answer: bytes) -> None:
-        super().__init__()
-        self._answer = answer
+    answer: bytes
 
-    def make_request(self, method: Any, params: Any) -> Any:
-        return {"jsonrpc": "2.0", "id": 1, "result": "0x" + self._answer.hex()}
+    def send(self, method: str, parameters: Any) -> Any:
+        return {"jsonrpc": "2.0", "id": 1, "result": "0x" + self.answer.hex()}
 
 
 def fold_abi(components: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,8 +68,8 @@ def reader(monkeypatch: pytest.MonkeyPatch, components: list[dict[str, Any]]) ->
     monkeypatch.setattr(calls, "load_interface", lambda name: Interface(name, abi))
     types = ",".join(component["type"] for component in components)
     values = tuple(VALUES.get(component["name"], 99) for component in components)
-    chain = Chain("http://localhost")
-    chain.web3 = Web3(OneAnswer(encode([f"({types})"], [values])))
+    answer = OneAnswer(encode([f"({types})"], [values]))
+    chain = Chain("http://localhost", transport=answer)
     contracts = dict.fromkeys((name.lower() for name in NAMES), ADDRESS)
     deployment = Deployment.model_validate({"chain_id": 1, "block": 0, **contracts})
     return Consortium(chain, deployment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from web3 import HTTPProvider, Web3
 
 from rescind.contracts import WithdrawalMethod, load_compiled
 from tests.support.chain import Anvil
@@ -32,7 +33,7 @@ def play(anvil: Anvil) -> ChainConsortium:
 
 def test_the_logs_of_a_play_are_decoded_as_web3_decodes_them(anvil: Anvil) -> None:
     consortium = play(anvil)
-    public, web3 = consortium.of(), anvil.chain.web3
+    public, web3 = consortium.of(), Web3(HTTPProvider(anvil.url))
     events = list(public.events())
     addresses = consortium.deployment.addresses()
     decoders = {

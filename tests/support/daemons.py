@@ -191,4 +191,4 @@ def pass_time(record: Consortium, seconds: int) -> None:
 
 
 def rpc(record: Consortium, method: str, *arguments: object) -> object:
-    return record.chain.web3.provider.make_request(method, list(arguments))  # type: ignore[arg-type]
+    return record.chain.rpc.request(method, *arguments).value
