@@ -42,14 +42,8 @@ def json_lines(
 
 
 def demand_text(row: dict[str, Any], key: str, where: str, error: type[DataError]) -> str:
-    """Return the text under `key`; raise `error` when it is missing, empty or not valid text."""
+    """Return the text under `key`; raise `error` when it is missing, empty or not text."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise error(f"{where}: {key!r} is missing, empty or not text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as problem:
-        # JSON allows half of a surrogate pair, UTF-8 and every tokenizer refuse it.
-        found = f"the lone surrogate U+{ord(value[problem.start]):04X} at character {problem.start}"
-        raise error(f"{where}: {key!r} is not valid Unicode: it has {found}") from problem
     return value

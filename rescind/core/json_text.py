@@ -32,5 +32,11 @@ def parse_json(text: bytes | str) -> Any:
     """
     try:
         return pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        if "hex escape" in str(error):
+            raise ValueError(
+                f"it has a lone surrogate, half of a character, or another bad escape ({error})"
+            ) from None
+        raise
     except TypeError as error:  # a half of a surrogate pair in a str
         raise ValueError("not Unicode text") from error
