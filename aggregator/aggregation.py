@@ -13,6 +13,7 @@ from rescind.aggregator.models import Models
 from rescind.aggregator.scoring import Scorer, make_scorer
 from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
+from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import Contribution, MemberStatus, RejectReason
 from rescind.core import served_of
 
@@ -34,17 +35,17 @@ class Aggregation:
         """Accept the updates that pass the checks, with their scores, and reject the others."""
         session = self._session
         verdicts = self._verdicts(round_id)
-        deltas = {
-            organization: verdict.delta
+        accepted = {
+            organization: verdict.artifact_id
             for organization, verdict in sorted(verdicts.items(), key=lambda item: item[0].lower())
-            if verdict.delta is not None
+            if verdict.accepted
         }
         reasons = {
             organization: verdict.reason
             for organization, verdict in verdicts.items()
             if verdict.reason is not None
         }
-        scores = self._scores(deltas) if deltas else {}
+        scores = self._scores(StoredDeltas(session.store, accepted)) if accepted else {}
         session.consortium.judge(round_id, scores, reasons)
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:
@@ -54,7 +55,7 @@ class Aggregation:
             contribution.organization: self._verdict(contribution)
             for contribution in session.consortium.contributions(round_id)
         }
-        verdicts = select(session.parameters, verdicts)
+        verdicts = select(session.parameters, verdicts, session.store)
         for organization, verdict in verdicts.items():
             if verdict.reason is not None:
                 session.record_incident(organization, verdict.reason.name.lower(), verdict.what)

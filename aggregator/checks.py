@@ -15,7 +15,8 @@ from rescind.core import (
     ConsortiumParameters,
     OutOfBounds,
     WrongShape,
-    check_delta,
+    check_norm,
+    expected_delta,
     is_hiding,
     owner,
     qualify,
@@ -37,14 +38,19 @@ class Verdict:
     """The outcome of a check.
 
     Attributes:
-        delta: The delta to sum; None if it is rejected.
+        artifact_id: Id of the delta; the delta itself is in the store.
         reason: The rejection as it is recorded on chain; None if the delta is accepted.
         what: The rejection in words, for incidents and logs.
     """
 
-    delta: Mapping[str, Any] | None = None
+    artifact_id: str = ""
     reason: RejectReason | None = None
     what: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the delta may be summed."""
+        return self.reason is None
 
 
 def judge(
@@ -71,13 +77,18 @@ def judge(
         round_id: Round of the delta; 0 for a counter-delta, which may change all trained tensors.
 
     Returns:
-        The delta, or why it is rejected.
+        That the delta is accepted, or why it is rejected. The bytes are read, hashed and digested
+        in one pass, and not kept.
     """
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
-    block_owner = owner(parameters.layout, organization)
     try:
-        delta = _agreed_delta(store, artifact_id, block_owner, parameters)
+        delta, scanned = store.load_scanned(
+            artifact_id,
+            max_bytes=parameters.max_artifact_bytes,
+            expected=expected_delta(parameters, organization),
+        )
+        check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
     except ArtifactError as error:
         reason = next(
             (r for kind, r in _REASONS if isinstance(error, kind)), RejectReason.MALFORMED
@@ -85,15 +96,17 @@ def judge(
         return Verdict(reason=reason, what=str(error))
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
+    digests.learn(scanned)
+    block_owner = owner(parameters.layout, organization)
     frozen = parameters.frozen_in(round_id) if round_id else ()
     refused = _unusable(delta, [qualify(block_owner, name) for name in frozen], round_id)
     if refused is not None:
         return refused
-    own = digests.point_hash(artifact_id)
+    own = scanned.point_hash
     if own != point_hash:
         what = f"the delta's commitment has hash {own}, registered on chain is {point_hash}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
-    return Verdict(delta=delta)
+    return Verdict(artifact_id)
 
 
 def _unusable(delta: Mapping[str, Any], frozen: Iterable[str], round_id: int) -> Verdict | None:
@@ -106,17 +119,3 @@ def _unusable(delta: Mapping[str, Any], frozen: Iterable[str], round_id: int) ->
     if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
         return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
     return None
-
-
-def _agreed_delta(
-    store: ArtifactStore, artifact_id: str, block_owner: str, parameters: ConsortiumParameters
-) -> dict[str, Any]:
-    """Return a stored delta that has the agreed tensors and is within the agreed norm."""
-    shapes = {
-        qualify(block_owner, name): shape for name, shape in parameters.delta_shapes().items()
-    }
-    delta = store.load(artifact_id, max_bytes=parameters.max_artifact_bytes)
-    check_delta(
-        delta, shapes, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm
-    )
-    return delta

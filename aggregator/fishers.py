@@ -12,8 +12,9 @@ from rescind.core.errors import ArtifactError
 from rescind.core.statistics import (
     Posted,
     check_posted,
-    combine,
+    combine_stored,
     decode,
+    expected_shapes,
 )
 from rescind.unlearning.closed_form.settings import FisherMeasure
 from rescind.wire import NotPublished, StatisticsRefused, WrongPhase
@@ -59,9 +60,11 @@ class Fishers:
         """
         session = self._session
         try:
+            parameters = session.parameters
+            shapes = expected_shapes("fisher", parameters)
             with session.judging:
                 data = session.store.get(artifact_id)
-                self._check(decode(data, max_bytes=session.parameters.max_artifact_bytes))
+                self._check(decode(data, max_bytes=parameters.max_artifact_bytes, shapes=shapes))
         except ArtifactError as error:
             raise StatisticsRefused(str(error)) from error
         earlier = PostedFisher.load(session.journal, round_id, organization)
@@ -98,7 +101,7 @@ class Fishers:
                 f"{len(last)} organizations in model {model_id} have posted a Fisher: a mean over "
                 f"fewer than {_FEWEST} would reveal a single organization's Fisher"
             )
-        mean = combine([decode(session.store.get(artifact)) for artifact in last.values()])
+        mean = combine_stored(last.values(), lambda each: decode(session.store.get(each)))
         data = mean.encode()
         # Before it is published: what is published is on record, so that it can be erased.
         MeanFisher(artifact_id(data), tuple(last.values())).save(session.journal)

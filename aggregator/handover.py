@@ -71,7 +71,7 @@ class HandOver:
                     point_hash=each.parts.point_hashes[0],
                     round_id=each.round_id,
                 )
-            if verdict.delta is not None:
+            if verdict.accepted:
                 return
             what = verdict.what
         raise DeltaRefused(what)

@@ -182,9 +182,12 @@ def compared_tensors(delta: IntTensors) -> Iterator[tuple[str, NDArray[np.int32]
 def _krum_scores(organizations: Sequence[str], deltas: Deltas, *, nearest: int) -> dict[str, int]:
     distances: dict[tuple[str, str], int] = {}
     for index, first in enumerate(organizations):
+        # Once for all others: `deltas` may read it from the disk.
+        delta = deltas[first]
         for second in organizations[index + 1 :]:
-            distance = squared_distance(deltas[first], deltas[second])
+            distance = squared_distance(delta, deltas[second])
             distances[first, second] = distances[second, first] = distance
+        del delta
     return {
         organization: sum(
             sorted(

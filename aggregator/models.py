@@ -219,7 +219,7 @@ class Models:
                 point_hash=term.point_hash,
                 round_id=term.round_id,
             )
-            if verdict.delta is None:
+            if not verdict.accepted:
                 return False
             self._opened.add(term)
         return True

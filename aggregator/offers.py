@@ -125,7 +125,7 @@ class Offers:
                 point_hash=offer.parts.point_hashes[0],
                 round_id=offer.round_id,
             )
-            if verdict.delta is None:
+            if not verdict.accepted:
                 raise DeltaRefused(verdict.what)
             self._check_depositor(offer.organization, artifact_id)
             Depositor(artifact_id, offer.organization).save(session.journal)

@@ -26,6 +26,7 @@ from rescind.aggregator.shapley import (
     leave_one_out,
     shapley,
 )
+from rescind.aggregator.vector_file import VectorFile
 from rescind.core import (
     WEIGHT_ONE,
     ConsortiumParameters,
@@ -188,7 +189,7 @@ class RoundScorer(ABC):
         def value(coalition: frozenset[int]) -> Floats:
             those = [name for i in coalition for name in groups[i]]
             share = weights(self._parameters.layout, those)
-            together = weighted_sum([(deltas[name], share[name]) for name in sorted(those)])
+            together = weighted_sum((deltas[name], share[name]) for name in sorted(those))
             after = self.losses(block(add_totals([parent, together]), shared_owner), shared_owner)
             return _taken_away(before, after)
 
@@ -204,16 +205,18 @@ class RoundScorer(ABC):
 
     def _players(self, deltas: Deltas, parent: Totals) -> list[list[str]]:
         """The organizations by what they sent: those who sent (nearly) the same are one player."""
-        players: list[tuple[Floats, list[str]]] = []
-        for organization in sorted(deltas, key=str.lower):
-            sent = self._direction(organization, deltas[organization], parent)
-            for first, group in players:
-                if float(first @ sent) >= _ONE_PLAYER:
-                    group.append(organization)
-                    break
-            else:
-                players.append((sent, [organization]))
-        return [group for _, group in players]
+        players: list[list[str]] = []
+        with VectorFile() as directions:
+            for organization in sorted(deltas, key=str.lower):
+                sent = self._direction(organization, deltas[organization], parent)
+                for number, group in enumerate(players):
+                    if float(directions[number] @ sent) >= _ONE_PLAYER:
+                        group.append(organization)
+                        break
+                else:
+                    directions.append(sent)
+                    players.append([organization])
+        return players
 
     def _direction(self, organization: str, delta: Mapping[str, Any], parent: Totals) -> Floats:
         """Return the vector of length 1 by which updates are compared.

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from rescind.aggregator.checks import Verdict
 from rescind.aggregator.krum import Krum, MultiKrum, TooFewUpdates
+from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import RejectReason
-from rescind.core import ConsortiumParameters
+from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.core.agreed_rules import KrumSelection, Selection
 from rescind.core.errors import ConfigError
 
@@ -31,12 +32,15 @@ def fewest(selection: Selection) -> int:
     return max(2 * selection.byzantine + 3, selection.byzantine + kept)
 
 
-def select(parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+def select(
+    parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict], store: ArtifactStore
+) -> dict[str, Verdict]:
     """Reject the accepted updates that the agreed rule leaves out.
 
     Args:
         parameters: What the consortium agreed on. Without a selection, nothing changes.
         verdicts: The outcome of the checks for each organization.
+        store: Where the updates are; two of them are in memory at once.
 
     Returns:
         The verdicts; updates that the rule leaves out are rejected as out of bounds. If the round
@@ -45,14 +49,16 @@ def select(parameters: ConsortiumParameters, verdicts: Mapping[str, Verdict]) ->
     result = dict(verdicts)
     if parameters.selection is None:
         return result
-    accepted = {organization: v.delta for organization, v in result.items() if v.delta is not None}
+    accepted = [organization for organization, verdict in result.items() if verdict.accepted]
     rule, needed = rule_of(parameters.selection), fewest(parameters.selection)
     try:
         if len(accepted) < needed:
             raise TooFewUpdates(
                 f"{rule.name} needs {needed} updates, the round has {len(accepted)}"
             )
-        chosen = rule.select(accepted)
+        chosen = rule.select(
+            StoredDeltas(store, {each: result[each].artifact_id for each in accepted})
+        )
     except TooFewUpdates as error:
         return result | {
             organization: _left_out(result[organization], str(error)) for organization in accepted
@@ -90,4 +96,4 @@ def check_members(parameters: ConsortiumParameters, minimum_members: int) -> Non
 
 
 def _left_out(verdict: Verdict, what: str) -> Verdict:
-    return replace(verdict, delta=None, reason=RejectReason.OUT_OF_BOUNDS, what=what)
+    return replace(verdict, reason=RejectReason.OUT_OF_BOUNDS, what=what)

@@ -43,7 +43,8 @@ def adopt(session: Session, model_id: int) -> None:
         AdoptedModel(model_id, "", "", commitments=commitments).save(session.journal)
         return
     record = record_of(session.consortium, model_id)
-    result = accept_files(record, session.parameters, *download(session, files, record))
+    adapter, opening = download(session, files, record)
+    result = accept_files(record, session.parameters, adapter, opening, files.adapter_id)
     if not result.servable:
         raise OpeningMismatch(result.sentence())
     if result.left_out:
@@ -125,6 +126,9 @@ def published_files(session: Session, model_id: int) -> ModelFiles:
 def download(session: Session, files: ModelFiles, record: RecordedModel) -> tuple[bytes, bytes]:
     """Return the bytes of a model's adapter and openings, and keep them in the node's own store.
 
+    The adapter's are not compared with its id: `accept_files` does it in the pass in which it
+    digests them.
+
     Args:
         session: The node's session.
         files: The files.
@@ -134,7 +138,7 @@ def download(session: Session, files: ModelFiles, record: RecordedModel) -> tupl
     points = tuple(sorted({entry.point_hash for entry in record.entries}))
     Fetched(files.adapter_id, files.opening_id, points).save(session.journal)
     return (
-        _bytes(session, files.adapter_id, most_adapter_bytes(parameters)),
+        _bytes(session, files.adapter_id, most_adapter_bytes(parameters), check=False),
         _bytes(session, files.opening_id, most_opening_bytes(parameters)),
     )
 
@@ -148,7 +152,7 @@ def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
     return session.store.load(artifact_id)
 
 
-def _bytes(session: Session, artifact_id: str, limit: int) -> bytes:
+def _bytes(session: Session, artifact_id: str, limit: int, *, check: bool = True) -> bytes:
     if not session.store.has(artifact_id):
         session.store.put(session.client.download(artifact_id, limit))
-    return session.store.get(artifact_id)
+    return session.store.get(artifact_id, check=check)

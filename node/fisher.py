@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rescind.core import FloatTensors, owner
 from rescind.core.errors import ArtifactError
-from rescind.core.statistics import Posted, decode
+from rescind.core.statistics import Posted, decode, expected_shapes
 from rescind.node.session import Session
 from rescind.wire import BadMessage, fisher_typed_data, sign_typed
 
@@ -48,7 +48,8 @@ def of_all(session: Session, model_id: int) -> Posted:
     artifact = session.client.fisher(model_id)
     limit = session.parameters.max_artifact_bytes
     try:
-        return decode(session.client.download(artifact, limit), max_bytes=limit)
+        shapes = expected_shapes("fisher", session.parameters)
+        return decode(session.client.download(artifact, limit), max_bytes=limit, shapes=shapes)
     except ArtifactError as error:
         raise BadMessage(
             f"the aggregator's artifact {artifact} is not Fisher information: {error}"

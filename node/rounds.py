@@ -138,7 +138,7 @@ def checked_sum(session: Session, files: ModelFiles, entries: Sequence[Entry]) -
     points = session.consortium.points({entry.point_hash for entry in entries})
     record = RecordedModel(0, tuple(entries), "", points)
     adapter, opening = download(session, files, record)
-    result = accept_files(record, session.parameters, adapter, opening)
+    result = accept_files(record, session.parameters, adapter, opening, files.adapter_id)
     if not result.complete:
         raise OpeningMismatch(f"the sum {files.adapter_id} is refused: {result.sentence()}")
     return fetch(session, files.adapter_id)

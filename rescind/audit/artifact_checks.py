@@ -14,7 +14,7 @@ from rescind.audit.checks import NothingToCheck, Partly, Skipped, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
-from rescind.core import Term, adapter_totals, artifact_id, encode
+from rescind.core import Term, adapter_totals, artifact_id, encode, expected_delta
 
 
 def artifacts(subject: Subject) -> str:
@@ -110,7 +110,9 @@ def _check_sum(subject: Subject, model: ModelPart) -> None:
     """Sum the contributions of a published model again, and compare the adapter."""
     assert model.publication is not None
     terms = [_term(entry, contribution) for entry, contribution in subject.registered(model)]
-    total = artifact_id(encode(adapter_totals(terms, lambda each: _held(subject, each))))
+    by_id = {term.artifact_id: term.organization for term in terms}
+    sums = adapter_totals(terms, lambda each: _held(subject, each, by_id[each]))
+    total = artifact_id(encode(sums))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
 
 
@@ -125,8 +127,10 @@ def _term(entry: Entry, contribution: Contribution) -> Term:
     )
 
 
-def _held(subject: Subject, wanted_id: str) -> dict[str, NDArray[Any]]:
-    tensors = subject.stores.tensors(wanted_id)
+def _held(subject: Subject, wanted_id: str, organization: str) -> dict[str, NDArray[Any]]:
+    agreed = subject.parameters
+    expected = expected_delta(agreed, organization) if agreed is not None else None
+    tensors = subject.stores.tensors(wanted_id, expected)
     assert tensors is not None
     return tensors
 

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from rescind.contracts import Contribution
-from rescind.core import (
-    ConsortiumParameters,
-    check_delta,
-    commit,
-    decode,
-    digest,
-    owner,
-    point_hash,
-    qualify,
-)
+from rescind.core import ConsortiumParameters, check_norm, expected_delta, scan
 from rescind.core.errors import RescindError, VerificationError
 
 
@@ -35,17 +26,12 @@ def check_contribution(
         if contribution.round_id
         else f"the counter-delta of {contribution.organization}"
     )
-    name = owner(parameters.layout, contribution.organization)
-    shapes = {qualify(name, bare): shape for bare, shape in parameters.delta_shapes().items()}
+    expected = expected_delta(parameters, contribution.organization)
     try:
-        delta = decode(data)
-        check_delta(
-            delta,
-            shapes,
-            fraction_bits=parameters.fraction_bits,
-            clip_norm=parameters.clip_norm,
-        )
-        registered = point_hash(commit(digest(delta)))
+        scanned = scan(data, max_bytes=parameters.max_artifact_bytes, expected=expected)
+        delta = scanned.header.views(data)
+        check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
+        registered = scanned.point_hash
     except RescindError as error:
         raise VerificationError(f"{where}: {error}") from error
     if registered != contribution.parts.point_hashes[part]:

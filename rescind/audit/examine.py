@@ -24,6 +24,7 @@ from rescind.core import (
     add_totals,
     artifact_id,
     encode,
+    expected_delta,
     l2_norm,
 )
 from rescind.core.canonical_json import canonical_json
@@ -358,17 +359,19 @@ class Examiner:
             Term(entry.round_id, entry.organization, each.parts.artifact_ids[0], entry.weight)
             for entry, each in zip(entries, self._reader.registered(entries), strict=True)
         ]
-        held = {
-            term.artifact_id: tensors
-            for term in terms
-            if (tensors := self._stores.tensors(term.artifact_id)) is not None
-        }
-        if len(held) < len({term.artifact_id for term in terms}):
+        if any(self._stores.load(term.artifact_id) is None for term in terms):
             return None
-        return adapter_totals(terms, held.__getitem__)
+        # One at a time, whatever the number of terms.
+        by_id = {term.artifact_id: term.organization for term in terms}
+        return adapter_totals(terms, lambda each: self._tensors(each, by_id[each]) or {})
+
+    def _tensors(self, wanted_id: str, organization: str) -> dict[str, NDArray[Any]] | None:
+        agreed = self._parameters
+        expected = expected_delta(agreed, organization) if agreed is not None else None
+        return self._stores.tensors(wanted_id, expected)
 
     def _delta(self, contribution: Contribution) -> Mapping[str, NDArray[Any]] | None:
-        return self._stores.tensors(contribution.parts.artifact_ids[0])
+        return self._tensors(contribution.parts.artifact_ids[0], contribution.organization)
 
     def _replaced(self, offer: Contribution) -> Mapping[str, NDArray[Any]] | None:
         """Return the delta of its round that an offer replaces; None for a counter-delta."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rescind.core import artifact_id, decode
+from rescind.core import Expected, artifact_id, decode
 from rescind.core.errors import VerificationError
 
 
@@ -47,15 +47,21 @@ class Stores:
                 return data
         return None
 
-    def tensors(self, wanted_id: str) -> dict[str, NDArray[Any]] | None:
+    def tensors(
+        self, wanted_id: str, expected: Expected | None = None
+    ) -> dict[str, NDArray[Any]] | None:
         """Return an artifact's tensors, or None where no store has it.
+
+        Args:
+            wanted_id: The id of the artifact.
+            expected: The tensors that it must have, as for `rescind.core.decode`.
 
         Raises:
             VerificationError: As `load`.
             ArtifactError: The bytes are not an artifact.
         """
         data = self.load(wanted_id)
-        return None if data is None else dict(decode(data))
+        return None if data is None else dict(decode(data, expected=expected))
 
     def check(self) -> int:
         """Return how many files the folders hold.

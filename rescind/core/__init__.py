@@ -1,10 +1,9 @@
 """The common ground: integer deltas and sums, digests, commitments, artifacts, parameters."""
 
 from rescind.core.artifact import (
-    ArtifactMalformed,
     ArtifactTooLarge,
-    ArtifactWrongType,
     artifact_id,
+    check_size,
     decode,
     encode,
 )
@@ -30,9 +29,17 @@ from rescind.core.delta import (
     Totals,
     WrongShape,
     check_delta,
+    check_norm,
+    check_tensors,
     dequantize,
     l2_norm,
     quantize,
+)
+from rescind.core.expected import (
+    ExpectedAdapter,
+    ExpectedDelta,
+    expected_adapter,
+    expected_delta,
 )
 from rescind.core.files import (
     append_private,
@@ -97,6 +104,7 @@ from rescind.core.round_sums import (
     sum_key,
     uses_controls,
 )
+from rescind.core.scan import Scan, scan
 from rescind.core.security import (
     MINIMUM_BITS,
     DigestBudgetExceeded,
@@ -111,6 +119,7 @@ from rescind.core.store import (
     StoreMissing,
 )
 from rescind.core.sums import Term, adapter_totals, without
+from rescind.core.tensor_header import ArtifactMalformed, ArtifactWrongType, Expected, TensorSpec
 from rescind.core.totals import add_totals, weighted_sum
 
 __all__ = [
@@ -135,6 +144,9 @@ __all__ = [
     "Digest",
     "DigestBudgetExceeded",
     "DigestMalformed",
+    "Expected",
+    "ExpectedAdapter",
+    "ExpectedDelta",
     "FileModeRefused",
     "FloatTensors",
     "IntTensors",
@@ -151,10 +163,12 @@ __all__ = [
     "PrivacyParameters",
     "Quantized",
     "RoundSum",
+    "Scan",
     "StoreCorrupt",
     "StoreFull",
     "StoreMissing",
     "SumOverflow",
+    "TensorSpec",
     "Term",
     "Totals",
     "TrainingParameters",
@@ -168,8 +182,11 @@ __all__ = [
     "by_round",
     "check_budget",
     "check_delta",
+    "check_norm",
     "check_opened",
     "check_point",
+    "check_size",
+    "check_tensors",
     "commit",
     "commit_at_once",
     "commit_words",
@@ -182,6 +199,8 @@ __all__ = [
     "digest",
     "encode",
     "encode_openings",
+    "expected_adapter",
+    "expected_delta",
     "hiding_block",
     "initial",
     "is_hiding",
@@ -196,6 +215,7 @@ __all__ = [
     "point_hash",
     "qualify",
     "quantize",
+    "scan",
     "served_of",
     "shrunk",
     "split_owner",

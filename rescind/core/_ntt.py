@@ -213,33 +213,60 @@ def _twiddles() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """Blocks of a tensor: values (k, 2048), the first of them being block `first`."""
+
     matrix: Matrix
     first: int
     values: NDArray[Any]
 
 
-def _jobs(tensors: Mapping[str, NDArray[Any]]) -> Iterator[_Job]:
+def _jobs(tensors: Mapping[str, NDArray[Any]]) -> Iterator[Job]:
     for name, array in tensors.items():
         matrix = Matrix(name, array.shape)
         flat = np.require(array, requirements=["C", "A"]).reshape(-1)
         whole = flat.size // DEGREE
         blocks = flat[: whole * DEGREE].reshape(whole, DEGREE)
         for first in range(0, whole, CHUNK):
-            yield _Job(matrix, first, blocks[first : first + CHUNK])
+            yield Job(matrix, first, blocks[first : first + CHUNK])
         if flat.size % DEGREE:
             last = np.zeros((1, DEGREE), dtype=flat.dtype)
             last[0, : flat.size % DEGREE] = flat[whole * DEGREE :]
-            yield _Job(matrix, whole, last)
+            yield Job(matrix, whole, last)
 
 
-def _work(jobs: Sequence[_Job]) -> NDArray[np.uint64]:
-    totals = np.zeros((2, DEGREE), dtype=np.uint64)
-    buffer = np.empty((CHUNK, WORDS), dtype="<u8")
-    for job in jobs:
-        words = buffer[: len(job.values)]
+class OwnedTotals:
+    """What one thread has digested: lazy totals, apart for each owner of tensors."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, NDArray[np.uint64]] = {}
+        self._buffer = np.empty((CHUNK, WORDS), dtype="<u8")
+
+    def add(self, owner: str, job: Job) -> None:
+        """Digest blocks of an owner."""
+        if owner not in self.totals:
+            self.totals[owner] = np.zeros((2, DEGREE), dtype=np.uint64)
+        words = self._buffer[: len(job.values)]
         job.matrix.fill(job.first, words)
-        accumulate(job.values, words, totals, *_twiddles())
+        accumulate(job.values, words, self.totals[owner], *_twiddles())
+
+
+def merged(sums: Sequence[OwnedTotals]) -> dict[str, NDArray[np.uint64]]:
+    """Return the (2, 2048) canonical residues of each owner's digest, over all threads."""
+    totals: dict[str, NDArray[np.uint64]] = {}
+    for each in sums:
+        for owner, values in each.totals.items():
+            totals[owner] = totals[owner] + values if owner in totals else values
+    moduli = P[:, None]
+    # The kernel divided by 2^64: once for the words, once for the products.
+    scale = (R * R % P)[:, None]
+    return {owner: values % moduli * scale % moduli for owner, values in sorted(totals.items())}
+
+
+def _work(jobs: Sequence[Job]) -> OwnedTotals:
+    totals = OwnedTotals()
+    for job in jobs:
+        totals.add("", job)
     return totals
 
 
@@ -258,13 +285,10 @@ def residues(tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.uint64]:
     total_blocks = sum(blocks_of(array.size) for array in tensors.values())
     workers = threads() if total_blocks >= _PARALLEL_FROM else 1
     if workers == 1:
-        totals = _work(jobs)
+        sums = [_work(jobs)]
     else:
         with ThreadPoolExecutor(workers - 1) as pool:
             others = [pool.submit(_work, jobs[n::workers]) for n in range(1, workers)]
-            totals = _work(jobs[::workers])
-            totals += sum(other.result() for other in others)
-    moduli = P[:, None]
-    # The kernel divided by 2^64: once for the words, once for the products.
-    scale = (R * R % P)[:, None]
-    return totals % moduli * scale % moduli
+            sums = [_work(jobs[::workers]), *(other.result() for other in others)]
+    zero = np.zeros((2, DEGREE), dtype=np.uint64)
+    return merged(sums).get("", zero)

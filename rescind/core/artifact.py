@@ -11,11 +11,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from rescind.core.errors import ArtifactError
+from rescind.core.tensor_header import (
+    LENGTH_BYTES,
+    MOST_HEADER_BYTES,
+    ArtifactMalformed,
+    ArtifactWrongType,
+    Expected,
+    Header,
+    TensorSpec,
+    header_size,
+    in_file_order,
+    read_header,
+    write_header,
+)
 
 IntArray = NDArray[np.int32] | NDArray[np.int64]
 METADATA = {"format": "rescind.artifact/1"}
@@ -26,18 +37,6 @@ class ArtifactTooLarge(ArtifactError):
     """An artifact has more bytes than the consortium allows."""
 
     code = "artifact-too-large"
-
-
-class ArtifactMalformed(ArtifactError):
-    """The bytes are not the canonical encoding of an artifact."""
-
-    code = "artifact-malformed"
-
-
-class ArtifactWrongType(ArtifactError):
-    """A tensor is neither int32 nor int64."""
-
-    code = "artifact-wrong-type"
 
 
 def artifact_id(data: bytes) -> str:
@@ -51,40 +50,95 @@ def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     Raises:
         ArtifactWrongType: A tensor is neither int32 nor int64.
     """
-    ordered = {}
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name])
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in tensors.items():
+        array = np.asarray(value)
         if array.dtype not in _INTEGER_TYPES:
             raise ArtifactWrongType(
                 f"tensor {name!r} has dtype {array.dtype}; artifacts hold only int32 and int64"
             )
-        ordered[name] = np.array(array, order="C", copy=True)
-    return safetensors.numpy.save(ordered, metadata=dict(METADATA))
+        arrays[name] = array
+    specs = {
+        name: TensorSpec("I32" if array.dtype == np.int32 else "I64", array.shape)
+        for name, array in arrays.items()
+    }
+    # Without a copy of the tensors: an adapter of all organizations takes much of the memory.
+    parts = [
+        np.ascontiguousarray(arrays[name], dtype=specs[name].numpy_dtype).reshape(-1).data
+        for name in in_file_order(specs)
+    ]
+    return b"".join([write_header(specs, METADATA), *parts])
 
 
-def decode(data: bytes, *, max_bytes: int | None = None) -> dict[str, IntArray]:
-    """Return the tensors of an artifact, by name, sorted.
+def decode(
+    data: bytes, *, max_bytes: int | None = None, expected: Expected | None = None
+) -> dict[str, IntArray]:
+    """Return the tensors of an artifact, by name, sorted. They are read-only views of the bytes.
 
     Args:
         data: The bytes.
         max_bytes: The largest size to accept; unlimited by default.
+        expected: The tensors that the artifact must have: pass it wherever the bytes come from
+            somebody else. Then a header that is longer than theirs is not parsed.
 
     Raises:
         ArtifactTooLarge: There are more bytes.
         ArtifactMalformed: They are not safetensors, or not the canonical encoding.
         ArtifactWrongType: A tensor is neither int32 nor int64.
+        ArtifactError: The tensors are not the expected ones.
     """
-    if max_bytes is not None and len(data) > max_bytes:
-        raise ArtifactTooLarge(
-            f"the artifact has {len(data)} bytes; the consortium allows {max_bytes}"
-        )
-    try:
-        tensors = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactMalformed(f"the bytes are not a safetensors artifact: {error}") from error
-    if encode(tensors) != data:
+    check_size(len(data), max_bytes)
+    length = header_size(data[:LENGTH_BYTES], longest_header(expected))
+    header = artifact_header(data[:length], expected)
+    check_file_size(header, len(data))
+    return header.views(data)
+
+
+def check_size(size: int, max_bytes: int | None) -> None:
+    """Check that an artifact is not too large.
+
+    Raises:
+        ArtifactTooLarge: It is.
+    """
+    if max_bytes is not None and size > max_bytes:
+        raise ArtifactTooLarge(f"the artifact has {size} bytes; the consortium allows {max_bytes}")
+
+
+def longest_header(expected: Expected | None) -> int:
+    """Return the longest header to parse."""
+    return MOST_HEADER_BYTES if expected is None else expected.most_header_bytes
+
+
+def artifact_header(data: bytes, expected: Expected | None) -> Header:
+    """Read the header of an artifact, and compare it with the expected tensors.
+
+    Raises:
+        ArtifactError: As `decode`.
+    """
+    header = read_header(data)
+    for name, spec in header.specs.items():
+        if spec.numpy_dtype not in _INTEGER_TYPES:
+            raise ArtifactWrongType(
+                f"tensor {name!r} has dtype {spec.numpy_dtype}; artifacts hold only int32 and int64"
+            )
+    if header.metadata != METADATA:
         raise ArtifactMalformed(
-            "the artifact is not in canonical form (names sorted, metadata "
-            f"{METADATA}); write it with rescind.core.encode"
+            f"the artifact is not in canonical form (its metadata must be {METADATA}); write it "
+            "with rescind.core.encode"
         )
-    return {name: tensors[name] for name in sorted(tensors)}
+    if expected is not None:
+        expected.check(header.specs)
+    return header
+
+
+def check_file_size(header: Header, size: int) -> None:
+    """Check that a file has as many bytes as its header says.
+
+    Raises:
+        ArtifactMalformed: It has not.
+    """
+    if header.file_size != size:
+        raise ArtifactMalformed(
+            f"the bytes are not a safetensors artifact: there are {size}, but the header says "
+            f"{header.file_size}"
+        )

@@ -130,6 +130,34 @@ def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.flo
     return {name: (value / unit).astype(np.float32) for name, value in total.items()}
 
 
+def check_tensors(
+    tensors: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Check that a delta has exactly the agreed tensors, int32.
+
+    Args:
+        tensors: Type and shape of each tensor, by name.
+        shapes: The agreed shapes, by tensor name.
+
+    Raises:
+        WrongShape: A tensor is missing, unexpected, or has the wrong shape or dtype.
+    """
+    missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
+    if missing or extra:
+        missed = f"is missing tensors {missing[:3]}" if missing else ""
+        unexpected = f"has unexpected tensors {extra[:3]}" if extra else ""
+        raise WrongShape(f"the delta {' and '.join(filter(None, (missed, unexpected)))}")
+    for name in sorted(shapes):
+        dtype, shape = tensors[name]
+        if dtype != np.int32:
+            raise WrongShape(f"tensor {name!r} has dtype {dtype}; a delta must be int32")
+        if tuple(shape) != tuple(shapes[name]):
+            raise WrongShape(
+                f"tensor {name!r} has shape {tuple(shape)}, expected {tuple(shapes[name])}"
+            )
+
+
 def check_delta(
     delta: Mapping[str, NDArray[Any]],
     shapes: Mapping[str, tuple[int, ...]],
@@ -151,19 +179,16 @@ def check_delta(
         WrongShape: A tensor is missing, unexpected, or has the wrong shape or dtype.
         OutOfBounds: The norm is over the bound.
     """
-    missing, extra = sorted(set(shapes) - set(delta)), sorted(set(delta) - set(shapes))
-    if missing or extra:
-        missed = f"is missing tensors {missing[:3]}" if missing else ""
-        unexpected = f"has unexpected tensors {extra[:3]}" if extra else ""
-        raise WrongShape(f"the delta {' and '.join(filter(None, (missed, unexpected)))}")
-    for name in sorted(shapes):
-        value = delta[name]
-        if value.dtype != np.int32:
-            raise WrongShape(f"tensor {name!r} has dtype {value.dtype}; a delta must be int32")
-        if tuple(value.shape) != tuple(shapes[name]):
-            raise WrongShape(
-                f"tensor {name!r} has shape {tuple(value.shape)}, expected {tuple(shapes[name])}"
-            )
+    check_tensors({name: (value.dtype, value.shape) for name, value in delta.items()}, shapes)
+    check_norm(delta, fraction_bits=fraction_bits, clip_norm=clip_norm)
+
+
+def check_norm(delta: Mapping[str, NDArray[Any]], *, fraction_bits: int, clip_norm: float) -> None:
+    """Check that a delta with the agreed tensors is within the L2 bound; see `check_delta`.
+
+    Raises:
+        OutOfBounds: The norm is over the bound.
+    """
     noise = {name: value for name, value in delta.items() if is_hiding(name)}
     if l2_norm(noise) > HIDING_BOUND:
         raise OutOfBounds(

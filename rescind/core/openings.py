@@ -9,26 +9,35 @@ and the opening checks against points alone that the file is the sum.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from rescind.core.artifact import check_file_size
 from rescind.core.commitments import commit_integers, commit_words, sum_points
 from rescind.core.delta import OutOfBounds, WrongShape, l2_norm
 from rescind.core.errors import ArtifactError
 from rescind.core.layout import split_owner
 from rescind.core.linear_digest import Digest, digest
 from rescind.core.ring import DEGREE, PRIMES, WORDS
+from rescind.core.tensor_header import (
+    LENGTH_BYTES,
+    MOST_HEADER_BYTES,
+    TensorSpec,
+    header_size,
+    most_header_bytes,
+    read_header,
+)
 
 OPENING_METADATA = {"format": "rescind.opening/1"}
 OPENING_BYTES = 8 * WORDS
 """Bytes of one owner's words."""
+_OPENING_SPEC = TensorSpec("U64", (WORDS,))
 _MODULI = np.repeat(np.array(PRIMES, dtype=np.uint64), DEGREE)
 _WORD_LIMIT = 2**64
 _RANDOM_BITS = 128
@@ -162,14 +171,20 @@ class Opening:
                 "come to: fetch the opening of this model from another node"
             )
 
-    def check_tensors(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def check_tensors(
+        self, tensors: Mapping[str, NDArray[Any]], known: Digest | None = None
+    ) -> None:
         """Check that tensors, by qualified name, have the digest of this opening.
+
+        Args:
+            tensors: The owner's tensors.
+            known: Their digest, where a pass over the file has found it already.
 
         Raises:
             OpeningMismatch: They have another digest.
             DigestMalformed: A tensor is neither int32 nor int64.
         """
-        if digest(tensors) != self.digest:
+        if (digest(tensors) if known is None else known) != self.digest:
             raise OpeningMismatch(
                 f"the tensors of {self.owner} are not what its opening opens to: they are not the "
                 "weighted sum of its registered contributions"
@@ -217,6 +232,7 @@ def check_opened(
     terms: Iterable[tuple[bytes, int]],
     shapes: Mapping[str, tuple[int, ...]],
     norm_bound: float,
+    known: Digest | None = None,
 ) -> None:
     """Check that an owner's tensors in a model are the weighted sum behind registered points.
 
@@ -229,6 +245,7 @@ def check_opened(
             hashes on chain, with their weights.
         shapes: The agreed shapes, by bare name.
         norm_bound: The L2 norm up to which the digest binds (`adapter_norm_bound`).
+        known: The digest of the tensors, where a pass over the file has found it already.
 
     Raises:
         WrongShape: A tensor is missing, foreign, or has the wrong shape or dtype.
@@ -251,7 +268,7 @@ def check_opened(
     opening.check_bound(sum(weight for _, weight in content))
     opening.check_point(sum_points(content))
     # (d) S = D(file) modulo the primes.
-    opening.check_tensors(tensors)
+    opening.check_tensors(tensors, known)
 
 
 def _check_form(
@@ -291,12 +308,16 @@ def encode_openings(openings: Iterable[Opening]) -> bytes:
     return safetensors.numpy.save(tensors, metadata=dict(OPENING_METADATA))
 
 
-def decode_openings(data: bytes, *, max_bytes: int | None = None) -> dict[str, Opening]:
+def decode_openings(
+    data: bytes, *, max_bytes: int | None = None, owners: Collection[str] | None = None
+) -> dict[str, Opening]:
     """Return the openings of a file, by owner, sorted.
 
     Args:
         data: The bytes.
         max_bytes: The largest size to accept; unlimited by default.
+        owners: The owners to expect: pass them wherever the bytes come from somebody else. Then a
+            header that is much longer than theirs is not parsed.
 
     Raises:
         OpeningMalformed: There are more bytes, they are not safetensors, a tensor is not 4,096
@@ -306,21 +327,24 @@ def decode_openings(data: bytes, *, max_bytes: int | None = None) -> dict[str, O
         raise OpeningMalformed(
             f"the file of openings has {len(data)} bytes; at most {max_bytes} are accepted"
         )
+    most = MOST_HEADER_BYTES
+    if owners is not None:
+        most = most_header_bytes(dict.fromkeys(owners, _OPENING_SPEC), OPENING_METADATA)
     try:
-        tensors = safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        header = read_header(data[: header_size(data[:LENGTH_BYTES], most)])
+        check_file_size(header, len(data))
+    except ArtifactError as error:
         raise OpeningMalformed(f"the bytes are not a file of openings: {error}") from error
-    openings = {}
-    for owner, words in sorted(tensors.items()):
-        if words.dtype != np.uint64 or words.shape != (WORDS,):
+    for owner, spec in header.specs.items():
+        if spec != _OPENING_SPEC:
             raise OpeningMalformed(
-                f"the opening of {owner!r} has dtype {words.dtype} and shape {words.shape}, "
+                f"the opening of {owner!r} has dtype {spec.numpy_dtype} and shape {spec.shape}, "
                 f"expected uint64 and ({WORDS},)"
             )
-        openings[owner] = Opening.from_words(owner, words)
-    if encode_openings(openings.values()) != data:
+    if header.metadata != OPENING_METADATA:
         raise OpeningMalformed(
             "the file of openings is not in canonical form (owners sorted, metadata "
             f"{OPENING_METADATA}); write it with rescind.core.encode_openings"
         )
-    return openings
+    views = header.views(data)
+    return {owner: Opening.from_words(owner, words) for owner, words in views.items()}

@@ -8,8 +8,8 @@ whose value is canonical JSON. The id is their SHA-256.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -24,10 +24,19 @@ from rescind.core import (
     ConsortiumParameters,
     FloatTensors,
 )
+from rescind.core.artifact import check_file_size
 from rescind.core.canonical_json import canonical_json
 from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
 from rescind.core.json_text import parse_json
+from rescind.core.tensor_header import (
+    LENGTH_BYTES,
+    MOST_HEADER_BYTES,
+    TensorSpec,
+    header_size,
+    most_header_bytes,
+    read_header,
+)
 
 Kind = Literal["fisher", "moments"]
 Arrays = Mapping[str, NDArray[Any]]
@@ -82,25 +91,47 @@ class Posted:
         return hashlib.sha256(self.encode()).hexdigest()
 
 
-def decode(data: bytes, *, max_bytes: int | None = None) -> Posted:
+def decode(
+    data: bytes,
+    *,
+    max_bytes: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Posted:
     """Read canonical bytes.
+
+    Args:
+        data: The bytes.
+        max_bytes: The largest size to accept; unlimited by default.
+        shapes: The tensors to expect, by name: pass them wherever the bytes come from somebody
+            else. Then a header that is much longer than theirs is not parsed.
 
     Raises:
         ArtifactTooLarge: There are more than `max_bytes`.
         ArtifactMalformed: They are not the canonical encoding.
+        WrongShape: The tensors are not the expected ones.
         ArtifactError: As `check_values`.
     """
     if max_bytes is not None and len(data) > max_bytes:
         raise ArtifactTooLarge(
             f"the posted statistics have {len(data)} bytes; at most {max_bytes} are allowed"
         )
+    most = MOST_HEADER_BYTES
+    if shapes is not None:
+        specs = {name: TensorSpec("F64", tuple(shape)) for name, shape in shapes.items()}
+        most = most_header_bytes(specs, {_FORMAT: ""})
     try:
-        tensors = safetensors.numpy.load(data)
-        length = int.from_bytes(data[:8], "little")
-        fields = parse_json(parse_json(data[8 : 8 + length])["__metadata__"][_FORMAT])
+        header = read_header(data[: header_size(data[:LENGTH_BYTES], most)])
+    except ArtifactError as error:
+        raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
+    if shapes is not None:
+        _check_shapes({name: spec.shape for name, spec in header.specs.items()}, shapes)
+    check_file_size(header, len(data))
+    try:
+        tensors = header.views(data)
+        fields = parse_json(header.metadata[_FORMAT])
         posted = Posted(tensors=tensors, **fields)
         valid = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
     if not valid:
         raise ArtifactMalformed(f"the posted statistics have the unknown kind {posted.kind!r}")
@@ -180,19 +211,20 @@ def check_posted(
                 f"the posted {posted.kind} has {field} {actual!r}, expected {value!r}: "
                 "ask the organization to measure it again"
             )
-    shapes = expected_shapes(kind, parameters)
-    if {name: value.shape for name, value in posted.tensors.items()} != shapes:
-        name = next(
-            candidate
-            for candidate in sorted({*posted.tensors, *shapes})
-            if candidate not in posted.tensors
-            or posted.tensors[candidate].shape != shapes.get(candidate)
-        )
-        actual_shape = posted.tensors[name].shape if name in posted.tensors else None
-        raise WrongShape(
-            f"the posted {kind} of {name!r} has shape {actual_shape}, expected {shapes.get(name)}"
-        )
+    actual_shapes = {name: value.shape for name, value in posted.tensors.items()}
+    _check_shapes(actual_shapes, expected_shapes(kind, parameters))
     check_values(posted)
+
+
+def _check_shapes(
+    actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    for name in sorted({*actual, *expected}):
+        if actual.get(name) != expected.get(name):
+            raise WrongShape(
+                f"the posted tensor {name!r} has shape {actual.get(name)}, expected "
+                f"{expected.get(name)}"
+            )
 
 
 def expected_shapes(kind: Kind, parameters: ConsortiumParameters) -> dict[str, tuple[int, ...]]:
@@ -219,33 +251,49 @@ def combine(parts: Sequence[Posted]) -> Posted:
         PostedMismatch: The parts differ in kind, base model, owner or measure.
         WrongShape: The parts differ in names or shapes.
     """
-    if not parts:
+    return _combined(sorted(parts, key=lambda part: part.id))
+
+
+def combine_stored(ids: Iterable[str], load: Callable[[str], Posted]) -> Posted:
+    """Combine stored statistics like `combine`, loading one at a time.
+
+    Args:
+        ids: Their ids.
+        load: Returns the statistics with an id.
+    """
+    return _combined(load(each) for each in sorted(ids))
+
+
+def _combined(ordered: Iterable[Posted]) -> Posted:
+    first: Posted | None = None
+    sums: dict[str, NDArray[np.float64]] = {}
+    total, points = 0, set[str]()
+    for part in ordered:
+        if first is None:
+            first = replace(part, tensors={})
+            sums = {name: np.zeros(value.shape) for name, value in part.tensors.items()}
+        _check_alike(first, part, {name: value.shape for name, value in sums.items()})
+        for name, value in part.tensors.items():
+            sums[name] += value.astype(np.float64) * part.count
+        total += part.count
+        points.add(part.point)
+        del part
+    if first is None:
         raise DataError("there are no posted statistics to combine: name at least one organization")
-    first = parts[0]
-    for part in parts[1:]:
-        for field in ("kind", "base_model_id", "owner", "measure"):
-            if getattr(part, field) != getattr(first, field):
-                raise PostedMismatch(
-                    f"posted statistics differ in {field}: {getattr(first, field)!r} and "
-                    f"{getattr(part, field)!r} do not combine"
-                )
-        shapes = [{n: v.shape for n, v in p.tensors.items()} for p in (first, part)]
-        if shapes[0] != shapes[1]:
-            raise WrongShape("posted statistics differ in names or shapes and do not combine")
-    total = sum(part.count for part in parts)
-    ordered = sorted(parts, key=lambda part: part.id)
-    tensors = {
-        name: sum(
-            (part.tensors[name].astype(np.float64) * part.count for part in ordered),
-            np.zeros(first.tensors[name].shape),
-        )
-        / total
-        for name in sorted(first.tensors)
-    }
-    point = first.point if len({part.point for part in parts}) == 1 else ""
-    return Posted(
-        first.kind, first.base_model_id, first.owner, point, first.measure, total, tensors
-    )
+    tensors = {name: sums[name] / total for name in sorted(sums)}
+    point = first.point if len(points) == 1 else ""
+    return replace(first, point=point, count=total, tensors=tensors)
+
+
+def _check_alike(first: Posted, part: Posted, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for field in ("kind", "base_model_id", "owner", "measure"):
+        if getattr(part, field) != getattr(first, field):
+            raise PostedMismatch(
+                f"posted statistics differ in {field}: {getattr(first, field)!r} and "
+                f"{getattr(part, field)!r} do not combine"
+            )
+    if shapes != {name: value.shape for name, value in part.tensors.items()}:
+        raise WrongShape("posted statistics differ in names or shapes and do not combine")
 
 
 def point_id(tensors: FloatTensors, *, only_a: bool = False) -> str:

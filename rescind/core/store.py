@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from rescind.core.artifact import artifact_id, decode
-from rescind.core.errors import StoreError
+from rescind.core.artifact import artifact_id, check_size, decode
+from rescind.core.errors import ArtifactError, StoreError
 from rescind.core.files import make_private_folder, sync_folder, write_private
+from rescind.core.scan import Scan, scan
+from rescind.core.tensor_header import Expected
 
 _ID = re.compile(r"^[0-9a-f]{64}$")
 
@@ -117,8 +121,13 @@ class ArtifactStore:
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}") from error
 
-    def get(self, digest: str) -> bytes:
+    def get(self, digest: str, *, check: bool = True) -> bytes:
         """Return the bytes of the artifact with an id.
+
+        Args:
+            digest: The id of the artifact.
+            check: Whether to compare the bytes with the id. Only a caller that hashes them itself,
+                in the pass in which it reads them, passes False.
 
         Raises:
             StoreMissing: The artifact is not in the store.
@@ -132,26 +141,66 @@ class ArtifactStore:
             raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}") from error
-        actual = artifact_id(data)
-        if actual != digest:
-            raise StoreCorrupt(
-                f"{path} hashes to {actual}, not to its name: the file was changed or the disk "
-                "is failing; delete it and fetch the artifact again"
-            )
+        if check:
+            self._check_id(digest, artifact_id(data))
         return data
 
-    def load(self, digest: str, *, max_bytes: int | None = None) -> dict[str, NDArray[Any]]:
+    def load(
+        self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Return the tensors of the artifact with an id, by name, sorted.
 
         Args:
             digest: The id of the artifact.
             max_bytes: The largest size to accept; unlimited by default.
+            expected: The tensors that it must have, as for `decode`.
 
         Raises:
             StoreError: As `get`.
             ArtifactError: As `decode`.
         """
-        return dict(decode(self.get(digest), max_bytes=max_bytes))
+        self._check_size(digest, max_bytes)
+        return dict(decode(self.get(digest), max_bytes=max_bytes, expected=expected))
+
+    def load_scanned(
+        self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None
+    ) -> tuple[dict[str, NDArray[Any]], Scan]:
+        """Return the tensors of an artifact, hashed and digested in one pass over its bytes.
+
+        Args:
+            digest: The id of the artifact.
+            max_bytes: The largest size to accept; unlimited by default.
+            expected: The tensors that it must have, as for `decode`.
+
+        Raises:
+            StoreError: As `get`.
+            ArtifactError: As `decode`.
+        """
+        self._check_size(digest, max_bytes)
+        data = self.get(digest, check=False)
+        found = self._scanned(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
+        return found.header.views(data), found
+
+    def scan(
+        self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None
+    ) -> Scan:
+        """Hash and digest an artifact in one pass, in pieces: it is never in memory as a whole.
+
+        Args:
+            digest: The id of the artifact.
+            max_bytes: The largest size to accept; unlimited by default.
+            expected: The tensors that it must have, as for `decode`.
+
+        Raises:
+            StoreError: As `get`.
+            ArtifactError: As `decode`.
+        """
+
+        def read() -> Scan:
+            with self._open(digest) as file:
+                return scan(file, max_bytes=max_bytes, expected=expected)
+
+        return self._scanned(digest, read)
 
     def has(self, digest: str) -> bool:
         """Return whether an artifact is in the store; its bytes are not checked."""
@@ -170,6 +219,40 @@ class ArtifactStore:
         """Delete an artifact if it is in the store."""
         if self.has(digest):
             self._filesystem.rm_file(self._path(digest))
+
+    def _scanned(self, digest: str, read: Callable[[], Scan]) -> Scan:
+        try:
+            found = read()
+        except ArtifactError:
+            # A damaged file is refused as damaged, and not for what it seems to hold.
+            with self._open(digest) as file:
+                sha = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+            self._check_id(digest, sha.hexdigest())
+            raise
+        self._check_id(digest, found.artifact_id)
+        return found
+
+    def _open(self, digest: str) -> AbstractContextManager[BinaryIO]:
+        path = self._path(digest)
+        try:
+            file: AbstractContextManager[BinaryIO] = self._filesystem.open(path, "rb")
+        except FileNotFoundError as error:
+            raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error}") from error
+        return file
+
+    def _check_id(self, digest: str, actual: str) -> None:
+        if actual != digest:
+            raise StoreCorrupt(
+                f"{self._path(digest)} hashes to {actual}, not to its name: the file was changed or "
+                "the disk is failing; delete it and fetch the artifact again"
+            )
+
+    def _check_size(self, digest: str, max_bytes: int | None) -> None:
+        """Refuse an artifact that is too large before its bytes are in memory."""
+        if max_bytes is not None and self.has(digest):
+            check_size(int(self._filesystem.size(self._path(digest))), max_bytes)
 
     def _path(self, digest: str) -> str:
         if not _ID.match(digest):

@@ -19,15 +19,18 @@ from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import (
     OPENING_BYTES,
     ConsortiumParameters,
+    Digest,
     Layout,
     Opening,
     check_opened,
+    check_size,
     commit_at_once,
-    decode,
     decode_openings,
+    expected_adapter,
     owner,
     owners,
     point_hash,
+    scan,
     split_owner,
     sum_points,
 )
@@ -153,6 +156,7 @@ def accept(
     parameters: ConsortiumParameters,
     tensors: Mapping[str, NDArray[Any]],
     openings: Mapping[str, Opening],
+    digests: Mapping[str, Digest] | None = None,
 ) -> Acceptance:
     """Check a model's tensors and openings against the chain.
 
@@ -161,6 +165,7 @@ def accept(
         parameters: The agreed parameters.
         tensors: The adapter's integers, by qualified name OWNER/NAME.
         openings: The openings, by owner.
+        digests: The digests of the tensors by owner, where a pass over the file found them.
     """
     owned = record.owned(parameters.layout)
     problem = _whole_problem(record, tensors, openings, set(owned))
@@ -174,7 +179,15 @@ def accept(
         parts[split_owner(name)[0]][name] = value
     checks = tuple(
         OwnerCheck(
-            name, _owner_problem(record, parameters, entries, parts[name], openings.get(name))
+            name,
+            _owner_problem(
+                record,
+                parameters,
+                entries,
+                parts[name],
+                openings.get(name),
+                (digests or {}).get(name),
+            ),
         )
         for name, entries in owned.items()
     )
@@ -184,17 +197,42 @@ def accept(
 
 
 def accept_files(
-    record: RecordedModel, parameters: ConsortiumParameters, adapter: bytes, opening: bytes
+    record: RecordedModel,
+    parameters: ConsortiumParameters,
+    adapter: bytes,
+    opening: bytes,
+    adapter_id: str = "",
 ) -> Acceptance:
-    """Check the bytes of a model's files against the chain; see `accept`."""
+    """Check the bytes of a model's files against the chain; see `accept`.
+
+    The adapter is hashed and digested in one pass over its bytes. A file with a longer header than
+    the content needs is refused before it is parsed.
+
+    Args:
+        record: The chain's record of the model.
+        parameters: The agreed parameters.
+        adapter: The adapter's file.
+        opening: The file of openings.
+        adapter_id: The SHA-256 that the adapter must have; any by default.
+    """
+    expected = expected_adapter(parameters, [each.organization for each in record.entries])
     try:
-        tensors = decode(adapter, max_bytes=most_adapter_bytes(parameters))
-        openings = decode_openings(opening, max_bytes=most_opening_bytes(parameters))
+        check_size(len(adapter), most_adapter_bytes(parameters))
+        scanned = scan(adapter, expected=expected)
+        if adapter_id and scanned.artifact_id != adapter_id:
+            raise ArtifactError(
+                f"the adapter hashes to {scanned.artifact_id}, not to {adapter_id}: delete the "
+                "file and fetch it again"
+            )
+        openings = decode_openings(
+            opening, max_bytes=most_opening_bytes(parameters), owners=expected.owners
+        )
     except ArtifactError as error:
         names = record.owned(parameters.layout)
         checks = tuple(OwnerCheck(name, str(error)) for name in names)
         return Acceptance(record.model_id, checks, str(error))
-    return accept(record, parameters, tensors, openings)
+    tensors = scanned.header.views(adapter)
+    return accept(record, parameters, tensors, openings, scanned.digests)
 
 
 def most_adapter_bytes(parameters: ConsortiumParameters) -> int:
@@ -257,6 +295,7 @@ def _owner_problem(
     entries: tuple[Entry, ...],
     tensors: Mapping[str, NDArray[Any]],
     opening: Opening | None,
+    known: Digest | None,
 ) -> str:
     """Return the first check of one owner that fails, in words; empty if all pass."""
     name = owner(parameters.layout, entries[0].organization)
@@ -269,6 +308,7 @@ def _owner_problem(
             terms=record.terms(entries),
             shapes=parameters.delta_shapes(),
             norm_bound=parameters.adapter_norm_bound,
+            known=known,
         )
     except ArtifactError as error:
         return str(error)

@@ -87,7 +87,7 @@ class Scene:
             address: self._verdict(address, round_id, parts)
             for address, parts in registered.items()
         }
-        accepted = {name: each.delta for name, each in verdicts.items() if each.delta is not None}
+        accepted = {name: deltas[name] for name, each in verdicts.items() if each.accepted}
         rejected = {name: each.reason for name, each in verdicts.items() if each.reason is not None}
         scores = self.scorer.score(accepted, self.parent())
         available = aggregator.reward_available()

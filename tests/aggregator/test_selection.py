@@ -10,6 +10,7 @@ from rescind.aggregator.checks import Verdict
 from rescind.aggregator.selection import check_members, select
 from rescind.contracts import Rejection, RejectReason, RoundState
 from rescind.core import (
+    ArtifactStore,
     Term,
     adapter_totals,
     decode,
@@ -128,9 +129,10 @@ def test_the_aggregator_refuses_to_start_with_too_few_members_for_the_rule() -> 
         check_members(parameters.model_copy(update={"max_members": 6}), 7)
 
 
-def test_without_a_rule_all_valid_updates_stay() -> None:
+def test_without_a_rule_all_valid_updates_stay(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
     verdicts = {
-        "0x01": Verdict({"shared/w": np.ones(2, dtype=np.int32)}),
+        "0x01": Verdict(store.put(encode({"shared/w": np.ones(2, dtype=np.int32)}))),
         "0x02": Verdict(reason=RejectReason.ZERO, what="zero"),
     }
-    assert select(micro_parameters(federated=True), verdicts) == verdicts
+    assert select(micro_parameters(federated=True), verdicts, store) == verdicts

@@ -1,0 +1,196 @@
+"""However many members there are, the aggregator has two contributions in memory at most."""
+
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rescind.aggregator.checks import judge
+from rescind.aggregator.config import EvaluationSection
+from rescind.aggregator.digests import Digests
+from rescind.aggregator.krum import MultiKrum
+from rescind.aggregator.research_rules import NormClipping
+from rescind.aggregator.scoring import RoundScorer
+from rescind.aggregator.stored_deltas import StoredDeltas
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Scan,
+    Term,
+    Totals,
+    adapter_totals,
+    commit,
+    digest,
+    encode,
+    point_hash,
+    weights,
+)
+from rescind.core.statistics import Posted, combine, combine_stored, expected_shapes
+from tests.support.consortium import micro_parameters
+
+MEMBERS = 12
+ADDRESSES = [f"0x{number + 1:040X}" for number in range(MEMBERS)]
+PARAMETERS = micro_parameters(federated=True, max_members=MEMBERS)
+
+
+class CountingStore(ArtifactStore):
+    """A store that knows how many of the contributions that it gave out are still in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.live = self.most = 0
+
+    def load(self, digest: str, **limits: Any) -> dict[str, Any]:
+        return self._counted(super().load(digest, **limits))
+
+    def load_scanned(self, digest: str, **limits: Any) -> tuple[dict[str, Any], Scan]:
+        tensors, scanned = super().load_scanned(digest, **limits)
+        return self._counted(tensors), scanned
+
+    def _counted(self, tensors: dict[str, Any]) -> dict[str, Any]:
+        # The first tensor lives as long as the contribution: all are views of the same bytes.
+        self.live += 1
+        self.most = max(self.most, self.live)
+        weakref.finalize(next(iter(tensors.values())).base, self._gone)
+        return tensors
+
+    def _gone(self) -> None:
+        self.live -= 1
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CountingStore:
+    return CountingStore(tmp_path)
+
+
+@pytest.fixture
+def deltas(store: CountingStore) -> StoredDeltas:
+    rng = np.random.default_rng(0)
+    return StoredDeltas(
+        store,
+        {
+            address: store.put(
+                encode(
+                    {
+                        f"shared/{name}": rng.integers(-99, 99, shape, dtype=np.int32)
+                        for name, shape in PARAMETERS.delta_shapes().items()
+                    }
+                )
+            )
+            for address in ADDRESSES
+        },
+    )
+
+
+def in_memory(deltas: StoredDeltas) -> dict[str, dict[str, Any]]:
+    return {name: {n: v.copy() for n, v in deltas[name].items()} for name in deltas}
+
+
+def test_the_store_counts_what_is_alive(store: CountingStore, deltas: StoredDeltas) -> None:
+    held = [deltas[address] for address in ADDRESSES]
+    assert (store.live, store.most) == (MEMBERS, MEMBERS)
+    held.clear()
+    assert store.live == 0
+
+
+def test_the_judgement_of_a_round_holds_one_update(
+    store: CountingStore, deltas: StoredDeltas
+) -> None:
+    digests = Digests(store)
+    points = {
+        address: point_hash(commit(digest(delta))) for address, delta in in_memory(deltas).items()
+    }
+    verdicts = [
+        judge(
+            address,
+            deltas._ids[address],
+            store,
+            digests,
+            PARAMETERS,
+            submitted=True,
+            point_hash=points[address],
+        )
+        for address in ADDRESSES
+    ]
+    assert all(verdict.accepted for verdict in verdicts)
+    assert (store.live, store.most) == (0, 1)
+
+
+def test_a_sum_holds_two_updates(store: CountingStore, deltas: StoredDeltas) -> None:
+    share = weights("shared", ADDRESSES)
+    terms = [Term(1, address, deltas._ids[address], share[address]) for address in ADDRESSES]
+    total = adapter_totals(terms, store.load)
+    assert store.most <= 2
+    expected = sum(v["shared/layer.lora_B"].astype(np.int64) * 833 for v in deltas.values())
+    assert np.array_equal(total["shared/layer.lora_B"], expected)
+
+
+@pytest.mark.parametrize(
+    "rule", [MultiKrum(2), NormClipping(PARAMETERS.fraction_bits)], ids=["multi-krum", "clipping"]
+)
+def test_a_rule_that_chooses_weights_holds_two_updates(
+    store: CountingStore, deltas: StoredDeltas, rule: MultiKrum | NormClipping
+) -> None:
+    expected = rule.select(in_memory(deltas)), rule.combine(in_memory(deltas))
+    store.most = 0
+    chosen, combined = rule.select(deltas), rule.combine(deltas)
+    assert store.most <= 2
+    assert chosen == expected[0]
+    assert all(np.array_equal(combined[name], value) for name, value in expected[1].items())
+
+
+class NormScorer(RoundScorer):
+    """A scorer without a model: the loss of an adapter falls with its sum."""
+
+    def losses(self, totals: Totals | None, organization: str) -> np.ndarray:
+        total = 0 if not totals else sum(float(value.sum()) for value in totals.values())
+        return np.exp(-np.arange(1.0, 4.0) * (total + 5e6) / 1e7)
+
+
+@pytest.mark.parametrize("method", ["leave-one-out", "alone", "shapley"])
+def test_scoring_holds_two_updates(
+    store: CountingStore, deltas: StoredDeltas, method: str, tmp_path: Path
+) -> None:
+    section = EvaluationSection(data=tmp_path, method=method, permutations=4)
+    parent = {f"shared/{n}": np.zeros(s, np.int64) for n, s in PARAMETERS.delta_shapes().items()}
+    expected = NormScorer(section, PARAMETERS).score(in_memory(deltas), parent)
+    store.most = 0
+    assert NormScorer(section, PARAMETERS).score(deltas, parent) == expected
+    assert store.most <= 2
+
+
+def test_the_mean_of_posted_fishers_holds_two_of_them(tmp_path: Path) -> None:
+    parameters: ConsortiumParameters = micro_parameters(federated=True, post_fisher=True)
+    rng = np.random.default_rng(0)
+    posted = {
+        each.id: each
+        for each in (
+            Posted(
+                "fisher",
+                parameters.base_model_id,
+                "shared",
+                f"point {number}",
+                "measure",
+                number + 1,
+                {
+                    name: rng.random(shape, dtype=np.float32)
+                    for name, shape in expected_shapes("fisher", parameters).items()
+                },
+            )
+            for number in range(MEMBERS)
+        )
+    }
+    live, most = [0], [0]
+
+    def load(artifact: str) -> Posted:
+        loaded = Posted(**{**posted[artifact].__dict__, "tensors": dict(posted[artifact].tensors)})
+        live[0] += 1
+        most[0] = max(most[0], live[0])
+        weakref.finalize(loaded, lambda: live.__setitem__(0, live[0] - 1))
+        return loaded
+
+    streamed = combine_stored(posted, load)
+    assert most[0] <= 2
+    assert streamed.encode() == combine(list(posted.values())).encode()
