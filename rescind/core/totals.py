@@ -78,13 +78,14 @@ class RunningSum:
                 self._check(name, value, weight)
                 inputs.setdefault(name, []).append(_flat(value))
                 weights.setdefault(name, []).append(weight)
-        sums = []
-        for name, values in inputs.items():
-            begin = name not in self._totals
-            if begin:
-                self._totals[name] = np.empty(values[0].size, dtype=np.int64)
-            sums.append(_sum_kernels.Sum(self._totals[name], values, weights[name], begin))
-        _sum_kernels.run(sums)
+        new = {name: values[0].size for name, values in inputs.items() if name not in self._totals}
+        self._totals |= _allocated(new)
+        _sum_kernels.run(
+            [
+                _sum_kernels.Sum(self._totals[name], values, weights[name], name in new)
+                for name, values in inputs.items()
+            ]
+        )
 
     def totals(self) -> dict[str, NDArray[np.int64]]:
         """Return the sum by tensor name, sorted."""
@@ -114,6 +115,15 @@ def _largest(value: NDArray[Any], weight: int) -> int:
     if value.dtype == np.int32 and abs(weight) <= _USUAL_WEIGHT:
         return _INT32_LARGEST
     return max(int(value.max()), -int(value.min()))
+
+
+def _allocated(sizes: Mapping[str, int]) -> dict[str, _Flat]:
+    """Return arrays in one piece of memory: the system maps a large one in large pages."""
+    memory, begin, arrays = np.empty(sum(sizes.values()), dtype=np.int64), 0, {}
+    for name, size in sizes.items():
+        arrays[name] = memory[begin : begin + size]
+        begin += size
+    return arrays
 
 
 def _flat(value: NDArray[Any]) -> _Flat:
