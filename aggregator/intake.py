@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rescind.aggregator.facts import Nonces, Published, Submission, TidiedRound
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.handover import HandOver
-from rescind.aggregator.incidents import STRANGER
+from rescind.aggregator.membership import Membership
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.received import Received
@@ -19,8 +19,8 @@ from rescind.aggregator.sums import RoundSums
 from rescind.aggregator.uploads import Uploads
 from rescind.contracts import AnswerState, RoundState
 from rescind.core.errors import RescindError, WireError
-from rescind.daemon import certificate_owners
 from rescind.wire import (
+    Admission,
     AggregatorDescription,
     BadSignature,
     ModelFiles,
@@ -32,7 +32,6 @@ from rescind.wire import (
     SubmittedUpdate,
     TooManyUploads,
     WrongPhase,
-    fingerprint,
     fisher_typed_data,
     recover_signer,
     update_typed_data,
@@ -67,25 +66,16 @@ class Intake:
         self._session = session
         self._models, self._offers, self._sums, self._fishers = models, offers, sums, fishers
         self._handover = HandOver(session, models, offers)
+        self._membership = Membership(session, self._handover.wanted)
         self.max_artifact_bytes = session.parameters.max_artifact_bytes
         quotas = session.config.aggregator.uploads.quotas(self.max_artifact_bytes)
         self._uploads = Uploads(session.folder / "uploads", quotas)
         self._received = Received(session, self._uploads)
         self._submitting: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def organization_of(self, certificate: bytes) -> str | None:
-        """Return the member that owns a certificate, or None; an unknown caller is an incident.
-
-        A claim on chain counts only if the certificate's key signed it.
-        """
-        consortium = self._session.consortium
-        for address in certificate_owners(consortium, certificate):
-            if consortium.member(address).status.joined:
-                return address
-        self._session.record_incident(
-            STRANGER, "not-a-member", f"certificate {fingerprint(certificate)} is not on chain"
-        )
-        return None
+    def admit(self, certificate: bytes) -> Admission:
+        """Return who a caller is and what it may call; see `Membership.admit`."""
+        return self._membership.admit(certificate)
 
     def describe(self) -> AggregatorDescription:
         """Return the consortium that this aggregator serves, and its newest model."""

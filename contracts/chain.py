@@ -90,6 +90,10 @@ class Chain:
         """Return the time that the next block would have, Unix seconds."""
         return self._block("pending")["timestamp"].number()
 
+    def time_of(self, number: int) -> int:
+        """Return the time of a block, Unix seconds."""
+        return self._block(number)["timestamp"].number()
+
     def final_block(self) -> int | str:
         """Return the newest block that is treated as final, or the one of `at_one_block`."""
         if self._pinned.number is not None:

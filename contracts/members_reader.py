@@ -142,11 +142,12 @@ class MembersReader(Calls):
         value = bytes(self._read("Members", "fingerprintOf", owner))
         return value.hex() if any(value) else ""
 
-    def fingerprint_claims(self, fingerprint: str) -> list[FingerprintClaim]:
+    def fingerprint_claims(self, fingerprint: str, grace: int = 0) -> list[FingerprintClaim]:
         """Return the present claims to a certificate, each to be checked with its key.
 
         Args:
             fingerprint: SHA-256 of the certificate, 64 hexadecimal digits.
+            grace: Seconds for which the claim before an owner's present one counts as well.
         """
         wanted = int(fingerprint, 16)
         claims = {
@@ -156,8 +157,20 @@ class MembersReader(Calls):
             for event in self._logged("Members", "FingerprintSet", fingerprint=wanted)
         }
         return [
-            claim for owner, claim in claims.items() if self.fingerprint(owner) == claim.fingerprint
+            claim
+            for owner, claim in claims.items()
+            if self.fingerprint(owner) == claim.fingerprint
+            or (grace and self._replaced_within(claim, grace))
         ]
+
+    def _replaced_within(self, claim: FingerprintClaim, grace: int) -> bool:
+        """Return whether a claim is the one before its owner's last, which is only so old."""
+        event = self._interfaces["Members"].events["FingerprintSet"]
+        topics = event.topics_of({"owner": claim.owner})
+        logs = self._logs(["Members"], topics, self.deployment.block)
+        if len(logs) < 2 or logs[-2].topics[2].hex() != claim.fingerprint:
+            return False
+        return self.chain.now() - self.chain.time_of(logs[-1].block) <= grace
 
     # Governance
 

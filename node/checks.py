@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rescind.contracts import Anchor, Consortium, ConsortiumReader, Member, MemberStatus
+from rescind.contracts import Anchor, Consortium, Member, MemberStatus
 from rescind.core import ConsortiumParameters
-from rescind.core.errors import ConfigError, LedgerError, WireError
-from rescind.daemon import certificate_owners
+from rescind.core.errors import ConfigError, LedgerError
 from rescind.ledger import Ledger
 from rescind.node.config import NodeConfig
 from rescind.wire import fingerprint
@@ -21,34 +20,6 @@ class LedgerBehind(LedgerError):
     """The ledger is older than the anchored one, or is another ledger."""
 
     code = "ledger-behind"
-
-
-class NotTheAggregator(WireError):
-    """The server that a node was told to use is not the consortium's aggregator."""
-
-    code = "not-the-aggregator"
-
-
-def check_aggregator(reader: ConsortiumReader, certificate: bytes) -> None:
-    """Check that a certificate is the aggregator's: that it registered it with the key's proof.
-
-    A certificate of the consortium's authority is not enough: anyone who holds the authority's key
-    could stand in for the aggregator, and would be sent every delta.
-
-    Args:
-        reader: The public record.
-        certificate: The certificate that the server presents, in PEM.
-
-    Raises:
-        NotTheAggregator: It is not.
-    """
-    aggregator = reader.aggregator()
-    if aggregator not in certificate_owners(reader, certificate):
-        raise NotTheAggregator(
-            f"the server presents a certificate with fingerprint {fingerprint(certificate)}, which "
-            f"the consortium's aggregator {aggregator} has not registered on chain: nothing is "
-            "sent to it. Set aggregator.address to the aggregator that the members chose."
-        )
 
 
 def check_membership(consortium: Consortium, config: NodeConfig, address: str) -> Member:

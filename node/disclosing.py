@@ -14,10 +14,15 @@ from pathlib import Path
 
 import structlog
 
-from rescind.contracts import Account, Consortium, Event
+from rescind.contracts import Account, Consortium, ConsortiumReader, Event, MemberStatus
 from rescind.core.errors import LedgerError, RescindError
 from rescind.core.files import make_private_folder, write_private
-from rescind.daemon import certificate_owners
+from rescind.daemon import (
+    ServerCheck,
+    certificate_owners,
+    check_active_member,
+    organization_check,
+)
 from rescind.ledger import (
     Anchored,
     Checkpoint,
@@ -160,11 +165,13 @@ class LedgerService:
             return signature.line(), str(self._witness.key.witness())
 
     def _member(self, certificate: bytes) -> str:
-        """Return the member that a certificate (PEM) belongs to."""
+        """Return the active member that a certificate (PEM) belongs to."""
         consortium = self._session.consortium
         for owner in certificate_owners(consortium, certificate):
-            if consortium.member(owner).status.joined:
+            status = consortium.member(owner).status
+            if status is MemberStatus.ACTIVE:
                 return owner
+            raise NotAMember(f"{owner} is {status.value}, and only active members are served")
         raise NotAMember(
             f"the certificate with fingerprint {fingerprint(certificate)} does not belong to a member"
         )
@@ -236,11 +243,13 @@ def ask(
         NotAnAuditor: The account is not an auditor on chain.
         NotDisclosed: The node does not show this record.
         NodeUnavailable: The node does not answer.
+        NotTheOrganization: The server is not the organization's node.
     """
     now = consortium.chain.now()
     question = DisclosureRequest(index, now, b"", fingerprint(tls.read()[1]))
     signature = sign_typed(_asked(consortium, organization, question), auditor.key)
-    with LedgerClient(address, tls) as client:
+    check = ServerCheck(consortium, organization_check(organization))
+    with LedgerClient(address, tls, check=check) as client:
         return client.disclose(index, now, signature)
 
 
@@ -252,7 +261,7 @@ def have_cosigned(session: Session) -> None:
     log = structlog.get_logger()
     for address in session.config.ledger.witnesses:
         try:
-            note = cosigned(session.ledger, address, session.config)
+            note = cosigned(session.consortium, session.ledger, address, session.config)
         except RescindError as error:
             log.error("not cosigned", witness=address, code=error.code, reason=str(error))
             continue
@@ -261,10 +270,13 @@ def have_cosigned(session: Session) -> None:
         log.info("cosigned", witness=address, size=note.size)
 
 
-def cosigned(ledger: Ledger, address: str, config: NodeConfig) -> Checkpoint:
-    """Return the newest checkpoint with the verified cosignature of a witness.
+def cosigned(
+    reader: ConsortiumReader, ledger: Ledger, address: str, config: NodeConfig
+) -> Checkpoint:
+    """Return the newest checkpoint with the verified cosignature of a witness, an active member.
 
     Args:
+        reader: The public record.
         ledger: The node's ledger.
         address: HOST:PORT of the witness.
         config: The node's TOML file.
@@ -272,9 +284,11 @@ def cosigned(ledger: Ledger, address: str, config: NodeConfig) -> Checkpoint:
     Raises:
         CheckpointRefused: The witness has cosigned a larger checkpoint of this log.
         NodeUnavailable: The witness does not answer.
+        NotTheOrganization: It is not the node of an active member.
     """
     note, key = ledger.checkpoint(), ledger.key.verifier()
-    with LedgerClient(address, config.identity.tls) as client:
+    check = ServerCheck(reader, check_active_member)
+    with LedgerClient(address, config.identity.tls, check=check) as client:
         size = client.seen(str(key))
         if size > note.size:
             raise CheckpointRefused(

@@ -11,7 +11,7 @@ from rescind.node import fisher
 from rescind.node.facts import RoundFacts, Update
 from rescind.node.session import Session
 from rescind.node.withdrawal_facts import own_artifacts
-from rescind.wire import sign_typed, update_typed_data
+from rescind.wire import NotAMember, sign_typed, update_typed_data
 
 
 def commit(session: Session, round_id: int) -> None:
@@ -69,7 +69,12 @@ def hand_over(session: Session) -> None:
 
     A new aggregator asks for all that the models in use contain.
     """
-    for artifact in session.client.wanted():
+    try:
+        wanted = session.client.wanted()
+    except NotAMember:
+        # Nothing of an organization that is out is wanted.
+        return
+    for artifact in wanted:
         # Only the node's own deltas leave it, whatever the aggregator asks for.
         if artifact in own_artifacts(session.journal).values() and session.store.has(artifact):
             session.client.hand_over(session.store.get(artifact))

@@ -17,6 +17,8 @@ from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folde
 from rescind.core.errors import ConfigError
 from rescind.daemon import (
     Journal,
+    ServerCheck,
+    check_aggregator,
     check_certificates,
     check_file_modes,
     check_rules,
@@ -26,7 +28,7 @@ from rescind.daemon import (
 )
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
-from rescind.node.checks import check_aggregator, check_anchor, check_carried_out, check_membership
+from rescind.node.checks import check_anchor, check_carried_out, check_membership
 from rescind.node.config import NodeConfig
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn
@@ -184,7 +186,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             AggregatorClient(
                 config.aggregator.address,
                 config.identity.tls,
-                check=lambda certificate: check_aggregator(consortium, certificate),
+                check=ServerCheck(consortium, check_aggregator),
                 downloads=config.node.state_dir / "downloads",
             )
         )

@@ -59,6 +59,7 @@ def ledger_cosign(
     import sys
 
     from rescind.core.errors import ConfigError
+    from rescind.daemon import open_consortium as open_configured_consortium
     from rescind.node.disclosing import cosigned
 
     with reported_errors():
@@ -66,7 +67,8 @@ def ledger_cosign(
             raise ConfigError("Pass --config node.toml: the call uses your node's certificate.")
         target = LedgerTarget(None, config)
         with target.opened() as ledger:
-            sys.stdout.write(str(cosigned(ledger, at, target.node)))
+            consortium = open_configured_consortium(target.node.chain)
+            sys.stdout.write(str(cosigned(consortium, ledger, at, target.node)))
 
 
 @checkpoints_app.command("ask")

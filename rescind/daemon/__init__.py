@@ -20,6 +20,14 @@ from rescind.daemon.identity import (
 )
 from rescind.daemon.journal import Journal, open_journal
 from rescind.daemon.loop import DaemonLoop
+from rescind.daemon.pinning import (
+    NotTheAggregator,
+    NotTheOrganization,
+    ServerCheck,
+    check_active_member,
+    check_aggregator,
+    organization_check,
+)
 
 __all__ = [
     "CertificateWatch",
@@ -28,11 +36,16 @@ __all__ = [
     "IdentitySettings",
     "Journal",
     "ModelSection",
+    "NotTheAggregator",
+    "NotTheOrganization",
     "RulesNotServed",
     "Section",
+    "ServerCheck",
     "certificate_claim",
     "certificate_owners",
     "certificate_status",
+    "check_active_member",
+    "check_aggregator",
     "check_certificates",
     "check_file_modes",
     "check_rules",
@@ -42,6 +55,7 @@ __all__ = [
     "open_consortium",
     "open_journal",
     "open_keystore",
+    "organization_check",
     "read_fact",
     "renew_certificate",
 ]

@@ -17,6 +17,10 @@ from rescind.core.errors import ConfigError
 from rescind.daemon.config import ChainSettings, IdentitySettings
 from rescind.wire import TlsFiles, fingerprint, is_signed_by, sign_with_key
 
+GRACE_SECONDS = 600
+"""Time for which others accept a certificate after its owner registered the next one. An owner whose
+key was stolen registers the next one twice: then the stolen one is not the one before."""
+
 
 def load_account(identity: IdentitySettings) -> Account:
     """Decrypt the keystore that an [identity] section names.
@@ -88,7 +92,9 @@ def certificate_claim(deployment: Deployment, owner: str, tls: TlsFiles) -> tupl
 def certificate_owners(reader: ConsortiumReader, certificate: bytes) -> list[str]:
     """Return who owns a certificate: those whose claim on chain was signed with its key.
 
-    Anyone can register any fingerprint, so a claim without such a proof counts for nothing.
+    Anyone can register any fingerprint, so a claim without such a proof counts for nothing. The
+    certificate before an owner's present one counts for some minutes more, while the owner's daemon
+    and its peers change to the next one.
 
     Args:
         reader: The public record.
@@ -99,7 +105,7 @@ def certificate_owners(reader: ConsortiumReader, certificate: bytes) -> list[str
     """
     return [
         claim.owner
-        for claim in reader.fingerprint_claims(fingerprint(certificate))
+        for claim in reader.fingerprint_claims(fingerprint(certificate), GRACE_SECONDS)
         if is_signed_by(
             certificate, fingerprint_message(reader.deployment, claim.owner), claim.proof
         )

@@ -1,5 +1,6 @@
 """gRPC between daemons: TLS identities, signed messages, artifacts in pieces."""
 
+from rescind.wire.admission import Admission
 from rescind.wire.aggregator_client import AggregatorClient
 from rescind.wire.aggregator_service import (
     AggregatorDescription,
@@ -62,6 +63,7 @@ from rescind.wire.validity import CertificateExpired, Validity
 
 __all__ = [
     "MOST_PIECE_BYTES",
+    "Admission",
     "AggregatorClient",
     "AggregatorDescription",
     "AggregatorHandler",

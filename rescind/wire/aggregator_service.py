@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rescind.wire.errors import BadMessage, NotAMember
+from rescind.wire.admission import Admission, Admitted
+from rescind.wire.errors import BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.grpc_server import RunningServer, start_server
-from rescind.wire.identity import TlsFiles, fingerprint
+from rescind.wire.identity import TlsFiles
 from rescind.wire.limits import Limits
 from rescind.wire.transfer import MOST_PIECE_BYTES, SizedArtifact, id_from_wire
 
@@ -97,8 +98,8 @@ class AggregatorHandler(Protocol):
 
     max_artifact_bytes: int
 
-    def organization_of(self, certificate: bytes) -> str | None:
-        """Return the member that owns a certificate (PEM), or None."""
+    def admit(self, certificate: bytes) -> Admission:
+        """Return the organization that owns a certificate (PEM), or raise NotAMember."""
 
     def describe(self) -> AggregatorDescription: ...
     def begin_upload(self, organization: str, artifact: SizedArtifact) -> int: ...
@@ -140,18 +141,14 @@ def serve(
     Raises:
         WireError: The address cannot be bound.
     """
-
-    def admit(certificate: bytes) -> str:
-        organization = handler.organization_of(certificate)
-        if organization is None:
-            raise NotAMember(
-                f"the certificate with fingerprint {fingerprint(certificate)} does not belong to a "
-                "member on chain"
-            )
-        return organization
-
     return start_server(
-        _SERVICE, _Servicer(handler), admit, address, tls, limits=limits, reflected=reflected
+        _SERVICE,
+        Admitted(_Servicer(handler)),
+        handler.admit,
+        address,
+        tls,
+        limits=limits,
+        reflected=reflected,
     )
 
 

@@ -21,6 +21,9 @@ def why_unreachable(address: str, tls: TlsFiles) -> str:
         address: HOST:PORT of the server.
         tls: The caller's TLS files.
     """
+    own = tls.problem()
+    if own:
+        return own
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:

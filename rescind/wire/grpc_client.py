@@ -25,8 +25,10 @@ from rescind.wire.errors import (
     class_of,
 )
 from rescind.wire.grpc_server import KEEPALIVE
-from rescind.wire.identity import TlsFiles, presented_certificate
+from rescind.wire.identity import ServerCertificateRefused, TlsFiles, presented_certificate
 from rescind.wire.limits import MESSAGE_BYTES
+from rescind.wire.names import target
+from rescind.wire.reloading import WatchedFiles
 
 CALL_SECONDS = 30.0
 """Deadline of one call."""
@@ -39,8 +41,8 @@ class GrpcClient:
     when a call on it reaches its deadline; the call is then tried once more, so every call must be
     safe to repeat.
 
-    With a `check`, the server's certificate is checked before anything is sent, and the connection
-    then trusts that certificate alone: a certificate that the authority issued to another holder
+    With a `check`, the server's certificate is checked before anything is sent and again before each
+    call, and the connection trusts that certificate alone: a certificate that the authority issued to another holder
     does not help to stand in for the server.
 
     Attributes:
@@ -70,24 +72,40 @@ class GrpcClient:
         check: Callable[[bytes], None] | None = None,
         seconds: float = CALL_SECONDS,
     ) -> None:
-        self._key, self._certificate, self._authority = tls.read()
-        self._address, self._tls, self._patience, self._check = address, tls, patience, check
+        self._files = WatchedFiles(tls)
+        self._address, self._tls, self._patience, self._check = (
+            target(address),
+            tls,
+            patience,
+            check,
+        )
         self._seconds = seconds
         self.until: float | None = None
         self._channel: grpc.Channel | None = None
+        self._retired: list[grpc.Channel] = []
+        self._server = b""
         self._connected: Any = None
 
     @property
     def _stub(self) -> Any:
-        """The stub of a connection to the server, which is made when it is first needed."""
+        """The stub of a connection to the server, which is made when it is first needed.
+
+        It is made again when the caller's own TLS files were replaced.
+        """
+        if self._files.changed() and self._channel is not None:
+            # Calls that are under way on the old connection end there.
+            self._retired.append(self._channel)
+            self._channel = None
+        if self._channel is not None and self._check is not None:
+            self._check_again(self._check)
         if self._channel is None:
-            roots = self._authority
+            key, certificate, roots = self._files.contents
             if self._check is not None:
-                roots = self._server_certificate()
+                roots = self._server = self._server_certificate()
                 self._check(roots)
             self._channel = grpc.secure_channel(
                 self._address,
-                grpc.ssl_channel_credentials(roots, self._key, self._certificate),
+                grpc.ssl_channel_credentials(roots, key, certificate),
                 options=[
                     ("grpc.max_receive_message_length", MESSAGE_BYTES),
                     ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -99,6 +117,14 @@ class GrpcClient:
             self._connected = type(self).stub_type(self._channel)
         return self._connected
 
+    def _check_again(self, check: Callable[[bytes], None]) -> None:
+        """Check before each call that the server is still the right one."""
+        try:
+            check(self._server)
+        except WireError:
+            self.close()
+            raise
+
     def _server_certificate(self) -> bytes:
         """Return the certificate (PEM) that the server presents; gRPC does not give it away."""
         retrying = Retrying(
@@ -109,6 +135,8 @@ class GrpcClient:
         )
         try:
             return retrying(presented_certificate, self._address, self._tls)
+        except ServerCertificateRefused as error:
+            raise self.unavailable(str(error)) from error
         except OSError as error:
             raise self.unavailable(self._away(str(error))) from error
 
@@ -120,9 +148,11 @@ class GrpcClient:
 
     def close(self) -> None:
         """Close the connection. A later call opens another one, and checks the server again."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        channels = [*self._retired, self._channel]
+        self._retired, self._channel, self._server = [], None, b""
+        for channel in channels:
+            if channel is not None:
+                channel.close()
 
     def call(self, name: str, message: Any, *, seconds: float | None = None) -> Any:
         """Call a method of the server and return its reply.
@@ -151,11 +181,12 @@ class GrpcClient:
             pause = min(2 * pause, 2.0)
 
     def attempt(self, name: str, message: Any, seconds: float) -> Any:
-        """Call a method once; a connection on which it is late is dropped."""
+        """Call a method once; drop a connection on which it is late, or to a server that changed."""
         try:
             return getattr(self._stub, name)(message, timeout=self.seconds_left(seconds))
         except grpc.RpcError as error:
-            if is_late(error):
+            # A server that has another certificate since is not reached over the old connection.
+            if is_late(error) or (self._check is not None and is_unavailable(error)):
                 self.close()
             raise
 
@@ -173,9 +204,6 @@ class GrpcClient:
 
     def failed(self, error: Any) -> Exception:
         """Return the error to raise for a failed call."""
-        if self._check is not None and is_unavailable(error):
-            # The server may have another certificate since it was started again.
-            self.close()
         codes = dict(error.trailing_metadata() or ())
         if CODE_KEY in codes:
             return class_of(str(codes[CODE_KEY]))(error.details())

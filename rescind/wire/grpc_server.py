@@ -17,6 +17,7 @@ from rescind.wire.calls import Call, Calls, calls_of
 from rescind.wire.errors import BadMessage
 from rescind.wire.identity import TlsFiles
 from rescind.wire.limits import MESSAGE_BYTES, Callers, Limits
+from rescind.wire.reloading import server_credentials
 
 KEEPALIVE = [
     ("grpc.keepalive_time_ms", 60_000),
@@ -83,10 +84,7 @@ def start_server(
         CertificateProblem: A TLS file cannot be read.
         WireError: The address cannot be bound.
     """
-    key, certificate, authority = tls.read()
-    credentials = grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=authority, require_client_auth=True
-    )
+    credentials = server_credentials(tls)
     limits = limits or Limits()
 
     async def start() -> RunningServer:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -138,13 +138,21 @@ class LedgerClient(GrpcClient):
         address: HOST:PORT of the node.
         tls: The caller's key and certificate, and the consortium's authority.
         patience: Seconds for which a call is retried.
+        check: Raises a WireError unless a certificate (PEM) is the node's; see GrpcClient.
     """
 
     peer, unavailable = "the node", NodeUnavailable
     stub_type = rpc.LedgerStub
 
-    def __init__(self, address: str, tls: TlsFiles, *, patience: float = 5.0) -> None:
-        super().__init__(address, tls, patience)
+    def __init__(
+        self,
+        address: str,
+        tls: TlsFiles,
+        *,
+        patience: float = 5.0,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
+        super().__init__(address, tls, patience, check)
 
     def checkpoint(self) -> tuple[str, str]:
         """Return the node's newest checkpoint as text, and the key of its log."""

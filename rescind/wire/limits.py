@@ -133,7 +133,8 @@ class Callers:
             caller.open -= 1
 
     def charge_refusal(self, caller: Caller) -> None:
-        """Charge a caller that was refused after it was looked up."""
+        """Charge a caller that was refused after it was looked up; no earlier look-up counts."""
+        caller.admitted_at = float("-inf")
         caller.tokens = max(caller.tokens - self._limits.refusal_cost, 0.0)
 
     def is_recent(self, caller: Caller) -> bool:

@@ -13,7 +13,7 @@ from rescind.contracts import AnswerState, RoundState
 from rescind.core import encode
 from rescind.node import Node, Step, open_session
 from rescind.node.facts import RoundFacts, Update
-from rescind.wire import SizedArtifact, TooManyUploads, serve
+from rescind.wire import Admission, SizedArtifact, TooManyUploads, serve
 from tests.aggregator.scene import SALT, Scene, open_scene
 from tests.node.stage import DECISION, delta_fact, node_config
 from tests.support.chain import Anvil
@@ -28,8 +28,8 @@ class Aggregator:
     end: threading.Event = field(default_factory=threading.Event)
     asked: int = 0
 
-    def organization_of(self, certificate: bytes) -> str:
-        return "member"
+    def admit(self, certificate: bytes) -> Admission:
+        return Admission("member")
 
     def wanted(self, organization: str) -> list[str]:
         return []

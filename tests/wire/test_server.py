@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from rescind.wire import (
+    Admission,
     AggregatorClient,
     AggregatorDescription,
     AggregatorUnavailable,
@@ -19,6 +20,7 @@ from rescind.wire import (
     Limits,
     ModelFiles,
     NodeUnavailable,
+    NotAMember,
     TlsFiles,
     TooManyCalls,
     fingerprint,
@@ -44,8 +46,11 @@ class Handler:
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     asked: list[str] = field(default_factory=list)
 
-    def organization_of(self, certificate: bytes) -> str | None:
-        return self.members.get(fingerprint(certificate))
+    def admit(self, certificate: bytes) -> Admission:
+        name = fingerprint(certificate)
+        if name not in self.members:
+            raise NotAMember(f"{name} does not belong to a member")
+        return Admission(self.members[name])
 
     def describe(self) -> AggregatorDescription:
         return AggregatorDescription("aa" * 32, 31337, "0x" + "11" * 20, ModelFiles())
@@ -285,8 +290,11 @@ def test_a_certificate_problem_is_told_apart_from_a_network_problem(
     own = consortium.tls["member"]
     (tmp_path / "other.pem").write_bytes(other.pem)
     cases = [
-        (TlsFiles(outsider.key, outsider.certificate, own.authority), "your certificate"),
-        (TlsFiles(own.key, own.certificate, tmp_path / "other.pem"), "the server's certificate"),
+        (
+            TlsFiles(outsider.key, outsider.certificate, own.authority),
+            "issued by 'other authority'",
+        ),
+        (TlsFiles(own.key, own.certificate, tmp_path / "other.pem"), "issued by 'test authority'"),
     ]
     with consortium.serving() as port:
         for tls, expected in cases:

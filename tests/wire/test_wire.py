@@ -9,6 +9,7 @@ import pytest
 from rescind.contracts import Account
 from rescind.wire import (
     MOST_PIECE_BYTES,
+    Admission,
     AggregatorClient,
     AggregatorDescription,
     AggregatorUnavailable,
@@ -57,8 +58,11 @@ class Handler:
     submitted: list[SubmittedUpdate] = field(default_factory=list)
     handed_over: list[str] = field(default_factory=list)
 
-    def organization_of(self, certificate: bytes) -> str | None:
-        return self.members.get(fingerprint(certificate))
+    def admit(self, certificate: bytes) -> Admission:
+        name = fingerprint(certificate)
+        if name not in self.members:
+            raise NotAMember(f"{name} does not belong to a member")
+        return Admission(self.members[name])
 
     def describe(self) -> AggregatorDescription:
         return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, ModelFiles())
@@ -261,19 +265,20 @@ def test_a_client_sends_nothing_to_a_server_whose_certificate_it_does_not_accept
 def test_a_client_that_checked_its_server_trusts_no_other_certificate(
     wire: Wire, tmp_path: Path
 ) -> None:
-    presented: list[str] = []
+    right = {fingerprint((wire.folder / "aggregator" / "certificate.pem").read_bytes())}
 
-    def note(certificate: bytes) -> None:
-        presented.append(fingerprint(certificate))
+    def check(certificate: bytes) -> None:
+        if fingerprint(certificate) not in right:
+            raise NotAMember("not the aggregator")
 
-    with AggregatorClient(wire.address, wire.tls, patience=1.0, check=note) as client:
+    with AggregatorClient(wire.address, wire.tls, patience=1.0, check=check) as client:
         assert client.describe().chain_id == 31337
         wire.server.stop(0)
         other = identity(tmp_path / "other", wire.authority, "other")
         replaced = serve(wire.handler, wire.address.replace("localhost", "127.0.0.1"), other)
-        with pytest.raises(AggregatorUnavailable):
+        with pytest.raises(NotAMember, match="not the aggregator"):
             client.describe()
         # Only a new connection, which is checked, may trust it.
+        right.add(fingerprint(other.read()[1]))
         assert client.describe().chain_id == 31337
         replaced.stop(0)
-    assert len(set(presented)) == 2
