@@ -19,7 +19,6 @@ from rescind.contracts.errors import ContractRefused
 from rescind.contracts.models_reader import ModelsReader
 from rescind.contracts.states import WithdrawalState
 from rescind.contracts.types import (
-    NO_MANIFEST,
     Anchor,
     Contribution,
     Entry,
@@ -105,19 +104,6 @@ class ConsortiumReader(ModelsReader):
             for each in [*known, *self.offers()]
         }
         return [by_point[each.round_id, each.member_number, each.point_hash] for each in wanted]
-
-    def manifests(self, round_id: int, organization: str) -> list[str]:
-        """Return an organization's commitments to its training data for a round.
-
-        The commitment that it revealed comes first, then those of its offers.
-        """
-        revealed = [*self.contributions(round_id), *self.offers()]
-        manifests = [
-            each.parts.manifest
-            for each in revealed
-            if (each.round_id, each.organization) == (round_id, organization)
-        ]
-        return [manifest for manifest in manifests if manifest != NO_MANIFEST]
 
     def round_attestation_hash(self, round_id: int, evidence: str) -> bytes:
         """Return the EIP-712 hash that an auditor signs for a final round."""
