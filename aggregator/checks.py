@@ -49,7 +49,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether the delta may be summed."""
+        """True if the delta may be summed."""
         return self.reason is None
 
 

@@ -113,7 +113,7 @@ class IncidentLimits:
 
 @dataclass(frozen=True)
 class _Allowance:
-    """What an organization can still write: a token bucket."""
+    """The rows that an organization can still write: a token bucket."""
 
     tokens: float
     at: float

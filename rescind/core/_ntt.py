@@ -236,7 +236,7 @@ def _jobs(tensors: Mapping[str, NDArray[Any]]) -> Iterator[Job]:
 
 
 class OwnedTotals:
-    """What one thread has digested: lazy totals, apart for each owner of tensors."""
+    """The lazy totals of what one thread has digested, apart for each owner of tensors."""
 
     def __init__(self) -> None:
         self.totals: dict[str, NDArray[np.uint64]] = {}

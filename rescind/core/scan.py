@@ -32,7 +32,7 @@ leave threads waiting for one another."""
 
 @dataclass(frozen=True)
 class Scan:
-    """What one pass over an artifact finds.
+    """The findings of one pass over an artifact.
 
     Attributes:
         artifact_id: The SHA-256 of the bytes.
