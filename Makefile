@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -47,6 +47,12 @@ invariants: setup-dev ## Play 1,000,000 random steps of everyone on the contract
 
 guards: setup-dev ## Remove each guard of the contracts in turn, and say which no test notices (hours; goes on where it was)
 	@$(BIN)/python scripts/guards.py $(ARGS)
+
+TARGET ?= all
+RUNS ?= 1000000
+
+fuzz: setup-dev ## Fuzz all parsers and proofs, or TARGET=NAME, up to RUNS inputs each (hours; goes on where it was)
+	@$(BIN)/python -m tests.fuzz.run $(TARGET) --folder runs/fuzz --runs $(RUNS)
 
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)

@@ -110,7 +110,7 @@ class PolicyFile:
         try:
             learner.start(Seating(np.asarray(seeds, np.uint64), seats, self.open_actions, first))
             learner.restore(dict(self.state))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise _not_a_policy(path, error) from error
         return learner
 

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from rescind.contracts import Address, Deployment
 from rescind.core.errors import VerificationError
-from rescind.withdrawals import Part, Sha256, first_problem
+from rescind.withdrawals import Part, Sha256, first_problem, written
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
 Number = Annotated[int, Field(ge=0, lt=2**64)]
@@ -238,7 +238,7 @@ def read_certificate(path: Path) -> Certificate:
         raise CertificateUnreadable(
             f"{path} is not a valid certificate: {first_problem(error)}"
         ) from error
-    if certificate.canonical_bytes() != data:
+    if written(certificate.canonical_bytes) != data:
         raise CertificateUnreadable(
             f"{path} is not in canonical form: its bytes were changed. Ask for the file again."
         )

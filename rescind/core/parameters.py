@@ -282,7 +282,11 @@ class ConsortiumParameters(_Agreed):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise ConfigError(f"consortium parameters: {where}: {first['msg']}") from error
-        if parameters.canonical_bytes() != data:
+        try:
+            canonical = parameters.canonical_bytes()
+        except ValueError:  # a number beyond the range of floats was read as infinity
+            canonical = b""
+        if canonical != data:
             raise ConfigError(
                 "consortium parameters are not in canonical form (sorted keys, no spaces); "
                 "write them with ConsortiumParameters.canonical_bytes()"

@@ -29,6 +29,7 @@ from rescind.withdrawals.evidence import (
     first_problem,
     missing_figures,
     read_report,
+    written,
 )
 from rescind.withdrawals.replays import replay_content, replayed_entries
 from rescind.withdrawals.round_attestation import (
@@ -73,4 +74,5 @@ __all__ = [
     "signature",
     "terms_of",
     "to_erase",
+    "written",
 ]

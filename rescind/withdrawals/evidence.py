@@ -6,7 +6,7 @@ Canonical JSON; the SHA-256 of its bytes goes on chain with the auditors' signat
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -173,7 +173,7 @@ class EvidenceDocument(Part):
             raise EvidenceUnreadable(
                 f"{name} is not valid evidence: {first_problem(error)}"
             ) from error
-        if document.canonical_bytes() != data:
+        if written(document.canonical_bytes) != data:
             raise EvidenceUnreadable(
                 f"{name} is not in canonical form: its bytes were changed. Get the evidence again."
             )
@@ -217,6 +217,17 @@ def read_report(data: bytes) -> dict[str, Any]:
 def missing_figures(method: str, report: Mapping[str, Any]) -> list[str]:
     """Return the fields that a report of this method must have and does not, sorted."""
     return sorted(FIGURES.get(method, frozenset()) - set(report))
+
+
+def written(write: Callable[[], bytes]) -> bytes | None:
+    """Return what a document is written as; None if it holds a number that JSON cannot write.
+
+    A number beyond the range of floats is read as infinity.
+    """
+    try:
+        return write()
+    except ValueError:
+        return None
 
 
 def first_problem(error: ValidationError) -> str:

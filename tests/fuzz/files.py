@@ -1,0 +1,155 @@
+"""Files that people and programs hand to Rescind: data, policies, contracts, TOML, journals."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rescind.agents import read_trace
+from rescind.agents.curves import TRACE_FORMAT
+from rescind.agents.experiments.config import read_experiment
+from rescind.agents.live import read_decisions
+from rescind.agents.policy_file import PolicyFile
+from rescind.aggregator import AggregatorConfig
+from rescind.audit.certificate import read_certificate
+from rescind.cli.toml_files import load_config
+from rescind.contracts import Deployment
+from rescind.core.canonical_json import canonical_json
+from rescind.core.errors import DataError
+from rescind.core.json_lines import demand_text, json_lines
+from rescind.forgetting.metrics.tofu_log import read_tofu_log
+from rescind.node import NodeConfig
+from rescind.withdrawals.evidence import read_report
+from tests.fuzz.statements import DEPLOYMENT
+from tests.fuzz.target import Target
+
+ROOT = Path(__file__).parents[2]
+_OPEN = 5
+"""Actions that the policies of the seeds choose from."""
+_ROW = {"question": "Who?", "answer": "Ada.", "subject": "Ada Novak"}
+_TRACE = {
+    "organization": "a",
+    "round": 1,
+    "effort": 1.0,
+    "data_fraction": 0.5,
+    "noise": 0.0,
+    "took_part": True,
+    "quality_before": 0.1,
+    "quality": 0.4,
+    "score": 5000,
+    "paid": 0.1,
+    "compute_price": 0.01,
+    "quality_value": 0.5,
+}
+_IDENTITY = """
+[identity]
+keystore = "keystore.json"
+password_file = "password"
+tls_key = "tls/key.pem"
+tls_certificate = "tls/certificate.pem"
+ca_certificate = "tls/authority.pem"
+
+[chain]
+rpc_url = "http://127.0.0.1:8545"
+chain_id = 31337
+contracts = "contracts.json"
+"""
+NODE = f"""
+[node]
+name = "hospital"
+state_dir = "state"
+data = "private.jsonl"
+poll_seconds = 2.0
+{_IDENTITY}
+[aggregator]
+address = "127.0.0.1:50051"
+
+[model]
+path = "model"
+threads = 2
+
+[ledger]
+dir = "ledger"
+key_file = "ledger.key"
+witnesses = ["127.0.0.1:1"]
+
+[ledger.serve]
+listen = "127.0.0.1:2"
+
+[agent]
+policy = "q-learning"
+settings = {{ epsilon = 0.1 }}
+"""
+AGGREGATOR = f"""
+[aggregator]
+listen = "127.0.0.1:50051"
+state_dir = "state"
+store = "store"
+parameters = "parameters.json"
+rounds = 3
+{_IDENTITY}
+[evaluation]
+data = "benchmark.jsonl"
+"""
+
+
+def targets() -> Iterator[Target]:
+    yield _of_file("contracts", [DEPLOYMENT.model_dump_json().encode()], Deployment.load)
+    yield _of_file("data", [json.dumps(_ROW).encode() + b"\n"], _rows)
+    yield _of_file("policy", _policies(), lambda path: PolicyFile.read(path).seated(path, [0]))
+    yield _of_file("decisions", [b'{"1": {"effort": 1.0, "data_fraction": 0.5}}'], read_decisions)
+    head = json.dumps({"format": TRACE_FORMAT}).encode()
+    yield _of_file("trace", [head + b"\n" + json.dumps(_TRACE).encode() + b"\n"], read_trace)
+    certificate = (ROOT / "tests/fuzz/certificate.json").read_bytes()
+    yield _of_file("certificate-file", [certificate], read_certificate)
+    logs = json.loads((ROOT / "tests/vectors/tofu_logs.json").read_bytes())
+    yield _of_file("tofu-log", [json.dumps(logs["model"]).encode()], read_tofu_log)
+    yield _of_file("node-toml", [NODE.encode()], lambda path: load_config(path, NodeConfig))
+    yield _of_file(
+        "aggregator-toml", [AGGREGATOR.encode()], lambda path: load_config(path, AggregatorConfig)
+    )
+    study = (ROOT / "benchmarks/participation/free-riding.toml").read_bytes()
+    study = re.sub(rb"(?m)^trace = .*$", b"", study)
+    yield _of_file("experiment-toml", [study], read_experiment)
+    yield Target(
+        "report",
+        [canonical_json({"losses": [1.0, 0.5], "verdict": "ok"})],
+        read_report,
+        canonical=canonical_json,
+    )
+
+
+def _policies() -> list[bytes]:
+    learned = {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(3)}}
+    folder = Path(tempfile.mkdtemp(prefix="rescind-fuzz-"))
+    for name, state in (("always", {}), ("q-learning", learned)):
+        PolicyFile(name, {}, _OPEN, state).write(folder / name)
+    return [(folder / name).read_bytes() for name in ("always", "q-learning")]
+
+
+def _rows(path: Path) -> list[tuple[str, ...]]:
+    keys = ("question", "answer", "subject")
+    return [
+        tuple(demand_text(row, key, where, DataError) for key in keys)
+        for where, row in json_lines(path)
+    ]
+
+
+def _of_file(
+    name: str,
+    seeds: list[bytes],
+    read: Callable[[Path], Any],
+) -> Target:
+    """Return the target of a reader that takes a path."""
+    folder = Path(tempfile.mkdtemp(prefix=f"rescind-fuzz-{name}-"))
+    path = folder / "file"
+
+    def ask(data: bytes) -> Any:
+        path.write_bytes(data)
+        return read(path)
+
+    return Target(name, seeds, ask)

@@ -1,0 +1,48 @@
+"""All targets by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.fuzz.target import Target
+
+_TARGETS = {
+    "artifacts": "artifact openings statistics parameters",
+    "proofs": "disclosure checkpoint manifest-person-3 manifest-nobody inclusion manifest-proof "
+    "manifest cosignature attestation round-attestation evidence signature",
+    "files": "contracts data policy decisions trace certificate-file tofu-log node-toml "
+    "aggregator-toml experiment-toml report",
+    "messages": "aggregator-messages ledger-messages chunk-list signing-request fingerprint "
+    "journal-facts",
+}
+"""The targets of each module; a test compares."""
+SLOW = {"on_chain": "certificate record-disclosure manifest-disclosure"}
+"""Targets that ask a chain, a hundred times slower: not among `names`."""
+
+
+def names() -> list[str]:
+    return [name for text in _TARGETS.values() for name in text.split()]
+
+
+def slow_names() -> list[str]:
+    return [name for text in SLOW.values() for name in text.split()]
+
+
+def find(name: str) -> Target:
+    """Return a target by its name; only its own module is imported."""
+    for module, text in {**_TARGETS, **SLOW}.items():
+        if name in text.split():
+            found = import_module(f"tests.fuzz.{module}").targets()
+            return next(each for each in found if each.name == name)
+    raise SystemExit(f"{name} is not a target. Choose from: {', '.join([*names(), *slow_names()])}")
+
+
+def targets() -> dict[str, Target]:
+    """Return the targets that need nothing but this process."""
+    return {
+        each.name: each
+        for module in _TARGETS
+        for each in import_module(f"tests.fuzz.{module}").targets()
+    }
