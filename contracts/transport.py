@@ -18,6 +18,7 @@ from certifi import where
 from requests.utils import get_environ_proxies, get_netrc_auth, select_proxy
 
 from rescind.contracts.errors import ChainUnavailable
+from rescind.core.json_text import parse_json
 from rescind.core.redaction import shown_url
 
 _TIMEOUT_SECONDS = 60.0
@@ -86,7 +87,7 @@ class HttpTransport:
         )
         if not 200 <= answer.status < 300:
             raise StatusError(f"status {answer.status}")
-        return json.loads(answer.data)
+        return parse_json(answer.data)
 
 
 def _authorization(url: str) -> dict[str, str]:

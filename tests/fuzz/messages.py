@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from rescind.aggregator import facts as of_aggregator
+from rescind.contracts import Chain, ConsortiumReader
+from rescind.contracts.rpc import NodeRefused
 from rescind.core.errors import RescindError
 from rescind.core.json_text import parse_json
 from rescind.daemon import read_fact
@@ -20,11 +25,10 @@ from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.calls import calls_of
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.signing_requests import SigningRequest, signing_request
-from rescind.wire.transfer import ChunkList, split
+from tests.fuzz.statements import DEPLOYMENT
 from tests.fuzz.target import Target
 
 _DATA = b"an artifact"
-_CHUNKS, _ = split(_DATA)
 _ID = sha256(_DATA).digest()
 
 
@@ -36,15 +40,15 @@ class _Handler:
     def __getattr__(self, name: str) -> Any:
         replies: dict[str, Any] = {
             "describe": AggregatorDescription("ab" * 32, 1, "0x" + "ab" * 20, ModelFiles()),
-            "missing": [],
+            "begin_upload": 0,
+            "put_piece": len(_DATA),
+            "piece": (_DATA, len(_DATA)),
             "fisher": "ab" * 32,
             "model": ModelFiles(),
             "replay_start": ModelFiles(),
             "round_sums": [],
             "replay_sums": [],
             "wanted": [],
-            "chunk_list": _CHUNKS,
-            "chunk": _DATA,
             "checkpoint": ("note", "key"),
             "disclose": b"{}",
             "seen": 3,
@@ -58,7 +62,7 @@ def targets() -> Iterator[Target]:
     caller = _certificate(ec.derive_private_key(7, ec.SECP256R1()))
     yield _service("aggregator-messages", "Aggregator", aggregator_service, "0x" + "ab" * 20)
     yield _service("ledger-messages", "Ledger", ledger_service, caller)
-    yield Target("chunk-list", [_CHUNKS.to_wire().SerializeToString()], _chunk_list)
+    yield _node_answers()
     yield from _identity()
     yield from _facts()
 
@@ -74,18 +78,11 @@ def _service(name: str, service: str, module: Any, caller: object) -> Target:
             raise RescindError("empty")
         return ordered[data[0] % len(ordered)].reply(caller, data[1:])
 
-    manifest = _CHUNKS.to_wire()
-    messages = [
-        manifest,
-        pb.ChunkId(chunk_id=_ID),
-        pb.Chunk(chunk_id=_ID, data=_DATA),
-        pb.SignedUpdate(round_id=1, manifest=manifest, nonce=2, signature=bytes(65)),
-        pb.SignedOffer(offer_id=1, round_id=1, manifest=manifest, report=b"{}", signature=b"s"),
-        pb.ModelId(model_id=3),
-        pb.DisclosureRequest(index=1, time=2, signature=bytes(65)),
-        pb.CosignRequest(note="note", key="key", old_size=1, proof=[_ID]),
+    texts = [
+        text
+        for method in described.methods
+        for text in (b"", _sample(method.input_type).SerializeToString())
     ]
-    texts = [message.SerializeToString() for message in messages]
     seeds = [bytes([n]) + text for n in range(len(ordered)) for text in texts]
     return Target(name, [seed for seed in seeds if _accepted(ask, seed)], ask)
 
@@ -98,14 +95,74 @@ def _accepted(ask: Any, data: bytes) -> bool:
     return True
 
 
-def _chunk_list(data: bytes) -> ChunkList:
-    try:
-        message = pb.Manifest.FromString(data)
-    except Exception as error:  # protobuf's own error, which the server translates
-        raise RescindError("no message") from error
-    chunk_list = ChunkList.from_wire(message, max_bytes=2**30)
-    assert ChunkList.from_wire(chunk_list.to_wire(), max_bytes=2**30) == chunk_list
-    return chunk_list
+class _Answered:
+    """A node that answers every request with the same document."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+
+    def send(self, _: str, __: Sequence[Any]) -> Any:
+        return self._document
+
+
+def _node_answers() -> Target:
+    """What an Ethereum node answers, read as several things."""
+
+    def ask(data: bytes) -> list[Any]:
+        try:
+            document = parse_json(data)
+        except ValueError as error:
+            raise RescindError("the transport refuses it") from error
+        chain = Chain("http://127.0.0.1:1", transport=_Answered(document))
+        reader = ConsortiumReader(chain, DEPLOYMENT)
+        found = []
+        for question in (
+            chain.check,
+            chain.now,
+            chain.final_block_number,
+            lambda: chain.code("0x" + "ab" * 20),
+            lambda: chain.block_hash(1),
+            lambda: chain.logs(["0x" + "ab" * 20], 1, 1),
+            reader.settings,
+            reader.auditors,
+            reader.latest_model_id,
+            lambda: reader.model(1),
+            lambda: list(reader.events()),
+        ):
+            try:
+                found.append(question())
+            except (RescindError, NodeRefused):
+                continue
+        if not found:
+            raise RescindError("it is no answer to any question")
+        return found
+
+    block = {"number": "0x1", "hash": "0x" + "ab" * 32, "timestamp": "0x5"}
+    log = {
+        "address": DEPLOYMENT.members,
+        "topics": ["0x" + "ab" * 32],
+        "data": "0x",
+        "blockNumber": "0x1",
+        "transactionHash": "0x" + "ab" * 32,
+    }
+    results: list[Any] = ["0x" + "00" * 31 + "01", "0x1", block, [log], "0x" + "00" * 64]
+    seeds = [{"jsonrpc": "2.0", "id": 1, "result": result} for result in results]
+    return Target("node-answers", [json.dumps(each).encode() for each in seeds], ask)
+
+
+def _sample(kind: Any) -> Message:
+    """Return a message with a plausible value in each field."""
+    message: Any = GetMessageClass(kind)()
+    for field in kind.fields:
+        if field.message_type is not None:
+            getattr(message, field.name).CopyFrom(_sample(field.message_type))
+            continue
+        value: Any = {field.TYPE_BYTES: _ID, field.TYPE_STRING: "note"}.get(field.type, 1)
+        if isinstance(getattr(message, field.name), bytes | str | int):
+            setattr(message, field.name, value)
+        else:
+            getattr(message, field.name).append(value)
+    return message
 
 
 def _identity() -> Iterator[Target]:

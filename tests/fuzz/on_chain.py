@@ -12,17 +12,17 @@ import copy
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from web3 import HTTPProvider
 
 from rescind.audit import Inputs, anchored_at, check_disclosure
 from rescind.contracts import chain as chain_module
+from rescind.contracts.transport import HttpTransport
 from rescind.core.errors import RescindError
 from rescind.ledger import Disclosure, Ledger, Manifest, ManifestDisclosure, create_key
 from tests.fuzz.target import Target
@@ -36,15 +36,15 @@ _STATEMENTS = {"replay", "evaluation"}
 """Parts of a certificate that are its maker's word, and are called so."""
 
 
-class KeptAnswers(HTTPProvider):
+class KeptAnswers(HttpTransport):
     """A connection that asks a chain that does not change each question once."""
 
     answers: dict[str, Any] = {}  # noqa: RUF012 (all connections of the process share it)
 
-    def make_request(self, method: Any, params: Any) -> Any:
-        question = json.dumps([str(self.endpoint_uri), method, params], default=str)
+    def send(self, method: str, parameters: Sequence[Any]) -> Any:
+        question = json.dumps([self._url, method, list(parameters)], default=str)
         if question not in self.answers:
-            self.answers[question] = super().make_request(method, params)
+            self.answers[question] = super().send(method, parameters)
         return copy.deepcopy(self.answers[question])
 
 
@@ -61,7 +61,7 @@ def targets() -> Iterator[Target]:
     anvil = stack.enter_context(start_anvil())
     consortium = make_consortium(anvil, 2, store=folder / "second")
     disclosures = _disclosures(consortium, folder)
-    chain_module.HTTPProvider = KeptAnswers  # type: ignore[misc]
+    chain_module.HttpTransport = KeptAnswers  # type: ignore[misc]
 
     def certified(data: bytes) -> Any:
         story.path.write_bytes(data)

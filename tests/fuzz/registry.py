@@ -14,7 +14,7 @@ _TARGETS = {
     "manifest cosignature attestation round-attestation evidence signature",
     "files": "contracts data policy decisions trace certificate-file tofu-log node-toml "
     "aggregator-toml experiment-toml report",
-    "messages": "aggregator-messages ledger-messages chunk-list signing-request fingerprint "
+    "messages": "aggregator-messages ledger-messages node-answers signing-request fingerprint "
     "journal-facts",
 }
 """The targets of each module; a test compares."""
