@@ -42,6 +42,8 @@ from rescind.ledger.notes import Checkpoint, LogKey
 
 FORMAT = "rescind.ledger.snapshot/1"
 _LOG, _KEYS, _ENTRIES, _SHREDDED = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"
+_REPLACEMENT = f".{_KEYS}.new"
+"""The keys that stay, until they take the place of all."""
 _AT_ONCE = 1000
 """Rows of one query; bounds memory."""
 _LINE_BYTES = 2**26
@@ -237,7 +239,7 @@ def _fill(database: Database, snapshot: Snapshot, secrets: Secrets) -> None:
         for rows in _batches(_read_lines(snapshot.folder / _ENTRIES, schema.entries)):
             for row in rows:
                 if row["key"] not in key_ids:
-                    row["wrapped"] = row["box"] = None
+                    row["once"] = row["wrapped"] = row["box"] = None
             connection.execute(schema.entries.insert(), rows)
             tree_store.grow(connection, size, [merkle.leaf_hash(row["leaf"]) for row in rows])
             size += len(rows)
@@ -263,6 +265,7 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     path = folder / _KEYS
     if not path.is_file():
         return False
+    _finish_interrupted(folder)
     before = path.read_bytes()
     lines = [(parse_json(line)["id"], line) for line in before.splitlines(keepends=True)]
     present = {key for key, _ in lines} & keys
@@ -273,7 +276,7 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
         folder / _SHREDDED,
         canonical_json({"keys": destroyed, "mac": _mac_of(destroyed, folder, secrets)}),
     )
-    replacement = path.with_name(f".{path.name}.new")
+    replacement = folder / _REPLACEMENT
     write_private(replacement, b"".join(line for key, line in lines if key not in keys))
     with path.open("r+b") as file:
         file.write(bytes(len(before)))
@@ -282,6 +285,17 @@ def destroy_keys(folder: Path, keys: set[str], secrets: Secrets) -> bool:
     replacement.replace(path)
     sync_folder(folder)
     return True
+
+
+def _finish_interrupted(folder: Path) -> None:
+    """Put a snapshot's keys in order after `destroy_keys` was killed at any point."""
+    path, replacement = folder / _KEYS, folder / _REPLACEMENT
+    if replacement.is_file() and path.read_bytes()[:1] == b"\0":
+        # Killed while the old keys were being overwritten: only the replacement is complete.
+        replacement.replace(path)
+    for stray in folder.glob(f".{_KEYS}.*"):
+        stray.unlink()
+    sync_folder(folder)
 
 
 def destroy_all_keys(folder: Path) -> bool:
@@ -293,15 +307,17 @@ def destroy_all_keys(folder: Path) -> bool:
     Raises:
         LedgerError: The file cannot be overwritten.
     """
+    if not (folder / _LOG).is_file():
+        return False
     path = folder / _KEYS
-    if not path.is_file():
-        return (folder / _LOG).is_file()
     try:
-        with path.open("r+b") as file:
-            file.write(bytes(path.stat().st_size))
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
+        # Files of an interrupted `destroy_keys` hold keys too.
+        for path in (*folder.glob(f".{_KEYS}.*"), *folder.glob(_KEYS)):
+            with path.open("r+b") as file:
+                file.write(bytes(path.stat().st_size))
+                file.flush()
+                os.fsync(file.fileno())
+            path.unlink()
         sync_folder(folder)
     except OSError as error:
         raise LedgerError(

@@ -163,6 +163,37 @@ def test_repeating_an_append_after_shredding_says_that_it_may_be_a_duplicate(
     assert "a second time" not in rescind(*append).stdout
 
 
+@pytest.mark.parametrize("step", ["rescind.ledger.snapshot.write_private", "pathlib.Path.replace"])
+def test_shredding_a_backup_is_finished_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    key, backup = create_key(tmp_path / "key"), tmp_path / "backup"
+    append_and_back_up(tmp_path / "ledger", key, backup)
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with Ledger.open(tmp_path / "ledger", key) as ledger:
+        wanted, ids = traces(ledger), key_ids(ledger)
+        with monkeypatch.context() as patch:
+            patch.setattr(step, crash)
+            with pytest.raises(KeyboardInterrupt):
+                snapshot.destroy_keys(backup, ids, ledger.keyring.secrets)
+        # A write of this file that was killed.
+        (backup / ".keys.jsonl.0123abc").write_bytes(wanted["wrapped keys"][0])
+        shred(ledger, NAME)
+        assert found_in([backup], wanted).isdisjoint({"wrapped keys", "keys"})
+        assert list(backup.glob(".*")) == []
+    assert snapshot.load(backup, tmp_path / "restored", key).sound
+
+
+def key_ids(ledger: Ledger) -> set[str]:
+    hashed = ledger.keyring.secrets.subject(NAME)
+    with ledger.database.reading() as connection:
+        query = sql.select(schema.keys.c.id).where(schema.keys.c.subject == hashed)
+        return set(connection.execute(query).scalars())
+
+
 def test_the_shred_command_prints_no_name(tmp_path: Path) -> None:
     key = create_key(tmp_path / "key")
     append_and_back_up(tmp_path / "ledger", key, tmp_path / "backup")
