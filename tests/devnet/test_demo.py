@@ -16,6 +16,7 @@ from rescind.devnet.data import from_folder, generated
 from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples
 from tests.support.commands import rescind
+from tests.support.file_modes import open_to_others, umask
 
 pytestmark = pytest.mark.slow
 
@@ -51,15 +52,48 @@ def flipped(path: Path, position: int = -2) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     out = tmp_path_factory.mktemp("runs")
-    done = rescind(
-        "demo", "--orgs", "3", "--rounds", "2", "--withdraw", "borealis", "--out", out, "--json"
-    )
+    # Private files are private whatever the umask is.
+    with umask(0):
+        done = rescind(
+            "demo", "--orgs", "3", "--rounds", "2", "--withdraw", "borealis", "--out", out, "--json"
+        )
     assert done.returncode == 0, done.stderr[-3000:]
     folder = next(out.iterdir())
     up = rescind("devnet", "up", folder)
     assert up.returncode == 0, up.stderr
     yield Run(folder, Summary.model_validate_json(done.stdout), done.stderr)
     rescind("devnet", "down", folder)
+
+
+PUBLIC = frozenset(
+    {
+        "anvil-state.json",
+        "anvil.pid",
+        "authority.pem",
+        "certificate.json",
+        "certificate.pem",
+        "contracts.json",
+        "parameters.json",
+        "run.json",
+        "trace.jsonl",
+    }
+)
+"""Names of files that hold what the chain, or any partner, may know."""
+
+
+def test_other_users_can_enter_no_folder_of_the_run_and_read_no_private_file(run: Run) -> None:
+    assert open_to_others(run.folder, PUBLIC) == []
+    names = {path.name for path in run.folder.rglob("*")}
+    assert {"node.db", "aggregator.db", "ledger.db", "private.jsonl", "report.html"} <= names
+
+
+def test_no_log_of_the_run_names_a_person(run: Run) -> None:
+    rows = [json.loads(line) for path in run.folder.rglob("private.jsonl") for line in path.open()]
+    people = {row["subject"] for row in rows}
+    logs = [path.read_text() for path in run.folder.rglob("*.log")]
+    assert people
+    assert len(logs) > 4
+    assert not [name for name in people for log in logs if name in log]
 
 
 def test_the_run_meets_its_goals(run: Run) -> None:

@@ -1,11 +1,13 @@
 """What a withdrawal asks of a node, step by step, on a real chain and with a real aggregator."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from rescind.contracts import (
     ContractRefused,
@@ -25,6 +27,7 @@ from rescind.node.withdrawal_facts import RequestFact
 from tests.aggregator.scene import Member, Scene, open_scene
 from tests.node.stage import open_node, remember, remember_offer, steps_of
 from tests.support.chain import Anvil
+from tests.support.file_modes import open_to_others
 
 ADA = Request(method="replacement", subject="ada")
 
@@ -94,6 +97,25 @@ def test_a_replacement_is_recorded_trained_offered_deposited_and_made_ready(stag
     request = RequestFact.all(node.session.journal)[0]
     assert request.subject is None
     assert "ada" in Withdrawn.of(node.session.journal)
+
+
+def test_no_log_names_the_person_and_no_file_is_open_to_others(stage: Stage) -> None:
+    node = stage.node
+    with capture_logs() as logs:
+        request_withdrawal(node.session.config, ADA)
+        node.tick()
+        remember_offer(node, 1, 1, stage.sent[0], unchanged=True)
+        remember_offer(node, 1, 2, stage.delta(900))
+        steps_of(node)
+        stage.until_closed()
+        steps_of(node)
+    events = {each["event"] for each in logs}
+    assert {"step begins", "step done"} <= events
+    assert not [each for each in logs if re.search(r"\bada\b", str(each), re.IGNORECASE)]
+    aggregator = stage.scene.aggregator.session.config.aggregator
+    assert open_to_others(node.session.config.node.state_dir) == []
+    assert open_to_others(aggregator.state_dir) == []
+    assert open_to_others(Path(aggregator.store)) == []
 
 
 def test_a_replaced_contribution_is_deleted_once_no_model_in_use_holds_it(stage: Stage) -> None:
