@@ -1,4 +1,4 @@
-"""MACs over the blocks of a file, run as a separate process: python -I block_macs.py FILE.
+"""MACs over the blocks of a file, run as a separate process: python -I -S block_macs.py FILE.
 
 A process that has a SQLite database open must not open its file beside SQLite: when any descriptor
 of the file is closed, POSIX drops all locks that the process holds on it, another process takes
@@ -9,9 +9,8 @@ itself for the last one, deletes the write-ahead log, and what is appended after
 from __future__ import annotations
 
 import hmac
-import subprocess
+import os
 import sys
-from pathlib import Path
 
 BLOCK = 2**16
 """Bytes of a block."""
@@ -19,8 +18,11 @@ _MAC = 32
 """Hexadecimal digits of a MAC: 16 bytes of the HMAC-SHA256."""
 
 
-def macs_of(path: Path, key: bytes, about: str) -> list[str]:
+def macs_of(path: os.PathLike[str], key: bytes, about: str) -> list[str]:
     """Return the MACs of a file's blocks of 64 KiB, computed by another process.
+
+    That process imports this file, at each close of a ledger: nothing is imported here that takes
+    longer than a small file takes to read.
 
     Args:
         path: The file.
@@ -33,7 +35,9 @@ def macs_of(path: Path, key: bytes, about: str) -> list[str]:
     Raises:
         OSError: The file cannot be read.
     """
-    command = [sys.executable, "-I", __file__, str(path)]
+    import subprocess
+
+    command = [sys.executable, "-I", "-S", __file__, os.fspath(path)]
     process = subprocess.run(
         command, input=f"{key.hex()} {about}", capture_output=True, text=True, check=False
     )
@@ -45,7 +49,6 @@ def macs_of(path: Path, key: bytes, about: str) -> list[str]:
 def main() -> None:
     """Read `KEY ABOUT` from standard input; print one MAC per line for the file argv names."""
     key, about = sys.stdin.read().split(" ", 1)
-    # pathlib takes longer to import than a small file takes to read.
     with open(sys.argv[1], "rb") as file:  # noqa: PTH123
         index = 0
         while block := file.read(BLOCK):

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tests.support import postgres
@@ -24,7 +25,7 @@ NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
     "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)"
-    r"|rescind\.devnet\.outcome|agents\.experiments\.report",
+    r"|rescind\.devnet\.outcome|rescind\.forgetting\.attacks|agents\.experiments\.report",
 }
 """The text that gives all tests of a file a mark."""
 
@@ -62,6 +63,17 @@ def one_thread() -> None:
     """Let torch add floats up in the same order on every machine."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_command_line() -> Iterator[None]:
+    """Build the tree of commands once, and not for every command that a test runs.
+
+    That takes longer than most commands.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.testing, "_get_command", cache(typer.testing._get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

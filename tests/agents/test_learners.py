@@ -42,7 +42,10 @@ def trained(name: str, config: GameConfig, episodes: int = 150, seeds: int = 4):
     return play(game, table, 2, learning=[False], first_episode=10_000), game, learner
 
 
-@pytest.mark.parametrize("name", ["q-learning", "double-q", "sarsa", "bandit", "myopic"])
+VARIANTS = [pytest.param(name, marks=pytest.mark.slow) for name in ("double-q", "sarsa")]
+
+
+@pytest.mark.parametrize("name", ["q-learning", "bandit", "myopic", *VARIANTS])
 def test_learners_take_part_where_it_pays_and_sit_out_where_it_costs(name: str) -> None:
     paying, _, _ = trained(name, PAYS)
     costing, _, _ = trained(name, COSTS)
