@@ -261,8 +261,8 @@ def _postgres(text: str) -> URL:
         ) from None
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise LedgerError(
-            f"a ledger cannot be stored in {url.drivername}://...: pass a folder or "
-            "postgresql://..."
+            f"a ledger cannot be stored in {url.drivername}: pass a folder, or the URL of a "
+            "PostgreSQL database"
         )
     return url.set(drivername="postgresql+psycopg")
 

@@ -58,7 +58,10 @@ def test_paths_are_those_beside_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("name =", "nmae ="), r"unknown key node\.nmae. Allowed keys: data, name,|node\.name"),
+        (
+            ("name =", "nmae ="),
+            r"unknown key node\.nmae. Allowed keys: data, keep_withdrawn, name,|node\.name",
+        ),
         (("chain_id = 31337", 'chain_id = "one"'), r"chain\.chain_id"),
         (("[ledger]", "[ledgre]"), r"unknown key ledgre|ledger: field required"),
         (("[node]", "[node"), "not TOML"),
@@ -71,7 +74,9 @@ def test_a_bad_configuration_names_file_and_key(tmp_path: Path, change, message:
 
 
 def test_an_unknown_key_is_told_what_is_allowed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown key node\.colour. Allowed keys: data, name"):
+    with pytest.raises(
+        ConfigError, match=r"unknown key node\.colour. Allowed keys: data, keep_withdrawn, name"
+    ):
         load_config(
             config(tmp_path, NODE.replace('name = "a"', 'name = "a"\ncolour = 1')), NodeConfig
         )
