@@ -104,6 +104,12 @@ def org_accept(
     authority: Annotated[
         Path | None, typer.Option("--authority", help="The authority.pem that you were sent.")
     ] = None,
+    install: Annotated[
+        bool,
+        typer.Option(
+            "--install", help="Use it at once: for an auditor, whose certificate is not on chain."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take the answer to your signing request, and issue your daemon's certificate from it.
@@ -114,6 +120,8 @@ def org_accept(
         enrolment = _enrolment(folder)
         roots = read_file(authority) if authority is not None else None
         fingerprint = enrolment.accept(read_file(certificate), roots)
+        if install:
+            enrolment.install()
         facts = {
             "fingerprint": fingerprint,
             "installed": not enrolment.is_staged,

@@ -1,6 +1,7 @@
 import json
 
 from rescind.contracts import MemberStatus
+from rescind.wire import CertificateAuthority, Enrolment, fingerprint
 from tests.support.chain import ETHER
 from tests.support.consortium import SALT
 from tests.support.files import (
@@ -56,6 +57,20 @@ def test_a_certificate_is_rotated_once(files: Files) -> None:
     assert files.consortium.of().fingerprint(member) == mark
     again = json.loads(rescind("node", "rotate-certificate", "-c", files.nodes[0], "--json").output)
     assert again["transaction"] is None
+
+
+def test_a_certificate_is_renewed_on_chain_and_in_its_files(files: Files) -> None:
+    authority = CertificateAuthority.create(files.folder / "authority", "authority")
+    enrolment = Enrolment.in_folder(files.folder / "org-1")
+    enrolment.accept(authority.issue(enrolment.request("org-1")), authority.pem)
+    (files.folder / "org-1" / "ca").mkdir()
+    (files.folder / "org-1" / "ca" / "authority.pem").write_bytes(authority.pem)
+    done = json.loads(rescind("org", "renew", "-c", files.nodes[1], "--json").output)
+    member = files.consortium.organizations[1].address
+    assert done["fingerprint"] == fingerprint(enrolment.tls.certificate.read_bytes())
+    assert files.consortium.of().fingerprint(member) == done["fingerprint"]
+    status = json.loads(rescind("node", "status", "-c", files.nodes[1], "--json").output)
+    assert [each["warning"] for each in status["certificates"]] == ["", "", ""]
 
 
 def test_the_aggregator_pays_what_its_bond_lacks(files: Files) -> None:

@@ -34,6 +34,7 @@ def test_an_organization_is_made_and_certified(tmp_path: Path) -> None:
     run("org", "request", folder, "--name", "hospital", "--serve", "other.example")
     run("org", "sign", request, "--ca", ca, "--out", out, "--yes")
     assert "installed: no" in run("org", "accept", folder, out)
+    assert "installed: yes" in run("org", "accept", folder, out, "--install")
 
 
 def test_an_organization_that_serves_nothing_is_certified_as_a_caller(tmp_path: Path) -> None:

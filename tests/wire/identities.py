@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from rescind.core import write_private
 from rescind.wire import CertificateAuthority, Enrolment, TlsFiles
 from rescind.wire.authority import build_certificate, pem_of
 from rescind.wire.keys import generate_key, key_pem
@@ -72,7 +73,7 @@ class Dated:
         leaf = build_certificate(
             subject(name), issuer, key.public_key(), signer, span, [(BOTH, False), (names, False)]
         )
-        (folder / "key.pem").write_bytes(key_pem(key))
+        write_private(folder / "key.pem", key_pem(key))
         (folder / "certificate.pem").write_bytes(pem_of(leaf) + chain)
         (folder / "authority.pem").write_bytes(pem_of(self.certificate))
         return TlsFiles.in_folder(folder)
