@@ -18,6 +18,7 @@ from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.sums import RoundSums
 from rescind.aggregator.uploads import Uploads
 from rescind.contracts import AnswerState, RoundState
+from rescind.core import StoreMissing
 from rescind.core.errors import RescindError, WireError
 from rescind.wire import (
     Admission,
@@ -207,7 +208,11 @@ class Intake:
         if not Published(artifact_id).holds(self._session.journal):
             error = NotPublished(f"artifact {artifact_id} is not published to members")
             raise self._recorded(organization, error)
-        return self._session.store.read(artifact_id, offset, length)
+        try:
+            return self._session.store.read(artifact_id, offset, length)
+        except StoreMissing as error:
+            # It was erased between the two looks.
+            raise NotPublished(f"artifact {artifact_id} is not published any more") from error
 
     def tidy(self) -> None:
         """Delete uploads whose round is over, and what was submitted in it but not revealed."""

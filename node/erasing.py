@@ -36,6 +36,7 @@ class Erasing:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._downloads = session.config.node.state_dir / "downloads"
         self._seen: tuple[Any, ...] | None = None
         self._due = False
 
@@ -70,6 +71,7 @@ class Erasing:
         for artifact in erasure.files:
             session.store.delete(artifact)
             delete_residual(session, artifact)
+            (self._downloads / artifact).unlink(missing_ok=True)
         self._delete_checkpoints()
         session.forget_model()
         payload = {"withdrawal": erasure.withdrawal_id, "files": dict(erasure.files)}
@@ -101,11 +103,12 @@ class Erasing:
         with session.consortium.chain.at_one_block():
             facts = erasure_facts(session.consortium, files, lambda _: list(self._derived()))
         recorded = {file for each in Erasure.all(session.journal) for file in each.files}
+        parts = {path.name for path in self._downloads.glob("*")}
         own = set(own_artifacts(session.journal).values()) - recorded
         return {
             artifact: reason
             for artifact, reason in to_erase(facts).items()
-            if artifact in own or session.store.has(artifact)
+            if artifact in own or artifact in parts or session.store.has(artifact)
         }
 
     def _derived(self) -> Iterator[Derived]:

@@ -96,6 +96,7 @@ def consortium(
     agreed: Mapping[str, object] | None = None,
     steps: int = 2,
     scored: bool = False,
+    keep_withdrawn: bool = True,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
@@ -106,6 +107,7 @@ def consortium(
         steps: Training steps of each round.
         scored: Score contributions by the shared data, instead of giving all the same score.
         terms: Fields of `DeploySettings` that are not those of a devnet.
+        keep_withdrawn: Keep what closed withdrawals took out of the models.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -141,6 +143,7 @@ def consortium(
         content = tomllib.loads(daemon.config.read_text())
         content["chain"]["confirmations"] = confirmations
         content[daemon.kind]["poll_seconds"] = POLL_SECONDS
+        content[daemon.kind]["keep_withdrawn"] = keep_withdrawn
         daemon.config.write_text(tomli_w.dumps(content))
     try:
         yield run, record, daemons
