@@ -27,6 +27,7 @@ from rescind.withdrawals import (
     EvidenceUnreadable,
     missing_figures,
     read_report,
+    remaining_content,
     replay_content,
 )
 
@@ -134,7 +135,14 @@ class Offers:
             Deposit(submitted.artifact.size, report, signature).save(session.journal, offer)
 
     def start(self, replay_id: int, round_id: int) -> ModelFiles:
-        """Publish the files that a round of a replay starts from.
+        """Publish the files that a round of a replay, or of a withdrawal, starts from.
+
+        A round of a withdrawal starts from its recorded parent. Only where that was erased after
+        another withdrawal, it starts from what is left of it.
+
+        Args:
+            replay_id: The replay, or the withdrawal that is being prepared.
+            round_id: The round.
 
         Returns:
             The files; with empty ids if the round starts from the base model.
@@ -162,6 +170,8 @@ class Offers:
 
     def _start_content(self, replay_id: int, round_id: int) -> list[Entry]:
         consortium = self._session.consortium
+        if replay_id < REPLAY_OFFERS:
+            return self._remaining_start(replay_id, round_id)
         replay = consortium.current_replay()
         if replay is None or replay.id != replay_id or not replay.running:
             raise WrongPhase(f"{_name(replay_id)} is not running, so it has no start to give out")
@@ -176,6 +186,20 @@ class Offers:
                 f"{round_id} are closed"
             )
         return replay_content(consortium, replay, round_id)
+
+    def _remaining_start(self, withdrawal_id: int, round_id: int) -> list[Entry]:
+        """Return the start of a round whose recorded parent was erased after another withdrawal."""
+        consortium = self._session.consortium
+        known = 1 <= withdrawal_id <= len(consortium.withdrawals())
+        state = consortium.withdrawal(withdrawal_id).state if known else WithdrawalState.NONE
+        if state is not WithdrawalState.PREPARING:
+            raise WrongPhase(
+                f"{_name(withdrawal_id)} is {state.value}: only one that is being prepared has "
+                "rounds to train again"
+            )
+        if not 1 <= round_id <= consortium.current_round_id():
+            raise WrongPhase(f"there is no round {round_id} to train again")
+        return remaining_content(consortium, round_id)
 
     def _check_depositor(self, organization: str, artifact_id: str) -> None:
         depositor = Depositor.load(self._session.journal, artifact_id)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from rescind.contracts import REPLAY_OFFERS
+from rescind.contracts import REPLAY_OFFERS, Entry
 from rescind.core import Term, adapter_totals, artifact_id, encode, needs_rounds
 from rescind.node.adopting import adopted_id
 from rescind.node.offers import about_offer, offer_name
@@ -22,7 +22,8 @@ from rescind.node.rounds import (
 from rescind.node.session import Session
 from rescind.node.training import check_data, make_delta
 from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
-from rescind.withdrawals import replay_content
+from rescind.wire import NotPublished
+from rescind.withdrawals import remaining_content, replay_content
 
 
 def retrain(session: Session, offer_id: int, round_id: int) -> None:
@@ -39,7 +40,7 @@ def retrain(session: Session, offer_id: int, round_id: int) -> None:
     if replays:
         start_id, start = _start_of_replay(session, offer_id, round_id)
     else:
-        start_id, start = _start(session, round_id, before)
+        start_id, start = _start(session, offer_id, round_id, before)
     trained = make_delta(session, round_id, start, residual_of(session, before))
     origin = {"start": start_id, "seed": _round_seed(session, round_id)}
     registered = own_artifacts(session.journal, rounds_only=True)
@@ -73,15 +74,24 @@ def _own_before(session: Session, offer_id: int, round_id: int) -> list[Term]:
     return terms
 
 
-def _start(session: Session, round_id: int, before: Sequence[Term]) -> tuple[str, Start]:
+def _start(
+    session: Session, offer_id: int, round_id: int, before: Sequence[Term]
+) -> tuple[str, Start]:
     """Return the start of a round for a withdrawal, with the artifact id of its plain sum.
 
     In blocks it is made of the node's own deltas before, and of the counter-deltas that the round's
-    recorded parent had. In a shared layout it is the recorded parent.
+    recorded parent had. In a shared layout it is the recorded parent, or where that was erased after
+    another withdrawal, what the newest model still has of it.
     """
     parent = session.consortium.round(round_id).parent_model
     if session.parameters.layout == "shared":
-        return adopted_id(session, parent), start_from(session, parent)
+        try:
+            return adopted_id(session, parent), start_from(session, parent)
+        except NotPublished:
+            if parent in session.consortium.models_in_use():
+                raise
+        entries = remaining_content(session.consortium, round_id)
+        return _start_of_sum(session, offer_id, round_id, entries)
     recorded = own_terms(session, session.consortium.content(parent))
     own = [*(term for term in recorded if not term.round_id), *before]
     return _own_id(session, own), start_of_own(session, own)
@@ -96,9 +106,16 @@ def _start_of_replay(session: Session, replay_id: int, round_id: int) -> tuple[s
     """Return the start of a replayed round: what members offered for the rounds before it."""
     consortium = session.consortium
     entries = replay_content(consortium, consortium.replay(replay_id), round_id)
-    files = session.client.replay_start(replay_id, round_id)
+    return _start_of_sum(session, replay_id, round_id, entries)
+
+
+def _start_of_sum(
+    session: Session, offer_id: int, round_id: int, entries: Sequence[Entry]
+) -> tuple[str, Start]:
+    """Return the start that the aggregator sums from some entries, once it opens to their points."""
+    files = session.client.replay_start(offer_id, round_id)
     if needs_rounds(session.parameters):
-        listed = partial(session.client.replay_sums, replay_id, round_id)
+        listed = partial(session.client.replay_sums, offer_id, round_id)
         return files.adapter_id, start_of_entries(session, entries, listed)
     return files.adapter_id, Start(checked_sum(session, files, entries))
 

@@ -37,7 +37,7 @@ class Partly(Exception):
 
     Args:
         found: What was found.
-        left_out: What is not at hand, and why that is no failure.
+        left_out: What is not at hand, because the withdrawal took it out.
     """
 
     def __init__(self, found: str, *left_out: str) -> None:

@@ -31,7 +31,7 @@ from rescind.withdrawals.evidence import (
     read_report,
     written,
 )
-from rescind.withdrawals.replays import replay_content, replayed_entries
+from rescind.withdrawals.replays import remaining_content, replay_content, replayed_entries
 from rescind.withdrawals.round_attestation import (
     RoundAttestation,
     accepted_contributions,
@@ -68,6 +68,7 @@ __all__ = [
     "read_attestation",
     "read_report",
     "record_of",
+    "remaining_content",
     "replay_content",
     "replayed_entries",
     "round_evidence",

@@ -23,15 +23,7 @@ def replay_content(
         round_id: The round, whose earlier rounds in the replay are closed.
         part: The part.
     """
-    head = reader.content(reader.latest_model_id(), part)
-    parent = reader.content(reader.round(round_id).parent_model, part)
-    counters = {entry.point_hash for entry in parent if not entry.round_id}
-    kept = [
-        entry
-        for entry in head
-        if 0 < entry.round_id < replay.from_round
-        or (not entry.round_id and entry.point_hash in counters)
-    ]
+    kept = remaining_content(reader, round_id, part, before=replay.from_round)
     rule = reader.settings().rules[part]
     for number in range(replay.from_round, round_id):
         offers = reader.replayed(replay.id, number)
@@ -39,6 +31,31 @@ def replay_content(
             [offer for offer in offers if not reader.excluded_by(offer.organization)], rule, part
         )
     return kept
+
+
+def remaining_content(
+    reader: ConsortiumReader, round_id: int, part: int = 0, *, before: int | None = None
+) -> list[Entry]:
+    """Return what the head still has of what a round was trained from.
+
+    It is what the recorded parent held, without what withdrawals took out since then: rounds before
+    it, and the counter-deltas that the parent had.
+
+    Args:
+        reader: The public record, at one block.
+        round_id: The round.
+        part: The part.
+        before: The first round that is left out; the round itself by default.
+    """
+    last = round_id if before is None else before
+    head = reader.content(reader.latest_model_id(), part)
+    parent = reader.content(reader.round(round_id).parent_model, part)
+    counters = {entry.point_hash for entry in parent if not entry.round_id}
+    return [
+        entry
+        for entry in head
+        if 0 < entry.round_id < last or (not entry.round_id and entry.point_hash in counters)
+    ]
 
 
 def replayed_entries(offers: Sequence[Contribution], rule: Rule, part: int = 0) -> list[Entry]:

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from rescind.contracts import WithdrawalState
-from rescind.core import artifact_id, encode
+from rescind.contracts import WithdrawalMethod, WithdrawalState
+from rescind.core import adapter_totals, artifact_id, encode
 from rescind.ledger import Ledger
-from rescind.node import Node, Step, open_session
+from rescind.node import Node, Step, open_session, retraining
 from rescind.node.erasing import Erasing
 from rescind.node.facts import AdoptedModel
 from rescind.node.residuals import save_residual
-from rescind.withdrawals import Erasure
+from rescind.wire import WrongPhase
+from rescind.withdrawals import Erasure, terms_of
 from tests.aggregator.scene import Scene, open_scene
 from tests.aggregator.test_erasing import idle
 from tests.node.stage import node_config, open_node, remember, steps_of
 from tests.support.chain import Anvil
+from tests.support.consortium import micro_parameters
 
 NAMES = ("first", "second", "third")
 
@@ -146,3 +148,30 @@ def test_keep_withdrawn_keeps_the_model_before(scene: Scene) -> None:
         assert fact is not None
         assert node.session.store.has(fact.adapter_id)
         assert not Erasing(node.session).due(scene.record.withdrawals())
+
+
+@pytest.mark.slow
+def test_a_round_whose_start_was_erased_starts_from_what_is_left_of_it(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    parameters = micro_parameters(federated=True)
+    with open_scene(anvil, tmp_path, parameters, NAMES) as scene:
+        sent = [scene.play_together() for _ in range(2)]
+        scene.settled()
+        close(scene)
+        member = scene.members[0]
+        with open_node(scene, member, policy="never") as node:
+            for round_id, deltas in enumerate(sent, start=1):
+                remember(node, round_id, deltas[member.account.address])
+            number = len(scene.record.withdrawals()) + 1
+            member.record.request_subject_withdrawal("07" * 32, WithdrawalMethod.REPLACEMENT)
+            with pytest.raises(WrongPhase, match="is closed: only one that is being prepared"):
+                node.session.client.replay_start(1, 2)
+            adapter_id, start = retraining._start(node.session, number, 2, [])
+            head = scene.record.content(scene.record.latest_model_id())
+            left = [each for each in head if each.round_id == 1]
+            assert len(left) == len(NAMES) - 1
+            terms = terms_of(scene.record, left)
+            store = scene.aggregator.session.store
+            assert adapter_id == artifact_id(encode(adapter_totals(terms, store.load)))
+            assert artifact_id(encode(start.adapter)) == adapter_id
