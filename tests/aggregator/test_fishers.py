@@ -138,7 +138,7 @@ def test_fishers_are_refused_unless_agreed_on(tmp_path: Path, anvil: Anvil) -> N
         with pytest.raises(WrongPhase, match="is not expected"):
             post(scene.honest, round_id, fisher(scene.honest, 1.0).encode())
         scene.until(RoundState.FINAL)
-        with pytest.raises(WrongPhase, match="is not expected"):
+        with pytest.raises(WrongPhase, match="posts no Fishers"):
             mean_of(scene.honest, 1)
 
 
