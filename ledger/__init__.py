@@ -13,9 +13,7 @@ from rescind.ledger.keys import (
     read_key,
 )
 from rescind.ledger.log import (
-    Entry,
     Ledger,
-    NewRecord,
     Proven,
     RecordShredded,
 )
@@ -31,6 +29,7 @@ from rescind.ledger.renewal import Renewal, finish_renewal, renew
 from rescind.ledger.shredding import shred, was_shredded
 from rescind.ledger.vrf import ProofInvalid
 from rescind.ledger.witness import CheckpointRefused, Witness
+from rescind.ledger.writing import Entry, NewRecord
 
 __all__ = [
     "RECORD_TYPES",

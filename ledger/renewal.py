@@ -29,10 +29,11 @@ from rescind.core.json_text import parse_json
 from rescind.ledger import merkle, schema, snapshot, tree_store
 from rescind.ledger.keyring import Keyring, Secrets, SubjectKey
 from rescind.ledger.keys import MasterKey
-from rescind.ledger.log import Ledger, NewRecord
+from rescind.ledger.log import Ledger
 from rescind.ledger.log_state import read_log_state, write_log_state
 from rescind.ledger.records import Record, open_committed
 from rescind.ledger.shredding import backups
+from rescind.ledger.writing import NewRecord
 
 _AT_ONCE = 500
 """Rows of one query; bounds memory."""

@@ -12,9 +12,10 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from rescind.ledger import schema, snapshot
-from rescind.ledger.log import Ledger, NewRecord
+from rescind.ledger.log import Ledger
 from rescind.ledger.log_state import read_log_state, write_log_state
 from rescind.ledger.records import Record, shredded_record
+from rescind.ledger.writing import NewRecord
 
 _entries, _keys = schema.entries, schema.keys
 
