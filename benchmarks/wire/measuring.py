@@ -124,7 +124,7 @@ def setting(flower: Flower, options: argparse.Namespace) -> dict[str, Any]:
     shown = {k: v for k, v in vars(options).items() if k not in ("flower_python", "json")}
     return {
         **shown,
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "load_at_start": os.getloadavg()[0],
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("numpy", "numba", "safetensors")},
@@ -139,7 +139,7 @@ def write(options: argparse.Namespace, name: str, results: Mapping[str, Any]) ->
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def _processor() -> str:
+def processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -102,7 +102,9 @@ class AggregatorClient(GrpcClient):
         assert self._channel is not None
         # The message is serialized already, so that the piece is not copied again.
         put: Any = self._channel.unary_unary(
-            "/rescind.v1.Aggregator/PutPiece", response_deserializer=pb.Held.FromString
+            "/rescind.v1.Aggregator/PutPiece",
+            request_serializer=bytes,
+            response_deserializer=pb.Held.FromString,
         )
         return put.future(message, timeout=self.seconds_left(seconds))
 
