@@ -19,10 +19,9 @@ from rescind.audit.certificate import read_certificate
 from rescind.cli.toml_files import load_config
 from rescind.contracts import Deployment
 from rescind.core.canonical_json import canonical_json
-from rescind.core.errors import DataError
-from rescind.core.json_lines import demand_text, json_lines
 from rescind.forgetting.metrics.tofu_log import read_tofu_log
 from rescind.node import NodeConfig
+from rescind.training import read_examples
 from rescind.withdrawals.evidence import read_report
 from tests.fuzz.statements import DEPLOYMENT
 from tests.fuzz.target import Target
@@ -99,7 +98,7 @@ data = "benchmark.jsonl"
 
 def targets() -> Iterator[Target]:
     yield _of_file("contracts", [DEPLOYMENT.model_dump_json().encode()], Deployment.load)
-    yield _of_file("data", [json.dumps(_ROW).encode() + b"\n"], _rows)
+    yield _of_file("data", [json.dumps(_ROW).encode() + b"\n"], read_examples)
     yield _of_file("policy", _policies(), lambda path: PolicyFile.read(path).seated(path, [0]))
     yield _of_file("decisions", [b'{"1": {"effort": 1.0, "data_fraction": 0.5}}'], read_decisions)
     head = json.dumps({"format": TRACE_FORMAT}).encode()
@@ -129,14 +128,6 @@ def _policies() -> list[bytes]:
     for name, state in (("always", {}), ("q-learning", learned)):
         PolicyFile(name, {}, _OPEN, state).write(folder / name)
     return [(folder / name).read_bytes() for name in ("always", "q-learning")]
-
-
-def _rows(path: Path) -> list[tuple[str, ...]]:
-    keys = ("question", "answer", "subject")
-    return [
-        tuple(demand_text(row, key, where, DataError) for key in keys)
-        for where, row in json_lines(path)
-    ]
 
 
 def _of_file(

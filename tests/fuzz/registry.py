@@ -18,8 +18,11 @@ _TARGETS = {
     "journal-facts",
 }
 """The targets of each module; a test compares."""
-SLOW = {"on_chain": "certificate record-disclosure manifest-disclosure"}
-"""Targets that ask a chain, a hundred times slower: not among `names`."""
+SLOW = {
+    "on_chain": "certificate record-disclosure manifest-disclosure",
+    "opened": "opened",
+}
+"""Targets that ask a chain or compute on the curve, a hundred times slower: not among `names`."""
 
 
 def names() -> list[str]:
