@@ -3,6 +3,7 @@
 from rescind.node.config import CostSection, NodeConfig
 from rescind.node.daemon import Node, run
 from rescind.node.operator import Operator
+from rescind.node.repeating import repeat
 from rescind.node.requests import Request, request_withdrawal
 from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, RoundView, Step, Task, View, plan
@@ -22,6 +23,7 @@ __all__ = [
     "View",
     "open_session",
     "plan",
+    "repeat",
     "request_withdrawal",
     "run",
     "status",

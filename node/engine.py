@@ -62,7 +62,14 @@ def _name_key(session: Session) -> bytes:
     return bytes.fromhex(key.secret)
 
 
-def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) -> Trainer:
+def trainer(
+    session: Session,
+    round_id: int,
+    key: str,
+    *,
+    noise: float = 0.0,
+    keep_checkpoints: bool = True,
+) -> Trainer:
     """Return a replacement for `train_round` that trains as this node is configured.
 
     It trains in this process or in several, with this node's settings, checkpoint and privacy
@@ -75,12 +82,14 @@ def trainer(session: Session, round_id: int, key: str, *, noise: float = 0.0) ->
         round_id: The number of the round.
         key: The run's name, from `run_key`.
         noise: Privacy noise beyond the agreed multiplier; 1 doubles it.
+        keep_checkpoints: False to read, write and delete no checkpoint.
     """
     from rescind.training import Checkpoint
 
     folder = session.config.node.state_dir / "checkpoints" / key
-    _delete_other_checkpoints(folder)
-    steps = session.config.engine.checkpoint_steps
+    steps = session.config.engine.checkpoint_steps if keep_checkpoints else 0
+    if keep_checkpoints:
+        _delete_other_checkpoints(folder)
     checkpoint = Checkpoint(folder, steps) if steps else None
     settings = _kept_settings(session, round_id)
     privacy = _round_privacy(session, round_id, key, noise)

@@ -20,6 +20,7 @@ from rescind.node.rounds import (
     start_of_own,
 )
 from rescind.node.session import Session
+from rescind.node.stack import stack_of
 from rescind.node.training import check_data, make_delta
 from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
 from rescind.wire import NotPublished
@@ -35,12 +36,12 @@ def retrain(session: Session, offer_id: int, round_id: int) -> None:
         round_id: The round.
     """
     check_data(session, round_id)
-    before = _own_before(session, offer_id, round_id)
+    before = own_before(session, offer_id, round_id)
     replays = offer_id >= REPLAY_OFFERS
     if replays:
         start_id, start = _start_of_replay(session, offer_id, round_id)
     else:
-        start_id, start = _start(session, offer_id, round_id, before)
+        start_id, start = start_of_withdrawal(session, offer_id, round_id, before)
     trained = make_delta(session, round_id, start, residual_of(session, before))
     origin = {"start": start_id, "seed": _round_seed(session, round_id)}
     registered = own_artifacts(session.journal, rounds_only=True)
@@ -54,13 +55,17 @@ def retrain(session: Session, offer_id: int, round_id: int) -> None:
         offer_id=offer_id,
         round_id=round_id,
         delta=trained.fact,
-        report={**origin, **_reported(trained.run)},
+        report={
+            **origin,
+            **_reported(trained.run),
+            "stack": stack_of(session, round_id).model_dump(),
+        },
         # In a replay every member registers its delta again, changed or not.
         unchanged=not replays and trained.fact.point_hash in registered,
     ).save(session.journal)
 
 
-def _own_before(session: Session, offer_id: int, round_id: int) -> list[Term]:
+def own_before(session: Session, offer_id: int, round_id: int) -> list[Term]:
     """Return the node's own deltas of earlier rounds as they will be after the withdrawal."""
     consortium = session.consortium
     head = own_terms(session, consortium.content(consortium.latest_model_id()))
@@ -74,7 +79,7 @@ def _own_before(session: Session, offer_id: int, round_id: int) -> list[Term]:
     return terms
 
 
-def _start(
+def start_of_withdrawal(
     session: Session, offer_id: int, round_id: int, before: Sequence[Term]
 ) -> tuple[str, Start]:
     """Return the start of a round for a withdrawal, with the artifact id of its plain sum.

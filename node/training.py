@@ -136,6 +136,30 @@ def make_delta(
         start: What it is trained from.
         residual: The residual of the node's delta before it.
     """
+    examples = session.examples
+    key = run_key(session, round_id, start.adapter, examples)
+    contribution = train_part(session, round_id, start, residual)
+    privacy = account(session, key, contribution.result)
+    return _store(session, round_id, examples, contribution, privacy)
+
+
+def train_part(
+    session: Session,
+    round_id: int,
+    start: Start,
+    residual: dict[str, Any] | None,
+    *,
+    keep_checkpoints: bool = True,
+) -> Contribution:
+    """Train the node's part in a round as it was decided then, and store nothing.
+
+    Args:
+        session: The node's session.
+        round_id: The round.
+        start: What it is trained from.
+        residual: The residual of the node's delta before it.
+        keep_checkpoints: False to train every step, whatever checkpoints there are.
+    """
     from rescind.training import RoundTraining
     from rescind.training.engine.contribution import contribute
 
@@ -143,7 +167,7 @@ def make_delta(
     action = RoundFacts.load(session.journal, round_id).action
     examples = session.examples
     key = run_key(session, round_id, start.adapter, examples)
-    contribution = contribute(
+    return contribute(
         session.model,
         parameters,
         session.me,
@@ -157,10 +181,10 @@ def make_delta(
         ),
         past=start.past,
         data_fraction=action.data_fraction,
-        trainer=trainer(session, round_id, key, noise=action.noise),
+        trainer=trainer(
+            session, round_id, key, noise=action.noise, keep_checkpoints=keep_checkpoints
+        ),
     )
-    privacy = account(session, key, contribution.result)
-    return _store(session, round_id, examples, contribution, privacy)
 
 
 def _store(

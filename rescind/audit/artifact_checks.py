@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rescind.audit.certificate import ModelPart
-from rescind.audit.checks import NothingToCheck, Partly, Skipped, same
+from rescind.audit.checks import NothingToCheck, Partly, Skipped, Stated, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
@@ -136,7 +136,7 @@ def _held(subject: Subject, wanted_id: str, organization: str) -> dict[str, NDAr
 
 
 def replay(subject: Subject) -> str:
-    """A run without the organization gave what the file says, where there was one."""
+    """The adapter that the maker names is as the file says; that a run gave it is its word."""
     claimed, latest = subject.certificate.replay, subject.certificate.latest
     if claimed is None:
         raise NothingToCheck("the certificate has no replay section")
@@ -146,9 +146,10 @@ def replay(subject: Subject) -> str:
     if subject.stores.load(claimed.adapter_id) is None:
         raise Skipped("the adapter of the run without the organization is not at hand")
     relation = "the same bytes as" if equal else "other bytes than"
-    return (
+    raise Stated(
         f"the adapter that the file's maker names as that of a run without "
-        f"{subject.certificate.withdrawal.name} is {relation} the published one"
+        f"{subject.certificate.withdrawal.name} is {relation} the published one; the run itself was "
+        "not repeated"
     )
 
 
@@ -166,4 +167,6 @@ def evaluation(subject: Subject) -> str:
         same(f"hash of {name}", expected, hashlib.sha256(path.read_bytes()).hexdigest())
     if reached < len(claimed.files) or not reached:
         raise Skipped("not all files of the evaluation are at hand; its figures are the maker's")
-    return f"{reached} files are those measured (the figures are the word of the file's maker)"
+    raise Stated(
+        f"{reached} files are those measured; the figures are the word of the file's maker"
+    )

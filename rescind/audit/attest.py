@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rescind.audit.contribution import check_contribution
 from rescind.audit.examine import Examiner
-from rescind.audit.findings import Finding, NotAttested
+from rescind.audit.findings import Finding, NotAttested, statements
+from rescind.audit.forgotten import Measure
 from rescind.audit.stores import Stores
 from rescind.contracts import Account, ConsortiumReader, Contribution, RoundState
 from rescind.core import ConsortiumParameters
@@ -16,6 +17,7 @@ from rescind.core.errors import VerificationError
 from rescind.withdrawals import (
     Attestation,
     EvidenceDocument,
+    Repetition,
     RoundAttestation,
     accepted_contributions,
     round_evidence,
@@ -29,9 +31,11 @@ def attest(
     *,
     artifacts: Sequence[Path] = (),
     files: Sequence[Path] = (),
-    allow_skipped: bool = False,
+    repetitions: Sequence[Repetition] = (),
+    measure: Measure | None = None,
+    accept_skipped: Sequence[str] = (),
 ) -> tuple[Attestation, list[Finding]]:
-    """Check evidence of a replay or a counter-training, then sign it.
+    """Check and measure a replay or a counter-training, then sign what was found.
 
     Args:
         reader: The chain to compare with.
@@ -39,24 +43,54 @@ def attest(
         auditor: The auditor's account.
         artifacts: Folders of artifacts; missing folders are ignored.
         files: Single artifacts, such as the model's adapter.
-        allow_skipped: Whether to sign although something could not be checked.
+        repetitions: Organizations' reports of rounds that they repeated before a witness.
+        measure: Measures a counter-training on the withdrawn texts.
+        accept_skipped: Names of checks that need not be measured; "repetition" is that of every
+            organization.
 
     Returns:
         The attestation, and the findings of the checks.
 
     Raises:
-        NotAttested: A check failed or was skipped, or the account is not an auditor's.
+        NotAttested: A check failed or was not measured, or the account is not an auditor's.
     """
-    findings = examine(reader, evidence, artifacts=artifacts, files=files)
-    skipped = [each for each in findings if not each.made]
-    if skipped and not allow_skipped:
-        listed = "; ".join(f"{each.name}: {each.detail}" for each in skipped)
-        raise NotAttested(
-            f"{len(skipped)} checks could not be made, so nothing was signed: {listed}. Pass the "
-            "artifacts, or --allow-skipped to sign for the other checks alone."
-        )
+    examiner = Examiner(reader, evidence, Stores(artifacts, files), repetitions, measure)
+    findings = examiner.findings()
+    _refuse_open(findings, accept_skipped)
     _must_be_auditor(reader, auditor)
-    return Attestation.sign(evidence, reader.deployment, auditor), findings
+    signed = Attestation.sign(evidence, reader.deployment, auditor, statements(findings))
+    return signed, findings
+
+
+def _refuse_open(findings: Sequence[Finding], accepted: Sequence[str]) -> None:
+    """Refuse to sign what was not measured, unless the auditor named it.
+
+    Raises:
+        NotAttested: A check was skipped or rests on somebody's word.
+    """
+    known = {each.name for each in findings} | {each.name.split()[0] for each in findings}
+    unknown = [name for name in accepted if name not in known]
+    if unknown:
+        raise NotAttested(
+            f"there is no check {unknown[0]!r} of this evidence. Checks: {', '.join(sorted(known))}"
+        )
+    refused = [
+        each
+        for each in findings
+        if each.is_open and not {each.name, each.name.split()[0]} & set(accepted)
+    ]
+    if refused:
+        listed = "; ".join(f"{each.name} ({each.status}): {each.detail}" for each in refused)
+        options = " ".join(f"--accept-skipped {name!r}" for name in _families(refused))
+        raise NotAttested(
+            f"{len(refused)} checks were not measured, so nothing was signed: {listed}. Give what "
+            f"is missing, or sign for the other checks alone with {options}; the attestation then "
+            "lists them as not measured."
+        )
+
+
+def _families(findings: Sequence[Finding]) -> list[str]:
+    return list(dict.fromkeys(each.name.split()[0] for each in findings))
 
 
 def examine(
@@ -65,13 +99,15 @@ def examine(
     *,
     artifacts: Sequence[Path] = (),
     files: Sequence[Path] = (),
+    repetitions: Sequence[Repetition] = (),
+    measure: Measure | None = None,
 ) -> list[Finding]:
     """Check evidence without signing it; for the arguments see `attest`.
 
     Raises:
         NotAttested: The first check that failed.
     """
-    return Examiner(reader, evidence, Stores(artifacts, files)).findings()
+    return Examiner(reader, evidence, Stores(artifacts, files), repetitions, measure).findings()
 
 
 @dataclass(frozen=True)

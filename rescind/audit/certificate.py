@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from rescind.contracts import Address, Deployment
 from rescind.core.errors import VerificationError
-from rescind.withdrawals import Part, Sha256, first_problem, written
+from rescind.withdrawals import Attestation, Part, Sha256, first_problem, written
 
 Method = Literal["removal", "replacement", "replay", "counter-training"]
 Number = Annotated[int, Field(ge=0, lt=2**64)]
@@ -176,14 +176,16 @@ class Certificate(Part):
     Attributes:
         replaced: Every model in use that the withdrawal concerned; may be empty.
         latest: The model that rounds built on when it was closed.
+        attestations: The auditors' signed lists of what they measured, ascending by auditor.
     """
 
-    format: Literal["rescind.certificate/4"] = "rescind.certificate/4"
+    format: Literal["rescind.certificate/5"] = "rescind.certificate/5"
     consortium: ConsortiumPart
     withdrawal: WithdrawalPart
     method: Method
     replaced: tuple[ReplacedPart, ...]
     latest: ModelPart
+    attestations: tuple[Attestation, ...]
     replay: ReplayPart | None
     evaluation: EvaluationPart | None
 

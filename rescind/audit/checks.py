@@ -16,7 +16,8 @@ class Check:
 
     Attributes:
         name: Name of the check.
-        status: "passed", "failed", "skipped" if what it needs is not at hand, or "none" if there is
+        status: "passed", "measured" where auditors' tools measured it, "stated" where it is the word
+            of others, "failed", "skipped" if what it needs is not at hand, or "none" if there is
             nothing to check.
         detail: What was found, why it failed, or what is not at hand.
         left_out: What a check that passed could not look at, though nothing rests on it.
@@ -43,6 +44,14 @@ class Partly(Exception):
     def __init__(self, found: str, *left_out: str) -> None:
         super().__init__(found)
         self.left_out = left_out
+
+
+class Stated(Exception):
+    """Raised by a check that rests on the word of others, with what they say."""
+
+
+class Measured(Exception):
+    """Raised by a check of what auditors measured, with their findings."""
 
 
 class NothingToCheck(Exception):
@@ -128,6 +137,10 @@ def make(name: str, check: Callable[[], str]) -> Check:
         return Check(name, "passed", detail, reason.left_out)
     except Skipped as reason:
         return Check(name, "skipped", str(reason))
+    except Stated as reason:
+        return Check(name, "stated", str(reason))
+    except Measured as reason:
+        return Check(name, "measured", str(reason))
     except NothingToCheck as reason:
         return Check(name, "none", str(reason))
     except ChainUnavailable:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rescind.audit.certificate import Certificate
-from rescind.audit.checks import NothingToCheck, same
+from rescind.audit.checks import Measured, NothingToCheck, Skipped, same
 from rescind.audit.issue import attesting
 from rescind.audit.subject import Subject
+from rescind.contracts import Withdrawal
 from rescind.core.errors import VerificationError
-from rescind.withdrawals import EvidenceDocument
+from rescind.withdrawals import Attestation, EvidenceDocument
 
 
 def attested(subject: Subject) -> str:
@@ -28,6 +29,57 @@ def attested(subject: Subject) -> str:
         _check_document(certificate, EvidenceDocument.parse(data))
         at_hand = "; it is at hand and of this withdrawal"
     return f"evidence {actual.evidence[:16]} attested by {len(signers)} auditors{at_hand}"
+
+
+def measurements(subject: Subject) -> str:
+    """Show what the auditors who attested the evidence measured, by their signed lists."""
+    certificate, actual = subject.certificate, subject.withdrawal
+    if not actual.evidence:
+        same("attestations", len(certificate.attestations), 0)
+        raise NothingToCheck(f"a {certificate.method} needs no attestation")
+    signers = attesting(subject.events, actual.id, actual.evidence)
+    for each in certificate.attestations:
+        _check_attestation(each, actual, signers)
+    missing = sorted(set(signers) - {each.auditor for each in certificate.attestations})
+    lines = [_sentence(each) for each in certificate.attestations]
+    if missing:
+        lines.append(f"what {', '.join(missing)} measured is not in the file")
+    every = [part for each in certificate.attestations for part in each.skipped]
+    shown = "; ".join(lines)
+    if missing or every:
+        raise Skipped(shown)
+    raise Measured(shown)
+
+
+def _check_attestation(
+    attestation: Attestation, actual: Withdrawal, signers: tuple[str, ...]
+) -> None:
+    """Check that an auditor who attested the evidence signed a list of what it measured."""
+    same(
+        f"evidence of the attestation of {attestation.auditor}",
+        attestation.evidence,
+        actual.evidence,
+    )
+    same(
+        f"withdrawal of the attestation of {attestation.auditor}",
+        attestation.withdrawal_id,
+        actual.id,
+    )
+    if attestation.auditor not in signers:
+        raise VerificationError(f"{attestation.auditor} did not attest this evidence on chain")
+    attestation.check_statement()
+
+
+def _sentence(attestation: Attestation) -> str:
+    parts = (
+        ("measured", attestation.measured),
+        ("stated", attestation.stated),
+        ("skipped", attestation.skipped),
+    )
+    listed = "; ".join(
+        f"{status} {', '.join(each.check for each in made)}" for status, made in parts if made
+    )
+    return f"{attestation.auditor} {listed or 'lists nothing'}"
 
 
 def _check_document(certificate: Certificate, document: EvidenceDocument) -> None:

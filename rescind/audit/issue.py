@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rescind.audit.certificate import (
     Certificate,
@@ -27,6 +27,7 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core.errors import VerificationError
+from rescind.withdrawals import Attestation
 
 _AMENDING = ("WithdrawalEffective", "WithdrawalConverted", "WithdrawalReplayed")
 
@@ -35,16 +36,18 @@ def build_certificate(
     reader: ConsortiumReader,
     withdrawal_id: int,
     *,
+    attestations: Iterable[Attestation] = (),
     replay: ReplayPart | None = None,
     evaluation: EvaluationPart | None = None,
 ) -> Certificate:
     """Build the certificate of a closed withdrawal.
 
-    Everything but `replay` and `evaluation` is read from the chain.
+    Everything but `attestations`, `replay` and `evaluation` is read from the chain.
 
     Args:
         reader: The chain.
         withdrawal_id: Number of the withdrawal.
+        attestations: Auditors' attestations; those of other evidence are left out.
         replay: The result of a run without the organization.
         evaluation: Your measurements.
 
@@ -64,9 +67,16 @@ def build_certificate(
         method=withdrawal.method.value,
         replaced=replaced_models(reader, events, withdrawal_id),
         latest=model_part(reader, withdrawal.closed_model),
+        attestations=_of_evidence(attestations, withdrawal.evidence),
         replay=replay,
         evaluation=evaluation,
     )
+
+
+def _of_evidence(attestations: Iterable[Attestation], evidence: str) -> tuple[Attestation, ...]:
+    """Return the attestations of some evidence, one for each auditor, ascending by auditor."""
+    chosen = {each.auditor: each for each in attestations if each.evidence == evidence}
+    return tuple(chosen[auditor] for auditor in sorted(chosen, key=str.lower))
 
 
 def find_withdrawal(reader: ConsortiumReader, withdrawal_id: int) -> Withdrawal:

@@ -52,6 +52,7 @@ STEPS = (
     Step("commitments", 59, chain_checks.commitments),
     # 3. What auditors vouch for.
     Step("attested", 57, evidence_check.attested),
+    Step("measurements", 70, evidence_check.measurements),
     Step("rounds", 69, chain_checks.rounds),
     # 4. What the artifacts at hand show.
     Step("artifacts", 49, artifact_checks.artifacts),

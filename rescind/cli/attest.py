@@ -51,29 +51,55 @@ def audit_attest(
     file: TargetOption = Path(),
     artifacts: ArtifactsOption = None,
     single: FileOption = None,
-    allow_skipped: Annotated[
-        bool,
-        typer.Option("--allow-skipped", help="Sign although something could not be checked."),
-    ] = False,
+    repetition: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An organization's report of rounds that it repeated before an auditor, with the "
+            "new deltas beside it. Repeatable."
+        ),
+    ] = None,
+    texts: Annotated[
+        Path | None,
+        typer.Option(help="The organization's pairs, for a counter-training. Needs torch."),
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="The data subject among them. Default: all pairs.")
+    ] = None,
+    unseen: Annotated[
+        Path | None, typer.Option(help="Pairs of the same kind that no one trained on.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Folder or hub id of the base model, with --texts.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Torch device to measure on.")] = "auto",
+    accept_skipped: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sign although this check was not measured; the attestation says so. Repeatable."
+        ),
+    ] = None,
     run: AuditedRunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """As an auditor, check the evidence of a replay or counter-training and sign it."""
+    """As an auditor, check and measure a replay or counter-training, and sign what was found."""
     from rescind.audit import attest
+    from rescind.cli.measuring import measure_of
     from rescind.daemon import open_keystore
-    from rescind.withdrawals import EvidenceDocument
+    from rescind.withdrawals import EvidenceDocument, Repetition
 
     with reported_errors():
-        document = EvidenceDocument.read(evidence)
+        reports = repetition or []
         attestation, findings = attest(
             open_consortium(run, rpc, contracts),
-            document,
+            EvidenceDocument.read(evidence),
             open_keystore(keystore, password_file),
-            artifacts=_folders(run, artifacts),
+            artifacts=[*_folders(run, artifacts), *(path.parent for path in reports)],
             files=single or (),
-            allow_skipped=allow_skipped,
+            repetitions=[Repetition.read(path) for path in reports],
+            measure=measure_of(texts, subject, unseen, base_model, device),
+            accept_skipped=accept_skipped or (),
         )
         name = (
             f"withdrawal-{attestation.withdrawal_id}-model-{attestation.model_id}-"
@@ -100,8 +126,8 @@ def _print(
         )
         return
     for finding in findings:
-        status = "passed " if finding.made else "skipped"
-        out.print(plain(f"{status}  {finding.name:<13} {finding.detail}"), soft_wrap=True)
+        text = f"{finding.status:<8}  {finding.name:<13} {finding.detail}"
+        out.print(plain(text), soft_wrap=True)
     out.print(plain(f"attested by {attestation.auditor}: {path}"), soft_wrap=True)
 
 

@@ -46,6 +46,41 @@ def node_status(config: DaemonConfigOption, as_json: JsonOption = False) -> None
         _show(node.status(load_config(config, node.NodeConfig)), as_json=as_json)
 
 
+@node_app.command("repeat")
+def node_repeat(
+    config: DaemonConfigOption,
+    withdrawal: Annotated[int, typer.Argument(min=1, help="A replay that waits for auditors.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder for the report and deltas.")],
+    rounds: Annotated[
+        list[int] | None,
+        typer.Option("--round", min=1, help="A round beyond the sample. Repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a sample of a replay's rounds again before an auditor, and sign a report of it.
+
+    The sample is drawn by the hash of the block in which the offers were closed. Nothing of the
+    node's state changes, and its daemon may run meanwhile.
+    """
+    from rescind import node
+    from rescind.cli.repetition import sha256_of
+
+    with reported_errors():
+        loaded = load_config(config, node.NodeConfig)
+        with node.open_session(loaded, stop_on_signal()) as session:
+            report = node.repeat(session, withdrawal, out_folder, more=rounds or ())
+        path = out_folder / f"repetition-{withdrawal}-{report.organization}.json"
+        report.save(path)
+        facts = {
+            "report": str(path),
+            "sha256": sha256_of(path),
+            "rounds": [part.round_id for part in report.rounds],
+            "same_bytes": [p.round_id for p in report.rounds if p.repeated == p.offered],
+            "drawn_by_block": report.block,
+        }
+        print_facts(facts, as_json=as_json)
+
+
 @node_app.command("topup")
 def node_topup(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
     """Refill your bond after a penalty. Until then your organization cannot contribute."""

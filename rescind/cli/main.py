@@ -29,6 +29,7 @@ from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app
 from rescind.cli.printing import show_unexpected_errors
+from rescind.cli.repetition import repetition_app
 from rescind.cli.rewards import rewards_app
 from rescind.cli.rounds import round_app
 from rescind.cli.verify import certify_command, verify_command
@@ -53,6 +54,7 @@ app.command("revoke")(revoke_command)
 app.command("sweep")(sweep_command)
 audit_app.add_typer(models_app)
 audit_app.add_typer(attest_app)
+audit_app.add_typer(repetition_app)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
 app.add_typer(agents_app, name="agents")

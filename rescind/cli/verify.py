@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,8 +31,16 @@ from rescind.core.errors import ConfigError
 if TYPE_CHECKING:
     from rescind.audit import Verification
     from rescind.devnet import RunFolder
+    from rescind.withdrawals import Attestation
 
-STYLES = {"passed": "green", "failed": "red", "skipped": "yellow", "none": "dim"}
+STYLES = {
+    "passed": "green",
+    "measured": "green",
+    "stated": "yellow",
+    "failed": "red",
+    "skipped": "yellow",
+    "none": "dim",
+}
 
 
 def verify_command(
@@ -103,7 +112,7 @@ def _print(verification: Verification, *, as_json: bool) -> None:
         )
         return
     for check in verification.checks:
-        line = Text(f"{check.status:<7}", style=STYLES[check.status])
+        line = Text(f"{check.status:<8}", style=STYLES[check.status])
         line.append_text(plain(f"  {check.name:<13} {check.detail}"))
         out.print(line, soft_wrap=True)
     for owner in verification.owners:
@@ -118,6 +127,12 @@ def certify_command(
     ],
     path: OutOption,
     run: RunArgument = None,
+    attestation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An auditor's attestation, or a folder of them. Repeatable. Default: the run's own."
+        ),
+    ] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     as_json: JsonOption = False,
@@ -126,7 +141,11 @@ def certify_command(
     from rescind.audit import build_certificate
 
     with reported_errors():
-        certificate = build_certificate(open_consortium(run, rpc, contracts), withdrawal)
+        certificate = build_certificate(
+            open_consortium(run, rpc, contracts),
+            withdrawal,
+            attestations=_attestations(run, attestation),
+        )
         certificate.save(path)
         facts = {
             "certificate": str(path),
@@ -135,3 +154,30 @@ def certify_command(
             "organization": certificate.withdrawal.name,
         }
         print_facts(facts, as_json=as_json)
+
+
+def _attestations(run: Path | None, given: Sequence[Path] | None) -> list[Attestation]:
+    """Return the attestations of withdrawals in files and folders.
+
+    Raises:
+        EvidenceUnreadable: A file that was named is not an attestation.
+    """
+    from rescind.devnet import RunFolder
+    from rescind.withdrawals import Attestation, EvidenceUnreadable, read_attestation
+
+    own = [] if run is None else [RunFolder(run).aggregator / "state" / "attestations"]
+    read = []
+    for path in given or own:
+        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+            try:
+                signed = read_attestation(file)
+            except EvidenceUnreadable:
+                # In a folder anyone may have put something else beside them.
+                if path.is_dir():
+                    continue
+                raise
+            if isinstance(signed, Attestation):
+                read.append(signed)
+        if not path.exists() and given:
+            raise ConfigError(f"{path} cannot be read: there is no such file or folder.")
+    return read

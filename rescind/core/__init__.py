@@ -7,6 +7,7 @@ from rescind.core.artifact import (
     decode,
     encode,
 )
+from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.commitments import (
     INFINITY,
     ORDER,
@@ -139,6 +140,7 @@ __all__ = [
     "ArtifactStore",
     "ArtifactTooLarge",
     "ArtifactWrongType",
+    "AttestationLimits",
     "ConsortiumParameters",
     "Coupling",
     "Digest",

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from rescind.core.agreed_rules import ClientRule, ScaffoldRule, Selection
+from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
 from rescind.core.hiding import HIDING, HIDING_SHAPE
@@ -159,6 +160,8 @@ class ConsortiumParameters(_Agreed):
             all of them by default, and then the document omits it.
         post_fisher: Whether each organization posts the diagonal Fisher of its data with its
             update, in a shared layout. The document omits it when it is false.
+        attestation: What auditors measure before they attest a replay or a counter-training. The
+            document omits the defaults.
         shapes: Every LoRA tensor of the base model, so that a delta can be checked without it.
     """
 
@@ -179,6 +182,7 @@ class ConsortiumParameters(_Agreed):
     server: ServerOptimizer = FedAvg()
     selection: Selection | None = None
     post_fisher: bool = False
+    attestation: AttestationLimits = AttestationLimits()
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -224,6 +228,8 @@ class ConsortiumParameters(_Agreed):
             document.pop("selection", None)
         if not self.post_fisher:
             document.pop("post_fisher", None)
+        if self.attestation == AttestationLimits():
+            document.pop("attestation", None)
         return document
 
     def canonical_bytes(self) -> bytes:

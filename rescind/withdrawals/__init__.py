@@ -13,7 +13,7 @@ from rescind.withdrawals.acceptance import (
     most_opening_bytes,
     record_of,
 )
-from rescind.withdrawals.attestation import Attestation
+from rescind.withdrawals.attestation import Attestation, StatementPart, Status
 from rescind.withdrawals.attestation_files import read_attestation
 from rescind.withdrawals.erasure import Derived, ErasureFacts, Reason, Registered, to_erase
 from rescind.withdrawals.erasure_facts import erasure_facts, signature
@@ -31,12 +31,15 @@ from rescind.withdrawals.evidence import (
     read_report,
     written,
 )
+from rescind.withdrawals.model_figures import Measure, ModelFigures, ModelPair
+from rescind.withdrawals.repetition import RepeatedPart, Repetition, StackPart
 from rescind.withdrawals.replays import remaining_content, replay_content, replayed_entries
 from rescind.withdrawals.round_attestation import (
     RoundAttestation,
     accepted_contributions,
     round_evidence,
 )
+from rescind.withdrawals.sampling import NothingToRepeat, Sample, draw_sample, last_offers
 from rescind.withdrawals.terms import terms_of
 
 __all__ = [
@@ -47,21 +50,33 @@ __all__ = [
     "ErasureFacts",
     "EvidenceDocument",
     "EvidenceUnreadable",
+    "Measure",
+    "ModelFigures",
+    "ModelPair",
     "ModelPart",
+    "NothingToRepeat",
     "OfferedPart",
     "OwnerCheck",
     "Part",
     "Reason",
     "RecordedModel",
     "Registered",
+    "RepeatedPart",
+    "Repetition",
     "RoundAttestation",
+    "Sample",
     "Sha256",
+    "StackPart",
+    "StatementPart",
+    "Status",
     "TermPart",
     "accept",
     "accept_files",
     "accepted_contributions",
+    "draw_sample",
     "erasure_facts",
     "first_problem",
+    "last_offers",
     "missing_figures",
     "most_adapter_bytes",
     "most_opening_bytes",

@@ -1,18 +1,32 @@
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from rescind.audit import NotAttested, attest, attest_round, examine
+from rescind.audit import (
+    CHECKS,
+    NotAttested,
+    attest,
+    attest_round,
+    build_certificate,
+    examine,
+    read_certificate,
+    verify,
+)
 from rescind.contracts import WithdrawalMethod
 from rescind.core import encode, l2_norm, write_private
 from rescind.core.canonical_json import canonical_json
 from rescind.wire import BadSignature, offer_typed_data, sign_typed
 from rescind.withdrawals import (
+    Attestation,
     EvidenceDocument,
+    Measure,
+    ModelFigures,
+    ModelPair,
     ModelPart,
     OfferedPart,
     RoundAttestation,
@@ -173,18 +187,86 @@ def counter_trained(anvil: Anvil, folder: Path) -> tuple[ChainConsortium, Eviden
     return consortium, document
 
 
-def test_an_auditor_does_not_sign_with_skipped_checks(anvil: Anvil, tmp_path: Path) -> None:
+SKIPPED = ("contributions", "distances", "guard", "forgetting", "membership", "adapter")
+"""Checks of a counter-training that cannot be made without artifacts and texts."""
+
+
+def test_a_counter_training_is_not_attested_by_its_makers_word(
+    anvil: Anvil, tmp_path: Path
+) -> None:
     consortium, document = counter_trained(anvil, tmp_path)
     reader, auditor = consortium.of(), consortium.auditors[0]
-    with pytest.raises(NotAttested, match="nothing was signed: contributions"):
+    assert document.offered[0].report["verdict"] == "ok"
+    with pytest.raises(NotAttested, match="6 checks were not measured, so nothing was signed"):
         attest(reader, document, auditor)
-    attestation, findings = attest(reader, document, auditor, allow_skipped=True)
+    with pytest.raises(
+        NotAttested, match=r"guard \(skipped\): the withdrawn texts are not at hand"
+    ):
+        attest(reader, document, auditor, accept_skipped=("contributions", "distances", "adapter"))
+    attestation, findings = attest(reader, document, auditor, accept_skipped=SKIPPED)
     assert len(attestation.check(document, reader)) == 65
-    assert {each.name for each in findings if not each.made} == {
-        "contributions",
-        "distances",
-        "adapter",
-    }
+    assert tuple(each.name for each in findings if each.status == "skipped") == SKIPPED
+    assert tuple(each.check for each in attestation.skipped) == SKIPPED
+
+
+FORGOTTEN = ModelFigures(
+    verdict="ok",
+    why="",
+    loss_before=0.5,
+    loss_after=1.9,
+    never_taught=2.0,
+    withdrawn=8,
+    kept=20,
+    unseen=8,
+    auc=0.6,
+    auc_base=0.5,
+    auc_error=0.15,
+)
+
+
+def test_a_counter_training_is_attested_by_what_the_model_shows(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium, document = counter_trained(anvil, tmp_path)
+    consortium.store.put(consortium.parameters.canonical_bytes())
+    reader, auditor, seen = consortium.of(), consortium.auditors[0], []
+
+    def figures(**changes: object) -> Measure:
+        def measure(pair: ModelPair) -> ModelFigures:
+            seen.append(pair)
+            return replace(FORGOTTEN, **changes)
+
+        return measure
+
+    def made(measure: Measure) -> Attestation:
+        return attest(
+            reader,
+            document,
+            auditor,
+            artifacts=[tmp_path / "store"],
+            measure=measure,
+            accept_skipped=["adapter"],
+        )[0]
+
+    signed = made(figures())
+    measured = {each.check: each.figures for each in signed.measured}
+    assert measured["forgetting"]["forgotten"] == pytest.approx(1.4 / 1.5)
+    assert measured["membership"]["limit"] == pytest.approx(0.8)
+    [pair] = seen
+    delta = consortium.load(document.offered[0].artifact_id)
+    name, value = next(iter(delta.items()))
+    bare = name.rpartition("/")[2]
+    change = [np.asarray(each[bare]) for each in (pair.after, pair.before)]
+    assert np.array_equal(change[0] - change[1], value.astype(np.int64) * 10_000)
+    for changes, words in (
+        ({"verdict": "gibberish", "why": "it repeats itself"}, "finds it gibberish"),
+        ({"loss_after": 0.51}, "1% of what it knew is gone, and at least 50% must be"),
+        ({"auc": 0.95}, r"AUC 0\.95 on the model, .* at most 0\.8 is accepted"),
+        ({"loss_before": 1.99}, r"forgetting \(skipped\): .* the model did not know these texts"),
+        ({"auc": None}, r"membership \(skipped\)"),
+    ):
+        with pytest.raises(NotAttested, match=words):
+            made(figures(**changes))
 
 
 def test_each_field_of_evidence_that_an_enemy_changes_is_noticed(
@@ -193,9 +275,10 @@ def test_each_field_of_evidence_that_an_enemy_changes_is_noticed(
     consortium, document = counter_trained(anvil, tmp_path)
     consortium.store.put(consortium.parameters.canonical_bytes())
     stores = [tmp_path / "store"]
-    assert {
-        each.name for each in examine(consortium.of(), document, artifacts=stores) if not each.made
-    } == {"adapter"}
+    skipped = {
+        each.name for each in examine(consortium.of(), document, artifacts=stores) if each.is_open
+    }
+    assert skipped == {"adapter", "guard", "forgetting", "membership"}
     content = json.loads(document.canonical_bytes())
     unnoticed = []
     for path in leaves(content):
@@ -226,7 +309,7 @@ def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path:
     chain = ["--rpc", anvil.url, "--contracts", tmp_path / "contracts.json"]
     signed = []
     for number, auditor in enumerate(consortium.auditors):
-        attestation, _ = attest(consortium.of(), document, auditor, allow_skipped=True)
+        attestation, _ = attest(consortium.of(), document, auditor, accept_skipped=SKIPPED)
         signed.append(tmp_path / f"{number}.json")
         attestation.save(signed[-1])
     words = [tmp_path / "evidence.json", *key_options(tmp_path, "stranger"), *chain]
@@ -239,6 +322,44 @@ def test_anyone_submits_what_a_quorum_of_auditors_signed(anvil: Anvil, tmp_path:
     done = rescind("audit", "submit", *words[:1], *signed, *words[1:])
     assert done.exit_code == 0, done.output
     assert consortium.of().withdrawal(1).evidence == document.sha256
+    consortium.remove(1)
+    path = tmp_path / "certificate.json"
+    lists = [word for each in signed for word in ("--attestation", each)]
+    words = ["--withdrawal", "1", "--out", path, "--rpc", anvil.url, *chain[2:]]
+    assert rescind("certify", *words, *lists).exit_code == 0
+    assert len(read_certificate(path).attestations) == 2
+    shown = rescind("verify", path, "--rpc", anvil.url, "--contracts", chain[-1])
+    assert shown.exit_code == 0, shown.output
+    auditor = consortium.auditors[0].address
+    line = f"{auditor} measured withdrawal, model, offers; stated figures, change; skipped contributions"
+    assert f"skipped   measurements  {line}" in shown.output.replace("\n", "")
+
+
+def test_a_certificate_with_a_changed_list_of_measurements_is_refused(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    consortium, document = counter_trained(anvil, tmp_path)
+    reader, path = consortium.of(), tmp_path / "certificate.json"
+    signed = [
+        attest(reader, document, each, accept_skipped=SKIPPED)[0] for each in consortium.auditors
+    ]
+    signatures = [each.check(document, reader) for each in signed]
+    consortium.of(consortium.aggregator).attest_withdrawal(
+        1, document.model.model_id, document.sha256, signatures
+    )
+    consortium.remove(1)
+    certificate = build_certificate(reader, 1, attestations=signed)
+
+    def code(*lists: Attestation) -> int:
+        certificate.model_copy(update={"attestations": lists}).save(path)
+        return verify(path, rpc_url=anvil.url).exit_code
+
+    assert code(*signed) == 0
+    better = {"measured": signed[0].skipped, "skipped": ()}
+    assert code(signed[0].model_copy(update=better), signed[1]) == CHECKS["measurements"] == 70
+    stranger = Attestation.sign(document, reader.deployment, consortium.founder)
+    assert code(stranger) == 70
+    assert code(signed[0].model_copy(update={"evidence": "ee" * 32})) == 70
 
 
 def test_anyone_submits_the_attestations_of_a_round(

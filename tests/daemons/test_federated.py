@@ -25,6 +25,7 @@ from tests.support.withdrawals import (
     attest,
     closed,
     settled,
+    texts_of,
 )
 
 ROUNDS = 3
@@ -88,10 +89,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         certificates = [accepted(run, record, replay)]
         replayed, replayed_adapter = served(run, record), adapter(record)
 
-        rows = generated(3, seed=1).organizations["borealis"]
+        corpus = generated(3, seed=1)
+        rows = corpus.organizations["borealis"]
         words = ("--method", "counter-training", "--subject", rows[0].subject, "--with", "ssd")
         dampening = ask(run, "borealis", *words, "--set", "selection=1.5")
-        attest(run, record, dampening, 1, 2)
+        texts = texts_of(run, "borealis", rows[0].subject, corpus.held_out)
+        attest(run, record, dampening, 1, 2, words=texts)
         wait_for("the counter-training", lambda: closed(record, dampening))
         certificates.append(accepted(run, record, dampening))
         for daemon in daemons.values():

@@ -31,6 +31,7 @@ from tests.support.withdrawals import (
     attestations,
     closed,
     evidence_of,
+    texts_of,
 )
 
 ROUNDS = 3
@@ -97,13 +98,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             run, "borealis", "--method", "counter-training", "--subject", of_borealis[0],
             "--with", "grad_diff", "--set", "steps=3", "--set", "enough=none",
         )  # fmt: skip
+        texts = texts_of(run, "borealis", of_borealis[0], corpus.held_out)
         wait_for("the evidence", lambda: evidence_of(run, counter))
         refusals = examine_changed_evidence(run, record, counter)
         sign_as_stranger(run, record, counter)
-        attest(run, record, counter, 1)
+        attest(run, record, counter, 1, words=texts)
         wait_for("the stranger's refusal", lambda: aggregator.said("is not an auditor"))
         state_after_one_auditor = record.withdrawals()[counter - 1].state
-        attest(run, record, counter, 2)
+        attest(run, record, counter, 2, words=texts)
         wait_for("the counter-training", lambda: closed(record, counter))
         certificates.append(accepted(run, record, counter))
 

@@ -83,6 +83,7 @@ class ChainConsortium:
         organizations: The members, in the order of their numbers and of their addresses.
         auditors: The auditors, ascending by address.
         store: Artifacts of the rounds that were played.
+        largest: Bound of the integers in random deltas.
     """
 
     deployment: Deployment
@@ -94,6 +95,7 @@ class ChainConsortium:
     anvil: Anvil
     store: ArtifactStore
     clients: dict[str, Consortium] = field(default_factory=dict)
+    largest: int = 50
 
     def of(self, account: Account | None = None) -> Consortium:
         """Return the client of an account, or one that only reads. To make one is slow."""
@@ -112,10 +114,10 @@ class ChainConsortium:
         return Parts((self.store.put(encode(dict(tensors))),), (point,))
 
     def random_delta(self, organization: Account, rng: np.random.Generator) -> Tensors:
-        """Return a delta of small random integers."""
+        """Return a delta of random integers."""
         name = owner(self.parameters.layout, organization.address)
         return {
-            qualify(name, bare): rng.integers(-50, 50, shape, dtype=np.int32)
+            qualify(name, bare): rng.integers(-self.largest, self.largest, shape, dtype=np.int32)
             for bare, shape in self.parameters.delta_shapes().items()
         }
 
