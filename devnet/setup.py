@@ -191,13 +191,16 @@ def make_consortium(
 
 def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) -> None:
     """Copy keys and certificates, so that a replay has the same organizations."""
+    # copytree creates what is missing under the umask, so the folders above are made first.
+    make_private_folder(target.root)
     shutil.copytree(source.authority, target.authority)
     folders = [(source.aggregator, target.aggregator)]
     folders += [(source.organization(name), target.organization(name)) for name in names]
     for old, new in folders:
+        make_private_folder(new)
         shutil.copytree(old / "tls", new / "tls")
         for file in ("keystore.json", "password"):
-            shutil.copy2(old / file, new / file)
+            write_private(new / file, (old / file).read_bytes())
 
 
 def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action]) -> None:

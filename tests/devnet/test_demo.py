@@ -73,6 +73,7 @@ PUBLIC = frozenset(
         "certificate.json",
         "certificate.pem",
         "contracts.json",
+        "organization.pem",
         "parameters.json",
         "run.json",
         "trace.jsonl",
