@@ -43,7 +43,7 @@ def test_a_restored_ledger_is_the_same_log(
     with Ledger.open(tmp_path / "again", key) as ledger:
         assert (ledger.id, ledger.size, ledger.root(), str(ledger.checkpoint())) == facts
         assert list(ledger.records()) == records
-        again = ledger.append("consent", {"event": "given"}, key="k/3")
+        again = ledger.append("consent", {"event": "given"}, subject="Ada", key="k/3")
         assert (again.index, again.new) == (3, False)
         ledger.append("consent", {"event": "given"}, subject="Ada")
         assert ledger.verify().sound
