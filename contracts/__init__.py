@@ -65,9 +65,6 @@ from rescind.contracts.types import (
     Withdrawal,
     WithdrawalTerms,
 )
-from rescind.core.recursion import restore_recursion_limit
-
-restore_recursion_limit()
 
 __all__ = [
     "ADVICE",

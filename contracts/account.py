@@ -12,6 +12,9 @@ from eth_account.signers.local import LocalAccount
 from rescind.contracts.errors import KeystoreError
 from rescind.core.files import create_private, make_private_folder
 from rescind.core.json_text import parse_json
+from rescind.core.recursion import restore_recursion_limit
+
+restore_recursion_limit()
 
 SCRYPT_ROUNDS = 2**14
 
