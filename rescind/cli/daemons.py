@@ -28,12 +28,13 @@ aggregator_app = typer.Typer(no_args_is_help=True, help="The daemon that runs ro
 def node_run(config: DaemonConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
     from rescind import node
-    from rescind.daemon import keep_new_files_private
+    from rescind.daemon import check_config_mode, keep_new_files_private
 
     with reported_errors():
         loaded = load_config(config, node.NodeConfig)
         daemon_logging()
         keep_new_files_private()
+        check_config_mode(config, loaded.chain.rpc_url, loaded.ledger.url)
         node.run(loaded, stop_on_signal())
 
 
@@ -131,12 +132,13 @@ def node_reclaim(config: DaemonConfigOption, as_json: JsonOption = False) -> Non
 def aggregator_run(config: DaemonConfigOption) -> None:
     """Run until SIGTERM. Logs are JSON lines on standard error."""
     from rescind import aggregator
-    from rescind.daemon import keep_new_files_private
+    from rescind.daemon import check_config_mode, keep_new_files_private
 
     with reported_errors():
         loaded = load_config(config, aggregator.AggregatorConfig)
         daemon_logging()
         keep_new_files_private()
+        check_config_mode(config, loaded.chain.rpc_url)
         aggregator.run(loaded, stop_on_signal())
 
 

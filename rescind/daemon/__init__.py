@@ -10,7 +10,11 @@ from rescind.daemon.certificates import (
 )
 from rescind.daemon.config import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.daemon.facts import read_fact
-from rescind.daemon.file_modes import check_file_modes, keep_new_files_private
+from rescind.daemon.file_modes import (
+    check_config_mode,
+    check_file_modes,
+    keep_new_files_private,
+)
 from rescind.daemon.identity import (
     certificate_claim,
     certificate_owners,
@@ -47,6 +51,7 @@ __all__ = [
     "check_active_member",
     "check_aggregator",
     "check_certificates",
+    "check_config_mode",
     "check_file_modes",
     "check_rules",
     "finish_renewal",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
 from rescind.core import demand_secret, narrow_file, narrow_folder
+from rescind.core.redaction import shown_url
 from rescind.daemon.config import IdentitySettings
 
 _OWNER_ONLY = 0o077
@@ -22,6 +24,24 @@ def keep_new_files_private() -> None:
     The umask of a daemon: it covers files of libraries too, such as temporary ones.
     """
     os.umask(_OWNER_ONLY)
+
+
+def check_config_mode(path: Path, *urls: str | None) -> None:
+    """Log a warning if other users can read a configuration file with a key or a password in it.
+
+    The file is not mended: programs that manage configurations set modes of their own.
+
+    Args:
+        path: The TOML file.
+        urls: The URLs in it.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o007 and any(url and shown_url(url) != url.rstrip("/") for url in urls):
+        structlog.get_logger().warning(
+            "other users can read the key or password of a URL",
+            file=str(path),
+            run=f"chmod 600 {path}",
+        )
 
 
 def check_file_modes(

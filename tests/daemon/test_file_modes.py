@@ -11,6 +11,7 @@ from rescind.core import FileModeRefused
 from rescind.daemon import (
     IdentitySettings,
     Journal,
+    check_config_mode,
     check_file_modes,
     keep_new_files_private,
     open_keystore,
@@ -101,3 +102,26 @@ def test_what_libraries_write_in_a_daemon_is_private_too(tmp_path: Path) -> None
         keep_new_files_private()
         (tmp_path / "temporary").write_bytes(b"")
     assert mode(tmp_path / "temporary") == 0o600
+
+
+@pytest.mark.parametrize(
+    ("url", "bits", "warned"),
+    [
+        ("https://node.example/v3/KEY", 0o644, True),
+        ("postgresql://ada:word@db/ledger", 0o604, True),
+        ("https://node.example/v3/KEY", 0o640, False),
+        ("http://127.0.0.1:8545/", 0o644, False),
+        (None, 0o644, False),
+    ],
+)
+def test_a_configuration_with_a_key_that_others_can_read_is_warned_of(
+    tmp_path: Path, url: str | None, bits: int, warned: bool
+) -> None:
+    path = tmp_path / "node.toml"
+    path.touch()
+    path.chmod(bits)
+    with capture_logs() as logs:
+        check_config_mode(path, "http://127.0.0.1:8545", url)
+    assert [each["run"] for each in logs] == [f"chmod 600 {path}"] * warned
+    assert "KEY" not in str(logs)
+    assert mode(path) == bits
