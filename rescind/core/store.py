@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from rescind.core.artifact import artifact_id, check_size, decode
 from rescind.core.errors import ArtifactError, StoreError
-from rescind.core.files import make_private_folder, sync_folder, write_private
+from rescind.core.files import create_private, make_private_folder, sync_folder, write_private
 from rescind.core.scan import Scan, scan
 from rescind.core.tensor_header import Expected
 
@@ -278,8 +279,12 @@ class ArtifactStore:
             if error.errno != errno.EXDEV:
                 raise
             # Another disk: copy beside the target, then rename, so that it is complete or absent.
-            copy = Path(f"{target}.{path.name}.part")
-            shutil.copyfile(path, copy)
+            copy = Path(f"{target}.part")
+            copy.unlink(missing_ok=True)
+            with path.open("rb") as source, create_private(copy) as sink:
+                shutil.copyfileobj(source, sink, 2**20)
+                sink.flush()
+                os.fsync(sink.fileno())
             copy.rename(target)
         sync_folder(Path(target).parent)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from rescind.core import StoreFull
 from rescind.core.errors import StoreError
-from rescind.core.files import make_private_folder
+from rescind.core.files import append_private, make_private_folder
 from rescind.wire.errors import WrongHash
 
 _STALE_SECONDS = 7 * 86_400
@@ -49,7 +49,7 @@ class _InFile:
 
     def append(self, data: bytes) -> None:
         try:
-            with self._path.open("ab") as file:
+            with append_private(self._path) as file:
                 file.write(data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import grpc
 
+from rescind.core import StoreFull
 from rescind.core.errors import RescindError, WireError
 
 CODE_KEY = "rescind-error-code"
@@ -127,6 +128,7 @@ STATUS: dict[type[RescindError], grpc.StatusCode] = {
     ReusedNonce: grpc.StatusCode.ALREADY_EXISTS,
     TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StoreFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 """The gRPC status of each error class; INVALID_ARGUMENT for all others."""
 

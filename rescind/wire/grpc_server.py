@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import resource
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -122,9 +124,22 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", 1000 * limits.age_seconds),
         ("grpc.max_connection_age_grace_ms", 1000 * limits.age_grace_seconds),
         ("grpc.max_connection_idle_ms", 1000 * limits.idle_seconds),
-        ("grpc.max_allowed_incoming_connections", limits.connections),
+        ("grpc.max_allowed_incoming_connections", _connections(limits)),
         ("grpc.server_handshake_timeout_ms", 1000 * limits.handshake_seconds),
     ]
+
+
+def _connections(limits: Limits) -> int:
+    """Return the connections to allow: half of the files that this process may open at most.
+
+    A process without a free file descriptor can open neither its journal nor its store.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limits.connections if soft < 0 else min(limits.connections, soft // 2)
 
 
 def _health_calls(service: str) -> dict[str, Call[Any]]:

@@ -62,7 +62,7 @@ class Limits:
     handshake_seconds: int = 20
     age_seconds: int = 3600
     age_grace_seconds: int = 600
-    idle_seconds: int = 1800
+    idle_seconds: int = 600
 
 
 @dataclass

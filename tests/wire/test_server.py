@@ -308,3 +308,21 @@ def test_a_certificate_problem_is_told_apart_from_a_network_problem(
         pytest.raises(NodeUnavailable, match="there is no connection"),
     ):
         client.checkpoint()
+
+
+def test_connections_beyond_the_limit_are_closed_and_calls_go_on(consortium: Consortium) -> None:
+    with (
+        consortium.serving(Limits(connections=2)) as port,
+        AggregatorClient(f"localhost:{port}", consortium.tls["member"], patience=0.0) as client,
+        ExitStack() as stack,
+    ):
+        client.describe()
+        refused = 0
+        for _ in range(4):
+            opened = stack.enter_context(channel(port, consortium.tls["slow"]))
+            try:
+                rpc.AggregatorStub(opened).Describe(pb.DescribeRequest(), timeout=5)
+            except grpc.RpcError:
+                refused += 1
+        assert refused >= 2
+        assert client.describe().chain_id == 31337
