@@ -122,7 +122,7 @@ class Disclosure:
                 _path(document["path"]),
                 Checkpoint.parse(document["checkpoint"]),
                 Verifier.parse(document["key"]),
-                Anchored.from_json(document["anchor"]) if document["anchor"] else None,
+                None if document["anchor"] is None else Anchored.from_json(document["anchor"]),
             )
         except _BAD as error:
             raise ProofInvalid(f"this is not a disclosure: {_short(error)}") from error

@@ -19,13 +19,13 @@ from rescind.daemon import (
 from tests.support.file_modes import mode, open_to_others, umask
 
 UMASKS = pytest.mark.parametrize("mask", [0o022, 0o000])
-PUBLIC = frozenset({"request.pem", "certificate.pem", "authority.pem"})
+PUBLIC = frozenset({"request.pem", "certificate.pem", "authority.pem", "organization.pem"})
 
 
 def make_organization(folder: Path) -> IdentitySettings:
     words = ["org", "init", str(folder), "--name", "hospital", "--ca", str(folder.parent / "ca")]
     request = ["org", "init", str(folder.parent / "first"), "--name", "first"]
-    sign = ["org", "sign", str(folder.parent / "first" / "tls" / "request.pem")]
+    sign = ["org", "sign", "--yes", str(folder.parent / "first" / "tls" / "request.pem")]
     sign += ["--ca", str(folder.parent / "ca"), "--out", str(folder.parent / "first.pem")]
     for command in (request, sign, words):
         done = CliRunner().invoke(app, command)

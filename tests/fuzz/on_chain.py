@@ -62,6 +62,7 @@ def targets() -> Iterator[Target]:
     consortium = make_consortium(anvil, 2, store=folder / "second")
     disclosures = _disclosures(consortium, folder)
     chain_module.HttpTransport = KeptAnswers  # type: ignore[misc]
+    anchor = json.loads(disclosures["record-disclosure"][0])["anchor"]
 
     def certified(data: bytes) -> Any:
         story.path.write_bytes(data)
@@ -79,6 +80,9 @@ def targets() -> Iterator[Target]:
         if shown.verification.exit_code:
             raise RescindError("not accepted")
         document = json.loads(data)
+        if document["anchor"] is None:
+            # It says less, and the checks of the chain are skipped and called so.
+            document["anchor"] = anchor
         document["anchor"]["contracts"].pop("creations", None)
         return document
 
