@@ -69,6 +69,9 @@ def hand_over(session: Session) -> None:
 
     A new aggregator asks for all that the models in use contain.
     """
+    own = {each for each in own_artifacts(session.journal).values() if session.store.has(each)}
+    if not own:
+        return
     try:
         wanted = session.client.wanted()
     except NotAMember:
@@ -76,5 +79,5 @@ def hand_over(session: Session) -> None:
         return
     for artifact in wanted:
         # Only the node's own deltas leave it, whatever the aggregator asks for.
-        if artifact in own_artifacts(session.journal).values() and session.store.has(artifact):
+        if artifact in own:
             session.client.hand_over(session.store.get(artifact))
