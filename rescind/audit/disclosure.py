@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from eth_utils.address import is_checksum_address, to_checksum_address
 from pydantic import ValidationError
 
 from rescind.audit.checks import (
@@ -63,8 +64,8 @@ class Shown:
 
 def anchored_at(consortium: Consortium, organization: str, transaction: str = "") -> Anchored:
     """Return the part of a disclosure that names the chain, the contracts and the anchor."""
-    contracts = consortium.deployment.model_dump()
-    return Anchored(contracts, deployment_block_hash(consortium), organization, transaction)
+    contracts, address = consortium.deployment.model_dump(), to_checksum_address(organization)
+    return Anchored(contracts, deployment_block_hash(consortium), address, transaction)
 
 
 def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str, Event]]:
@@ -115,6 +116,11 @@ def _read(path: Path) -> Disclosure | ManifestDisclosure:
 def _deployment(anchored: Anchored | None) -> Deployment | None:
     if anchored is None:
         return None
+    if not is_checksum_address(anchored.organization):
+        raise VerificationError(
+            f"the file names the organization {anchored.organization[:80]!r}, which is not an "
+            "address in EIP-55 form"
+        )
     try:
         return Deployment.model_validate(dict(anchored.contracts))
     except ValidationError as error:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from rescind.audit import DISCLOSURE_CHECKS, check_disclosure
 from rescind.ledger import Anchored, Disclosure, Ledger, create_key
 from rescind.ledger.disclosure import ProofInvalid
+from tests.fuzz.statements import DEPLOYMENT
 
 
 @pytest.mark.parametrize("anchor", [[], {}, "", 0, False])
@@ -22,3 +24,19 @@ def test_an_empty_anchor_is_not_the_same_as_none(tmp_path: Path, anchor: object)
     assert unanchored.anchored is None
     with pytest.raises(ProofInvalid, match="not a disclosure"):
         Disclosure.parse(json.dumps({**document, "anchor": anchor}).encode())
+
+
+@pytest.mark.parametrize("organization", ["", "0x", "0x" + "ab" * 20, "0x" + "ab" * 32, "Ada"])
+def test_an_organization_without_a_valid_address_is_refused(
+    tmp_path: Path, organization: str
+) -> None:
+    """It ended `rescind ledger check` with a traceback."""
+    contracts = DEPLOYMENT.model_dump()
+    with Ledger.create(tmp_path / "ledger", create_key(tmp_path / "key")) as ledger:
+        ledger.append("reward", {"round": 1})
+        where = Anchored(contracts, "0x00", organization, "0x02")
+        shown = Disclosure.of(ledger.prove(0), ledger.key.verifier(), where)
+    (tmp_path / "file.json").write_text(json.dumps(shown.to_json()))
+    verification = check_disclosure(tmp_path / "file.json", None).verification
+    assert verification.exit_code == DISCLOSURE_CHECKS["file"]
+    assert "not an address in EIP-55 form" in verification.checks[0].detail
