@@ -19,6 +19,7 @@ from rescind.withdrawals import terms_of
 from tests.support.daemons import consortium, finals, play_until, wait_for
 from tests.support.library import adapter_of, play
 from tests.support.withdrawals import (
+    LENIENT,
     accepted,
     adapter,
     ask,
@@ -29,7 +30,12 @@ from tests.support.withdrawals import (
 )
 
 ROUNDS = 3
-AGREED = {"server": {"name": "fedadam"}, "rule": {"name": "scaffold"}, "post_fisher": True}
+AGREED = {
+    "server": {"name": "fedadam"},
+    "rule": {"name": "scaffold"},
+    "post_fisher": True,
+    "attestation": LENIENT,
+}
 pytestmark = pytest.mark.slow
 
 

@@ -24,6 +24,7 @@ from tests.support.daemons import (
 )
 from tests.support.library import adapter_of, play
 from tests.support.withdrawals import (
+    LENIENT,
     accepted,
     adapter,
     ask,
@@ -68,7 +69,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     )
     subjects = of_aurora[:2]
     certificates = []
-    with consortium(tmp_path_factory.mktemp("run"), ROUNDS) as (run, record, daemons):
+    agreed = {"attestation": LENIENT}
+    with consortium(tmp_path_factory.mktemp("run"), ROUNDS, agreed=agreed) as opened:
+        run, record, daemons = opened
         aggregator, aurora = daemons["aggregator"], daemons["aurora"]
         play_until(run, 2)
         aggregator.start("close-withdrawal", "before")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from rescind.audit import examine
 from rescind.contracts import RoundState, WithdrawalState
 from rescind.core import Term, Totals, adapter_totals, artifact_id, decode, encode
+from rescind.core.errors import ConfigError
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.node import Node, Request, request_withdrawal
+from rescind.node import Node, Request, repeat, request_withdrawal
 from rescind.node.facts import RoundFacts
 from rescind.node.withdrawal_facts import OfferedDelta
 from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
+from rescind.withdrawals import EvidenceDocument
 from tests.aggregator.scene import Scene, open_scene
 from tests.node.stage import open_node
 from tests.support.chain import Anvil
@@ -95,3 +98,28 @@ def test_a_replaced_subject_leaves_the_bytes_of_a_node_that_never_had_it(stage: 
     assert offered == stage.trained_without("ada", node)
     types = [record.type for record in node.session.ledger.records()]
     assert {"decision", "training-run", "manifest", "withdrawal", "reward"} <= set(types)
+
+
+def test_a_node_repeats_a_replay_for_auditors_to_the_same_bytes(
+    stage: Stage, tmp_path: Path
+) -> None:
+    record, node = stage.scene.record, stage.nodes[0]
+    stage.play_until(lambda: stage.settled(ROUNDS))
+    request_withdrawal(node.session.config, Request(method="replay", subject="ada"))
+    folder = stage.scene.aggregator.session.folder / "evidence"
+    stage.play_until(lambda: list(folder.glob("withdrawal-1-*.json")))
+    evidence = EvidenceDocument.read(next(folder.glob("withdrawal-1-*.json")))
+    before = node.session.journal.all("")
+    again = tmp_path / "again"
+    report = repeat(node.session, 1, again, more=[2])
+    assert report.rounds
+    assert all(part.repeated == part.offered for part in report.rounds)
+    assert node.session.journal.all("") == before
+    report.check_signature()
+    stores = [stage.scene.folder / "aggregator" / "store", again]
+    examined = examine(record, evidence, artifacts=stores, repetitions=[report])
+    [repetition] = [each for each in examined if each.name.startswith("repetition")]
+    assert (repetition.status, repetition.figures["round 2"]) == ("stated", 0)
+    assert "distances" in {each.name for each in examined if each.status == "measured"}
+    with pytest.raises(ConfigError, match="You offered no delta of round 9"):
+        repeat(node.session, 1, again, more=[9])

@@ -87,6 +87,10 @@ def repeat(run: RunFolder, evidence: EvidenceDocument, auditor: int) -> list[Pat
     return reports
 
 
+LENIENT = {"forgotten": 0.0, "membership": 0.5}
+"""Limits for models of a few steps, which hardly know the texts that they are to forget."""
+
+
 def texts_of(
     run: RunFolder, name: str, subject: str, unseen: Sequence[Example]
 ) -> list[str | Path]:
@@ -95,7 +99,8 @@ def texts_of(
     write_examples(path, unseen)
     data = run.organization(name) / "data" / "private.jsonl"
     model = ["--base-model", BASE_MODEL, "--device", "cpu"]
-    return ["--texts", data, "--subject", subject, "--unseen", path, *model]
+    words = ["--texts", data, "--subject", subject, "--unseen", path, *model]
+    return [*words, "--accept-skipped", "forgetting"]
 
 
 def closed(record: Consortium, withdrawal: int) -> bool:
