@@ -58,7 +58,9 @@ class Aggregation:
         verdicts = select(session.parameters, verdicts, session.store)
         for organization, verdict in verdicts.items():
             if verdict.reason is not None:
-                session.record_incident(organization, verdict.reason.name.lower(), verdict.what)
+                session.record_incident(
+                    organization, verdict.reason.name.lower(), verdict.what, at_will=False
+                )
                 self._log.warning(
                     "update rejected",
                     round=round_id,

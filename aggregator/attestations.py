@@ -112,7 +112,9 @@ class Attestations:
         if complaint.holds(self._session.journal):
             return
         self._log.warning("attestation refused", file=str(path), reason=reason)
-        self._session.record_incident(AGGREGATOR, "attestation", f"{path.name}: {reason}")
+        self._session.record_incident(
+            AGGREGATOR, "attestation", f"{path.name}: {reason}", at_will=False
+        )
         complaint.save(self._session.journal)
 
 

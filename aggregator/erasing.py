@@ -91,7 +91,7 @@ class Erasing:
         said = erasure.sentence()
         known = session.incidents.newest() if repeated else ()
         if not any((each.code, each.what) == (INCIDENT, said) for each in known):
-            session.record_incident(AGGREGATOR, INCIDENT, said)
+            session.record_incident(AGGREGATOR, INCIDENT, said, at_will=False)
         erasure.finish(session.journal)
         self._log.info("erased", withdrawal=erasure.withdrawal_id, files=len(erasure.files))
 

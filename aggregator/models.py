@@ -116,7 +116,9 @@ class Models:
             adapter_id, opening_id, problem = "", "", str(error)
         if problem:
             self._log.warning("model is not complete", model=model_id, reason=problem)
-            session.record_incident(AGGREGATOR, "model-incomplete", f"model {model_id}: {problem}")
+            session.record_incident(
+                AGGREGATOR, "model-incomplete", f"model {model_id}: {problem}", at_will=False
+            )
         former = tuple(ModelFact.built(session.journal, model_id) - {adapter_id, opening_id})
         ModelFact(
             model_id, commitments, adapter_id, opening_id, missing, problem, former=former

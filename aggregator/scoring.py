@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,7 +85,13 @@ class EqualScorer:
 
 
 class RoundScorer(ABC):
-    """Scores by the configured method, from what `losses` says of blocks or shared adapters."""
+    """Scores by the configured method, from what `losses` says of blocks or shared adapters.
+
+    Attributes:
+        scratch: Folder for temporary files; the system's by default.
+    """
+
+    scratch: Path | None = None
 
     def __init__(self, section: EvaluationSection, parameters: ConsortiumParameters) -> None:
         self._section, self._parameters = section, parameters
@@ -206,7 +213,7 @@ class RoundScorer(ABC):
     def _players(self, deltas: Deltas, parent: Totals) -> list[list[str]]:
         """The organizations by what they sent: those who sent (nearly) the same are one player."""
         players: list[list[str]] = []
-        with VectorFile() as directions:
+        with VectorFile(self.scratch) as directions:
             for organization in sorted(deltas, key=str.lower):
                 sent = self._direction(organization, deltas[organization], parent)
                 for number, group in enumerate(players):
@@ -282,7 +289,9 @@ def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> S
     """Return the scorer of a configuration: equal scores without a model and a benchmark."""
     if config.model is None or config.evaluation is None:
         return EqualScorer()
-    return BenchmarkScorer(config.evaluation, config.model, parameters)
+    scorer = BenchmarkScorer(config.evaluation, config.model, parameters)
+    scorer.scratch = config.aggregator.state_dir
+    return scorer
 
 
 def _taken_away(before: Floats, after: Floats) -> Floats:

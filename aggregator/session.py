@@ -64,15 +64,19 @@ class AggregatorSession:
         Published(artifact_id).save(self.journal)
         return artifact_id
 
-    def record_incident(self, organization: str, code: str, what: str) -> None:
+    def record_incident(
+        self, organization: str, code: str, what: str, *, at_will: bool = True
+    ) -> None:
         """Record a refusal or an act of the aggregator, for `rescind aggregator status`.
 
         Args:
             organization: EIP-55 address, `incidents.STRANGER` or `incidents.AGGREGATOR`.
             code: Code of the error or rejection.
             what: The reason.
+            at_will: Whether the organization can bring about as many as it likes. Then it can write
+                only so many a second; the others are counted.
         """
-        if not self.incidents.admit(organization):
+        if at_will and not self.incidents.admit(organization):
             return
         try:
             round_id, now = self.consortium.current_round_id(), self.consortium.chain.now()

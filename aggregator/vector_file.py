@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -10,10 +11,15 @@ from numpy.typing import NDArray
 
 
 class VectorFile:
-    """A list of float64 vectors. They are read through memory maps, and the file has no name."""
+    """A list of float64 vectors. They are read through memory maps, and the file has no name.
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
+    Args:
+        folder: Where the file is. The folder for temporary files, which is the default, may itself
+            be in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
         self._count = self._size = 0
 
     def __enter__(self) -> Self:

@@ -5,12 +5,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sql
 
 from rescind.aggregator.facts import open_journal
 from rescind.aggregator.incidents import STRANGER, Incident, IncidentLimits, Incidents, Omitted
+from rescind.aggregator.session import AggregatorSession
 from rescind.core.errors import StoreError
 
 MEMBER, OTHER = "0xA", "0xB"
@@ -177,3 +179,53 @@ def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     table = Incidents(open_journal(tmp_path))
     table.add(Incident(MEMBER, "late", "x" * 1_000_000, 1, 1))
     assert len(table.newest()[0].what) == 1_000
+
+
+class Chain:
+    """A chain that counts how often it is asked, or does not answer."""
+
+    def __init__(self, *, answers: bool) -> None:
+        self.answers, self.asked = answers, 0
+        self.chain = self
+
+    def current_round_id(self) -> int:
+        self.asked += 1
+        if not self.answers:
+            raise StoreError("no answer")
+        return 7
+
+    def now(self) -> int:
+        return 1_700_000_000
+
+
+def session_with(table: Incidents, chain: Chain) -> AggregatorSession:
+    return SimpleNamespace(incidents=table, consortium=chain)  # type: ignore[return-value]
+
+
+def test_a_flood_does_not_ask_the_chain(tmp_path: Path) -> None:
+    table = Incidents(open_journal(tmp_path), IncidentLimits(burst=3), clock=lambda: 0.0)
+    chain = Chain(answers=True)
+    for number in range(200):
+        AggregatorSession.record_incident(
+            session_with(table, chain), STRANGER, "not-a-member", f"certificate {number}"
+        )
+    assert (chain.asked, len(table.newest())) == (3, 3)
+
+
+def test_what_the_aggregator_finds_itself_is_written_during_a_flood(tmp_path: Path) -> None:
+    table = Incidents(open_journal(tmp_path), IncidentLimits(burst=1), clock=lambda: 0.0)
+    session = session_with(table, Chain(answers=True))
+    for number in range(5):
+        AggregatorSession.record_incident(session, MEMBER, "late", f"call {number}")
+    AggregatorSession.record_incident(session, MEMBER, "out_of_bounds", "left out", at_will=False)
+    assert [each.code for each in table.newest()] == ["late", "out_of_bounds"]
+
+
+def test_an_incident_is_written_when_the_chain_does_not_answer(tmp_path: Path) -> None:
+    table = Incidents(open_journal(tmp_path))
+    AggregatorSession.record_incident(
+        session_with(table, Chain(answers=False)), MEMBER, "late", "x"
+    )
+    [written] = table.newest()
+    assert (written.round, written.what) == (0, "x")
+    assert written.time > 1_700_000_000

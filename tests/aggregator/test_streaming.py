@@ -14,6 +14,7 @@ from rescind.aggregator.krum import MultiKrum
 from rescind.aggregator.research_rules import NormClipping
 from rescind.aggregator.scoring import RoundScorer
 from rescind.aggregator.stored_deltas import StoredDeltas
+from rescind.aggregator.vector_file import VectorFile
 from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
@@ -194,3 +195,15 @@ def test_the_mean_of_posted_fishers_holds_two_of_them(tmp_path: Path) -> None:
     streamed = combine_stored(posted, load)
     assert most[0] <= 2
     assert streamed.encode() == combine(list(posted.values())).encode()
+
+
+def test_vectors_in_a_file_are_those_that_were_added(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = [rng.random(1000) for _ in range(3)]
+    with VectorFile(tmp_path) as file:
+        for vector in vectors:
+            file.append(vector)
+        assert all(np.array_equal(file[n], vector) for n, vector in enumerate(vectors))
+        with pytest.raises(ValueError, match="the vector has 3 values, the others have 1000"):
+            file.append(np.zeros(3))
+    assert list(tmp_path.iterdir()) == []
