@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from rescind.aggregator.adapter_file import written
 from rescind.aggregator.checks import judge
 from rescind.aggregator.facts import ModelFact, SumFact, WithdrawalProgress
 from rescind.aggregator.incidents import AGGREGATOR
@@ -16,9 +17,6 @@ from rescind.contracts import Entry, WithdrawalState
 from rescind.core import (
     Opening,
     Term,
-    Totals,
-    adapter_totals,
-    encode,
     encode_openings,
     owner,
     sum_key,
@@ -256,19 +254,16 @@ class Models:
                 "Their organizations can hand them over, or be removed"
             )
         kept = {name: group for name, group in owned.items() if name not in lost}
-        adapter: Totals = adapter_totals(
-            [term for group in kept.values() for term in group], session.store.load
-        )
         openings = {name: self._opening(name, group) for name, group in kept.items()}
-        acceptance = accept(record, session.parameters, adapter, openings)
-        if not acceptance.servable:
-            raise ContributionsMissing(acceptance.sentence())
+        shapes, load = session.parameters.delta_shapes(), session.store.load
+        with written(session.building, kept, shapes, load) as file:
+            digests = file.scanned.digests
+            acceptance = accept(record, session.parameters, file.tensors(), openings, digests)
+            if not acceptance.servable:
+                raise ContributionsMissing(acceptance.sentence())
+            adapter_id = session.publish_file(file.path, file.scanned.artifact_id)
         problem = "" if acceptance.complete else acceptance.sentence()
-        return (
-            session.publish(encode(adapter)),
-            session.publish(encode_openings(openings.values())),
-            problem,
-        )
+        return adapter_id, session.publish(encode_openings(openings.values())), problem
 
     def _opening(self, name: str, terms: Sequence[Term]) -> Opening:
         digests = self._session.digests

@@ -51,12 +51,26 @@ class AggregatorSession:
         store = ArtifactStore(config.aggregator.store)
         digests = Digests(store)
         incidents = Incidents(journal)
-        return cls(config, consortium, parameters, journal, store, digests, incidents)
+        session = cls(config, consortium, parameters, journal, store, digests, incidents)
+        for path in session.building.glob("*.part"):
+            path.unlink(missing_ok=True)
+        return session
 
     @property
     def folder(self) -> Path:
         """The daemon's folder of durable state."""
         return self.config.aggregator.state_dir
+
+    @property
+    def building(self) -> Path:
+        """The folder of files that are being made. What a crash left there is deleted at the start."""
+        return self.folder / "building"
+
+    def publish_file(self, path: Path, artifact_id: str) -> str:
+        """Move a complete file, whose hash was checked, into the store, and let members download it."""
+        self.store.adopt(path, artifact_id)
+        Published(artifact_id).save(self.journal)
+        return artifact_id
 
     def publish(self, data: bytes) -> str:
         """Store an artifact, let members download it, and return its id."""

@@ -1,5 +1,6 @@
 """However many members there are, the aggregator has two contributions in memory at most."""
 
+import tracemalloc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rescind.aggregator.adapter_file import written
 from rescind.aggregator.checks import judge
 from rescind.aggregator.config import EvaluationSection
 from rescind.aggregator.digests import Digests
@@ -19,13 +21,17 @@ from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     Scan,
+    SumOverflow,
     Term,
     Totals,
     adapter_totals,
+    artifact_id,
     commit,
     digest,
     encode,
+    owner,
     point_hash,
+    qualify,
     weights,
 )
 from rescind.core.statistics import Posted, combine, combine_stored, expected_shapes
@@ -207,3 +213,66 @@ def test_vectors_in_a_file_are_those_that_were_added(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="the vector has 3 values, the others have 1000"):
             file.append(np.zeros(3))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("federated", [True, False], ids=["shared", "blocks"])
+def test_an_adapter_is_written_owner_by_owner_with_the_same_bytes(
+    store: CountingStore, tmp_path: Path, federated: bool
+) -> None:
+    parameters = micro_parameters(federated=federated)
+    rng = np.random.default_rng(0)
+    groups: dict[str, list[Term]] = {}
+    for address in ADDRESSES:
+        prefix = owner(parameters.layout, address)
+        for round_id in (1, 2):
+            delta = {
+                qualify(prefix, name): rng.integers(-99, 99, shape, dtype=np.int32)
+                for name, shape in parameters.delta_shapes().items()
+            }
+            term = Term(round_id, address, store.put(encode(delta)), 10_000 - round_id)
+            groups.setdefault(prefix, []).append(term)
+    store.most = 0
+    building = tmp_path / "building"
+    with written(building, groups, parameters.delta_shapes(), store.load) as file:
+        assert store.most <= 2
+        totals = adapter_totals([t for group in groups.values() for t in group], store.load)
+        assert file.path.read_bytes() == encode(totals)
+        assert file.scanned.artifact_id == artifact_id(encode(totals))
+        assert file.scanned.digest == digest(totals)
+        assert sorted(file.scanned.digests) == sorted(groups)
+        tensors = file.tensors()
+        assert all(np.array_equal(tensors[name], value) for name, value in totals.items())
+    assert list(building.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_owners_of_an_adapter(tmp_path: Path) -> None:
+    store, size = ArtifactStore(tmp_path / "store"), 2**17
+    shapes = {"layer.lora_B": (size,)}
+    peaks = []
+    for count in (12, 36):
+        groups = {
+            address.lower(): [
+                Term(1, address, store.put(encode({f"{address.lower()}/layer.lora_B": value})), 1)
+            ]
+            for address in (f"0x{n + 1:040x}" for n in range(count))
+            for value in [np.full(size, 3, np.int32)]
+        }
+        tracemalloc.start()
+        with written(tmp_path / "building", groups, shapes, store.load):
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 4 * size
+
+
+def test_a_file_whose_sum_overflows_is_not_left_behind(
+    store: CountingStore, tmp_path: Path
+) -> None:
+    artifact = store.put(encode({"shared/w": np.array([2**31 - 1], np.int32)}))
+    groups = {"shared": [Term(1, ADDRESSES[0], artifact, 2**33)]}
+    folder = tmp_path / "building"
+    with (
+        pytest.raises(SumOverflow),
+        written(folder, groups, {"w": (1,)}, store.load),
+    ):
+        raise AssertionError("a sum that may overflow was written")
+    assert list(folder.iterdir()) == []
