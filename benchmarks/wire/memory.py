@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.wire.memory --flower-python PATH`. Each figure is by how much one round
 raises the peak resident memory of a fresh process that has done a small round before. Ours judges
-every update by its point, sums them and encodes the result, as the daemon does; Flower's holds the
+every update by its point and writes the file of their sum, as the daemon does; Flower's holds the
 results of all clients and takes their mean.
 """
 
@@ -20,15 +20,16 @@ import numpy as np
 
 from benchmarks.wire.measuring import Flower, arguments, setting, table, write
 from benchmarks.wire.sum import RANK, WIDTH, lora_shapes
+from rescind.aggregator.adapter_file import written
 from rescind.aggregator.checks import judge
 from rescind.aggregator.digests import Digests
 from rescind.core import (
+    SHARED,
     ArtifactStore,
     ConsortiumParameters,
     LoraParameters,
     Term,
     TrainingParameters,
-    adapter_totals,
     encode,
     weights,
 )
@@ -99,7 +100,12 @@ def play(
         )
         assert verdict.accepted, verdict.what
         terms.append(Term(1, address, artifact, share[address]))
-    store.put(encode(adapter_totals(terms, store.load)))
+    shapes = parameters.delta_shapes()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        written(Path(folder), {SHARED: terms}, shapes, store.load) as file,
+    ):
+        store.adopt(file.path, file.scanned.artifact_id)
 
 
 def start_peak() -> int:
