@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from rescind.audit import read_certificate
 from rescind.audit.certificate import ModelPart
-from rescind.core import SHARED, ConsortiumParameters, Term, owners
+from rescind.core import SHARED, ConsortiumParameters, StoreMissing, Term, owners
 from rescind.core.errors import ConfigError
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import served_model
@@ -39,12 +39,14 @@ class RunAssistant:
         assistant: The model.
         totals: The adapter that it serves, as integer tensors by name.
         facts: The run's facts.
+        adapter_id: The published adapter that it was made of.
         guarded: The assistant behind a guard, or None if nothing is suppressed.
     """
 
     assistant: Assistant
     totals: dict[str, Any]
     facts: RunFacts
+    adapter_id: str = ""
     guarded: SuppressedAssistant | None = None
 
     @classmethod
@@ -67,12 +69,20 @@ class RunAssistant:
         adapter_id = part.publication.adapter_id if part.publication else ""
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         base = load_base(facts.model, parameters.base_model_id)
-        totals = served_model(run, parameters, adapter_id, _terms(run, facts, part))
+        try:
+            totals = served_model(run, parameters, adapter_id, _terms(run, facts, part))
+        except StoreMissing as error:
+            if not before:
+                raise
+            raise ConfigError(
+                f"The model before the withdrawal, model {part.model_id}, was erased when the "
+                "withdrawal was closed. Ask the model after it, without --before-withdrawal."
+            ) from error
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
         )
-        return cls(assistant, totals, facts, guarded)
+        return cls(assistant, totals, facts, adapter_id, guarded)
 
     @property
     def stage(self) -> str:
@@ -100,7 +110,9 @@ class RunAssistant:
             raise ConfigError(
                 f"--organization {organization}: no such block. Choose one of {', '.join(names)}."
             )
-        export_peft(self.assistant.parameters, self.totals, wanted, self.facts.model, out)
+        export_peft(
+            self.assistant.parameters, self.totals, wanted, self.facts.model, out, self.adapter_id
+        )
         return "the shared adapter" if wanted == SHARED else f"{organization}'s block"
 
     def _name(self, address: str | None) -> str:

@@ -24,6 +24,7 @@ from rescind.audit import (
 from rescind.contracts import Consortium
 from rescind.core import (
     ConsortiumParameters,
+    StoreMissing,
     Term,
     artifact_id,
     decode,
@@ -130,6 +131,8 @@ def served_model(
         file = run.store / artifact[:2] / artifact
         try:
             data = file.read_bytes()
+        except FileNotFoundError as error:
+            raise StoreMissing(f"{file} is not there.") from error
         except OSError as error:
             raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
         if artifact_id(data) != artifact:

@@ -19,6 +19,8 @@ class NodeSection(Section):
         state_dir: Folder of the journal, the store and the checkpoints.
         data: JSON Lines file of private examples.
         poll_seconds: Time between two looks at the chain.
+        exports: Folders of exported copies of models, or folders that hold such folders. A copy of
+            an erased model is deleted.
         keep_withdrawn: Keep what closed withdrawals took out of the models, instead of erasing it.
     """
 
@@ -26,6 +28,7 @@ class NodeSection(Section):
     state_dir: Path
     data: Path
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
+    exports: tuple[Path, ...] = ()
     keep_withdrawn: bool = False
 
 

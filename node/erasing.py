@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from rescind.contracts import Withdrawal
+from rescind.core.exports import delete_exports, exports_in
 from rescind.node.facts import AdoptedModel, CheckedSum, Fetched, RoundFacts
 from rescind.node.residuals import delete_residual
 from rescind.node.session import Session
@@ -72,6 +73,7 @@ class Erasing:
             session.store.delete(artifact)
             delete_residual(session, artifact)
             (self._downloads / artifact).unlink(missing_ok=True)
+        delete_exports(session.config.node.exports, erasure.files)
         self._delete_checkpoints()
         session.forget_model()
         payload = {"withdrawal": erasure.withdrawal_id, "files": dict(erasure.files)}
@@ -104,6 +106,7 @@ class Erasing:
             facts = erasure_facts(session.consortium, files, lambda _: list(self._derived()))
         recorded = {file for each in Erasure.all(session.journal) for file in each.files}
         parts = {path.name for path in self._downloads.glob("*")}
+        parts |= {each.adapter_id for each in exports_in(session.config.node.exports)}
         own = set(own_artifacts(session.journal).values()) - recorded
         return {
             artifact: reason

@@ -80,4 +80,6 @@ def _resolve(section: _Model, folder: Path) -> _Model:
             changed[name] = _resolve(value, folder)
         elif isinstance(value, Path):
             changed[name] = folder / value
+        elif isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
+            changed[name] = tuple(folder / each for each in value)
     return section.model_copy(update=changed)

@@ -9,6 +9,7 @@ import pytest
 
 from rescind.contracts import WithdrawalMethod, WithdrawalState
 from rescind.core import adapter_totals, artifact_id, encode
+from rescind.core.exports import Export
 from rescind.ledger import Ledger
 from rescind.node import Node, Step, open_session, retraining
 from rescind.node.erasing import Erasing
@@ -53,11 +54,17 @@ def test_a_node_erases_the_model_before_and_keeps_the_one_after(scene: Scene) ->
         before = AdoptedModel.load(node.session.journal, old)
         assert before is not None
         assert node.session.store.has(before.adapter_id)
+        copy = scene.folder / "copies" / "old"
+        copy.mkdir(parents=True)
+        Export(copy, before.adapter_id, ()).save()
+        section = node.session.config.node.model_copy(update={"exports": (copy.parent,)})
+        node.session.config = node.session.config.model_copy(update={"node": section})
         close(scene)
         assert Step.ERASE in steps_of(node)
         store = node.session.store
         assert not store.has(before.adapter_id)
         assert not store.has(before.opening_id)
+        assert not copy.exists()
         after = AdoptedModel.load(node.session.journal, scene.record.latest_model_id())
         assert after is not None
         assert store.has(after.adapter_id)
