@@ -23,7 +23,9 @@ from rescind.wire.reloading import server_credentials
 
 KEEPALIVE = [
     ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
+    # Linux drops a connection after this time without an acknowledgement (TCP_USER_TIMEOUT), and a
+    # proxy in front of a slow link acknowledges rarely. Deadlines notice a dead connection before.
+    ("grpc.keepalive_timeout_ms", 120_000),
     # Rounds are far apart, and a NAT forgets a connection after some minutes without a packet.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),

@@ -94,6 +94,16 @@ def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:  # noqa: F811
     assert wire.handler.uploads[SizedArtifact.of(data).artifact_id] == data
 
 
+@pytest.mark.slow
+def test_an_upload_works_at_8_kbit_per_second(wire: Wire) -> None:  # noqa: F811
+    data = DATA[: 3 * 2**15]
+    with through_relay(wire) as (client, relay):
+        relay.bytes_per_second = 1000
+        client.upload(data)
+    assert wire.handler.uploads[SizedArtifact.of(data).artifact_id] == data
+    assert sum(length for _, length in wire.handler.pieces) == len(data)
+
+
 def test_an_upload_goes_on_where_a_cut_connection_left_it(wire: Wire) -> None:  # noqa: F811
     with through_relay(wire, patience=20.0) as (client, relay):
         cut = threading.Event()
