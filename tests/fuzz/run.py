@@ -170,13 +170,15 @@ def fuzz(session: Session, atheris: Any, runs: int) -> None:
     atheris.Fuzz()
 
 
-def run_all(names: Sequence[str], words: Sequence[str], folder: Path) -> int:
+def run_all(names: Sequence[str], words: Sequence[str], folder: Path, runs: int) -> int:
     """Fuzz each target in a process of its own, and print what was tried in all."""
     failed = 0
     for name in names:
-        command = [sys.executable, "-m", "tests.fuzz.run", name, *words]
-        status = subprocess.run(command, check=False).returncode
-        progress = read_progress(folder / name)
+        status, progress = 0, read_progress(folder / name)
+        if progress.runs < runs:
+            command = [sys.executable, "-m", "tests.fuzz.run", name, *words]
+            status = subprocess.run(command, check=False).returncode
+            progress = read_progress(folder / name)
         print(  # noqa: T201
             f"{name}: {progress.runs} tried, {progress.refused} refused, {progress.crashes} "
             f"crashes or false yes, {progress.engine}",
@@ -199,7 +201,7 @@ def main() -> int:
     given = parser.parse_args()
     words = ["--folder", str(given.folder), "--runs", str(given.runs)]
     if given.target == "all":
-        return run_all(names(), words, given.folder)
+        return run_all(names(), words, given.folder, given.runs)
     atheris = None if given.input or given.target not in names() else atheris_or_none()
     target = load_target(given.target, atheris)
     if given.input:
