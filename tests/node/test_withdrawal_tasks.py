@@ -92,7 +92,7 @@ def test_a_replacement_is_recorded_trained_offered_deposited_and_made_ready(stag
     assert stage.task() == Task(1, 2, trained=True)
     assert steps_of(node) == [Step.OFFER, Step.DEPOSIT, Step.READY]
     stage.until_closed()
-    assert steps_of(node) == [Step.ADOPT, Step.RECORD_CLOSED]
+    assert steps_of(node) == [Step.ADOPT, Step.RECORD_CLOSED, Step.ERASE]
     assert not look(node.session).holds_out
     request = RequestFact.all(node.session.journal)[0]
     assert request.subject is None
