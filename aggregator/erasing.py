@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from rescind.aggregator.facts import (
+    EvidenceFact,
     MeanFisher,
     ModelFact,
     PostedFisher,
@@ -131,13 +132,30 @@ class Erasing:
                 points.setdefault((each.round_id, each.organization), set()).add(each.point_hash)
         posted = list(PostedFisher.all(journal))
         of_fisher = {f.artifact_id: points.get((f.round_id, f.organization), set()) for f in posted}
-        return [
+        known = [
             *(_sum(fact) for fact in SumFact.all(journal)),
             *(_fisher(fact, of_fisher) for fact in posted),
             *(_mean(fact, of_fisher) for fact in MeanFisher.all(journal)),
             *(_submission(fact) for fact in Submission.all(journal)),
             *(_evidence(path) for path in self._evidence_files()),
         ]
+        return [*known, *self._orphans({file for each in known for file in each.artifacts})]
+
+    def _orphans(self, known: Collection[str]) -> Iterator[Derived]:
+        """Yield published files that no record names: a crash came before the record.
+
+        They are computed again when they are asked for, so they go with the first erasure.
+        """
+        session = self._session
+        recorded = {
+            *known,
+            session.parameters.id,
+            *(fact.evidence for fact in EvidenceFact.all(session.journal)),
+            *(file for files in self._files_of_models().values() for file in files),
+        }
+        for published in Published.all(session.journal):
+            if published.artifact_id not in recorded:
+                yield Derived("file without a record", frozenset({published.artifact_id}))
 
     def _evidence_files(self) -> Iterator[Path]:
         yield from sorted(self._evidence.glob("withdrawal-*-model-*.json"))

@@ -48,6 +48,7 @@ def test_a_removal_erases_the_delta_and_the_model_before(scene: Scene) -> None:
     sent = scene.play_together()
     old = scene.settled()
     files, leaver = scene.record.publications(old)[-1], scene.members[1]
+    orphan = scene.aggregator.session.publish(b"a sum that a crash left without a record")
     with AggregatorClient(leaver.address, scene.honest.tls) as member:
         assert member.download(files.adapter_id, 2**20)
         leaver.record.request_withdrawal()
@@ -63,10 +64,11 @@ def test_a_removal_erases_the_delta_and_the_model_before(scene: Scene) -> None:
     assert held == {name: name != leaver.account.address for name in held}
     assert not store.has(files.adapter_id)
     assert not store.has(files.opening_id)
+    assert not store.has(orphan)
     shown = status(scene.config)
     (erased,) = [each for each in shown["incidents"] if each["code"] == "erased"]  # type: ignore[attr-defined, index]
     assert erased["organization"] == "aggregator"
-    assert erased["what"].startswith("withdrawal 1 is closed: 3 files are erased: ")
+    assert erased["what"].startswith("withdrawal 1 is closed: 4 files are erased: ")
     assert f"file of model {old}" in erased["what"]
     assert [each["withdrawal_id"] for each in shown["erasures"]] == [1]  # type: ignore[attr-defined]
 
