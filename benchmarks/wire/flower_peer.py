@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.common import (  # type: ignore[import-not-found]
+from flwr.common import (
     Code,
     FitRes,
     Status,
     ndarrays_to_parameters,
 )
-from flwr.server.strategy.aggregate import (  # type: ignore[import-not-found]
+from flwr.server.strategy.aggregate import (
     aggregate,
     aggregate_inplace,
 )
