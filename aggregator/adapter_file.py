@@ -14,9 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core import Scan, TensorSpec, Term, adapter_totals, qualify, scan, split_owner
+from rescind.core import (
+    Scan,
+    TensorSpec,
+    Term,
+    adapter_totals,
+    make_private_folder,
+    qualify,
+    scan,
+    split_owner,
+)
 from rescind.core.artifact import METADATA
-from rescind.core.files import make_private_folder
 from rescind.core.sums import Load
 from rescind.core.tensor_header import in_file_order, write_header
 

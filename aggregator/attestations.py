@@ -11,8 +11,8 @@ from rescind.aggregator.facts import AttestationComplaint
 from rescind.aggregator.incidents import AGGREGATOR
 from rescind.aggregator.session import AggregatorSession
 from rescind.contracts import RoundState
+from rescind.core import make_private_folder
 from rescind.core.errors import RescindError
-from rescind.core.files import make_private_folder
 from rescind.withdrawals import (
     Attestation,
     EvidenceDocument,

@@ -20,9 +20,8 @@ from typing import Any
 
 import structlog
 
-from rescind.core import StoreFull
+from rescind.core import StoreFull, make_private_folder, write_private
 from rescind.core.errors import StoreError
-from rescind.core.files import make_private_folder, write_private
 from rescind.wire import BadMessage, SizedArtifact, TooManyUploads, WrongHash, WrongPhase
 
 _AHEAD_BYTES = 16 * 2**20

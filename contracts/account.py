@@ -10,7 +10,7 @@ from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
 
 from rescind.contracts.errors import KeystoreError
-from rescind.core.files import create_private, make_private_folder
+from rescind.core import create_private, make_private_folder
 from rescind.core.json_text import parse_json
 from rescind.core.recursion import restore_recursion_limit
 

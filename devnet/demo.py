@@ -14,9 +14,14 @@ import torch
 
 from rescind.agents import Action
 from rescind.contracts import Consortium, RoundState
-from rescind.core import ArtifactStore, ConsortiumParameters, Coupling
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    Coupling,
+    make_private_folder,
+    write_private,
+)
 from rescind.core.errors import ConfigError, RescindError
-from rescind.core.files import make_private_folder, write_private
 from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
 from rescind.devnet.data import Corpus, from_folder, generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters

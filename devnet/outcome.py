@@ -28,10 +28,11 @@ from rescind.core import (
     Term,
     artifact_id,
     decode,
+    make_private_folder,
     served_of,
+    write_private,
 )
 from rescind.core.errors import StoreError
-from rescind.core.files import make_private_folder, write_private
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder

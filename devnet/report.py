@@ -9,7 +9,7 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
-from rescind.core.files import write_private
+from rescind.core import write_private
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.summary import Summary
 

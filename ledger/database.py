@@ -16,8 +16,8 @@ from sqlalchemy.engine.url import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from tenacity import RetryCallState, retry, retry_if_result, stop_after_delay, wait_fixed
 
+from rescind.core import create_private, make_private_folder
 from rescind.core.errors import LedgerError
-from rescind.core.files import create_private, make_private_folder
 from rescind.core.redaction import redact, shown_url
 from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite, sqlite_url
 from rescind.ledger import schema

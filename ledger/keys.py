@@ -18,8 +18,8 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 
+from rescind.core import create_private, make_private_folder
 from rescind.core.errors import LedgerError
-from rescind.core.files import create_private, make_private_folder
 from rescind.ledger.encryption import KEY_BYTES, decrypt, encrypt
 
 ENVIRONMENT = "RESCIND_LEDGER_KEY"

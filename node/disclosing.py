@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from rescind.contracts import Account, Consortium, ConsortiumReader, Event, MemberStatus
+from rescind.core import make_private_folder, write_private
 from rescind.core.errors import LedgerError, RescindError
-from rescind.core.files import make_private_folder, write_private
 from rescind.daemon import (
     ServerCheck,
     certificate_owners,

@@ -36,8 +36,8 @@ def org_sign(
     Creates the authority if needed. Check that the names are the requester's: anyone who holds a
     certificate with a host's name can answer for that host.
     """
+    from rescind.core import write_atomically
     from rescind.core.errors import ConfigError
-    from rescind.core.files import write_atomically
     from rescind.wire import CertificateAuthority, Holder, SigningRequest, fingerprint
 
     with reported_errors():
@@ -79,8 +79,8 @@ def org_authority(
     With --replaces it also writes bundle.pem, the old and the new one, for everyone to trust until
     all have a certificate of the new one. docs/deploy.md has the steps.
     """
+    from rescind.core import write_atomically
     from rescind.core.errors import ConfigError
-    from rescind.core.files import write_atomically
     from rescind.wire import CertificateAuthority
     from rescind.wire.validity import read_certificates
 

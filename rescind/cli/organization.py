@@ -206,7 +206,7 @@ def _request_file(enrolment: Enrolment) -> Path:
 
 
 def _write_request(enrolment: Enrolment, request: bytes) -> None:
-    from rescind.core.files import write_atomically
+    from rescind.core import write_atomically
 
     write_atomically(_request_file(enrolment), request)
 

@@ -12,8 +12,8 @@ import sqlalchemy as sql
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from rescind.core import append_private, make_private_folder
 from rescind.core.errors import StoreError
-from rescind.core.files import append_private, make_private_folder
 from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite, sqlite_url
 
 _FORMAT_KEY = "journal-format"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rescind.core import make_private_folder, write_private
 from rescind.core.errors import DataError
-from rescind.core.files import make_private_folder, write_private
 from rescind.core.json_lines import demand_text, json_lines
 from rescind.core.names import NameInvalid, canonical_name
 

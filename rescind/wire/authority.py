@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from rescind.core.files import make_private_folder, write_atomically, write_private
+from rescind.core import make_private_folder, write_atomically, write_private
 from rescind.wire.errors import CertificateProblem
 from rescind.wire.keys import TlsKey, generate_key, key_pem, load_key
 from rescind.wire.names import Host, common_name, parse_host, subject

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from rescind.core import StoreFull
+from rescind.core import StoreFull, append_private, make_private_folder
 from rescind.core.errors import StoreError
-from rescind.core.files import append_private, make_private_folder
 from rescind.wire.errors import WrongHash
 
 _STALE_SECONDS = 7 * 86_400

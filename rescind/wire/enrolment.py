@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from rescind.core.files import make_private_folder, write_atomically, write_private
+from rescind.core import make_private_folder, write_atomically, write_private
 from rescind.wire.authority import OrganizationIssuer, pem_of
 from rescind.wire.errors import CertificateProblem
 from rescind.wire.identity import TlsFiles, fingerprint

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from rescind.core.files import create_private, make_private_folder
+from rescind.core import create_private, make_private_folder
 from rescind.wire.errors import CertificateProblem
 
 TlsKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey

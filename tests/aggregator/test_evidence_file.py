@@ -29,8 +29,8 @@ def session(tmp_path: Path) -> AggregatorSession:
         parameters=cast("Any", None),
         journal=open_journal(tmp_path),
         store=ArtifactStore(tmp_path / "store"),
-        chunks=ArtifactStore(tmp_path / "chunks"),
         digests=cast("Any", None),
+        incidents=cast("Any", None),
     )
 
 

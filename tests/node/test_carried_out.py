@@ -1,4 +1,5 @@
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,10 +44,11 @@ class Refusing(Node):
         return True
 
 
-def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason() -> None:
-    node = SimpleNamespace(name="aurora", poll_seconds=0.1)
-    session: Any = SimpleNamespace(
-        me="0xaa", stop=threading.Event(), config=SimpleNamespace(node=node)
-    )
+def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    node = SimpleNamespace(name="aurora", poll_seconds=0.1, state_dir=tmp_path)
+    config = SimpleNamespace(node=node, identity=SimpleNamespace(tls=None))
+    session: Any = SimpleNamespace(me="0xaa", stop=threading.Event(), config=config)
     with pytest.raises(NotCarriedOut, match=r"set engine\.processes to 1"):
         Refusing(session).run(session.stop)
