@@ -29,6 +29,7 @@ def client(scene: Scene, member: Member) -> AggregatorClient:
     return AggregatorClient(member.address, member.tls, check=check)
 
 
+@pytest.mark.slow
 def test_only_active_members_are_served(anvil: Anvil, tmp_path: Path) -> None:
     with open_scene(anvil, tmp_path, names=NAMES) as scene:
         sent = scene.play_together()
