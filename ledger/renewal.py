@@ -7,8 +7,8 @@ the secrets that the key wrapped, and a renewal does not. It makes
 2. a new key for each category and data subject, and a new data key for each record;
 3. a record of type `renewal`, which holds the old log's final checkpoint, signed by its old key.
 
-The leaves stay, because the public chain anchors them: the new log continues at the old one's size and
-root, and every proof from before still holds.
+The leaves stay, because the public chain anchors them: the new log continues at the size and root
+of the old, and every proof from before still holds.
 
 All of that is one transaction. What follows it (the old bytes are overwritten, the keys in reachable
 backups destroyed) is repeated by `finish_renewal` after a crash.
