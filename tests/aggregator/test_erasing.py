@@ -79,7 +79,7 @@ def test_an_erasure_that_is_cut_short_at_every_step_is_finished_once(
 ) -> None:
     sent, session = remove(scene), scene.aggregator.session
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise SystemExit
 
     deadly = (
