@@ -44,7 +44,9 @@ class AdapterFile:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return the tensors as views of the file: the system reads them in when they are used."""
         with self.path.open("rb") as file:
-            return self.scanned.header.views(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return self.scanned.header.views(
+                memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            )
 
 
 @contextmanager
@@ -97,4 +99,4 @@ def _pieces(
         if (owner := split_owner(name)[0]) != current:
             totals.clear()
             current, totals = owner, adapter_totals(groups[owner], load)
-        yield memoryview(totals[name].reshape(-1)).cast("B")
+        yield totals[name].reshape(-1).data.cast("B")
