@@ -13,7 +13,7 @@ from rescind.audit.findings import Figure, Finding, NotAttested
 from rescind.contracts import Contribution
 from rescind.core import WEIGHT_ONE, add_totals, is_hiding, l2_norm
 from rescind.wire import BadSignature
-from rescind.withdrawals import RepeatedPart, Repetition, Sample, draw_sample
+from rescind.withdrawals import RepeatedPart, Repetition, Sample, draw_samples
 
 Place = tuple[str, int]
 """Organization and round of an offer."""
@@ -45,15 +45,14 @@ def repetitions(case: Case, reports: Sequence[Repetition]) -> Repeated:
     """
     by_organization = {report.organization: report for report in reports}
     findings, exact = [], set[Place]()
-    organizations = sorted({offer.organization for offer in case.offers}, key=str.lower)
-    strangers = sorted(set(by_organization) - set(organizations))
+    samples = draw_samples(case.reader, case.withdrawal, case.limits.sample)
+    strangers = sorted(set(by_organization) - set(samples))
     if strangers:
         raise NotAttested(
             f"{strangers[0]} offered nothing for withdrawal {case.evidence.withdrawal_id}, so its "
             "repetition says nothing about it"
         )
-    for organization in organizations:
-        sample = draw_sample(case.reader, case.withdrawal, organization, case.limits.sample)
+    for organization, sample in samples.items():
         report = by_organization.get(organization)
         finding, same_bytes = _of_one(case, sample, organization, report)
         findings.append(finding)

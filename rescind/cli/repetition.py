@@ -36,17 +36,13 @@ def audit_sample(
 ) -> None:
     """Show which rounds each organization must repeat, drawn by a block's hash. Anyone can."""
     from rescind.core import AttestationLimits
-    from rescind.withdrawals import draw_sample, last_offers
+    from rescind.withdrawals import draw_samples
 
     with reported_errors():
         reader = open_consortium(run, rpc, contracts)
         asked = reader.withdrawal(withdrawal)
         limits = AttestationLimits() if share is None else AttestationLimits(sample=share)
-        offered = {each.organization for each in last_offers(reader, withdrawal) if each.round_id}
-        samples = {
-            organization: draw_sample(reader, asked, organization, limits.sample)
-            for organization in sorted(offered, key=str.lower)
-        }
+        samples = draw_samples(reader, asked, limits.sample)
         if as_json:
             print_json(
                 {

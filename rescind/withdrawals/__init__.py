@@ -39,7 +39,13 @@ from rescind.withdrawals.round_attestation import (
     accepted_contributions,
     round_evidence,
 )
-from rescind.withdrawals.sampling import NothingToRepeat, Sample, draw_sample, last_offers
+from rescind.withdrawals.sampling import (
+    NothingToRepeat,
+    Sample,
+    draw_sample,
+    draw_samples,
+    last_offers,
+)
 from rescind.withdrawals.terms import terms_of
 
 __all__ = [
@@ -74,6 +80,7 @@ __all__ = [
     "accept_files",
     "accepted_contributions",
     "draw_sample",
+    "draw_samples",
     "erasure_facts",
     "first_problem",
     "last_offers",

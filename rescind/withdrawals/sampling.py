@@ -51,10 +51,10 @@ def last_offers(reader: ConsortiumReader, withdrawal_id: int) -> list[Contributi
     return list(last.values())
 
 
-def draw_sample(
-    reader: ConsortiumReader, withdrawal: Withdrawal, organization: str, share: float
-) -> Sample:
-    """Return the rounds that an organization must repeat.
+def draw_samples(
+    reader: ConsortiumReader, withdrawal: Withdrawal, share: float
+) -> dict[str, Sample]:
+    """Return the rounds that each organization must repeat, by organization.
 
     Rounds are ordered by SHA-256("rescind.sample/1|" chain "|" contract "|" withdrawal "|"
     organization "|" block hash "|" round); the first `share` of them are the sample, at least one.
@@ -62,35 +62,49 @@ def draw_sample(
     Args:
         reader: The public record.
         withdrawal: A replay whose offers are closed.
-        organization: The organization.
-        share: The share of its rounds, in (0, 1].
+        share: The share of an organization's rounds, in (0, 1].
+
+    Raises:
+        NothingToRepeat: The offers are not closed yet.
+    """
+    block = closing_block(reader, withdrawal)
+    block_hash = reader.chain.block_hash(block)
+    deployment = reader.deployment
+    offers: dict[str, list[Contribution]] = {}
+    for offer in last_offers(reader, withdrawal.id):
+        if offer.round_id:
+            offers.setdefault(offer.organization, []).append(offer)
+    samples = {}
+    for organization in sorted(offers, key=str.lower):
+        name = (
+            f"rescind.sample/1|{deployment.chain_id}|{deployment.withdrawals.lower()}|"
+            f"{withdrawal.id}|{organization.lower()}|{block_hash}"
+        )
+        ranks = {
+            hashlib.sha256(f"{name}|{each.round_id}".encode()).digest(): each
+            for each in offers[organization]
+        }
+        chosen = [ranks[rank] for rank in sorted(ranks)][: math.ceil(share * len(ranks))]
+        ordered = tuple(sorted(chosen, key=lambda each: each.round_id))
+        samples[organization] = Sample(block, block_hash, ordered)
+    return samples
+
+
+def draw_sample(
+    reader: ConsortiumReader, withdrawal: Withdrawal, organization: str, share: float
+) -> Sample:
+    """Return the rounds that one organization must repeat; see `draw_samples`.
 
     Raises:
         NothingToRepeat: The offers are not closed yet, or the organization offered nothing.
     """
-    offers = [
-        offer
-        for offer in last_offers(reader, withdrawal.id)
-        if offer.organization == organization and offer.round_id
-    ]
-    if not offers:
+    samples = draw_samples(reader, withdrawal, share)
+    if organization not in samples:
         raise NothingToRepeat(
             f"{organization} offered no round for withdrawal {withdrawal.id}, so it has nothing to "
             "repeat."
         )
-    block = closing_block(reader, withdrawal)
-    block_hash = reader.chain.block_hash(block)
-    deployment = reader.deployment
-    name = (
-        f"rescind.sample/1|{deployment.chain_id}|{deployment.withdrawals.lower()}|{withdrawal.id}|"
-        f"{organization.lower()}|{block_hash}"
-    )
-
-    def rank(offer: Contribution) -> bytes:
-        return hashlib.sha256(f"{name}|{offer.round_id}".encode()).digest()
-
-    chosen = sorted(offers, key=rank)[: math.ceil(share * len(offers))]
-    return Sample(block, block_hash, tuple(sorted(chosen, key=lambda offer: offer.round_id)))
+    return samples[organization]
 
 
 def closing_block(reader: ConsortiumReader, withdrawal: Withdrawal) -> int:
