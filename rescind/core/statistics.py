@@ -220,10 +220,13 @@ def _check_shapes(
     actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
     for name in sorted({*actual, *expected}):
-        if actual.get(name) != expected.get(name):
+        if name not in actual:
+            raise WrongShape(f"the posted statistics lack the tensor {name!r}")
+        if name not in expected:
+            raise WrongShape(f"the posted statistics have a tensor {name!r} that is not agreed on")
+        if actual[name] != expected[name]:
             raise WrongShape(
-                f"the posted tensor {name!r} has shape {actual.get(name)}, expected "
-                f"{expected.get(name)}"
+                f"the posted tensor {name!r} has shape {actual[name]}, expected {expected[name]}"
             )
 
 

@@ -75,7 +75,8 @@ def test_a_bad_configuration_names_file_and_key(tmp_path: Path, change, message:
 
 def test_an_unknown_key_is_told_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"unknown key node\.colour. Allowed keys: data, keep_withdrawn, name"
+        ConfigError,
+        match=r"unknown key node\.colour. Allowed keys: data, exports, keep_withdrawn, name",
     ):
         load_config(
             config(tmp_path, NODE.replace('name = "a"', 'name = "a"\ncolour = 1')), NodeConfig

@@ -55,5 +55,5 @@ def test_a_changed_or_lost_delta_is_not_served(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="was changed"):
         served_model(run, parameters, adapter_id, terms)
     file.unlink()
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(StoreError, match="is not there"):
         served_model(run, parameters, adapter_id, terms)

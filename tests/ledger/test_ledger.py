@@ -157,7 +157,7 @@ def test_record_types_of_a_later_version_are_kept(
 
     more = {**records.RECORD_TYPES, "of-the-future": records.RecordType(9)}
     with Ledger.open(filled, key) as ledger:
-        for module in (records, sys.modules["rescind.ledger.log"]):
+        for module in (records, sys.modules["rescind.ledger.writing"]):
             monkeypatch.setattr(module, "RECORD_TYPES", more)
         ledger.append("of-the-future", {"what": "unknown"})
         monkeypatch.undo()
