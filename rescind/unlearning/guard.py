@@ -146,6 +146,8 @@ class Before:
         own_loss: The base's loss on the answers given before or, if that is larger, on those that
             the model is trained to give.
         clip_norm: The largest norm of a delta.
+        untaught_auc: The AUC of the base, where there are unseen answers. The forget answers may be
+            harder than the unseen ones to a model that saw neither.
     """
 
     figures: Figures
@@ -153,6 +155,7 @@ class Before:
     untaught_utility: float | None
     own_loss: float
     clip_norm: float
+    untaught_auc: float | None = None
 
 
 def repetition(texts: Sequence[str]) -> float:
@@ -235,10 +238,12 @@ def _over(figures: Figures, before: Before, limits: Limits) -> list[tuple[State,
         why += f" that never saw them {before.never_taught:.2f}"
         passed.append(("over-unlearned", why))
     if figures.auc is not None and figures.auc_error is not None:
-        below = (0.5 - figures.auc) / figures.auc_error
+        untaught = 0.5 if before.untaught_auc is None else min(0.5, before.untaught_auc)
+        below = (untaught - figures.auc) / figures.auc_error
         if figures.auc < limits.auc and below > 2:
             why = f"the AUC of forget against unseen answers is {figures.auc:.2f}"
-            passed.append(("over-unlearned", f"{why}, far below chance"))
+            why += f", and of a model that saw neither {untaught:.2f}"
+            passed.append(("over-unlearned", why))
     return passed
 
 
@@ -269,15 +274,19 @@ class Guard:
         unseen = _loss(token_scores(start, self._unseen)) if self._unseen else 0.0
         figures = self.measure(start, change_norm=0.0)
         base = self._respondent(problem.model.use(None))
+        untaught = token_scores(base, self._forget)
         given = to_be_given[: limits.sample]
         self.before = Before(
             figures,
-            never_taught=max(_loss(token_scores(base, self._forget)), unseen),
+            never_taught=max(_loss(untaught), unseen),
             untaught_utility=_right(token_scores(base, self._retain)) if self._retain else None,
             own_loss=max(
                 figures.own_loss, _loss(token_scores(base, given)) if given else figures.own_loss
             ),
             clip_norm=problem.parameters.clip_norm,
+            untaught_auc=(
+                _auc(untaught, token_scores(base, self._unseen)) if self._unseen else None
+            ),
         )
 
     def look(self, network: Any, *, change_norm: float) -> Verdict:

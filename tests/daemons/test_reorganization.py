@@ -34,8 +34,7 @@ def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -
             if finals(record) == 1 and settled():
                 return True
             if time.monotonic() - last > 4 and record.current_round_id():
-                answer = rpc(record, "anvil_reorg", DEPTH, [])
-                assert "error" not in answer, answer
+                rpc(record, "anvil_reorg", DEPTH, [])
                 last, reorganized = time.monotonic(), reorganized + 1
             return False
 
@@ -78,4 +77,4 @@ def test_a_transaction_that_a_reorganization_drops_is_sent_again(tmp_path: Path)
 
 
 def receipt(record: Consortium, tx_hash: str) -> object:
-    return rpc(record, "eth_getTransactionReceipt", tx_hash).get("result")  # type: ignore[attr-defined]
+    return rpc(record, "eth_getTransactionReceipt", tx_hash)

@@ -268,6 +268,15 @@ def test_a_verdict_names_the_worst_state(changed, state) -> None:
     assert verdict.ok == (verdict.why == "")
 
 
+@pytest.mark.parametrize(
+    ("untaught", "state"),
+    [(None, "over-unlearned"), (0.6, "over-unlearned"), (0.4, "over-unlearned"), (0.25, "ok")],
+)
+def test_an_auc_is_compared_with_that_of_a_model_that_saw_neither(untaught, state) -> None:
+    harder = replace(BEFORE, untaught_auc=untaught)
+    assert judge(replace(QUIET, auc=0.1), harder, Limits()).state == state
+
+
 def test_repetition_is_the_share_of_sequences_that_occurred_before() -> None:
     assert repetition(["a b c d e f"]) == 0
     assert repetition(["a b c a b c a b c"]) == pytest.approx(4 / 7)
