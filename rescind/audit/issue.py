@@ -27,6 +27,7 @@ from rescind.contracts import (
     WithdrawalState,
 )
 from rescind.core.errors import VerificationError
+from rescind.wire import BadSignature
 from rescind.withdrawals import Attestation
 
 _AMENDING = ("WithdrawalEffective", "WithdrawalConverted", "WithdrawalReplayed")
@@ -47,7 +48,8 @@ def build_certificate(
     Args:
         reader: The chain.
         withdrawal_id: Number of the withdrawal.
-        attestations: Auditors' attestations; those of other evidence are left out.
+        attestations: Auditors' attestations. Those of other evidence, those that the chain does not
+            count and those whose list was changed are left out.
         replay: The result of a run without the organization.
         evaluation: Your measurements.
 
@@ -67,16 +69,37 @@ def build_certificate(
         method=withdrawal.method.value,
         replaced=replaced_models(reader, events, withdrawal_id),
         latest=model_part(reader, withdrawal.closed_model),
-        attestations=_of_evidence(attestations, withdrawal.evidence),
+        attestations=_counted(attestations, events, withdrawal),
         replay=replay,
         evaluation=evaluation,
     )
 
 
-def _of_evidence(attestations: Iterable[Attestation], evidence: str) -> tuple[Attestation, ...]:
-    """Return the attestations of some evidence, one for each auditor, ascending by auditor."""
-    chosen = {each.auditor: each for each in attestations if each.evidence == evidence}
+def _counted(
+    attestations: Iterable[Attestation], events: Sequence[Event], withdrawal: Withdrawal
+) -> tuple[Attestation, ...]:
+    """Return the attestations that the chain counts, one for each auditor, ascending by auditor.
+
+    Anyone can lay a file beside the others, so it must be signed by an auditor who attested.
+    """
+    wanted = withdrawal.evidence, withdrawal.id
+    auditors = attesting(events, withdrawal.id, withdrawal.evidence)
+    chosen = {
+        each.auditor: each
+        for each in attestations
+        if (each.evidence, each.withdrawal_id) == wanted
+        and each.auditor in auditors
+        and _is_signed(each)
+    }
     return tuple(chosen[auditor] for auditor in sorted(chosen, key=str.lower))
+
+
+def _is_signed(attestation: Attestation) -> bool:
+    try:
+        attestation.check_statement()
+    except BadSignature:
+        return False
+    return True
 
 
 def find_withdrawal(reader: ConsortiumReader, withdrawal_id: int) -> Withdrawal:

@@ -348,16 +348,18 @@ def test_a_certificate_with_a_changed_list_of_measurements_is_refused(
         1, document.model.model_id, document.sha256, signatures
     )
     consortium.remove(1)
-    certificate = build_certificate(reader, 1, attestations=signed)
+    stranger = Attestation.sign(document, reader.deployment, consortium.founder)
+    better = {"measured": signed[0].skipped, "skipped": ()}
+    changed = signed[0].model_copy(update=better)
+    certificate = build_certificate(reader, 1, attestations=[*signed, stranger, changed])
+    assert sorted(signed, key=lambda each: each.auditor.lower()) == [*certificate.attestations]
 
     def code(*lists: Attestation) -> int:
         certificate.model_copy(update={"attestations": lists}).save(path)
         return verify(path, rpc_url=anvil.url).exit_code
 
     assert code(*signed) == 0
-    better = {"measured": signed[0].skipped, "skipped": ()}
-    assert code(signed[0].model_copy(update=better), signed[1]) == CHECKS["measurements"] == 70
-    stranger = Attestation.sign(document, reader.deployment, consortium.founder)
+    assert code(changed, signed[1]) == CHECKS["measurements"] == 70
     assert code(stranger) == 70
     assert code(signed[0].model_copy(update={"evidence": "ee" * 32})) == 70
 
