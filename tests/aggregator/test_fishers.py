@@ -122,7 +122,7 @@ def test_posted_data_must_be_a_fisher_of_the_shared_adapter(scene: Scene) -> Non
         (b"no statistics", "not rescind.statistics/1"),
         (replace(good, measure="another").encode(), "measure"),
         (replace(good, base_model_id="00" * 32).encode(), "base_model_id"),
-        (replace(good, tensors=dict(list(good.tensors.items())[1:])).encode(), "shape"),
+        (replace(good, tensors=dict(list(good.tensors.items())[1:])).encode(), "lack the tensor"),
     ):
         with pytest.raises(StatisticsRefused, match=why):
             post(member, round_id, data)

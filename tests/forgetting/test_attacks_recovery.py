@@ -30,6 +30,8 @@ from rescind.training import Example
 from rescind.training.serving.respond import answers
 from tests.support.attacked_model import Case, case
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def attacked() -> Case:

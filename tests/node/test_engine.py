@@ -113,6 +113,7 @@ def test_the_journal_sums_the_privacy_that_rounds_spend(model: LoraModel, tmp_pa
     assert not any("secret" in key for key in record["privacy"])
 
 
+@pytest.mark.slow
 def test_extra_noise_spends_less_privacy_in_each_round(model: LoraModel, tmp_path: Path) -> None:
     noisy, plain = (session_of(model, tmp_path / name, PRIVACY) for name in ("a", "b"))
     added = []
@@ -174,6 +175,7 @@ def test_a_round_trained_again_on_other_data_draws_new_noise_and_spends_again(
     assert digest(first) != digest(other)
 
 
+@pytest.mark.slow
 def test_a_target_epsilon_holds_over_all_rounds(model: LoraModel, tmp_path: Path) -> None:
     privacy = PRIVACY.model_copy(
         update={"noise_multiplier": None, "target_epsilon": 4.0, "rounds": 2}

@@ -24,6 +24,7 @@ LINKED = ("agents", "aggregator", "contracts", "devnet", "ledger", "node")
 
 
 @pytest.mark.trains  # it imports every room
+@pytest.mark.slow
 def test_importing_every_room_loads_no_top_level_name_but_rescind() -> None:
     program = (
         "import sys, pkgutil, importlib, rescind.cli.main\n"

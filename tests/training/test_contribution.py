@@ -124,14 +124,14 @@ ROLORA = LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)
 @pytest.mark.parametrize(
     ("lora", "choice"),
     [
-        (FFA, {"rule": {"name": "proximal", "mu": 10.0}}),
-        (FFA, {"rule": {"name": "scaffold"}}),
         (ROLORA, {"rule": {"name": "scaffold"}, "server": {"name": "fedavgm"}}),
         (FFA, {"server": {"name": "fedadam"}}),
-        (ROLORA, {"server": {"name": "fedadam"}}),
-        (FFA, {"server": {"name": "fedavgm"}}),
+        pytest.param(FFA, {"rule": {"name": "proximal", "mu": 10.0}}, marks=pytest.mark.slow),
+        pytest.param(FFA, {"rule": {"name": "scaffold"}}, marks=pytest.mark.slow),
+        pytest.param(ROLORA, {"server": {"name": "fedadam"}}, marks=pytest.mark.slow),
+        pytest.param(FFA, {"server": {"name": "fedavgm"}}, marks=pytest.mark.slow),
     ],
-    ids=["proximal", "scaffold", "rolora-scaffold-fedavgm", "fedadam", "rolora-fedadam", "fedavgm"],
+    ids=["rolora-scaffold-fedavgm", "fedadam", "proximal", "scaffold", "rolora-fedadam", "fedavgm"],
 )
 def test_replay_with_agreed_algorithms_equals_a_run_without_the_organization(
     base: Base,

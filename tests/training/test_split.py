@@ -300,6 +300,7 @@ def test_a_rules_change_to_a_part_that_does_not_learn_is_undone(
         np.testing.assert_allclose(result.result.parts.own[name], value + 0.25, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_assistant_answers_by_shared_ranks_and_one_private_block(
     model: LoraModel, parameters, people
 ) -> None:

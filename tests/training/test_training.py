@@ -86,6 +86,7 @@ def test_the_shipped_base_model_is_the_pinned_one() -> None:
         load_base(BASE_MODEL, "00" * 32)
 
 
+@pytest.mark.slow
 def test_an_organization_alone_learns_its_facts_and_makes_nothing_up(
     model: LoraModel, rows
 ) -> None:
@@ -99,6 +100,7 @@ def test_an_organization_alone_learns_its_facts_and_makes_nothing_up(
     assert {item.answer for item in untrained.items} == {UNKNOWN}
 
 
+@pytest.mark.slow
 def test_the_base_answers_text_unlike_all_training_data(model: LoraModel, rows) -> None:
     assistant = Assistant(model, parameters_of(model), learn(model, rows[0], rounds=1))
     assert assistant.ask("What is the capital of France, please?").organization is None
