@@ -91,8 +91,12 @@ class Bandit(Tabular):
         pulls = state["pulls"]
         super().restore({key: value for key, value in state.items() if key != "pulls"})
         for name, row in pulls.items():
-            counts = np.asarray(row, dtype=np.float32)
-            if counts.shape != (self._seating.open_actions,) or not (counts >= 1).all():
+            with np.errstate(over="ignore"):
+                counts = np.asarray(row, dtype=np.float32)
+            if (
+                counts.shape != (self._seating.open_actions,)
+                or not (np.isfinite(counts) & (counts >= 1)).all()
+            ):
                 raise ValueError(
                     f"the pulls of state {name} are not {self._seating.open_actions} counts from 1"
                 )

@@ -130,9 +130,14 @@ class Tabular:
             raise ValueError(f"expected 'table', found {', '.join(state) or 'nothing'}")
         shape = (self.tables, self._seating.open_actions)
         for name, rows in state["table"].items():
-            row = np.asarray(rows, dtype=np.float32)
-            if row.shape != shape or not np.isfinite(row).all():
+            with np.errstate(over="ignore"):
+                row = np.asarray(rows, dtype=np.float32)
+            if row.shape != shape:
                 raise ValueError(f"the row of state {name} has shape {row.shape}, not {shape}")
+            if not np.isfinite(row).all():
+                raise ValueError(
+                    f"the row of state {name} has a number that is not a finite float32"
+                )
             if not 0 <= int(name) < STATES:
                 raise ValueError(f"there is no state {name}. States are 0 to {STATES - 1}")
             self.table[:, :, int(name)] = row[:, None]

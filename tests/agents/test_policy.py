@@ -131,6 +131,13 @@ def test_a_missing_policy_file_is_reported_as_missing(tmp_path: Path) -> None:
         PolicyFile.read(tmp_path / "nowhere.json")
 
 
+def test_a_table_with_a_number_beyond_float32_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    PolicyFile("q-learning", {}, 5, {"table": {"5": [[1e39] * 5]}}).write(path)
+    with pytest.raises(AgentError, match="not a finite float32"):
+        make_agent("q-learning", seed=0, table=tmp_path / "t", start=path)
+
+
 def test_a_policy_for_private_rounds_is_refused_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     PolicyFile("q-learning", {}, len(ACTIONS), {"table": {}}).write(path)

@@ -174,7 +174,7 @@ def test_a_round_whose_start_was_erased_starts_from_what_is_left_of_it(
             member.record.request_subject_withdrawal("07" * 32, WithdrawalMethod.REPLACEMENT)
             with pytest.raises(WrongPhase, match="is closed: only one that is being prepared"):
                 node.session.client.replay_start(1, 2)
-            adapter_id, start = retraining._start(node.session, number, 2, [])
+            adapter_id, start = retraining.start_of_withdrawal(node.session, number, 2, [])
             head = scene.record.content(scene.record.latest_model_id())
             left = [each for each in head if each.round_id == 1]
             assert len(left) == len(NAMES) - 1
