@@ -1,6 +1,6 @@
 """A new life for a ledger whose master key was stolen.
 
-Whoever has the stolen key and a copy of the ledger has everything in that copy: `Ledger.rotate` keeps
+A thief with the key and a copy of the ledger has everything in that copy: `Ledger.rotate` keeps
 the secrets that the key wrapped, and a renewal does not. It makes
 
 1. a new log, with an id, a wrapping key, a hashing key and a signing key of its own;

@@ -35,7 +35,7 @@ _ONE_CHILD = [
     {d: bytes([1, depth]) + (1 << number).to_bytes(2, "big") for number, d in enumerate(_DIGITS)}
     for depth in range(DEPTH)
 ]
-"""What stands before the hash of a child without siblings, by depth and the child's digit."""
+"""The bytes before the hash of a child without siblings, by depth and the child's digit."""
 
 
 @dataclass(frozen=True)

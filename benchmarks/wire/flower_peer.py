@@ -26,7 +26,7 @@ from flwr.server.strategy.aggregate import (
 
 
 class Peer:
-    """What Flower is asked to do."""
+    """The requests to Flower."""
 
     def __init__(self) -> None:
         self.arrays: list[list[Any]] = []

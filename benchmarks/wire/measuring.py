@@ -1,4 +1,4 @@
-"""What the benchmarks of the wire share: a peer in its own Python, turns, tables and conditions."""
+"""Parts that the benchmarks of the wire share: a peer in its own Python, turns, tables and conditions."""
 
 from __future__ import annotations
 

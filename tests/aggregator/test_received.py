@@ -1,4 +1,4 @@
-"""What the store keeps for organizations. No chain, no network."""
+"""Tests of what the store keeps for organizations. No chain, no network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ def contracts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What a daemon would write to standard error."""
+    """The text that a daemon would write to standard error."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     before = logging.root.manager.disable

@@ -1,4 +1,4 @@
-"""What daemons and commands leave on the disk, and what they refuse to start with."""
+"""Tests of what daemons and commands leave on the disk, and what they refuse to start with."""
 
 from pathlib import Path
 

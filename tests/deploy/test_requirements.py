@@ -1,4 +1,4 @@
-"""What is installed: by version in constraints.txt, by hash in requirements/, nothing by chance."""
+"""Tests of the installed packages: by version in constraints.txt, by hash in requirements/, nothing by chance."""
 
 import json
 import re
