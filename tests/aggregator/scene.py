@@ -1,8 +1,10 @@
 """A real aggregator, a real chain and mutual TLS, with an honest and a hostile member."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -211,9 +213,10 @@ def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
 
 
 def identity_section(folder: Path, account: Account, tls: TlsFiles) -> dict[str, object]:
-    """Write an account's keystore, and return the [identity] section that names it."""
-    account.save(folder / "keystore.json", "password")
-    write_private(folder / "password", b"password")
+    """Write an account's keystore where it is missing, and return the [identity] section that names it."""
+    if not (folder / "keystore.json").exists():
+        account.save(folder / "keystore.json", "password")
+        write_private(folder / "password", b"password")
     return {
         "keystore": folder / "keystore.json",
         "password_file": folder / "password",
@@ -299,6 +302,47 @@ def join_members(anvil: Anvil, folder: Path, founder: Record, names: Sequence[st
     return members
 
 
+@dataclass(frozen=True)
+class Files:
+    """A consortium at rest: its chain and the files of all."""
+
+    anvil: Anvil
+    folder: Path
+    config: AggregatorConfig
+    members: list[Member]
+
+    @contextmanager
+    def opened(self) -> Iterator[Scene]:
+        """Let the aggregator run."""
+        members = [replace(member, address=address_of(self.config)) for member in self.members]
+        with open_aggregator(self.config) as aggregator:
+            yield Scene(
+                self.anvil, self.folder, aggregator, self.config, members[0], members[-1], members
+            )
+
+    def copied(self, folder: Path) -> "Files":
+        """Return the same consortium with copies of all files in another folder."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        text = self.config.model_dump_json().replace(str(self.folder), str(folder))
+        fields = json.loads(text)
+        # The first one may meanwhile be another process's.
+        fields["aggregator"]["listen"] = f"127.0.0.1:{free_port()}"
+        config = AggregatorConfig.model_validate(fields)
+        members = [
+            replace(
+                member,
+                tls=TlsFiles(
+                    *(
+                        folder / path.relative_to(self.folder)
+                        for path in (member.tls.key, member.tls.certificate, member.tls.authority)
+                    )
+                ),
+            )
+            for member in self.members
+        ]
+        return Files(self.anvil, folder, config, members)
+
+
 @contextmanager
 def open_scene(
     anvil: Anvil,
@@ -307,7 +351,20 @@ def open_scene(
     names: Sequence[str] = ("honest", "hostile"),
     **settings: object,
 ) -> Iterator[Scene]:
-    """Open a consortium whose aggregator runs, on a chain that is wound back afterwards.
+    """Open a consortium whose aggregator runs; see `make_files`."""
+    with make_files(anvil, folder, parameters, names, **settings) as files, files.opened() as scene:
+        yield scene
+
+
+@contextmanager
+def make_files(
+    anvil: Anvil,
+    folder: Path,
+    parameters: ConsortiumParameters = PARAMETERS,
+    names: Sequence[str] = ("honest", "hostile"),
+    **settings: object,
+) -> Iterator[Files]:
+    """Make a consortium whose members have joined, on a chain that is wound back afterwards.
 
     Args:
         anvil: The chain.
@@ -325,6 +382,5 @@ def open_scene(
         config = aggregator_config(anvil, folder, "aggregator", account, len(names))
         members = join_members(anvil, folder, Record(anvil.chain, deployment, founder), names)
         for member in members:
-            member.address, member.parameters = address_of(config), parameters
-        with open_aggregator(config) as aggregator:
-            yield Scene(anvil, folder, aggregator, config, members[0], members[-1], members)
+            member.parameters = parameters
+        yield Files(anvil, folder, config, members)

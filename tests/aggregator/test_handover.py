@@ -73,7 +73,8 @@ def test_sums_are_rebuilt_from_contributions_that_members_hand_over(
             assert store.has(published.opening_id)
 
 
-@pytest.mark.parametrize("federated", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("federated", [False, True])
 def test_an_aggregator_that_the_members_voted_for_rebuilds_what_the_model_holds(
     anvil: Anvil, tmp_path: Path, federated: bool
 ) -> None:

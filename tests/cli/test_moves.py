@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from rescind.contracts import MemberStatus, WithdrawalMethod
 from tests.support.chain import ETHER, Anvil
@@ -122,6 +123,7 @@ def test_only_the_founder_sweeps_and_only_when_no_one_is_left(files: Files) -> N
     assert (other.exit_code, "Only the founder" in other.output) == (15, True)
 
 
+@pytest.mark.slow
 def test_a_replay_is_moved_on_paid_and_refunded_by_hand(anvil: Anvil, tmp_path: Path) -> None:
     files = make_files(tmp_path, anvil, parameters=micro_parameters(federated=True))
     consortium, rng = files.consortium, np.random.default_rng(0)

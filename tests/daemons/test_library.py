@@ -12,9 +12,8 @@ from tests.support.withdrawals import adapter
 ROUNDS = 2
 
 
-@pytest.mark.parametrize(
-    "coupling", ["federated", pytest.param("isolated", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("coupling", ["federated", "isolated"])
 def test_daemons_and_the_library_make_the_same_adapter(tmp_path: Path, coupling: Coupling) -> None:
     with consortium(tmp_path / "run", ROUNDS, coupling=coupling) as (run, record, daemons):
         for daemon in daemons.values():

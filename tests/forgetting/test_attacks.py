@@ -41,6 +41,9 @@ from rescind.training import Assistant, load_base
 from rescind.training.serving.respond import OneNetwork, token_scores
 from tests.support.attacked_model import ME, Case, case
 
+pytestmark = pytest.mark.slow
+"""The model is trained for most of a minute. test_attacks_scores.py has what needs none."""
+
 QUICK = SuiteSettings(
     relearning=RelearnSettings(steps=4),
     schemes=(Scheme(4, True, True), Scheme(4, True, False)),

@@ -11,7 +11,7 @@ from rescind.aggregator.facts import ModelFact
 from rescind.core import Opening, OpeningMismatch, Totals, decode_openings, encode, encode_openings
 from rescind.node import Node
 from rescind.node.adopting import adopt, adopted_tensors
-from tests.aggregator.scene import Member, Scene, open_scene
+from tests.aggregator.scene import Files, Member, Scene, make_files
 from tests.node.stage import open_node
 from tests.support.chain import Anvil
 
@@ -20,9 +20,18 @@ LARGEST_WORD = np.uint64(2**64 - 1)
 Openings = dict[str, Opening]
 
 
+@dataclass(frozen=True)
+class Folded:
+    """A removal was folded: `before` is the model with the third member, `head` the one without."""
+
+    files: Files
+    before: int
+    head: int
+
+
 @dataclass
 class Stage:
-    """A removal was folded: `before` is the model with the third member, `head` the one without."""
+    """The same, with the first member's node."""
 
     scene: Scene
     node: Node
@@ -52,15 +61,28 @@ class Stage:
         ModelFact(self.head, commitments, adapter, opening).save(session.journal)
 
 
+@pytest.fixture(scope="module")
+def folded(running_anvil: Anvil, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folded]:
+    """The files after the removal, which every test gets a copy of."""
+    folder = tmp_path_factory.mktemp("folded")
+    with make_files(running_anvil, folder, names=NAMES) as files:
+        with files.opened() as scene:
+            scene.play_together()
+            before = scene.settled()
+            scene.members[2].record.request_withdrawal()
+            scene.tick_until(lambda: scene.record.latest_model_id() > before)
+            head = scene.settled()
+        yield Folded(files, before, head)
+
+
 @pytest.fixture
-def stage(anvil: Anvil, tmp_path: Path) -> Iterator[Stage]:
-    with open_scene(anvil, tmp_path, names=NAMES) as scene:
-        scene.play_together()
-        before = scene.settled()
-        scene.members[2].record.request_withdrawal()
-        scene.tick_until(lambda: scene.record.latest_model_id() > before)
-        with open_node(scene, scene.members[0]) as node:
-            yield Stage(scene, node, before, scene.settled())
+def stage(folded: Folded, anvil: Anvil, tmp_path: Path) -> Iterator[Stage]:
+    assert anvil is folded.files.anvil
+    with (
+        folded.files.copied(tmp_path).opened() as scene,
+        open_node(scene, scene.members[0]) as node,
+    ):
+        yield Stage(scene, node, folded.before, folded.head)
 
 
 def test_a_file_that_keeps_the_withdrawn_block_is_not_adopted(stage: Stage) -> None:

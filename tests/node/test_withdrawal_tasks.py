@@ -24,12 +24,20 @@ from rescind.node.keeping import delete_unused
 from rescind.node.look import look
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import RequestFact
-from tests.aggregator.scene import Member, Scene, open_scene
+from tests.aggregator.scene import Files, Member, Scene, make_files
 from tests.node.stage import open_node, remember, remember_offer, steps_of
 from tests.support.chain import Anvil
 from tests.support.file_modes import open_to_others
 
 ADA = Request(method="replacement", subject="ada")
+
+
+@dataclass(frozen=True)
+class Played:
+    """Two rounds are final; `sent` is what the first member contributed to each."""
+
+    files: Files
+    sent: list[bytes]
 
 
 @dataclass
@@ -66,17 +74,29 @@ class Stage:
         self.scene.settled()
 
 
+@pytest.fixture(scope="module")
+def played(running_anvil: Anvil, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """The files after two rounds, which every test gets a copy of."""
+    with make_files(running_anvil, tmp_path_factory.mktemp("played")) as files:
+        with files.opened() as scene:
+            me = scene.members[0].account.address
+            sent = [scene.play_together()[me] for _ in range(2)]
+            scene.settled()
+            with open_node(scene, scene.members[0]) as node:
+                for round_id, data in enumerate(sent, start=1):
+                    remember(node, round_id, data)
+                adopt(node.session, scene.record.latest_model_id())
+        yield Played(files, sent)
+
+
 @pytest.fixture
-def stage(anvil: Anvil, tmp_path: Path) -> Iterator[Stage]:
-    with open_scene(anvil, tmp_path) as scene:
-        me = scene.members[0].account.address
-        sent = [scene.play_together()[me] for _ in range(2)]
-        scene.settled()
-        with open_node(scene, scene.members[0]) as node:
-            for round_id, data in enumerate(sent, start=1):
-                remember(node, round_id, data)
-            adopt(node.session, scene.record.latest_model_id())
-            yield Stage(scene, node, sent)
+def stage(played: Played, anvil: Anvil, tmp_path: Path) -> Iterator[Stage]:
+    assert anvil is played.files.anvil
+    with (
+        played.files.copied(tmp_path).opened() as scene,
+        open_node(scene, scene.members[0]) as node,
+    ):
+        yield Stage(scene, node, played.sent)
 
 
 def test_a_replacement_is_recorded_trained_offered_deposited_and_made_ready(stage: Stage) -> None:

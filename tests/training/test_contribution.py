@@ -92,9 +92,17 @@ class Trainer:
     ("coupling", "lora"),
     [
         ("isolated", LoraParameters(rank=4, alpha=8, train_a=True)),
-        ("federated", LoraParameters(rank=4, alpha=8, train_a=False)),
+        pytest.param(
+            "federated",
+            LoraParameters(rank=4, alpha=8, train_a=False),
+            marks=pytest.mark.slow,
+        ),
         ("federated", LoraParameters(rank=4, alpha=8, train_a=True)),
-        ("federated", LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)),
+        pytest.param(
+            "federated",
+            LoraParameters(rank=4, alpha=8, train_a=True, alternate=True),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["blocks", "ffa", "fedit", "rolora"],
 )
@@ -125,7 +133,7 @@ ROLORA = LoraParameters(rank=4, alpha=8, train_a=True, alternate=True)
     ("lora", "choice"),
     [
         (ROLORA, {"rule": {"name": "scaffold"}, "server": {"name": "fedavgm"}}),
-        (FFA, {"server": {"name": "fedadam"}}),
+        pytest.param(FFA, {"server": {"name": "fedadam"}}, marks=pytest.mark.slow),
         pytest.param(FFA, {"rule": {"name": "proximal", "mu": 10.0}}, marks=pytest.mark.slow),
         pytest.param(FFA, {"rule": {"name": "scaffold"}}, marks=pytest.mark.slow),
         pytest.param(ROLORA, {"server": {"name": "fedadam"}}, marks=pytest.mark.slow),

@@ -148,7 +148,7 @@ _MECHANISMS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=4)
 @given(_MECHANISMS, _MECHANISMS)
 def test_spent_budgets_compose_in_any_order(
     first: list[Mechanism], second: list[Mechanism]

@@ -123,6 +123,7 @@ def digest_of_a_round() -> str:
     return hashlib.sha256(b"".join(after[n].tobytes() for n in sorted(after))).hexdigest()
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_bytes_in_two_processes() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-W", "ignore", "-c", _DIGEST]

@@ -177,6 +177,7 @@ def test_with_questions_in_the_loss_the_router_leaves_the_subject_to_the_base(
     assert kept.count(ME) >= 0.8 * len(kept)
 
 
+@pytest.mark.slow
 def test_refusals_are_learned(problem: Problem) -> None:
     settings = find("idk_nll").settings(refusals=("I do not know.",))
     outcome = find("idk_nll").run(problem, settings)
