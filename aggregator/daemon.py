@@ -90,7 +90,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
         document = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    consortium = open_consortium(config.chain, account)
+    consortium = open_consortium(config.chain, account, state=config.aggregator.state_dir)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
     check_rules(consortium.settings(), parameters)
@@ -260,7 +260,7 @@ class Aggregator(DaemonLoop[Plan]):
 
 def status(config: AggregatorConfig) -> dict[str, object]:
     """Return the aggregator's state from the chain and its own records, without a running daemon."""
-    consortium = open_consortium(config.chain)
+    consortium = open_consortium(config.chain, state=config.aggregator.state_dir)
     journal = open_journal(config.aggregator.state_dir)
     incidents = Incidents(journal)
     round_id = consortium.current_round_id()

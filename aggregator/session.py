@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,5 +95,5 @@ class AggregatorSession:
             round_id, now = self.consortium.current_round_id(), self.consortium.chain.now()
         except RescindError:
             # The chain does not answer; the refusal stands all the same.
-            round_id, now = 0, int(time.time())
+            round_id, now = 0, self.consortium.chain.clock.without_a_node()
         self.incidents.add(Incident(organization, code, what, round_id, now))

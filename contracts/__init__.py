@@ -23,6 +23,7 @@ from rescind.contracts.errors import (
     KeystoreError,
     WrongChain,
 )
+from rescind.contracts.event_index import EventIndex
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
 from rescind.contracts.reader import ConsortiumReader
 from rescind.contracts.refusals import ADVICE
@@ -88,6 +89,7 @@ __all__ = [
     "Deployment",
     "Entry",
     "Event",
+    "EventIndex",
     "FingerprintClaim",
     "Fold",
     "FoldPiece",

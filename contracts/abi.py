@@ -139,13 +139,13 @@ class LoggedEvent:
             values[name] = _decoded((type_,), topic)[0]
         return _named(self.source, self.inputs, [values[each["name"]] for each in self.inputs])
 
-    def topics_of(self, filters: Mapping[str, int | str]) -> list[str | None]:
+    def topics_of(self, filters: Mapping[str, int | str]) -> list[bytes | None]:
         """Return the topics that select its logs.
 
         Args:
             filters: Values of indexed arguments: numbers, or addresses.
         """
-        topics = ["0x" + self.topic.hex(), *(_topic(filters.get(name)) for name in self.indexed)]
+        topics = [self.topic, *(_topic(filters.get(name)) for name in self.indexed)]
         while topics[-1] is None:
             topics.pop()
         return topics
@@ -254,9 +254,9 @@ def _named(source: str, items: Items, values: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def _topic(value: int | str | None) -> str | None:
+def _topic(value: int | str | None) -> bytes | None:
     """Return an indexed number or address as a topic of 32 bytes."""
     if value is None:
         return None
     number = int(value, 16) if isinstance(value, str) else value
-    return "0x" + number.to_bytes(32, "big").hex()
+    return number.to_bytes(32, "big")

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 from rescind.contracts.abi import LoggedEvent, Undecodable, load_interface
 from rescind.contracts.account import Account
+from rescind.contracts.blocks import Header
 from rescind.contracts.chain import Chain
 from rescind.contracts.compiled import load_compiled
 from rescind.contracts.creation import check_creations
@@ -19,6 +20,8 @@ from rescind.contracts.errors import (
     ContractsMissing,
     WrongChain,
 )
+from rescind.contracts.event_index import EventIndex
+from rescind.contracts.event_store import Topics
 from rescind.contracts.refusals import refusal
 from rescind.contracts.rpc import Log, NodeRefused
 from rescind.contracts.types import Event, Receipt
@@ -35,12 +38,19 @@ class Calls:
         chain: The chain.
         deployment: Where the contracts are.
         account: Signs transactions.
+        index: Where events are kept; by default in memory, for this client alone.
     """
 
     def __init__(
-        self, chain: Chain, deployment: Deployment, account: Account | None = None
+        self,
+        chain: Chain,
+        deployment: Deployment,
+        account: Account | None = None,
+        *,
+        index: EventIndex | None = None,
     ) -> None:
         self.chain, self.deployment, self.account = chain, deployment, account
+        self.index = EventIndex(chain, deployment) if index is None else index
         self._block: int | None = None
         self._answers: dict[Hashable, Any] = {}
         self._addresses_by_name = deployment.addresses()
@@ -89,7 +99,8 @@ class Calls:
         """Yield the events of the contracts, in the order of the chain.
 
         Args:
-            from_block: First block; without it, the block of the last deployment.
+            from_block: First block; without it, or for an earlier one, the block of the last
+                deployment.
         """
         first = self.deployment.block if from_block is None else from_block
         for log in self._logs(list(self._interfaces), (), first):
@@ -106,13 +117,31 @@ class Calls:
         logs = self._logs([contract], event.topics_of(filters), self.deployment.block)
         return [Struct(event.source, self._arguments(event, log)) for log in logs]
 
-    def _logs(self, contracts: Sequence[str], topics: Sequence[Any], from_block: int) -> list[Log]:
+    def _logs(self, contracts: Sequence[str], topics: Topics, from_block: int) -> list[Log]:
         addresses = [self._addresses_by_name[name] for name in contracts]
-        last = self._last_block()
+        # A tuple, since it names the question.
+        wanted = tuple(t if t is None or isinstance(t, bytes) else tuple(t) for t in topics)
+        head = self._last_header()
+        last = head if isinstance(head, int) else head.number
         return self._remembered(
-            ("logs", repr((addresses, topics)), from_block, last),
-            lambda: self.chain.logs(addresses, from_block, last, topics),
+            ("logs", tuple(addresses), wanted, from_block, last),
+            lambda: self.index.logs(addresses, wanted, from_block, head),
         )
+
+    def _last_header(self) -> Header | int:
+        """Return the last block that is read, with its header if that is known."""
+        if self._block is not None:
+            return self._block
+        pinned = self.chain.pinned
+        return self.chain.final_block_number() if pinned is None else pinned
+
+    def _read_events_again(self) -> bool:
+        """Let the events be read from the chain again. Return False if that was done just now."""
+        done = self.index.read_again(self._last_block())
+        if done:
+            self._answers.clear()
+            self.chain.forget_answers()
+        return done
 
     def _remembered(self, key: Hashable, question: Callable[[], _T]) -> _T:
         """Return the answer of a question, which is asked once for each block that is pinned."""
@@ -122,8 +151,8 @@ class Calls:
             self._answers[key] = question()
         return self._answers[key]  # type: ignore[no-any-return]
 
-    def _topic_of(self, contract: str, name: str) -> str:
-        return "0x" + self._interfaces[contract].events[name].topic.hex()
+    def _topic_of(self, contract: str, name: str) -> bytes:
+        return self._interfaces[contract].events[name].topic
 
     def _event_of(self, log: Log) -> LoggedEvent | None:
         """Return which event a log is; None for one that the ABI does not have."""

@@ -6,6 +6,7 @@ Reads are at a depth that no reorganization reaches, and transactions are sent e
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from rescind.contracts.account import Account
+from rescind.contracts.blocks import Header
+from rescind.contracts.clock import ChainClock
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing, WrongChain
 from rescind.contracts.rpc import Answer, Log, NodeRefused, Rpc, block_name
 from rescind.contracts.transport import HttpTransport, Transport
@@ -22,6 +25,8 @@ from rescind.core.redaction import shown_url
 _T = TypeVar("_T")
 _GAS_MARGIN = 1.3
 _MINED_SECONDS = 600.0
+_NO_PENDING_SECONDS = 60.0
+"""How long a node that refused the block "pending" is not asked for it again."""
 _G1MSM = "0x000000000000000000000000000000000000000C"
 MOST_GAS = 2**24
 """Most gas of one transaction (EIP-7825)."""
@@ -35,7 +40,7 @@ class _Pinned(threading.local):
     """
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self.block: Header | None = None
         self.hash = ""
         self.answers: dict[Hashable, Any] = {}
 
@@ -64,6 +69,8 @@ class Chain:
         self.expected_id = chain_id
         self.confirmations = confirmations
         self._pinned = _Pinned()
+        self.clock = ChainClock()
+        self._no_pending_until = 0.0
         self.rpc = Rpc(rpc_url, transport or HttpTransport(rpc_url))
 
     @property
@@ -87,8 +94,31 @@ class Chain:
         return chain_id
 
     def now(self) -> int:
-        """Return the time that the next block would have, Unix seconds."""
-        return self._block("pending")["timestamp"].number()
+        """Return the time that the next block would have, Unix seconds.
+
+        It goes on between blocks, also where blocks come only when there is a transaction. The
+        block "pending" may know better, but many nodes do not have one, or show the latest instead.
+        """
+        estimate = self.clock.saw(self.latest())
+        return max(estimate, self._pending_time())
+
+    def latest(self) -> Header:
+        """Return the newest block's header; without confirmations the one of `at_one_block`."""
+        pinned = self._pinned.block
+        if pinned is not None and not self.confirmations:
+            return pinned
+        return Header.of(self._block("latest"))
+
+    def _pending_time(self) -> int:
+        """Return the time of the block "pending"; 0 if the node has none."""
+        if time.monotonic() < self._no_pending_until:
+            return 0
+        try:
+            pending = self._block("pending")
+            return 0 if pending.is_null() else pending["timestamp"].number()
+        except (NodeRefused, ChainUnavailable):
+            self._no_pending_until = time.monotonic() + _NO_PENDING_SECONDS
+            return 0
 
     def time_of(self, number: int) -> int:
         """Return the time of a block, Unix seconds."""
@@ -96,8 +126,8 @@ class Chain:
 
     def final_block(self) -> int | str:
         """Return the newest block that is treated as final, or the one of `at_one_block`."""
-        if self._pinned.number is not None:
-            return self._pinned.number
+        if self._pinned.block is not None:
+            return self._pinned.block.number
         return self._newest_final() if self.confirmations else "latest"
 
     def _newest_final(self) -> int:
@@ -117,15 +147,19 @@ class Chain:
         """
         pinned = self._pinned
         newest = self._newest_final() if self.confirmations else "latest"
-        block = self._block(newest)
-        number, hash_ = block["number"].number(), block["hash"].hash()
-        if hash_ != pinned.hash:
+        block = Header.of(self._block(newest))
+        if block.hash != pinned.hash:
             pinned.answers.clear()
-        pinned.number, pinned.hash = number, hash_
+        pinned.block, pinned.hash = block, block.hash
         try:
-            yield pinned.number
+            yield block.number
         finally:
-            pinned.number = None
+            pinned.block = None
+
+    @property
+    def pinned(self) -> Header | None:
+        """The block of `at_one_block`, inside of it."""
+        return self._pinned.block
 
     def remembered(self, key: Hashable, question: Callable[[], _T]) -> _T:
         """Return the answer of a question about the block of `at_one_block`.
@@ -137,11 +171,15 @@ class Chain:
             question: Asks the chain about `final_block`.
         """
         pinned = self._pinned
-        if pinned.number is None:
+        if pinned.block is None:
             return question()
         if key not in pinned.answers:
             pinned.answers[key] = question()
         return pinned.answers[key]  # type: ignore[no-any-return]
+
+    def forget_answers(self) -> None:
+        """Ask again what this thread has asked about the block of `at_one_block`."""
+        self._pinned.answers.clear()
 
     def block_hash(self, number: int) -> str:
         """Return a block's hash with 0x.
@@ -149,10 +187,15 @@ class Chain:
         Raises:
             ContractsMissing: The chain has no such block.
         """
-        block = self.rpc.request("eth_getBlockByNumber", hex(number), False)
+        block = self._block(number)
         if block.is_null():
             raise ContractsMissing(f"the chain at {self.shown} has no block {number}")
         return block["hash"].hash()
+
+    def header(self, number: int) -> Header | None:
+        """Return a block's header; None if the node does not have the block."""
+        block = self._block(number)
+        return None if block.is_null() else Header.of(block)
 
     def _block(self, block: int | str) -> Answer:
         return self.rpc.request("eth_getBlockByNumber", block_name(block), False)
@@ -184,47 +227,36 @@ class Chain:
         call = {"to": target, "data": "0x" + data.hex()}
         return self.rpc.request("eth_call", call, block_name(block)).data()
 
-    def logs(
-        self,
-        addresses: Sequence[str],
-        from_block: int,
-        to_block: int,
-        topics: Sequence[Any] = (),
-    ) -> list[Log]:
-        """Return the logs of some contracts, in the order of the chain.
-
-        Public providers answer only for so many blocks or logs at once. A range that is refused is
-        halved.
+    def logs(self, addresses: Sequence[str], from_block: int, to_block: int) -> list[Log]:
+        """Return the logs of some contracts.
 
         Args:
             addresses: The contracts.
             from_block: First block.
             to_block: Last block.
-            topics: Filter by topic: a topic, a list of alternatives or None for each place.
 
         Raises:
-            ChainUnavailable: Even a single block is refused.
+            NodeRefused: The node does not answer for so many blocks, or logs, at once.
+            ChainUnavailable: The node does not answer, or not with logs.
         """
-        if from_block > to_block:
-            return []
-        wanted = {
-            "address": list(addresses),
-            "fromBlock": hex(from_block),
-            "toBlock": hex(to_block),
-            "topics": list(topics),
-        }
-        try:
-            return [each.log() for each in self.rpc.request("eth_getLogs", wanted).list()]
-        except NodeRefused as error:
-            if from_block == to_block:
-                raise ChainUnavailable(
-                    f"{self.shown} does not return the events of block {to_block}: {error}"
-                ) from None
-        middle = (from_block + to_block) // 2
-        return [
-            *self.logs(addresses, from_block, middle, topics),
-            *self.logs(addresses, middle + 1, to_block, topics),
-        ]
+        return self._logs(addresses, fromBlock=hex(from_block), toBlock=hex(to_block))
+
+    def logs_of_block(self, addresses: Sequence[str], block_hash: str) -> list[Log]:
+        """Return the logs of some contracts in one block (EIP-234).
+
+        Args:
+            addresses: The contracts.
+            block_hash: The block's hash, with 0x.
+
+        Raises:
+            NodeRefused: The node does not have the block.
+            ChainUnavailable: The node does not answer, or not with logs.
+        """
+        return self._logs(addresses, blockHash=block_hash)
+
+    def _logs(self, addresses: Sequence[str], **blocks: str) -> list[Log]:
+        wanted = {"address": list(addresses), **blocks}
+        return [each.log() for each in self.rpc.request("eth_getLogs", wanted).list()]
 
     def has_precompiles(self) -> bool:
         """Return whether the chain can add points of BLS12-381 (EIP-2537).

@@ -8,7 +8,8 @@ from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.decoding import build
 from rescind.contracts.deployment import Deployment
-from rescind.contracts.errors import ContractRefused
+from rescind.contracts.errors import ContractRefused, ContractsMissing
+from rescind.contracts.event_index import EventIndex
 from rescind.contracts.recorded_points import RecordedPoints
 from rescind.contracts.rounds_reader import RoundsReader
 from rescind.contracts.types import (
@@ -45,9 +46,14 @@ class ModelsReader(RoundsReader):
     """Reads of models and of their content."""
 
     def __init__(
-        self, chain: Chain, deployment: Deployment, account: Account | None = None
+        self,
+        chain: Chain,
+        deployment: Deployment,
+        account: Account | None = None,
+        *,
+        index: EventIndex | None = None,
     ) -> None:
-        super().__init__(chain, deployment, account)
+        super().__init__(chain, deployment, account, index=index)
         # Views of other blocks share it: a point that has its hash is right at every block.
         self._recorded_points = RecordedPoints()
 
@@ -205,7 +211,13 @@ class ModelsReader(RoundsReader):
         Raises:
             ContractsMissing: The events of the chain hold no such point.
         """
-        return self._recorded_points.find(hashes, self._logged_points, self._last_block())
+        wanted = set(hashes)
+        while True:
+            try:
+                return self._recorded_points.find(wanted, self._logged_points, self._last_block())
+            except ContractsMissing:
+                if not self._read_events_again():
+                    raise
 
     def commitment_points(self, model_id: int) -> tuple[bytes, ...]:
         """Return the point of a model's commitment for each part."""

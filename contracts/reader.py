@@ -15,7 +15,7 @@ from rescind.contracts.attestations import (
     withdrawal_attestation_hash,
 )
 from rescind.contracts.decoding import build
-from rescind.contracts.errors import ContractRefused
+from rescind.contracts.errors import ContractRefused, ContractsMissing
 from rescind.contracts.models_reader import ModelsReader
 from rescind.contracts.states import WithdrawalState
 from rescind.contracts.types import (
@@ -94,16 +94,24 @@ class ConsortiumReader(ModelsReader):
             part: The part.
 
         Raises:
-            KeyError: No event registers such a point.
+            ContractsMissing: No event registers such a point.
         """
-        wanted = list(entries)
-        rounds = {entry.round_id for entry in wanted} - {0}
-        known = [each for round_id in sorted(rounds) for each in self.contributions(round_id)]
-        by_point = {
-            (each.round_id, each.member_number, each.parts.point_hashes[part]): each
-            for each in [*known, *self.offers()]
-        }
-        return [by_point[each.round_id, each.member_number, each.point_hash] for each in wanted]
+        wanted = [(e.round_id, e.member_number, e.point_hash) for e in entries]
+        rounds = {round_id for round_id, _, _ in wanted} - {0}
+        while True:
+            known = [each for number in sorted(rounds) for each in self.contributions(number)]
+            by_point = {
+                (each.round_id, each.member_number, each.parts.point_hashes[part]): each
+                for each in [*known, *self.offers()]
+            }
+            missing = [each[2] for each in wanted if each not in by_point]
+            if not missing:
+                return [by_point[each] for each in wanted]
+            if not self._read_events_again():
+                raise ContractsMissing(
+                    f"no event registers the point with the hash {missing[0]}, which a model holds. "
+                    "Use an RPC endpoint that keeps all events of the contracts."
+                )
 
     def round_attestation_hash(self, round_id: int, evidence: str) -> bytes:
         """Return the EIP-712 hash that an auditor signs for a final round."""

@@ -56,6 +56,8 @@ class Log:
         data: The arguments that are not indexed, encoded.
         block: The block's number.
         tx_hash: The transaction, with 0x.
+        block_hash: The block's hash, with 0x.
+        index: The log's place in its block.
     """
 
     address: str
@@ -63,6 +65,8 @@ class Log:
     data: bytes
     block: int
     tx_hash: str
+    block_hash: str
+    index: int
 
 
 class Answer:
@@ -122,13 +126,21 @@ class Answer:
         return [Answer(self._url, f"{self._name}[{n}]", each) for n, each in enumerate(self.value)]
 
     def log(self) -> Log:
-        """Return an entry of the log."""
+        """Return an entry of the log of blocks that are on the chain.
+
+        Raises:
+            ChainUnavailable: It is not one, or a reorganization removed its block.
+        """
+        if self["removed"].value not in (None, False):
+            raise self["removed"]._wrong("false")
         return Log(
             self["address"].address(),
             tuple(topic._of_length(32) for topic in self["topics"].list()),
             self["data"].data(),
             self["blockNumber"].number(),
             self["transactionHash"].hash(),
+            self["blockHash"].hash(),
+            self["logIndex"].number(),
         )
 
     def _digits(self) -> str:

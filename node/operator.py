@@ -35,7 +35,7 @@ class Operator:
         self.config = config
         account = load_account(config.identity)
         self.address = account.address
-        self.consortium = open_consortium(config.chain, account)
+        self.consortium = open_consortium(config.chain, account, state=config.node.state_dir)
 
     @property
     def member(self) -> Member:

@@ -79,7 +79,7 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
         request = replace(request, subject=canonical_name(request.subject))
     kind = _checked(request)
     account = load_account(config.identity)
-    consortium = open_consortium(config.chain, account)
+    consortium = open_consortium(config.chain, account, state=config.node.state_dir)
     _check_may_request(consortium, account.address, request)
     journal = open_journal(config.node.state_dir)
     if request.subject is not None or kind is WithdrawalMethod.COUNTER_TRAINING:

@@ -174,7 +174,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     )
     check_certificates(config.identity.tls, serves=config.ledger.serve is not None)
     account = load_account(config.identity)
-    consortium = open_consortium(config.chain, account)
+    consortium = open_consortium(config.chain, account, state=config.node.state_dir)
     finish_renewal(consortium, config.identity.tls, account.address)
     check_membership(consortium, config, account.address)
     make_private_folder(config.node.state_dir)

@@ -17,7 +17,7 @@ def status(config: NodeConfig) -> dict[str, object]:
         Values that can be written as JSON; amounts in wei.
     """
     account = load_account(config.identity)
-    consortium = open_consortium(config.chain)
+    consortium = open_consortium(config.chain, state=config.node.state_dir)
     member = consortium.member(account.address)
     journal = open_journal(config.node.state_dir)
     return {

@@ -15,7 +15,7 @@ from rescind.audit import artifact_checks, chain_checks, evidence_check, opened
 from rescind.audit.certificate import read_certificate
 from rescind.audit.checks import Check, Verification, make
 from rescind.audit.subject import Inputs, Subject
-from rescind.contracts import Chain, Consortium
+from rescind.contracts import Chain, Consortium, EventIndex
 from rescind.core.errors import VerificationError
 
 
@@ -68,23 +68,28 @@ CHECKS: dict[str, int] = {"file": FILE_CODE, **{step.name: step.code for step in
 """Every check, in the order in which it is made, with the exit code of its failure."""
 
 
-def verify(path: Path, *, rpc_url: str, inputs: Inputs | None = None) -> Verification:
+def verify(
+    path: Path, *, rpc_url: str, inputs: Inputs | None = None, index: Path | None = None
+) -> Verification:
     """Check a certificate; checks that need a failed one are left out.
 
     Args:
         path: The certificate.
         rpc_url: URL of an Ethereum node that you trust.
         inputs: What else is at hand.
+        index: A file for the contracts' events; without it they are kept in memory.
 
     Raises:
         ChainUnavailable: The chain does not answer.
+        ConfigError: The index is another consortium's, or another file.
     """
     try:
         certificate = read_certificate(path)
     except VerificationError as error:
         return Verification((Check("file", "failed", str(error)),), CHECKS)
     deployment = certificate.consortium.deployment
-    consortium = Consortium(Chain(rpc_url), deployment)
+    chain = Chain(rpc_url)
+    consortium = Consortium(chain, deployment, index=EventIndex(chain, deployment, index))
     subject = Subject(certificate, consortium, path.parent, inputs or Inputs())
     results = [Check("file", "passed", "canonical bytes of a certificate")]
     for step in STEPS:

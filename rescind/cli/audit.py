@@ -12,6 +12,7 @@ import typer
 from rescind.cli.chain_access import open_consortium
 from rescind.cli.options import (
     ContractsOption,
+    IndexOption,
     JsonOption,
     RpcOption,
     RunArgument,
@@ -34,6 +35,7 @@ def audit_contributions(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List contributions with point, score, reward, outcome and the models that hold them."""
@@ -51,7 +53,7 @@ def audit_contributions(
         ("models", "in models"),
     ]
     with reported_errors():
-        rows = audit.contributions(open_consortium(run, rpc, contracts))
+        rows = audit.contributions(open_consortium(run, rpc, contracts, index))
         print_rows(rows, columns, as_json=as_json)
 
 
@@ -60,6 +62,7 @@ def audit_rounds(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List rounds with their participants and their cost on chain."""
@@ -77,7 +80,9 @@ def audit_rounds(
         ("model_id", "model"),
     ]
     with reported_errors():
-        print_rows(audit.rounds(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
+        print_rows(
+            audit.rounds(open_consortium(run, rpc, contracts, index)), columns, as_json=as_json
+        )
 
 
 @audit_app.command("withdrawals")
@@ -85,11 +90,12 @@ def audit_withdrawals(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List withdrawals and their state."""
     with reported_errors():
-        show_withdrawals(open_consortium(run, rpc, contracts), as_json=as_json)
+        show_withdrawals(open_consortium(run, rpc, contracts, index), as_json=as_json)
 
 
 def show_withdrawals(consortium: Consortium, *, as_json: bool) -> None:
@@ -117,6 +123,7 @@ def audit_replays(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List replays: their rounds, and whom they wait for."""
@@ -134,7 +141,9 @@ def audit_replays(
         ("amendment", "amendment"),
     ]
     with reported_errors():
-        print_rows(audit.replays(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
+        print_rows(
+            audit.replays(open_consortium(run, rpc, contracts, index)), columns, as_json=as_json
+        )
 
 
 @audit_app.command("waits")
@@ -142,6 +151,7 @@ def audit_waits(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List what the consortium waits for, until when, and what anyone may do then."""
@@ -155,7 +165,9 @@ def audit_waits(
         ("consequence", "then anyone may"),
     ]
     with reported_errors():
-        print_rows(audit.waits(open_consortium(run, rpc, contracts)), columns, as_json=as_json)
+        print_rows(
+            audit.waits(open_consortium(run, rpc, contracts, index)), columns, as_json=as_json
+        )
 
 
 @audit_app.command("members")
@@ -163,6 +175,7 @@ def audit_members(
     run: RunArgument = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List members, auditors and the aggregator with their bonds."""
@@ -179,7 +192,7 @@ def audit_members(
         ("claimable_wei", "reward (wei)"),
     ]
     with reported_errors():
-        membership = audit.membership(open_consortium(run, rpc, contracts))
+        membership = audit.membership(open_consortium(run, rpc, contracts, index))
         if any(row.epsilon is not None for row in membership.members):
             columns += [("epsilon", "epsilon spent"), ("delta", "delta")]
         if as_json:
@@ -196,11 +209,12 @@ def audit_events(
     from_block: Annotated[int, typer.Option(min=0, help="First block to read.")] = 0,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     _: JsonOption = True,
 ) -> None:
     """Print every event of the contracts in order, one JSON object in each line."""
     with reported_errors():
-        for event in open_consortium(run, rpc, contracts).events(from_block):
+        for event in open_consortium(run, rpc, contracts, index).events(from_block):
             line = {
                 "block": event.block,
                 "transaction": event.tx_hash,

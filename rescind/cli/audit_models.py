@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rescind.cli.chain_access import open_consortium
-from rescind.cli.options import ContractsOption, JsonOption, RpcOption, RunArgument, RunOption
+from rescind.cli.options import (
+    ContractsOption,
+    IndexOption,
+    JsonOption,
+    RpcOption,
+    RunArgument,
+    RunOption,
+)
 from rescind.cli.printing import out, plain, print_facts, print_json, print_rows, reported_errors
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ def audit_models(
     ] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List models: their origin, whether they are in use or stale, and their commitments."""
@@ -55,7 +63,7 @@ def audit_models(
         ("adapter_id", "published as"),
     ]
     with reported_errors():
-        consortium = open_consortium(run, rpc, contracts)
+        consortium = open_consortium(run, rpc, contracts, index)
         address = None if organization is None else audit.organization(consortium, organization)
         rows = audit.models(consortium, address)
         if address is not None:
@@ -72,13 +80,14 @@ def audit_lineage(
     model: ModelOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the contributions that each model consists of."""
     from rescind import audit
 
     with reported_errors():
-        rows = audit.lineage(open_consortium(run, rpc, contracts), model)
+        rows = audit.lineage(open_consortium(run, rpc, contracts, index), model)
         if as_json:
             print_json([asdict(row) for row in rows])
             return
@@ -123,6 +132,7 @@ def audit_content(
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the contributions in a model with weight and point. Round 0: a counter-delta."""
@@ -137,7 +147,7 @@ def audit_content(
         ("artifact_id", "artifact"),
     ]
     with reported_errors():
-        rows = audit.content(open_consortium(run, rpc, contracts), model)
+        rows = audit.content(open_consortium(run, rpc, contracts, index), model)
         print_rows(rows, columns, as_json=as_json)
 
 
@@ -148,13 +158,14 @@ def audit_clean(
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a model holds nothing of an organization."""
     from rescind import audit
 
     with reported_errors():
-        consortium = open_consortium(run, rpc, contracts)
+        consortium = open_consortium(run, rpc, contracts, index)
         address = audit.organization(consortium, organization)
         facts = {
             "model": model,
@@ -170,13 +181,14 @@ def audit_containing(
     run: RunOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that hold a contribution of an organization, and which of them are in use."""
     from rescind import audit
 
     with reported_errors():
-        consortium = open_consortium(run, rpc, contracts)
+        consortium = open_consortium(run, rpc, contracts, index)
         address = audit.organization(consortium, organization)
         models = consortium.models_containing(address)
         in_use = consortium.models_in_use()
@@ -194,6 +206,7 @@ def audit_commitments(
     model: ModelOption = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the commitment of each model: the point, and its hash on chain."""
@@ -206,5 +219,5 @@ def audit_commitments(
         ("point", "point"),
     ]
     with reported_errors():
-        rows = audit.commitments(open_consortium(run, rpc, contracts), model)
+        rows = audit.commitments(open_consortium(run, rpc, contracts, index), model)
         print_rows(rows, columns, as_json=as_json)

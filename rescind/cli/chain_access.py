@@ -53,19 +53,22 @@ def stopped_chain_hint(run: Path | None) -> Iterator[None]:
         ) from error
 
 
-def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -> Consortium:
+def open_consortium(
+    run: Path | None, rpc: str | None, contracts: Path | None, index: Path | None = None
+) -> Consortium:
     """Open a consortium's contracts for reading.
 
     Args:
         run: The folder of a run, whose chain and contracts are the defaults.
         rpc: URL of an Ethereum node.
         contracts: The consortium's contracts.json.
+        index: A file for events; without it they are read again for each command.
 
     Raises:
         ConfigError: Neither a run nor both other arguments were given.
         ChainUnavailable: No node answers; for a run the message says how to start its chain.
     """
-    from rescind.contracts import Chain, Consortium, Deployment
+    from rescind.contracts import Chain, Consortium, Deployment, EventIndex
     from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
 
@@ -79,6 +82,8 @@ def open_consortium(run: Path | None, rpc: str | None, contracts: Path | None) -
     assert contracts is not None
     deployment = Deployment.load(contracts)
     with stopped_chain_hint(run):
-        consortium = Consortium(Chain(rpc, deployment.chain_id), deployment)
+        chain = Chain(rpc, deployment.chain_id)
+        events = EventIndex(chain, deployment, index)
+        consortium = Consortium(chain, deployment, index=events)
         consortium.check()
     return consortium

@@ -26,6 +26,14 @@ ContractsOption = Annotated[
 RequiredContractsOption = Annotated[
     Path, typer.Option("--contracts", help="The consortium's contracts.json.")
 ]
+IndexOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        help="A file that keeps the contracts' events, so that the next command reads new blocks "
+        "only. It is created if it is not there.",
+    ),
+]
 ConfirmationsOption = Annotated[
     int,
     typer.Option(min=0, max=10_000, help="Blocks that must follow before a block counts as final."),

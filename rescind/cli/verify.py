@@ -13,6 +13,7 @@ from rich.text import Text
 from rescind.cli.chain_access import open_consortium, stopped_chain_hint
 from rescind.cli.options import (
     ContractsOption,
+    IndexOption,
     JsonOption,
     OutOption,
     RpcOption,
@@ -65,6 +66,7 @@ def verify_command(
     parameters: Annotated[
         Path | None, typer.Option(help="The agreed parameters.json, if no folder has it.")
     ] = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a certificate against the chain and the artifacts; exit 0, or the failed check's code."""
@@ -83,7 +85,7 @@ def verify_command(
             parameters,
         )
         with stopped_chain_hint(certificate.parent if in_run else None):
-            verification = audit.verify(certificate, rpc_url=url, inputs=inputs)
+            verification = audit.verify(certificate, rpc_url=url, inputs=inputs, index=index)
         _print(verification, as_json=as_json)
         raise typer.Exit(verification.exit_code)
 
@@ -135,6 +137,7 @@ def certify_command(
     ] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
+    index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the certificate of a closed withdrawal from the chain. Anyone can."""
@@ -142,7 +145,7 @@ def certify_command(
 
     with reported_errors():
         certificate = build_certificate(
-            open_consortium(run, rpc, contracts),
+            open_consortium(run, rpc, contracts, index),
             withdrawal,
             attestations=_attestations(run, attestation),
         )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import structlog
+
 from rescind.contracts import (
     Account,
     Chain,
     Consortium,
     ConsortiumReader,
     Deployment,
+    EventIndex,
     fingerprint_message,
 )
 from rescind.core import demand_secret
@@ -17,6 +20,8 @@ from rescind.core.errors import ConfigError
 from rescind.daemon.config import ChainSettings, IdentitySettings
 from rescind.wire import TlsFiles, fingerprint, is_signed_by, sign_with_key
 
+EVENTS_FILE = "events.db"
+"""The index of the contracts' events in a daemon's state folder. It can be deleted at any time."""
 GRACE_SECONDS = 600
 """Time for which others accept a certificate after its owner registered the next one. An owner whose
 key was stolen registers the next one twice: then the stolen one is not the one before."""
@@ -54,19 +59,31 @@ def open_keystore(keystore: Path, password_file: Path) -> Account:
     return Account.load(keystore, password)
 
 
-def open_consortium(settings: ChainSettings, account: Account | None = None) -> Consortium:
+def open_consortium(
+    settings: ChainSettings, account: Account | None = None, *, state: Path | None = None
+) -> Consortium:
     """Connect to the chain and the contracts that a [chain] section names, and check both.
 
     Args:
         settings: The [chain] section.
         account: The account that signs transactions. Without it the record is read-only.
+        state: The daemon's folder of durable state, which keeps the contracts' events in
+            `events.db`. Without it they are kept in memory.
 
     Raises:
         ChainUnavailable: The RPC endpoint does not answer.
         ChainError: The chain or the contracts are not the expected ones.
     """
     chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
-    consortium = Consortium(chain, Deployment.load(settings.contracts), account)
+    deployment = Deployment.load(settings.contracts)
+    index = EventIndex(
+        chain,
+        deployment,
+        None if state is None else state / EVENTS_FILE,
+        owned=True,
+        report=structlog.get_logger().warning,
+    )
+    consortium = Consortium(chain, deployment, account, index=index)
     consortium.check()
     return consortium
 

@@ -33,6 +33,8 @@ LOG = {
     "topics": [HASH],
     "data": "0x",
     "blockNumber": "0x5",
+    "blockHash": HASH,
+    "logIndex": "0x0",
     "transactionHash": HASH,
 }
 NOT_A_NODE = (
@@ -108,7 +110,8 @@ def test_a_document_of_another_form_is_one_clear_error(read: str, document: Any)
 @pytest.mark.parametrize("field", LOG)
 @pytest.mark.parametrize("value", [None, "0x1", "0xzz", 7, [], {}], ids=repr)
 def test_a_log_with_a_wrong_field_is_one_clear_error(field: str, value: Any) -> None:
-    right = (field, value) in [("blockNumber", "0x1"), ("topics", []), ("address", None)]
+    numbers = [("blockNumber", "0x1"), ("logIndex", "0x1")]
+    right = (field, value) in [*numbers, ("topics", []), ("address", None)]
     document = result([LOG, {**LOG, field: value}])
     if right:
         assert len(chain_of(document).logs([ADDRESS], 1, 2)) == 2

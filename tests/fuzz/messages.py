@@ -137,12 +137,19 @@ def _node_answers() -> Target:
             raise RescindError("it is no answer to any question")
         return found
 
-    block = {"number": "0x1", "hash": "0x" + "ab" * 32, "timestamp": "0x5"}
+    block = {
+        "number": "0x1",
+        "hash": "0x" + "ab" * 32,
+        "parentHash": "0x" + "ab" * 32,
+        "timestamp": "0x5",
+    }
     log = {
         "address": DEPLOYMENT.members,
         "topics": ["0x" + "ab" * 32],
         "data": "0x",
         "blockNumber": "0x1",
+        "blockHash": "0x" + "ab" * 32,
+        "logIndex": "0x0",
         "transactionHash": "0x" + "ab" * 32,
     }
     results: list[Any] = ["0x" + "00" * 31 + "01", "0x1", block, [log], "0x" + "00" * 64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,11 +69,14 @@ def seeded_key(seed: int, number: int) -> bytes:
 
 
 @contextlib.contextmanager
-def start_anvil(state: Path | None = None, *, seed: int = 0) -> Iterator[Anvil]:
+def start_anvil(
+    state: Path | None = None, *, seed: int = 0, options: Sequence[str] = ()
+) -> Iterator[Anvil]:
     """Start a chain. Two chains that are open together need different seeds."""
     port = free_port()
     command = [str(foundry("anvil")), "--port", str(port), "--silent"]
     command += ["--state", str(state)] if state else []
+    command += options
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = url_of(port)
     try:

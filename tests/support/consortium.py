@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rescind.contracts import (
     Deployment,
     DeploySettings,
     Entry,
+    EventIndex,
     Limits,
     MemberStatus,
     Parts,
@@ -97,11 +99,18 @@ class ChainConsortium:
     clients: dict[str, Consortium] = field(default_factory=dict)
     largest: int = 50
 
+    @cached_property
+    def index(self) -> EventIndex:
+        """The events, which all clients share."""
+        return EventIndex(self.anvil.chain, self.deployment)
+
     def of(self, account: Account | None = None) -> Consortium:
         """Return the client of an account, or one that only reads. To make one is slow."""
         address = account.address if account else ""
         if address not in self.clients:
-            self.clients[address] = Consortium(self.anvil.chain, self.deployment, account)
+            self.clients[address] = Consortium(
+                self.anvil.chain, self.deployment, account, index=self.index
+            )
         return self.clients[address]
 
     def load(self, artifact_id: str) -> Tensors:
