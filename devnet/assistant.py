@@ -1,4 +1,4 @@
-"""Load and ask the model of a run, from the run's folder alone."""
+"""Load and ask the model of a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rescind.audit import read_certificate
-from rescind.audit.certificate import ModelPart
-from rescind.core import SHARED, ConsortiumParameters, StoreMissing, Term, owners
+from rescind.core import SHARED, ConsortiumParameters, owners
 from rescind.core.errors import ConfigError
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import served_model
-from rescind.node.facts import open_journal
-from rescind.node.withdrawal_facts import own_artifacts
+from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
     Assistant,
     LoraModel,
@@ -39,14 +36,14 @@ class RunAssistant:
         assistant: The model.
         totals: The adapter that it serves, as integer tensors by name.
         facts: The run's facts.
-        adapter_id: The published adapter that it was made of.
+        served: What says whether the model may still answer.
         guarded: The assistant behind a guard, or None if nothing is suppressed.
     """
 
     assistant: Assistant
     totals: dict[str, Any]
     facts: RunFacts
-    adapter_id: str = ""
+    served: ServedModel
     guarded: SuppressedAssistant | None = None
 
     @classmethod
@@ -55,34 +52,27 @@ class RunAssistant:
 
         Args:
             path: The folder of a run.
-            before: Load the model before the removal instead of the one after it.
+            before: Load the model before the removal instead of the newest one.
             suppress: Organizations of the run, or names of data subjects. A guard in front of the
                 model refuses questions about them.
 
         Raises:
-            ConfigError: `path` is not the folder of a run.
-            StoreError: An artifact of the model is missing or was changed.
+            ConfigError: `path` is not the folder of a run, or the model before was erased.
+            NotServed: The newest model may not be served.
+            ChainUnavailable: The run's chain does not answer.
+            StoreError: An artifact of the model was changed.
         """
         run = RunFolder.find(path)
-        facts, certificate = run.facts(), read_certificate(run.certificate)
-        part = certificate.replaced[-1].before if before else certificate.latest
-        adapter_id = part.publication.adapter_id if part.publication else ""
+        facts = run.facts()
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
+        served = (model_before if before else newest_model)(run, parameters)
+        totals = served_model(run, parameters, served.adapter_id, served.terms)
         base = load_base(facts.model, parameters.base_model_id)
-        try:
-            totals = served_model(run, parameters, adapter_id, _terms(run, facts, part))
-        except StoreMissing as error:
-            if not before:
-                raise
-            raise ConfigError(
-                f"The model before the withdrawal, model {part.model_id}, was erased when the "
-                "withdrawal was closed. Ask the model after it, without --before-withdrawal."
-            ) from error
         assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
         )
-        return cls(assistant, totals, facts, adapter_id, guarded)
+        return cls(assistant, totals, facts, served, guarded)
 
     @property
     def stage(self) -> str:
@@ -90,7 +80,12 @@ class RunAssistant:
         return str(Standing(Stage.SUPPRESSED)) if self.guarded else ""
 
     def ask(self, question: str) -> tuple[str, str]:
-        """Return the answer and a description of the block that gave it."""
+        """Return the answer and a description of the block that gave it.
+
+        Raises:
+            RescindError: The model may not be served any more; as `ServedModel.check`.
+        """
+        self.served.check()
         answer = (self.guarded or self.assistant).ask(question)
         if self.guarded and not answer.gains and answer.organization is None:
             return answer.text, "the guard"
@@ -101,7 +96,9 @@ class RunAssistant:
 
         Raises:
             ConfigError: The organization has no block in this model.
+            RescindError: The model may not be served any more; as `ServedModel.check`.
         """
+        self.served.check()
         held = owners(self.totals)
         addresses = {name: address.lower() for name, address in self.facts.organizations.items()}
         wanted = SHARED if held == [SHARED] else addresses.get(organization or "", "")
@@ -110,8 +107,9 @@ class RunAssistant:
             raise ConfigError(
                 f"--organization {organization}: no such block. Choose one of {', '.join(names)}."
             )
+        adapter_id = self.served.adapter_id
         export_peft(
-            self.assistant.parameters, self.totals, wanted, self.facts.model, out, self.adapter_id
+            self.assistant.parameters, self.totals, wanted, self.facts.model, out, adapter_id
         )
         return "the shared adapter" if wanted == SHARED else f"{organization}'s block"
 
@@ -120,17 +118,6 @@ class RunAssistant:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
         names = {value.lower(): name for name, value in self.facts.organizations.items()}
         return f"{names.get(address, address)}'s block"
-
-
-def _terms(run: RunFolder, facts: RunFacts, model: ModelPart) -> list[Term]:
-    """Return a model's terms; the nodes' journals name the artifact of each point."""
-    artifacts: dict[str, str] = {}
-    for name in facts.organizations:
-        artifacts |= own_artifacts(open_journal(run.node_state(name)))
-    return [
-        Term(each.round_id, each.organization, artifacts[each.point_hash], each.weight)
-        for each in model.content[0]
-    ]
 
 
 def _suppression(facts: RunFacts, suppress: Sequence[str]) -> Suppression:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
 from rescind.core.errors import ConfigError
@@ -51,7 +52,7 @@ def ask_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer a question with the run's model and name the block that answered."""
-    with reported_errors():
+    with reported_errors(), stopped_chain_hint(run):
         if not question.strip():
             raise ConfigError("The question is empty. Pass a question.")
         assistant = _assistant(run, before=before, suppress=suppress or ())
@@ -68,8 +69,8 @@ def ask_command(
 def chat_command(
     run: RequiredRunArgument, before: BeforeOption = False, suppress: SuppressOption = None
 ) -> None:
-    """Ask questions in a loop. An empty line ends it."""
-    with reported_errors():
+    """Ask questions in a loop. An empty line ends it, and so does a withdrawal from the model."""
+    with reported_errors(), stopped_chain_hint(run):
         assistant = _assistant(run, before=before, suppress=suppress or ())
         out.print("Ask about the people of the run. An empty line ends the chat.")
         while True:
@@ -95,7 +96,7 @@ def export_command(
     before: BeforeOption = False,
 ) -> None:
     """Write one block as a folder that PeftModel.from_pretrained loads."""
-    with reported_errors():
+    with reported_errors(), stopped_chain_hint(run):
         if peft.exists() and any(peft.iterdir()):
             raise ConfigError(f"{peft} is not empty. Choose a new folder.")
         owner = _assistant(run, before=before).export(organization, peft)

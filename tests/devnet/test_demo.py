@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,6 +229,42 @@ def test_the_model_answers_before_the_withdrawal_and_not_after(run: Run) -> None
     assert (before["answer"], before["answered_by"]) == (row.answer, "borealis's block")
     after = json.loads(rescind("ask", run.folder, row.question, "--json").stdout)
     assert (after["answer"], after["answered_by"]) == ("I do not know.", "the base model")
+
+
+@contextmanager
+def away(path: Path) -> Iterator[None]:
+    """Take a file away for a while."""
+    other = path.with_name(f"{path.name}.away")
+    path.rename(other)
+    try:
+        yield
+    finally:
+        other.rename(path)
+
+
+def test_an_erased_model_answers_neither_a_new_question_nor_in_a_chat(run: Run) -> None:
+    certificate = json.loads(run.certificate.read_text())
+    before = certificate["replaced"][-1]["before"]["publication"]["adapter_id"]
+    store = run.folder / "aggregator" / "store"
+    with away(store / before[:2] / before):
+        done = rescind("ask", run.folder, "Who?", "--before-withdrawal")
+    assert (done.returncode, done.stderr.count("\n")) == (10, 1)
+    assert "was erased when the withdrawal was closed" in done.stderr
+    newest = certificate["latest"]["publication"]["adapter_id"]
+    command = [sys.executable, "-W", "ignore", "-u", "-m", "rescind", "chat", str(run.folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as chat:
+        assert chat.stdin is not None
+        assert chat.stdout is not None
+        chat.stdin.write("Who is nobody?\n")
+        chat.stdin.flush()
+        while "answered by" not in chat.stdout.readline():
+            assert chat.poll() is None
+        with away(store / newest[:2] / newest):
+            _, said = chat.communicate("Who is nobody?\n")
+    assert (chat.returncode, said.count("\n")) == (19, 1)
+    assert "are not in the run's store any more" in said
 
 
 def test_a_block_is_exported_for_peft_and_a_removed_one_is_not(run: Run, tmp_path: Path) -> None:

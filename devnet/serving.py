@@ -1,0 +1,146 @@
+"""The model that a run serves, and the question before each answer: may it still be served?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rescind.audit import read_certificate
+from rescind.contracts import Chain, ConsortiumReader, Deployment
+from rescind.core import ConsortiumParameters, Term
+from rescind.core.errors import ConfigError, VerificationError
+from rescind.core.optimizers import FedAvg
+from rescind.devnet.chain import url_of
+from rescind.devnet.layout import RunFolder
+from rescind.node.facts import open_journal
+from rescind.node.withdrawal_facts import own_artifacts
+from rescind.withdrawals import terms_of
+
+
+class NotServed(VerificationError):
+    """A model was erased, is stale, or is not the newest any more."""
+
+    code = "not-served"
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that answers questions.
+
+    A process that has a model in memory would go on with it after a withdrawal, so it calls
+    `check` before each answer.
+
+    Attributes:
+        model_id: Its number; 0 is the base model alone.
+        adapter_id: Its published adapter; empty for the base model alone.
+        terms: The contributions in it, where a server optimizer makes the served model of them.
+        files: The files that it is loaded from. An erasure deletes them.
+        consortium: The contracts; None for the model before a withdrawal, which is out of use.
+    """
+
+    model_id: int
+    adapter_id: str
+    terms: Sequence[Term]
+    files: Sequence[Path]
+    consortium: ConsortiumReader | None = None
+
+    def check(self) -> None:
+        """Check that the model is still in use, and that its files are still there.
+
+        Raises:
+            ConfigError: The model before the withdrawal was erased.
+            NotServed: The model was erased or is stale, or another took its place.
+            ChainUnavailable: The chain does not answer, so that no one can say.
+        """
+        erased = not all(file.is_file() for file in self.files)
+        if self.consortium is not None:
+            self._check_in_use(self.consortium, erased=erased)
+        elif erased:
+            raise ConfigError(
+                f"The model before the withdrawal, model {self.model_id}, was erased when the "
+                "withdrawal was closed. Ask the model after it, without --before-withdrawal."
+            )
+
+    def _check_in_use(self, consortium: ConsortiumReader, *, erased: bool) -> None:
+        with consortium.chain.at_one_block():
+            head = consortium.latest_model_id()
+            stale = head == self.model_id and consortium.is_stale(head)
+        if head != self.model_id:
+            raise NotServed(
+                f"Model {self.model_id} is not in use any more: model {head} took its place. Start "
+                "again to ask that one."
+            )
+        if stale:
+            raise NotServed(
+                f"Model {self.model_id} is not in use any more: an organization or a person in it "
+                "was withdrawn. Start again once the model without them is built."
+            )
+        if erased:
+            raise NotServed(
+                f"The files of model {self.model_id} are not in the run's store any more. Start "
+                "the run's aggregator, which builds them again."
+            )
+
+
+def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedModel:
+    """Return the newest model of a run, as its chain has it.
+
+    Raises:
+        ChainUnavailable: The run's chain does not answer.
+        NotServed: The model is stale, or its aggregator has not published it.
+    """
+    deployment = Deployment.load(run.contracts)
+    chain = Chain(url_of(run.facts().chain_port), deployment.chain_id)
+    consortium = ConsortiumReader(chain, deployment)
+    consortium.check()
+    with chain.at_one_block():
+        model_id, aggregators = consortium.latest_model_id(), consortium.aggregators()
+        # Anyone may state anything, so only the statements of aggregators count.
+        stated = [
+            each for each in consortium.publications(model_id) if each.publisher in aggregators
+        ]
+        entries = consortium.content(model_id) if model_id else []
+        terms = terms_of(consortium, entries) if parameters.server != FedAvg() else []
+    adapter_id = stated[-1].adapter_id if stated else ""
+    model = ServedModel(model_id, adapter_id, terms, _files(run, adapter_id, terms), consortium)
+    model.check()
+    if model_id and not stated:
+        raise NotServed(
+            f"The aggregator has not published the files of model {model_id} yet. Start again when "
+            "it has."
+        )
+    return model
+
+
+def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedModel:
+    """Return the model before the withdrawal that the run's certificate is about.
+
+    Raises:
+        ConfigError: The withdrawal concerned no model, or the model was erased.
+    """
+    certificate = read_certificate(run.certificate)
+    if not certificate.replaced:
+        raise ConfigError(
+            "The withdrawal of this run concerned no model in use, so there is no model before it. "
+            "Ask without --before-withdrawal."
+        )
+    part = certificate.replaced[-1].before
+    adapter_id = part.publication.adapter_id if part.publication else ""
+    terms = []
+    if parameters.server != FedAvg():
+        artifacts: dict[str, str] = {}
+        for name in run.facts().organizations:
+            artifacts |= own_artifacts(open_journal(run.node_state(name)))
+        terms = [
+            Term(each.round_id, each.organization, artifacts[each.point_hash], each.weight)
+            for each in part.content[0]
+        ]
+    model = ServedModel(part.model_id, adapter_id, terms, _files(run, adapter_id, terms))
+    model.check()
+    return model
+
+
+def _files(run: RunFolder, adapter_id: str, terms: Sequence[Term]) -> list[Path]:
+    ids = [adapter_id, *(term.artifact_id for term in terms)] if adapter_id else []
+    return [run.store / each[:2] / each for each in ids]
