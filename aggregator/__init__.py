@@ -7,7 +7,6 @@ from rescind.aggregator.daemon import (
     run,
     status,
 )
-from rescind.aggregator.facts import WithdrawalProgress
 from rescind.aggregator.operator import post_bond, release, retire, rotate_certificate
 from rescind.aggregator.state import (
     Plan,
@@ -16,6 +15,7 @@ from rescind.aggregator.state import (
     View,
     plan,
 )
+from rescind.aggregator.withdrawal_facts import WithdrawalProgress
 
 __all__ = [
     "Aggregator",

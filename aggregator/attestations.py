@@ -7,9 +7,9 @@ from pathlib import Path
 
 import structlog
 
-from rescind.aggregator.facts import AttestationComplaint
 from rescind.aggregator.incidents import AGGREGATOR
 from rescind.aggregator.session import AggregatorSession
+from rescind.aggregator.withdrawal_facts import AttestationComplaint
 from rescind.contracts import RoundState
 from rescind.core import make_private_folder
 from rescind.core.errors import RescindError

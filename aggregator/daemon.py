@@ -14,13 +14,8 @@ import structlog
 from rescind.aggregator.aggregation import Aggregation
 from rescind.aggregator.attestations import Attestations
 from rescind.aggregator.config import AggregatorConfig
-from rescind.aggregator.erasing import Erasing
-from rescind.aggregator.facts import (
-    BondPosted,
-    EvidenceFact,
-    WithdrawalProgress,
-    open_journal,
-)
+from rescind.aggregator.erasing import AggregatorErasing
+from rescind.aggregator.facts import BondPosted, open_journal
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.incidents import Incidents
 from rescind.aggregator.intake import Intake
@@ -31,6 +26,7 @@ from rescind.aggregator.selection import check_members
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.state import Plan, Step, View, plan
 from rescind.aggregator.sums import RoundSums
+from rescind.aggregator.withdrawal_facts import EvidenceFact, WithdrawalProgress
 from rescind.aggregator.withdrawals import Withdrawals
 from rescind.contracts import (
     Account,
@@ -105,7 +101,7 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
     server = serve(intake, section.listen, config.identity.tls, reflected=section.reflection)
     structlog.get_logger().info("listening", address=section.listen, port=server.port)
     try:
-        yield Aggregator(session, models, offers, intake, Erasing(session))
+        yield Aggregator(session, models, offers, intake, AggregatorErasing(session))
     finally:
         server.stop(grace=2)
 
@@ -136,7 +132,7 @@ class Aggregator(DaemonLoop[Plan]):
         models: Models,
         offers: Offers,
         intake: Intake,
-        erasing: Erasing,
+        erasing: AggregatorErasing,
     ) -> None:
         address, poll = session.consortium.aggregator(), session.config.aggregator.poll_seconds
         super().__init__("aggregator", address, poll)

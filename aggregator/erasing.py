@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from rescind.aggregator.facts import (
-    EvidenceFact,
     MeanFisher,
     ModelFact,
     PostedFisher,
@@ -18,16 +16,16 @@ from rescind.aggregator.facts import (
     Submission,
     SumFact,
 )
-from rescind.aggregator.incidents import AGGREGATOR
+from rescind.aggregator.incidents import AGGREGATOR, Incident
 from rescind.aggregator.session import AggregatorSession
-from rescind.contracts import Withdrawal
+from rescind.aggregator.withdrawal_facts import EvidenceFact
 from rescind.withdrawals import (
     Derived,
+    Erasing,
     Erasure,
     Reason,
     Registered,
     erasure_facts,
-    signature,
     to_erase,
 )
 
@@ -35,50 +33,27 @@ INCIDENT = "erased"
 """Code of the incident that says what was erased, and for which withdrawal."""
 
 
-class Erasing:
+class AggregatorErasing(Erasing):
     """Erases what `rescind.withdrawals.to_erase` names, from the store and from all copies.
-
-    An `Erasure` is in the journal before the first file is deleted. After a crash it is finished
-    first, so nothing is forgotten, and nothing is reported twice.
 
     Args:
         session: The aggregator's session.
     """
 
     def __init__(self, session: AggregatorSession) -> None:
+        keeps = session.config.aggregator.keep_withdrawn
+        super().__init__(session.consortium, session.journal, keeps=keeps)
         self._session = session
         self._evidence = session.folder / "evidence"
-        self._seen: tuple[Any, ...] | None = None
-        self._due = False
         self._log = structlog.get_logger().bind(organization="aggregator")
 
-    def due(self, withdrawals: Collection[Withdrawal]) -> bool:
-        """Return whether there is something to erase.
+    def _resume(self, erasure: Erasure) -> None:
+        self._carry_out(erasure, self._session.incidents.newest())
 
-        The chain is read again only when something has changed that an erasure depends on.
+    def _finish(self, erasure: Erasure) -> None:
+        self._carry_out(erasure, ())
 
-        Args:
-            withdrawals: Every withdrawal.
-        """
-        if self._session.config.aggregator.keep_withdrawn:
-            return False
-        seen = signature(self._session.consortium, withdrawals)
-        if seen != self._seen:
-            unfinished = Erasure.unfinished(self._session.journal)
-            self._due = bool(seen) and bool(unfinished or self._found())
-            self._seen = seen
-        return self._due
-
-    def erase(self) -> None:
-        """Erase what is due, and record it as an incident for each withdrawal."""
-        journal = self._session.journal
-        for erasure in Erasure.unfinished(journal):
-            self._finish(erasure, repeated=True)
-        for erasure in Erasure.begin(journal, self._found()):
-            self._finish(erasure)
-        self._seen = None
-
-    def _finish(self, erasure: Erasure, *, repeated: bool = False) -> None:
+    def _carry_out(self, erasure: Erasure, known: Iterable[Incident]) -> None:
         session = self._session
         for artifact in erasure.files:
             # First of all no member can download it any more.
@@ -90,7 +65,6 @@ class Erasing:
                 path.unlink(missing_ok=True)
         session.digests.forget()
         said = erasure.sentence()
-        known = session.incidents.newest() if repeated else ()
         if not any((each.code, each.what) == (INCIDENT, said) for each in known):
             session.record_incident(AGGREGATOR, INCIDENT, said, at_will=False)
         erasure.finish(session.journal)

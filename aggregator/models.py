@@ -10,9 +10,10 @@ import structlog
 
 from rescind.aggregator.adapter_file import written
 from rescind.aggregator.checks import judge
-from rescind.aggregator.facts import ModelFact, SumFact, WithdrawalProgress
+from rescind.aggregator.facts import ModelFact, SumFact
 from rescind.aggregator.incidents import AGGREGATOR
 from rescind.aggregator.session import AggregatorSession
+from rescind.aggregator.withdrawal_facts import WithdrawalProgress
 from rescind.contracts import Entry, WithdrawalState
 from rescind.core import (
     Opening,

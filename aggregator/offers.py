@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rescind.aggregator.checks import judge
-from rescind.aggregator.facts import Deposit, Depositor, ReplayStart
 from rescind.aggregator.models import Models
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.sums import RoundSums
+from rescind.aggregator.withdrawal_facts import Deposit, Depositor, ReplayStart
 from rescind.contracts import (
     REPLAY_OFFERS,
     Contribution,

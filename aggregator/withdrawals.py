@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import structlog
 
 from rescind.aggregator.attestations import Attestations
-from rescind.aggregator.facts import EvidenceFact, WithdrawalProgress
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.state import Standing
+from rescind.aggregator.withdrawal_facts import EvidenceFact, WithdrawalProgress
 from rescind.contracts import Contribution, Replay, Withdrawal, WithdrawalState
 from rescind.core import (
     WEIGHT_ONE,
-    Totals,
-    add_totals,
     l2_norm,
     make_private_folder,
+    norm_of_change,
     sync_folder,
     write_private,
 )
@@ -215,17 +215,18 @@ class Withdrawals:
 
     def _change_norm(self, files: ModelFiles, source_id: int) -> float | None:
         store = self._session.store
-        before: Totals = {}
-        if source_id:
-            try:
-                before = store.load(self._models.files(source_id).adapter_id)
-            except (NotPublished, StoreError):
-                # It was stale before its files were built, or built by an earlier aggregator, and
-                # who is out of it has no reason to hand its contributions over.
-                return None
-        negative = {name: -value for name, value in before.items()}
-        change = add_totals([store.load(files.adapter_id), negative])
-        return l2_norm(change) / self._unit / WEIGHT_ONE
+        with ExitStack() as stack:
+            after = stack.enter_context(store.open_tensors(files.adapter_id))
+            before = None
+            if source_id:
+                try:
+                    source = self._models.files(source_id).adapter_id
+                    before = stack.enter_context(store.open_tensors(source))
+                except (NotPublished, StoreError):
+                    # It was stale before its files were built, or built by an earlier aggregator,
+                    # and who is out of it has no reason to hand its contributions over.
+                    return None
+            return norm_of_change(after, before) / self._unit / WEIGHT_ONE
 
     def _offered_part(self, offer: Contribution) -> OfferedPart:
         deposit = self._offers.deposit(offer)

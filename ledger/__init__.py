@@ -12,13 +12,10 @@ from rescind.ledger.keys import (
     load_key,
     read_key,
 )
-from rescind.ledger.log import (
-    Ledger,
-    Proven,
-    RecordShredded,
-)
+from rescind.ledger.log import Ledger
 from rescind.ledger.manifest import Manifest, ManifestProof, sample_bytes
 from rescind.ledger.notes import Checkpoint, LogKey, Verifier
+from rescind.ledger.reading import Proven, RecordShredded
 from rescind.ledger.records import (
     RECORD_TYPES,
     Record,

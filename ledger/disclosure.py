@@ -12,9 +12,9 @@ from typing import Any
 from rescind.core.json_text import parse_json
 from rescind.core.names import NameInvalid, canonical_name
 from rescind.ledger import merkle
-from rescind.ledger.log import Proven
 from rescind.ledger.manifest import ManifestProof, check, sample_bytes
 from rescind.ledger.notes import Checkpoint, NoteInvalid, Verifier
+from rescind.ledger.reading import Proven
 from rescind.ledger.records import Record, leaf_bytes
 from rescind.ledger.vrf import ProofInvalid
 

@@ -32,7 +32,7 @@ from rescind.node import (
 from rescind.node.checks import NotCarriedOut
 from rescind.node.config import NodeConfig
 from rescind.node.disclosing import served
-from rescind.node.erasing import Erasing
+from rescind.node.erasing import NodeErasing
 from rescind.node.look import look
 from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, Step, plan, transfer_seconds
@@ -78,7 +78,7 @@ class Node(DaemonLoop[Plan]):
         self._certificates = CertificateWatch(
             tls, lambda: renew_certificate(session.consortium, tls)
         )
-        self._erasing = Erasing(session)
+        self._erasing = NodeErasing(session)
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),

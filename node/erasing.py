@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import structlog
 
-from rescind.contracts import Withdrawal
 from rescind.core.exports import delete_exports, exports_in
 from rescind.node.facts import AdoptedModel, CheckedSum, Fetched, RoundFacts
 from rescind.node.residuals import delete_residual
@@ -16,56 +14,29 @@ from rescind.node.session import Session
 from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
 from rescind.withdrawals import (
     Derived,
+    Erasing,
     Erasure,
     Reason,
     erasure_facts,
-    signature,
     to_erase,
 )
 
 
-class Erasing:
+class NodeErasing(Erasing):
     """Erases what `rescind.withdrawals.to_erase` names from everything that the node keeps.
 
-    An `Erasure` is in the journal before the first file is deleted, and the ledger takes each
-    record once. So a node that dies in between, or that was down when a withdrawal was closed, goes
-    on from there at its next start.
+    The ledger takes each record once. So a node that dies half-way, or that was down when a
+    withdrawal was closed, goes on from there at its next start.
 
     Args:
         session: The node's session.
     """
 
     def __init__(self, session: Session) -> None:
+        keeps = session.config.node.keep_withdrawn
+        super().__init__(session.consortium, session.journal, keeps=keeps)
         self._session = session
         self._downloads = session.config.node.state_dir / "downloads"
-        self._seen: tuple[Any, ...] | None = None
-        self._due = False
-
-    def due(self, withdrawals: Collection[Withdrawal]) -> bool:
-        """Return whether there is something to erase.
-
-        The chain is read again only when something has changed that an erasure depends on.
-
-        Args:
-            withdrawals: Every withdrawal.
-        """
-        if self._session.config.node.keep_withdrawn:
-            return False
-        seen = signature(self._session.consortium, withdrawals)
-        if seen != self._seen:
-            unfinished = Erasure.unfinished(self._session.journal)
-            self._due = bool(seen) and bool(unfinished or self._found())
-            self._seen = seen
-        return self._due
-
-    def erase(self) -> None:
-        """Erase what is due, and record it in the ledger for each withdrawal."""
-        journal = self._session.journal
-        for erasure in Erasure.unfinished(journal):
-            self._finish(erasure)
-        for erasure in Erasure.begin(journal, self._found()):
-            self._finish(erasure)
-        self._seen = None
 
     def _finish(self, erasure: Erasure) -> None:
         session = self._session

@@ -7,11 +7,11 @@ import math
 from rescind.contracts import Member, MemberStatus, Round, RoundState, Settings
 from rescind.node import tasks
 from rescind.node.adopting import adopted
-from rescind.node.erasing import Erasing
 from rescind.node.facts import RoundFacts
 from rescind.node.session import Session
 from rescind.node.state import RoundView, View
 from rescind.node.watch import due_moves, watch
+from rescind.withdrawals import Erasing
 
 LAST_QUARTER = 4
 """The last quarter of a phase is left for what a node does without the aggregator."""

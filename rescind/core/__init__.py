@@ -121,6 +121,7 @@ from rescind.core.store import (
 )
 from rescind.core.sums import Term, adapter_totals, without
 from rescind.core.tensor_header import ArtifactMalformed, ArtifactWrongType, Expected, TensorSpec
+from rescind.core.tensor_reader import TensorReader, norm_of_change
 from rescind.core.totals import add_totals, weighted_sum
 
 __all__ = [
@@ -170,6 +171,7 @@ __all__ = [
     "StoreFull",
     "StoreMissing",
     "SumOverflow",
+    "TensorReader",
     "TensorSpec",
     "Term",
     "Totals",
@@ -212,6 +214,7 @@ __all__ = [
     "narrow_file",
     "narrow_folder",
     "needs_rounds",
+    "norm_of_change",
     "owner",
     "owners",
     "point_hash",

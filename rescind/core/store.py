@@ -7,10 +7,10 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -21,7 +21,9 @@ from rescind.core.errors import ArtifactError, StoreError
 from rescind.core.files import create_private, make_private_folder, sync_folder, write_private
 from rescind.core.scan import Scan, scan
 from rescind.core.tensor_header import Expected
+from rescind.core.tensor_reader import TensorReader
 
+_Hashed = TypeVar("_Hashed", Scan, TensorReader)
 _ID = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -179,7 +181,7 @@ class ArtifactStore:
         """
         self._check_size(digest, max_bytes)
         data = self.get(digest, check=False)
-        found = self._scanned(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
+        found = self._hashed(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
         return found.header.views(data), found
 
     def scan(
@@ -201,7 +203,21 @@ class ArtifactStore:
             with self._open(digest) as file:
                 return scan(file, max_bytes=max_bytes, expected=expected)
 
-        return self._scanned(digest, read)
+        return self._hashed(digest, read)
+
+    @contextmanager
+    def open_tensors(self, digest: str) -> Iterator[TensorReader]:
+        """Open an artifact whose tensors are read one at a time. Its hash is checked first.
+
+        Args:
+            digest: The id of the artifact.
+
+        Raises:
+            StoreError: As `get`.
+            ArtifactError: As `decode`.
+        """
+        with self._open(digest) as file:
+            yield self._hashed(digest, lambda: TensorReader(file))
 
     def has(self, digest: str) -> bool:
         """Return whether an artifact is in the store; its bytes are not checked."""
@@ -221,17 +237,18 @@ class ArtifactStore:
         if self.has(digest):
             self._filesystem.rm_file(self._path(digest))
 
-    def _scanned(self, digest: str, read: Callable[[], Scan]) -> Scan:
+    def _hashed(self, digest: str, read: Callable[[], _Hashed]) -> _Hashed:
+        """Return what is read of an artifact once its bytes hash to its id."""
         try:
-            found = read()
+            result = read()
         except ArtifactError:
             # A damaged file is refused as damaged, and not for what it seems to hold.
             with self._open(digest) as file:
                 sha = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
             self._check_id(digest, sha.hexdigest())
             raise
-        self._check_id(digest, found.artifact_id)
-        return found
+        self._check_id(digest, result.artifact_id)
+        return result
 
     def _open(self, digest: str) -> AbstractContextManager[BinaryIO]:
         path = self._path(digest)

@@ -15,6 +15,7 @@ from rescind.withdrawals.acceptance import (
 )
 from rescind.withdrawals.attestation import Attestation, StatementPart, Status
 from rescind.withdrawals.attestation_files import read_attestation
+from rescind.withdrawals.erasing import Erasing
 from rescind.withdrawals.erasure import Derived, ErasureFacts, Reason, Registered, to_erase
 from rescind.withdrawals.erasure_facts import erasure_facts, signature
 from rescind.withdrawals.erasure_journal import Erasure
@@ -52,6 +53,7 @@ __all__ = [
     "Acceptance",
     "Attestation",
     "Derived",
+    "Erasing",
     "Erasure",
     "ErasureFacts",
     "EvidenceDocument",

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from rescind.aggregator.attestations import Attestations
-from rescind.aggregator.facts import EvidenceFact, open_journal
+from rescind.aggregator.facts import open_journal
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.session import AggregatorSession
+from rescind.aggregator.withdrawal_facts import EvidenceFact
 from rescind.aggregator.withdrawals import Withdrawals
 from rescind.core import ArtifactStore, artifact_id
 from rescind.daemon import Journal

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rescind.aggregator.facts import Deposit, Nonces, open_journal
+from rescind.aggregator.facts import Nonces, open_journal
+from rescind.aggregator.withdrawal_facts import Deposit
 from rescind.core.errors import StoreError
 from rescind.daemon import Journal
 

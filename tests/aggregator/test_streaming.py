@@ -21,14 +21,18 @@ from rescind.core import (
     ArtifactStore,
     ConsortiumParameters,
     Scan,
+    StoreCorrupt,
     SumOverflow,
     Term,
     Totals,
     adapter_totals,
+    add_totals,
     artifact_id,
     commit,
     digest,
     encode,
+    l2_norm,
+    norm_of_change,
     owner,
     point_hash,
     qualify,
@@ -277,3 +281,35 @@ def test_a_file_whose_sum_overflows_is_not_left_behind(
     ):
         raise AssertionError("a sum that may overflow was written")
     assert list(folder.iterdir()) == []
+
+
+def test_the_size_of_a_change_holds_two_tensors_and_is_that_of_the_whole_files(
+    tmp_path: Path,
+) -> None:
+    store, rng, size = ArtifactStore(tmp_path), np.random.default_rng(1), 2**16
+    after = {f"a/{n}": rng.integers(-(2**40), 2**40, size) for n in range(20)}
+    before = {f"a/{n}": rng.integers(-(2**40), 2**40, size) for n in range(3, 24)}
+    ids = [store.put(encode(each)) for each in (after, before)]
+    negative = {name: -value for name, value in before.items()}
+    whole = l2_norm(add_totals([after, negative]))
+    tracemalloc.start()
+    with store.open_tensors(ids[0]) as new, store.open_tensors(ids[1]) as old:
+        streamed = norm_of_change(new, old)
+        peak = tracemalloc.get_traced_memory()[1]
+        assert norm_of_change(new, None) == l2_norm(after)
+        assert norm_of_change(old, old) == 0.0
+    tracemalloc.stop()
+    assert streamed == whole
+    # Beside two tensors of half a MiB: the difference, its squares, and pieces of 1 MiB to hash.
+    assert peak < 2**21 + 6 * 8 * size
+
+
+def test_a_damaged_file_is_not_compared(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    artifact = store.put(encode({"a/w": np.arange(100, dtype=np.int64)}))
+    path = tmp_path / artifact[:2] / artifact
+    for damaged in (path.read_bytes()[:-1], path.read_bytes()[:-1] + b"\x01", b"\x01"):
+        path.chmod(0o600)
+        path.write_bytes(damaged)
+        with pytest.raises(StoreCorrupt), store.open_tensors(artifact):
+            raise AssertionError("a damaged file was opened")

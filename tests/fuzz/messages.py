@@ -14,12 +14,14 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rescind.aggregator import facts as of_aggregator
+from rescind.aggregator import withdrawal_facts as withdrawals_of_aggregator
 from rescind.contracts import Chain, ConsortiumReader
 from rescind.contracts.rpc import NodeRefused
 from rescind.core.errors import RescindError
 from rescind.core.json_text import parse_json
 from rescind.daemon import read_fact
 from rescind.node import facts as of_node
+from rescind.node import withdrawal_facts as withdrawals_of_node
 from rescind.wire import aggregator_service, fingerprint, ledger_service
 from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.calls import calls_of
@@ -28,6 +30,7 @@ from rescind.wire.signing_requests import SigningRequest, signing_request
 from tests.fuzz.statements import DEPLOYMENT
 from tests.fuzz.target import Target
 
+_FACTS = (of_node, withdrawals_of_node, of_aggregator, withdrawals_of_aggregator)
 _DATA = b"an artifact"
 _ID = sha256(_DATA).digest()
 
@@ -204,7 +207,7 @@ def _facts() -> Iterator[Target]:
     """Every fact of both journals, tried on each value."""
     kinds = [
         kind
-        for module in (of_node, of_aggregator)
+        for module in _FACTS
         for kind in vars(module).values()
         if dataclasses.is_dataclass(kind) and getattr(kind, "__module__", "") == module.__name__
     ]

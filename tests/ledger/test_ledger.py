@@ -53,6 +53,14 @@ def test_an_idempotency_key_is_appended_once(filled: Path | str, key: LocalKey) 
         assert ledger.record(3).payload["round"] == 3
 
 
+@pytest.mark.parametrize("index", [-1, 7, 2**31, 2**63, 2**200])
+def test_there_is_no_record_beyond_the_last(filled: Path | str, key: LocalKey, index: int) -> None:
+    with Ledger.open(filled, key) as ledger:
+        for read in (ledger.record, ledger.prove):
+            with pytest.raises(LedgerError, match=rf"record {index}\b"):
+                read(index)
+
+
 def test_records_are_appended_all_or_none(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
         new = [NewRecord("reward", {"round": n}, key=f"r/{n % 4}") for n in range(6)]

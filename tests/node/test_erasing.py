@@ -12,7 +12,7 @@ from rescind.core import adapter_totals, artifact_id, encode
 from rescind.core.exports import Export
 from rescind.ledger import Ledger
 from rescind.node import Node, Step, open_session, retraining
-from rescind.node.erasing import Erasing
+from rescind.node.erasing import NodeErasing
 from rescind.node.facts import AdoptedModel
 from rescind.node.residuals import save_residual
 from rescind.wire import WrongPhase
@@ -154,7 +154,7 @@ def test_keep_withdrawn_keeps_the_model_before(scene: Scene) -> None:
         fact = AdoptedModel.load(node.session.journal, old)
         assert fact is not None
         assert node.session.store.has(fact.adapter_id)
-        assert not Erasing(node.session).due(scene.record.withdrawals())
+        assert not NodeErasing(node.session).due(scene.record.withdrawals())
 
 
 @pytest.mark.slow
