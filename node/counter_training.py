@@ -124,7 +124,7 @@ def _problem(session: Session, withdrawal: Withdrawal, request: RequestFact, hea
         retain=kept,
         seed=int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1,
         own=own,
-        progress=lambda _: session.halt_if_stopped(),
+        progress=lambda _: session.between_batches(),
     )
 
 

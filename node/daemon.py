@@ -34,6 +34,7 @@ from rescind.node.config import NodeConfig
 from rescind.node.disclosing import served
 from rescind.node.erasing import NodeErasing
 from rescind.node.look import look
+from rescind.node.meanwhile import Meanwhile, TrainingOvertaken
 from rescind.node.session import Session, open_session
 from rescind.node.state import Plan, Step, plan, transfer_seconds
 from rescind.wire import AggregatorUnavailable, TransferGivenUp
@@ -64,7 +65,13 @@ class Node(DaemonLoop[Plan]):
 
     kind = "node"
     wait = Step.WAIT
-    transient = (ChainUnavailable, AggregatorUnavailable, ContractRefused, TransferGivenUp)
+    transient = (
+        ChainUnavailable,
+        AggregatorUnavailable,
+        ContractRefused,
+        TransferGivenUp,
+        TrainingOvertaken,
+    )
     fatal = (NotCarriedOut, RulesNotServed)
 
     def __init__(self, session: Session) -> None:
@@ -91,8 +98,8 @@ class Node(DaemonLoop[Plan]):
             Step.REVEAL: lambda p: exchange.reveal(session, p.round_id),
             Step.SETTLE: lambda p: settle.settle(session, p.round_id),
             Step.RECORD_WITHDRAWAL: lambda p: withdrawals.record(session, p.offer_id),
-            Step.RETRAIN: lambda p: retraining.retrain(session, p.offer_id, p.round_id),
-            Step.COUNTER_TRAIN: lambda p: counter_training.counter_train(session, p.offer_id),
+            Step.RETRAIN: self._retrain,
+            Step.COUNTER_TRAIN: self._counter_train,
             Step.OFFER: lambda p: withdrawals.offer(session, p.offer_id, p.round_id),
             Step.DEPOSIT: lambda p: withdrawals.deposit(session, p.offer_id, p.round_id),
             Step.READY: lambda p: withdrawals.ready(session, p.offer_id),
@@ -102,6 +109,7 @@ class Node(DaemonLoop[Plan]):
             Step.ERASE: lambda _: self._erasing.erase(),
             Step.MOVE_ON: lambda p: self._move_on(p),
         }
+        self._meanwhile = Meanwhile(session, self.steps)
 
     def next_plan(self) -> Plan:
         """Look, and return the step that the planner chooses."""
@@ -138,6 +146,14 @@ class Node(DaemonLoop[Plan]):
             work(self.session)
         except (RescindError, OSError) as error:
             self.complain(error)
+
+    def _retrain(self, chosen: Plan) -> None:
+        with self._meanwhile.during_training():
+            retraining.retrain(self.session, chosen.offer_id, chosen.round_id)
+
+    def _counter_train(self, chosen: Plan) -> None:
+        with self._meanwhile.during_training():
+            counter_training.counter_train(self.session, chosen.offer_id)
 
     def _join(self) -> None:
         session = self.session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,8 @@ class Session:
         turns: When this node first saw the moves that anyone may send.
         unavailable: Models whose files could not be had a moment ago.
         paused_uploads: Rounds whose update the aggregator did not take a moment ago.
+        meanwhile: Called between the batches of a training that no round waits for; may raise to
+            end it.
     """
 
     config: NodeConfig
@@ -74,12 +76,19 @@ class Session:
     turns: Turns = field(default_factory=Turns)
     unavailable: Unavailable = field(default_factory=Unavailable)
     paused_uploads: Unavailable = field(default_factory=lambda: Unavailable(longest=30.0))
+    meanwhile: Callable[[], None] | None = None
     _cache: dict[str, Any] = field(default_factory=dict)
 
     @property
     def me(self) -> str:
         """The organization's address."""
         return self.account.address
+
+    def between_batches(self) -> None:
+        """Leave a training if the daemon was asked to stop, and let the node answer a round."""
+        self.halt_if_stopped()
+        if self.meanwhile is not None:
+            self.meanwhile()
 
     def halt_if_stopped(self) -> None:
         """Leave a long step at once when the daemon was asked to stop.

@@ -36,6 +36,10 @@ class Step(Enum):
     MOVE_ON = "move-on"
 
 
+LONG_STEPS = frozenset({Step.RETRAIN, Step.COUNTER_TRAIN, Step.SETTLE})
+"""Steps that train or evaluate, for as long as a round's phase or longer."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """The next step, and what it is about; 0 for none.
@@ -120,8 +124,13 @@ class RoundView:
     @property
     def owes_reveal(self) -> bool:
         """True if a penalty is due unless the node reveals in this phase."""
+        return self.pledged and self.state is RoundState.COMMITTED
+
+    @property
+    def pledged(self) -> bool:
+        """True from the node's commitment until its reveal, whose phase may begin at any time."""
         committed = self.answer is AnswerState.COMMITTED and self.trained
-        return committed and self.state is RoundState.COMMITTED
+        return committed and self.state in (RoundState.OPEN, RoundState.COMMITTED)
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,8 @@ def plan(view: View) -> Plan:
     if view.status is MemberStatus.NONE:
         return Plan(Step.WAIT)
     active = view.status is MemberStatus.ACTIVE
-    step = _in_round(view, view.round) if view.round and active else Plan(Step.WAIT)
+    pledged = view.round is not None and view.round.pledged
+    step = meanwhile(view)
     # What a penalty or the round's fate hangs on comes first: it is one transaction.
     if step.step in (Step.REVEAL, Step.REPORT_UNAVAILABLE):
         return step
@@ -181,15 +191,26 @@ def plan(view: View) -> Plan:
     if view.latest_model not in view.held:
         if view.latest_model not in view.unavailable:
             return Plan(Step.ADOPT, model_id=view.latest_model)
-    elif view.unsettled:
+    elif view.unsettled and not pledged:
         return Plan(Step.SETTLE, view.unsettled)
-    # A withdrawal's task, which may take long, is done only while the round needs nothing from this
-    # node.
+    # A withdrawal's task is done only while the round needs nothing from this node, and a long one
+    # would overrun the reveal phase. `meanwhile` is for rounds that open during a long task.
     if step.step is not Step.WAIT or (view.round and view.round.owes_reveal):
         return step
-    if view.task:
-        return _for_withdrawal(view.task)
+    task = _for_withdrawal(view.task) if view.task else None
+    if task and not (pledged and task.step in LONG_STEPS):
+        return task
     return Plan(Step.ERASE) if view.erasure else step
+
+
+def meanwhile(view: View) -> Plan:
+    """Return what the round needs from a node that is in the middle of a long step.
+
+    Only the round counts: other steps wait for the end of the long one.
+    """
+    if view.round is None or view.status is not MemberStatus.ACTIVE:
+        return Plan(Step.WAIT)
+    return _in_round(view, view.round)
 
 
 def transfer_seconds(view: View) -> float | None:

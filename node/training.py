@@ -177,7 +177,7 @@ def train_part(
         residual,
         RoundTraining(
             steps=max(1, round(parameters.training.steps_per_round * action.effort)),
-            progress=lambda _: session.halt_if_stopped(),
+            progress=lambda _: session.between_batches(),
         ),
         past=start.past,
         data_fraction=action.data_fraction,

@@ -12,7 +12,7 @@ from rescind.node import (
     View,
     plan,
 )
-from rescind.node.state import transfer_seconds
+from rescind.node.state import meanwhile, transfer_seconds
 from rescind.node.turns import Due, Move
 
 IDLE = View(
@@ -24,6 +24,19 @@ COMMITTED = dataclasses.replace(
     round=RoundView(
         3,
         RoundState.COMMITTED,
+        deadline=100,
+        last_call=75,
+        answer=AnswerState.COMMITTED,
+        decided=True,
+        takes_part=True,
+        trained=True,
+    ),
+)
+PLEDGED = dataclasses.replace(
+    IDLE,
+    round=RoundView(
+        3,
+        RoundState.OPEN,
         deadline=100,
         last_call=75,
         answer=AnswerState.COMMITTED,
@@ -117,6 +130,15 @@ def changed(view: View, changes: dict[str, Any]) -> View:
         (OPEN, {"holds_out": True, "decided": True, "trained": True}, Plan(Step.SIT_OUT, 3)),
         (COMMITTED, {"task": Task(4, 2), "holds_out": True}, Plan(Step.UPLOAD, 3)),
         (IDLE, {"task": Task(4, 2), "latest_model": 2}, Plan(Step.ADOPT, model_id=2)),
+        (PLEDGED, {"task": Task(4, 2)}, Plan(Step.WAIT)),
+        (PLEDGED, {"task": Task(4, 0, counter=True)}, Plan(Step.WAIT)),
+        (PLEDGED, {"task": Task(4, 2), "erasure": True}, Plan(Step.ERASE)),
+        (PLEDGED, {"unsettled": 1}, Plan(Step.WAIT)),
+        (PLEDGED, {"task": Task(4, recorded=False)}, Plan(Step.RECORD_WITHDRAWAL, offer_id=4)),
+        (PLEDGED, {"task": Task(4, 2, trained=True)}, Plan(Step.OFFER, 2, offer_id=4)),
+        (PLEDGED, {"task": Task(4, 2), "trained": False}, Plan(Step.RETRAIN, 2, offer_id=4)),
+        (PLEDGED, {"task": Task(4, 2), "state": RoundState.JUDGED}, Plan(Step.RETRAIN, 2, 0, 4)),
+        (COMMITTED, {"unsettled": 1}, Plan(Step.UPLOAD, 3)),
         (IDLE, {"status": MemberStatus.LEFT, "reclaimable": True}, Plan(Step.RECLAIM)),
         (WITHOUT_PARENT, {}, Plan(Step.ADOPT, model_id=1)),
         (WITHOUT_PARENT, {"unavailable": frozenset({1})}, Plan(Step.WAIT)),
@@ -142,6 +164,24 @@ def changed(view: View, changes: dict[str, Any]) -> View:
 )
 def test_the_next_step(view: View, changes: dict[str, Any], expected: Plan) -> None:
     assert plan(changed(view, changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("view", "changes", "expected"),
+    [
+        (IDLE, {"task": Task(4, 2), "unsettled": 1}, Plan(Step.WAIT)),
+        (OPEN, {"task": Task(4, 2), "holds_out": True}, Plan(Step.SIT_OUT, 3)),
+        (OPEN, {"task": Task(4, 2), "latest_model": 2, "due": DUE}, Plan(Step.DECIDE, 3)),
+        (OPEN, {"status": MemberStatus.WITHDRAWING}, Plan(Step.WAIT)),
+        (PLEDGED, {"task": Task(4, 2)}, Plan(Step.WAIT)),
+        (COMMITTED, {"task": Task(4, 2), "now": 75}, Plan(Step.REVEAL, 3)),
+        (COMMITTED, {"task": Task(4, 2)}, Plan(Step.UPLOAD, 3)),
+    ],
+)
+def test_what_a_round_needs_in_the_middle_of_a_long_training(
+    view: View, changes: dict[str, Any], expected: Plan
+) -> None:
+    assert meanwhile(changed(view, changes)) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +10,39 @@ import pytest
 from structlog.testing import capture_logs
 
 from rescind.contracts import (
+    AnswerState,
+    ChainUnavailable,
     ContractRefused,
     MemberStatus,
+    RoundState,
     WithdrawalMethod,
     WithdrawalState,
 )
 from rescind.core import artifact_id, encode, owners
 from rescind.core.errors import ConfigError
 from rescind.node import Node, Request, Step, Task, request_withdrawal
+from rescind.node import meanwhile as meanwhile_module
 from rescind.node.adopting import adopt
 from rescind.node.exchange import hand_over
 from rescind.node.keeping import delete_unused
 from rescind.node.look import look
+from rescind.node.meanwhile import Meanwhile, TrainingOvertaken
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import RequestFact
 from tests.aggregator.scene import Files, Member, Scene, make_files
 from tests.node.stage import open_node, remember, remember_offer, steps_of
 from tests.support.chain import Anvil
 from tests.support.file_modes import open_to_others
+
+
+def raises(error: Exception) -> Callable[[object], object]:
+    """Return a function that raises an error."""
+
+    def function(_: object) -> object:
+        raise error
+
+    return function
+
 
 ADA = Request(method="replacement", subject="ada")
 
@@ -225,3 +240,40 @@ def test_two_withdrawals_of_two_members_are_carried_out_side_by_side(stage: Stag
     stage.until_closed()
     published = stage.scene.published(record.latest_model_id())
     assert list(owners(published)) == [stage.member.account.address.lower()]
+
+
+def test_a_round_that_opens_during_a_training_again_is_answered_in_time(stage: Stage) -> None:
+    node, record = stage.node, stage.scene.record
+    now = [0.0]
+    between = Meanwhile(node.session, node.steps, clock=lambda: now[0])
+    request_withdrawal(node.session.config, ADA)
+    node.tick()
+    assert node.next_plan().step is Step.RETRAIN
+    round_id = stage.scene.until(RoundState.OPEN)
+    with between.during_training():
+        node.session.between_batches()
+        assert record.answers(round_id).of(node.session.me) is AnswerState.NONE
+        now[0] += node.session.config.node.poll_seconds
+        node.session.between_batches()
+        assert record.answers(round_id).of(node.session.me) is AnswerState.SAT_OUT
+    now[0] += 1000
+    node.session.between_batches()
+    assert node.next_plan().step is Step.RETRAIN
+
+
+def test_a_training_that_no_one_waits_for_any_more_gives_way_to_a_round(stage: Stage) -> None:
+    node = stage.node
+    between = Meanwhile(node.session, node.steps, clock=iter(range(0, 10_000, 1000)).__next__)
+    stage.scene.until(RoundState.OPEN)
+    with between.during_training(), pytest.raises(TrainingOvertaken, match="needs the step decide"):
+        node.session.between_batches()
+
+
+def test_a_chain_that_is_away_does_not_end_a_training(stage: Stage) -> None:
+    node = stage.node
+    between = Meanwhile(node.session, node.steps, clock=iter(range(0, 10_000, 1000)).__next__)
+    with between.during_training(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meanwhile_module, "look", raises(ChainUnavailable("the chain is away")))
+        with capture_logs() as logs:
+            node.session.between_batches()
+    assert [each["reason"] for each in logs] == ["the chain is away"]
