@@ -74,6 +74,7 @@ def _of_one(
         ), set()
     _check_report(case, sample, report)
     figures: dict[str, Figure] = {"block": sample.block, "block_hash": sample.block_hash}
+    limits = []
     same_bytes: set[int] = set()
     for part in report.rounds:
         distance = _compare(case, report, part)
@@ -82,9 +83,10 @@ def _of_one(
                 name, "skipped", f"the repeated delta of round {part.round_id} is not at hand"
             ), set()
         figures[f"round {part.round_id}"] = distance
+        limits.append(_limit(case, report, _offer_of(case, report, part)))
         if not distance:
             same_bytes.add(part.round_id)
-    figures |= {"limit": _limit(case, report), **_stack(report)}
+    figures |= {"limit": max(limits, default=0.0), **_stack(report)}
     shown = "; ".join(
         f"round {part.round_id} "
         + (_relative(figures[f"round {part.round_id}"]) or "gave the same bytes")
@@ -129,22 +131,27 @@ def _check_report(case: Case, sample: Sample, report: Repetition) -> None:
         )
 
 
+def _offer_of(case: Case, report: Repetition, part: RepeatedPart) -> Contribution:
+    """Return the offer that a repetition is of.
+
+    Raises:
+        NotAttested: Another delta was offered for the round.
+    """
+    place = (report.organization, part.round_id)
+    for offer in case.offers:
+        same_place = (offer.organization, offer.round_id) == place
+        if same_place and offer.parts.artifact_ids[0] == part.offered:
+            return offer
+    raise NotAttested(
+        f"the repetition of {report.organization} is of another delta of round {part.round_id} "
+        "than the one that was offered"
+    )
+
+
 def _compare(case: Case, report: Repetition, part: RepeatedPart) -> float | None:
     """Return how far a repetition is from the offer; None if a delta is not at hand."""
     organization, round_id = report.organization, part.round_id
-    offer = next(
-        (
-            each
-            for each in case.offers
-            if (each.organization, each.round_id) == (organization, round_id)
-        ),
-        None,
-    )
-    if offer is None or offer.parts.artifact_ids[0] != part.offered:
-        raise NotAttested(
-            f"the repetition of {organization} is of another delta of round {round_id} than the "
-            "one that was offered"
-        )
+    offer = _offer_of(case, report, part)
     start = case.offered_part(offer).report.get("start")
     if start != part.start:
         raise NotAttested(
@@ -155,23 +162,25 @@ def _compare(case: Case, report: Repetition, part: RepeatedPart) -> float | None
     if repeated is None or offered is None:
         return None
     distance = relative_distance(offered, repeated)
-    limit = _limit(case, report)
+    limit = _limit(case, report, offer)
     if distance > limit:
+        accepted = f"at most {limit:g} is accepted in {report.stack.precision}"
+        if not limit:
+            accepted = "the same stack (torch, device, threads, precision) gives the same bytes"
         raise NotAttested(
             f"{organization}, round {round_id}: trained again, the delta is {distance:.3g} of its "
-            f"length away from the offered one, and at most {limit:g} is accepted in "
-            f"{report.stack.precision}. The offer is not what this training gives. Do not attest; "
-            "when the deadline has passed, anyone may run `rescind withdraw escalate "
-            f"{case.evidence.withdrawal_id}`."
+            f"length away from the offered one, and {accepted}. The offer is not what this "
+            "training gives. Do not attest; when the deadline has passed, anyone may run `rescind "
+            f"withdraw escalate {case.evidence.withdrawal_id}`."
         )
     return distance
 
 
-def _limit(case: Case, report: Repetition) -> float:
-    first = next(
-        (each for each in case.evidence.offered if each.organization == report.organization), None
-    )
-    stack = first.report.get("stack") if first else None
+def _limit(case: Case, report: Repetition, offer: Contribution) -> float:
+    """Return the largest distance to accept: 0 where the offer names the stack of the repetition."""
+    stack = case.offered_part(offer).report.get("stack")
+    if report.stack.deterministic and stack == report.stack.model_dump():
+        return 0.0
     before = str(stack.get("precision", "")) if isinstance(stack, dict) else ""
     return case.limits.distance(report.stack.precision, before)
 

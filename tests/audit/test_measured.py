@@ -10,7 +10,7 @@ from rescind.audit import NotAttested, attest
 from rescind.contracts import Account
 from rescind.wire import BadSignature
 from rescind.withdrawals import Attestation
-from tests.support.attested import LARGEST, ReplayedConsortium, one_number_changed
+from tests.support.attested import LARGEST, OFFERED_ON, ReplayedConsortium, one_number_changed
 from tests.support.chain import Anvil
 from tests.support.consortium import Tensors
 
@@ -123,6 +123,31 @@ def test_a_repetition_on_another_stack_may_differ_a_little(honest: ReplayedConso
     distance = part.figures["round 2"]
     assert isinstance(distance, float)
     assert 0 < distance < 1e-6
+
+
+def test_a_repetition_on_the_same_stack_must_give_the_same_bytes(
+    honest: ReplayedConsortium,
+) -> None:
+    consortium = honest.consortium
+    owner, reader = consortium.organizations[1], consortium.of()
+    offered = next(e for e in honest.evidence.offered if e.organization == owner.address)
+    near = {owner.address: one_number_changed(owner, 2, consortium.load(offered.artifact_id))}
+
+    def attested(**report: object) -> Attestation:
+        reports = honest.repetitions(**report)  # type: ignore[arg-type]
+        auditor = consortium.auditors[0]
+        return attest(
+            reader, honest.evidence, auditor, artifacts=honest.stores, repetitions=reports
+        )[0]
+
+    with pytest.raises(NotAttested, match=r"the same stack .* gives the same bytes"):
+        attested(trained=near, stack=OFFERED_ON)
+    signed = attested(stack=OFFERED_ON)
+    part = next(e for e in signed.measured if e.check == f"repetition {owner.address}")
+    assert part.figures["limit"] == 0.0
+    # Kernels that are not deterministic give other bytes on the same stack, too.
+    loose = OFFERED_ON.model_copy(update={"deterministic": False})
+    assert attested(trained=near, stack=loose)
 
 
 def test_reports_of_strangers_and_of_other_rounds_are_refused(honest: ReplayedConsortium) -> None:

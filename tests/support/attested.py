@@ -30,6 +30,8 @@ from tests.support.consortium import Tensors, make_consortium, micro_parameters
 STACK = StackPart(
     torch="2", device="cpu", cpu="AVX2", threads=1, precision="float32", deterministic=True
 )
+OFFERED_ON = STACK.model_copy(update={"threads": 2})
+"""What the offered deltas were trained on, by their reports: another stack than the repetition's."""
 LARGEST = 800_000
 """So large that one step of one number is less than a millionth of a delta, as in real ones."""
 
@@ -156,7 +158,7 @@ class ReplayedConsortium:
     def _offered(self, offer: Contribution) -> OfferedPart:
         consortium = self.consortium
         report = {"start": self.start_of(offer), "seed": 1, "steps": 80, "examples": 50}
-        report |= {"first_loss": 2.0, "last_loss": 0.5}
+        report |= {"first_loss": 2.0, "last_loss": 0.5, "stack": OFFERED_ON.model_dump()}
         wanted, size = offer.parts.artifact_ids[0], 10
         document = offer_typed_data(
             chain_id=consortium.deployment.chain_id,
@@ -188,6 +190,7 @@ class ReplayedConsortium:
         trained: Mapping[str, Tensors] | None = None,
         witness: Account | None = None,
         alone: bool = False,
+        stack: StackPart = STACK,
     ) -> list[Repetition]:
         """Return the report of every organization that offered.
 
@@ -195,6 +198,7 @@ class ReplayedConsortium:
             trained: The delta that an organization's repetition gives; by default what it offered.
             witness: The auditor who watches; by default the first.
             alone: Whether no one watches.
+            stack: What the repetition runs on.
         """
         reader, made = self.consortium.of(), []
         withdrawal = reader.withdrawal(1)
@@ -207,7 +211,7 @@ class ReplayedConsortium:
                 organization=address,
                 block=sample.block,
                 block_hash=sample.block_hash,
-                stack=STACK,
+                stack=stack,
                 rounds=self._parts(sample.offers, (trained or {}).get(address)),
             ).signed(self.account(address))
             watcher = witness or self.consortium.auditors[0]
