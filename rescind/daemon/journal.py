@@ -99,11 +99,8 @@ class Journal:
         Raises:
             StoreError: The journal cannot be written.
         """
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(sql.delete(_facts).where(_facts.c.key == key))
-        except SQLAlchemyError as error:
-            raise StoreError(f"cannot write {self._path}: {error}") from error
+        with self.writing() as connection:
+            connection.execute(sql.delete(_facts).where(_facts.c.key == key))
 
     def all(self, prefix: str) -> dict[str, Any]:
         """Return the values of all keys that start with `prefix`, in the order of the keys."""

@@ -24,8 +24,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from rescind.core.errors import RescindError
+from rescind.wire.connections import Connections
 from rescind.wire.errors import CODE_KEY, BadMessage, NotAMember, status_of
 from rescind.wire.limits import MESSAGE_BYTES, SMALL_MESSAGE_BYTES, Caller, Callers, Limits
+from rescind.wire.refusals import RefusalLog, shortened
 
 _Owner = TypeVar("_Owner")
 
@@ -84,6 +86,7 @@ class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]
         admit: Returns the owner of a certificate (PEM), or raises a WireError.
         limits: What callers may use.
         callers: Their use, shared by all services of the server.
+        connections: Their connections, shared likewise.
     """
 
     def __init__(
@@ -92,8 +95,10 @@ class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]
         admit: Callable[[bytes], _Owner],
         limits: Limits,
         callers: Callers,
+        connections: Connections,
     ) -> None:
         self._calls, self._admit, self._limits, self._callers = calls, admit, limits, callers
+        self._connections, self._refusals = connections, RefusalLog()
         self._workers = ThreadPoolExecutor(limits.threads, "call")
         self._admissions = ThreadPoolExecutor(limits.admissions, "admission")
 
@@ -119,12 +124,15 @@ class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]
         The caller sees a RescindError with its class and message. Any other exception goes to the
         log; the caller sees only "internal error", so that no internals leak.
         """
+        name = ""
         try:
-            reply = await self._reply(call, context)
+            certificate = caller_certificate(context)
+            name = hashlib.sha256(certificate).hexdigest()
+            reply = await self._reply(call, context, name, certificate)
         except RescindError as error:
-            structlog.get_logger().warning("refused", code=error.code, reason=str(error))
+            self._refusals.add(name, error)
             context.set_trailing_metadata(((CODE_KEY, error.code),))
-            await context.abort(status_of(error), str(error))
+            await context.abort(status_of(error), shortened(str(error)))
         except Exception:
             structlog.get_logger().exception("internal error")
             await context.abort(
@@ -133,9 +141,13 @@ class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]
         else:
             await context.write(reply)
 
-    async def _reply(self, call: Call[_Owner], context: Any) -> bytes:
-        certificate = caller_certificate(context)
-        with self._callers.entered(hashlib.sha256(certificate).hexdigest()) as caller:
+    async def _reply(
+        self, call: Call[_Owner], context: Any, name: str, certificate: bytes
+    ) -> bytes:
+        with (
+            self._connections.calling(context.peer(), name),
+            self._callers.entered(name) as caller,
+        ):
             owner = await self._owner(call, caller, certificate)
             raw = await self._message(call, context)
             return await self._carried_out(caller, lambda: call.reply(owner, raw))

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rescind.core.errors import WireError
 from rescind.wire.calls import Call, Calls, calls_of
+from rescind.wire.connections import Connections, ConnectionWatch
 from rescind.wire.errors import BadMessage
 from rescind.wire.identity import TlsFiles
 from rescind.wire.limits import MESSAGE_BYTES, Callers, Limits
@@ -47,10 +48,13 @@ class RunningServer:
         server: The gRPC server.
         calls: What answers its calls.
         port: The port that it listens on.
+        watch: Looks at its connections.
     """
 
-    def __init__(self, server: Any, calls: tuple[Calls[Any], ...], port: int) -> None:
-        self._server, self._calls, self.port = server, calls, port
+    def __init__(
+        self, server: Any, calls: tuple[Calls[Any], ...], port: int, watch: ConnectionWatch
+    ) -> None:
+        self._server, self._calls, self.port, self._watch = server, calls, port, watch
 
     def stop(self, grace: float) -> None:
         """Stop the server.
@@ -58,6 +62,7 @@ class RunningServer:
         Args:
             grace: Seconds for calls in progress to end; the others are cancelled.
         """
+        self._watch.stop()
         _on_loop(self._server.stop(grace))
         for each in self._calls:
             each.close()
@@ -92,10 +97,13 @@ def start_server(
     limits = limits or Limits()
 
     async def start() -> RunningServer:
-        callers = Callers(limits)
-        calls = Calls(calls_of(service, servicer, PIECES), admit, limits, callers)
-        health = Calls(_health_calls(service.full_name), lambda _: None, limits, callers)
-        server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.all_calls)
+        callers, most = Callers(limits), _connections(limits)
+        connections = Connections(limits, most)
+        shared = (limits, callers, connections)
+        calls = Calls(calls_of(service, servicer, PIECES), admit, *shared)
+        health = Calls(_health_calls(service.full_name), lambda _: None, *shared)
+        options = _options(limits, most)
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.all_calls)
         server.add_generic_rpc_handlers((calls, health))
         if reflected:
             names = (service.full_name, reflection.SERVICE_NAME)
@@ -108,13 +116,15 @@ def start_server(
                 "address of this machine"
             ) from error
         await server.start()
-        return RunningServer(server, (calls, health), port)
+        watch = ConnectionWatch(connections, port, limits.watch_seconds)
+        watch.start()
+        return RunningServer(server, (calls, health), port, watch)
 
     running: RunningServer = _on_loop(start())
     return running
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, most_connections: int) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
         ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -126,7 +136,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_age_ms", 1000 * limits.age_seconds),
         ("grpc.max_connection_age_grace_ms", 1000 * limits.age_grace_seconds),
         ("grpc.max_connection_idle_ms", 1000 * limits.idle_seconds),
-        ("grpc.max_allowed_incoming_connections", _connections(limits)),
+        ("grpc.max_allowed_incoming_connections", most_connections),
         ("grpc.server_handshake_timeout_ms", 1000 * limits.handshake_seconds),
     ]
 

@@ -41,6 +41,10 @@ class Limits:
         read_seconds: Time for the message of a call to arrive.
         recent_seconds: Time for which a certificate that was looked up may send and fetch pieces.
         connections: Connections that may be open.
+        address_share: One address may hold one in so many of them.
+        certificate_connections: Connections of one certificate that may be open.
+        silent_seconds: Time in which the first call on a connection must begin.
+        watch_seconds: Time between two looks at the connections.
         handshake_seconds: Time for a connection's TLS handshake.
         age_seconds: Age at which a connection is asked to end.
         age_grace_seconds: Time for its calls to end after that.
@@ -59,6 +63,10 @@ class Limits:
     read_seconds: float = 120.0
     recent_seconds: float = 5.0
     connections: int = 2048
+    address_share: int = 4
+    certificate_connections: int = 32
+    silent_seconds: float = 30.0
+    watch_seconds: float = 1.0
     handshake_seconds: int = 20
     age_seconds: int = 3600
     age_grace_seconds: int = 600

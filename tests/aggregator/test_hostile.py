@@ -1,10 +1,13 @@
 """Hostile updates against a real aggregator, a real chain and mutual TLS."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import safetensors.numpy
+from google.protobuf.message_factory import GetMessageClass
 
 from rescind.contracts import (
     ContractRefused,
@@ -21,6 +24,8 @@ from rescind.wire import (
     ReusedNonce,
     WrongPhase,
 )
+from rescind.wire.generated import rescind_pb2 as pb
+from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.withdrawals import accept_files, record_of
 from tests.aggregator.scene import (
     SALT,
@@ -253,3 +258,32 @@ def test_a_decoy_of_the_same_id_deletes_no_ones_bytes(scene: Scene) -> None:
     scene.hostile.record.reveal(round_id, scene.hostile.named(b"something else"), SALT)
     scene.until(RoundState.FINAL)
     assert scene.record.accepted(round_id) == [scene.honest.account.address]
+
+
+def filled(kind: Any, number: int, data: bytes) -> Any:
+    """Return a message whose numbers and bytes all have these values."""
+    message: Any = GetMessageClass(kind)()
+    for field in kind.fields:
+        if field.message_type is not None:
+            getattr(message, field.name).CopyFrom(filled(field.message_type, number, data))
+        else:
+            setattr(message, field.name, data if field.type == field.TYPE_BYTES else number)
+    return message
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
+def test_extreme_numbers_in_a_message_are_no_internal_error(scene: Scene, number: int) -> None:
+    key, certificate, authority = scene.hostile.tls.read()
+    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+    states = set()
+    with grpc.secure_channel(scene.hostile.address, credentials) as opened:
+        stub = rpc.AggregatorStub(opened)
+        for method in pb.DESCRIPTOR.services_by_name["Aggregator"].methods:
+            for data in (b"", bytes(32), b"\xff" * 65):
+                message = filled(method.input_type, number, data)
+                try:
+                    getattr(stub, method.name)(message, timeout=60)
+                except grpc.RpcError as error:
+                    states.add(error.code())
+    assert states
+    assert not states & {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}

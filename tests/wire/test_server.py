@@ -88,6 +88,10 @@ class Consortium:
 
 @pytest.fixture
 def consortium(tmp_path: Path) -> Consortium:
+    return made_consortium(tmp_path)
+
+
+def made_consortium(tmp_path: Path) -> Consortium:
     authority = CertificateAuthority.create(tmp_path / "ca", "test authority")
     names = ("aggregator", "member", "slow", "stranger")
     tls = {name: identity(tmp_path / name, authority, name) for name in names}
