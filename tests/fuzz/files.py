@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rescind.node import NodeConfig
 from rescind.training import read_examples
 from rescind.withdrawals.evidence import read_report
 from tests.fuzz.statements import DEPLOYMENT
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, scratch
 
 ROOT = Path(__file__).parents[2]
 _OPEN = 5
@@ -124,7 +123,7 @@ def targets() -> Iterator[Target]:
 
 def _policies() -> list[bytes]:
     learned = {"table": {str(n): [[9.0, 0, 0, 0, 0]] for n in range(3)}}
-    folder = Path(tempfile.mkdtemp(prefix="rescind-fuzz-"))
+    folder = scratch("policies")
     for name, state in (("always", {}), ("q-learning", learned)):
         PolicyFile(name, {}, _OPEN, state).write(folder / name)
     return [(folder / name).read_bytes() for name in ("always", "q-learning")]
@@ -136,8 +135,7 @@ def _of_file(
     read: Callable[[Path], Any],
 ) -> Target:
     """Return the target of a reader that takes a path."""
-    folder = Path(tempfile.mkdtemp(prefix=f"rescind-fuzz-{name}-"))
-    path = folder / "file"
+    path = scratch(name) / "file"
 
     def ask(data: bytes) -> Any:
         path.write_bytes(data)

@@ -13,6 +13,7 @@ each target, because Atheris ends its own.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import io
 import json
@@ -161,6 +162,7 @@ def fuzz(session: Session, atheris: Any, runs: int) -> None:
         session.check(data)
         if session.progress.runs >= runs:
             session.save()
+            atexit._run_exitfuncs()  # a target's chain and files end with the process
             os._exit(0)  # libFuzzer would end the process with a report of its own
 
     words = [sys.argv[0], str(session.corpus), f"-max_len={MOST_BYTES}", f"-runs={2 * left}"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import random
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rescind.core.errors import RescindError
@@ -12,6 +16,18 @@ from tests.ledger.fuzz import spoiled
 
 REFUSED = object()
 """What `Target.check` returns for an input that was refused."""
+
+
+MEMORY = Path("/dev/shm")
+"""Files in memory, on Linux: a target writes one for each input."""
+
+
+def scratch(name: str) -> Path:
+    """Return a new folder, which is deleted when the process ends."""
+    parent = MEMORY if MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix=f"rescind-fuzz-{name}-", dir=parent))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class FalseYes(AssertionError):
