@@ -11,11 +11,9 @@ All keys lie in a file of their own, so that shredding can reach them and leave 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from typing import Any
 import sqlalchemy as sql
 
 from rescind.core import (
-    create_private,
     make_private_folder,
     sync_folder,
     write_private,
@@ -39,21 +36,21 @@ from rescind.ledger.keys import MasterKey
 from rescind.ledger.log import Ledger
 from rescind.ledger.log_state import LogState, read_log_state
 from rescind.ledger.notes import Checkpoint, LogKey
+from rescind.ledger.table_lines import (
+    SnapshotInvalid,
+    as_bytes,
+    as_text,
+    batches,
+    hash_of,
+    lines_of,
+    read_lines,
+    write_lines,
+)
 
 FORMAT = "rescind.ledger.snapshot/1"
 _LOG, _KEYS, _ENTRIES, _SHREDDED = "log.json", "keys.jsonl", "entries.jsonl", "shredded.json"
 _REPLACEMENT = f".{_KEYS}.new"
 """The keys that stay, until they take the place of all."""
-_AT_ONCE = 1000
-"""Rows of one query; bounds memory."""
-_LINE_BYTES = 2**26
-"""The longest line that is read; a record has at most 16 MiB before encryption and base64."""
-
-
-class SnapshotInvalid(LedgerError):
-    """A snapshot is damaged, was changed, or is not there."""
-
-    code = "ledger-snapshot-invalid"
 
 
 class SnapshotOld(LedgerError):
@@ -96,7 +93,7 @@ class Snapshot:
             "size": self.size,
             "root": self.root,
             "time": self.time,
-            "secrets": _text(self.secrets),
+            "secrets": as_text(self.secrets),
             "checkpoint": str(self.checkpoint),
             "entries": self.entries,
         }
@@ -113,10 +110,10 @@ def write(ledger: Ledger, folder: Path) -> Snapshot:
     make_private_folder(folder)
     with ledger.database.snapshot() as connection:
         state = read_log_state(connection)
-        _write_lines(folder / _KEYS, _rows(connection, schema.keys))
-        _write_lines(folder / _ENTRIES, _rows(connection, schema.entries))
+        write_lines(folder / _KEYS, lines_of(connection, schema.keys))
+        write_lines(folder / _ENTRIES, lines_of(connection, schema.entries))
         root = merkle.root(state.size, tree_store.stored_subtrees(connection))
-    checkpoint, entries = ledger.key.checkpoint(state.size, root), _hash(folder / _ENTRIES)
+    checkpoint, entries = ledger.key.checkpoint(state.size, root), hash_of(folder / _ENTRIES)
     snapshot = Snapshot(
         folder=folder,
         id=state.id,
@@ -154,7 +151,7 @@ def read(folder: Path) -> Snapshot:
             document["size"],
             document["root"],
             document["time"],
-            _bytes(document["secrets"]),
+            as_bytes(document["secrets"]),
             checkpoint,
             document["entries"],
             document["mac"],
@@ -199,7 +196,7 @@ def load(
     secrets = Secrets.unwrap(snapshot.secrets, master, snapshot.id)
     if not hmac.compare_digest(snapshot.mac, secrets.mac(snapshot.authenticated()).hex()):
         raise SnapshotInvalid(f"{folder / _LOG} was changed: its MAC does not match")
-    if _hash(folder / _ENTRIES) != snapshot.entries:
+    if hash_of(folder / _ENTRIES) != snapshot.entries:
         raise SnapshotInvalid(
             f"{folder / _ENTRIES} was changed: its SHA-256 is not the one in {_LOG}"
         )
@@ -232,11 +229,11 @@ def load(
 
 def _fill(database: Database, snapshot: Snapshot, secrets: Secrets) -> None:
     with database.writing() as connection:
-        for rows in _batches(_read_lines(snapshot.folder / _KEYS, schema.keys)):
+        for rows in batches(read_lines(snapshot.folder / _KEYS, schema.keys)):
             connection.execute(schema.keys.insert(), rows)
         key_ids = set(connection.execute(sql.select(schema.keys.c.id)).scalars())
         size = 0
-        for rows in _batches(_read_lines(snapshot.folder / _ENTRIES, schema.entries)):
+        for rows in batches(read_lines(snapshot.folder / _ENTRIES, schema.entries)):
             for row in rows:
                 if row["key"] not in key_ids:
                     row["once"] = row["wrapped"] = row["box"] = None
@@ -342,72 +339,3 @@ def _destroyed(folder: Path, secrets: Secrets) -> set[str]:
 
 def _mac_of(keys: Sequence[str], folder: Path, secrets: Secrets) -> str:
     return secrets.mac(["shredded", read(folder).root, *keys]).hex()
-
-
-def _rows(connection: sql.Connection, table: sql.Table) -> Iterator[bytes]:
-    first = next(iter(table.primary_key.columns))
-    query = sql.select(table).order_by(first).execution_options(yield_per=_AT_ONCE)
-    for row in connection.execute(query):
-        columns = {k: _text(v) if isinstance(v, bytes) else v for k, v in row._mapping.items()}
-        yield canonical_json(columns) + b"\n"
-
-
-def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
-    with create_private(path) as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_lines(path: Path, table: sql.Table) -> Iterator[dict[str, Any]]:
-    binary = {c.name for c in table.columns if isinstance(c.type, sql.LargeBinary)}
-    names = {c.name for c in table.columns}
-    number = 0
-    try:
-        with path.open("rb") as file:
-            while line := file.readline(_LINE_BYTES):
-                number += 1
-                if not line.endswith(b"\n"):
-                    raise SnapshotInvalid(f"{path}, line {number} is cut off")
-                row = parse_json(line)
-                if set(row) != names:
-                    raise SnapshotInvalid(
-                        f"{path}, line {number} is damaged: it is not a row of table {table.name}"
-                    )
-                yield {k: _bytes(v) if k in binary else v for k, v in row.items()}
-    except OSError as error:
-        raise SnapshotInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise SnapshotInvalid(f"{path}, line {number} is damaged: {error}") from error
-
-
-def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _text(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-def _bytes(value: Any) -> Any:
-    if value is None:
-        return None
-    raw = base64.b64decode(value, validate=True)
-    if _text(raw) != value:
-        raise ValueError("its base64 is not canonical")
-    return raw
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SnapshotInvalid(f"{path} cannot be read: {error.strerror}") from error
