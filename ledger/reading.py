@@ -48,7 +48,7 @@ class Proven:
 
 
 class LogReader:
-    """What can be read and proved of a ledger.
+    """A ledger for reading and proving alone.
 
     Args:
         database: Its database.

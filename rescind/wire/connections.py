@@ -38,7 +38,7 @@ _IPV6_SITE = 64
 
 @dataclass
 class Connection:
-    """What is known of an open connection.
+    """Knowledge about an open connection.
 
     Attributes:
         opened_at: When it was first seen, in seconds of the monotonic clock.
