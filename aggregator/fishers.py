@@ -5,7 +5,9 @@ The Fisher of a single organization is never given out: members get the mean onl
 
 from __future__ import annotations
 
-from rescind.aggregator.facts import MeanFisher, PostedFisher
+from collections.abc import Sequence
+
+from rescind.aggregator.facts import MeanFisher, PostedFisher, Published
 from rescind.aggregator.session import AggregatorSession
 from rescind.core import SHARED, artifact_id
 from rescind.core.errors import ArtifactError
@@ -101,10 +103,27 @@ class Fishers:
                 f"{len(last)} organizations in model {model_id} have posted a Fisher: a mean over "
                 f"fewer than {_FEWEST} would reveal a single organization's Fisher"
             )
-        mean = combine_stored(last.values(), lambda each: decode(session.store.get(each)))
+        sources = tuple(last.values())
+        return self._published_mean(sources) or self._publish_mean(sources)
+
+    def _published_mean(self, sources: Sequence[str]) -> str:
+        """Return the mean of some Fishers that was published already; empty if none was.
+
+        Without this a request of a few bytes would read every Fisher again.
+        """
+        session = self._session
+        for fact in MeanFisher.all(session.journal):
+            known = tuple(fact.sources) == tuple(sources)
+            if known and Published(fact.artifact_id).holds(session.journal):
+                return fact.artifact_id
+        return ""
+
+    def _publish_mean(self, sources: Sequence[str]) -> str:
+        session = self._session
+        mean = combine_stored(sources, lambda each: decode(session.store.get(each)))
         data = mean.encode()
         # Before it is published: what is published is on record, so that it can be erased.
-        MeanFisher(artifact_id(data), tuple(last.values())).save(session.journal)
+        MeanFisher(artifact_id(data), tuple(sources)).save(session.journal)
         return session.publish(data)
 
     def _check(self, posted: Posted) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def read(folder: Path) -> Snapshot:
             raise SnapshotInvalid(
                 f"{path} has format {document['format']!r}; this version reads {FORMAT!r}"
             )
+        _check_types(document)
         checkpoint = Checkpoint.parse(document["checkpoint"])
         snapshot = Snapshot(
             folder,
@@ -165,6 +166,19 @@ def read(folder: Path) -> Snapshot:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SnapshotInvalid(f"{path} is damaged: {error}") from error
     return snapshot
+
+
+def _check_types(document: Mapping[str, Any]) -> None:
+    """Check what is used before the MAC is, which needs the secrets that the file holds.
+
+    Raises:
+        ValueError: A value has another type.
+    """
+    texts, numbers = ("id", "root", "secrets", "checkpoint", "entries", "mac"), ("size", "time")
+    for names, kind in ((texts, str), (numbers, int)):
+        for name in names:
+            if type(document[name]) is not kind:
+                raise ValueError(f"{name!r} must be of type {kind.__name__}")
 
 
 def load(

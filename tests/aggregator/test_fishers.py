@@ -102,6 +102,10 @@ def test_members_get_the_mean_fisher_and_no_single_one(scene: Scene) -> None:
     mean = mean_of(first, latest)
     assert mean.encode() == combine([first_fisher, second_fisher]).encode()
     assert mean.count == 4
+    with pytest.MonkeyPatch.context() as patch:
+        # What was computed once is given out without reading a Fisher again.
+        patch.setattr("rescind.aggregator.fishers.combine_stored", None)
+        assert mean_of(second, latest).encode() == mean.encode()
     assert {float(value.mean()) for value in mean.tensors.values()} == {2.0}
     with AggregatorClient(first.address, first.tls) as client:
         with pytest.raises(NotPublished):

@@ -122,6 +122,28 @@ def test_damage_anywhere_in_a_snapshot_is_an_error(
         path.write_bytes(original)
 
 
+@pytest.mark.parametrize("odd", [None, True, 1, -1, 2**70, 1.5, "", [], {}, [[]], "\ud800"])
+def test_a_value_of_another_type_in_a_snapshot_is_an_error(
+    key: LocalKey, tmp_path: Path, odd: object
+) -> None:
+    with Ledger.create(tmp_path / "ledger", key) as ledger:
+        ledger.append("consent", {"event": "given"}, subject="Ada")
+        snapshot.write(ledger, tmp_path / "kept")
+    for name in ("log.json", "keys.jsonl", "entries.jsonl"):
+        path = tmp_path / "kept" / name
+        original = path.read_bytes()
+        lines = [json.loads(line) for line in original.splitlines()]
+        for field in [*lines[0], ""]:
+            changed = [lines[0] | {field: odd} if field else odd, *lines[1:]]
+            path.write_text("".join(f"{json.dumps(each)}\n" for each in changed))
+            if [json.dumps(each) for each in changed] == [json.dumps(each) for each in lines]:
+                continue
+            with pytest.raises(LedgerError):
+                snapshot.load(tmp_path / "kept", tmp_path / "again", key)
+            assert not (tmp_path / "again" / "ledger.db").exists()
+        path.write_bytes(original)
+
+
 def test_a_snapshot_loads_with_its_own_key_only(
     filled: Path | str, key: LocalKey, tmp_path: Path
 ) -> None:
