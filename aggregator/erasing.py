@@ -41,11 +41,14 @@ class AggregatorErasing(Erasing):
     """
 
     def __init__(self, session: AggregatorSession) -> None:
-        keeps = session.config.aggregator.keep_withdrawn
-        super().__init__(session.consortium, session.journal, keeps=keeps)
+        super().__init__(session.consortium, session.journal)
         self._session = session
         self._evidence = session.folder / "evidence"
         self._log = structlog.get_logger().bind(organization="aggregator")
+
+    @property
+    def _keeps(self) -> bool:
+        return self._session.config.aggregator.keep_withdrawn
 
     def _resume(self, erasure: Erasure) -> None:
         self._carry_out(erasure, self._session.incidents.newest())

@@ -18,6 +18,7 @@ from rescind.core.json_text import parse_json
 
 _AT_ONCE = 1000
 """Rows of one query; bounds memory."""
+_LARGEST = 2**63
 _LINE_BYTES = 2**26
 """The longest line that is read; a record has at most 16 MiB before encryption and base64."""
 
@@ -65,11 +66,24 @@ def read_lines(path: Path, table: sql.Table) -> Iterator[dict[str, Any]]:
                     raise SnapshotInvalid(
                         f"{path}, line {number} is damaged: it is not a row of table {table.name}"
                     )
-                yield {k: as_bytes(v) if k in binary else v for k, v in row.items()}
+                yield {k: as_bytes(v) if k in binary else _checked(v) for k, v in row.items()}
     except OSError as error:
         raise SnapshotInvalid(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         raise SnapshotInvalid(f"{path}, line {number} is damaged: {error}") from error
+
+
+def _checked(value: Any) -> Any:
+    """Return a text or a number that a database takes.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if value is None or type(value) is str:
+        return value
+    if type(value) is not int or not -_LARGEST <= value < _LARGEST:
+        raise ValueError(f"{str(value)[:100]} is neither text nor a number of 64 bits")
+    return value
 
 
 def batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -33,10 +33,13 @@ class NodeErasing(Erasing):
     """
 
     def __init__(self, session: Session) -> None:
-        keeps = session.config.node.keep_withdrawn
-        super().__init__(session.consortium, session.journal, keeps=keeps)
+        super().__init__(session.consortium, session.journal)
         self._session = session
         self._downloads = session.config.node.state_dir / "downloads"
+
+    @property
+    def _keeps(self) -> bool:
+        return self._session.config.node.keep_withdrawn
 
     def _finish(self, erasure: Erasure) -> None:
         session = self._session

@@ -22,11 +22,10 @@ class Erasing(ABC):
     Args:
         consortium: The public record.
         journal: The daemon's journal.
-        keeps: Whether the daemon keeps what was withdrawn.
     """
 
-    def __init__(self, consortium: ConsortiumReader, journal: Journal, *, keeps: bool) -> None:
-        self._consortium, self._journal, self._keeps = consortium, journal, keeps
+    def __init__(self, consortium: ConsortiumReader, journal: Journal) -> None:
+        self._consortium, self._journal = consortium, journal
         self._seen: tuple[Any, ...] | None = None
         self._due = False
 
@@ -54,6 +53,11 @@ class Erasing(ABC):
         for erasure in Erasure.begin(self._journal, self._found()):
             self._finish(erasure)
         self._seen = None
+
+    @property
+    @abstractmethod
+    def _keeps(self) -> bool:
+        """Whether the daemon is configured to keep what was withdrawn."""
 
     @abstractmethod
     def _found(self) -> Mapping[str, Reason]:
