@@ -224,6 +224,8 @@ class Calls:
         except NodeRefused as error:
             if error.data:
                 raise self._refused(contract, function, error) from error
+            if not error.reverted:  # the endpoint, not the contract
+                raise
             raise self._no_answer(contract, function, error) from error
         except Undecodable as error:
             raise self._no_answer(contract, function, error) from error

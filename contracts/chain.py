@@ -14,12 +14,16 @@ from typing import Any, TypeVar
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from rescind.contracts.account import Account
+from rescind.contracts.agreement import AgreedRpc
 from rescind.contracts.blocks import Header
 from rescind.contracts.clock import ChainClock
+from rescind.contracts.endpoint import Endpoint
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing, WrongChain
-from rescind.contracts.rpc import Answer, Log, NodeRefused, Rpc, block_name
-from rescind.contracts.transport import HttpTransport, Transport
+from rescind.contracts.providers import Rpc
+from rescind.contracts.rpc import Answer, Log, NodeRefused, block_name
+from rescind.contracts.transport import TIMEOUT_SECONDS, HttpTransport, Transport
 from rescind.contracts.types import Receipt
+from rescind.core.errors import ConfigError
 from rescind.core.redaction import shown_url
 
 _T = TypeVar("_T")
@@ -27,9 +31,27 @@ _GAS_MARGIN = 1.3
 _MINED_SECONDS = 600.0
 _NO_PENDING_SECONDS = 60.0
 """How long a node that refused the block "pending" is not asked for it again."""
-_G1MSM = "0x000000000000000000000000000000000000000C"
+_TIMEOUT_OF_SEVERAL_SECONDS = 20.0
+"""Most seconds for an answer where another endpoint can be asked instead."""
 MOST_GAS = 2**24
 """Most gas of one transaction (EIP-7825)."""
+
+
+def different_urls(rpc_url: str | Sequence[str], agree: int) -> tuple[str, ...]:
+    """Return each RPC URL once.
+
+    Raises:
+        ConfigError: There is no URL, or fewer different ones than must agree.
+    """
+    urls = tuple(dict.fromkeys((rpc_url,) if isinstance(rpc_url, str) else rpc_url))
+    if not urls:
+        raise ConfigError("rpc_url names no endpoint. Name at least one.")
+    if not 1 <= agree <= len(urls):
+        raise ConfigError(
+            f"agree is {agree}, but rpc_url names {len(urls)} different endpoints. Name more, or "
+            "lower agree."
+        )
+    return urls
 
 
 class _Pinned(threading.local):
@@ -49,43 +71,62 @@ class Chain:
     """A chain.
 
     Args:
-        rpc_url: Where it answers.
+        rpc_url: Where it answers. Of several URLs the first that answers is asked.
         chain_id: The expected chain; None accepts any.
         confirmations: How many blocks must lie on top of a block before it is treated as final.
             Reads are of the state at that depth, and a write returns once it lies so deep. A
             transaction that a reorganization dropped meanwhile is sent again, the same bytes.
+        agree: How many of the URLs must give the same answers.
         transport: Sends requests; by default over HTTP to `rpc_url`.
+
+    Raises:
+        ConfigError: There is no URL, or fewer different ones than must agree.
     """
 
     def __init__(
         self,
-        rpc_url: str,
+        rpc_url: str | Sequence[str],
         chain_id: int | None = None,
         *,
         confirmations: int = 0,
+        agree: int = 1,
         transport: Transport | None = None,
     ) -> None:
-        self.rpc_url = rpc_url
+        self.rpc_urls = different_urls(rpc_url, agree)
+        self.agree = agree
         self.expected_id = chain_id
         self.confirmations = confirmations
         self._pinned = _Pinned()
         self.clock = ChainClock()
         self._no_pending_until = 0.0
-        self.rpc = Rpc(rpc_url, transport or HttpTransport(rpc_url))
+        seconds = TIMEOUT_SECONDS if len(self.rpc_urls) == 1 else _TIMEOUT_OF_SEVERAL_SECONDS
+        endpoints = [
+            Endpoint(url, transport or HttpTransport(url, seconds)) for url in self.rpc_urls
+        ]
+        self.rpc = (
+            Rpc(endpoints, expected_id=chain_id)
+            if agree == 1
+            else AgreedRpc(endpoints, agree=agree, expected_id=chain_id)
+        )
+
+    @property
+    def rpc_url(self) -> str:
+        """The preferred RPC URL."""
+        return self.rpc_urls[0]
 
     @property
     def shown(self) -> str:
-        """Scheme and host of the RPC URL, for messages: the rest of it may hold a key."""
-        return shown_url(self.rpc_url)
+        """Scheme and host of the RPC URLs, for messages: the rest of them may hold a key."""
+        return ", ".join(shown_url(url) for url in self.rpc_urls)
 
     def check(self) -> int:
         """Return the chain's id.
 
         Raises:
             ChainUnavailable: The chain does not answer.
-            WrongChain: It is not the expected chain.
+            WrongChain: It is not the expected chain, or one of several endpoints is on another.
         """
-        chain_id = self.rpc.request("eth_chainId").number()
+        chain_id = self.rpc.chain_id()
         if self.expected_id is not None and chain_id != self.expected_id:
             raise WrongChain(
                 f"{self.shown} is chain {chain_id}, but the consortium is on chain "
@@ -257,17 +298,6 @@ class Chain:
     def _logs(self, addresses: Sequence[str], **blocks: str) -> list[Log]:
         wanted = {"address": list(addresses), **blocks}
         return [each.log() for each in self.rpc.request("eth_getLogs", wanted).list()]
-
-    def has_precompiles(self) -> bool:
-        """Return whether the chain can add points of BLS12-381 (EIP-2537).
-
-        Elsewhere the address of the precompile is an empty account, and a call returns nothing.
-        """
-        # 1 x infinity is infinity: 160 zero bytes in, 128 zero bytes out.
-        try:
-            return self.call(_G1MSM, bytes(160), "latest") == bytes(128)
-        except NodeRefused:
-            return False
 
     def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
         """Sign a transaction once, and return its receipt when it is final.

@@ -10,6 +10,7 @@ from eth_hash.auto import keccak
 
 from rescind.contracts.folding import FoldPiece, SumPiece
 from rescind.contracts.points import bitmap_of
+from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.reader import UNBOUNDED, ConsortiumReader
 from rescind.contracts.states import RejectReason, WithdrawalMethod
 from rescind.contracts.types import Parts, Receipt
@@ -51,7 +52,11 @@ class Consortium(ConsortiumReader):
         Args:
             fingerprint: SHA-256 of your TLS certificate.
             proof: Signature by the certificate's key over `fingerprint_message`.
+
+        Raises:
+            WrongChain: The chain cannot add the points that a member registers.
         """
+        check_precompiles(self.chain)
         bond = self.member_terms().bond
         return self._write("Members", "join", bytes.fromhex(fingerprint), proof, value=bond)
 

@@ -20,8 +20,9 @@ from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.checksum import created_address
 from rescind.contracts.compiled import load_compiled
-from rescind.contracts.errors import ContractRefused, WrongChain
+from rescind.contracts.errors import ContractRefused
 from rescind.contracts.points import MAX_MEMBERS
+from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.rpc import NodeRefused
 from rescind.contracts.states import Rule
 from rescind.contracts.types import Receipt
@@ -218,11 +219,7 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
             founder came in between.
     """
     chain_id = chain.check()
-    if not chain.has_precompiles():
-        raise WrongChain(
-            f"{chain.shown} is a chain without the BLS12-381 precompiles of EIP-2537, which the "
-            "contracts need to add commitments. Deploy on a chain that has the Prague upgrade."
-        )
+    check_precompiles(chain)
     nonce = chain.nonce(founder.address)
     addresses = {
         name: created_address(founder.address, nonce + place) for place, name in enumerate(NAMES)

@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class Reaction(Enum):
-    """Who does something about a failure."""
+    """The party that does something about a failure."""
 
     RETRY = "retry"
     """Rescind tries again: after a pause, or with another question."""
@@ -19,12 +19,12 @@ class Reaction(Enum):
 
 
 class Scope(Enum):
-    """What a failure is about."""
+    """The thing that a failure is about."""
 
     ENDPOINT = "endpoint"
     """The endpoint: another one may answer the same request."""
     REQUEST = "request"
-    """The request: whoever asked decides what to ask instead."""
+    """The request: the code that asked decides what to ask instead."""
     TRANSACTION = "transaction"
     """A transaction that the pool refuses."""
 

@@ -1,4 +1,4 @@
-"""JSON-RPC requests to a node, and the values in its answers.
+"""The values in a node's answers to JSON-RPC requests.
 
 Each value is checked where it is read: a proxy, another service or a broken node can answer
 anything.
@@ -7,43 +7,17 @@ anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
-from urllib3.exceptions import HTTPError
+from typing import Any
 
 from rescind.contracts.checksum import checksum_address
-from rescind.contracts.errors import ChainUnavailable
-from rescind.contracts.transport import Transport
+from rescind.contracts.errors import ChainUnavailable, NodeRefused
 from rescind.core.redaction import hide_parts_of, shown_url
 
-_T = TypeVar("_T")
 _HEXADECIMAL = re.compile("[0-9a-fA-F]{1,64}")
-_REVERTED = 3
-"""The code with which geth and others answer a call that the contract reverts (EIP-1474's draft)."""
 _SHOWN = 80
 """Most characters of a wrong answer in a message: it may be a whole page."""
-
-
-class NodeRefused(Exception):
-    """A node answered a request with an error.
-
-    Attributes:
-        message: The node's words.
-        data: Bytes with which a contract reverted: the selector of its error, and arguments.
-        reverted: Whether a contract reverted the call.
-    """
-
-    def __init__(self, message: str, data: bytes = b"", *, reverted: bool = False) -> None:
-        super().__init__(message)
-        self.message, self.data, self.reverted = message, data, reverted
 
 
 @dataclass(frozen=True)
@@ -155,71 +129,11 @@ class Answer:
         return data
 
     def _wrong(self, expected: str) -> ChainUnavailable:
-        # A server may repeat the URL, which may hold a key.
-        shown = hide_parts_of(self._url, repr(self.value))
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+        shown = shown_answer(self._url, repr(self.value))
         return ChainUnavailable(
             f"{shown_url(self._url)} answered {self._name} with {shown} instead of {expected}, so it is not "
             "an Ethereum node or does not work. Correct rpc_url, or use another endpoint."
         )
-
-
-class Rpc:
-    """Requests to one node.
-
-    Args:
-        url: Where it answers, for error messages, as in `Answer`.
-        transport: Sends requests.
-    """
-
-    def __init__(self, url: str, transport: Transport) -> None:
-        self._url, self.transport = url, transport
-
-    def request(self, method: str, *parameters: Any) -> Answer:
-        """Return the result of a request, which is sent up to three times.
-
-        Raises:
-            NodeRefused: The node answers with an error.
-            ChainUnavailable: The node does not answer, or not as JSON-RPC.
-        """
-        document = self._ask(lambda: self._send(method, parameters))
-        answer = Answer(self._url, method, document)
-        if isinstance(document, Mapping) and document.get("error") is not None:
-            raise _refusal(self._url, document["error"])
-        if not isinstance(document, Mapping) or "result" not in document:
-            raise answer._wrong("a JSON-RPC answer")
-        return Answer(self._url, method, document["result"])
-
-    def _ask(self, question: Callable[[], _T]) -> _T:
-        """Return the answer of a question, which is asked up to three times.
-
-        Raises:
-            ChainUnavailable: The node does not answer.
-        """
-        retrying = Retrying(
-            retry=retry_if_exception_type(HTTPError),
-            stop=stop_after_attempt(3),
-            wait=wait_exponential_jitter(multiplier=0.1, max=1.0),
-            reraise=True,
-        )
-        try:
-            return retrying(question)
-        except HTTPError as error:
-            raise ChainUnavailable(
-                f"no Ethereum node answers at {shown_url(self._url)} ({type(error).__name__}). Check "
-                "rpc_url, and that the node is running."
-            ) from None
-
-    def _send(self, method: str, parameters: tuple[Any, ...]) -> Any:
-        try:
-            return self.transport.send(method, parameters)
-        except HTTPError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise ChainUnavailable(
-                f"{shown_url(self._url)} answered {method} with a text that is not JSON, so it is not an "
-                "Ethereum node. Correct rpc_url."
-            ) from error
 
 
 def block_name(block: int | str) -> str:
@@ -227,19 +141,22 @@ def block_name(block: int | str) -> str:
     return block if isinstance(block, str) else hex(block)
 
 
-def _refusal(url: str, error: Any) -> NodeRefused:
-    """Return the error of an answer, whatever form a node gives it."""
-    if not isinstance(error, Mapping):
-        return NodeRefused(hide_parts_of(url, str(error))[:_SHOWN])
-    message = hide_parts_of(url, str(error.get("message", "no reason given")))
-    data = error.get("data")
-    if isinstance(data, Mapping):
-        data = data.get("data", data.get("result"))
-    # Nethermind puts a word before the bytes.
-    digits = data.removeprefix("Reverted ") if isinstance(data, str) else ""
-    try:
-        reverted_with = bytes.fromhex(digits.removeprefix("0x")) if digits.startswith("0x") else b""
-    except ValueError:
-        reverted_with = b""
-    reverted = error.get("code") == _REVERTED or "revert" in message or bool(reverted_with)
-    return NodeRefused(message, reverted_with, reverted=reverted)
+def shown_answer(url: str, text: str, most: int = _SHOWN) -> str:
+    """Return what a server answered for a message, in one line.
+
+    Args:
+        url: Its URL. The server may repeat it, and the key in it.
+        text: What it answered.
+        most: Most characters.
+    """
+    # Not all of a large page is looked through. A key that the cut halves is not found, so the end
+    # is left out.
+    start = text[: 100 * _SHOWN]
+    hidden = hide_parts_of(url, start)
+    if len(start) < len(text):
+        hidden = hidden[: -2 * len(url)]
+    shown = " ".join(hidden.split())
+    return shown if len(shown) <= most else f"{shown[:most]}..."
+
+
+__all__ = ["Answer", "Log", "NodeRefused", "block_name", "shown_answer"]

@@ -5,7 +5,7 @@ Anyone can make them with the file and the URL of a chain node. No statement in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +77,18 @@ def anchors_of(consortium: Consortium, organization: str) -> list[tuple[int, str
     ]
 
 
-def check_disclosure(path: Path, rpc_url: str | None, pinned: Path | None = None) -> Shown:
+def check_disclosure(
+    path: Path, rpc_url: str | Sequence[str] | None, pinned: Path | None = None, *, agree: int = 1
+) -> Shown:
     """Check a disclosure in order, up to the first check that fails.
 
     Args:
         path: The file.
-        rpc_url: URL of a chain node. With None the checks of the chain are skipped, and a record is
-            only as trustworthy as the signature of its log.
+        rpc_url: URL of a chain node, or several that stand in for one another. Without any the
+            checks of the chain are skipped, and a record is only as trustworthy as the signature
+            of its log.
         pinned: Your own contracts.json: no other consortium's disclosure is accepted.
+        agree: How many of the URLs must give the same answers.
 
     Raises:
         ChainUnavailable: The chain does not answer.
@@ -96,7 +100,8 @@ def check_disclosure(path: Path, rpc_url: str | None, pinned: Path | None = None
         failed = (Check("file", "failed", str(error)),)
         return Shown(Verification(failed, DISCLOSURE_CHECKS), None)
     results = [Check("file", "passed", "a disclosure")]
-    for name, check in _checks(what, deployment, rpc_url, pinned):
+    chain = Chain(rpc_url, agree=agree) if rpc_url else None
+    for name, check in _checks(what, deployment, chain, pinned):
         result = make(name, check)
         results.append(result)
         if result.status == "failed":
@@ -132,7 +137,7 @@ def _deployment(anchored: Anchored | None) -> Deployment | None:
 def _checks(
     what: Disclosure | ManifestDisclosure,
     deployment: Deployment | None,
-    rpc_url: str | None,
+    chain: Chain | None,
     pinned: Path | None,
 ) -> list[tuple[str, Callable[[], str]]]:
     record: list[tuple[str, Callable[[], str]]] = []
@@ -142,10 +147,10 @@ def _checks(
         return [*record, ("anchor", _skipping("the file does not name a chain"))]
     checks = [("pinned", lambda: check_pinned(deployment, pinned))]
     last = "anchor" if isinstance(what, Disclosure) else "manifest"
-    if rpc_url is None:
+    if chain is None:
         checks += [*record, (last, _skipping("the chain was not asked: pass --rpc URL"))]
     else:
-        consortium, block_hash = Consortium(Chain(rpc_url), deployment), what.anchored.block_hash
+        consortium, block_hash = Consortium(chain, deployment), what.anchored.block_hash
         checks += [
             ("chain", lambda: check_chain(consortium, block_hash)),
             ("contracts", lambda: check_contracts(consortium)),

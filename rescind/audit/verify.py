@@ -6,7 +6,7 @@ are at hand. It needs neither torch nor the aggregator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,13 +69,19 @@ CHECKS: dict[str, int] = {"file": FILE_CODE, **{step.name: step.code for step in
 
 
 def verify(
-    path: Path, *, rpc_url: str, inputs: Inputs | None = None, index: Path | None = None
+    path: Path,
+    *,
+    rpc_url: str | Sequence[str],
+    agree: int = 1,
+    inputs: Inputs | None = None,
+    index: Path | None = None,
 ) -> Verification:
     """Check a certificate; checks that need a failed one are left out.
 
     Args:
         path: The certificate.
-        rpc_url: URL of an Ethereum node that you trust.
+        rpc_url: URL of an Ethereum node that you trust; of several the first that answers is asked.
+        agree: How many of the URLs must give the same answers.
         inputs: What else is at hand.
         index: A file for the contracts' events; without it they are kept in memory.
 
@@ -88,7 +94,7 @@ def verify(
     except VerificationError as error:
         return Verification((Check("file", "failed", str(error)),), CHECKS)
     deployment = certificate.consortium.deployment
-    chain = Chain(rpc_url)
+    chain = Chain(rpc_url, agree=agree)
     consortium = Consortium(chain, deployment, index=EventIndex(chain, deployment, index))
     subject = Subject(certificate, consortium, path.parent, inputs or Inputs())
     results = [Check("file", "passed", "canonical bytes of a certificate")]

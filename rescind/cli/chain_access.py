@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rescind.cli.endpoints import NamedEndpoints
 from rescind.cli.printing import reported_errors
 from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
@@ -54,13 +55,16 @@ def stopped_chain_hint(run: Path | None) -> Iterator[None]:
 
 
 def open_consortium(
-    run: Path | None, rpc: str | None, contracts: Path | None, index: Path | None = None
+    run: Path | None,
+    rpc: Sequence[str] | None,
+    contracts: Path | None,
+    index: Path | None = None,
 ) -> Consortium:
     """Open a consortium's contracts for reading.
 
     Args:
         run: The folder of a run, whose chain and contracts are the defaults.
-        rpc: URL of an Ethereum node.
+        rpc: URLs of Ethereum nodes; without a run the environment may name them instead.
         contracts: The consortium's contracts.json.
         index: A file for events; without it they are read again for each command.
 
@@ -72,17 +76,17 @@ def open_consortium(
     from rescind.devnet import RunFolder
     from rescind.devnet.chain import url_of
 
-    if run is None and (rpc is None or contracts is None):
-        raise ConfigError("Pass the folder of a run, or both --rpc URL and --contracts FILE.")
+    named = NamedEndpoints.of(rpc) if rpc or run is None else NamedEndpoints(())
     if run is not None:
         folder = RunFolder.find(run)
-        rpc = rpc or url_of(folder.facts().chain_port)
+        if not named.urls:
+            named = NamedEndpoints((url_of(folder.facts().chain_port),))
         contracts = contracts or folder.contracts
-    assert rpc is not None
-    assert contracts is not None
+    if not named.urls or contracts is None:
+        raise ConfigError("Pass the folder of a run, or both --rpc URL and --contracts FILE.")
     deployment = Deployment.load(contracts)
     with stopped_chain_hint(run):
-        chain = Chain(rpc, deployment.chain_id)
+        chain = Chain(named.urls, deployment.chain_id, agree=named.agree)
         events = EventIndex(chain, deployment, index)
         consortium = Consortium(chain, deployment, index=events)
         consortium.check()

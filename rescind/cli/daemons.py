@@ -34,7 +34,7 @@ def node_run(config: DaemonConfigOption) -> None:
         loaded = load_config(config, node.NodeConfig)
         daemon_logging()
         keep_new_files_private()
-        check_config_mode(config, loaded.chain.rpc_url, loaded.ledger.url)
+        check_config_mode(config, *loaded.chain.rpc_url, loaded.ledger.url)
         node.run(loaded, stop_on_signal())
 
 
@@ -138,7 +138,7 @@ def aggregator_run(config: DaemonConfigOption) -> None:
         loaded = load_config(config, aggregator.AggregatorConfig)
         daemon_logging()
         keep_new_files_private()
-        check_config_mode(config, loaded.chain.rpc_url)
+        check_config_mode(config, *loaded.chain.rpc_url)
         aggregator.run(loaded, stop_on_signal())
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rescind.cli.endpoints import NamedEndpoints
 from rescind.cli.options import (
     ConfirmationsOption,
     JsonOption,
@@ -126,14 +127,15 @@ def sweep_command(
 
 
 def _founders(
-    rpc: str, contracts: Path, keystore: Path, password_file: Path, confirmations: int
+    rpc: Sequence[str], contracts: Path, keystore: Path, password_file: Path, confirmations: int
 ) -> Consortium:
     from rescind.contracts import Chain, Consortium, Deployment
     from rescind.daemon import open_keystore
 
     deployment = Deployment.load(contracts)
     founder = open_keystore(keystore, password_file)
-    chain = Chain(rpc, deployment.chain_id, confirmations=confirmations)
+    named = NamedEndpoints.of(rpc)
+    chain = Chain(named.urls, deployment.chain_id, confirmations=confirmations, agree=named.agree)
     consortium = Consortium(chain, deployment, founder)
     consortium.check()
     return consortium
@@ -216,10 +218,13 @@ def _form() -> type[BaseModel]:
     )
 
 
-def _deploy(rpc: str, confirmations: int, founder: Account, agreed: DeploySettings) -> Deployment:
+def _deploy(
+    rpc: Sequence[str], confirmations: int, founder: Account, agreed: DeploySettings
+) -> Deployment:
     from rescind.contracts import Chain, deploy
 
-    chain = Chain(rpc, confirmations=confirmations)
+    named = NamedEndpoints.of(rpc)
+    chain = Chain(named.urls, confirmations=confirmations, agree=named.agree)
     chain.check()
     _check_funds(chain, founder, agreed)
     return deploy(chain, founder, agreed)

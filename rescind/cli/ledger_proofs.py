@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from rescind.cli.endpoints import NamedEndpoints
 from rescind.cli.ledger_target import LedgerTarget
 from rescind.cli.options import (
     AnchorsOfOption,
@@ -228,7 +229,8 @@ def ledger_check(
     from rescind.audit import check_disclosure
 
     with reported_errors():
-        result = check_disclosure(path, rpc, contracts)
+        named = NamedEndpoints.of(rpc)
+        result = check_disclosure(path, named.urls, contracts, agree=named.agree)
         verification, what = result.verification, result.what
         code = verification.exit_code
         if as_json:

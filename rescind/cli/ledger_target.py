@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class LedgerTarget:
     def chain(
         self,
         run: Path | None,
-        rpc: str | None,
+        rpc: Sequence[str] | None,
         contracts: Path | None,
         organization: str | None,
     ) -> tuple[Consortium, str] | None:
@@ -80,13 +80,13 @@ class LedgerTarget:
         """
         from rescind.core.errors import ConfigError
 
-        if self.node is not None and run is None and rpc is None:
+        if self.node is not None and run is None and not rpc:
             from rescind.daemon import load_account
             from rescind.daemon import open_consortium as open_configured_consortium
 
             address = organization or load_account(self.node.identity).address
             return open_configured_consortium(self.node.chain), address
-        if run is None and rpc is None and contracts is None:
+        if run is None and not rpc and contracts is None:
             if organization is not None:
                 raise ConfigError(
                     "Pass --run RUN, or --rpc URL and --contracts FILE, to select the chain."

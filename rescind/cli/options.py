@@ -18,8 +18,20 @@ RunOption = Annotated[
     Path | None,
     typer.Option("--run", help="The folder of a run, instead of --rpc and --contracts."),
 ]
-RpcOption = Annotated[str | None, typer.Option("--rpc", help="URL of an Ethereum node.")]
-RequiredRpcOption = Annotated[str, typer.Option("--rpc", help="URL of an Ethereum node.")]
+RpcOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rpc", help="URL of an Ethereum node. Repeatable: others stand in. Or set RESCIND_RPC."
+    ),
+]
+RequiredRpcOption = Annotated[
+    list[str],
+    typer.Option(
+        "--rpc",
+        envvar="RESCIND_RPC",
+        help="URL of an Ethereum node. Repeatable: others stand in.",
+    ),
+]
 ContractsOption = Annotated[
     Path | None, typer.Option("--contracts", help="The consortium's contracts.json.")
 ]

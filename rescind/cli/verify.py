@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from rescind.cli.chain_access import open_consortium, stopped_chain_hint
+from rescind.cli.endpoints import NamedEndpoints
 from rescind.cli.options import (
     ContractsOption,
     IndexOption,
@@ -76,7 +77,9 @@ def verify_command(
     with reported_errors():
         run = RunFolder(certificate.resolve().parent)
         in_run = run.facts_file.is_file()
-        url = rpc or _url_of(certificate, run, in_run=in_run)
+        named = NamedEndpoints.of(rpc) if rpc or not in_run else NamedEndpoints(())
+        if not named.urls:
+            named = NamedEndpoints((_url_of(certificate, run, in_run=in_run),))
         inputs = audit.Inputs(
             contracts or (run.contracts if in_run else None),
             list(artifacts or (run.store, run.replay.store)),
@@ -85,7 +88,9 @@ def verify_command(
             parameters,
         )
         with stopped_chain_hint(certificate.parent if in_run else None):
-            verification = audit.verify(certificate, rpc_url=url, inputs=inputs, index=index)
+            verification = audit.verify(
+                certificate, rpc_url=named.urls, agree=named.agree, inputs=inputs, index=index
+            )
         _print(verification, as_json=as_json)
         raise typer.Exit(verification.exit_code)
 

@@ -8,6 +8,7 @@ hold either.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -112,4 +113,6 @@ def _secret_parts(url: str) -> set[str]:
     longer = {word for word in words if len(word) >= _SHORTEST}
     tail = url.split(host, 1)[-1] if host else url
     whole = {part for part in (tail, user) if len(part) >= _SHORTEST}
-    return {*longer, *map(unquote, longer), *whole}
+    # A server may also repeat the header that user and password are sent in.
+    encoded = {b64encode(unquote(user).encode()).decode()} if user else set()
+    return {*longer, *map(unquote, longer), *whole, *encoded}

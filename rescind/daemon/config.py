@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from rescind.wire import TlsFiles
 
@@ -16,20 +16,40 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _listed(value: object) -> object:
+    """Return a URL as a list of one."""
+    if isinstance(value, str):
+        return [value]
+    if value == []:
+        raise ValueError("name at least one endpoint")
+    return value
+
+
 class ChainSettings(Section):
     """The [chain] section: how to reach the public chain.
 
     Attributes:
-        rpc_url: URL of an Ethereum JSON-RPC endpoint.
+        rpc_url: URLs of Ethereum JSON-RPC endpoints, the preferred one first; a text names one.
+        agree: How many of the endpoints must give the same answers.
         chain_id: The chain's EIP-155 id.
         contracts: The JSON file with the consortium's contract addresses.
         confirmations: How many blocks must follow a block before the daemon treats it as final.
     """
 
-    rpc_url: str
+    rpc_url: Annotated[tuple[str, ...], BeforeValidator(_listed)]
     chain_id: Annotated[int, Field(ge=1)]
     contracts: Path
     confirmations: Annotated[int, Field(ge=0, le=10_000)] = 0
+    agree: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _enough_endpoints(self) -> ChainSettings:
+        if self.agree > len(set(self.rpc_url)):
+            raise ValueError(
+                f"agree is {self.agree}, but rpc_url names {len(set(self.rpc_url))} different "
+                "endpoints: name more, or lower agree"
+            )
+        return self
 
 
 class IdentitySettings(Section):

@@ -74,7 +74,12 @@ def open_consortium(
         ChainUnavailable: The RPC endpoint does not answer.
         ChainError: The chain or the contracts are not the expected ones.
     """
-    chain = Chain(settings.rpc_url, settings.chain_id, confirmations=settings.confirmations)
+    chain = Chain(
+        settings.rpc_url,
+        settings.chain_id,
+        confirmations=settings.confirmations,
+        agree=settings.agree,
+    )
     deployment = Deployment.load(settings.contracts)
     index = EventIndex(
         chain,

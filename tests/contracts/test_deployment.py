@@ -81,7 +81,7 @@ def test_a_chain_without_the_precompiles_is_refused(
     anvil: Anvil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     founder = anvil.funded()
-    monkeypatch.setattr("rescind.contracts.chain._G1MSM", AGREED["aggregator"])
+    monkeypatch.setattr("rescind.contracts.precompiles._G1MSM", AGREED["aggregator"])
     with pytest.raises(WrongChain, match="EIP-2537"):
         deploy(anvil.chain, founder, settings())
     assert anvil.chain.nonce(founder.address) == 0, "nothing was deployed"

@@ -16,7 +16,6 @@ from google.protobuf.message_factory import GetMessageClass
 from rescind.aggregator import facts as of_aggregator
 from rescind.aggregator import withdrawal_facts as withdrawals_of_aggregator
 from rescind.contracts import Chain, ConsortiumReader
-from rescind.contracts.rpc import NodeRefused
 from rescind.core.errors import RescindError
 from rescind.core.json_text import parse_json
 from rescind.daemon import read_fact
@@ -27,6 +26,7 @@ from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
 from rescind.wire.calls import calls_of
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.signing_requests import SigningRequest, signing_request
+from tests.contracts.providers import Time
 from tests.fuzz.statements import DEPLOYMENT
 from tests.fuzz.target import Target
 
@@ -117,6 +117,7 @@ def _node_answers() -> Target:
         except ValueError as error:
             raise RescindError("the transport refuses it") from error
         chain = Chain("http://127.0.0.1:1", transport=_Answered(document))
+        chain.rpc.waiting = Time().waiting()
         reader = ConsortiumReader(chain, DEPLOYMENT)
         found = []
         for question in (
@@ -134,7 +135,7 @@ def _node_answers() -> Target:
         ):
             try:
                 found.append(question())
-            except (RescindError, NodeRefused):
+            except RescindError:
                 continue
         if not found:
             raise RescindError("it is no answer to any question")
