@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import urllib3.exceptions as http
 
 from rescind.contracts import endpoint_faults, transaction_faults
 from rescind.contracts.fault import Fault, Reaction, Scope
-from rescind.contracts.faults import FAULTS, classify
+from rescind.contracts.faults import FAULTS, classify, faults_table
 
 SEND, CALL, LOGS = "eth_sendRawTransaction", "eth_call", "eth_getLogs"
 
@@ -268,3 +269,8 @@ def test_only_failures_that_may_pass_are_waited_for() -> None:
             assert row.scope is Scope.ENDPOINT
         if row.reaction is Reaction.RETRY and row.scope is Scope.ENDPOINT:
             assert row.patience_seconds
+
+
+def test_the_page_prints_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chains.md").read_text(encoding="utf-8")
+    assert faults_table() in page, "run scripts/faults_table.py"
