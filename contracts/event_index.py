@@ -271,18 +271,18 @@ class EventIndex:
 
     def _logs_of(self, header: Header) -> list[Log]:
         """Return the logs of a block by its hash."""
-        refusal: NodeRefused | None = None
+        words = ""
         for seconds in (*_PAUSES, None):
             try:
                 return self._chain.logs_of_block(self._addresses, header.hash)
             except NodeRefused as error:
-                refusal = error
+                words = error.message
             if seconds is not None:
                 self._pause(seconds)
                 if self._header(header.number).hash != header.hash:
                     raise _ChainMoved
         raise ChainUnavailable(
-            f"{self._chain.shown} does not return the events of block {header.number}: {refusal}. "
+            f"{self._chain.shown} does not return the events of block {header.number}: {words}. "
             "Try again, or use another endpoint."
         )
 
@@ -312,7 +312,7 @@ class EventIndex:
         except NodeRefused as error:
             if not several:
                 raise ChainUnavailable(
-                    f"{self._chain.shown} does not return the events of block {last}: {error}. Use "
+                    f"{self._chain.shown} does not return the events of block {last}: {error.message}. Use "
                     "an endpoint that keeps all events."
                 ) from None
         except ChainUnavailable:
