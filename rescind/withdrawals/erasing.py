@@ -57,7 +57,7 @@ class Erasing(ABC):
     @property
     @abstractmethod
     def _keeps(self) -> bool:
-        """Whether the daemon is configured to keep what was withdrawn."""
+        """True if the daemon is configured to keep what was withdrawn."""
 
     @abstractmethod
     def _found(self) -> Mapping[str, Reason]:
