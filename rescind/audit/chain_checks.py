@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rescind.audit.certificate import EntryPart, ModelPart, ReplacedPart
 from rescind.audit.checks import (
@@ -88,6 +88,7 @@ def models(subject: Subject) -> str:
             for p in certificate.replaced
         ],
     )
+    _check_described_once(certificate.models())
     for claimed in certificate.models():
         _check_model(subject, claimed)
     if not known:
@@ -100,6 +101,18 @@ def models(subject: Subject) -> str:
     return replaced + _publisher(subject, certificate.latest)
 
 
+def _check_described_once(parts: Iterable[ModelPart]) -> None:
+    """Check that the file says the same of a model wherever it describes it.
+
+    The chain holds further statements on the files of a model, so it would confirm two of them, or
+    one and none.
+    """
+    described: dict[int, ModelPart] = {}
+    for each in parts:
+        if described.setdefault(each.model_id, each) != each:
+            raise VerificationError(f"the file describes model {each.model_id} in two ways")
+
+
 def _size(model: ModelPart) -> int:
     return len(model.content[0])
 
@@ -107,7 +120,7 @@ def _size(model: ModelPart) -> int:
 def _publisher(subject: Subject, model: ModelPart) -> str:
     """Return whose word it is which files are a model; anyone may publish some."""
     if model.publication is None:
-        return f"; no one published files of model {model.model_id}"
+        return f"; the certificate names no files of model {model.model_id}"
     publisher = model.publication.publisher
     office = "the" if publisher in subject.view.aggregators() else "NOT an"
     return f"; the files of model {model.model_id} by the word of {publisher}, {office} aggregator"

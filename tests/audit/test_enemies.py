@@ -51,6 +51,19 @@ def test_each_field_that_an_enemy_changes_fails_or_is_its_own_statement(story: S
     assert unnoticed == []
 
 
+def test_a_model_that_is_described_in_two_ways_is_refused(story: Story) -> None:
+    story.certify(evaluated=False)
+    document = json.loads(story.path.read_bytes())
+    for path in (("latest", "publication"), ("replaced", 0, "after", "publication")):
+        changed = copy.deepcopy(document)
+        put(changed, path, None)
+        story.path.write_text(json.dumps(changed, sort_keys=True, indent=2) + "\n")
+        verification = story.check(Inputs())
+        assert verification.exit_code == CHECKS["models"], path
+        details = {check.name: check.detail for check in verification.checks}
+        assert details["models"] == "the file describes model 3 in two ways"
+
+
 def test_statements_of_the_maker_are_called_so(story: Story) -> None:
     build_certificate(
         story.consortium.of(),
