@@ -11,7 +11,7 @@ import itertools
 import json
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -91,12 +91,20 @@ class HttpTransport:
     Args:
         url: The URL, which may hold a user and a password.
         timeout_seconds: Most seconds from a request to the end of its answer.
+        clock: Seconds that only grow.
 
     Raises:
         ChainUnavailable: It is not a URL.
     """
 
-    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._numbers = itertools.count(1)
         self._seconds = timeout_seconds
         self._timeout = urllib3.Timeout(min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds)
@@ -117,7 +125,7 @@ class HttpTransport:
     def send(self, method: str, parameters: Sequence[Any]) -> Any:
         number = next(self._numbers)
         document = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(parameters)}
-        deadline = time.monotonic() + self._seconds
+        deadline = self._clock() + self._seconds
         answer = self._pool.request(
             "POST",
             self._url,
@@ -128,7 +136,7 @@ class HttpTransport:
             redirect=False,
             preload_content=False,
         )
-        body = _read(answer, deadline)
+        body = self._body(answer, deadline)
         if not 200 <= answer.status < 300:
             raise StatusError(answer.status, body, _retry_after(answer.headers))
         try:
@@ -138,22 +146,21 @@ class HttpTransport:
         _check_id(result, number)
         return result
 
-
-def _read(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """Return the body of an answer, of which neither size nor time is without bound."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := answer.read1(_PIECE_BYTES):
-        pieces.append(piece)
-        size += len(piece)
-        if size > _MOST_BYTES:
-            answer.close()
-            raise OversizedError(f"the answer has more than {_MOST_BYTES} bytes")
-        if time.monotonic() > deadline:
-            answer.close()
-            raise urllib3.exceptions.TimeoutError("the answer does not end")
-    answer.release_conn()
-    return b"".join(pieces)
+    def _body(self, answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+        """Return the body of an answer, of which neither size nor time is without bound."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := answer.read1(_PIECE_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST_BYTES:
+                answer.close()
+                raise OversizedError(f"the answer has more than {_MOST_BYTES} bytes")
+            if self._clock() > deadline:
+                answer.close()
+                raise urllib3.exceptions.TimeoutError("the answer does not end")
+        answer.release_conn()
+        return b"".join(pieces)
 
 
 def _check_id(document: Any, number: int) -> None:

@@ -39,7 +39,7 @@ class NamedEndpoints:
         words = list(rpc or [os.environ.get(RPC_VARIABLE, "")])
         # A URL may hold a comma, but not one before a scheme.
         parts = (part for word in words for part in re.split(r"\s+|,(?=\s*\w+://)", word))
-        urls = tuple(part.strip() for part in parts if part.strip())
+        urls = tuple(part.strip(",") for part in parts if part.strip(","))
         return cls(urls, _agreement() if urls else 1)
 
 
