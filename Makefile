@@ -5,14 +5,14 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation fuzz clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation campaign fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 setup: $(VENV)/.installed node_modules/.installed ## Install what make demo needs (leaves .venv/bin/rescind)
 
-setup-dev: setup $(VENV)/.dev-installed ## Install what tests, checks and experiments need as well
+setup-dev: setup $(VENV)/.dev-installed node_modules/.dev-installed ## Install what tests, checks, experiments and Hardhat need as well
 
 demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
@@ -105,6 +105,9 @@ bench-participation: setup-dev ## Run the shipped studies of participation, or w
 	  $(BIN)/rescind agents sweep benchmarks/participation/$$study.toml --out benchmarks/participation/results/$$study || exit 1; \
 	done
 
+campaign: setup-dev ## Run a consortium through every misbehaving provider, or what is left of it
+	@$(BIN)/python -m benchmarks.chains.campaign $(ARGS)
+
 clean: ## Remove runs and build products, keep the installed tools
 	rm -rf runs build dist contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 
@@ -130,5 +133,11 @@ $(VENV)/.dev-installed: $(VENV)/.installed requirements/dev.txt
 node_modules/.installed: package.json package-lock.json
 	@scripts/prerequisites $(PYTHON)
 	@echo "Installing the chain and compiler packages in node_modules (once)..."
-	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@npm ci --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Hardhat is 300 MB, as much again as all others. npm ci would remove those first.
+node_modules/.dev-installed: node_modules/.installed
+	@echo "Installing Hardhat in node_modules (once)..."
+	@npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -21,10 +21,12 @@ from rescind.contracts.errors import (
     ContractRefused,
     ContractsMissing,
     KeystoreError,
+    NodeRefused,
     WrongChain,
 )
 from rescind.contracts.event_index import EventIndex
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
+from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.reader import ConsortiumReader
 from rescind.contracts.refusals import ADVICE
 from rescind.contracts.states import (
@@ -101,6 +103,7 @@ __all__ = [
     "MemberTerms",
     "Model",
     "ModelKind",
+    "NodeRefused",
     "Parts",
     "Proposal",
     "Publication",
@@ -121,6 +124,7 @@ __all__ = [
     "WithdrawalState",
     "WithdrawalTerms",
     "WrongChain",
+    "check_precompiles",
     "commitment",
     "deploy",
     "fingerprint_message",

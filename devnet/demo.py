@@ -22,7 +22,7 @@ from rescind.core import (
     write_private,
 )
 from rescind.core.errors import ConfigError, RescindError
-from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
+from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, stop_chain
 from rescind.devnet.data import Corpus, from_folder, generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -70,6 +70,7 @@ class DemoOptions:
     coupling: Coupling = "isolated"
     out: Path = Path("runs")
     seed: int = 0
+    chain: ChainKind = "anvil"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
     parameters = _parameters(options, base, model, corpus)
     facts = _facts(options, base)
     say(f"run folder {run.root}")
+    keeps_running = False
     try:
         consortium, removal = _first_run(run, facts, parameters, corpus, leaver, clock, say)
         replay = _replay(run, facts, parameters, corpus, leaver, clock, say)
@@ -111,8 +113,11 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
         )
         write_report(run, summary)
         write_run_trace(run, consortium)
+        # Hardhat's chain is in memory only: after its end there would be nothing to look at.
+        keeps_running = facts.chain == "hardhat"
     finally:
-        stop_chain(run.chain)
+        if not keeps_running:
+            stop_chain(run.chain)
         stop_chain(run.replay.chain)
     own = corpus.own(leaver) or list(corpus.organizations[leaver])
     return DemoResult(run, summary, own[0].question)
@@ -190,6 +195,7 @@ def _facts(options: DemoOptions, base: Base) -> RunFacts:
         model=str(base.folder.resolve()),
         rounds=options.rounds,
         chain_id=CHAIN_ID,
+        chain=options.chain,
         chain_port=free_port(),
         aggregator_port=free_port(),
         organizations={},

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rescind.core import make_private_folder, write_atomically
 from rescind.core.errors import ConfigError
+from rescind.devnet.chain import ChainKind
 
 
 class RunFacts(BaseModel):
@@ -23,6 +24,7 @@ class RunFacts(BaseModel):
     model: str
     rounds: int
     chain_id: int
+    chain: ChainKind = "anvil"
     chain_port: int
     aggregator_port: int
     organizations: dict[str, str]

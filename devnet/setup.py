@@ -15,7 +15,6 @@ import tomli_w
 from rescind.agents import Action
 from rescind.contracts import (
     Account,
-    Chain,
     Consortium,
     DeploySettings,
     deploy,
@@ -28,7 +27,7 @@ from rescind.core import (
     write_private,
 )
 from rescind.daemon import open_keystore
-from rescind.devnet.chain import CHAIN_ID, start_chain, url_of
+from rescind.devnet.chain import CHAIN_ID, check_chain, set_balance, start_chain, url_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.ledger import Ledger, create_key
 from rescind.training import Example, write_examples
@@ -129,7 +128,7 @@ def start_consortium(
     terms: Mapping[str, Any] | None = None,
 ) -> Consortium:
     """Start a chain and set a consortium up on it. The daemons are not started."""
-    start_chain(run.chain, facts.chain_port)
+    start_chain(run.chain, facts.chain_port, facts.chain)
     endpoints = Endpoints.local(facts)
     return make_consortium(run, facts, parameters, data, benchmark, endpoints, terms)
 
@@ -143,7 +142,7 @@ def make_consortium(
     endpoints: Endpoints,
     terms: Mapping[str, Any] | None = None,
 ) -> Consortium:
-    """Set up identities, files, contracts and admissions on a running Anvil.
+    """Set up identities, files, contracts and admissions on a running Anvil or Hardhat.
 
     Existing identities are kept. The daemons register their certificates when they start.
 
@@ -155,9 +154,11 @@ def make_consortium(
         benchmark: The aggregator's examples for scores; empty for none.
         endpoints: Addresses of chain and aggregator.
         terms: Fields of `DeploySettings` that are not those of a devnet.
+
+    Raises:
+        ChainError: The chain lacks EIP-2537, or does not give accounts ether.
     """
-    chain = Chain(endpoints.rpc_url, CHAIN_ID)
-    chain.check()
+    chain = check_chain(endpoints.rpc_url)
     make_private_folder(run.root)
     run.parameters.write_bytes(parameters.canonical_bytes())
     authority = (
@@ -173,7 +174,7 @@ def make_consortium(
     ]
     members = {name: _identity(run.organization(name), name, authority) for name in data}
     for address in (founder.address, aggregator, *members.values()):
-        chain.rpc.request("anvil_setBalance", address, hex(1000 * ETHER))
+        set_balance(chain, address, 1000 * ETHER)
     settings = _settings(parameters, aggregator, auditors, terms or {})
     deployment = deploy(chain, founder, settings)
     deployment.save(run.contracts)

@@ -20,6 +20,7 @@ from rescind.cli.printing import (
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rescind.devnet.chain import ChainKind
     from rescind.devnet.demo import DemoResult
 
 
@@ -41,6 +42,10 @@ def demo_command(
     ] = "isolated",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for runs.")] = Path("runs"),
     seed: Annotated[int, typer.Option(help="Seed of people, training and agents.")] = 0,
+    chain: Annotated[
+        Literal["anvil", "hardhat"],
+        typer.Option(help="The chain. Hardhat's is in memory, and runs on until devnet down."),
+    ] = "anvil",
     as_json: Annotated[bool, typer.Option("--json", help="Print only summary.json.")] = False,
 ) -> None:
     """Run a consortium on this machine: train, withdraw, remove, compare, certify."""
@@ -65,7 +70,9 @@ def demo_command(
                 err.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
                 status.update(text)
 
-            options = DemoOptions(orgs, rounds, withdraw, data, model, coupling, out_dir, seed)
+            options = DemoOptions(
+                orgs, rounds, withdraw, data, model, coupling, out_dir, seed, chain
+            )
             result = demo(options, say)
         if as_json:
             print_json(result.summary.model_dump(mode="json"))
@@ -119,12 +126,13 @@ def _show(result: DemoResult) -> None:
     out.print(
         "  report.html  summary.json  certificate.json  trace.jsonl  and a log for each daemon\n"
     )
-    _next_steps(_short(run.root), withdrawn, result.question)
+    _next_steps(_short(run.root), run.facts().chain, withdrawn, result.question)
 
 
-def _next_steps(run: str, withdrawn: str, question: str) -> None:
+def _next_steps(run: str, chain: ChainKind, withdrawn: str, question: str) -> None:
     lines = [
-        f"rescind devnet up {run}",
+        # Hardhat's chain still runs.
+        *([f"rescind devnet up {run}"] if chain == "anvil" else []),
         f"rescind verify {run}/certificate.json",
         f"rescind audit contributions {run}",
         f"rescind audit lineage {run}",

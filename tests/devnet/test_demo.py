@@ -70,7 +70,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 PUBLIC = frozenset(
     {
         "anvil-state.json",
-        "anvil.pid",
+        "chain.pid",
         "authority.pem",
         "certificate.json",
         "certificate.pem",

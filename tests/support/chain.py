@@ -1,9 +1,10 @@
-"""Anvil for tests: a local chain, its accounts and its clock."""
+"""Anvil and Hardhat for tests: a local chain, its accounts and its clock."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from tenacity import retry, stop_after_delay, wait_fixed
 
 from rescind.contracts import Account, Chain
 from rescind.contracts.compiler import foundry
-from rescind.devnet.chain import CHAIN_ID, free_port, url_of
+from rescind.devnet.chain import CHAIN_ID, chain_command, free_port, url_of
+from rescind.devnet.hardhat import ENVIRONMENT
 
 ETHER = 10**18
 
 
 @dataclass
 class Anvil:
-    """A running chain.
+    """A running chain: Anvil, or Hardhat, whose methods Anvil has as well.
 
     Its accounts follow from `seed`, so they are the same in every run. Addresses seed initial values
     and the order of rows, and no test's outcome may depend on random ones.
@@ -41,7 +43,7 @@ class Anvil:
         """Return a new account with a thousand ether."""
         account = Account.from_key(seeded_key(self.seed, self.accounts))
         self.accounts += 1
-        self.rpc("anvil_setBalance", account.address, hex(1000 * ETHER))
+        self.rpc("hardhat_setBalance", account.address, hex(1000 * ETHER))
         return account
 
     def rpc(self, method: str, *arguments: object) -> object:
@@ -77,7 +79,26 @@ def start_anvil(
     command = [str(foundry("anvil")), "--port", str(port), "--silent"]
     command += ["--state", str(state)] if state else []
     command += options
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with _running(command, port, seed) as anvil:
+        yield anvil
+
+
+@contextlib.contextmanager
+def start_hardhat(folder: Path, *, seed: int = 0, hardfork: str | None = None) -> Iterator[Anvil]:
+    """Start Hardhat, with its configuration in `folder`."""
+    port = free_port()
+    with _running(chain_command("hardhat", folder, port, hardfork), port, seed) as hardhat:
+        yield hardhat
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int, seed: int) -> Iterator[Anvil]:
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **ENVIRONMENT},
+    )
     url = url_of(port)
     try:
         _wait(url)
