@@ -216,18 +216,21 @@ def meanwhile(view: View) -> Plan:
 def transfer_seconds(view: View) -> float | None:
     """Return for how long a transfer may take the node's time; None for any time.
 
-    A transfer that is cut goes on later where it ended, so that an aggregator that stalls one
-    cannot make a node miss its reveal.
+    A transfer that is cut goes on later where it ended, so that an aggregator that stalls one, or
+    sends one byte at a time, cannot make a node miss its answer or its reveal.
     """
     current = view.round
     if current is None or view.status is not MemberStatus.ACTIVE:
         return None
     if current.owes_reveal:
         return float(max(current.last_call - view.now, 0))
-    if current.answer is AnswerState.COMMITTED and current.state is RoundState.OPEN:
-        # The reveal phase may begin at any time.
-        return float(current.transfer_slice)
-    return None
+    if current.state is RoundState.OPEN and current.answer is AnswerState.NONE:
+        # From the last call on a node says that it could not have the parent.
+        has_parent = current.parent_model in view.held
+        end = current.deadline if has_parent else current.last_call
+        return float(max(end - view.now, 0))
+    # The reveal phase, or the next round, may begin at any time.
+    return float(current.transfer_slice)
 
 
 def _in_round(view: View, current: RoundView) -> Plan:

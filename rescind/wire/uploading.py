@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from rescind.wire.errors import TransferGivenUp
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.grpc_client import is_late, may_pass
 from rescind.wire.transfer import Pace, SizedArtifact, piece_message
@@ -75,31 +76,51 @@ class Upload:
     def run(self) -> None:
         """Send what the server does not hold.
 
+        Only bytes beyond all that were ever held are progress, or a server that forgets what it was
+        sent, or says so, would keep the sender for ever.
+
         Raises:
             WireError: The server refuses the upload, or is away without progress for too long.
+            TransferGivenUp: The server answers, and holds no more for too long.
         """
-        self._held = self._connection.begin_upload(self._artifact)
+        self._held = most = self._connection.begin_upload(self._artifact)
         progressed, was_late = time.monotonic(), False
         while self._held < self._artifact.size:
-            before = self._held
-            try:
-                self._send_rest()
-            except grpc.RpcError as error:
-                self._give_up_pieces()
-                if not (may_pass(error) or is_late(error)):
-                    raise self._connection.failed(error) from error
-                self._pace.failed()
-                if is_late(error):
-                    self._connection.close()
-                now = time.monotonic()
-                if self._held > before:
-                    progressed, was_late = now, False
-                # A late piece is tried once more, on a new connection, whatever the patience.
-                elif now - progressed > self._patience and not (is_late(error) and not was_late):
-                    raise self._connection.failed(error) from error
+            error = self._try_rest()
+            now = time.monotonic()
+            # A late piece is tried once more, on a new connection, whatever the patience.
+            again = error is not None and is_late(error) and not was_late
+            if self._held > most:
+                most, progressed, was_late = self._held, now, False
+            elif now - progressed > self._patience and not again:
+                raise self._given_up(error, most)
+            if error is not None:
                 was_late = was_late or is_late(error)
                 time.sleep(_PAUSE_SECONDS)
             self._held = self._connection.begin_upload(self._artifact)
+
+    def _try_rest(self) -> grpc.RpcError | None:
+        """Send what is not held, and return the error that ended it, if it may pass."""
+        try:
+            self._send_rest()
+        except grpc.RpcError as error:
+            self._give_up_pieces()
+            if not (may_pass(error) or is_late(error)):
+                raise self._connection.failed(error) from error
+            self._pace.failed()
+            if is_late(error):
+                self._connection.close()
+            return error
+        return None
+
+    def _given_up(self, error: grpc.RpcError | None, most: int) -> Exception:
+        if error is not None:
+            return self._connection.failed(error)
+        return TransferGivenUp(
+            f"the server takes pieces of artifact {self._artifact.artifact_id}, but has held no "
+            f"more than {most} of {self._artifact.size} bytes for {self._patience:g} s. The upload "
+            "is tried again later."
+        )
 
     def _send_rest(self) -> None:
         """Send pieces from what is held on, until all are held or one is not added."""

@@ -188,15 +188,19 @@ def test_what_a_round_needs_in_the_middle_of_a_long_training(
     ("view", "changes", "seconds"),
     [
         (IDLE, {}, None),
-        (OPEN, {}, None),
+        (OPEN, {}, 50.0),
+        (WITHOUT_PARENT, {}, 25.0),
+        (WITHOUT_PARENT, {"now": 80}, 0.0),
         (OPEN, {"answer": AnswerState.COMMITTED, "transfer_slice": 20}, 20.0),
+        (OPEN, {"answer": AnswerState.SAT_OUT, "transfer_slice": 20}, 20.0),
+        (OPEN, {"state": RoundState.FINAL, "transfer_slice": 20}, 20.0),
         (COMMITTED, {}, 25.0),
         (COMMITTED, {"now": 80}, 0.0),
-        (COMMITTED, {"answer": AnswerState.REVEALED}, None),
+        (COMMITTED, {"answer": AnswerState.REVEALED, "transfer_slice": 20}, 20.0),
         (COMMITTED, {"status": MemberStatus.WITHDRAWING}, None),
     ],
 )
-def test_transfers_end_in_time_for_the_reveal(
+def test_transfers_end_in_time_for_the_answer_and_the_reveal(
     view: View, changes: dict[str, Any], seconds: float | None
 ) -> None:
     assert transfer_seconds(changed(view, changes)) == seconds

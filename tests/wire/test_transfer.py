@@ -10,8 +10,10 @@ import grpc
 import pytest
 
 from rescind.wire import (
+    Admission,
     AggregatorClient,
     AggregatorUnavailable,
+    CertificateAuthority,
     SizedArtifact,
     TransferGivenUp,
     serve,
@@ -25,7 +27,7 @@ from rescind.wire.transfer import (
     piece_message,
 )
 from tests.wire.relay import Relay, relayed
-from tests.wire.test_wire import Wire, wire  # noqa: F401 (a fixture)
+from tests.wire.test_wire import Wire, identity, wire  # noqa: F401 (a fixture)
 
 DATA = bytes(range(256)) * 8192  # 2 MiB
 
@@ -172,6 +174,41 @@ def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:  # noq
         assert time.monotonic() - began < 10
         client.until = None
         client.upload(DATA)
+
+
+class Forgetful:
+    """Takes every piece, and holds nothing of it."""
+
+    max_artifact_bytes = 2**30
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    def admit(self, _: bytes) -> Admission:
+        return Admission("member")
+
+    def begin_upload(self, _: str, __: SizedArtifact) -> int:
+        return 0
+
+    def put_piece(self, _: str, __: str, offset: int, data: bytes) -> int:
+        self.pieces += 1
+        return 0 if self.pieces % 2 else offset + len(data)
+
+
+def test_an_upload_to_a_server_that_forgets_what_it_was_sent_is_given_up(tmp_path: Path) -> None:
+    authority = CertificateAuthority.create(tmp_path / "ca", "test authority")
+    tls = [identity(tmp_path / name, authority, name) for name in ("aggregator", "member")]
+    handler = Forgetful()
+    server = serve(handler, "127.0.0.1:0", tls[0])  # type: ignore[arg-type]
+    try:
+        with (
+            AggregatorClient(f"localhost:{server.port}", tls[1], patience=0.3) as client,
+            pytest.raises(TransferGivenUp, match="but has held no more than"),
+        ):
+            client.upload(bytes(2**20))
+    finally:
+        server.stop(0)
+    assert handler.pieces > 1
 
 
 def test_a_download_goes_on_after_the_node_was_started_again(
