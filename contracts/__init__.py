@@ -25,6 +25,7 @@ from rescind.contracts.errors import (
     WrongChain,
 )
 from rescind.contracts.event_index import EventIndex
+from rescind.contracts.event_store import IndexRefused, IndexUnusable
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
 from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.reader import ConsortiumReader
@@ -95,6 +96,8 @@ __all__ = [
     "FingerprintClaim",
     "Fold",
     "FoldPiece",
+    "IndexRefused",
+    "IndexUnusable",
     "Judgement",
     "KeystoreError",
     "Limits",

@@ -104,8 +104,8 @@ class EventIndex:
 
         Raises:
             ChainUnavailable: The chain does not answer, answers wrongly, or keeps changing.
-            ConfigError: The file belongs to another consortium, or is not an index.
-            StoreError: The file cannot be used.
+            IndexRefused: The file belongs to another consortium, or is not an index.
+            IndexUnusable: The file cannot be used.
         """
         last = head if isinstance(head, int) else head.number
         wanted = LogFilter(addresses, topics, max(first, self._deployment.block), last)

@@ -53,6 +53,14 @@ Topics = Sequence[bytes | Sequence[bytes] | None]
 """For each place the wanted topic, alternatives, or None for any."""
 
 
+class IndexRefused(ConfigError):
+    """The file that was named as an index belongs to another consortium, or is not an index."""
+
+
+class IndexUnusable(StoreError):
+    """The file of an index cannot be opened, read or written."""
+
+
 class Overtaken(Exception):
     """Another process changed the file since it was read."""
 
@@ -128,8 +136,8 @@ class EventStore:
         report: Called with one line when a file is begun again.
 
     Raises:
-        ConfigError: The file belongs to another consortium, or is not an index.
-        StoreError: The file cannot be opened or written.
+        IndexRefused: The file belongs to another consortium, or is not an index.
+        IndexUnusable: The file cannot be opened or written.
     """
 
     def __init__(
@@ -245,7 +253,7 @@ class EventStore:
 
         Raises:
             Overtaken: The file was begun again, so it holds nothing that was read before.
-            StoreError: The file cannot be read or written.
+            IndexUnusable: The file cannot be read or written.
         """
         try:
             return action(self._open())
@@ -286,7 +294,7 @@ class EventStore:
         if connection.execute("PRAGMA application_id").fetchone() != (_APPLICATION,):
             connection.execute(f"PRAGMA application_id={_APPLICATION}")
         if self._path is not None:
-            prepare_sqlite(connection, self._path, StoreError)
+            prepare_sqlite(connection, self._path, IndexUnusable)
             # A power failure costs the last pages, which are read again.
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=OFF").fetchall()
@@ -310,7 +318,7 @@ class EventStore:
     def _replace_other(self, stored: Mapping[str, str]) -> None:
         same = stored.get("identity") == self._identity
         if not same and not self._owned:
-            raise ConfigError(
+            raise IndexRefused(
                 f"{self._path} is the event index of another chain or consortium. Pass --index with "
                 "another file, or delete this one."
             )
@@ -322,7 +330,7 @@ class EventStore:
         """Refuse a file that is not an index, unless the file is the caller's own.
 
         Raises:
-            ConfigError: The file holds something else.
+            IndexRefused: The file holds something else.
         """
         try:
             with path.open("rb") as file:
@@ -330,13 +338,13 @@ class EventStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+            raise IndexRefused(f"{path} cannot be read: {error.strerror}") from error
         application = header[_APPLICATION_AT : _APPLICATION_AT + 4]
         ours = header.startswith(_MAGIC) and application == _APPLICATION.to_bytes(4, "big")
         if not header or ours:
             return
         if not self._owned:
-            raise ConfigError(
+            raise IndexRefused(
                 f"{path} is not an event index, and was left as it is. Pass --index with another "
                 "file, or delete this one."
             )
@@ -353,10 +361,10 @@ class EventStore:
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from None
 
-    def _failure(self, error: Exception) -> StoreError:
+    def _failure(self, error: Exception) -> IndexUnusable:
         if self._path is not None and is_locked(error):
-            return StoreError(locked_advice(self._path))
-        return StoreError(f"the event index {self._path or ''} cannot be used: {error}")
+            return IndexUnusable(locked_advice(self._path))
+        return IndexUnusable(f"the event index {self._path or ''} cannot be used: {error}")
 
 
 @contextmanager

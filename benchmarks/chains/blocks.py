@@ -176,11 +176,18 @@ def play(anvil: Anvil, seed: int) -> ChainConsortium:
 def fill(anvil: Anvil, blocks: int) -> None:
     """Let others fill blocks, each with a transaction that logs an event."""
     sender = anvil.rpc("eth_accounts")[0]  # type: ignore[index]
-    create = {"from": sender, "data": _EMITTER, "gas": hex(10**6)}
-    receipt = anvil.rpc("eth_getTransactionReceipt", anvil.rpc("eth_sendTransaction", create))
+    anvil.rpc("evm_setAutomine", False)
+
+    def mined(**transaction: str) -> object:
+        fields = {"from": sender, "gas": hex(10**6), **transaction}
+        sent = anvil.rpc("eth_sendTransaction", fields)
+        anvil.rpc("evm_mine")
+        return sent
+
+    receipt = anvil.rpc("eth_getTransactionReceipt", mined(data=_EMITTER))
     emitter = receipt["contractAddress"]  # type: ignore[index]
     for _ in range(blocks - 1):
-        anvil.rpc("eth_sendTransaction", {"from": sender, "to": emitter, "gas": hex(10**5)})
+        mined(to=emitter)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -190,7 +197,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         index = EventIndex(anvil.chain, deployment, folder / "events.db")
         questions(Consortium(anvil.chain, deployment, index=index))
         index.close()
+        before = anvil.chain.final_block_number()
         fill(anvil, options.blocks)
+        if anvil.chain.final_block_number() != before + options.blocks:
+            raise SystemExit("the chain did not mine one block for each transaction")
         measured = ways(deployment, folder)
         for _ in range(options.repeats):
             answers = [way.measure(anvil.url, options) for way in measured]

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rescind.contracts import ChainUnavailable, ConsortiumReader, ContractsMissing, Deployment
+from rescind.contracts import (
+    ChainUnavailable,
+    ConsortiumReader,
+    ContractsMissing,
+    Deployment,
+    IndexRefused,
+    IndexUnusable,
+)
 from rescind.core.errors import RescindError, VerificationError
 
 
@@ -129,6 +136,8 @@ def make(name: str, check: Callable[[], str]) -> Check:
 
     Raises:
         ChainUnavailable: The chain does not answer, which says nothing about what is checked.
+        IndexRefused: The index of events is another file, which says nothing either.
+        IndexUnusable: It cannot be used.
     """
     try:
         return Check(name, "passed", check())
@@ -143,7 +152,7 @@ def make(name: str, check: Callable[[], str]) -> Check:
         return Check(name, "measured", str(reason))
     except NothingToCheck as reason:
         return Check(name, "none", str(reason))
-    except ChainUnavailable:
+    except (ChainUnavailable, IndexRefused, IndexUnusable):
         raise
     except RescindError as error:
         return Check(name, "failed", str(error))
