@@ -1,9 +1,11 @@
 """Connections are shared out by address and certificate, and silent ones are closed."""
 
+import random
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -199,3 +201,38 @@ def test_connections_of_one_certificate_beyond_its_limit_are_closed(
             time.sleep(0.02)
         # The channels connect again when they are used.
         rpc.AggregatorStub(channels[0]).Describe(pb.DescribeRequest(), timeout=60)
+
+
+def test_garbage_and_huge_headers_end_their_own_connection_only(consortium: Consortium) -> None:
+    key, certificate, authority = consortium.tls["stranger"].paths
+    context = ssl.create_default_context(cafile=str(authority))
+    context.load_cert_chain(str(certificate), str(key))
+    context.set_alpn_protocols(["h2"])
+    rng = random.Random(0)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    # Settings with a length of 16 MiB; an endless header; a window that grows beyond 31 bits.
+    frames = [
+        b"\xff\xff\xff\x04\x00\x00\x00\x00\x00",
+        b"\x00\x40\x00\x01\x00\x00\x00\x00\x01" + b"\x40" * 2**14,
+        b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x7f\xff\xff\xff" * 3,
+        rng.randbytes(5000),
+    ]
+    with consortium.serving() as port:
+        for sent in (b"", b"GET / HTTP/1.1\r\n\r\n", rng.randbytes(5000)):
+            with socket.create_connection(("127.0.0.1", port), 30) as plain:
+                plain.sendall(sent)
+        for sent in (b"", *frames, *(preface + each for each in frames)):
+            with (
+                socket.create_connection(("127.0.0.1", port), 30) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secured,
+                suppress(OSError),
+            ):
+                secured.sendall(sent)
+                secured.recv(100)
+        with channel(port, consortium.tls["member"]) as opened:
+            stub = rpc.AggregatorStub(opened)
+            for metadata in ([("x", "a" * 2**20)], [(f"x{n}", "a") for n in range(5000)]):
+                with pytest.raises(grpc.RpcError) as refused:
+                    stub.Describe(pb.DescribeRequest(), timeout=60, metadata=metadata)
+                assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert stub.Describe(pb.DescribeRequest(), timeout=60).chain_id == 31337
