@@ -66,12 +66,12 @@ class Verifier:
             verifier = cls(_name(name), raw[0], raw[1:])
         except (ValueError, IndexError, binascii.Error) as error:
             raise NoteInvalid(
-                f"{text!r} is not a valid key: it must be NAME+HASH+BASE64"
+                f"{text[:100]!r} is not a valid key: it must be NAME+HASH+BASE64"
             ) from error
         if verifier.kind not in (_ED25519, _COSIGNATURE) or len(verifier.public) != 32:
-            raise NoteInvalid(f"{text!r} is not a valid Ed25519 key")
+            raise NoteInvalid(f"{text[:100]!r} is not a valid Ed25519 key")
         if verifier.hash.hex() != hashed:
-            raise NoteInvalid(f"{text!r} is damaged: its hash does not match its key")
+            raise NoteInvalid(f"{text[:100]!r} is damaged: its hash does not match its key")
         return verifier
 
     def check(self, signature: bytes, message: bytes) -> None:

@@ -77,7 +77,7 @@ def hand_over(session: Session) -> None:
     except NotAMember:
         # Nothing of an organization that is out is wanted.
         return
-    for artifact in wanted:
+    for artifact in dict.fromkeys(wanted):
         # Only the node's own deltas leave it, whatever the aggregator asks for.
         if artifact in own:
             session.client.hand_over(session.store.get(artifact))

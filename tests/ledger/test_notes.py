@@ -170,3 +170,10 @@ def test_a_witness_keeps_few_files_for_a_member_that_invents_keys(
     known = LogKey.of(f"{0:032x}", bytes(32))
     witness.cosign(known.checkpoint(1, bytes(32)), known.verifier(), 1, [], "0xmallory")
     ask(99, "0xbela")
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "a+" * 10**5, "name+00000000+" + "A" * 10**6])
+def test_a_long_text_that_is_no_key_is_not_repeated_whole(text: str) -> None:
+    with pytest.raises(NoteInvalid) as refused:
+        Verifier.parse(text)
+    assert len(str(refused.value)) < 300
