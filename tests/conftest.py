@@ -22,7 +22,7 @@ settings.register_profile(
 settings.load_profile("rescind")
 
 NEEDS = {
-    "daemons": r"tests\.support\.(daemons|commands)",
+    "daemons": r"tests\.support\.(daemons|commands|provider_story)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
     "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)"
     r"|rescind\.devnet\.outcome|rescind\.forgetting\.attacks|agents\.experiments\.report",

@@ -3,9 +3,9 @@
 import os
 import signal
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import context, forkserver, get_context
 from pathlib import Path
@@ -14,16 +14,17 @@ import tomli_w
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from rescind.agents import ACTIONS
-from rescind.contracts import Consortium, RoundState
+from rescind.contracts import Chain, Consortium, RoundState
 from rescind.core import ConsortiumParameters, Coupling
 from rescind.devnet import RunFolder
-from rescind.devnet.chain import CHAIN_ID, free_port, stop_chain
+from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, start_chain, stop_chain, url_of
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts
-from rescind.devnet.setup import record_decisions, start_consortium
+from rescind.devnet.setup import Endpoints, make_consortium, record_decisions
 from rescind.training import LoraModel, load_base
 from tests.daemons import harness
+from tests.support.rpc_proxy import rpc_proxy
 
 POLL_SECONDS = 0.05
 """Pause between looks at the chain. A look is some ten calls, so shorter pauses slow the machine."""
@@ -56,6 +57,12 @@ class Daemon:
     def said(self, word: str) -> bool:
         """Return whether the word is in its log."""
         return self.log.is_file() and word in self.log.read_text()
+
+    def configure(self, section: str, **settings: object) -> None:
+        """Change settings of a section, from the next start on."""
+        content = tomllib.loads(self.config.read_text())
+        content.setdefault(section, {}).update(settings)
+        self.config.write_text(tomli_w.dumps(content))
 
     def start_liar(self, *lies: str) -> None:
         self.start(*lies, kind="liar")
@@ -97,6 +104,11 @@ def consortium(
     steps: int = 2,
     scored: bool = False,
     keep_withdrawn: bool = True,
+    chain: ChainKind = "anvil",
+    block_seconds: int = 0,
+    modes: Sequence[str] = (),
+    seed: int = 0,
+    poll_seconds: float = POLL_SECONDS,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
@@ -108,6 +120,12 @@ def consortium(
         scored: Score contributions by the shared data, instead of giving all the same score.
         terms: Fields of `DeploySettings` that are not those of a devnet.
         keep_withdrawn: Keep what closed withdrawals took out of the models.
+        chain: The program that runs the chain.
+        block_seconds: Seconds between blocks; 0 for a block with each transaction.
+        modes: How the provider misbehaves that setup and daemons use, as in `rpc_proxy`. The
+            client that tests get asks the chain itself.
+        seed: Seed of the provider.
+        poll_seconds: Pause between two looks of a daemon.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -126,6 +144,7 @@ def consortium(
         model=str(BASE_MODEL),
         rounds=rounds,
         chain_id=CHAIN_ID,
+        chain=chain,
         chain_port=free_port(),
         aggregator_port=free_port(),
         organizations={},
@@ -134,25 +153,52 @@ def consortium(
         # Three more rounds than become final, because an abandoned round is played again.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
     benchmark = corpus.shared if scored else []
-    record = start_consortium(run, facts, parameters, data, benchmark, terms)
-    folders = {name: run.organization(name) for name in data}
+    with ExitStack() as stack:
+        stack.callback(stop_chain, run.chain)
+        endpoints = stack.enter_context(_provider(run, facts, block_seconds, modes, seed))
+        own = make_consortium(run, facts, parameters, data, benchmark, endpoints, terms)
+        record = Consortium(Chain(url_of(facts.chain_port), CHAIN_ID), own.deployment)
+        daemons = _configured(run, data)
+        for daemon in daemons.values():
+            daemon.configure("chain", confirmations=confirmations)
+            daemon.configure(daemon.kind, poll_seconds=poll_seconds, keep_withdrawn=keep_withdrawn)
+        stack.callback(_kill, daemons)
+        yield run, record, daemons
+
+
+@contextmanager
+def _provider(
+    run: RunFolder, facts: RunFacts, block_seconds: int, modes: Sequence[str], seed: int
+) -> Iterator[Endpoints]:
+    """Start a chain, and a provider before it if it has modes."""
+    start_chain(run.chain, facts.chain_port, facts.chain)
+    endpoints = Endpoints.local(facts)
+    if block_seconds:
+        node = Chain(endpoints.rpc_url).rpc
+        node.request("evm_setAutomine", False)
+        # Anvil counts seconds, Hardhat milliseconds.
+        unit = 1000 if facts.chain == "hardhat" else 1
+        node.request("evm_setIntervalMining", block_seconds * unit)
+    if not modes:
+        yield endpoints
+        return
+    with rpc_proxy(endpoints.rpc_url, *modes, seed=seed) as proxy:
+        yield replace(endpoints, rpc_url=proxy.url)
+
+
+def _configured(run: RunFolder, names: Iterable[str]) -> dict[str, Daemon]:
+    folders = {name: run.organization(name) for name in names}
     daemons = {n: Daemon("node", f / "node.toml", f / "node.log") for n, f in folders.items()}
     toml = run.aggregator / "aggregator.toml"
     daemons["aggregator"] = Daemon("aggregator", toml, run.aggregator / "aggregator.log")
+    return daemons
+
+
+def _kill(daemons: Mapping[str, Daemon]) -> None:
     for daemon in daemons.values():
-        content = tomllib.loads(daemon.config.read_text())
-        content["chain"]["confirmations"] = confirmations
-        content[daemon.kind]["poll_seconds"] = POLL_SECONDS
-        content[daemon.kind]["keep_withdrawn"] = keep_withdrawn
-        daemon.config.write_text(tomli_w.dumps(content))
-    try:
-        yield run, record, daemons
-    finally:
-        for daemon in daemons.values():
-            if daemon.process is not None:
-                daemon.process.kill()
-                daemon.process.join()
-        stop_chain(run.chain)
+        if daemon.process is not None:
+            daemon.process.kill()
+            daemon.process.join()
 
 
 def play_until(run: RunFolder, rounds: int) -> None:
