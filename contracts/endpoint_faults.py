@@ -90,7 +90,7 @@ BEHIND = Fault(
     codes=frozenset({-39001}),
     words=r"header( range)? not found|BlockOutOfRange|unknown block|block .{0,40}not found|could not find block"
     r"|beyond (the )?(current )?head|block .{0,24}(out of range|not available|is not available|in the future)"
-    r"|greater than (the )?latest|cannot find block|after last accepted block|invalid block height",
+    r"|invalid block tag|greater than (the )?latest|cannot find block|after last accepted block|invalid block height",
 )
 SYNCING = Fault(
     "syncing",
@@ -117,12 +117,12 @@ METHOD_MISSING = Fault(
 )
 TAG_MISSING = Fault(
     "block name missing",
-    'code -32602 or "invalid block" for pending, safe or finalized',
+    'code -32602 or -32001, or "invalid block", for pending, safe or finalized',
     Reaction.FAIL_OVER,
     "asks the next endpoint, and does without where it can (pending, safe, finalized)",
     "Use an endpoint that knows the block by that name.",
     scope=Scope.REQUEST,
-    codes=frozenset({-32602}),
+    codes=frozenset({-32602, -32001}),
     words=r"pending|safe|finalized|block|tag|hex string|variant",
 )
 NOT_FOUND = Fault(

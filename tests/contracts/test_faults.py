@@ -162,6 +162,7 @@ OTHERS = [
     (CALL, -32004, "Method not supported", "method missing"),
     (CALL, -32604, "Method not enabled", "method missing"),
     (CALL, -32000, "header not found", "back end behind"),
+    (CALL, -32000, "Received invalid block tag 9. Latest block number is 3", "back end behind"),
     (CALL, -39001, "Unknown block", "back end behind"),
     (CALL, -32001, "block not found: 0x51", "back end behind"),
     (LOGS, -32000, "block range extends beyond current head block", "back end behind"),
@@ -227,6 +228,13 @@ def test_other_errors_are_recognized(method: str, code: int, words: str, name: s
 
 def test_a_limit_of_a_read_is_no_limit_of_blocks() -> None:
     assert classify(method=CALL, code=-32005, message="limit exceeded").name == "rate limit"
+
+
+def test_a_resource_that_is_not_found_is_a_block_name_only_where_one_was_asked_for() -> None:
+    asked: dict[str, Any] = {"method": "eth_getBlockByNumber", "code": -32001}
+    missing = classify(**asked, message="resource not found", named_block=True)
+    assert missing is endpoint_faults.TAG_MISSING
+    assert classify(**asked, message="resource not found") is not endpoint_faults.TAG_MISSING
 
 
 @pytest.mark.parametrize("words", ["finalized block not found", "safe block not found", "bad tag"])
