@@ -28,9 +28,9 @@ def needed_block(method: str, parameters: Sequence[Any]) -> int:
         -1
     """
     if method == "eth_getLogs" and parameters and isinstance(parameters[0], Mapping):
-        return _number(parameters[0].get("toBlock"))
+        return block_number(parameters[0].get("toBlock"))
     place = _PLACES.get(method, len(parameters))
-    return _number(parameters[place]) if place < len(parameters) else -1
+    return block_number(parameters[place]) if place < len(parameters) else -1
 
 
 def is_about_the_newest_block(method: str, parameters: Sequence[Any]) -> bool:
@@ -51,7 +51,8 @@ def at_number(method: str, parameters: Sequence[Any], number: int) -> tuple[Any,
     return tuple(changed)
 
 
-def _number(block: Any) -> int:
+def block_number(block: Any) -> int:
+    """Return the number of a block in a request or an answer; -1 for a name."""
     if not isinstance(block, str) or not block.startswith("0x"):
         return -1
     try:

@@ -11,7 +11,7 @@ import urllib3.exceptions as http
 from rescind.contracts.fault import Fault, Reaction, Scope
 
 _LOGS = frozenset({"eth_getLogs"})
-_SECOND_URL = "Add a second endpoint to rpc_url, or use another plan of the provider."
+_ANOTHER_URL = "Add another endpoint to rpc_url, or use another plan of the provider."
 _AGAIN = "asks again after growing pauses, the next endpoint first"
 
 REVERTED = Fault(
@@ -49,7 +49,7 @@ RATE_LIMIT = Fault(
     '"rate limit", "too many requests", "compute units", "credits", "quota", "capacity"',
     Reaction.RETRY,
     f"waits as long as Retry-After says, otherwise {_AGAIN}",
-    f"The provider limits requests. {_SECOND_URL}",
+    f"The provider limits requests. {_ANOTHER_URL}",
     patience_seconds=30.0,
     statuses=frozenset({429}),
     codes=frozenset({429, -32005, -32012, -32016, -32029, -32097}),
@@ -146,7 +146,7 @@ GATEWAY = Fault(
     "HTTP 408, 425, 500, 502, 503, 504, 520 to 530; code -32603",
     Reaction.RETRY,
     f"{_AGAIN}, or as long as Retry-After says",
-    f"The provider has trouble. {_SECOND_URL}",
+    f"The provider has trouble. {_ANOTHER_URL}",
     patience_seconds=10.0,
     statuses=frozenset({408, 425, 500, 502, 503, 504, 507, 509, *range(520, 531), 598, 599}),
     codes=frozenset({-32603}),
@@ -167,7 +167,7 @@ EMPTY = Fault(
     "nothing with HTTP 200",
     Reaction.RETRY,
     _AGAIN,
-    f"The provider has trouble, or it is not an Ethereum node. {_SECOND_URL}",
+    f"The provider has trouble, or it is not an Ethereum node. {_ANOTHER_URL}",
     patience_seconds=5.0,
 )
 CUT = Fault(
@@ -175,7 +175,7 @@ CUT = Fault(
     "JSON without its end, or fewer bytes than announced",
     Reaction.RETRY,
     _AGAIN,
-    f"The provider, or a proxy on the way, cuts answers off. {_SECOND_URL}",
+    f"The provider, or a proxy on the way, cuts answers off. {_ANOTHER_URL}",
     patience_seconds=5.0,
     errors=(http.IncompleteRead, http.InvalidChunkLength, http.DecodeError),
 )
@@ -198,7 +198,7 @@ TIMEOUT = Fault(
     "no connection within 10 s, or no whole answer within 60 s (20 s with several endpoints)",
     Reaction.FAIL_OVER,
     _AGAIN,
-    f"The endpoint is slow, or a firewall drops its answers. {_SECOND_URL}",
+    f"The endpoint is slow, or a firewall drops its answers. {_ANOTHER_URL}",
     patience_seconds=15.0,
     errors=(http.ConnectTimeoutError, http.ReadTimeoutError, http.TimeoutError),
 )
@@ -224,7 +224,7 @@ RESET = Fault(
     "the connection ends before the answer",
     Reaction.RETRY,
     _AGAIN,
-    f"The endpoint closes connections. {_SECOND_URL}",
+    f"The endpoint closes connections. {_ANOTHER_URL}",
     patience_seconds=5.0,
     errors=(http.ProtocolError, http.HTTPError, OSError),
 )

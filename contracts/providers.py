@@ -14,14 +14,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from rescind.contracts import endpoint_faults as faults
-from rescind.contracts.block_parameters import needed_block
+from rescind.contracts.block_parameters import block_number, needed_block
 from rescind.contracts.endpoint import Endpoint, Unanswered
 from rescind.contracts.errors import ChainUnavailable, NodeRefused, WrongChain
 from rescind.contracts.fault import Reaction
@@ -33,6 +33,7 @@ UNKNOWN_IS_NULL = frozenset(
     {"eth_getBlockByNumber", "eth_getTransactionByHash", "eth_getTransactionReceipt"}
 )
 """Methods that answer null for what the node does not know, and another node may know."""
+_OF_BLOCKS = frozenset({"eth_blockNumber", "eth_getBlockByNumber"})
 _STALE_BLOCKS = 3
 """Most blocks that an endpoint may be behind another. Blocks take seconds to reach all nodes."""
 _COMPARED_SECONDS = 15.0
@@ -142,20 +143,20 @@ class Rpc:
         if self._several:
             self._compare_heads()
         attempt = _Attempt(self.waiting.clock())
+        able: dict[Endpoint, Answer | NodeRefused] = {}
         while True:
-            done: dict[Endpoint, Answer | NodeRefused] = {}
+            unable: dict[Endpoint, Answer | NodeRefused] = {}
             for endpoint in self._ordered():
+                if endpoint in able:
+                    continue
                 outcome = self._try(endpoint, method, parameters, attempt)
                 if outcome is not None:
-                    done[endpoint] = outcome
-                # An endpoint that cannot answer is not asked again, but another one may be able to.
-                able = [each for each in done.items() if not _may_fail_over(method, each[1])]
+                    # Where this one is not able to answer, another one may be.
+                    (unable if _may_fail_over(method, outcome) else able)[endpoint] = outcome
                 if len(able) == count:
-                    return able
-            if len(done) >= count:
-                return sorted(done.items(), key=lambda each: _may_fail_over(method, each[1]))[
-                    :count
-                ]
+                    return list(able.items())
+            if len(able) + len(unable) >= count:
+                return [*able.items(), *unable.items()][:count]
             self._pause(attempt, method, count)
 
     def _ordered(self) -> Iterator[Endpoint]:
@@ -186,7 +187,10 @@ class Rpc:
             self._check_chain(endpoint)
         if self._several:
             self._check_head(endpoint, needed_block(method, parameters))
-        return endpoint.ask(method, parameters)
+        answer = endpoint.ask(method, parameters)
+        if self._several and method in _OF_BLOCKS:
+            _note_head(endpoint, parameters, answer)
+        return answer
 
     def _check_chain(self, endpoint: Endpoint) -> None:
         """Ask an endpoint for its chain.
@@ -287,18 +291,15 @@ class Rpc:
         """Return one error that says what each endpoint did, and what to do."""
         kinds = {failure.fault for failure in failures.values()}
         advice = " ".join(dict.fromkeys(each.fault.advice for each in failures.values()))
-        if len(failures) == 1:
-            ((endpoint, failure),) = failures.items()
-            text = f"{endpoint.shown} {failure.words}."
-            if failure.fault is faults.UNREACHABLE:
-                text = f"no Ethereum node answers at {text.replace('cannot be reached ', '')}"
-        else:
-            each_did = "; ".join(f"{each.shown} {why.words}" for each, why in failures.items())
-            text = f"none of the {len(self.endpoints)} endpoints answers {method}: {each_did}."
+        text = "; ".join(f"{each.shown} {why.words}" for each, why in failures.items())
         if count > 1:
-            text = f"{count} endpoints must agree, but fewer answer: {text}"
+            text = f"{count} endpoints must agree, but fewer answer {method}: {text}"
+        elif len(failures) > 1:
+            text = f"none of the {len(self.endpoints)} endpoints answers {method}: {text}"
+        elif kinds == {faults.UNREACHABLE}:
+            text = f"no Ethereum node answers at {text.replace('cannot be reached ', '')}"
         kind = WrongChain if kinds == {faults.OTHER_CHAIN} else ChainUnavailable
-        return kind(f"{text} {advice}")
+        return kind(f"{text}. {advice}")
 
     def _submitted(self, method: str, parameters: Sequence[Any]) -> Answer:
         """Send a transaction to every endpoint, so that none alone can keep it back.
@@ -326,6 +327,20 @@ class Rpc:
         if isinstance(outcome, NodeRefused):
             raise outcome
         return outcome
+
+
+def _note_head(endpoint: Endpoint, parameters: Sequence[Any], answer: Answer) -> None:
+    """Note the newest block that an endpoint names.
+
+    Raises:
+        Unanswered: It lacks a block that it named before: it has several back ends.
+    """
+    asked = block_number(parameters[0]) if parameters else -1
+    if answer.is_null() and 0 <= asked <= endpoint.head:
+        raise Unanswered(faults.STALE, f"named block {endpoint.head}, but does not have {asked}")
+    value = answer.value
+    named = block_number(value.get("number") if isinstance(value, Mapping) else value)
+    endpoint.head = max(endpoint.head, named)
 
 
 def _may_fail_over(method: str, outcome: Answer | NodeRefused) -> bool:

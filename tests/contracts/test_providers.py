@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import urllib3.exceptions as http
+from structlog.testing import capture_logs
 
 from rescind.contracts import Chain, ChainUnavailable, WrongChain
 from rescind.contracts.endpoint_faults import LOG_RANGE, METHOD_MISSING, TAG_MISSING
@@ -179,6 +180,16 @@ def test_an_endpoint_without_the_block_is_not_asked_about_it() -> None:
         rpc.request("eth_getLogs", logs)
 
 
+def test_a_block_that_a_back_end_lacks_though_another_named_it_is_asked_for_again() -> None:
+    nulls, time = iter([None, None]), Time()
+    first = Node(results={"eth_getBlockByNumber": lambda n, _: next(nulls, block(100))})
+    rpc = door(first, first, time=time)
+    assert rpc.request("eth_getBlockByNumber", "0x64", False)["number"].number() == 100
+    assert len(time.pauses) == 1
+    first.results["eth_getBlockByNumber"] = None
+    assert rpc.request("eth_getBlockByNumber", "0x65", False).is_null()
+
+
 def test_what_one_endpoint_does_not_know_the_next_is_asked_for() -> None:
     first = Node(results={"eth_getTransactionReceipt": None})
     second = Node(results={"eth_getTransactionReceipt": {"status": "0x1"}})
@@ -222,6 +233,16 @@ def test_a_refused_range_of_blocks_goes_to_the_caller_at_once() -> None:
             rpc.request("eth_getLogs", {"toBlock": "0x1"})
         assert error.value.fault is LOG_RANGE
     assert asked(second) == []
+
+
+def test_a_daemon_logs_which_endpoint_it_passes_over_without_its_key() -> None:
+    failing, time = Node(down=StatusError(403, KEY.encode(), None)), Time()
+    with capture_logs() as logs:
+        door(failing, Node(), time=time).request("eth_call", {}, "0x1")
+    assert [(each["endpoint"], each["fault"]) for each in logs] == [
+        ("https://node1.example", "key refused")
+    ]
+    assert KEY not in str(logs)
 
 
 def test_all_endpoints_fail_in_one_error() -> None:
@@ -325,6 +346,10 @@ def test_what_one_of_those_that_agree_does_not_know_yet_is_unknown() -> None:
 def test_a_third_endpoint_stands_in_for_one_of_those_that_agree() -> None:
     rpc = door(Node(), Node(down=REFUSED), Node(), agree=2)
     assert rpc.request("eth_call", {}, "0x5").value == "0x2a"
+    head = {"result": "0x64"}
+    nodes = Node(failures=[head, LIMITED]), Node(failures=[head, refused(-32603, "x"), LIMITED])
+    assert door(*nodes, agree=2).request("eth_call", {}, "0x5").value == "0x2a"
+    assert asked(nodes[0]) == ["eth_call"] * 2
     with pytest.raises(ChainUnavailable, match="2 endpoints must agree, but fewer answer"):
         door(Node(), Node(down=REFUSED), agree=2).request("eth_call", {}, "0x5")
 
