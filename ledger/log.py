@@ -44,7 +44,11 @@ class Ledger(LogReader):
     """
 
     def __init__(
-        self, database: Database, master: MasterKey, clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        master: MasterKey,
+        clock: Callable[[], float] = time.time,
+        ran_ahead: int = 0,
     ) -> None:
         with database.reading() as connection:
             state = read_log_state(connection)
@@ -53,7 +57,7 @@ class Ledger(LogReader):
         except LedgerKeyError as error:
             raise LedgerKeyError(f"{database.name}: {error}") from error
         super().__init__(database, keyring)
-        self._clock = clock
+        self._clock, self._ran_ahead = clock, ran_ahead
 
     @classmethod
     def create(
@@ -82,7 +86,12 @@ class Ledger(LogReader):
 
     @classmethod
     def open(
-        cls, where: Path | str, master: MasterKey, clock: Callable[[], float] = time.time
+        cls,
+        where: Path | str,
+        master: MasterKey,
+        clock: Callable[[], float] = time.time,
+        *,
+        ran_ahead: int = 0,
     ) -> Self:
         """Open a ledger.
 
@@ -90,6 +99,8 @@ class Ledger(LogReader):
             where: A folder, or the URL of a PostgreSQL database.
             master: The master key.
             clock: The time in Unix seconds.
+            ran_ahead: The time up to which the clock is known to have run ahead, in Unix seconds.
+                New records carry the last record's time until it has passed.
 
         Raises:
             LedgerError: There is no ledger, or its schema is another version's.
@@ -98,7 +109,7 @@ class Ledger(LogReader):
         """
         with _closed_on_error(Database(where)) as database:
             database.check()
-            return cls(database, master, clock)
+            return cls(database, master, clock, ran_ahead)
 
     def __enter__(self) -> Self:
         return self
@@ -157,10 +168,12 @@ class Ledger(LogReader):
 
     def _time(self, state: LogState) -> int:
         now = int(self._clock())
-        if now < state.time - _PATIENCE:
+        if now < state.time - _PATIENCE and state.time > self._ran_ahead:
             raise ClockWentBack(
                 f"the clock of this machine says {_utc(now)}, but the last record is of "
-                f"{_utc(state.time)}: nothing was written; set the clock and retry"
+                f"{_utc(state.time)}: nothing was written; set the clock and retry. If the clock "
+                "ran ahead when that record was written, set ledger.clock_ran_ahead in node.toml "
+                "to its time: records carry it until it has passed."
             )
         return max(now, state.time)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
 
@@ -115,6 +116,8 @@ class LedgerSection(Section):
         anchor_seconds: Time between anchors when no round writes one.
         serve: The service for auditors and other organizations.
         witnesses: HOST:PORT of the nodes that cosign each anchored checkpoint.
+        clock_ran_ahead: The time of the last record that was written while the machine's clock ran
+            ahead. Records carry that time until it has passed.
     """
 
     dir: Path | None = None
@@ -124,12 +127,18 @@ class LedgerSection(Section):
     anchor_seconds: Annotated[float, Field(ge=1)] = 3600.0
     serve: ServeSection | None = None
     witnesses: tuple[str, ...] = ()
+    clock_ran_ahead: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _one_location(self) -> Self:
         if (self.dir is None) == (self.url is None):
             raise ValueError("give either dir or url")
         return self
+
+    @property
+    def ran_ahead(self) -> int:
+        """The time up to which the clock ran ahead, in Unix seconds; 0 if it did not."""
+        return math.ceil(self.clock_ran_ahead.timestamp()) if self.clock_ran_ahead else 0
 
     @property
     def location(self) -> Path | str:

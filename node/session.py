@@ -189,7 +189,8 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     make_private_folder(config.node.state_dir)
     with ExitStack() as stack:
         key = load_key(config.ledger.key_file, config.ledger.key_program)
-        ledger = stack.enter_context(Ledger.open(config.ledger.location, key))
+        ran_ahead = config.ledger.ran_ahead
+        ledger = stack.enter_context(Ledger.open(config.ledger.location, key, ran_ahead=ran_ahead))
         check_anchor(ledger, consortium.anchor(account.address))
         client = stack.enter_context(
             AggregatorClient(

@@ -63,7 +63,8 @@ class LedgerTarget:
         """Open the ledger, and close it at the end of the block."""
         from rescind.ledger import Ledger
 
-        with Ledger.open(self.where, self.key()) as ledger:
+        ran_ahead = 0 if self.node is None else self.node.ledger.ran_ahead
+        with Ledger.open(self.where, self.key(), ran_ahead=ran_ahead) as ledger:
             yield ledger
 
     def chain(

@@ -158,6 +158,24 @@ def test_nothing_is_appended_when_the_clock_goes_back(where: Path | str, key: Lo
         assert ledger.verify().sound
 
 
+def test_a_ledger_goes_on_after_its_clock_ran_ahead(where: Path | str, key: LocalKey) -> None:
+    now, ahead = 1_800_000_000, 2_100_000_000
+    with Ledger.create(where, key, clock=lambda: ahead) as ledger:
+        ledger.append("reward", {"round": 1})
+    with (
+        Ledger.open(where, key, clock=lambda: now, ran_ahead=ahead - 1) as ledger,
+        pytest.raises(ClockWentBack, match=r"ledger\.clock_ran_ahead in node\.toml"),
+    ):
+        ledger.append("reward", {"round": 2})
+    with Ledger.open(where, key, clock=lambda: now, ran_ahead=ahead) as ledger:
+        ledger.append("reward", {"round": 2})
+        assert ledger.record(1).time == ahead
+        assert ledger.verify().sound
+    with Ledger.open(where, key, clock=lambda: ahead + 5) as ledger:
+        ledger.append("reward", {"round": 3})
+        assert ledger.record(2).time == ahead + 5
+
+
 def test_record_types_of_a_later_version_are_kept(
     filled: Path | str, key: LocalKey, monkeypatch
 ) -> None:
