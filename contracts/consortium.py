@@ -228,15 +228,6 @@ class Consortium(ConsortiumReader):
             return self.sum_points(piece.offer_id, piece.round_id, piece.carried, piece.points)
         return self.fold_points(piece.source, piece.carried, piece.points)
 
-    def pass_over(self, model_id: int, limit: int) -> Receipt:
-        """Record that the next amendments do not concern a model, to save gas later.
-
-        Args:
-            model_id: The model.
-            limit: Most amendments to look at.
-        """
-        return self._write("Models", "passOver", model_id, limit)
-
     def release(self, model_id: int) -> Receipt:
         """Keep the head in use when later rounds are final. Aggregator only."""
         return self._write("Models", "release", model_id)

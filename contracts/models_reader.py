@@ -24,22 +24,10 @@ from rescind.contracts.types import (
 )
 
 _PAGE = 256
-_PAGE_ENTRIES = 640
-"""Contributions in one page of content: 9.4 million gas, as docs/gas.md has it."""
+_CONTENT_PAGE = 400
+"""Contributions in one page of content. docs/gas.md has what it takes at most."""
 _POINT_EVENTS = ("PointOffered", "Summed", "Folded")
 _NO_FOLD = ("NothingToFold", "NotInUse")
-
-
-def rounds_in_page(members: int) -> int:
-    """Return how many rounds of a content are asked for at once.
-
-    A page then takes at most 10 million gas. With more than 640 members a page is one round, which
-    takes 15 million with 1,024.
-
-    Args:
-        members: How many organizations joined: no round has more contributions.
-    """
-    return max(1, min(_PAGE, _PAGE_ENTRIES // max(1, members)))
 
 
 class ModelsReader(RoundsReader):
@@ -116,9 +104,9 @@ class ModelsReader(RoundsReader):
         """
         organizations = self.organizations()
         entries: list[Entry] = []
-        start, limit = 0, rounds_in_page(len(organizations))
+        start = 0
         while True:
-            page = self._read("Models", "contentOf", model_id, part, start, limit)
+            page = self._read("Models", "contentOf", model_id, part, start, _CONTENT_PAGE)
             entries += [
                 build(
                     Entry,
@@ -130,7 +118,7 @@ class ModelsReader(RoundsReader):
             ]
             start = int(page["next"])
             if not start:
-                return entries
+                return sorted(entries, key=lambda each: (each.round_id, each.member_number))
 
     def publications(self, model_id: int) -> list[Publication]:
         """Return what publishers said a model's files are, oldest first."""
@@ -169,7 +157,7 @@ class ModelsReader(RoundsReader):
 
     def is_folded(self, amendment: int) -> bool:
         """Return whether no model in use misses one of the first so many amendments."""
-        return bool(self._read("Models", "isFolded", amendment))
+        return bool(self._read("Models", "settle", amendment))
 
     # Sums and folds
 

@@ -72,7 +72,7 @@ def read() -> list[Transaction]:
 STEPS = (
     "propose", "vote", "execute", "open", "commit", "closeCommits", "reveal", "closeReveals", "judge",
     "request", "start", "offer", "ready", "advance", "sum", "fold", "close",
-    "isClean", "modelsContaining (30 models)", "contentOf (64 x 10 contributions)",
+    "isClean", "modelsContaining (30 models)", "contentOf (400 places)",
 )  # fmt: skip
 
 

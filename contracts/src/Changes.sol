@@ -25,9 +25,9 @@ abstract contract Changes is Content {
         uint256 count;
     }
 
-    /// @dev The difference that an amendment of a member, or of all, makes to a round. If there was no amendment, the round
-    /// is added.
-    function _changeOfRound(uint256 part, RoundId round, MemberId member, uint32 was, uint32 now_)
+    /// @dev The difference that an amendment of a member, or of all, makes to a round: of its sum with word 0, and of the
+    /// members of one word. If there was no amendment, the round is added.
+    function _changeOfRound(uint256 part, RoundId round, uint256 word, MemberId member, uint32 was, uint32 now_)
         internal
         view
         returns (Term[] memory)
@@ -36,15 +36,14 @@ abstract contract Changes is Content {
         Base memory newer = _rebase(part, round, older, now_);
         if (newer.sum == PointHash.wrap(0)) revert SumMissing(round, part);
         if (was == now_) older.weight = 0;
-        uint256[4] memory touched = _touched(round, older, newer);
+        uint256 touched = (older.members[word] | newer.members[word]) & (~_remaining[word] | _versioned[round][word]);
         // Where weights stay, no other member makes a difference: this saves looking each of them up.
-        if (older.weight == newer.weight && _areSame(older, newer)) touched.keep(member);
-        List memory list = List(new Term[](2 + 4 * touched.count()), 0);
-        _pushPair(list, older.sum, -older.weight, newer.sum, newer.weight);
-        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
-            for (uint256 rest = touched[word]; rest != 0; rest &= rest - 1) {
-                _pushMember(list, part, round, older, newer, _member(word, rest));
-            }
+        if (older.weight == newer.weight && _areSame(older, newer)) touched &= Bitmap.bitIn(word, member);
+        List memory list = List(new Term[](2 + 4 * Bitmap.ones(touched)), 0);
+        if (word == 0) _pushPair(list, older.sum, -older.weight, newer.sum, newer.weight);
+        for (; touched != 0; touched &= touched - 1) {
+            MemberId next = _member(word, touched);
+            _pushMember(list, part, round, older, newer, next);
         }
         return _done(list);
     }
@@ -130,18 +129,6 @@ abstract contract Changes is Content {
         (PointHash newTaken, PointHash newPut) = _correction(part, round, newer, member);
         _pushPair(list, oldTaken, older.weight, newTaken, -newer.weight);
         _pushPair(list, oldPut, -older.weight, newPut, newer.weight);
-    }
-
-    /// @dev Members whose contributions to a round differ from its base, before or after.
-    function _touched(RoundId round, Base memory oldBase, Base memory newBase)
-        private
-        view
-        returns (uint256[4] memory touched)
-    {
-        for (uint256 i = 0; i < Bitmap.WORDS; ++i) {
-            uint256 members = oldBase.members[i] | newBase.members[i];
-            if (members != 0) touched[i] = members & (~_remaining[i] | _versioned[round][i]);
-        }
     }
 
     /// @dev The same with more amendments: most of them leave a round's base alone.

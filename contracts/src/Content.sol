@@ -53,7 +53,6 @@ abstract contract Content is Sums {
     mapping(RoundId => mapping(MemberId => OfferId[])) internal _versions;
     Replayed[] internal _replays;
     mapping(MemberId => OfferId[]) internal _counters;
-    uint256[4] internal _counting;
     /// @dev Members that contributed to a final round or to one before it.
     mapping(RoundId => uint256[4]) internal _contributors;
     /// @dev The latest round of each member up to a final one, sixteen to a word; only where a part asks for it.
@@ -106,7 +105,7 @@ abstract contract Content is Sums {
     /// @dev What a round's content starts from: the last replay that trained it again, or the round itself.
     function _base(uint256 part, RoundId round, uint32 amendments) internal view returns (Base memory base) {
         for (uint256 i = _replays.length; i > 0; --i) {
-            Replayed memory its = _replays[i - 1];
+            Replayed storage its = _replays[i - 1];
             if (its.amendment > amendments || round < its.from || its.to < round) continue;
             // What was replaced while the replay went on is not undone by it.
             (base.replay, base.since) = (its.replay, its.since);

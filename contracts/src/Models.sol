@@ -64,15 +64,11 @@ contract Models is Queries {
     /// @inheritdoc IModels
     function retire(ModelId model) external onlyAggregator {
         if (model == head) revert IsHead(model);
-        for (uint256 i = 0; i < _inUse.length; ++i) {
-            if (_inUse[i] == model) {
-                _inUse[i] = _inUse[_inUse.length - 1];
-                _inUse.pop();
-                emit ModelRetired(model);
-                return;
-            }
-        }
-        revert NotInUse(model);
+        uint256 place = _placeInUse(model);
+        if (place == _inUse.length) revert NotInUse(model);
+        _inUse[place] = _inUse[_inUse.length - 1];
+        _inUse.pop();
+        emit ModelRetired(model);
     }
 
     /// @inheritdoc IModels
@@ -94,10 +90,7 @@ contract Models is Queries {
         returns (uint32)
     {
         OfferId offer = OfferId.wrap(WithdrawalId.unwrap(withdrawal));
-        if (kind == Kind.CounterTraining) {
-            _counters[member].push(offer);
-            _counting.add(member);
-        }
+        if (kind == Kind.CounterTraining) _counters[member].push(offer);
         amendmentOf[offer] = amendmentCount + 1;
         return _amend(Amendment(kind, member, from, RoundId.wrap(0), offer));
     }
@@ -110,6 +103,18 @@ contract Models is Queries {
     {
         amendment = _amend(Amendment(Kind.Replay, MemberId.wrap(0), from, to, replay));
         if (from <= to) _replays.push(Replayed(replay, from, to, since, amendment));
+    }
+
+    /// @inheritdoc IModels
+    function settle(uint32 amendment) external returns (bool) {
+        // To settle what is not known yet would let models miss the removals of their members.
+        if (amendment > amendmentCount) return false;
+        for (uint256 i = 0; i < _inUse.length; ++i) {
+            ModelId model = _inUse[i];
+            if (_firstAmendment(model, amendment) != 0) return false;
+            if (_passedBy(model) < amendment) _passed[model] = amendment;
+        }
+        return true;
     }
 
     /// @inheritdoc IModels
@@ -141,14 +146,6 @@ contract Models is Queries {
     /// @inheritdoc IModels
     function modelsInUse() external view returns (ModelId[] memory) {
         return _inUse;
-    }
-
-    /// @inheritdoc IModels
-    function isFolded(uint32 amendment) external view returns (bool) {
-        for (uint256 i = 0; i < _inUse.length; ++i) {
-            if (_firstAmendment(_inUse[i], amendment) != 0) return false;
-        }
-        return true;
     }
 
     /// @inheritdoc IModels

@@ -11,6 +11,21 @@ import {Weights} from "./libraries/Weights.sol";
 abstract contract Queries is Folds {
     using Bitmap for uint256[4];
 
+    /// @dev A page of contributions, and the part of a model that it is of.
+    struct Page {
+        Entry[] entries;
+        uint256 count;
+        uint64 left;
+        uint64 start;
+        uint256 part;
+        RoundId last;
+        uint32 amendments;
+    }
+
+    /// @dev A place is a row, above so many bits, and a place in it. Row 0 is the counter-deltas, by amendment; where only
+    /// the latest counts, all members. Other rows are rounds, by member.
+    uint64 private constant ROW_BITS = 32;
+
     /// @inheritdoc IModels
     function isClean(ModelId model, MemberId member) public view returns (bool) {
         Model storage its = _known(model);
@@ -37,110 +52,77 @@ abstract contract Queries is Folds {
     }
 
     /// @inheritdoc IModels
-    function contentOf(ModelId model, uint256 part, RoundId start, uint64 limit)
+    function contentOf(ModelId model, uint256 part, uint64 start, uint64 limit)
         external
         view
-        returns (Entry[] memory entries, RoundId next)
+        returns (Entry[] memory entries, uint64 next)
     {
-        Model storage its = _known(model);
-        uint64 end = RoundId.unwrap(start) + limit;
-        if (end > RoundId.unwrap(its.lastRound)) end = RoundId.unwrap(its.lastRound) + 1;
-        else next = RoundId.wrap(end);
-        Entry[][] memory pages = new Entry[][](end - RoundId.unwrap(start));
-        uint256 total = 0;
-        for (uint64 n = RoundId.unwrap(start); n < end; ++n) {
-            Entry[] memory page = n == 0
-                ? _countersIn(part, its.lastRound, its.amendments)
-                : _entriesIn(part, RoundId.wrap(n), its.lastRound, its.amendments);
-            pages[n - RoundId.unwrap(start)] = page;
-            total += page.length;
+        Page memory page = _page(model, part, start, limit);
+        // Where only the latest counts, each member has one contribution, and they are one row.
+        bool latest = _rule(part) == Weights.Rule.Latest;
+        uint64 last = latest ? 0 : RoundId.unwrap(page.last);
+        for (uint64 row = start >> ROW_BITS; row <= last && next == 0; ++row) {
+            if (page.left == 0) next = row << ROW_BITS;
+            else if (row == 0 && !latest) next = _addCounters(page);
+            else next = _addRow(page, row, latest);
+            // To look a row up costs as much as a contribution does.
+            if (page.left != 0) --page.left;
         }
-        entries = new Entry[](total);
-        uint256 place = 0;
-        for (uint256 i = 0; i < pages.length; ++i) {
-            for (uint256 j = 0; j < pages[i].length; ++j) {
-                entries[place++] = pages[i][j];
-            }
+        entries = page.entries;
+        uint256 count = page.count;
+        assembly ("memory-safe") {
+            mstore(entries, count)
         }
     }
 
-    /// @dev Contributions of one round to a model, ascending by member number.
-    function _entriesIn(uint256 part, RoundId round, RoundId last, uint32 amendments)
-        private
-        view
-        returns (Entry[] memory entries)
-    {
-        // Where only the latest counts, what a replay brought changes nothing: it did not depend on a model.
-        bool latest = _rule(part) == Weights.Rule.Latest;
-        Base memory base = _base(part, round, latest ? 0 : amendments);
-        base.amendments = amendments;
-        entries = new Entry[](base.members.count());
-        uint256 count = 0;
+    function _page(ModelId model, uint256 part, uint64 start, uint64 limit) private view returns (Page memory) {
+        Model storage its = _known(model);
+        return Page(new Entry[](limit), 0, limit, start, part, its.lastRound, its.amendments);
+    }
+
+    /// @dev Add the contributions of one round, or the latest of each member, and return where to go on among them.
+    function _addRow(Page memory page, uint64 row, bool latest) private view returns (uint64 next) {
+        Base memory base;
+        if (latest) (base.weight, base.members) = (1, _contributors[page.last]);
+        else base = _base(page.part, RoundId.wrap(row), page.amendments);
         for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
             for (uint256 rest = base.members[word]; rest != 0; rest &= rest - 1) {
                 MemberId member = _member(word, rest);
-                // Where only the latest counts, a later contribution replaces this.
-                bool superseded = latest && _latestRound(member, last) != round;
-                if (superseded || _isOut(member, amendments)) continue;
-                entries[count++] = _entry(part, round, base, member);
+                uint64 place = row << ROW_BITS | MemberId.unwrap(member);
+                if (place < page.start) continue;
+                if (page.left == 0) return place;
+                --page.left;
+                if (_isOut(member, page.amendments)) continue;
+                _addOf(page, latest ? _latestRound(member, page.last) : RoundId.wrap(row), base, member);
             }
         }
-        _shorten(entries, count);
     }
 
-    function _entry(uint256 part, RoundId round, Base memory base, MemberId member)
-        private
-        view
-        returns (Entry memory)
-    {
-        OfferId version = _versionAt(round, member, base.since, base.amendments);
+    function _addOf(Page memory page, RoundId round, Base memory base, MemberId member) private view {
+        OfferId version = _versionAt(round, member, base.since, page.amendments);
         OfferId source = OfferId.unwrap(version) == 0 ? base.replay : version;
-        return Entry(round, member, uint16(uint256(base.weight)), _pointOf(source, round, member, part));
+        _add(page, round, member, base.weight, _pointOf(source, round, member, page.part));
     }
 
-    /// @dev Counter-deltas of members that are in a model.
-    function _countersIn(uint256 part, RoundId last, uint32 amendments) private view returns (Entry[] memory entries) {
-        // Where only the latest counts, nothing counteracts: the latest can be replaced.
-        if (_rule(part) == Weights.Rule.Latest) return entries;
-        uint256 room = 0;
-        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
-            for (uint256 rest = _counting[word]; rest != 0; rest &= rest - 1) {
-                room += _counters[_member(word, rest)].length;
-            }
+    /// @dev Add the counter-deltas of members that are in the model, among its amendments.
+    function _addCounters(Page memory page) private view returns (uint64 next) {
+        for (uint64 by = page.start; by < page.amendments; ++by) {
+            if (page.left == 0) return by;
+            --page.left;
+            Amendment memory its = _amendments[uint32(by + 1)];
+            bool counts = its.kind == Kind.CounterTraining && _isIn(its.member, page.last, page.amendments);
+            if (!counts) continue;
+            RoundId none = RoundId.wrap(0);
+            _add(page, none, its.member, Weights.ONE, _pointOf(its.offer, none, its.member, page.part));
         }
-        entries = new Entry[](room);
-        uint256 count = 0;
-        for (uint256 word = 0; word < Bitmap.WORDS; ++word) {
-            for (uint256 rest = _counting[word]; rest != 0; rest &= rest - 1) {
-                MemberId member = _member(word, rest);
-                if (_isIn(member, last, amendments)) count = _addCounters(entries, count, part, member, amendments);
-            }
-        }
-        _shorten(entries, count);
     }
 
-    function _addCounters(Entry[] memory entries, uint256 count, uint256 part, MemberId member, uint32 amendments)
-        private
-        view
-        returns (uint256)
-    {
-        OfferId[] storage counters = _counters[member];
-        for (uint256 i = 0; i < counters.length; ++i) {
-            if (amendmentOf[counters[i]] > amendments) continue;
-            PointHash point = _pointOf(counters[i], RoundId.wrap(0), member, part);
-            entries[count++] = Entry(RoundId.wrap(0), member, uint16(uint256(Weights.ONE)), point);
-        }
-        return count;
+    function _add(Page memory page, RoundId round, MemberId member, int256 weight, PointHash point) private pure {
+        page.entries[page.count++] = Entry(round, member, uint16(uint256(weight)), point);
     }
 
     function _known(ModelId model) internal view returns (Model storage) {
         if (ModelId.unwrap(model) > modelCount) revert UnknownModel(model);
         return _models[model];
-    }
-
-    function _shorten(Entry[] memory entries, uint256 count) private pure {
-        assembly ("memory-safe") {
-            mstore(entries, count)
-        }
     }
 }

@@ -244,14 +244,17 @@ contract Replays is IReplays, ReentrancyGuard {
     /// @dev Every withdrawal that needed the round pays its price, in equal parts to those who offered.
     function _settle(Replay storage its, uint256[4] memory offered) private {
         uint256 count = offered.count();
-        if (count == 0) return;
-        uint256 share = pricePerRound / count;
+        uint256 share = count == 0 ? 0 : pricePerRound / count;
         uint256 each = 0;
         for (uint256 i = 0; i < its.withdrawals.length; ++i) {
-            Request storage request = _requests[its.withdrawals[i]];
-            if (its.round < request.from || request.left < pricePerRound) continue;
-            request.left -= share * count;
-            each += share;
+            WithdrawalId withdrawal = its.withdrawals[i];
+            Request storage request = _requests[withdrawal];
+            if (request.from <= its.round && request.left >= pricePerRound) {
+                request.left -= share * count;
+                each += share;
+            }
+            // What no longer needs the replay kept the price of this round only.
+            if (OfferId.unwrap(joined[withdrawal]) == 0) _refund(withdrawal, 0);
         }
         Pay storage pay = _pay[current][its.round];
         pay.each = each;

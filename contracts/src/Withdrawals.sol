@@ -167,7 +167,7 @@ contract Withdrawals is IWithdrawals, EIP712 {
     /// @inheritdoc IWithdrawals
     function close(WithdrawalId id) external {
         Withdrawal storage its = _inState(id, State.Effective);
-        if (!models.isFolded(its.amendment)) revert NotFolded(id);
+        if (!models.settle(its.amendment)) revert NotFolded(id);
         its.state = State.Closed;
         its.closedModel = models.head();
         emit WithdrawalClosed(id, its.organization, its.closedModel);

@@ -31,6 +31,8 @@ abstract contract Fixture is Cheats {
     uint40 internal constant ATTESTATION = 2_000;
     uint40 internal constant REPLAY = 500;
     uint40 internal constant EXIT = 10_000;
+    /// @dev Small, so that content is asked for in several pages wherever it is checked.
+    uint64 internal constant PAGE = 7;
     bytes32 internal constant SALT = keccak256("salt");
     bytes32 internal constant MANIFEST = keccak256("manifest");
     bytes32 internal constant EVIDENCE = bytes32(uint256(0xE71D));
@@ -388,15 +390,31 @@ abstract contract Fixture is Cheats {
     }
 
     function checkModel(ModelId id, uint256 part) internal view {
-        (IModels.Entry[] memory content,) = models.contentOf(id, part, RoundId.wrap(0), 1_000);
         uint256 scalar = 0;
-        for (uint256 i = 0; i < content.length; ++i) {
-            uint256 one = scalarOf[PointHash.unwrap(content[i].point)];
-            require(one != 0, "unknown point in content");
-            scalar = addmod(scalar, mulmod(one, content[i].weight, Curve.ORDER), Curve.ORDER);
-        }
+        uint64 next = 0;
+        do {
+            IModels.Entry[] memory content;
+            (content, next) = models.contentOf(id, part, next, PAGE);
+            for (uint256 i = 0; i < content.length; ++i) {
+                uint256 one = scalarOf[PointHash.unwrap(content[i].point)];
+                require(one != 0, "unknown point in content");
+                scalar = addmod(scalar, mulmod(one, content[i].weight, Curve.ORDER), Curve.ORDER);
+            }
+        } while (next != 0);
         bytes32 committed = PointHash.unwrap(models.commitmentOf(id, part));
         vm.assertEq(committed, keccak256(multiple(scalar)), "commitment is not the sum of the content");
+    }
+
+    /// @dev What the head holds of a round.
+    function contentOf(uint64 round) internal view returns (IModels.Entry[] memory content) {
+        (content,) = models.contentOf(models.head(), 0, round << 32, uint64(orgs.length));
+        uint256 count = 0;
+        while (count < content.length && RoundId.unwrap(content[count].round) == round) {
+            ++count;
+        }
+        assembly ("memory-safe") {
+            mstore(content, count)
+        }
     }
 
     function holds(ModelId id, address organization) internal view returns (bool) {

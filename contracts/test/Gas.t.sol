@@ -139,10 +139,7 @@ contract GasTest is Published {
             "audit: modelsContaining (30 models)",
             abi.encodeCall(IModels.modelsContaining, (MemberId.wrap(7), ModelId.wrap(1), 30))
         );
-        ask(
-            "audit: contentOf (64 x 10 contributions)",
-            abi.encodeCall(IModels.contentOf, (ModelId.wrap(30), 0, RoundId.wrap(1), 10))
-        );
+        ask("audit: contentOf (400 places)", abi.encodeCall(IModels.contentOf, (ModelId.wrap(30), 0, 1 << 32, 400)));
         measuredRemoval("removal from 64 x 30, blocks", 1);
         measuredReplacement("replacement in 63 x 30, blocks", 2);
     }

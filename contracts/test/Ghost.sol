@@ -151,10 +151,14 @@ abstract contract Ghost is Fixture {
     function holdsNoOneThatIsOut(ModelId id) internal view returns (bool) {
         IModels.Amendment[] memory changes = amendmentsUpTo(models.modelOf(id).amendments);
         for (uint256 part = 0; part < rules.length; ++part) {
-            (IModels.Entry[] memory content,) = models.contentOf(id, part, RoundId.wrap(0), 1_000);
-            for (uint256 i = 0; i < content.length; ++i) {
-                if (isOut(MemberId.unwrap(content[i].member), changes)) return false;
-            }
+            uint64 next = 0;
+            do {
+                IModels.Entry[] memory content;
+                (content, next) = models.contentOf(id, part, next, 40);
+                for (uint256 i = 0; i < content.length; ++i) {
+                    if (isOut(MemberId.unwrap(content[i].member), changes)) return false;
+                }
+            } while (next != 0);
         }
         return true;
     }

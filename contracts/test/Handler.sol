@@ -121,12 +121,11 @@ contract Handler is Rest {
     function stepModels(uint256 seed) public step {
         ModelId[] memory used = models.modelsInUse();
         ModelId some_ = used.length == 0 ? models.head() : used[seed % used.length];
-        if (seed % 5 == 0) return models.passOver(some_, 3);
-        if (seed % 5 == 1) return models.publish(some_, SALT, SALT);
+        if (seed % 4 == 0) return models.publish(some_, SALT, SALT);
         ModelId head = models.head();
         if (members.aggregator() == address(0)) return nameAggregator();
         vm.prank(members.aggregator());
-        if (seed % 5 < 4 && used.length < 3) models.release(head);
+        if (seed % 4 < 3 && used.length < 3) models.release(head);
         else models.retire(some_);
     }
 
@@ -173,7 +172,7 @@ contract Handler is Rest {
     }
 
     function closeIfFolded(WithdrawalId id, IWithdrawals.Withdrawal memory its, uint256 seed) private {
-        if (models.isFolded(its.amendment)) return withdrawals.close(id);
+        if (models.settle(its.amendment)) return withdrawals.close(id);
         ModelId[] memory used = models.modelsInUse();
         foldSome(used[seed % used.length], seed >> 8);
     }

@@ -193,10 +193,8 @@ contract ReplaysTest is Fixture {
         trainAll();
         refold();
         check();
-        (IModels.Entry[] memory content,) = models.contentOf(models.head(), 0, RoundId.wrap(1), 1);
-        vm.assertEq(content.length, 3);
-        (content,) = models.contentOf(models.head(), 0, RoundId.wrap(2), 9);
-        vm.assertEq(content.length, 4);
+        vm.assertEq(contentOf(1).length, 3);
+        vm.assertEq(contentOf(2).length + contentOf(3).length, 4);
         vm.assertEq(uint256(members.member(orgs[3]).bond), BOND);
         playRound(some(1, 3));
     }
@@ -237,8 +235,7 @@ contract ReplaysTest is Fixture {
         trainAll();
         refold();
         check();
-        (IModels.Entry[] memory content,) = models.contentOf(models.head(), 0, RoundId.wrap(2), 1);
-        vm.assertEq(PointHash.unwrap(content[0].point), keccak256(points));
+        vm.assertEq(PointHash.unwrap(contentOf(2)[0].point), keccak256(points));
     }
 
     function test_requests_that_arrive_meanwhile_join_the_next_replay() public {

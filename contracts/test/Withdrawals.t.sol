@@ -227,8 +227,7 @@ contract WithdrawalsTest is Fixture {
         readyAs(0, id);
         refold();
         check();
-        (IModels.Entry[] memory content,) = models.contentOf(models.head(), 0, RoundId.wrap(1), 1);
-        vm.assertEq(PointHash.unwrap(content[0].point), keccak256(last));
+        vm.assertEq(PointHash.unwrap(contentOf(1)[0].point), keccak256(last));
         (bytes32[] memory ids, bytes memory points) = fresh();
         vm.prank(orgs[0]);
         vm.expectRevert(abi.encodeWithSelector(IWithdrawals.WrongState.selector, id, IWithdrawals.State.Effective));

@@ -143,12 +143,6 @@ interface IModels {
     /// that has none.
     function fold(ModelId source, bytes calldata carried, bytes calldata points) external;
 
-    /// @notice Record that the next amendments do not concern a model, so that none has to look at them again. Anyone;
-    /// worth it once there are hundreds.
-    /// @param model The model.
-    /// @param limit Most amendments to look at.
-    function passOver(ModelId model, uint32 limit) external;
-
     /// @notice Keep the head in use when later rounds are final. Aggregator only; not a stale model, nor one with rounds
     /// that have to be attested first.
     /// @param model The head.
@@ -187,6 +181,14 @@ interface IModels {
     /// @param since How many amendments there were when it began: later replacements stay.
     function amendByReplay(OfferId replay, RoundId from, RoundId to, uint32 since) external returns (uint32 amendment);
 
+    /// @notice Return whether no model in use misses an amendment that concerns it, of the first so many; and record that,
+    /// so that no one has to look at these amendments again. Every closing of a withdrawal does it. Anyone may: a call
+    /// answers the question, and a transaction is worth its gas where hundreds of withdrawals are open, which is too much
+    /// to look at for one of the last.
+    /// @param amendment Number of the last amendment to look at.
+    /// @return folded False also where there are not so many amendments.
+    function settle(uint32 amendment) external returns (bool folded);
+
     /// @notice Register points in place of a member's own of a round, or with round 0 to counteract. Withdrawals and
     /// replays contracts only.
     /// @param offer The withdrawal or replay.
@@ -221,9 +223,6 @@ interface IModels {
 
     /// @notice Whether an amendment that is not in a model concerns it.
     function isStale(ModelId model) external view returns (bool);
-
-    /// @notice Whether no model in use misses an amendment that concerns it, of the first so many.
-    function isFolded(uint32 amendment) external view returns (bool);
 
     /// @notice Amendments are numbered from 1 to this.
     function amendmentCount() external view returns (uint32);
@@ -274,15 +273,16 @@ interface IModels {
         view
         returns (ModelId[] memory ids, ModelId next);
 
-    /// @notice What a model is made of, for one part.
+    /// @notice What a model is made of, for one part. Counter-deltas come first, then rounds, each ascending by member;
+    /// where only the latest contributions count, all members ascending.
     /// @param model The model.
     /// @param part The part.
-    /// @param start First round; 0 for the counter-deltas.
-    /// @param limit Rounds to look at.
+    /// @param start Where to begin: 0, or what the page before said.
+    /// @param limit How much to look at, at least 1: contributions, rounds and amendments.
     /// @return entries The contributions.
-    /// @return next Where to go on; 0 at the end.
-    function contentOf(ModelId model, uint256 part, RoundId start, uint64 limit)
+    /// @return next Where to go on, perhaps within a round; 0 at the end.
+    function contentOf(ModelId model, uint256 part, uint64 start, uint64 limit)
         external
         view
-        returns (Entry[] memory entries, RoundId next);
+        returns (Entry[] memory entries, uint64 next);
 }

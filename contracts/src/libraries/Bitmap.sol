@@ -33,12 +33,10 @@ library Bitmap {
         set[word] &= ~bit;
     }
 
-    /// @notice Take all but one member out of a loaded set.
-    function keep(uint256[WORDS] memory set, MemberId member) internal pure {
-        (uint256 word, uint256 bit) = _place(member);
-        for (uint256 i = 0; i < WORDS; ++i) {
-            set[i] &= i == word ? bit : 0;
-        }
+    /// @notice A member's bit in a word, or 0 if it is in another.
+    function bitIn(uint256 word, MemberId member) internal pure returns (uint256) {
+        (uint256 place, uint256 bit) = _place(member);
+        return place == word ? bit : 0;
     }
 
     /// @notice Read the first words of a stored set: as many as there are members for.
