@@ -45,7 +45,7 @@ test-forge: setup-dev ## Run the tests of the contracts in full, long fuzzing an
 invariants: setup-dev ## Play 1,000,000 random steps of everyone on the contracts, and end each play
 	@FOUNDRY_PROFILE=quick FOUNDRY_INVARIANT_RUNS=500 FOUNDRY_INVARIANT_DEPTH=1000 scripts/forge test --match-test invariant_ --show-progress
 
-guards: setup-dev ## Remove each guard of the contracts in turn, and say which no test notices (hours; goes on where it was)
+guards: setup-dev ## Remove each guard of the contracts in turn, and say which no test notices (minutes)
 	@$(BIN)/python scripts/guards.py $(ARGS)
 
 TARGET ?= all
