@@ -345,6 +345,14 @@ def test_the_hash_that_auditors_sign_is_the_contracts(consortium: ChainConsortiu
     assert public.withdrawal_attestation_hash(7, 1, "ee" * 32) == bytes(contract)
 
 
+def test_no_one_joins_on_a_chain_that_cannot_add_points(
+    consortium: ChainConsortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rescind.contracts.precompiles._G1MSM", consortium.aggregator.address)
+    with pytest.raises(WrongChain, match="EIP-2537"):
+        consortium.of(consortium.organizations[0]).join("ab" * 32, PROOF)
+
+
 def test_a_refusal_names_the_contracts_error(consortium: ChainConsortium) -> None:
     with pytest.raises(ContractRefused, match=r"NotAggregator\(caller 0x") as refused:
         consortium.of(consortium.organizations[0]).open_round()
