@@ -34,7 +34,7 @@ POLL_SECONDS = 0.05
 def processes() -> context.ForkServerContext:
     """Return a starter of processes that have already imported what daemons import, which is slow."""
     server = get_context("forkserver")
-    server.set_forkserver_preload([harness.__name__])
+    server.set_forkserver_preload([harness.__name__, "tests.daemons.preloaded"])
     threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
