@@ -18,7 +18,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import requests
 import urllib3
 from certifi import where
-from requests.utils import get_environ_proxies, get_netrc_auth, select_proxy
+from requests.utils import (
+    get_auth_from_url,
+    get_environ_proxies,
+    get_netrc_auth,
+    prepend_scheme_if_needed,
+    select_proxy,
+)
 
 from rescind.contracts.errors import ChainUnavailable
 from rescind.core.json_text import parse_json
@@ -234,4 +240,20 @@ def _pool(url: str) -> urllib3.PoolManager:
     if is_loopback(urlsplit(url).hostname or ""):
         return urllib3.PoolManager(**options)
     proxy = select_proxy(url, get_environ_proxies(url))
-    return urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    return _through(proxy, url, options) if proxy else urllib3.PoolManager(**options)
+
+
+def _through(proxy: str, url: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    """Return connections through a proxy of the environment."""
+    try:
+        proxy = prepend_scheme_if_needed(proxy, "http")
+        user, password = get_auth_from_url(proxy)
+        names = f"{user}:{password}" if user else None
+        headers = urllib3.make_headers(proxy_basic_auth=names)
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+    except ValueError:
+        raise ChainUnavailable(
+            f"{shown_url(url)} would be reached through the proxy {shown_url(proxy)} of the "
+            "environment, which is not an HTTP proxy. Correct the environment's proxy, or add the "
+            "host to NO_PROXY."
+        ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_configuration_that_cannot_work_is_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=words):
         settings(**changed)
+
+
+def test_the_pages_example_is_a_configuration() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chains.md").read_text(encoding="utf-8")
+    example = tomllib.loads(page.split("```toml\n")[1].split("```")[0])
+    assert len(ChainSettings.model_validate(example["chain"]).rpc_url) == 3
 
 
 def test_the_environment_names_endpoints_where_no_option_does(

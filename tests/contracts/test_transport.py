@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -212,6 +213,32 @@ def test_this_machine_is_never_reached_through_a_proxy(
     elsewhere = HttpTransport("http://node.example")._pool.proxy
     assert elsewhere is not None
     assert elsewhere.host == "proxy.example"
+
+
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """The connections to a node through a proxy that the environment names."""
+
+    def connections(proxy: str) -> Any:
+        for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", proxy)
+        return HttpTransport(f"http://node.example/{KEY}")._pool
+
+    return connections
+
+
+def test_a_proxy_may_need_a_password(proxied: Callable[[str], Any]) -> None:
+    pool = proxied("http://user:pass%40word@proxy.example:3128")
+    assert b64decode(pool.proxy_headers["proxy-authorization"].split()[1]) == b"user:pass@word"
+    assert proxied("proxy.example:3128").proxy.host == "proxy.example"
+
+
+def test_a_proxy_that_is_not_of_http_is_one_clear_error(proxied: Callable[[str], Any]) -> None:
+    with pytest.raises(ChainUnavailable, match="which is not an HTTP proxy") as error:
+        proxied("socks5://user:secret@proxy.example:1080")
+    assert KEY not in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 def test_addresses_of_this_machine_are_recognized() -> None:
