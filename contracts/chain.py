@@ -19,6 +19,7 @@ from rescind.contracts.blocks import Header
 from rescind.contracts.clock import ChainClock
 from rescind.contracts.endpoint import Endpoint
 from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing, WrongChain
+from rescind.contracts.estimating import estimate_gas
 from rescind.contracts.providers import Rpc
 from rescind.contracts.rpc import Answer, Log, NodeRefused, block_name
 from rescind.contracts.transport import TIMEOUT_SECONDS, HttpTransport, Transport
@@ -322,7 +323,7 @@ class Chain:
 
     def _prepare(self, account: Account, transaction: dict[str, Any]) -> dict[str, Any]:
         asked = {**transaction, "from": account.address, "value": hex(transaction["value"])}
-        gas = self.rpc.request("eth_estimateGas", asked).number()
+        gas = estimate_gas(self.rpc.request, asked)
         base_fee = self._block("latest")["baseFeePerGas"]
         tip = 10**9
         return {

@@ -257,4 +257,5 @@ def _of_account(reader: Consortium, keystore: Path, password_file: Path) -> Cons
     from rescind.contracts import Consortium
     from rescind.daemon import open_keystore
 
-    return Consortium(reader.chain, reader.deployment, open_keystore(keystore, password_file))
+    account = open_keystore(keystore, password_file)
+    return Consortium(reader.chain, reader.deployment, account, index=reader.index)
