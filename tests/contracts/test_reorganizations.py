@@ -55,6 +55,7 @@ def agree(consortium: ChainConsortium, own: Consortium, path: Path) -> tuple[int
     return rounds, events
 
 
+@pytest.mark.slow
 def test_with_64_confirmations_a_reorganization_of_64_blocks_changes_nothing(
     consortium: ChainConsortium, tmp_path: Path
 ) -> None:
