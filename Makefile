@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation campaign fuzz clean
+.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage coverage-contracts lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation campaign fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -53,6 +53,9 @@ RUNS ?= 1000000
 
 fuzz: setup-dev ## Fuzz all parsers and proofs, or TARGET=NAME, up to RUNS inputs each (hours; goes on where it was)
 	@$(BIN)/python -m tests.fuzz.run $(TARGET) --folder runs/fuzz --runs $(RUNS)
+
+coverage-contracts: setup-dev ## Say how much of the contracts make test's tests in Solidity cover
+	@FOUNDRY_PROFILE=quick scripts/forge coverage --report summary --no-match-contract 'GasTest|LargeTest|Invariants'
 
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)

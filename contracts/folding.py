@@ -24,7 +24,7 @@ ROWS_PER_PIECE = 64
 transaction may use 2^24 (EIP-7825)."""
 
 TERMS_PER_PIECE = 1_000
-"""Most terms that the contract looks up for one transaction: each costs up to 8,000 gas, also where its
+"""Most terms that the contract looks up for one transaction: each costs up to 11,000 gas, also where its
 point is in another piece. A round that hundreds of members left has hundreds of terms."""
 
 

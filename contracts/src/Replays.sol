@@ -98,7 +98,6 @@ contract Replays is IReplays, ReentrancyGuard {
         if (_unqueue(withdrawal)) return _refund(withdrawal, 0);
         if (_needed == 0 || OfferId.unwrap(joined[withdrawal]) != OfferId.unwrap(current)) return;
         joined[withdrawal] = OfferId.wrap(0);
-        // Those who train the present round are paid for it all the same.
         Replay storage its = _replays[current];
         _refund(withdrawal, its.round < _requests[withdrawal].from ? 0 : pricePerRound);
         if (--_needed != 0) return;
@@ -253,7 +252,7 @@ contract Replays is IReplays, ReentrancyGuard {
                 request.left -= share * count;
                 each += share;
             }
-            // What no longer needs the replay kept the price of this round only.
+            // What no longer needs the replay kept the price of this round, for those who train it, and no more.
             if (OfferId.unwrap(joined[withdrawal]) == 0) _refund(withdrawal, 0);
         }
         Pay storage pay = _pay[current][its.round];

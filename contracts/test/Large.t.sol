@@ -100,12 +100,12 @@ contract LargeTest is Published {
     function everyRound() private returns (RoundId round) {
         toRounds("open", abi.encodeCall(IRounds.open, ()));
         round = rounds.currentRound();
-        for (uint256 i = 0; i < MOST_MEMBERS; ++i) {
+        for (uint256 i = 0; i < orgs.length; ++i) {
             if (members.mayContribute(orgs[i])) this.commitOne(round, i);
         }
         toRounds("closeCommits", abi.encodeCall(IRounds.closeCommits, round));
-        uint256 left = MOST_MEMBERS;
-        for (uint256 i = 0; i < MOST_MEMBERS; ++i) {
+        uint256 left = orgs.length;
+        for (uint256 i = 0; i < orgs.length; ++i) {
             if (members.mayContribute(orgs[i])) this.revealOne(round, i);
             else --left;
         }
@@ -167,7 +167,9 @@ contract LargeTest is Published {
             vm.prank(orgs[i]);
             withdrawals.request(IWithdrawals.Method.Removal);
         }
-        asks("termsOf", address(models), abi.encodeCall(IModels.termsOf, (models.head(), 1)));
+        for (uint32 row = 4; row < 8; ++row) {
+            asks("termsOf", address(models), abi.encodeCall(IModels.termsOf, (models.head(), row)));
+        }
         while (this.foldOne()) {}
         vm.assertTrue(holds(models.head(), orgs[0]));
         contentIsAnswered(models.head(), 1);
@@ -212,25 +214,28 @@ contract LargeTest is Published {
         withdrawals.offer(id, round, ids, points, MANIFEST);
     }
 
-    /// @dev Every contribution to a round was replaced, and then its weights change.
-    function test_all_of_1024_members_replaced_their_contributions() public {
+    /// @dev Every contribution to a round was replaced, and then its weights change, from 10,000 / 1,001 to 10.
+    function test_all_members_of_a_large_round_replaced_their_contributions() public {
         Weights.Rule[] memory one = new Weights.Rule[](1);
         one[0] = Weights.Rule.Share;
-        deployAll(one, false, MOST_MEMBERS);
+        deployAll(one, false, 1_001);
         everyRound();
         while (this.foldOne()) {}
-        for (uint256 i = 0; i < MOST_MEMBERS; ++i) {
+        for (uint256 i = 0; i < orgs.length; ++i) {
             this.replaceOne(i);
         }
         while (models.isStale(models.head())) {
             this.foldPlainly();
         }
-        contentIsAnswered(models.head(), MOST_MEMBERS);
+        contentIsAnswered(models.head(), orgs.length);
         withdrawals.close(WithdrawalId.wrap(8));
         remove(7);
-        asks("termsOf", address(models), abi.encodeCall(IModels.termsOf, (models.head(), 1)));
+        // The rows of round 1.
+        for (uint32 row = 4; row < 8; ++row) {
+            asks("termsOf", address(models), abi.encodeCall(IModels.termsOf, (models.head(), row)));
+        }
         while (this.foldOne()) {}
-        contentIsAnswered(models.head(), MOST_MEMBERS - 1);
+        contentIsAnswered(models.head(), orgs.length - 1);
     }
 
     function foldPlainly() external {
