@@ -34,6 +34,7 @@ from rescind.contracts import (
     RoundState,
     WithdrawalMethod,
     next_piece,
+    open_transactions,
 )
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError, RescindError
@@ -65,13 +66,19 @@ def run(config: AggregatorConfig, stop: threading.Event) -> None:
     Raises:
         RescindError: The aggregator cannot start; see `open_aggregator`.
     """
-    with open_aggregator(config) as aggregator:
+    with open_aggregator(config, stop) as aggregator:
         aggregator.run(stop)
 
 
 @contextmanager
-def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
+def open_aggregator(
+    config: AggregatorConfig, stop: threading.Event | None = None
+) -> Iterator[Aggregator]:
     """Open an aggregator that serves its members; the server stops when the context ends.
+
+    Args:
+        config: The aggregator's TOML file.
+        stop: Ends the wait for a transaction when it is set.
 
     Raises:
         ConfigError: The configuration does not fit the consortium on chain, or the consortium's
@@ -86,7 +93,10 @@ def open_aggregator(config: AggregatorConfig) -> Iterator[Aggregator]:
         document = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    consortium = open_consortium(config.chain, account, state=config.aggregator.state_dir)
+    consortium = open_consortium(
+        config.chain, account, state=config.aggregator.state_dir, stop=stop or threading.Event()
+    )
+    consortium.tend(starting=True)
     parameters = ConsortiumParameters.parse(document)
     _check_identity(config, consortium, account, parameters)
     check_rules(consortium.settings(), parameters)
@@ -170,6 +180,10 @@ class Aggregator(DaemonLoop[Plan]):
     def next_plan(self) -> Plan:
         """Return the next step, from the chain and the aggregator's records."""
         return plan(self.look())
+
+    def before_look(self) -> None:
+        """Tend the transactions that are not final."""
+        self.session.consortium.tend()
 
     def when_idle(self) -> None:
         """Look at the certificates, and once a minute delete what past rounds left behind."""
@@ -265,6 +279,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "round_state": consortium.round(round_id).state.value if round_id else "none",
         "model": consortium.latest_model_id(),
         "bond_wei": consortium.aggregator_bond(),
+        "open_transactions": open_transactions(config.identity.keystore),
         "certificates": certificate_status(config.identity.tls),
         "removals": _progress(journal, WithdrawalMethod.REMOVAL),
         "other_withdrawals": _progress(

@@ -20,16 +20,23 @@ from rescind.contracts.errors import (
     ChainUnavailable,
     ContractRefused,
     ContractsMissing,
+    FundsMissing,
     KeystoreError,
     NodeRefused,
+    NonceTaken,
+    SendingPaused,
+    TransactionRefused,
     WrongChain,
 )
 from rescind.contracts.event_index import EventIndex
 from rescind.contracts.event_store import IndexRefused, IndexUnusable
+from rescind.contracts.fees import DEFAULT_CEILING_GWEI
 from rescind.contracts.folding import FoldPiece, Limits, SumPiece, fold_piece, next_piece
+from rescind.contracts.outbox_report import OutboxLine, open_transactions, outbox_lines
 from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.reader import ConsortiumReader
 from rescind.contracts.refusals import ADVICE
+from rescind.contracts.send_node import SendSettings
 from rescind.contracts.states import (
     AnswerState,
     MemberStatus,
@@ -72,6 +79,7 @@ from rescind.contracts.types import (
 
 __all__ = [
     "ADVICE",
+    "DEFAULT_CEILING_GWEI",
     "NO_MANIFEST",
     "REPLAY_OFFERS",
     "Account",
@@ -96,6 +104,7 @@ __all__ = [
     "FingerprintClaim",
     "Fold",
     "FoldPiece",
+    "FundsMissing",
     "IndexRefused",
     "IndexUnusable",
     "Judgement",
@@ -107,6 +116,8 @@ __all__ = [
     "Model",
     "ModelKind",
     "NodeRefused",
+    "NonceTaken",
+    "OutboxLine",
     "Parts",
     "Proposal",
     "Publication",
@@ -117,11 +128,14 @@ __all__ = [
     "Round",
     "RoundState",
     "Rule",
+    "SendSettings",
+    "SendingPaused",
     "Settings",
     "StatedPrivacy",
     "SumPiece",
     "SumProgress",
     "Term",
+    "TransactionRefused",
     "Withdrawal",
     "WithdrawalMethod",
     "WithdrawalState",
@@ -134,6 +148,8 @@ __all__ = [
     "fold_piece",
     "load_compiled",
     "next_piece",
+    "open_transactions",
+    "outbox_lines",
     "round_attestation_hash",
     "rules_of",
     "withdrawal_attestation_hash",

@@ -10,6 +10,7 @@ from eth_account import Account as EthAccount
 from eth_account.signers.local import LocalAccount
 
 from rescind.contracts.errors import KeystoreError
+from rescind.contracts.outbox import Outbox, outbox_file, shared_outbox
 from rescind.core import create_private, make_private_folder
 from rescind.core.json_text import parse_json
 from rescind.core.recursion import restore_recursion_limit
@@ -20,10 +21,28 @@ SCRYPT_ROUNDS = 2**14
 
 
 class Account:
-    """A key that signs for one address. It is held in memory only."""
+    """A key that signs for one address. It is held in memory only.
 
-    def __init__(self, signer: LocalAccount) -> None:
-        self._signer = signer
+    Args:
+        signer: The key.
+        keystore: The file that holds it, if there is one.
+    """
+
+    def __init__(self, signer: LocalAccount, keystore: Path | None = None) -> None:
+        self._signer, self.keystore = signer, keystore
+        self._outbox: Outbox | None = None
+
+    @property
+    def outbox(self) -> Outbox:
+        """The transactions of the key: in a file beside the keystore, or in memory without one.
+
+        Raises:
+            StoreError: The file cannot be opened.
+        """
+        if self._outbox is None:
+            path = self.keystore and outbox_file(self.keystore)
+            self._outbox = shared_outbox(path, self.address)
+        return self._outbox
 
     @classmethod
     def create(cls, path: Path, password: str) -> Self:
@@ -50,7 +69,7 @@ class Account:
             raise KeystoreError(
                 f"keystore {path} cannot be opened: wrong password or damaged file ({error})"
             ) from error
-        return cls(EthAccount.from_key(key))
+        return cls(EthAccount.from_key(key), path)
 
     @classmethod
     def from_key(cls, private_key: bytes | str) -> Self:
@@ -75,6 +94,7 @@ class Account:
             ) from error
         with file:
             file.write(json.dumps(content).encode())
+        self.keystore, self._outbox = path, None
         return self
 
     @property

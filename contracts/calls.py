@@ -246,6 +246,14 @@ class Calls:
                 f"{self.chain.shown} did not accept {contract}.{function}: {error}"
             ) from None
 
+    def tend(self, *, starting: bool = False) -> None:
+        """Send again and reprice what the account signed and is not final. Daemons call it.
+
+        Args:
+            starting: Look as well for final transactions that a reorganization dropped.
+        """
+        self.chain.tend(self._sender(), starting=starting)
+
     def _refused(self, contract: str, function: str, error: NodeRefused) -> ContractRefused:
         selector = error.data[:4]
         for interface in self._interfaces.values():

@@ -11,31 +11,27 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from rescind.contracts.account import Account
 from rescind.contracts.agreement import AgreedRpc
 from rescind.contracts.blocks import Header
 from rescind.contracts.clock import ChainClock
 from rescind.contracts.endpoint import Endpoint
-from rescind.contracts.errors import ChainUnavailable, ContractRefused, ContractsMissing, WrongChain
-from rescind.contracts.estimating import estimate_gas
+from rescind.contracts.errors import ChainUnavailable, ContractsMissing, WrongChain
+from rescind.contracts.outgoing import Outgoing
 from rescind.contracts.providers import Rpc
 from rescind.contracts.rpc import Answer, Log, NodeRefused, block_name
+from rescind.contracts.send_node import SendNode, SendSettings
+from rescind.contracts.sending import Sender
 from rescind.contracts.transport import TIMEOUT_SECONDS, HttpTransport, Transport
 from rescind.contracts.types import Receipt
 from rescind.core.errors import ConfigError
 from rescind.core.redaction import shown_url
 
 _T = TypeVar("_T")
-_GAS_MARGIN = 1.3
-_MINED_SECONDS = 600.0
 _NO_PENDING_SECONDS = 60.0
 """How long a node that refused the block "pending" is not asked for it again."""
 _TIMEOUT_OF_SEVERAL_SECONDS = 20.0
 """Most seconds for an answer where another endpoint can be asked instead."""
-MOST_GAS = 2**24
-"""Most gas of one transaction (EIP-7825)."""
 
 
 def different_urls(rpc_url: str | Sequence[str], agree: int) -> tuple[str, ...]:
@@ -109,6 +105,9 @@ class Chain:
             if agree == 1
             else AgreedRpc(endpoints, agree=agree, expected_id=chain_id)
         )
+        self.sending = SendSettings()
+        """How this process sends; a daemon and the command line change it."""
+        self.send_node = SendNode(self)
 
     @property
     def rpc_url(self) -> str:
@@ -300,48 +299,35 @@ class Chain:
         wanted = {"address": list(addresses), **blocks}
         return [each.log() for each in self.rpc.request("eth_getLogs", wanted).list()]
 
-    def send(self, account: Account, transaction: dict[str, Any]) -> Receipt:
-        """Sign a transaction once, and return its receipt when it is final.
+    def send(
+        self,
+        account: Account,
+        transaction: dict[str, Any],
+        *,
+        label: str = "",
+        nonce: int | None = None,
+    ) -> Receipt:
+        """Send a call exactly once, and return its receipt when it is final; see `Sender.send`.
 
-        After a lost answer or a reorganization the same bytes are sent again, never others.
+        Args:
+            account: Signs.
+            transaction: `to` unless it creates a contract, `data` and `value`.
+            label: Its place in a plan of several transactions.
+            nonce: The nonce that it must have.
+        """
+        return Sender(self.send_node, account).send(transaction, label=label, nonce=nonce)
+
+    def tend(self, account: Account, *, starting: bool = False) -> None:
+        """Send again and reprice what an account has signed and is not final; see `Sender.tend`."""
+        Sender(self.send_node, account).tend(starting=starting)
+
+    def cancel(self, account: Account, nonce: int) -> Outgoing:
+        """Replace an open transaction by an empty transfer, and return what became of it.
 
         Raises:
-            ContractRefused: The contract reverted it.
-            ChainUnavailable: The node does not answer, or the transaction is not final in time.
+            TransactionRefused: No transaction of the account with that nonce is open.
         """
-        raw, tx_hash = account.sign_transaction(self._prepare(account, transaction))
-        self._broadcast(raw, tx_hash)
-        mined = self._final(raw, tx_hash)
-        if mined["status"].number() != 1:
-            raise ContractRefused(f"transaction {tx_hash} was mined, but the contract reverted it")
-        return Receipt(
-            tx_hash,
-            mined["blockNumber"].number(),
-            mined["gasUsed"].number(),
-            mined["contractAddress"].address(),
-        )
-
-    def _prepare(self, account: Account, transaction: dict[str, Any]) -> dict[str, Any]:
-        asked = {**transaction, "from": account.address, "value": hex(transaction["value"])}
-        gas = estimate_gas(self.rpc.request, asked)
-        base_fee = self._block("latest")["baseFeePerGas"]
-        tip = 10**9
-        return {
-            **transaction,
-            "chainId": self.check(),
-            "nonce": self.nonce(account.address),
-            "gas": max(gas, min(int(gas * _GAS_MARGIN), MOST_GAS)),
-            "maxPriorityFeePerGas": tip,
-            "maxFeePerGas": tip + (0 if base_fee.is_null() else 2 * base_fee.number()),
-            "type": 2,
-        }
-
-    def _broadcast(self, raw: bytes, tx_hash: str) -> None:
-        try:
-            self.rpc.request("eth_sendRawTransaction", "0x" + raw.hex())
-        except NodeRefused:
-            if self.transaction(tx_hash) is None:
-                raise
+        return Sender(self.send_node, account).cancel(nonce)
 
     def transaction(self, tx_hash: str) -> Answer | None:
         """Return a transaction by its hash, mined or not; None if the node does not know it."""
@@ -355,30 +341,3 @@ class Chain:
     def gas_used(self, tx_hash: str) -> int:
         """Return the gas that a transaction used."""
         return self.rpc.request("eth_getTransactionReceipt", tx_hash)["gasUsed"].number()
-
-    def _final(self, raw: bytes, tx_hash: str) -> Answer:
-        """Return the receipt, once enough blocks lie on top of it."""
-
-        def receipt() -> Answer | None:
-            mined = self.rpc.request("eth_getTransactionReceipt", tx_hash)
-            if mined.is_null():
-                if self.confirmations and self.transaction(tx_hash) is None:
-                    self._broadcast(raw, tx_hash)
-                return None
-            if not self.confirmations:
-                return mined
-            newest = self.rpc.request("eth_blockNumber").number()
-            return mined if newest - mined["blockNumber"].number() >= self.confirmations else None
-
-        final = Retrying(
-            retry=retry_if_result(lambda value: value is None),
-            stop=stop_after_delay(_MINED_SECONDS),
-            wait=wait_fixed(0.25 if self.confirmations else 0.05),
-            retry_error_callback=lambda _: None,
-        )(receipt)
-        if final is None:
-            raise ChainUnavailable(
-                f"transaction {tx_hash} was not final after {_MINED_SECONDS:.0f} s. It may still "
-                "be mined: check it before you send it again."
-            )
-        return final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,10 +21,11 @@ from rescind.contracts.account import Account
 from rescind.contracts.chain import Chain
 from rescind.contracts.checksum import created_address
 from rescind.contracts.compiled import load_compiled
-from rescind.contracts.errors import ContractRefused
+from rescind.contracts.errors import ContractRefused, NonceTaken
 from rescind.contracts.points import MAX_MEMBERS
 from rescind.contracts.precompiles import check_precompiles
 from rescind.contracts.rpc import NodeRefused
+from rescind.contracts.send_plan import SendPlan
 from rescind.contracts.states import Rule
 from rescind.contracts.types import Receipt
 from rescind.core.errors import ConfigError
@@ -202,16 +204,21 @@ def rules_of(coupling: Literal["isolated", "federated"]) -> tuple[tuple[Rule, ..
     return ((Rule.SHARE,), True) if coupling == "federated" else ((Rule.BLOCK,), False)
 
 
-def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployment:
+def deploy(
+    chain: Chain, founder: Account, settings: DeploySettings, path: Path | None = None
+) -> Deployment:
     """Deploy the contracts and name the auditors.
 
     Each contract's constructor gets the addresses of the others, which follow from the founder's
-    nonce, so that nothing has to be connected afterwards.
+    nonce, so that nothing has to be connected afterwards. The founder's outbox holds the nonce of the
+    first: a deployment that was interrupted goes on with the same addresses, and pays for nothing
+    twice.
 
     Args:
         chain: The chain.
         founder: Pays, and admits the first members.
         settings: The consortium's agreement.
+        path: Where to write the contracts file. The deployment is over once it is written.
 
     Raises:
         WrongChain: The chain lacks EIP-2537.
@@ -220,31 +227,55 @@ def deploy(chain: Chain, founder: Account, settings: DeploySettings) -> Deployme
     """
     chain_id = chain.check()
     check_precompiles(chain)
-    nonce = chain.nonce(founder.address)
+    plan = SendPlan.of(chain, founder, _plan_name(settings))
+    if plan.begun:
+        chain.sending.tell(
+            f"An earlier run began this deployment with nonce {plan.nonce}. It goes on with the same "
+            "addresses."
+        )
+    else:
+        _check_funds(chain, founder, settings)
     addresses = {
-        name: created_address(founder.address, nonce + place) for place, name in enumerate(NAMES)
+        name: created_address(founder.address, plan.nonce + place)
+        for place, name in enumerate(NAMES)
     }
     creations: dict[str, str] = {}
     block = 0
-    for name in NAMES:
+    for place, name in enumerate(NAMES):
         arguments, value = _arguments(name, addresses, settings)
-        receipt = _create(chain, founder, name, arguments, value=value)
-        if receipt.created != addresses[name]:
-            raise ContractRefused(
-                f"{name} was deployed at {receipt.created} instead of {addresses[name]}, because the "
-                "founder's key sent another transaction in the meantime. Deploy again."
-            )
-        creations[name], block = receipt.tx_hash, receipt.block
-    _name_auditors(chain, founder, addresses["Members"], settings.auditors)
+        # No contract knows the address of the last, so it may be anywhere.
+        nonce = None if name == NAMES[-1] else plan.nonce + place
+        receipt = _create(plan, name, arguments, nonce, value=value)
+        addresses[name] = receipt.created
+        creations[name], block = receipt.tx_hash, max(block, receipt.block)
+    _name_auditors(plan, addresses["Members"], settings.auditors)
     fields = {name.lower(): address for name, address in addresses.items()}
-    return Deployment(chain_id=chain_id, block=block, creations=creations, **fields)
+    deployment = Deployment(chain_id=chain_id, block=block, creations=creations, **fields)
+    if path is not None:
+        deployment.save(path)
+    plan.close()
+    return deployment
 
 
-def _name_auditors(chain: Chain, founder: Account, members: str, auditors: tuple[str, ...]) -> None:
+def _check_funds(chain: Chain, founder: Account, settings: DeploySettings) -> None:
+    held = chain.balance(founder.address)
+    if held <= settings.pool_wei:
+        raise ContractRefused(
+            f"{founder.address} holds {held} wei, but it has to pay pool_wei = {settings.pool_wei} and "
+            "the gas. Fund the account or lower pool_wei."
+        )
+
+
+def _plan_name(settings: DeploySettings) -> str:
+    """Name a deployment by its settings: the same settings again go on with it."""
+    return "deploy " + hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+
+
+def _name_auditors(plan: SendPlan, members: str, auditors: tuple[str, ...]) -> None:
     function = load_interface("Members").functions["nameAuditor"]
     for auditor in auditors:
         data = "0x" + function.encode([auditor]).hex()
-        _send(chain, founder, {"to": members, "data": data, "value": 0})
+        _send(plan, f"nameAuditor {auditor}", {"to": members, "data": data, "value": 0})
 
 
 def _arguments(
@@ -309,15 +340,23 @@ def _arguments(
 
 
 def _create(
-    chain: Chain, account: Account, name: str, arguments: list[Any], *, value: int = 0
+    plan: SendPlan, name: str, arguments: list[Any], nonce: int | None, *, value: int = 0
 ) -> Receipt:
     encoded = load_interface(name).encode_constructor(arguments)
     data = "0x" + load_compiled(name).bytecode + encoded.hex()
-    return _send(chain, account, {"data": data, "value": value})
+    return _send(plan, name, {"data": data, "value": value}, nonce)
 
 
-def _send(chain: Chain, account: Account, transaction: dict[str, Any]) -> Receipt:
+def _send(
+    plan: SendPlan, step: str, transaction: dict[str, Any], nonce: int | None = None
+) -> Receipt:
     try:
-        return chain.send(account, transaction)
+        return plan.send(step, transaction, nonce)
     except NodeRefused as error:
         raise ContractRefused(f"The chain refused the contracts: {error}") from error
+    except NonceTaken as error:
+        plan.close()
+        raise ContractRefused(
+            f"{error} The contracts of this deployment know each other by addresses that follow from the "
+            "nonce, so it cannot go on. Deploy again."
+        ) from error

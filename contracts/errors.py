@@ -55,6 +55,30 @@ class WrongChain(ChainError):
     code = "wrong-chain"
 
 
+class SendingPaused(ChainUnavailable):
+    """A transaction is not final yet. It stays in the outbox, and the same call resumes it."""
+
+    code = "sending-paused"
+
+
+class TransactionRefused(ChainError):
+    """No transaction pool takes a transaction, or its operator cancelled it."""
+
+    code = "transaction-refused"
+
+
+class FundsMissing(ChainError):
+    """An account cannot pay for a transaction."""
+
+    code = "funds-missing"
+
+
+class NonceTaken(ChainError):
+    """Another transaction of the key came in between those of a plan."""
+
+    code = "nonce-taken"
+
+
 class ContractsMissing(ChainError):
     """The published contracts, created as published, are not where the contracts file says."""
 

@@ -176,8 +176,7 @@ def make_consortium(
     for address in (founder.address, aggregator, *members.values()):
         set_balance(chain, address, 1000 * ETHER)
     settings = _settings(parameters, aggregator, auditors, terms or {})
-    deployment = deploy(chain, founder, settings)
-    deployment.save(run.contracts)
+    deployment = deploy(chain, founder, settings, run.contracts)
     consortium = Consortium(chain, deployment, founder)
     if benchmark:
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)

@@ -123,6 +123,10 @@ class Node(DaemonLoop[Plan]):
         session.client.until = None if seconds is None else time.monotonic() + seconds
         return plan(view)
 
+    def before_look(self) -> None:
+        """Tend the transactions that are not final."""
+        self.session.consortium.tend()
+
     def when_idle(self) -> None:
         """Do what no step waits for.
 

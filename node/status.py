@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rescind.contracts import open_transactions
 from rescind.daemon import Journal, certificate_status, load_account, open_consortium
 from rescind.node.config import NodeConfig
 from rescind.node.facts import RoundFacts, latest_quality, open_journal
@@ -25,6 +26,7 @@ def status(config: NodeConfig) -> dict[str, object]:
         "address": account.address,
         "status": member.status.value,
         "bond_wei": member.bond,
+        "open_transactions": open_transactions(config.identity.keystore),
         "certificates": certificate_status(config.identity.tls),
         "pending_reward_wei": consortium.claimable(
             account.address, consortium.claimable_rounds(account.address)

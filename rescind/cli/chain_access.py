@@ -13,7 +13,7 @@ from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rescind.contracts import Consortium
+    from rescind.contracts import Chain, Consortium
 
 
 @contextmanager
@@ -33,6 +33,29 @@ def node_account(config: Path) -> Iterator[tuple[Consortium, str]]:
         loaded = load_config(config, node.NodeConfig)
         account = load_account(loaded.identity)
         yield open_consortium(loaded.chain, account), account.address
+
+
+def sending_chain(
+    rpc: Sequence[str],
+    confirmations: int,
+    max_fee_gwei: float | None,
+    chain_id: int | None = None,
+) -> Chain:
+    """Return a chain for a command that sends transactions.
+
+    Args:
+        rpc: The values of --rpc.
+        confirmations: How many blocks must lie on top of a final one.
+        max_fee_gwei: Most gwei for a unit of gas; None for the default.
+        chain_id: The expected chain; None accepts any.
+    """
+    from rescind.contracts import Chain
+
+    named = NamedEndpoints.of(rpc)
+    chain = Chain(named.urls, chain_id, confirmations=confirmations, agree=named.agree)
+    if max_fee_gwei is not None:
+        chain.sending.max_fee_gwei = max_fee_gwei
+    return chain
 
 
 @contextmanager

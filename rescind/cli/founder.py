@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rescind.cli.endpoints import NamedEndpoints
+from rescind.cli.chain_access import sending_chain
 from rescind.cli.options import (
     ConfirmationsOption,
     JsonOption,
     KeystoreOption,
+    MaxFeeOption,
     PasswordOption,
     RequiredContractsOption,
     RequiredRpcOption,
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from rescind.contracts import (
-        Account,
-        Chain,
         Consortium,
-        Deployment,
         DeploySettings,
     )
 
@@ -52,9 +50,14 @@ def deploy_command(
     password_file: PasswordOption,
     contracts: Annotated[Path, typer.Option("--out", help="Where to write contracts.json.")],
     confirmations: ConfirmationsOption = 0,
+    max_fee_gwei: MaxFeeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Deploy a consortium's contracts. The keystore's account pays the gas and becomes the founder."""
+    """Deploy a consortium's contracts. The keystore's account pays the gas and becomes the founder.
+
+    If it was interrupted, the same command goes on with the same addresses.
+    """
+    from rescind.contracts import deploy
     from rescind.daemon import open_keystore
 
     with reported_errors():
@@ -64,8 +67,8 @@ def deploy_command(
         if not contracts.parent.is_dir():
             raise ConfigError(f"{contracts.parent} is not a folder. Create it first.")
         founder = open_keystore(keystore, password_file)
-        deployment = _deploy(rpc, confirmations, founder, agreed)
-        deployment.save(contracts)
+        chain = sending_chain(rpc, confirmations, max_fee_gwei)
+        deployment = deploy(chain, founder, agreed, contracts)
         facts = {"founder": founder.address, **deployment.model_dump(), "contracts": str(contracts)}
         print_facts(facts, as_json=as_json)
         if not as_json:
@@ -80,12 +83,13 @@ def admit_command(
     keystore: KeystoreOption,
     password_file: PasswordOption,
     confirmations: ConfirmationsOption = 0,
+    max_fee_gwei: MaxFeeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Admit an organization. Only the founder can, and only before the first organization joins."""
     with reported_errors():
         member = address(organization)
-        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations, max_fee_gwei)
         with _explained(consortium):
             receipt = consortium.admit(member, name)
         facts = {"organization": member, "name": name, "transaction": receipt.tx_hash}
@@ -99,12 +103,13 @@ def revoke_command(
     keystore: KeystoreOption,
     password_file: PasswordOption,
     confirmations: ConfirmationsOption = 0,
+    max_fee_gwei: MaxFeeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take an admission back. Only the founder can, and only before the first organization joins."""
     with reported_errors():
         member = address(organization)
-        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations, max_fee_gwei)
         with _explained(consortium):
             receipt = consortium.revoke_admission(member)
         print_facts({"organization": member, "transaction": receipt.tx_hash}, as_json=as_json)
@@ -116,26 +121,31 @@ def sweep_command(
     keystore: KeystoreOption,
     password_file: PasswordOption,
     confirmations: ConfirmationsOption = 0,
+    max_fee_gwei: MaxFeeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take what is left in the reward pool, the exit delay after the last member left. Founder only."""
     with reported_errors():
-        consortium = _founders(rpc, contracts, keystore, password_file, confirmations)
+        consortium = _founders(rpc, contracts, keystore, password_file, confirmations, max_fee_gwei)
         left = consortium.pool()
         receipt = consortium.sweep()
         print_facts({"swept_wei": left, "transaction": receipt.tx_hash}, as_json=as_json)
 
 
 def _founders(
-    rpc: Sequence[str], contracts: Path, keystore: Path, password_file: Path, confirmations: int
+    rpc: Sequence[str],
+    contracts: Path,
+    keystore: Path,
+    password_file: Path,
+    confirmations: int,
+    max_fee_gwei: float | None,
 ) -> Consortium:
-    from rescind.contracts import Chain, Consortium, Deployment
+    from rescind.contracts import Consortium, Deployment
     from rescind.daemon import open_keystore
 
     deployment = Deployment.load(contracts)
     founder = open_keystore(keystore, password_file)
-    named = NamedEndpoints.of(rpc)
-    chain = Chain(named.urls, deployment.chain_id, confirmations=confirmations, agree=named.agree)
+    chain = sending_chain(rpc, confirmations, max_fee_gwei, deployment.chain_id)
     consortium = Consortium(chain, deployment, founder)
     consortium.check()
     return consortium
@@ -216,26 +226,3 @@ def _form() -> type[BaseModel]:
         parameters=(Path, ...),
         **fields,
     )
-
-
-def _deploy(
-    rpc: Sequence[str], confirmations: int, founder: Account, agreed: DeploySettings
-) -> Deployment:
-    from rescind.contracts import Chain, deploy
-
-    named = NamedEndpoints.of(rpc)
-    chain = Chain(named.urls, confirmations=confirmations, agree=named.agree)
-    chain.check()
-    _check_funds(chain, founder, agreed)
-    return deploy(chain, founder, agreed)
-
-
-def _check_funds(chain: Chain, founder: Account, agreed: DeploySettings) -> None:
-    from rescind.contracts import ContractRefused
-
-    held = chain.balance(founder.address)
-    if held <= agreed.pool_wei:
-        raise ContractRefused(
-            f"{founder.address} holds {held} wei, but it has to pay pool_wei = {agreed.pool_wei} and the "
-            "gas. Fund the account or lower pool_wei."
-        )

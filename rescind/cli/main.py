@@ -28,6 +28,7 @@ from rescind.cli.ledger_proofs import proofs_app
 from rescind.cli.model import ask_command, chat_command, export_command
 from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app
+from rescind.cli.outbox import outbox_app
 from rescind.cli.printing import show_unexpected_errors
 from rescind.cli.repetition import repetition_app
 from rescind.cli.rewards import rewards_app
@@ -63,6 +64,7 @@ withdraw_app.add_typer(moves_app)
 app.add_typer(withdraw_app, name="withdraw")
 app.add_typer(rewards_app, name="rewards")
 app.add_typer(round_app, name="round")
+app.add_typer(outbox_app, name="outbox")
 org_app.add_typer(authority_app)
 app.add_typer(org_app, name="org")
 app.add_typer(node_app, name="node")

@@ -50,6 +50,15 @@ ConfirmationsOption = Annotated[
     int,
     typer.Option(min=0, max=10_000, help="Blocks that must follow before a block counts as final."),
 ]
+MaxFeeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-fee-gwei",
+        envvar="RESCIND_MAX_FEE_GWEI",
+        min=0,
+        help="Most gwei for a unit of gas: above it transactions wait. Default: 500.",
+    ),
+]
 
 # Keys and identities.
 KeystoreOption = Annotated[

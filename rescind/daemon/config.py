@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rescind.contracts import DEFAULT_CEILING_GWEI
 from rescind.wire import TlsFiles
 
 
@@ -34,6 +35,7 @@ class ChainSettings(Section):
         chain_id: The chain's EIP-155 id.
         contracts: The JSON file with the consortium's contract addresses.
         confirmations: How many blocks must follow a block before the daemon treats it as final.
+        max_fee_gwei: Most gwei for a unit of gas. Above it transactions wait.
     """
 
     rpc_url: Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -41,6 +43,7 @@ class ChainSettings(Section):
     contracts: Path
     confirmations: Annotated[int, Field(ge=0, le=10_000)] = 0
     agree: Annotated[int, Field(ge=1)] = 1
+    max_fee_gwei: Annotated[float, Field(gt=0, allow_inf_nan=False)] = DEFAULT_CEILING_GWEI
 
     @model_validator(mode="after")
     def _enough_endpoints(self) -> ChainSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import structlog
@@ -13,6 +14,7 @@ from rescind.contracts import (
     ConsortiumReader,
     Deployment,
     EventIndex,
+    SendSettings,
     fingerprint_message,
 )
 from rescind.core import demand_secret
@@ -60,7 +62,11 @@ def open_keystore(keystore: Path, password_file: Path) -> Account:
 
 
 def open_consortium(
-    settings: ChainSettings, account: Account | None = None, *, state: Path | None = None
+    settings: ChainSettings,
+    account: Account | None = None,
+    *,
+    state: Path | None = None,
+    stop: threading.Event | None = None,
 ) -> Consortium:
     """Connect to the chain and the contracts that a [chain] section names, and check both.
 
@@ -69,6 +75,7 @@ def open_consortium(
         account: The account that signs transactions. Without it the record is read-only.
         state: The daemon's folder of durable state, which keeps the contracts' events in
             `events.db`. Without it they are kept in memory.
+        stop: Set when the daemon that sends them is asked to stop; None for a command.
 
     Raises:
         ChainUnavailable: The RPC endpoint does not answer.
@@ -79,6 +86,9 @@ def open_consortium(
         settings.chain_id,
         confirmations=settings.confirmations,
         agree=settings.agree,
+    )
+    chain.sending = SendSettings(
+        settings.max_fee_gwei, by_daemon=stop is not None, stop=stop or threading.Event()
     )
     deployment = Deployment.load(settings.contracts)
     index = EventIndex(

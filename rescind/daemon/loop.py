@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import structlog
 
-from rescind.contracts import ChainUnavailable, ContractRefused
+from rescind.contracts import ChainUnavailable, ContractRefused, SendingPaused
 from rescind.core.errors import RescindError
 
 _BACK_OFF_POLLS = 5
@@ -59,6 +59,9 @@ class DaemonLoop(ABC, Generic[PlanT]):
     def next_plan(self) -> PlanT:
         """Look at the chain and the daemon's own records, and return the next step."""
 
+    def before_look(self) -> None:
+        """Do what must precede a look at the chain."""
+
     def when_idle(self) -> None:
         """Do the daemon's periodic work. Called after each look that found nothing to do."""
 
@@ -72,6 +75,8 @@ class DaemonLoop(ABC, Generic[PlanT]):
             except self.fatal:
                 raise
             except (RescindError, OSError) as error:
+                if stop.is_set() and isinstance(error, SendingPaused):
+                    break
                 self.complain(error)
                 quick = isinstance(error, self.transient)
                 stop.wait(self._poll if quick else _BACK_OFF_POLLS * self._poll)
@@ -83,6 +88,7 @@ class DaemonLoop(ABC, Generic[PlanT]):
 
     def tick(self) -> bool:
         """Perform one step. Return True when there was nothing to do."""
+        self.before_look()
         chosen = self.next_plan()
         if chosen.step is self.wait:
             return True

@@ -12,7 +12,7 @@ import numpy as np
 from rescind.contracts import Account, Parts, Rule
 from rescind.core import Digest, Opening, digest
 from tests.contracts.reference import Content, Reference
-from tests.support.chain import start_anvil
+from tests.support.chain import begin_timeline, start_anvil
 from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 
 
@@ -57,6 +57,7 @@ class Stage:
     def rewind(self) -> Reference:
         """Start over, and return what the contracts must agree with."""
         self.rpc("evm_revert", self.snapshot)
+        begin_timeline()
         self.snapshot = self.rpc("evm_snapshot")
         names = [account.address for account in self.consortium.organizations]
         return Reference(self.rule, names)

@@ -194,11 +194,13 @@ def test_extra_bytes_behind_the_arguments_are_noticed(
 ) -> None:
     send = type(anvil.chain).send
 
-    def longer(chain: object, account: Account, transaction: dict[str, object]) -> object:
+    def longer(
+        chain: object, account: Account, transaction: dict[str, object], **options: object
+    ) -> object:
         anchors = "0x" + load_compiled("Anchors").bytecode
         if str(transaction["data"]).startswith(anchors):
             transaction = {**transaction, "data": f"{transaction['data']}{'00' * 32}"}
-        return send(chain, account, transaction)  # type: ignore[arg-type]
+        return send(chain, account, transaction, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(anvil.chain), "send", longer)
     where = deploy(anvil.chain, anvil.funded(), settings())

@@ -15,6 +15,7 @@ from tenacity import retry, stop_after_delay, wait_fixed
 
 from rescind.contracts import Account, Chain
 from rescind.contracts.compiler import foundry
+from rescind.contracts.send_node import SendNode
 from rescind.devnet.chain import CHAIN_ID, chain_command, free_port, url_of
 from rescind.devnet.hardhat import ENVIRONMENT
 
@@ -58,11 +59,32 @@ class Anvil:
             yield
         finally:
             assert self.rpc("evm_revert", snapshot) is True
+            begin_timeline()
             self.accounts = accounts
 
     def pass_time(self, seconds: int) -> None:
         self.rpc("evm_increaseTime", seconds)
         self.rpc("evm_mine")
+
+
+_timelines = [0]
+_identity = SendNode.identity
+
+
+def begin_timeline() -> None:
+    """Let every outbox forget what it sent: the chain was wound back, and must stay so.
+
+    To an outbox it looks like a reorganization, and it would send what was dropped again.
+    """
+    _timelines[0] += 1
+
+
+def _identity_of_timeline(node: SendNode) -> str:
+    identity = _identity(node)
+    return f"{identity}, timeline {_timelines[0]}" if isinstance(node.chain, Chain) else identity
+
+
+SendNode.identity = _identity_of_timeline  # type: ignore[method-assign]
 
 
 def seeded_key(seed: int, number: int) -> bytes:
