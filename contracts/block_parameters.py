@@ -27,8 +27,8 @@ def needed_block(method: str, parameters: Sequence[Any]) -> int:
         >>> needed_block("eth_call", ({"to": "0x"}, "latest"))
         -1
     """
-    if method == "eth_getLogs" and parameters and isinstance(parameters[0], Mapping):
-        return block_number(parameters[0].get("toBlock"))
+    if method == "eth_getLogs":
+        return block_number(_filter_of(parameters).get("toBlock"))
     place = _PLACES.get(method, len(parameters))
     return block_number(parameters[place]) if place < len(parameters) else -1
 
@@ -42,6 +42,24 @@ def is_about_the_newest_block(method: str, parameters: Sequence[Any]) -> bool:
 def is_fixed(method: str, parameters: Sequence[Any]) -> bool:
     """Return whether a request reads the state after a block that it numbers."""
     return needed_block(method, parameters) >= 0
+
+
+def asks_for_logs_by_hash(method: str, parameters: Sequence[Any]) -> bool:
+    """Return whether a request is for the logs of a block that it names by hash."""
+    return method == "eth_getLogs" and "blockHash" in _filter_of(parameters)
+
+
+def asks_for_one_block(method: str, parameters: Sequence[Any]) -> bool:
+    """Return whether a request is for the logs of a single block, so that none can be left out."""
+    if method != "eth_getLogs":
+        return False
+    wanted = _filter_of(parameters)
+    return "blockHash" in wanted or wanted.get("fromBlock") == wanted.get("toBlock")
+
+
+def _filter_of(parameters: Sequence[Any]) -> Mapping[str, Any]:
+    first = parameters[0] if parameters else None
+    return first if isinstance(first, Mapping) else {}
 
 
 def at_number(method: str, parameters: Sequence[Any], number: int) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from rescind.contracts import endpoint_faults as faults
+from rescind.contracts.block_parameters import asks_for_logs_by_hash, asks_for_one_block
 from rescind.contracts.errors import NodeRefused
 from rescind.contracts.fault import Fault, Reaction, Scope
 from rescind.contracts.faults import classify
@@ -163,16 +164,14 @@ class Endpoint:
         code, data = error.get("code"), _reverted_with(error.get("data"))
         code = code if isinstance(code, int) and not isinstance(code, bool) else None
         words = shown_answer(self.url, str(error.get("message", "no reason given")), 300)
-        reverted = code == _REVERTED or "revert" in words or bool(data)
-        named = any(isinstance(each, str) and each in _NAMED_BLOCKS for each in parameters)
-        fault = (
-            faults.REVERTED
-            if reverted
-            else classify(method=method, code=code, message=words, status=status, named_block=named)
-        )
-        by_hash = method == "eth_getLogs" and "blockHash" in str(parameters)
-        if fault.scope is Scope.ENDPOINT and not (by_hash and fault is faults.BEHIND):
-            # Of a block's logs by hash: those who ask must see whether the block was replaced.
+        if code == _REVERTED or "revert" in words or data:
+            fault = faults.REVERTED
+        else:
+            fault = _fault_of(method, parameters, code, words, status)
+        if fault.scope is Scope.ENDPOINT and not (
+            # Those who ask for a block's logs by hash must see whether the block was replaced.
+            fault is faults.BEHIND and asks_for_logs_by_hash(method, parameters)
+        ):
             said = words if code is None else f"{words} (error {code})"
             return Unanswered(fault, f"answered {method} with {fault.name}: {said}", wait_seconds)
         return self._refused(method, words, fault, code=code, data=data)
@@ -202,6 +201,20 @@ class Endpoint:
         return Unanswered(
             faults.WRONG_ANSWER, f"answered {method} with {shown} instead of a JSON-RPC answer"
         )
+
+
+def _fault_of(
+    method: str, parameters: Sequence[Any], code: int | None, words: str, status: int | None
+) -> Fault:
+    """Return the row of an error that is not a revert."""
+    named = any(isinstance(each, str) and each in _NAMED_BLOCKS for each in parameters)
+    known = {"code": code, "message": words, "status": status, "named_block": named}
+    fault = classify(method=method, **known)  # type: ignore[arg-type]
+    unclear = fault is faults.LOG_RANGE and not fault.has_words(words)
+    if unclear and asks_for_one_block(method, parameters):
+        # "limit exceeded" of a single block is a limit of requests.
+        return classify(**known)  # type: ignore[arg-type]
+    return fault
 
 
 def _no_answer(method: str, error: Exception) -> Unanswered:

@@ -245,6 +245,23 @@ def test_a_daemon_logs_which_endpoint_it_passes_over_without_its_key() -> None:
     assert KEY not in str(logs)
 
 
+def test_a_limit_that_is_met_for_a_single_block_is_waited_for() -> None:
+    limit = refused(-32005, "limit exceeded")
+    for wanted in ({"fromBlock": "0x1", "toBlock": "0x1"}, {"blockHash": "0x01"}):
+        node, time = Node(failures=[limit, limit]), Time()
+        assert door(node, time=time).request("eth_getLogs", wanted).value == "0x2a"
+        assert len(time.pauses) == 2
+    with pytest.raises(NodeRefused):
+        door(Node(failures=[limit])).request("eth_getLogs", {"fromBlock": "0x1", "toBlock": "0x2"})
+
+
+def test_a_block_that_was_replaced_is_reported_at_once_where_its_logs_are_asked_by_hash() -> None:
+    time, unknown = Time(), refused(-32000, "unknown block")
+    with pytest.raises(NodeRefused):
+        door(Node(down=unknown), time=time).request("eth_getLogs", {"blockHash": "0x01"})
+    assert time.pauses == []
+
+
 def test_all_endpoints_fail_in_one_error() -> None:
     nodes = Node(down=REFUSED), Node(down=StatusError(429, b"", None))
     with pytest.raises(ChainUnavailable) as error:
