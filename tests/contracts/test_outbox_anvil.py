@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,11 +12,19 @@ from typing import Any
 
 import pytest
 
-from rescind.contracts import Account, Chain, Deployment, DeploySettings, deploy
+from rescind.contracts import (
+    Account,
+    Chain,
+    Deployment,
+    DeploySettings,
+    deploy,
+    open_transactions,
+)
 from rescind.contracts.checksum import created_address
 from rescind.contracts.send_node import SendSettings
 from tests.contracts.test_deployment import settings
 from tests.support.chain import ETHER, Anvil, start_anvil
+from tests.support.files import rescind
 from tests.support.scripted_pool import BOB, FakeClock
 
 KEY = bytes(31) + b"\x2a"
@@ -77,6 +86,23 @@ def test_two_runs_that_were_stopped_and_a_third_pay_once(
     assert "no second one is sent" in said[0]
     pay(still_chain, keystore, mines(still_chain))
     assert still_chain.chain.balance(BOB) - before == 2 * ETHER, "the next one is deliberate"
+
+
+def test_open_transactions_are_listed_without_a_password_and_without_secrets(
+    still_chain: Anvil, keystore: Path
+) -> None:
+    with pytest.raises(Killed):
+        pay(still_chain, keystore, die)
+    done = rescind("outbox", "list", "--keystore", keystore, "--json")
+    (line,) = json.loads(done.output)
+    assert (line["nonce"], line["state"], line["value_ether"]) == (0, "open", "1")
+    assert line["call"] == f"transfer to {BOB}"
+    assert "raw" not in line
+    assert open_transactions(keystore)[0].startswith(f"nonce 0: transfer to {BOB}")
+    pay(still_chain, keystore, mines(still_chain))
+    assert json.loads(rescind("outbox", "list", "--keystore", keystore, "--json").output) == []
+    kept = rescind("outbox", "list", "--keystore", keystore, "--json", "--all")
+    assert json.loads(kept.output)[0]["state"] == "done"
 
 
 def test_a_dropped_transaction_is_sent_again(still_chain: Anvil, keystore: Path) -> None:
