@@ -60,13 +60,14 @@ coverage-contracts: setup-dev ## Say how much of the contracts make test's tests
 coverage: setup-dev ## Run make test's tests in Python, and say which lines and branches they miss
 	@$(PYTEST) -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:runs/coverage $(ARGS)
 
-lint: setup-dev ## ruff, prose, strict types, import layers, forge fmt, slither
+lint: setup-dev ## ruff, prose, strict types, import layers, forge fmt and lint, slither
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python scripts/check_prose.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	scripts/forge fmt --check
+	scripts/forge lint --deny warnings
 	$(BIN)/python scripts/gas_table.py --check
 	PATH="$(CURDIR)/$(NPM_BIN):$(CURDIR)/$(BIN):$$PATH" $(BIN)/slither . --config-file slither.config.json
 

@@ -140,6 +140,8 @@ abstract contract Folds is Changes {
 
     function _terms(ModelId source, Fold memory its, uint32 words, uint32 row) private view returns (Term[] memory) {
         bool latest = _rule(its.part) == Weights.Rule.Latest;
+        // A place in a bitmap, not chance.
+        // slither-disable-next-line weak-prng
         uint256 word = latest ? row : row % words;
         if (latest) return _termsOfLatest(source, its, word);
         if (its.round != RoundId.wrap(0)) {

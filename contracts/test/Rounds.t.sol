@@ -416,6 +416,24 @@ contract RoundsTest is Fixture {
         commitLate();
     }
 
+    function test_a_round_that_is_over_is_not_abandoned_though_its_parent_is_the_head_no_more() public {
+        delete orgs;
+        delete auditorKeys;
+        deployAll(Weights.Rule.Share, 3);
+        RoundId round = playRound();
+        wrongState(round, IRounds.State.Final);
+        rounds.abandon(round);
+        RoundId second = open();
+        pass(PHASE + 1);
+        rounds.closeCommits(second);
+        vm.prank(orgs[0]);
+        withdrawals.request(IWithdrawals.Method.Removal);
+        wrongState(second, IRounds.State.Abandoned);
+        rounds.abandon(second);
+        wrongState(RoundId.wrap(3), IRounds.State.None);
+        rounds.abandon(RoundId.wrap(3));
+    }
+
     function commitLate() private {
         rounds.closeCommits(rounds.currentRound());
         RoundId round = revealed(orgs);

@@ -140,15 +140,29 @@ contract WithdrawalsTest is Fixture {
         vm.stopPrank();
     }
 
-    function test_a_member_that_never_contributed_can_leave_at_once() public {
-        playRound(some(0));
+    /// @dev A member that contributed nothing yet.
+    function newcomer() private returns (uint256) {
+        orgs.push(address(0x5EED));
         vm.prank(address(governance));
         members.admit(address(0x5EED), "late");
         vm.deal(address(0x5EED), 9 ether);
         vm.prank(address(0x5EED));
         members.join{value: BOND}(SALT, PROOF);
-        vm.prank(address(0x5EED));
-        WithdrawalId id = withdrawals.request(REMOVAL);
+        return orgs.length - 1;
+    }
+
+    function test_a_counter_delta_needs_a_contribution_that_is_still_in() public {
+        uint256 last = newcomer();
+        WithdrawalId id = subjectAs(last, COUNTER);
+        (bytes32[] memory ids, bytes memory points) = fresh();
+        vm.prank(orgs[last]);
+        vm.expectRevert(abi.encodeWithSelector(IModels.NotContributed.selector, 0, last));
+        withdrawals.offer(id, RoundId.wrap(0), ids, points, MANIFEST);
+    }
+
+    function test_a_member_that_never_contributed_can_leave_at_once() public {
+        playRound(some(0));
+        WithdrawalId id = requestAs(newcomer(), REMOVAL);
         vm.assertFalse(models.isStale(models.head()));
         withdrawals.close(id);
     }
