@@ -22,7 +22,6 @@ from requests.utils import (
     get_auth_from_url,
     get_environ_proxies,
     get_netrc_auth,
-    prepend_scheme_if_needed,
     select_proxy,
 )
 
@@ -246,7 +245,7 @@ def _pool(url: str) -> urllib3.PoolManager:
 def _through(proxy: str, url: str, options: dict[str, Any]) -> urllib3.PoolManager:
     """Return connections through a proxy of the environment."""
     try:
-        proxy = prepend_scheme_if_needed(proxy, "http")
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
         user, password = get_auth_from_url(proxy)
         names = f"{user}:{password}" if user else None
         headers = urllib3.make_headers(proxy_basic_auth=names)
