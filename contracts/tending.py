@@ -70,6 +70,10 @@ class Tender:
         if waiting and waiting[0].nonce > count:
             self.reconcile(chain, count)
             self._fill_gap(chain, count, waiting[0].nonce, head)
+        elif waiting and count:
+            # A provider that always counts one too many hides the gap. Where there is none, the
+            # pool refuses the empty transfer.
+            self._fill_gap(chain, count - 1, count, head)
         for place, row in enumerate(waiting):
             self._send_again(row, head, first=place == 0)
         return head

@@ -272,6 +272,28 @@ def test_a_count_that_was_too_high_leaves_a_gap_that_is_filled(
     assert len(node.mined()) == 1
 
 
+def test_a_count_that_is_always_too_high_ends_all_the_same(
+    node: ScriptedNode, account: FakeAccount
+) -> None:
+    node.shift = 1
+    sender = chain_of(node).sender(account)
+    for number in range(3):
+        sender.send(payment(number))
+    assert len(node.mined()) == 3
+
+
+def test_a_slow_transaction_of_a_key_with_a_past_is_sent_once(
+    node: ScriptedNode, account: FakeAccount
+) -> None:
+    node.wallet_sends(0)
+    node.mine()
+    slow = mining(node, every=30.0)
+    chain_of(node, confirmations=3, on_pause=slow).sender(account).send(payment(1))
+    assert len(node.mined()) == 1
+    assert node.count(ALICE) == 2
+    assert account.outbox.open("7/" + genesis(node), ALICE) == []
+
+
 def test_a_nonce_that_another_wallet_used_is_replaced_once_that_is_final(
     node: ScriptedNode, account: FakeAccount
 ) -> None:
