@@ -1,8 +1,8 @@
 """A consortium of real daemons under every misbehaving provider:
 python -m benchmarks.chains.campaign [--only NAME ...] [--again] [--jobs N]
 
-Each case is a result in results/campaign, and is not run again while it is there. The table is printed at
-the end, and compares every case with the plain one.
+Each case is a result in results/campaign, and is not run again while it is there. The table compares
+every case with the plain one, and is written into docs/chains.md.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from benchmarks.chains.cases import Case, cases
 from tests.support.provider_story.outcome import Outcome
 
+DOCS = Path("docs/chains.md")
+BEGIN, END = "<!-- campaign: begin (make campaign) -->", "<!-- campaign: end -->"
 RESULTS = Path(__file__).parent / "results" / "campaign"
 
 
@@ -103,13 +105,20 @@ def _line(case: Case, outcome: Outcome, plain: Outcome) -> str:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chains.campaign")
-    parser.add_argument("--only", action="append", help="a case; may be repeated")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[case.name for case in cases()],
+        metavar="NAME",
+        help="a case; may be repeated, in the order in which they are played",
+    )
     parser.add_argument("--again", action="store_true", help="run what has a result, too")
     parser.add_argument("--jobs", type=int, default=2, help="cases at once")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     options = parser.parse_args(arguments)
     every = list(cases())
-    chosen = [case for case in every if not options.only or case.name in options.only]
+    by_name = {case.name: case for case in every}
+    chosen = [by_name[name] for name in options.only or by_name]
     missing = [case for case in chosen if options.again or load(case) is None]
     folder = options.folder or Path(tempfile.mkdtemp(prefix="rescind-campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,8 +131,16 @@ def main(arguments: list[str]) -> int:
         for failure in outcome.failures(plain) if outcome else ["has no result"]:
             failed = True
             sys.stdout.write(f"{case.name}: {failure}\n")
-    sys.stdout.write(table(every) + "\n")
+    publish(table(every))
     return int(failed)
+
+
+def publish(lines: str) -> None:
+    """Print the table, and write it into the documentation."""
+    sys.stdout.write(lines + "\n")
+    before, rest = DOCS.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    DOCS.write_text(f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

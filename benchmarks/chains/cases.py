@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 # Each mode with the rate and the amount that a story of a minute or two meets often.
-_ALONE = (
-    "no-batch",
+_ANY_CALL = (
     "limit-exceeded@0.2",
     "429=1@0.1",
     "502@0.2",
@@ -18,13 +17,15 @@ _ALONE = (
     "slow=1@0.1",
     "cut-json@0.2",
     "cut-connection@0.2",
+)
+_SOME_CALLS = (
+    "no-batch",
     "answer-lost@0.5",
     "raw-limit",
     "no-1559",
     "minimum-tip=25",
     "vanish@0.2",
     "already-known@0.5",
-    "underpriced@0.1",
     "nonce-behind@0.3",
     "nonce-ahead@0.3",
     "no-fee-history",
@@ -36,9 +37,9 @@ _ALONE = (
     "log-results=5",
     "no-archive=16",
 )
-# A head that lags shows the newest transaction only if blocks come without one.
-_LAGGING = ("stale-head=2", "two-back-ends=1")
-_AMOUNTS = {"429": "1", "slow": "1", "log-range": "10", "log-results": "5", "no-archive": "16"}
+# A head that lags shows the newest transaction only if blocks come without one, and a transaction
+# counts as stuck only when blocks came that did not take it.
+_IN_TIME = ("underpriced@0.1", "stale-head=2", "two-back-ends=1")
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,19 @@ class Case:
 
 
 def mixture(rate: float) -> tuple[str, ...]:
-    """Return every mode at one rate."""
-    names = [_name(mode) for mode in (*_ALONE, *_LAGGING)]
-    return tuple(
-        f"{name}={_AMOUNTS[name]}@{rate}" if name in _AMOUNTS else f"{name}@{rate}"
-        for name in names
-    )
+    """Return all modes at one rate, which those that may hit any call share."""
+    shared = {mode: rate / len(_ANY_CALL) for mode in _ANY_CALL}
+    rates = shared | dict.fromkeys((*_SOME_CALLS, *_IN_TIME), rate)
+    return tuple(f"{mode.partition('@')[0]}@{each}" for mode, each in rates.items())
 
 
 def cases() -> Iterator[Case]:
     """Yield the cases in the order in which they are shown."""
     yield Case("plain")
     yield Case("plain on Hardhat", chain="hardhat")
-    for mode in _ALONE:
+    for mode in (*_ANY_CALL, *_SOME_CALLS):
         yield Case(_name(mode), (mode,))
-    for mode in _LAGGING:
+    for mode in _IN_TIME:
         yield Case(_name(mode), (mode,), block_seconds=1)
     yield Case("mixture", mixture(0.05), block_seconds=1)
 

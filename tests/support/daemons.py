@@ -156,11 +156,14 @@ def consortium(
     with ExitStack() as stack:
         stack.callback(stop_chain, run.chain)
         endpoints = stack.enter_context(_provider(run, facts, block_seconds, modes, seed))
-        own = make_consortium(run, facts, parameters, data, benchmark, endpoints, terms)
+        # A node that is behind does not know yet that a devnet's accounts were given ether.
+        lags = any(mode.startswith(("stale-head", "two-back-ends")) for mode in modes)
+        setup = Endpoints.local(facts) if lags else endpoints
+        own = make_consortium(run, facts, parameters, data, benchmark, setup, terms)
         record = Consortium(Chain(url_of(facts.chain_port), CHAIN_ID), own.deployment)
         daemons = _configured(run, data)
         for daemon in daemons.values():
-            daemon.configure("chain", confirmations=confirmations)
+            daemon.configure("chain", confirmations=confirmations, rpc_url=endpoints.rpc_url)
             daemon.configure(daemon.kind, poll_seconds=poll_seconds, keep_withdrawn=keep_withdrawn)
         stack.callback(_kill, daemons)
         yield run, record, daemons
