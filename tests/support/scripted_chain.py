@@ -12,6 +12,7 @@ from typing import Any
 from rescind.contracts import Chain, Deployment
 from rescind.contracts.checksum import checksum_address
 from rescind.contracts.deployment import NAMES
+from rescind.contracts.providers import Waiting
 
 ADDRESSES = [checksum_address("0x" + f"{n:02x}" * 20) for n in range(1, len(NAMES) + 1)]
 TOPICS = ["0x" + f"{n:02x}" * 32 for n in range(16)]
@@ -85,8 +86,15 @@ class ScriptedChain:
         return self.blocks[-1].number
 
     def chain(self, confirmations: int = 0) -> Chain:
-        """Return a client."""
-        return Chain("http://localhost", transport=self, confirmations=confirmations)
+        """Return a client, for which no time passes while it waits."""
+        chain = Chain("http://localhost", transport=self, confirmations=confirmations)
+        seconds = [0.0]
+
+        def pause(length: float) -> None:
+            seconds[0] += length
+
+        chain.rpc.waiting = Waiting(clock=lambda: seconds[0], pause=pause, jitter=lambda: 1.0)
+        return chain
 
     def mine(self, *logs: Sequence[tuple[int, int]], seconds: int = 12) -> None:
         """Add a block for each list of logs."""
