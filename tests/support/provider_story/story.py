@@ -26,6 +26,8 @@ ROUNDS = 2
 LEAVER = "aurora"
 PREPARATION_SECONDS = 120
 POLL_SECONDS = 0.4
+LAG_BLOCKS = 3
+"""More than any mode's head lags."""
 ETHER = 10**18
 
 
@@ -103,6 +105,10 @@ def _tell(
         latest = record.latest_model_id()
         wait("the publication", lambda: record.publications(latest))
         wait("adoption", lambda: all(_adopted(run, name, latest) for name in names))
+        if outcome.block_seconds:
+            # A node that is behind would still answer that the withdrawal is not closed.
+            end = record.chain.final_block_number() + LAG_BLOCKS
+            wait("later blocks", lambda: record.chain.final_block_number() >= end)
         _look_at_it(run, record, outcome)
     except (Exception, AssertionError) as error:
         outcome.problem = f"{type(error).__name__}: {error}"[:500]
