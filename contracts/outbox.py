@@ -119,8 +119,9 @@ class Outbox:
             raise StoreError(f"cannot {verb} the outbox {self.path}: {error}.{advice}") from None
         except OSError as error:
             raise StoreError(
-                f"cannot {verb} the outbox {self.path}: {error.strerror}. The folder of a keystore must "
-                "be writable, because the transactions of the key are kept beside the keystore."
+                f"cannot {verb} the outbox {self.path}: {error.strerror}. The transactions of a "
+                "key are kept beside its keystore, so that folder must be writable: where the keystore "
+                "is mounted read-only, name a symbolic link to it that is in a writable folder."
             ) from error
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
