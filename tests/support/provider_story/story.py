@@ -95,6 +95,8 @@ def _tell(
         wait_for(what, look, seconds)
 
     try:
+        # A node that is behind would not know the admissions, without which a daemon does not start.
+        _catch_up(record, outcome)
         for daemon in daemons.values():
             daemon.start()
         names = list(run.facts().organizations)
@@ -105,10 +107,8 @@ def _tell(
         latest = record.latest_model_id()
         wait("the publication", lambda: record.publications(latest))
         wait("adoption", lambda: all(_adopted(run, name, latest) for name in names))
-        if outcome.block_seconds:
-            # A node that is behind would still answer that the withdrawal is not closed.
-            end = record.chain.final_block_number() + LAG_BLOCKS
-            wait("later blocks", lambda: record.chain.final_block_number() >= end)
+        # A node that is behind would still answer that the withdrawal is not closed.
+        _catch_up(record, outcome)
         _look_at_it(run, record, outcome)
     except (Exception, AssertionError) as error:
         outcome.problem = f"{type(error).__name__}: {error}"[:500]
@@ -116,6 +116,13 @@ def _tell(
     outcome.faults = _faults(run)
     _end(daemons, outcome)
     _account(run, record, outcome)
+
+
+def _catch_up(record: Consortium, outcome: Outcome) -> None:
+    """Let a node that is behind learn what has happened, if blocks come by themselves."""
+    if outcome.block_seconds:
+        end = record.chain.final_block_number() + LAG_BLOCKS
+        wait_for("later blocks", lambda: record.chain.final_block_number() >= end)
 
 
 def _withdraw(run: RunFolder, outcome: Outcome) -> None:
