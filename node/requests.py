@@ -88,7 +88,9 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     # The salt is durable before its hash is on chain: without it the hash names no data subject.
     fact.save(journal)
     receipt = _send(consortium, account.address, fact.commitment, kind)
-    own = [w for w in consortium.withdrawals() if w.organization == account.address]
+    # The newest block of a back end that is behind may not have the request yet.
+    requested = consortium.at(receipt.block).withdrawals()
+    own = [w for w in requested if w.organization == account.address]
     withdrawal = next(w for w in reversed(own) if w.subject == fact.commitment)
     replace(fact, withdrawal=withdrawal.id).save(journal)
     return {
