@@ -186,7 +186,7 @@ class Chain:
 
     def __init__(self, *, answers: bool) -> None:
         self.answers, self.asked = answers, 0
-        self.chain = self
+        self.chain = self.clock = self
 
     def current_round_id(self) -> int:
         self.asked += 1
@@ -196,6 +196,9 @@ class Chain:
 
     def now(self) -> int:
         return 1_700_000_000
+
+    def without_a_node(self) -> int:
+        return 1_700_000_001
 
 
 def session_with(table: Incidents, chain: Chain) -> AggregatorSession:
@@ -228,4 +231,4 @@ def test_an_incident_is_written_when_the_chain_does_not_answer(tmp_path: Path) -
     )
     [written] = table.newest()
     assert (written.round, written.what) == (0, "x")
-    assert written.time > 1_700_000_000
+    assert written.time == 1_700_000_001

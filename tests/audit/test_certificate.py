@@ -274,7 +274,14 @@ def test_a_strangers_files_in_a_certificate_are_called_a_strangers(story: Story)
         }
     )
     latest = certificate.latest.model_copy(update={"publication": theirs})
-    certificate.model_copy(update={"latest": latest}).save(story.path)
+    replaced = tuple(
+        pair.model_copy(update={"after": latest})
+        if pair.after.model_id == latest.model_id
+        else pair
+        for pair in certificate.replaced
+    )
+    update = {"latest": latest, "replaced": replaced}
+    certificate.model_copy(update=update).save(story.path)
     verification = story.check(Inputs())
     details = {check.name: check.detail for check in verification.checks}
     assert f"by the word of {stranger.address}, NOT an aggregator" in details["models"]

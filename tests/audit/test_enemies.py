@@ -201,7 +201,10 @@ def lie_about_blocks(method: str, _: list[Any], result: Any) -> Any:
 
 
 def hide_events(method: str, _: list[Any], result: Any) -> Any:
-    return result[1:] if method == "eth_getLogs" else result
+    """Leave the events with points out."""
+    if method != "eth_getLogs":
+        return result
+    return [log for log in result if len(log["data"]) <= 600]
 
 
 def change_events(method: str, _: list[Any], result: Any) -> Any:
