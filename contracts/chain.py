@@ -30,6 +30,8 @@ from rescind.core.redaction import shown_url
 _T = TypeVar("_T")
 _NO_PENDING_SECONDS = 60.0
 """How long a node that refused the block "pending" is not asked for it again."""
+_PAUSES_FOR_OWN = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds to wait for a back end that does not have this process's last transaction yet."""
 _TIMEOUT_OF_SEVERAL_SECONDS = 20.0
 """Most seconds for an answer where another endpoint can be asked instead."""
 
@@ -96,6 +98,8 @@ class Chain:
         self._pinned = _Pinned()
         self.clock = ChainClock()
         self._no_pending_until = 0.0
+        self._written = 0
+        """The newest block with a transaction of this process."""
         seconds = TIMEOUT_SECONDS if len(self.rpc_urls) == 1 else _TIMEOUT_OF_SEVERAL_SECONDS
         endpoints = [
             Endpoint(url, transport or HttpTransport(url, seconds)) for url in self.rpc_urls
@@ -183,12 +187,14 @@ class Chain:
     def at_one_block(self) -> Iterator[int]:
         """Let all reads of this thread inside the block see the state after one block.
 
+        The block is not older than what this process wrote: a caller that does not see what it did
+        would do it again.
+
         Yields:
             The number of the block: the newest one that is treated as final.
         """
         pinned = self._pinned
-        newest = self._newest_final() if self.confirmations else "latest"
-        block = Header.of(self._block(newest))
+        block = self._newest_with_own()
         if block.hash != pinned.hash:
             pinned.answers.clear()
         pinned.block, pinned.hash = block, block.hash
@@ -196,6 +202,19 @@ class Chain:
             yield block.number
         finally:
             pinned.block = None
+
+    def _newest_with_own(self) -> Header:
+        """Return the newest final block that has what this process wrote."""
+        for seconds in (*_PAUSES_FOR_OWN, None):
+            newest = self._newest_final() if self.confirmations else "latest"
+            block = Header.of(self._block(newest))
+            if block.number >= self._written:
+                return block
+            if seconds is not None:
+                self.rpc.waiting.pause(seconds)
+        # Not a back end that is behind, but a reorganization.
+        self._written = block.number
+        return block
 
     @property
     def pinned(self) -> Header | None:
@@ -315,7 +334,9 @@ class Chain:
             label: Its place in a plan of several transactions.
             nonce: The nonce that it must have.
         """
-        return Sender(self.send_node, account).send(transaction, label=label, nonce=nonce)
+        receipt = Sender(self.send_node, account).send(transaction, label=label, nonce=nonce)
+        self._written = max(self._written, receipt.block)
+        return receipt
 
     def tend(self, account: Account, *, starting: bool = False) -> None:
         """Send again and reprice what an account has signed and is not final; see `Sender.tend`."""

@@ -60,6 +60,7 @@ class Anvil:
         finally:
             assert self.rpc("evm_revert", snapshot) is True
             begin_timeline()
+            self.chain._written = 0
             self.accounts = accounts
 
     def pass_time(self, seconds: int) -> None:
