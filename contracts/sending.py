@@ -258,6 +258,7 @@ class Sender:
         resumed = row.process != self.outbox.process
         pace = Pace(settings.clock, deep=bool(self.node.chain.confirmations), at_once=resumed)
         patience = Patience(settings.clock)
+        mined: Outcome | None = None
         while True:
             row = self.outbox.get(row.number)
             if row.state is SendState.DROPPED:
@@ -265,9 +266,10 @@ class Sender:
                     f"Nonce {row.nonce} of {self.account.address} belongs to another transaction now. "
                     "Try again."
                 )
-            mined: Outcome | None = None
             try:
-                mined = self.tender.look(row)
+                was_mined, mined = mined, self.tender.look(row)
+                if was_mined is not None and mined is None:
+                    pace.restart()
                 if mined is not None and self.outbox.get(row.number).state.final:
                     return self.outbox.get(row.number)
                 if pace.tending_due():

@@ -27,9 +27,14 @@ class Pace:
 
     def __init__(self, clock: Clock, *, deep: bool, at_once: bool = False) -> None:
         self._clock = clock
-        self._pause = _FIRST_DEEP_PAUSE if deep else _FIRST_PAUSE
-        self._between = _FIRST_TENDING
+        self._first = _FIRST_DEEP_PAUSE if deep else _FIRST_PAUSE
+        self._pause, self._between = self._first, _FIRST_TENDING
         self._due = clock.monotonic() + (0.0 if at_once else self._between)
+
+    def restart(self) -> None:
+        """Tend what is open at the next look, and look often again: a reorganization dropped it."""
+        self._pause, self._between = self._first, _FIRST_TENDING
+        self._due = self._clock.monotonic()
 
     def pause(self) -> float:
         """Return the seconds until the next look."""

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from rescind.contracts import Consortium
+from rescind.contracts.outgoing import Outcome, Outgoing
+from rescind.contracts.tending import Tender
 from rescind.devnet.setup import load_account
 from rescind.node.facts import AdoptedModel, RoundFacts, open_journal
 from tests.support.daemons import (
@@ -54,23 +56,26 @@ def test_reorganizations_shallower_than_the_depth_lose_nothing(tmp_path: Path) -
             assert adopted.left_out == ()
 
 
-def test_a_transaction_that_a_reorganization_drops_is_sent_again(tmp_path: Path) -> None:
+def test_a_transaction_that_a_reorganization_drops_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with consortium(tmp_path, 1) as (run, record, _):
         rpc(record, "evm_setAutomine", False)
         rpc(record, "evm_setIntervalMining", 1)
-        dropped: list[int] = []
+        dropped: list[str] = []
         chain = type(record.chain)(record.chain.rpc_url, confirmations=DEPTH)
         account = load_account(run.aggregator)
-        original = chain._final
+        original = Tender.look
 
-        def reorganized(raw: bytes, tx_hash: str) -> object:
-            wait_for("the transaction", lambda: receipt(record, tx_hash))
-            rpc(record, "anvil_reorg", DEPTH, [])
-            assert not receipt(record, tx_hash), "the reorganization dropped nothing"
-            dropped.append(1)
-            return original(raw, tx_hash)
+        def reorganized(tender: Tender, row: Outgoing, head: int | None = None) -> Outcome | None:
+            mined = original(tender, row, head)
+            if mined is not None and not dropped:
+                rpc(record, "anvil_reorg", DEPTH, [])
+                assert not receipt(record, mined.tx_hash), "the reorganization dropped nothing"
+                dropped.append(mined.tx_hash)
+            return mined
 
-        chain._final = reorganized  # type: ignore[method-assign]
+        monkeypatch.setattr(Tender, "look", reorganized)
         Consortium(chain, record.deployment, account).post_aggregator_bond(5)
         assert dropped
         assert record.aggregator_bond() == 5
