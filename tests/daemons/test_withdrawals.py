@@ -236,7 +236,9 @@ def test_a_counter_training_waits_for_both_auditors(story: Story) -> None:
 
 
 def test_a_strangers_attestation_is_the_only_incident(story: Story) -> None:
-    assert [incident["code"] for incident in story.status["incidents"]] == ["attestation"]
+    codes = [incident["code"] for incident in story.status["incidents"]]
+    # A node that is out asks now and then what it may still hand over, and may be told: nothing.
+    assert [code for code in codes if code != "not-a-member"] == ["attestation"]
 
 
 def test_a_counter_training_that_the_guard_rejects_becomes_a_removal(story: Story) -> None:
