@@ -13,9 +13,7 @@ A socket is shut down, which gRPC takes for the end of the connection. Its clien
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -213,22 +211,23 @@ def _site(each: Endpoint) -> str:
 
 
 def _connected(port: int) -> Iterator[tuple[Endpoint, socket.socket]]:
-    """Yield the connections of this process to one of its own ports, each open for a moment.
+    """Yield the connections of this process to one of its own ports.
 
-    A duplicate is looked at, so that the number cannot come to mean another file meanwhile.
+    Nothing is duplicated and closed: when any descriptor of a file is closed, POSIX drops all locks
+    that the process holds on the file, and SQLite would lose records (`rescind.ledger.block_macs`).
     """
     for name in _open_files():
         try:
-            number = os.dup(int(name))
+            held = socket.socket(fileno=int(name))
         except (OSError, ValueError):
+            # It is no socket, or was closed meanwhile.
             continue
-        if not stat.S_ISSOCK(os.fstat(number).st_mode):
-            os.close(number)
-            continue
-        with socket.socket(fileno=number) as held:
+        try:
             other = _other_side(held, port)
             if other is not None:
                 yield other, held
+        finally:
+            held.detach()
 
 
 def _other_side(held: socket.socket, port: int) -> Endpoint | None:

@@ -60,11 +60,6 @@ def account_of(folder: Path) -> Account:
     return Account.load(folder / "keystore.json", (folder / "password").read_text().strip())
 
 
-@pytest.mark.xfail(
-    reason="since daemons of tests are forked, a record that a node writes is sometimes not seen by "
-    "other processes that open its SQLite ledger; whether the product does so too is not known yet",
-    strict=False,
-)
 def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
     gone = generated(2, seed=1).organizations["aurora"][0].subject
     with consortium(tmp_path / "run", 3) as (run, record, daemons):

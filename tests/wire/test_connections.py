@@ -1,8 +1,11 @@
 """Connections are shared out by address and certificate, and silent ones are closed."""
 
+import fcntl
 import random
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +15,7 @@ import grpc
 import pytest
 
 from rescind.wire import AggregatorClient, Limits
-from rescind.wire.connections import Connections, Endpoint, endpoint
+from rescind.wire.connections import Connections, ConnectionWatch, Endpoint, endpoint
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from tests.wire.test_server import Consortium, channel, made_consortium
@@ -236,3 +239,35 @@ def test_garbage_and_huge_headers_end_their_own_connection_only(consortium: Cons
                     stub.Describe(pb.DescribeRequest(), timeout=60, metadata=metadata)
                 assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert stub.Describe(pb.DescribeRequest(), timeout=60).chain_id == 31337
+
+
+_TAKE_THE_LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "a") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
+def test_a_look_leaves_the_file_locks_of_the_process_alone(
+    connections: Connections, tmp_path: Path
+) -> None:
+    """SQLite relies on them: without them another process deletes its write-ahead log."""
+    path = tmp_path / "locked"
+    with path.open("w") as file, socket.create_server(("127.0.0.1", 0)) as server:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        ConnectionWatch(connections, server.getsockname()[1], HOUR).look()
+        command = [sys.executable, "-c", _TAKE_THE_LOCK, str(path)]
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in other.stderr, "another process got the lock"
+
+
+def test_a_look_closes_no_socket_and_finds_the_connections(connections: Connections) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(socket.create_connection(address))
+            accepted = [stack.enter_context(server.accept()[0]) for _ in range(3)]
+            watch = ConnectionWatch(Connections(LIMITS, 8), address[1], HOUR)
+            assert watch.look() == 1, "a fourth of eight may come from one address"
+            assert all(each.fileno() >= 0 and each.getsockname() for each in accepted)
