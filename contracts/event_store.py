@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rescind.contracts.rpc import Log
-from rescind.core import append_private, make_private_folder
+from rescind.core import ensure_private, make_private_folder
 from rescind.core.errors import ConfigError, StoreError
 from rescind.core.sqlite import (
     BUSY_SECONDS,
@@ -274,8 +274,8 @@ class EventStore:
     def _connect(self) -> sqlite3.Connection:
         if self._path is not None:
             make_private_folder(self._path.parent)
-            with append_private(self._path):
-                """SQLite gives the files beside this one (-wal, -shm) the mode of this one."""
+            # SQLite gives the files beside this one (-wal, -shm) the mode of this one.
+            ensure_private(self._path)
         connection = sqlite3.connect(
             ":memory:" if self._path is None else self._path,
             timeout=BUSY_SECONDS,

@@ -20,7 +20,7 @@ from typing import Any
 
 from rescind.contracts.outbox_tables import FIELDS, FORMAT, KEPT, TABLES, outgoing_of
 from rescind.contracts.outgoing import Call, Outcome, Outgoing, SendState, Version
-from rescind.core import append_private
+from rescind.core import ensure_private
 from rescind.core.errors import StoreError
 from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite
 
@@ -69,8 +69,8 @@ class Outbox:
 
     def _open(self) -> sqlite3.Connection:
         if self.path is not None:
-            with append_private(self.path):
-                """SQLite gives the files beside this one (-wal, -shm) the mode of this one."""
+            # SQLite gives the files beside this one (-wal, -shm) the mode of this one.
+            ensure_private(self.path)
         name = ":memory:" if self.path is None else str(self.path.absolute())
         database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
         if self.path is not None:

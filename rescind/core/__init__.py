@@ -45,6 +45,7 @@ from rescind.core.expected import (
 from rescind.core.files import (
     append_private,
     create_private,
+    ensure_private,
     make_private_folder,
     sync_folder,
     write_atomically,
@@ -203,6 +204,7 @@ __all__ = [
     "digest",
     "encode",
     "encode_openings",
+    "ensure_private",
     "expected_adapter",
     "expected_delta",
     "hiding_block",

@@ -96,6 +96,23 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb")
 
 
+def ensure_private(path: Path) -> None:
+    """Create a file if it is missing, and let only its owner read it (0600).
+
+    A file that exists is not opened. SQLite may have it open in this process, and when any
+    descriptor of a file is closed, POSIX drops all locks that the process holds on the file.
+
+    Raises:
+        OSError: The file cannot be created or narrowed.
+    """
+    try:
+        create_private(path).close()
+    except FileExistsError:
+        found = path.stat()
+        if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+            path.chmod(PRIVATE_FILE)
+
+
 def append_private(path: Path) -> BinaryIO:
     """Open a file for appending; create it so that only its owner can read it (0600).
 

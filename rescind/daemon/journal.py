@@ -12,7 +12,7 @@ import sqlalchemy as sql
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from rescind.core import append_private, make_private_folder
+from rescind.core import ensure_private, make_private_folder
 from rescind.core.errors import StoreError
 from rescind.core.sqlite import is_damaged, is_locked, locked_advice, prepare_sqlite, sqlite_url
 
@@ -41,8 +41,8 @@ class Journal:
 
     def __init__(self, path: Path, *, journal_format: str | None = None) -> None:
         make_private_folder(path.parent)
-        with append_private(path):
-            """SQLite gives the files beside this one (-wal, -shm) the mode of this one."""
+        # SQLite gives the files beside this one (-wal, -shm) the mode of this one.
+        ensure_private(path)
         self._path = path
         self._engine = sql.create_engine(
             sqlite_url(path), poolclass=sql.pool.NullPool, hide_parameters=True

@@ -1,5 +1,8 @@
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ from rescind.core import (
     create_private,
     demand_secret,
     encode,
+    ensure_private,
     make_private_folder,
     narrow_file,
     narrow_folder,
@@ -175,3 +179,24 @@ def test_a_missing_secret_or_a_pipe_is_left_to_its_reader(tmp_path: Path) -> Non
     demand_secret(tmp_path / "missing")
     os.mkfifo(tmp_path / "pipe", 0o644)
     demand_secret(tmp_path / "pipe")
+
+
+_TAKE_THE_LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "a") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+"""
+
+
+def test_a_file_that_this_process_has_locked_keeps_its_lock(tmp_path: Path) -> None:
+    """SQLite relies on it: a second opening of a journal must not free the first one's locks."""
+    path = tmp_path / "journal"
+    ensure_private(path)
+    path.chmod(0o644)
+    with path.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        ensure_private(path)
+        command = [sys.executable, "-c", _TAKE_THE_LOCK, str(path)]
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in other.stderr, "another process got the lock"
+    assert mode(path) == 0o600
