@@ -148,7 +148,7 @@ class SendNode:
         self._identified = self._priced = float("-inf")
         self._market: Market | None = None
         self.legacy = False
-        """Whether the chain refused a transaction of EIP-1559."""
+        """True once the chain refused a transaction of EIP-1559."""
         self.since: dict[Hashable, tuple[int, float]] = {}
         """Block and time at which something was first seen to be wrong."""
         self._said: set[Hashable] = set()

@@ -1,4 +1,4 @@
-"""What blocks of other people's traffic cost a reader of events: `python -m benchmarks.chains.blocks`.
+"""Measure what blocks of other traffic cost a reader of events: `python -m benchmarks.chains.blocks`.
 
 A consortium plays a round on Anvil, then others fill blocks, each with an event of a contract that is
 not ours. Then the events are read as a node and an auditor read them, through a provider that answers

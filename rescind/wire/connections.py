@@ -220,7 +220,7 @@ def _connected(port: int) -> Iterator[tuple[Endpoint, socket.socket]]:
         try:
             held = socket.socket(fileno=int(name))
         except (OSError, ValueError):
-            # It is no socket, or was closed meanwhile.
+            # The descriptor is of another kind, or was closed meanwhile.
             continue
         try:
             other = _other_side(held, port)

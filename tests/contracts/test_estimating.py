@@ -1,4 +1,4 @@
-"""Estimates of gas by nodes that take the latest block's time for the next one's."""
+"""Gas estimates of nodes that use the latest block's time instead of the next one's."""
 
 from __future__ import annotations
 

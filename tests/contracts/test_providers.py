@@ -22,7 +22,7 @@ LIMITED = refused(-32005, "daily request count exceeded, request rate limited")
 
 
 def asked(node: Node) -> list[str]:
-    """What a node was asked for, apart from its chain and its newest block."""
+    """Requests to a node, apart from those for its chain and its newest block."""
     return [each for each in node.asked if each not in ("eth_chainId", "eth_blockNumber")]
 
 

@@ -1,8 +1,6 @@
 import fcntl
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from rescind.core import (
     narrow_folder,
     write_private,
 )
+from tests.support.file_locks import another_process_can_lock
 from tests.support.file_modes import mode, open_to_others, umask
 
 UMASKS = pytest.mark.parametrize("mask", [0o022, 0o000, 0o077])
@@ -181,13 +180,6 @@ def test_a_missing_secret_or_a_pipe_is_left_to_its_reader(tmp_path: Path) -> Non
     demand_secret(tmp_path / "pipe")
 
 
-_TAKE_THE_LOCK = """
-import fcntl, sys
-with open(sys.argv[1], "a") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-"""
-
-
 def test_a_file_that_this_process_has_locked_keeps_its_lock(tmp_path: Path) -> None:
     """SQLite relies on it: a second opening of a journal must not free the first one's locks."""
     path = tmp_path / "journal"
@@ -196,7 +188,5 @@ def test_a_file_that_this_process_has_locked_keeps_its_lock(tmp_path: Path) -> N
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         ensure_private(path)
-        command = [sys.executable, "-c", _TAKE_THE_LOCK, str(path)]
-        other = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "BlockingIOError" in other.stderr, "another process got the lock"
+        assert not another_process_can_lock(path)
     assert mode(path) == 0o600

@@ -1,4 +1,4 @@
-"""What daemons load before their first training, loaded once for all processes that are forked."""
+"""Load once, for all processes that are forked, what daemons need for a training."""
 
 from rescind.devnet.defaults import BASE_MODEL
 from rescind.training import load_base

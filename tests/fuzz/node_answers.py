@@ -25,7 +25,7 @@ class _Answered:
 
 
 def targets() -> Iterator[Target]:
-    """What an Ethereum node answers, read as several things."""
+    """Answers of an Ethereum node, read as several things."""
 
     def ask(data: bytes) -> list[Any]:
         try:
@@ -54,7 +54,7 @@ def targets() -> Iterator[Target]:
             except RescindError:
                 continue
         if not found:
-            raise RescindError("it is no answer to any question")
+            raise RescindError("the answer fits no question")
         return found
 
     block = {

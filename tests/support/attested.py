@@ -31,7 +31,7 @@ STACK = StackPart(
     torch="2", device="cpu", cpu="AVX2", threads=1, precision="float32", deterministic=True
 )
 OFFERED_ON = STACK.model_copy(update={"threads": 2})
-"""What the offered deltas were trained on, by their reports: another stack than the repetition's."""
+"""The stack of the offered deltas, by their reports: another one than the repetition's."""
 LARGEST = 800_000
 """So large that one step of one number is less than a millionth of a delta, as in real ones."""
 

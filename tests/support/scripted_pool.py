@@ -296,7 +296,7 @@ class ScriptedNode:
 
 
 class ScriptedChain:
-    """What senders need of a chain, in front of a scripted node."""
+    """The part of a chain that senders need, in front of a scripted node."""
 
     shown = "http://scripted"
 

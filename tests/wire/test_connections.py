@@ -4,8 +4,6 @@ import fcntl
 import random
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +16,7 @@ from rescind.wire import AggregatorClient, Limits
 from rescind.wire.connections import Connections, ConnectionWatch, Endpoint, endpoint
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
+from tests.support.file_locks import another_process_can_lock
 from tests.wire.test_server import Consortium, channel, made_consortium
 
 HOUR = 3600.0
@@ -241,13 +240,6 @@ def test_garbage_and_huge_headers_end_their_own_connection_only(consortium: Cons
             assert stub.Describe(pb.DescribeRequest(), timeout=60).chain_id == 31337
 
 
-_TAKE_THE_LOCK = """
-import fcntl, sys
-with open(sys.argv[1], "a") as file:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-"""
-
-
 def test_a_look_leaves_the_file_locks_of_the_process_alone(
     connections: Connections, tmp_path: Path
 ) -> None:
@@ -256,9 +248,7 @@ def test_a_look_leaves_the_file_locks_of_the_process_alone(
     with path.open("w") as file, socket.create_server(("127.0.0.1", 0)) as server:
         fcntl.lockf(file, fcntl.LOCK_EX)
         ConnectionWatch(connections, server.getsockname()[1], HOUR).look()
-        command = [sys.executable, "-c", _TAKE_THE_LOCK, str(path)]
-        other = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "BlockingIOError" in other.stderr, "another process got the lock"
+        assert not another_process_can_lock(path)
 
 
 def test_a_look_closes_no_socket_and_finds_the_connections(connections: Connections) -> None:

@@ -1,4 +1,4 @@
-"""What a consortium with a misbehaving provider did, beside the same consortium with a good one."""
+"""Outcome of a consortium with a misbehaving provider, beside that of one with a good provider."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VARYING = frozenset({"Anchors.anchor"})
 
 @dataclass
 class Outcome:
-    """What a consortium did.
+    """Outcome of a consortium.
 
     Attributes:
         modes: How the provider misbehaved.
