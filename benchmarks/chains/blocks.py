@@ -149,11 +149,11 @@ class Way:
 
 
 def ways(deployment: Deployment, folder: Path) -> list[Way]:
-    def node(chain: Chain) -> Consortium:
+    def with_index(chain: Chain, name: str) -> Consortium:
         copy = folder / "copy.db"
         for each in folder.glob("copy.db*"):
             each.unlink()
-        shutil.copyfile(folder / "events.db", copy)
+        shutil.copyfile(folder / name, copy)
         return Consortium(chain, deployment, index=EventIndex(chain, deployment, copy))
 
     def old(chain: Chain) -> Consortium:
@@ -161,7 +161,8 @@ def ways(deployment: Deployment, folder: Path) -> list[Way]:
         return Consortium(chain, deployment, index=index)
 
     return [
-        Way("node, index up to the traffic", node),
+        Way("node, index up to the traffic", lambda chain: with_index(chain, "events.db")),
+        Way("node, index up to the newest block", lambda chain: with_index(chain, "newest.db")),
         Way("auditor, no index", lambda chain: Consortium(chain, deployment)),
         Way("one query for each question", old),
     ]
@@ -201,6 +202,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         fill(anvil, options.blocks)
         if anvil.chain.final_block_number() != before + options.blocks:
             raise SystemExit("the chain did not mine one block for each transaction")
+        index = EventIndex(anvil.chain, deployment, folder / "newest.db")
+        questions(Consortium(anvil.chain, deployment, index=index))
+        index.close()
         measured = ways(deployment, folder)
         for _ in range(options.repeats):
             answers = [way.measure(anvil.url, options) for way in measured]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rescind.contracts import Chain, ChainUnavailable, EventIndex, event_index
+from rescind.contracts import Chain, ChainUnavailable, EventIndex, event_reading
 from rescind.contracts.rpc import Log
 from rescind.core.errors import ConfigError
 from tests.support.scripted_chain import ADDRESSES, TOPICS, Block, ScriptedChain, deployment
@@ -25,10 +25,15 @@ EMPTY: tuple[tuple[int, int], ...] = ()
 
 
 def index_of(
-    scripted: ScriptedChain, path: Path | None = None, *, confirmations: int = 0, **options: Any
+    scripted: ScriptedChain,
+    path: Path | None = None,
+    *,
+    confirmations: int = 0,
+    at_once: int = 1,
+    **options: Any,
 ) -> EventIndex:
     chain = scripted.chain(confirmations)
-    return EventIndex(chain, deployment(), path, pause=lambda _: None, **options)
+    return EventIndex(chain, deployment(), path, at_once=at_once, pause=lambda _: None, **options)
 
 
 def read(index: EventIndex, head: int, first: int = 0) -> list[Log]:
@@ -93,11 +98,37 @@ def test_an_earlier_block_shows_only_its_past() -> None:
     assert read(index, 0) == []
 
 
+@pytest.mark.parametrize("at_once", [1, 8])
 @pytest.mark.parametrize("most", [1, 3, 7, 1000])
-def test_a_provider_that_allows_few_blocks_is_read_in_pages(most: int) -> None:
+def test_a_provider_that_allows_few_blocks_is_read_in_pages(most: int, at_once: int) -> None:
     scripted = grown(100)
     scripted.most = most
-    assert places(read(index_of(scripted), 100)) == expected(scripted)
+    assert places(read(index_of(scripted, at_once=at_once), 100)) == expected(scripted)
+
+
+def test_pages_and_blocks_are_asked_for_at_the_same_time() -> None:
+    scripted = ScriptedChain()
+    scripted.mine(*[EMPTY] * (4 * 2_000 + 16 - 1), LOG)
+    together = threading.Barrier(4)
+    index = index_of(scripted, at_once=4)
+    asked = index._reader._chain.rpc.request
+
+    def request(method: str, *parameters: Any) -> Any:
+        if method == "eth_getLogs":
+            together.wait(60)  # ends in an error unless four questions wait here
+        return asked(method, *parameters)
+
+    with mock.patch.object(index._reader._chain.rpc, "request", request):
+        assert places(read(index, scripted.head)) == expected(scripted)
+    assert scripted.count("eth_getLogs") == 4 + 16
+
+
+def test_a_provider_with_a_limit_is_rarely_asked_for_too_much() -> None:
+    scripted = ScriptedChain()
+    scripted.mine(*[EMPTY] * 100_000)
+    scripted.most = 2_000
+    read(index_of(scripted, at_once=8), 100_000)
+    assert scripted.count("eth_getLogs") <= 50 + 16 + 3 * 8
 
 
 def test_pages_grow_again_where_the_provider_allows() -> None:
@@ -413,7 +444,7 @@ class Killed(BaseException):
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    with mock.patch.multiple(event_index, PAGE_BLOCKS=16, READ_BY_HASH=4, _MOST_BLOCKS=32):
+    with mock.patch.multiple(event_reading, PAGE_BLOCKS=16, READ_BY_HASH=4, _MOST_BLOCKS=32):
         yield
 
 
@@ -431,6 +462,7 @@ STEPS = st.lists(
             "most": st.sampled_from([1, 5, 1000]),
             "lags": st.lists(st.integers(0, 4), min_size=1, max_size=3),
             "confirmations": st.sampled_from([0, 0, 2, 8]),
+            "at_once": st.sampled_from([1, 4]),
         }
     ),
     max_size=8,
@@ -460,7 +492,7 @@ def perform(scripted: ScriptedChain, path: Path, step: dict[str, Any]) -> None:
 
     scripted.before = disturb
     chain: Chain = scripted.chain(step["confirmations"])
-    index = EventIndex(chain, deployment(), path, pause=lambda _: None)
+    index = EventIndex(chain, deployment(), path, at_once=step["at_once"], pause=lambda _: None)
     try:
         head = chain.final_block_number()
         answer = places(read(index, head))

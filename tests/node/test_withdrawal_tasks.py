@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from rescind.contracts import (
     AnswerState,
+    Chain,
     ChainUnavailable,
     ContractRefused,
     MemberStatus,
@@ -210,6 +211,14 @@ def test_a_removal_takes_the_place_of_a_withdrawal_that_is_being_prepared(stage:
     assert stage.scene.record.excluded_by(stage.member.account.address)
     with pytest.raises(ConfigError, match="has already taken effect"):
         request_withdrawal(config)
+
+
+def test_a_request_finds_its_number_through_a_back_end_that_lags(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stage.scene.anvil.chain.final_block_number()
+    monkeypatch.setattr(Chain, "final_block", lambda _: before)
+    assert request_withdrawal(stage.node.session.config)["withdrawal"] == 1
 
 
 def test_the_salt_of_a_subject_is_durable_before_its_hash_is_on_chain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,6 +81,7 @@ class ScriptedChain:
     before: Callable[[int], None] = lambda _: None
     pending: Block | None = None
     salt: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def head(self) -> int:
@@ -114,6 +116,10 @@ class ScriptedChain:
         return sum(each == method for each, _ in self.asked)
 
     def send(self, method: str, parameters: Sequence[Any]) -> Any:
+        with self.lock:
+            return self._answer(method, parameters)
+
+    def _answer(self, method: str, parameters: Sequence[Any]) -> Any:
         self.before(len(self.asked))
         lag = self.lags[len(self.asked) % len(self.lags)]
         self.asked.append((method, parameters))
