@@ -21,7 +21,7 @@ from rescind.contracts.errors import (
     WrongChain,
 )
 from rescind.contracts.event_index import EventIndex
-from rescind.contracts.event_store import Topics
+from rescind.contracts.log_filter import Topics
 from rescind.contracts.refusals import refusal
 from rescind.contracts.rpc import Log, NodeRefused
 from rescind.contracts.types import Event, Receipt

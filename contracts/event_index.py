@@ -25,7 +25,8 @@ from rescind.contracts.chain import Chain
 from rescind.contracts.deployment import Deployment
 from rescind.contracts.errors import ChainUnavailable
 from rescind.contracts.event_reading import AT_ONCE, ChainMoved, EventReader
-from rescind.contracts.event_store import EventStore, LogFilter, Overtaken, Point, Topics
+from rescind.contracts.event_store import EventStore, Overtaken, Point
+from rescind.contracts.log_filter import LogFilter, Topics
 from rescind.contracts.rpc import Log
 
 _ATTEMPTS = 8

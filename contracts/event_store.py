@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from rescind.contracts.log_filter import LogFilter, placeholders
 from rescind.contracts.rpc import Log
 from rescind.core import ensure_private, make_private_folder
 from rescind.core.errors import ConfigError, StoreError
@@ -49,8 +50,6 @@ CREATE TABLE IF NOT EXISTS logs (
 );
 CREATE INDEX IF NOT EXISTS logs_by_topic ON logs (topic0, topic1, block);
 """
-Topics = Sequence[bytes | Sequence[bytes] | None]
-"""For each place the wanted topic, alternatives, or None for any."""
 
 
 class IndexRefused(ConfigError):
@@ -80,46 +79,6 @@ class Point:
 
     number: int
     hash: str
-
-
-@dataclass(frozen=True)
-class LogFilter:
-    """Which logs are wanted.
-
-    Attributes:
-        addresses: Contracts, EIP-55.
-        topics: Wanted topics.
-        first: First block.
-        last: Last block.
-    """
-
-    addresses: Sequence[str]
-    topics: Topics
-    first: int
-    last: int
-
-    def accepts(self, log: Log) -> bool:
-        """Return whether a log is wanted."""
-        if log.address not in self.addresses or not self.first <= log.block <= self.last:
-            return False
-        for place, wanted in enumerate(self.topics):
-            if wanted is None:
-                continue
-            alternatives = [wanted] if isinstance(wanted, bytes) else wanted
-            if place >= len(log.topics) or log.topics[place] not in alternatives:
-                return False
-        return True
-
-    def sql(self) -> tuple[str, list[object]]:
-        """Return the condition and its values for a query of the table `logs`."""
-        values: list[object] = [self.first, self.last, *self.addresses]
-        parts = ["block BETWEEN ? AND ?", f"address IN ({_marks(self.addresses)})"]
-        for place, wanted in enumerate(self.topics):
-            if wanted is not None:
-                alternatives = [wanted] if isinstance(wanted, bytes) else list(wanted)
-                parts.append(f"topic{place} IN ({_marks(alternatives)})")
-                values += alternatives
-        return " AND ".join(parts), values
 
 
 class EventStore:
@@ -194,7 +153,7 @@ class EventStore:
                 ):
                     raise Overtaken
                 connection.executemany(
-                    f"INSERT INTO logs VALUES ({_marks(range(11))})", [_row(each) for each in logs]
+                    f"INSERT INTO logs VALUES ({placeholders(11)})", [_row(each) for each in logs]
                 )
                 connection.execute("INSERT INTO blocks VALUES (?, ?)", (point.number, point.hash))
                 connection.execute(
@@ -378,10 +337,6 @@ def _writing(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _row(log: Log) -> tuple[object, ...]:
