@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -55,8 +56,21 @@ def mine_logs(anvil: Anvil, count: int) -> tuple[int, int]:
     account = anvil.funded()
     first = number(str(anvil.rpc("eth_blockNumber"))) + 1
     for nonce in range(count):
-        anvil.rpc("eth_sendRawTransaction", signed(anvil, account, nonce, to=EMITTER)[0])
+        raw, name = signed(anvil, account, nonce, to=EMITTER)
+        anvil.rpc("eth_sendRawTransaction", raw)
+        await_mined(anvil, name)
     return first, first + count - 1
+
+
+def await_mined(anvil: Anvil, name: str) -> None:
+    """Wait for a transaction's block to be the newest: Anvil mines after it has answered."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        receipt: Any = anvil.rpc("eth_getTransactionReceipt", name)
+        newest = number(str(anvil.rpc("eth_blockNumber")))
+        if receipt is not None and newest >= number(receipt["blockNumber"]):
+            return
+    pytest.fail(f"{name} is not mined")
 
 
 def logs_between(first: int, last: int) -> dict[str, str]:
@@ -243,7 +257,9 @@ def test_a_large_transaction_is_refused_at_its_limit(anvil: Anvil) -> None:
 @pytest.mark.parametrize(("mode", "step"), [("nonce-behind", -1), ("nonce-ahead", 1)])
 def test_the_nonce_can_be_wrong(anvil: Anvil, mode: str, step: int) -> None:
     account = anvil.funded()
-    anvil.rpc("eth_sendRawTransaction", signed(anvil, account, 0)[0])
+    raw, name = signed(anvil, account, 0)
+    anvil.rpc("eth_sendRawTransaction", raw)
+    await_mined(anvil, name)
     with rpc_proxy(anvil.url, mode) as proxy:
         asked = ask(proxy, "eth_getTransactionCount", account.address, "latest")
         assert number(asked) == 1 + step
@@ -263,6 +279,7 @@ def test_the_answer_can_be_lost_after_the_transaction_was_taken(anvil: Anvil) ->
     with rpc_proxy(anvil.url, "answer-lost") as proxy:
         with pytest.raises(urllib3.exceptions.HTTPError):
             post(proxy.url, request)
+        await_mined(anvil, name)
         assert ask(proxy, "eth_getTransactionReceipt", name)["status"] == "0x1"
 
 
@@ -270,6 +287,7 @@ def test_a_transaction_that_was_taken_is_already_known(anvil: Anvil) -> None:
     raw, name = signed(anvil, anvil.funded(), 0)
     with rpc_proxy(anvil.url, "already-known") as proxy:
         assert "nown" in ask(proxy, "eth_sendRawTransaction", raw)["message"]
+        await_mined(anvil, name)
         assert ask(proxy, "eth_getTransactionReceipt", name)["status"] == "0x1"
 
 
@@ -290,6 +308,7 @@ def test_a_stuck_transaction_is_replaced_only_by_one_that_pays_ten_percent_more(
         assert ask(proxy, "eth_sendRawTransaction", raw)["message"] == "already known"
         assert "eplacement" in ask(proxy, "eth_sendRawTransaction", cheap)["message"]
         assert ask(proxy, "eth_sendRawTransaction", dear) == replaced
+        await_mined(anvil, replaced)
         assert ask(proxy, "eth_getTransactionReceipt", replaced)["status"] == "0x1"
         assert proxy.counts()["refused replacements"] == 1
 

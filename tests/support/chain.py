@@ -85,7 +85,7 @@ def _identity_of_timeline(node: SendNode) -> str:
     return f"{identity}, timeline {_timelines[0]}" if isinstance(node.chain, Chain) else identity
 
 
-SendNode.identity = _identity_of_timeline  # type: ignore[method-assign]
+SendNode.identity = _identity_of_timeline  # type: ignore[method-assign,assignment]
 
 
 def seeded_key(seed: int, number: int) -> bytes:
