@@ -97,7 +97,11 @@ class Trainer:
             LoraParameters(rank=4, alpha=8, train_a=False),
             marks=pytest.mark.slow,
         ),
-        ("federated", LoraParameters(rank=4, alpha=8, train_a=True)),
+        pytest.param(
+            "federated",
+            LoraParameters(rank=4, alpha=8, train_a=True),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "federated",
             LoraParameters(rank=4, alpha=8, train_a=True, alternate=True),

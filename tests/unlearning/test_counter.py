@@ -120,7 +120,13 @@ def short(name: str, problem: Problem, steps: int = 12, **changed):
 
 
 @pytest.mark.parametrize("coupling", ["problem", pytest.param("shared", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", COUNTER_TRAINING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("npo", "rmu") else pytest.mark.slow)
+        for name in COUNTER_TRAINING
+    ],
+)
 def test_every_method_makes_the_withdrawn_answers_less_likely(
     name: str, coupling: str, request: pytest.FixtureRequest
 ) -> None:
@@ -134,7 +140,7 @@ def test_every_method_makes_the_withdrawn_answers_less_likely(
     assert set(outcome.tensors) == set(problem.model.trainable)
 
 
-@pytest.mark.parametrize("coupling", ["problem", "shared"])
+@pytest.mark.parametrize("coupling", ["problem", pytest.param("shared", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["simnpo", "halimi", "gs_lora", "rmu"])
 def test_an_outcome_becomes_integers_that_can_be_registered(
     name: str, coupling: str, request: pytest.FixtureRequest
