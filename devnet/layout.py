@@ -105,14 +105,15 @@ class RunFolder:
             ConfigError: This is not the folder of a run.
         """
         try:
-            return RunFacts.model_validate_json(self.facts_file.read_text(encoding="utf-8"))
+            return RunFacts.model_validate_json(self.facts_file.read_bytes())
         except OSError as error:
             raise ConfigError(
                 f"{self.root} is not the folder of a run: it has no readable run.json."
             ) from error
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(f"{self.facts_file}: {first['loc']}: {first['msg']}") from error
+            where = ".".join(str(part) for part in first["loc"]) or "file"
+            raise ConfigError(f"{self.facts_file}: {where}: {first['msg']}") from error
 
     @classmethod
     def find(cls, path: Path) -> Self:

@@ -100,7 +100,8 @@ def _url_of(certificate: Path, run: RunFolder, *, in_run: bool) -> str:
     from rescind.devnet.chain import url_of
 
     if not certificate.is_file():
-        raise ConfigError(f"{certificate} cannot be read: No such file.")
+        reason = "It is not a file." if certificate.exists() else "No such file."
+        raise ConfigError(f"{certificate} cannot be read: {reason}")
     if not in_run:
         raise ConfigError("Pass --rpc URL: the certificate is not in the folder of a run.")
     return url_of(run.facts().chain_port)

@@ -17,7 +17,7 @@ _URL = re.compile(
     r"\b([a-zA-Z][a-zA-Z0-9+.-]*)://([^\s'\"<>()\[\]{},;|\\]*(?:\[[0-9a-fA-F:.]*\])?[^\s'\"<>(){},;|\\]*)"
 )
 # urllib3 names host and path apart: "Max retries exceeded with url: /v3/KEY (Caused by ...)".
-_PATH = re.compile(r"(\burl: )\S+", re.IGNORECASE)
+_PATH = re.compile(r"(\burl: )[/?]\S*", re.IGNORECASE)
 _KEY_VALUE = re.compile(
     r"\b(password|passwd|pwd|secret|token|api[_-]?key|authorization)(\s*[=:]\s*)"
     r"(\"[^\"]*\"|'[^']*'|(?:Bearer |Basic )?[^\s,;&)]+)",

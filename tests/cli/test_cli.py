@@ -152,6 +152,17 @@ def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["verify", str(tmp_path / "certificate.json")])
     assert result.exit_code == 10
     assert "certificate.json cannot be read: No such file." in " ".join(result.output.split())
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert result.exit_code == 10
+    assert "cannot be read: It is not a file." in " ".join(result.output.split())
+
+
+def test_the_facts_of_a_run_that_are_cut_off_or_not_text_are_one_clear_line(tmp_path: Path) -> None:
+    for content, words in ((b'{"seed": 1', "file: Invalid JSON"), (b"\xff\xfe", "file: ")):
+        (tmp_path / "run.json").write_bytes(content)
+        result = CliRunner().invoke(app, ["ask", str(tmp_path), "hello"])
+        assert result.exit_code == 10
+        assert f"run.json: {words}" in " ".join(result.output.split())
 
 
 def test_an_unreachable_chain_of_a_run_says_how_to_start_it() -> None:

@@ -58,6 +58,7 @@ def test_messages_of_other_packages_lose_their_secrets(text: str) -> None:
         "no Ethereum node answers at http://127.0.0.1:8545 (ConnectionError). Check rpc_url.",
         "sqlite:///srv/rescind/ledger.db is locked",
         "write the token and the password into their files",
+        "Pass --rpc URL: the certificate is not in the folder of a run.",
     ],
 )
 def test_a_message_without_secrets_stays_as_it_is(text: str) -> None:
