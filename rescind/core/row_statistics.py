@@ -1,0 +1,260 @@
+"""Sums over an organization's rows: what a ridge classifier needs of its data.
+
+For rows with integer features phi (the first of which is 1) and a label each,
+
+    G = sum of phi phi'    (dimensions, dimensions)
+    Q = sum of phi e'      (dimensions, classes), with e the label's unit vector
+
+They are integers and add up over organizations, so that the sums without an organization, or
+without one person's rows, are those of a run that it was never in. Analytic learning in one round:
+Zhuang et al. 2024 (AFL, arXiv 2405.16240); Fani et al. 2024 (Fed3R).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rescind.core.delta import WEIGHT_ONE, OutOfBounds, WrongShape
+from rescind.core.errors import ArtifactError, DataError
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.security import DigestBudgetExceeded, check_budget
+from rescind.core.totals import add_totals
+
+GRAM, MOMENTS = "gram", "moments"
+_EXACT = 2**53
+"""Integers below are exact in float64, and so are sums of products that stay below."""
+
+
+class NotRowSums(ArtifactError):
+    """Statistics that are the sums of no rows."""
+
+    code = "artifact-not-row-sums"
+
+
+class UnknownLabel(DataError):
+    """A row has a label that is not one of the agreed ones."""
+
+    code = "unknown-label"
+
+
+class Classes(BaseModel):
+    """A task that members agree on: which features, and which labels.
+
+    Attributes:
+        features: The feature map.
+        labels: The labels, sorted, each once.
+        max_rows: The most rows of one organization.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: NgramFeatures = NgramFeatures()
+    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+    max_rows: Annotated[int, Field(ge=1, le=2**31)] = 2**20
+
+    @model_validator(mode="after")
+    def _labels_sorted(self) -> Self:
+        if list(self.labels) != sorted(set(self.labels)):
+            raise ValueError("give the labels in ascending order, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _digest_binds(self) -> Self:
+        # The budget also keeps every entry far below 2^63.
+        try:
+            check_budget(self.norm_bound * WEIGHT_ONE)
+        except DigestBudgetExceeded as error:
+            raise ValueError(f"{error}; or lower max_rows or the number of features") from error
+        return self
+
+    @property
+    def trace_bound(self) -> int:
+        """The most that the trace of one organization's G can be."""
+        return self.max_rows * self.features.dimensions * self.features.largest**2
+
+    @property
+    def norm_bound(self) -> float:
+        """The L2 norm that one organization's statistics never exceed.
+
+        G is positive semidefinite, so its Frobenius norm is at most its trace; and by Cauchy and
+        Schwarz the squares of Q's entries sum to at most trace(G) times the number of rows.
+        """
+        return math.hypot(self.trace_bound, math.sqrt(self.trace_bound * self.max_rows))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the tensors of `RowStatistics`."""
+        size = self.features.dimensions
+        return {GRAM: (size * (size + 1) // 2,), MOMENTS: (size, len(self.labels))}
+
+    def collect(self, texts: Sequence[str], labels: Sequence[str]) -> RowStatistics:
+        """Return the statistics of rows.
+
+        Raises:
+            UnknownLabel: A label was not agreed on.
+            DataError: There are more rows than agreed.
+        """
+        if len(texts) > self.max_rows:
+            raise DataError(
+                f"there are {len(texts)} rows, and the members agreed on at most {self.max_rows}"
+            )
+        places = {label: place for place, label in enumerate(self.labels)}
+        for number, label in enumerate(labels, start=1):
+            if label not in places:
+                raise UnknownLabel(
+                    f"row {number} has the label {label!r}, which is not one of the "
+                    f"{len(self.labels)} that the members agreed on. Correct the row, or agree on "
+                    "the label."
+                )
+        targets = np.zeros((len(labels), len(self.labels)), dtype=np.int64)
+        targets[np.arange(len(labels)), [places[label] for label in labels]] = 1
+        return RowStatistics.of(self.features.of(texts), targets)
+
+
+@dataclass(frozen=True, eq=False)
+class RowStatistics:
+    """Sums over rows.
+
+    Attributes:
+        gram: The upper triangle of G, row by row, int64 (dimensions (dimensions + 1) / 2,).
+        moments: Q, int64 (dimensions, classes).
+    """
+
+    gram: NDArray[np.int64]
+    moments: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.int64], targets: NDArray[np.int64]) -> Self:
+        """Return the sums over rows.
+
+        Args:
+            features: (rows, dimensions), the first of each row is 1.
+            targets: (rows, classes), one 1 in each row.
+
+        Raises:
+            OutOfBounds: A sum may not fit.
+        """
+        largest = int(np.abs(features).max(initial=1))
+        if len(features) * largest**2 >= _EXACT:
+            raise OutOfBounds(
+                f"{len(features)} rows of features up to {largest} may sum to 2^53 or more. Use "
+                "smaller features, or fewer rows."
+            )
+        # Products of float64 are much faster than those of integers, and exact below 2^53.
+        rows = features.astype(np.float64)
+        gram = (rows.T @ rows).astype(np.int64)
+        moments = (rows.T @ targets.astype(np.float64)).astype(np.int64)
+        return cls(gram[np.triu_indices(len(gram))], moments)
+
+    @property
+    def dimensions(self) -> int:
+        """The number of features."""
+        return len(self.moments)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The number of rows of each class, int64 (classes,)."""
+        counts: NDArray[np.int64] = self.moments[0]
+        return counts
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(self.gram[0])
+
+    @property
+    def trace(self) -> int:
+        """The trace of G."""
+        return int(np.trace(self.full_gram()))
+
+    def full_gram(self) -> NDArray[np.int64]:
+        """Return G, symmetric, int64 (dimensions, dimensions)."""
+        size = self.dimensions
+        full = np.zeros((size, size), dtype=np.int64)
+        full[np.triu_indices(size)] = self.gram
+        return full + np.triu(full, 1).T
+
+    def tensors(self) -> dict[str, NDArray[np.int64]]:
+        """Return the tensors of the artifact, by bare name."""
+        return {GRAM: self.gram, MOMENTS: self.moments}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the statistics that an artifact holds; `check` says whether they can be right."""
+        return cls(tensors[GRAM].astype(np.int64), tensors[MOMENTS].astype(np.int64))
+
+    @classmethod
+    def sum(cls, parts: Iterable[RowStatistics]) -> Self:
+        """Return the sums over all rows of several organizations, exact.
+
+        Raises:
+            SumOverflow: A sum may not fit 64 bits.
+            WrongShape: The parts have different shapes.
+        """
+        return cls.of_tensors(add_totals(part.tensors() for part in parts))
+
+    def without(self, part: RowStatistics) -> RowStatistics:
+        """Return the sums over the rows that are not in `part`, exact.
+
+        Raises:
+            SumOverflow: A difference may not fit 64 bits.
+            WrongShape: The two have different shapes.
+        """
+        negative = {name: -tensor for name, tensor in part.tensors().items()}
+        return self.of_tensors(add_totals([self.tensors(), negative]))
+
+
+def check(statistics: RowStatistics, classes: Classes) -> None:
+    """Check that an organization's statistics can be the sums of rows.
+
+    Within each class the scatter sum (phi - mean) (phi - mean)' is positive semidefinite, so
+    G - sum over classes of q q' / n is, too: one test for G and for how Q fits to it. It is done
+    in float64, with a tolerance for rounding.
+
+    Raises:
+        WrongShape: The tensors have other shapes than agreed.
+        NotRowSums: They are the sums of no rows.
+        OutOfBounds: There are more rows, or larger features, than agreed.
+    """
+    shapes = {name: tensor.shape for name, tensor in statistics.tensors().items()}
+    if shapes != classes.shapes():
+        raise WrongShape(f"the statistics have shapes {shapes}, and {classes.shapes()} are agreed")
+    rows, counts, trace = statistics.rows, statistics.counts, statistics.trace
+    if not 0 <= rows <= classes.max_rows:
+        raise OutOfBounds(f"there are {rows} rows, and 0 to {classes.max_rows} are agreed")
+    if counts.min() < 0 or sum(counts.tolist()) != rows:
+        raise NotRowSums(
+            f"the classes have {sum(counts.tolist())} rows together, the least one {counts.min()}, "
+            f"and there are {rows} rows"
+        )
+    most = rows * classes.features.dimensions * classes.features.largest**2
+    if not 0 <= trace <= most:
+        raise OutOfBounds(f"the trace of G is {trace}, and {rows} rows have at most {most}")
+    if np.abs(statistics.moments).max(initial=0) > rows * classes.features.largest:
+        raise OutOfBounds(f"an entry of Q is larger than {rows} rows allow")
+    _check_scatter(statistics)
+
+
+def _check_scatter(statistics: RowStatistics) -> None:
+    gram = statistics.full_gram().astype(np.float64)
+    empty = statistics.counts == 0
+    if np.any(statistics.moments[:, empty]):
+        raise NotRowSums("a class without rows has sums")
+    moments = statistics.moments[:, ~empty].astype(np.float64)
+    scatter = gram - (moments / statistics.counts[~empty]) @ moments.T
+    # Rounding changes eigenvalues by less than this (Weyl's inequality).
+    slack = 8 * len(gram) * np.finfo(np.float64).eps * max(1.0, float(np.trace(gram)))
+    try:
+        scipy.linalg.cholesky(scatter + slack * np.eye(len(gram)), check_finite=False)
+    except scipy.linalg.LinAlgError:
+        raise NotRowSums(
+            "G is not the sum of rows with these class sums: the scatter within the classes is not "
+            "positive semidefinite"
+        ) from None
