@@ -18,7 +18,7 @@ from rescind.devnet.data import generated
 from rescind.node.facts import AdoptedModel, open_journal
 from tests.support.daemons import Daemon, consortium, wait_for
 from tests.support.files import rescind
-from tests.support.provider_story.outcome import Outcome
+from tests.support.provider_story.outcome import FILLER, Outcome
 from tests.support.rpc_proxy import COUNTS
 from tests.support.withdrawals import settled
 
@@ -216,6 +216,8 @@ def _function(record: Consortium, transaction: Any) -> str:
     target = transaction["to"].address()
     if not target:
         return "creates a contract"
+    if target == transaction["from"].address() and not transaction["input"].data():
+        return FILLER
     return record.decode_call(target, transaction["input"].data()).partition("(")[0]
 
 
