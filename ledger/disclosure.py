@@ -135,7 +135,8 @@ class ManifestDisclosure:
     Attributes:
         round_id: The round.
         subject: The name of the data subject.
-        sample: One question and answer of the subject; None for the subject as a whole.
+        sample: The texts of one sample of the subject (`sample_bytes`): question and answer, and a
+            third for other samples than pairs. None for the subject as a whole.
         commitment: The commitment to the manifest, in hexadecimal. It must be on chain.
         artifact: The id of the delta that was trained on the data and is on chain with it.
         proof: The proof about the manifest.
@@ -147,7 +148,7 @@ class ManifestDisclosure:
 
     round_id: int
     subject: str
-    sample: tuple[str, str] | None
+    sample: tuple[str, ...] | None
     commitment: str
     artifact: str
     proof: ManifestProof
@@ -190,10 +191,7 @@ class ManifestDisclosure:
         try:
             sample = document["sample"]
             if sample is not None:
-                if not isinstance(sample, list):
-                    raise ProofInvalid("a sample must be a list of a question and its answer")
-                question, answer = map(_string, sample)
-                sample = (question, answer)
+                sample = _sample(sample)
             if document["anchor"]["transaction"]:
                 raise ValueError("a proof about a manifest rests on no anchoring transaction")
             return cls(
@@ -255,6 +253,16 @@ def _occasion(document: Mapping[str, Any]) -> tuple[int | None, int | None]:
         None if withdrawal is None else _whole(withdrawal),
         None if replay is None else _whole(replay),
     )
+
+
+def _sample(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) not in (2, 3):
+        raise ValueError("a sample must be a list of a question, its answer and at most its kind")
+    texts = tuple(_string(text) for text in value)
+    if len(texts) == 3 and any("\0" in text for text in texts):
+        # NUL separates the texts in `sample_bytes`.
+        raise ValueError("the texts of a sample must not hold the character NUL")
+    return texts
 
 
 def _path(steps: Any) -> tuple[bytes, ...]:

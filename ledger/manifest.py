@@ -196,9 +196,12 @@ def check(
     return proof.path.inside
 
 
-def sample_bytes(question: str, answer: str) -> bytes:
-    """Return the bytes of a question and its answer as a sample."""
-    return f"{question}\0{answer}".encode()
+def sample_bytes(*texts: str) -> bytes:
+    """Return the bytes of a sample: its question, its answer, and its kind if it is not a pair.
+
+    They are `Example.content` of `rescind.training`.
+    """
+    return "\0".join(texts).encode()
 
 
 def _check_path(path: PathProof, key: bytes, root: bytes) -> None:

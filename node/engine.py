@@ -45,7 +45,7 @@ def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Exa
         examples: All examples that it may train on.
     """
     decision = RoundFacts.load(session.journal, round_id).decision
-    rows = [[e.subject, e.question, e.answer] for e in examples]
+    rows = [[e.subject, *e.content] for e in examples]
     start = artifact_id(encode(adapter))
     text = json.dumps(
         [round_id, start, decision.to_json() if decision else None, rows], sort_keys=True

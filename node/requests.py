@@ -162,8 +162,8 @@ def forget_and_retain(
 
 
 def _check_disjoint(forget: list[Example], kept: list[Example]) -> None:
-    pairs = {(e.question, e.answer) for e in kept}
-    both = [n for n, e in enumerate(forget, start=1) if (e.question, e.answer) in pairs]
+    pairs = {e.content for e in kept}
+    both = [n for n, e in enumerate(forget, start=1) if e.content in pairs]
     if both:
         raise DataError(
             f"{len(both)} of the {len(forget)} pairs to forget are also pairs to retain, the first is "

@@ -270,9 +270,9 @@ def check_data(session: Session, round_id: int) -> None:
 
 def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
     # All rows in their order, because the choice of examples depends on both.
-    rows = "\0".join(f"{e.subject}\0{e.question}\0{e.answer}" for e in examples)
+    rows = "\0".join("\0".join((e.subject, *e.content)) for e in examples)
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 
 def _manifest(examples: Iterable[Example], secret: bytes) -> Manifest:
-    return Manifest.of(((e.subject, sample_bytes(e.question, e.answer)) for e in examples), secret)
+    return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in examples), secret)

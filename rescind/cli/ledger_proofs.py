@@ -121,6 +121,12 @@ def ledger_prove_subject(
     answer: Annotated[
         str | None, typer.Option(help="Answer of one sample; pass --question too.")
     ] = None,
+    sample_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--sample", help="File of one sample instead, as in the data: a document, for example."
+        ),
+    ] = None,
     withdrawal: Annotated[
         int | None,
         typer.Option(help="The data that was registered for the round in this withdrawal instead."),
@@ -150,6 +156,8 @@ def ledger_prove_subject(
             raise ConfigError(
                 "A sample is a question with its answer. Pass both --question and --answer, or neither."
             )
+        if question is not None and sample_file is not None:
+            raise ConfigError("Pass --question with --answer, or --sample, not both.")
         if withdrawal is not None and replay is not None:
             raise ConfigError("Pass --withdrawal or --replay, not both.")
         target = LedgerTarget(where, config, key_file, key_program)
@@ -160,8 +168,10 @@ def ledger_prove_subject(
             )
         record = _manifest_record(target, round_id, withdrawal, replay)
         manifest = Manifest.from_json(record)
-        sample = (question, answer) if question is not None and answer is not None else None
         name = canonical_name(subject)
+        sample = _sample(sample_file, name) if sample_file is not None else None
+        if question is not None and answer is not None:
+            sample = (question, answer)
         disclosure = ManifestDisclosure(
             round_id,
             name,
@@ -176,6 +186,23 @@ def ledger_prove_subject(
         inside = disclosure.check()
         _write(path, disclosure.to_json())
         print_facts({"file": str(path), "round": round_id, "inside": inside}, as_json=as_json)
+
+
+def _sample(path: Path, subject: str) -> tuple[str, ...]:
+    """Return the texts of the only sample in a file.
+
+    Raises:
+        ConfigError: It has several samples, or the sample of another subject.
+    """
+    from rescind.core.errors import ConfigError
+    from rescind.training import read_examples
+
+    examples = read_examples(path)
+    if len(examples) > 1:
+        raise ConfigError(f"{path} has {len(examples)} samples. Keep the one that is meant.")
+    if examples[0].subject != subject:
+        raise ConfigError(f"The sample in {path} belongs to another subject than --subject names.")
+    return examples[0].content
 
 
 def _manifest_record(

@@ -8,7 +8,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from rescind.training.data import Example, normalize, read_examples, write_examples
+    from rescind.training.data import Example, Turn, normalize, read_examples, write_examples
     from rescind.training.engine.checkpoint import (
         Checkpoint,
         CheckpointBroken,
@@ -34,7 +34,7 @@ if typing.TYPE_CHECKING:
     from rescind.training.serving.serve import Answer, Assistant
 
 _NAMES = {
-    "data": "Example normalize read_examples write_examples",
+    "data": "Example Turn normalize read_examples write_examples",
     "engine.checkpoint": "Checkpoint CheckpointBroken CheckpointMismatch RuleNotResumable",
     "engine.packing": "NotPackable",
     "engine.privacy": "BudgetSpent Mechanism PrivacySpent",
@@ -84,6 +84,7 @@ __all__ = [
     "RuleNotResumable",
     "TrainResult",
     "Trainer",
+    "Turn",
     "WrongAdapter",
     "WrongBaseModel",
     "answer_loss_per_example",

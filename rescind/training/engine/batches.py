@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from rescind.core.errors import DataError
-from rescind.training.data import Example, completion, prompt
+from rescind.training.data import Example, Turn, completion, prompt
 from rescind.training.model.base import Base
 
 IGNORED = -100
@@ -30,24 +30,27 @@ class Encoded:
     prompt_length: int
 
 
-def encode_prompt(base: Base, question: str) -> tuple[int, ...]:
-    """Return the tokens of the prompt of a question."""
-    return tuple(base.tokenizer.encode(prompt(question), add_special_tokens=False))
+def encode_prompt(base: Base, question: str, turns: Sequence[Turn] = ()) -> tuple[int, ...]:
+    """Return the tokens of the prompt of a question, after the turns before it."""
+    return tuple(base.tokenizer.encode(prompt(question, turns), add_special_tokens=False))
 
 
 def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
-    """Tokenize a pair. Nothing is cut off.
+    """Tokenize an example. Nothing is cut off. A document has no prompt.
 
     Raises:
-        DataError: The pair is longer than `max_length` tokens.
+        DataError: The example is longer than `max_length` tokens.
     """
-    head = encode_prompt(base, example.question)
-    tail = base.tokenizer.encode(completion(example.answer), add_special_tokens=False)
+    head = () if example.document else encode_prompt(base, example.question, example.turns)
+    text = example.answer if example.document else completion(example.answer)
+    tail = base.tokenizer.encode(text, add_special_tokens=False)
     tokens = (*head, *tail, base.eos)
     if len(tokens) > max_length:
         raise DataError(
-            f"The pair {example.question[:60]!r} has {len(tokens)} tokens, and the consortium's "
-            f"max_length is {max_length}. Shorten the pair or agree on a larger max_length."
+            f"The {'document' if example.document else 'pair'} "
+            f"{(example.question or example.answer)[:60]!r} has {len(tokens)} tokens, and the "
+            f"consortium's max_length is {max_length}. Shorten the text or agree on a larger "
+            "max_length."
         )
     return Encoded(tokens, len(head))
 

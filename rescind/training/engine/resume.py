@@ -70,7 +70,7 @@ class Keeper:
             "base model": model.base.id,
             "parameters": parameters.id,
             "start": fingerprint(dict(start)),
-            "data": fingerprint([(e.subject, e.question, e.answer) for e in examples]),
+            "data": fingerprint([(e.subject, *e.content) for e in examples]),
             "seed": str(self._training.seed),
             "steps": str(self._training.steps),
             "settings": fingerprint(self._training.settings.to_dict()),
