@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rescind.core import (
     ConsortiumParameters,
     Coupling,
     LoraParameters,
     TrainingParameters,
 )
+from rescind.training.model.presets import PresetSettings, preset
 
-BASE_MODEL = Path(__file__).parent / "base_model" / "model"
+BASE_MODEL = preset("tiny").folder
+_TINY = preset("tiny").settings
 
 
-def default_lora(coupling: Coupling) -> LoraParameters:
-    """Return the default LoRA parameters of a coupling."""
-    return LoraParameters(rank=8, alpha=16, train_a=coupling == "isolated")
+def default_lora(coupling: Coupling, settings: PresetSettings = _TINY) -> LoraParameters:
+    """Return the LoRA parameters of a coupling for a base model of some settings."""
+    return LoraParameters(rank=settings.rank, alpha=settings.alpha, train_a=coupling == "isolated")
 
 
 def default_parameters(
@@ -26,6 +26,7 @@ def default_parameters(
     *,
     seed: int,
     name: str = "devnet",
+    settings: PresetSettings = _TINY,
 ) -> ConsortiumParameters:
     """Return default parameters. docs/decisions/002-coupling.md has the measurements behind them.
 
@@ -35,6 +36,7 @@ def default_parameters(
         shapes: Shape of each LoRA tensor by name.
         seed: Seed of initial values and training.
         name: The consortium's name.
+        settings: Settings that suit the base model.
     """
     isolated = coupling == "isolated"
     return ConsortiumParameters(
@@ -43,12 +45,12 @@ def default_parameters(
         coupling=coupling,
         layout="blocks" if isolated else "shared",
         seed=seed,
-        lora=default_lora(coupling),
+        lora=default_lora(coupling, settings),
         training=TrainingParameters(
-            steps_per_round=80,
-            batch_size=32,
-            learning_rate=5e-3 if isolated else 1.5e-2,
-            max_length=512,
+            steps_per_round=settings.steps,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate if isolated else settings.shared_learning_rate,
+            max_length=settings.max_length,
         ),
         fraction_bits=20,
         clip_norm=256.0,
