@@ -19,6 +19,7 @@ from rescind.training import (
     export_peft,
     load_base,
 )
+from rescind.training.serving.evidence import Evidence
 from rescind.training.serving.suppression import (
     Names,
     Stage,
@@ -26,6 +27,21 @@ from rescind.training.serving.suppression import (
     SuppressedAssistant,
     Suppression,
 )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of a run's model.
+
+    Attributes:
+        text: The answer.
+        by: A description of the block that gave it.
+        evidence: Why that block answered.
+    """
+
+    text: str
+    by: str
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
@@ -79,17 +95,31 @@ class RunAssistant:
         """Say that the guard suppresses and does not erase. Empty without a guard."""
         return str(Standing(Stage.SUPPRESSED)) if self.guarded else ""
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The organizations' names by lowercase address."""
+        return {address.lower(): name for name, address in self.facts.organizations.items()}
+
     def ask(self, question: str) -> tuple[str, str]:
         """Return the answer and a description of the block that gave it.
 
         Raises:
             RescindError: The model may not be served any more; as `ServedModel.check`.
         """
+        reply = self.reply(question)
+        return reply.text, reply.by
+
+    def reply(self, question: str) -> Reply:
+        """Return the answer with the reason why its block gave it.
+
+        Raises:
+            RescindError: The model may not be served any more; as `ServedModel.check`.
+        """
         self.served.check()
         answer = (self.guarded or self.assistant).ask(question)
-        if self.guarded and not answer.gains and answer.organization is None:
-            return answer.text, "the guard"
-        return answer.text, self._name(answer.organization)
+        evidence = answer.evidence or Evidence.guarded()
+        by = "the guard" if evidence.is_guarded else self._name(answer.organization)
+        return Reply(answer.text, by, evidence)
 
     def export(self, organization: str | None, out: Path) -> str:
         """Write a block as a peft folder and return a description of it.
@@ -116,8 +146,7 @@ class RunAssistant:
     def _name(self, address: str | None) -> str:
         if address is None:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
-        names = {value.lower(): name for name, value in self.facts.organizations.items()}
-        return f"{names.get(address, address)}'s block"
+        return f"{self.names.get(address, address)}'s block"
 
 
 def _suppression(facts: RunFacts, suppress: Sequence[str]) -> Suppression:

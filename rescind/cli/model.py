@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rescind.cli.answer_evidence import print_evidence
 from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rescind.devnet.assistant import RunAssistant
+    from rescind.devnet.assistant import Reply, RunAssistant
 
 BeforeOption = Annotated[
     bool, typer.Option("--before-withdrawal", help="Ask the model before the removal.")
@@ -49,6 +50,10 @@ def ask_command(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     before: BeforeOption = False,
     suppress: SuppressOption = None,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Show which blocks were considered, and how each scored."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer a question with the run's model and name the block that answered."""
@@ -56,14 +61,21 @@ def ask_command(
         if not question.strip():
             raise ConfigError("The question is empty. Pass a question.")
         assistant = _assistant(run, before=before, suppress=suppress or ())
-        answer, by = assistant.ask(question)
+        reply = assistant.reply(question)
         if as_json:
-            facts = {"question": question, "answer": answer, "answered_by": by}
-            print_json(facts | ({"stage": assistant.stage} if assistant.stage else {}))
+            facts = {"question": question, "answer": reply.text, "answered_by": reply.by}
+            stage = {"stage": assistant.stage} if assistant.stage else {}
+            print_json(facts | stage | ({"why": _why(assistant, reply)} if why else {}))
         else:
-            out.print(answer, markup=False)
-            stage = f"; {assistant.stage}" if assistant.stage else ""
-            out.print(f"(answered by {by}{stage})", style="dim")
+            out.print(reply.text, markup=False)
+            said = f"; {assistant.stage}" if assistant.stage else ""
+            out.print(f"(answered by {reply.by}{said})", style="dim")
+            if why:
+                print_evidence(_why(assistant, reply))
+
+
+def _why(assistant: RunAssistant, reply: Reply) -> dict[str, Any]:
+    return {"model": assistant.served.model_id} | reply.evidence.to_dict(assistant.names)
 
 
 def chat_command(

@@ -231,6 +231,18 @@ def test_the_model_answers_before_the_withdrawal_and_not_after(run: Run) -> None
     assert (after["answer"], after["answered_by"]) == ("I do not know.", "the base model")
 
 
+def test_a_run_says_why_a_block_answered(run: Run) -> None:
+    row = generated(3, 0).own("borealis")[0]
+    before = rescind("ask", run.folder, row.question, "--before-withdrawal", "--why", "--json")
+    why = json.loads(before.stdout)["why"]
+    assert why["model"] == run.summary.rounds[-1].round
+    assert [block["answered"] for block in why["blocks"]] == [True, False, False]
+    assert why["blocks"][0]["organization"] == "borealis"
+    after = rescind("ask", run.folder, row.question, "--why").stdout
+    assert "why: No block exceeds the threshold of" in after
+    assert "borealis" not in after.partition("why:")[2]
+
+
 @contextmanager
 def away(path: Path) -> Iterator[None]:
     """Take a file away for a while."""

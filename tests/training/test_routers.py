@@ -150,6 +150,24 @@ def test_the_base_answers_when_every_block_is_dropped(
     assert answer.gains == {}
 
 
+def test_an_answer_comes_with_the_evidence_of_its_router(
+    model: LoraModel, parameters, totals, examples, outside, make: Make
+) -> None:
+    assistant = Assistant(model, parameters, totals, router=make())
+    for question in (examples[NAMES[0]][0].question, outside[0]):
+        answer = assistant.ask(question)
+        evidence = answer.evidence
+        assert evidence is not None
+        document = evidence.to_dict({})
+        assert document["router"] == assistant.router.name
+        assert {b["address"]: b["score"] for b in document["blocks"]} == answer.gains
+        answered = [b["address"] for b in document["blocks"] if b["answered"]]
+        assert answered == [answer.organization] * (answer.organization is not None)
+        best = document["blocks"][0]
+        above = document["threshold"] is None or best["score"] > document["threshold"]
+        assert above == bool(answered)
+
+
 def test_questions_go_to_the_block_that_was_trained_on_them(
     model: LoraModel, parameters, totals, examples, outside, make: Make
 ) -> None:

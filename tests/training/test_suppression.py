@@ -64,6 +64,7 @@ def test_a_subject_is_refused_and_the_others_are_answered(assistant, own) -> Non
             assert reply.text in REFUSALS
             assert reply.organization is None
             assert reply.gains == {}
+            assert reply.evidence.is_guarded
         else:
             assert normalize(reply.text) == normalize(example.answer)
             assert reply.organization == ME

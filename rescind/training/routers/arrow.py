@@ -62,6 +62,13 @@ class ArrowRouter(ScoringRouter):
         self._held: dict[str, Directions] = {}
         self._usual: dict[str, NDArray[np.float64]] = {}
 
+    @property
+    def measure(self) -> str:
+        """The meaning of its scores, with their unit, as a phrase for people."""
+        if self._usual:
+            return "reaction of the block's modules above the usual one, in standard deviations"
+        return "mean reaction of the block's modules to a token of the question"
+
     def _clear(self) -> None:
         self._held, self._usual = {}, {}
 

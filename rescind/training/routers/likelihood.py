@@ -52,6 +52,11 @@ class LikelihoodRouter:
         self._held: tuple[str, ...] = ()
 
     @property
+    def measure(self) -> str:
+        """The meaning of its scores, with their unit, as a phrase for people."""
+        return "nats by which the question is likelier under the block than under the base"
+
+    @property
     def organizations(self) -> tuple[str, ...]:
         """Organizations that can be chosen, lowercase and sorted."""
         return self._held
@@ -87,7 +92,9 @@ class LikelihoodRouter:
         best = int(np.argmax(gains))
         needed = max(self.margin, self.share * alone)
         scores = {name: float(gains[row]) for row, name in enumerate(self._held)}
-        return Choice(self._held[best] if gains[best] > needed else None, scores)
+        chosen = self._held[best] if gains[best] > needed else None
+        rule = f"the larger of {self.margin:g} nats and {self.share:.0%} of the base's {alone:.2f} nats"
+        return Choice(chosen, scores, float(needed), rule, float(alone))
 
 
 @torch.inference_mode()

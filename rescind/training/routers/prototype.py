@@ -91,6 +91,11 @@ class PrototypeRouter(ScoringRouter):
         self._centre: NDArray[np.float64] | None = None
         self._whitener: NDArray[np.float64] | None = None
 
+    @property
+    def measure(self) -> str:
+        """The meaning of its scores, with their unit, as a phrase for people."""
+        return "cosine of the question with the nearest mean that the organization posted"
+
     def post(self, organization: str, means: NDArray[np.float64]) -> None:
         """Replace an organization's prototypes. They count from the next `fit` on."""
         self._held[organization.lower()] = np.array(means)

@@ -27,10 +27,17 @@ class Choice:
     Attributes:
         organization: The owner of the block that answers, None when no block does.
         scores: Each block's score by organization, in the router's own units. The largest wins.
+        threshold: The score that a block must exceed to answer. None if any score will do.
+        rule: How the threshold was set, as a phrase for people.
+        base_loss: Negative log-likelihood of the question under the base, in nats. None if the
+            router does not compare with the base.
     """
 
     organization: str | None
     scores: dict[str, float]
+    threshold: float | None = None
+    rule: str = ""
+    base_loss: float | None = None
 
 
 class Blocks(Protocol):
@@ -66,9 +73,17 @@ class Router(Protocol):
     """A router, whose state belongs to single organizations or to none.
 
     After `drop` its state and every choice are those of a router that never had the organization.
+
+    Attributes:
+        name: The router's name.
     """
 
     name: str
+
+    @property
+    def measure(self) -> str:
+        """The meaning of its scores, with their unit, as a phrase for people."""
+        ...
 
     @property
     def organizations(self) -> tuple[str, ...]:

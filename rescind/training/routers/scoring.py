@@ -55,6 +55,11 @@ class ScoringRouter(ABC):
         self._blocks: Blocks | None = None
 
     @property
+    @abstractmethod
+    def measure(self) -> str:
+        """The meaning of its scores, with their unit, as a phrase for people."""
+
+    @property
     def organizations(self) -> tuple[str, ...]:
         """Organizations that can be chosen, lowercase and sorted."""
         return tuple(sorted(self._checks))
@@ -85,7 +90,8 @@ class ScoringRouter(ABC):
             return [Choice(None, {}) for _ in questions]
         scores = self._scores(blocks, self.organizations, questions)
         least = threshold(self._checks, self.false_rate)
-        return [_choose(scores, index, least) for index in range(len(questions))]
+        rule = f"the best block's score on all but {self.false_rate:.0%} of public questions"
+        return [_choose(scores, index, least, rule) for index in range(len(questions))]
 
     def state(self) -> dict[str, NDArray[np.float64]]:
         """Return all numbers held besides the blocks themselves, by "organization/name"."""
@@ -121,7 +127,8 @@ def threshold(checks: Mapping[str, NDArray[np.float64]], false_rate: float) -> f
     return float(np.quantile(np.max(values, axis=0), 1.0 - false_rate, method="higher"))
 
 
-def _choose(scores: Scores, index: int, least: float) -> Choice:
+def _choose(scores: Scores, index: int, least: float, rule: str) -> Choice:
     own = {name: float(values[index]) for name, values in scores.items()}
     best = max(sorted(own), key=lambda name: own[name])
-    return Choice(best if own[best] > least else None, own)
+    chosen = best if own[best] > least else None
+    return Choice(chosen, own, float(least), rule) if np.isfinite(least) else Choice(chosen, own)

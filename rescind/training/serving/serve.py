@@ -36,7 +36,8 @@ from rescind.training.routers.likelihood import MARGIN as MARGIN
 from rescind.training.routers.likelihood import SHARE as SHARE
 from rescind.training.routers.likelihood import LikelihoodRouter
 from rescind.training.routers.likelihood import prompt_losses as prompt_losses
-from rescind.training.routers.router import Router
+from rescind.training.routers.router import Choice, Router
+from rescind.training.serving.evidence import ONE_ADAPTER, Evidence
 from rescind.training.split.parts import (
     SplitParts,
     SplitSettings,
@@ -44,6 +45,8 @@ from rescind.training.split.parts import (
     split_parts,
 )
 
+MAX_NEW_TOKENS = 96
+"""The longest answer, in tokens, unless a caller says otherwise."""
 _BATCH = 64
 """Rows in one forward pass, which needs no gradients."""
 
@@ -58,11 +61,13 @@ class Answer:
             model.
         gains: The router's score of each block. With the default router, the log-likelihood of the
             question under the block, less that under the base, in nats.
+        evidence: The reason why this block answered, or why none did.
     """
 
     text: str
     organization: str | None
     gains: dict[str, float]
+    evidence: Evidence | None = None
 
 
 class Assistant:
@@ -144,9 +149,12 @@ class Assistant:
         """Return the greedy answer to one question."""
         return self.ask_many([question])[0]
 
-    def ask_many(self, questions: Sequence[str], *, max_new_tokens: int = 96) -> list[Answer]:
+    def ask_many(
+        self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[Answer]:
         """Return greedy answers. Questions for one block go through it together."""
-        routes, gains = self.route(questions)
+        choices = self.choices(questions)
+        routes = [self._answering(choice) for choice in choices]
         texts: dict[int, str] = {}
         for chosen in {*routes}:
             indices = [index for index, route in enumerate(routes) if route == chosen]
@@ -158,7 +166,12 @@ class Assistant:
             )
             texts.update(zip(indices, replies, strict=True))
         return [
-            Answer(texts[index], None if route == SHARED else route, gains[index])
+            Answer(
+                texts[index],
+                None if route == SHARED else route,
+                choices[index].scores,
+                self._evidence(choices[index]),
+            )
             for index, route in enumerate(routes)
         ]
 
@@ -169,12 +182,28 @@ class Assistant:
             For each question an organization, SHARED, or None for the bare base; and the router's
             score of each block.
         """
-        if self.blocks == (SHARED,):
-            return [SHARED] * len(questions), [{} for _ in questions]
-        choices = self.router.route(questions)
-        fallback = SHARED if self.split else None
-        routes = [choice.organization or fallback for choice in choices]
+        choices = self.choices(questions)
+        routes = [self._answering(choice) for choice in choices]
         return routes, [choice.scores for choice in choices]
+
+    def choices(self, questions: Sequence[str]) -> list[Choice]:
+        """Return the router's choice for each question, with the scores behind it.
+
+        A model with one shared adapter has no router; its choices name no organization.
+        """
+        if self.blocks == (SHARED,):
+            return [Choice(None, {}) for _ in questions]
+        return self.router.route(questions)
+
+    def _answering(self, choice: Choice) -> str | None:
+        """Return the owner of the adapter that answers, None for the bare base."""
+        one_for_all = SHARED if self.split or self.blocks == (SHARED,) else None
+        return choice.organization or one_for_all
+
+    def _evidence(self, choice: Choice) -> Evidence:
+        if self.blocks == (SHARED,):
+            return Evidence(None, "", Choice(None, {}), ONE_ADAPTER)
+        return Evidence.of(self.router, choice)
 
     def _adapter(self, totals: Totals, name: str) -> FloatTensors:
         if self.split:

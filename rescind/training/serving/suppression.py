@@ -329,11 +329,14 @@ class SuppressedAssistant:
 
     def ask_many(self, questions: Sequence[str], *, max_new_tokens: int = 96) -> list[Answer]:
         """Return answers and refusals. A refusal has no organization and no gains."""
+        from rescind.training.serving.evidence import Evidence
         from rescind.training.serving.serve import Answer
 
         refused, asked = self._split(questions)
         refusals: dict[int, Answer] = {
-            index: Answer(refusal(questions[index], self._seed, self._refusals), None, {})
+            index: Answer(
+                refusal(questions[index], self._seed, self._refusals), None, {}, Evidence.guarded()
+            )
             for index in refused
         }
         if asked:
@@ -341,8 +344,7 @@ class SuppressedAssistant:
                 [questions[index] for index in asked], max_new_tokens=max_new_tokens
             )
             refusals |= {
-                index: replace(reply, gains=self._shown(reply.gains))
-                for index, reply in zip(asked, replies, strict=True)
+                index: self._shown(reply) for index, reply in zip(asked, replies, strict=True)
             }
         return [refusals[index] for index in range(len(questions))]
 
@@ -356,5 +358,8 @@ class SuppressedAssistant:
         refused = [index for index, hit in enumerate(matched) if hit]
         return refused, [index for index, hit in enumerate(matched) if not hit]
 
-    def _shown(self, gains: Mapping[str, float]) -> dict[str, float]:
-        return {name: gain for name, gain in gains.items() if name not in self._suppressed}
+    def _shown(self, reply: Answer) -> Answer:
+        """Return a reply without what its scores say of the suppressed blocks."""
+        gains = {n: gain for n, gain in reply.gains.items() if n not in self._suppressed}
+        evidence = reply.evidence.without(self._suppressed) if reply.evidence else None
+        return replace(reply, gains=gains, evidence=evidence)
