@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -15,7 +16,9 @@ from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import Contribution, MemberStatus, RejectReason
-from rescind.core import served_of
+from rescind.core import needs_rounds, served_of
+from rescind.core.errors import StoreError
+from rescind.wire import NotPublished
 
 
 class Aggregation:
@@ -91,7 +94,15 @@ class Aggregation:
         session = self._session
         if self._scorer is None:
             self._scorer = make_scorer(session.config, session.parameters)
-        content = session.consortium.content(session.consortium.latest_model_id())
+        return self._scorer.score(deltas, self._parent())
+
+    def _parent(self) -> Mapping[str, Any]:
+        """Return the adapter that the round started from, as views of its file where there is one."""
+        session = self._session
+        model_id = session.consortium.latest_model_id()
+        if not needs_rounds(session.parameters):
+            with suppress(NotPublished, StoreError):
+                return session.store.load(self._models.files(model_id).adapter_id)
+        content = session.consortium.content(model_id)
         terms = [term for term in self._models.terms(content) if self._models.opens(term)]
-        parent = served_of(session.parameters, terms, session.store.load)
-        return self._scorer.score(deltas, parent)
+        return served_of(session.parameters, terms, session.store.load)

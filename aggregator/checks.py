@@ -85,7 +85,7 @@ def judge(
     try:
         delta, scanned = store.load_scanned(
             artifact_id,
-            max_bytes=parameters.max_artifact_bytes,
+            max_bytes=parameters.artifact_limits.upload,
             expected=expected_delta(parameters, organization),
         )
         check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)

@@ -65,8 +65,9 @@ class Fishers:
             parameters = session.parameters
             shapes = expected_shapes("fisher", parameters)
             with session.judging:
-                data = session.store.get(artifact_id)
-                self._check(decode(data, max_bytes=parameters.max_artifact_bytes, shapes=shapes))
+                data = session.store.view(artifact_id)
+                limit = parameters.artifact_limits.fisher
+                self._check(decode(data, max_bytes=limit, shapes=shapes))
         except ArtifactError as error:
             raise StatisticsRefused(str(error)) from error
         earlier = PostedFisher.load(session.journal, round_id, organization)
@@ -120,7 +121,7 @@ class Fishers:
 
     def _publish_mean(self, sources: Sequence[str]) -> str:
         session = self._session
-        mean = combine_stored(sources, lambda each: decode(session.store.get(each)))
+        mean = combine_stored(sources, lambda each: decode(session.store.view(each)))
         data = mean.encode()
         # Before it is published: what is published is on record, so that it can be erased.
         MeanFisher(artifact_id(data), tuple(sources)).save(session.journal)

@@ -68,7 +68,7 @@ class Intake:
         self._models, self._offers, self._sums, self._fishers = models, offers, sums, fishers
         self._handover = HandOver(session, models, offers)
         self._membership = Membership(session, self._handover.wanted)
-        self.max_artifact_bytes = session.parameters.max_artifact_bytes
+        self.max_artifact_bytes = session.parameters.artifact_limits.upload
         quotas = session.config.aggregator.uploads.quotas(self.max_artifact_bytes)
         self._uploads = Uploads(session.folder / "uploads", quotas)
         self._received = Received(session, self._uploads)

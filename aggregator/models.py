@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 
@@ -63,6 +65,7 @@ class Models:
         self._session = session
         self._opened: set[Term] = set()
         self._missed: dict[str, int] = {}
+        self._summing = threading.Lock()
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def due(self) -> Due:
@@ -170,10 +173,15 @@ class Models:
         Raises:
             NotPublished: A contribution is missing, or does not open to its point.
         """
-        journal, store = self._session.journal, self._session.store
         terms = self.terms(entries)
         if not terms:
             return ModelFiles()
+        # Members ask for the same sum at the same time, and again when a call takes too long.
+        with self._summing:
+            return self._sum_of(entries, terms)
+
+    def _sum_of(self, entries: Sequence[Entry], terms: Sequence[Term]) -> ModelFiles:
+        journal, store = self._session.journal, self._session.store
         fact = SumFact.load(journal, terms)
         if fact is None or not (store.has(fact.adapter_id) and store.has(fact.opening_id)):
             points = self._session.consortium.points({each.point_hash for each in entries})
@@ -257,7 +265,9 @@ class Models:
         kept = {name: group for name, group in owned.items() if name not in lost}
         openings = {name: self._opening(name, group) for name, group in kept.items()}
         shapes, load = session.parameters.delta_shapes(), session.store.load
-        with written(session.building, kept, shapes, load) as file:
+        # A file that changes between two looks gives a sum that does not open.
+        reload = partial(load, check=False)
+        with written(session.building, kept, shapes, load, reload) as file:
             digests = file.scanned.digests
             acceptance = accept(record, session.parameters, file.tensors(), openings, digests)
             if not acceptance.servable:

@@ -33,9 +33,8 @@ from rescind.core import (
     ConsortiumParameters,
     Totals,
     add_totals,
-    artifact_id,
     block,
-    encode,
+    encoded_id,
     materialize,
     owner,
     owners,
@@ -206,9 +205,10 @@ class RoundScorer(ABC):
         self, organization: str, delta: Mapping[str, Any], parent: Totals
     ) -> tuple[Totals, str]:
         block_owner = owner(self._parameters.layout, organization)
-        return block(
-            add_totals([parent, weighted_sum([(delta, WEIGHT_ONE)])]), block_owner
-        ), block_owner
+        # The parent has every organization's block: only this one counts, and is summed.
+        before, change = block(parent, block_owner), block(delta, block_owner)
+        after = add_totals([before, weighted_sum([(change, WEIGHT_ONE)])])
+        return after, block_owner
 
     def _players(self, deltas: Deltas, parent: Totals) -> list[list[str]]:
         """The organizations by what they sent: those who sent (nearly) the same are one player."""
@@ -270,7 +270,7 @@ class BenchmarkScorer(RoundScorer):
         from rescind.training import answer_loss_per_example
 
         parameters, name = self._parameters, None
-        key = (organization, artifact_id(encode(totals)) if totals else "")
+        key = (organization, encoded_id(totals) if totals else "")
         if key in self._known:
             return self._known[key]
         if totals is not None:

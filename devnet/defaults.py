@@ -5,13 +5,18 @@ from __future__ import annotations
 from rescind.core import (
     ConsortiumParameters,
     Coupling,
+    Layout,
     LoraParameters,
     TrainingParameters,
+    artifact_limits,
 )
 from rescind.training.model.presets import PresetSettings, preset
 
 BASE_MODEL = preset("tiny").folder
 _TINY = preset("tiny").settings
+_LEAST_ARTIFACT_BYTES = 64 * 2**20
+"""What small models have, whatever their size, so that their parameters keep their ids."""
+_MAX_MEMBERS = 64
 
 
 def default_lora(coupling: Coupling, settings: PresetSettings = _TINY) -> LoraParameters:
@@ -39,11 +44,13 @@ def default_parameters(
         settings: Settings that suit the base model.
     """
     isolated = coupling == "isolated"
+    layout: Layout = "blocks" if isolated else "shared"
+    limits = artifact_limits(shapes, layout=layout, max_members=_MAX_MEMBERS)
     return ConsortiumParameters(
         name=name,
         base_model_id=base_model_id,
         coupling=coupling,
-        layout="blocks" if isolated else "shared",
+        layout=layout,
         seed=seed,
         lora=default_lora(coupling, settings),
         training=TrainingParameters(
@@ -54,6 +61,7 @@ def default_parameters(
         ),
         fraction_bits=20,
         clip_norm=256.0,
-        max_artifact_bytes=64 * 2**20,
+        max_artifact_bytes=max(_LEAST_ARTIFACT_BYTES, limits.largest),
+        max_members=_MAX_MEMBERS,
         shapes=shapes,
     )

@@ -273,7 +273,7 @@ def _replay(
             seconds = _follow_rounds(consortium, daemons, facts.rounds, last_round, say)
             _await_published(consortium, daemons)
     adapter_id = published_adapter(consortium, consortium.latest_model_id())
-    adapter = ArtifactStore(target.store).get(adapter_id) if adapter_id else b""
+    adapter = ArtifactStore(target.store).view(adapter_id) if adapter_id else b""
     stop_chain(target.chain)
     return Replay(adapter, seconds)
 

@@ -33,6 +33,7 @@ from rescind.core import (
     write_private,
 )
 from rescind.core.errors import StoreError
+from rescind.core.mapped import Bytes, map_file
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -78,7 +79,7 @@ class Replay:
         seconds: From the opening of the first round to the end of the last.
     """
 
-    adapter: bytes
+    adapter: Bytes
     seconds: float
 
     @property
@@ -101,7 +102,7 @@ class Removal:
         seconds: From the mined request until that node had opened them.
     """
 
-    adapter: bytes
+    adapter: Bytes
     seconds: float
 
     @property
@@ -131,7 +132,7 @@ def served_model(
     def load(artifact: str) -> dict[str, Any]:
         file = run.store / artifact[:2] / artifact
         try:
-            data = file.read_bytes()
+            data = map_file(file)
         except FileNotFoundError as error:
             raise StoreMissing(f"{file} is not there.") from error
         except OSError as error:

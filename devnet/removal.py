@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rescind.contracts import Consortium, WithdrawalState
 from rescind.core import ArtifactStore
 from rescind.core.errors import RescindError
+from rescind.core.mapped import Bytes
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import Removal
 from rescind.devnet.processes import Daemons
@@ -66,12 +67,12 @@ def remove(
     return Removal(opened_adapter(run, first, model_id), seconds)
 
 
-def opened_adapter(run: RunFolder, name: str, model_id: int) -> bytes:
+def opened_adapter(run: RunFolder, name: str, model_id: int) -> Bytes:
     """Return the bytes of a model's adapter in the store of a node that opened them."""
     fact = AdoptedModel.load(open_journal(run.node_state(name)), model_id)
     if fact is None or not fact.adapter_id:
         return b""
-    return ArtifactStore(run.node_state(name) / "store").get(fact.adapter_id)
+    return ArtifactStore(run.node_state(name) / "store").view(fact.adapter_id)
 
 
 @contextmanager

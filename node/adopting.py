@@ -11,8 +11,9 @@ from rescind.core.errors import RescindError
 from rescind.daemon import RulesNotServed
 from rescind.node.checks import NotCarriedOut
 from rescind.node.facts import AdoptedModel, Fetched
+from rescind.node.held_blocks import held_blocks
 from rescind.node.session import Session
-from rescind.wire import ModelFiles, NotPublished
+from rescind.wire import ModelFiles, NotPublished, WrongHash
 from rescind.withdrawals import (
     RecordedModel,
     accept_files,
@@ -123,10 +124,12 @@ def published_files(session: Session, model_id: int) -> ModelFiles:
         return ModelFiles(model_id, own[-1].adapter_id, own[-1].opening_id)
 
 
-def download(session: Session, files: ModelFiles, record: RecordedModel) -> tuple[bytes, bytes]:
-    """Return the bytes of a model's adapter and openings, and keep them in the node's own store.
+def download(
+    session: Session, files: ModelFiles, record: RecordedModel
+) -> tuple[memoryview, memoryview]:
+    """Return a model's adapter and openings, in the node's own store.
 
-    The adapter's are not compared with its id: `accept_files` does it in the pass in which it
+    The adapter's bytes are not compared with its id: `accept_files` does it in the pass in which it
     digests them.
 
     Args:
@@ -134,13 +137,37 @@ def download(session: Session, files: ModelFiles, record: RecordedModel) -> tupl
         files: The files.
         record: What they are to hold, by the chain.
     """
-    parameters = session.parameters
     points = tuple(sorted({entry.point_hash for entry in record.entries}))
     Fetched(files.adapter_id, files.opening_id, points).save(session.journal)
-    return (
-        _bytes(session, files.adapter_id, most_adapter_bytes(parameters), check=False),
-        _bytes(session, files.opening_id, most_opening_bytes(parameters)),
-    )
+    store = session.store
+    if not store.has(files.adapter_id):
+        _download_adapter(session, files.adapter_id, record)
+    if not store.has(files.opening_id):
+        limit = most_opening_bytes(session.parameters)
+        session.client.download_into(store, files.opening_id, limit)
+    return store.view(files.adapter_id, check=False), store.view(files.opening_id)
+
+
+def _download_adapter(session: Session, adapter_id: str, record: RecordedModel) -> None:
+    """Download what the node does not have of an adapter."""
+    client, limit = session.client, most_adapter_bytes(session.parameters)
+    held = held_blocks(session, adapter_id, record)
+    try:
+        client.download_into(session.store, adapter_id, limit, held.ranges, held.size)
+    except WrongHash:
+        if not held.ranges:
+            raise
+        structlog.get_logger().warning(
+            "the model's file is not what the chain's record of its blocks suggests: all of it is "
+            "fetched",
+            model=record.model_id,
+        )
+        client.download_into(session.store, adapter_id, limit)
+    else:
+        reused = sum(len(each.data) for each in held.ranges)
+        structlog.get_logger().info(
+            "adapter fetched", model=record.model_id, bytes=held.size, reused=reused
+        )
 
 
 def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
@@ -148,11 +175,6 @@ def fetch(session: Session, artifact_id: str) -> dict[str, Any]:
     if not artifact_id:
         return {}
     if not session.store.has(artifact_id):
-        _bytes(session, artifact_id, most_adapter_bytes(session.parameters))
+        limit = most_adapter_bytes(session.parameters)
+        session.client.download_into(session.store, artifact_id, limit)
     return session.store.load(artifact_id)
-
-
-def _bytes(session: Session, artifact_id: str, limit: int, *, check: bool = True) -> bytes:
-    if not session.store.has(artifact_id):
-        session.store.put(session.client.download(artifact_id, limit))
-    return session.store.get(artifact_id, check=check)

@@ -24,9 +24,10 @@ from rescind.core import (
 from rescind.node import fisher
 from rescind.node.adopting import adopted_id
 from rescind.node.facts import DeltaFact
+from rescind.node.own_deltas import own_totals
 from rescind.node.requests import chosen_method, forget_and_retain
 from rescind.node.residuals import save_residual
-from rescind.node.rounds import own_totals, start_from
+from rescind.node.rounds import start_from
 from rescind.node.session import Session
 from rescind.node.withdrawal_facts import OfferedDelta, RequestFact
 from rescind.node.withdrawals import give_up

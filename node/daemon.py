@@ -144,6 +144,7 @@ class Node(DaemonLoop[Plan]):
             self._kept_up = now
             self._try(exchange.hand_over)
             self._try(keeping.delete_unused)
+            self._try(keeping.delete_superseded)
 
     def _try(self, work: Callable[[Session], object]) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from rescind.core import ConsortiumParameters, FloatTensors, Totals, artifact_id, encode
+from rescind.core import ConsortiumParameters, FloatTensors, Totals, encoded_id
 from rescind.node.facts import RoundFacts
 from rescind.node.run_facts import PrivateRun, RunNameKey
 from rescind.node.session import Session
@@ -46,7 +46,7 @@ def run_key(session: Session, round_id: int, adapter: Totals, examples: list[Exa
     """
     decision = RoundFacts.load(session.journal, round_id).decision
     rows = [[e.subject, *e.content] for e in examples]
-    start = artifact_id(encode(adapter))
+    start = encoded_id(adapter)
     text = json.dumps(
         [round_id, start, decision.to_json() if decision else None, rows], sort_keys=True
     )

@@ -41,7 +41,7 @@ def upload(session: Session, round_id: int) -> None:
 
 def _send(session: Session, round_id: int, update: Update) -> None:
     artifact = update.delta.artifact
-    data = session.store.get(artifact)
+    data = session.store.view(artifact)
     document = update_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
@@ -80,4 +80,4 @@ def hand_over(session: Session) -> None:
     for artifact in dict.fromkeys(wanted):
         # Only the node's own deltas leave it, whatever the aggregator asks for.
         if artifact in own:
-            session.client.hand_over(session.store.get(artifact))
+            session.client.hand_over(session.store.view(artifact))

@@ -27,7 +27,7 @@ def measure(session: Session, tensors: FloatTensors, examples: Sequence[Example]
 
 def post(session: Session, round_id: int, artifact: str) -> None:
     """Upload the Fisher information of a round, signed."""
-    data = session.store.get(artifact)
+    data = session.store.view(artifact)
     document = fisher_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
@@ -46,7 +46,7 @@ def of_all(session: Session, model_id: int) -> Posted:
         BadMessage: The aggregator's answer is not Fisher information.
     """
     artifact = session.client.fisher(model_id)
-    limit = session.parameters.max_artifact_bytes
+    limit = session.parameters.artifact_limits.fisher
     try:
         shapes = expected_shapes("fisher", session.parameters)
         return decode(session.client.download(artifact, limit), max_bytes=limit, shapes=shapes)

@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterator
 import structlog
 
 from rescind.contracts import REPLAY_OFFERS, WithdrawalState
-from rescind.node.facts import RoundFacts
+from rescind.node.facts import AdoptedModel, RoundFacts
 from rescind.node.residuals import delete_residual
 from rescind.node.session import Session
 from rescind.node.withdrawal_facts import OfferedDelta, own_artifacts
+
+NEWEST_KEPT = 4
+"""Adopted models whose files stay, whether or not they are in use."""
 
 
 def delete_unused(session: Session) -> None:
@@ -33,6 +36,35 @@ def delete_unused(session: Session) -> None:
         session.store.delete(stored[point])
         delete_residual(session, stored[point])
         structlog.get_logger().info("contribution deleted", artifact=stored[point])
+
+
+def delete_superseded(session: Session) -> None:
+    """Delete, in blocks, the files of models that others took the place of.
+
+    Each has the blocks of all members, so a disk would fill with them. Kept are the models in use,
+    the parent of the current round, and the newest that the node adopted: the next model's unchanged
+    blocks are taken from those. In a shared layout a replay starts from old models, which all stay.
+    """
+    consortium = session.consortium
+    if session.config.node.keep_withdrawn or session.parameters.layout != "blocks":
+        return
+    with consortium.chain.at_one_block():
+        round_id = consortium.current_round_id()
+        kept = {consortium.latest_model_id(), *consortium.models_in_use()}
+        kept |= {consortium.round(round_id).parent_model} if round_id else set()
+    facts = sorted(AdoptedModel.all(session.journal), key=lambda fact: fact.model_id)
+    kept |= {fact.model_id for fact in facts[-NEWEST_KEPT:]}
+    files = {
+        file
+        for fact in facts
+        if fact.model_id in kept
+        for file in (fact.adapter_id, fact.opening_id)
+    }
+    for fact in facts:
+        for file in {fact.adapter_id, fact.opening_id} - files - {""}:
+            if session.store.has(file):
+                session.store.delete(file)
+                structlog.get_logger().info("superseded file deleted", model=fact.model_id)
 
 
 def _in_models(session: Session) -> Iterator[str]:

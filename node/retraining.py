@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 from rescind.contracts import REPLAY_OFFERS, Entry
-from rescind.core import Term, adapter_totals, artifact_id, encode, needs_rounds
+from rescind.core import Term, adapter_totals, encoded_id, needs_rounds
 from rescind.node.adopting import adopted_id
 from rescind.node.offers import about_offer, offer_name
+from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of
 from rescind.node.rounds import (
     Start,
     checked_sum,
-    own_terms,
     start_from,
     start_of_entries,
     start_of_own,
@@ -104,7 +104,7 @@ def start_of_withdrawal(
 
 def _own_id(session: Session, own: Sequence[Term]) -> str:
     totals = adapter_totals(own, session.store.load)
-    return artifact_id(encode(totals)) if totals else ""
+    return encoded_id(totals) if totals else ""
 
 
 def _start_of_replay(session: Session, replay_id: int, round_id: int) -> tuple[str, Start]:

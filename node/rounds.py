@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from rescind.contracts import Entry
 from rescind.core import (
@@ -18,10 +17,8 @@ from rescind.core import (
     OpeningMismatch,
     Past,
     RoundSum,
-    StoreMissing,
     Term,
     Totals,
-    adapter_totals,
     add_totals,
     by_round,
     needs_rounds,
@@ -30,8 +27,8 @@ from rescind.core import (
 from rescind.core.round_sums import round_sum, served
 from rescind.node.adopting import adopted_tensors, download, fetch
 from rescind.node.facts import CheckedSum
+from rescind.node.own_deltas import own_terms
 from rescind.node.session import Session
-from rescind.node.withdrawal_facts import own_artifacts
 from rescind.wire import ModelFiles
 from rescind.withdrawals import RecordedModel, accept_files
 
@@ -94,32 +91,6 @@ def _start(session: Session, sums: Sequence[RoundSum], own: Sequence[Term]) -> S
     if uses_controls(session.parameters):
         deltas = {t.round_id: session.store.load(t.artifact_id) for t in own if t.round_id}
     return Start(served(session.parameters, rounds, counters), Past(rounds, deltas))
-
-
-def own_terms(session: Session, entries: Sequence[Entry]) -> list[Term]:
-    """Return the node's own entries of a content, with the artifacts in its own store.
-
-    Raises:
-        StoreMissing: The node's journal has no delta with an entry's point.
-    """
-    artifacts = own_artifacts(session.journal)
-    own = [entry for entry in entries if entry.organization == session.me]
-    missing = [entry for entry in own if entry.point_hash not in artifacts]
-    if missing:
-        raise StoreMissing(
-            f"your delta of round {missing[0].round_id} is not in the node's journal. Restore the "
-            "state folder from a backup."
-        )
-    return [
-        Term(e.round_id, e.organization, artifacts[e.point_hash], e.weight, e.point_hash)
-        for e in own
-    ]
-
-
-def own_totals(session: Session, model_id: int) -> dict[str, Any]:
-    """Return the weighted sum of the node's own deltas in a model, from its own store."""
-    entries = session.consortium.content(model_id)
-    return adapter_totals(own_terms(session, entries), session.store.load)
 
 
 def checked_sum(session: Session, files: ModelFiles, entries: Sequence[Entry]) -> Totals:

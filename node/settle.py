@@ -14,6 +14,9 @@ from rescind.node.facts import Epsilon, RoundFacts
 from rescind.node.rounds import start_from
 from rescind.node.session import Session
 
+QUALITY_ROWS = 512
+"""The most questions by which a node judges a model after a round."""
+
 
 def settle(session: Session, round_id: int) -> None:
     """Learn from a round that is over, record its reward, claim it, and anchor the ledger."""
@@ -77,7 +80,9 @@ def epsilon_of(session: Session, round_id: int) -> float:
 def own_quality(session: Session) -> float:
     """Return the share of the node's own questions that the newest model answers correctly, 0 to 1.
 
-    In blocks the node's own block answers, in a shared layout the shared adapter.
+    In blocks the node's own block answers, in a shared layout the shared adapter. Of many questions
+    some are asked, spread evenly over the data: all of them can take hours with a large model, and
+    the node would miss the next round.
     """
     from rescind.training import Assistant, evaluate
 
@@ -87,7 +92,9 @@ def own_quality(session: Session) -> float:
     prefix = owner(parameters.layout, session.me)
     own = {name: value for name, value in tensors.items() if split_owner(name)[0] == prefix}
     assistant = Assistant(session.model, parameters, own)
-    return evaluate(assistant, session.examples).score
+    examples = session.examples
+    asked = examples[:: -(-len(examples) // QUALITY_ROWS)] if examples else examples
+    return evaluate(assistant, asked).score
 
 
 def anchor(session: Session) -> None:

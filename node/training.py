@@ -28,8 +28,9 @@ from rescind.node import fisher
 from rescind.node.engine import account, run_key, trainer
 from rescind.node.facts import DeltaFact, RoundFacts, Update, next_nonce
 from rescind.node.offers import about_offer, offer_name
+from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of, save_residual
-from rescind.node.rounds import Start, own_terms, start_from
+from rescind.node.rounds import Start, start_from
 from rescind.node.session import Session
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import OfferedDelta

@@ -88,7 +88,7 @@ def deposit(session: Session, offer_id: int, round_id: int) -> None:
 
 
 def _send(session: Session, offered: OfferedDelta) -> None:
-    data = session.store.get(offered.delta.artifact)
+    data = session.store.view(offered.delta.artifact)
     report = canonical_json(offered.report)
     document = offer_typed_data(
         chain_id=session.consortium.deployment.chain_id,

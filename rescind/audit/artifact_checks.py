@@ -14,7 +14,9 @@ from rescind.audit.checks import NothingToCheck, Partly, Skipped, Stated, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
-from rescind.core import Term, adapter_totals, artifact_id, encode, expected_delta
+from rescind.core import Term, adapter_totals, encoded_id, expected_delta, owner
+from rescind.core.adapter_stream import adapter_bytes
+from rescind.core.mapped import Bytes
 
 
 def artifacts(subject: Subject) -> str:
@@ -28,7 +30,7 @@ def artifacts(subject: Subject) -> str:
         if model.publication is not None:
             for file in (model.publication.adapter_id, model.publication.opening_id):
                 wanted[file] = f"files of model {model.model_id}"
-    missing = [what for each, what in wanted.items() if subject.stores.load(each) is None]
+    missing = [what for each, what in wanted.items() if not subject.stores.has(each)]
     checked = subject.stores.check()
     if len(missing) == len(wanted):
         raise Skipped("no artifact is at hand: pass a store with --artifacts DIR")
@@ -103,7 +105,7 @@ def arithmetic(subject: Subject) -> str:
 def _missing(subject: Subject, model: ModelPart) -> int:
     """Return how many contributions of a model are not at hand."""
     ids = [each.parts.artifact_ids[0] for _, each in subject.registered(model)]
-    return sum(subject.stores.load(each) is None for each in ids)
+    return sum(not subject.stores.has(each) for each in ids)
 
 
 def _check_sum(subject: Subject, model: ModelPart) -> None:
@@ -111,9 +113,26 @@ def _check_sum(subject: Subject, model: ModelPart) -> None:
     assert model.publication is not None
     terms = [_term(entry, contribution) for entry, contribution in subject.registered(model)]
     by_id = {term.artifact_id: term.organization for term in terms}
-    sums = adapter_totals(terms, lambda each: _held(subject, each, by_id[each]))
-    total = artifact_id(encode(sums))
+
+    def load(each: str) -> dict[str, NDArray[Any]]:
+        return _held(subject, each, by_id[each])
+
+    agreed = subject.parameters
+    if agreed is None:
+        total = encoded_id(adapter_totals(terms, load))
+    else:
+        groups: dict[str, list[Term]] = {}
+        for term in terms:
+            groups.setdefault(owner(agreed.layout, term.organization), []).append(term)
+        total = _hash_of(adapter_bytes(groups, agreed.delta_shapes(), load))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
+
+
+def _hash_of(pieces: Iterable[Bytes]) -> str:
+    sha = hashlib.sha256()
+    for piece in pieces:
+        sha.update(piece)
+    return sha.hexdigest()
 
 
 def _counted(names: Iterable[str]) -> str:
@@ -143,7 +162,7 @@ def replay(subject: Subject) -> str:
     published = "" if latest.publication is None else latest.publication.adapter_id
     equal = claimed.adapter_id == published
     same("exact", claimed.exact, equal)
-    if subject.stores.load(claimed.adapter_id) is None:
+    if not subject.stores.has(claimed.adapter_id):
         raise Skipped("the adapter of the run without the organization is not at hand")
     relation = "the same bytes as" if equal else "other bytes than"
     raise Stated(

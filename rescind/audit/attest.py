@@ -191,7 +191,7 @@ def _parameters(reader: ConsortiumReader, stores: Stores) -> ConsortiumParameter
             f"the agreed parameters {wanted} are not at hand. Pass the store with --artifacts, or "
             "parameters.json with --parameters."
         )
-    return ConsortiumParameters.parse(data)
+    return ConsortiumParameters.parse(bytes(data))
 
 
 def _must_be_auditor(reader: ConsortiumReader, auditor: Account) -> None:

@@ -19,9 +19,8 @@ from rescind.core import (
     Totals,
     adapter_totals,
     add_totals,
-    artifact_id,
     by_round,
-    encode,
+    encoded_id,
     expected_delta,
     needs_rounds,
 )
@@ -75,7 +74,7 @@ class Case:
     def parameters(self) -> ConsortiumParameters | None:
         """The agreed parameters; None if they are not at hand."""
         data = self.stores.load(self.reader.settings().parameters_id)
-        return None if data is None else ConsortiumParameters.parse(data)
+        return None if data is None else ConsortiumParameters.parse(bytes(data))
 
     @property
     def limits(self) -> AttestationLimits:
@@ -138,7 +137,7 @@ class Case:
         if not wanted:
             return BASE_MODEL
         totals = self.totals(wanted)
-        return None if totals is None else artifact_id(encode(totals))
+        return None if totals is None else encoded_id(totals)
 
     def totals(self, entries: Sequence[Entry]) -> Totals | None:
         """Return a weighted sum, or None if a contribution is not at hand."""
@@ -225,7 +224,7 @@ class Case:
 
     def _load(self, terms: Sequence[Term]) -> Callable[[str], Tensors] | None:
         """Return what loads the terms one at a time, or None if one is not at hand."""
-        if any(self.stores.load(term.artifact_id) is None for term in terms):
+        if not all(self.stores.has(term.artifact_id) for term in terms):
             return None
         by_id = {term.artifact_id: term.organization for term in terms}
         return lambda each: self.tensors(each, by_id[each]) or {}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rescind.contracts import Contribution
 from rescind.core import ConsortiumParameters, check_norm, expected_delta, scan
 from rescind.core.errors import RescindError, VerificationError
+from rescind.core.mapped import Bytes
 
 
 def check_contribution(
-    data: bytes, contribution: Contribution, parameters: ConsortiumParameters, part: int = 0
+    data: Bytes, contribution: Contribution, parameters: ConsortiumParameters, part: int = 0
 ) -> None:
     """Check that an artifact is short, has its owner's tensors and opens its registered point.
 
@@ -28,7 +29,7 @@ def check_contribution(
     )
     expected = expected_delta(parameters, contribution.organization)
     try:
-        scanned = scan(data, max_bytes=parameters.max_artifact_bytes, expected=expected)
+        scanned = scan(data, max_bytes=parameters.artifact_limits.upload, expected=expected)
         delta = scanned.header.views(data)
         check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
         registered = scanned.point_hash

@@ -26,7 +26,7 @@ def attested(subject: Subject) -> str:
     data = subject.stores.load(actual.evidence)
     at_hand = ""
     if data is not None:
-        _check_document(certificate, EvidenceDocument.parse(data))
+        _check_document(certificate, EvidenceDocument.parse(bytes(data)))
         at_hand = "; it is at hand and of this withdrawal"
     return f"evidence {actual.evidence[:16]} attested by {len(signers)} auditors{at_hand}"
 

@@ -68,7 +68,7 @@ class Subject:
     def parameters(self) -> ConsortiumParameters | None:
         """The agreed parameters, or None where they are not at hand."""
         data = self.stores.load(self.certificate.consortium.parameters_id)
-        return None if data is None else ConsortiumParameters.parse(data)
+        return None if data is None else ConsortiumParameters.parse(bytes(data))
 
     @cached_property
     def layout(self) -> Layout:
@@ -113,7 +113,7 @@ class Subject:
         return self.view.member(organization).name
 
     @cached_property
-    def latest_adapter(self) -> bytes | None:
+    def latest_adapter(self) -> memoryview | None:
         """The adapter that is checked: the one that was given, or else the published one."""
         if self.inputs.adapter is not None:
             return read_file(self.inputs.adapter)
@@ -121,7 +121,7 @@ class Subject:
         return None if published is None else self.stores.load(published.adapter_id)
 
     @cached_property
-    def latest_opening(self) -> bytes | None:
+    def latest_opening(self) -> memoryview | None:
         """The opening that it is checked with: the one that was given, or the published one."""
         if self.inputs.opening is not None:
             return read_file(self.inputs.opening)

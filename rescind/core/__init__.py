@@ -6,7 +6,9 @@ from rescind.core.artifact import (
     check_size,
     decode,
     encode,
+    encoded_id,
 )
+from rescind.core.artifact_limits import ArtifactLimits, artifact_limits
 from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.commitments import (
     INFINITY,
@@ -138,6 +140,7 @@ __all__ = [
     "SHARED",
     "WEIGHT_ONE",
     "ZERO_DIGEST",
+    "ArtifactLimits",
     "ArtifactMalformed",
     "ArtifactStore",
     "ArtifactTooLarge",
@@ -183,6 +186,7 @@ __all__ = [
     "add_totals",
     "append_private",
     "artifact_id",
+    "artifact_limits",
     "block",
     "by_round",
     "check_budget",
@@ -204,6 +208,7 @@ __all__ = [
     "digest",
     "encode",
     "encode_openings",
+    "encoded_id",
     "ensure_private",
     "expected_adapter",
     "expected_delta",

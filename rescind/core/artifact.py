@@ -7,13 +7,14 @@ tensors have equal ids on every machine.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core.errors import ArtifactError
+from rescind.core.mapped import Bytes
 from rescind.core.tensor_header import (
     LENGTH_BYTES,
     MOST_HEADER_BYTES,
@@ -39,13 +40,34 @@ class ArtifactTooLarge(ArtifactError):
     code = "artifact-too-large"
 
 
-def artifact_id(data: bytes) -> str:
+def artifact_id(data: Bytes) -> str:
     """Return the SHA-256 of the bytes, in lowercase hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the canonical bytes of integer tensors.
+
+    Raises:
+        ArtifactWrongType: A tensor is neither int32 nor int64.
+    """
+    return b"".join(encoded_pieces(tensors))
+
+
+def encoded_id(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the id of the canonical bytes of integer tensors, which are not put together.
+
+    Raises:
+        ArtifactWrongType: A tensor is neither int32 nor int64.
+    """
+    sha = hashlib.sha256()
+    for piece in encoded_pieces(tensors):
+        sha.update(piece)
+    return sha.hexdigest()
+
+
+def encoded_pieces(tensors: Mapping[str, NDArray[Any]]) -> Iterator[Bytes]:
+    """Yield the canonical bytes of integer tensors: the header, then each tensor, not copied.
 
     Raises:
         ArtifactWrongType: A tensor is neither int32 nor int64.
@@ -62,16 +84,14 @@ def encode(tensors: Mapping[str, NDArray[Any]]) -> bytes:
         name: TensorSpec("I32" if array.dtype == np.int32 else "I64", array.shape)
         for name, array in arrays.items()
     }
-    # Without a copy of the tensors: an adapter of all organizations takes much of the memory.
-    parts = [
-        np.ascontiguousarray(arrays[name], dtype=specs[name].numpy_dtype).reshape(-1).data
-        for name in in_file_order(specs)
-    ]
-    return b"".join([write_header(specs, METADATA), *parts])
+    yield write_header(specs, METADATA)
+    for name in in_file_order(specs):
+        flat = np.ascontiguousarray(arrays[name], dtype=specs[name].numpy_dtype).reshape(-1)
+        yield flat.view(np.uint8).data
 
 
 def decode(
-    data: bytes, *, max_bytes: int | None = None, expected: Expected | None = None
+    data: Bytes, *, max_bytes: int | None = None, expected: Expected | None = None
 ) -> dict[str, IntArray]:
     """Return the tensors of an artifact, by name, sorted. They are read-only views of the bytes.
 
@@ -88,8 +108,8 @@ def decode(
         ArtifactError: The tensors are not the expected ones.
     """
     check_size(len(data), max_bytes)
-    length = header_size(data[:LENGTH_BYTES], longest_header(expected))
-    header = artifact_header(data[:length], expected)
+    length = header_size(bytes(data[:LENGTH_BYTES]), longest_header(expected))
+    header = artifact_header(bytes(data[:length]), expected)
     check_file_size(header, len(data))
     return header.views(data)
 

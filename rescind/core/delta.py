@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,35 +93,56 @@ def quantize(
         NotFinite: The update has NaN or infinite values.
         OutOfBounds: A value does not fit 32 bits.
     """
-    exact = {}
-    for name in sorted(update):
-        value = np.asarray(update[name], dtype=np.float64)
-        if not np.all(np.isfinite(value)):
+    names = sorted(update)
+    for name in names:
+        if not np.all(np.isfinite(update[name])):
             raise NotFinite(
                 f"the update of {name!r} has NaN or infinite values: training diverged; "
                 "lower the learning rate"
             )
-        exact[name] = value + residual[name] if residual and name in residual else value
+    # Each step is computed again where it is needed: float64 of everything at once would be four
+    # times the memory of the update.
+    exact = _Computed(names, lambda name: _carried(update[name], (residual or {}).get(name)))
     norm = l2_norm(exact)
     clipped = norm > clip_norm
-    factor = clip_norm / norm if clipped else 1.0
     scale = float(2**fraction_bits)
-    scaled = {name: value * (factor * scale) for name, value in exact.items()}
-    integers = {name: np.rint(value) for name, value in scaled.items()}
-    if l2_norm(integers) > clip_norm * scale:
-        integers = {name: np.trunc(value) for name, value in scaled.items()}
-    for name, value in integers.items():
-        if value.size and np.max(np.abs(value)) > _INT32_MAX:
+    factor = (clip_norm / norm if clipped else 1.0) * scale
+    rounding: np.ufunc = np.rint
+    if l2_norm(_Computed(names, lambda name: np.rint(exact[name] * factor))) > clip_norm * scale:
+        rounding = np.trunc
+    delta, lost = dict[str, NDArray[np.int32]](), dict[str, NDArray[np.float64]]()
+    for name in names:
+        scaled = exact[name] * factor
+        integers = rounding(scaled)
+        if integers.size and np.max(np.abs(integers)) > _INT32_MAX:
             raise OutOfBounds(
                 f"the update of {name!r} does not fit 32 bits at {fraction_bits} fraction bits; "
                 "lower fraction_bits or clip_norm"
             )
-    return Quantized(
-        delta={name: value.astype(np.int32) for name, value in integers.items()},
-        residual={name: (scaled[name] - value) / scale for name, value in integers.items()},
-        norm=norm,
-        clipped=clipped,
-    )
+        delta[name] = integers.astype(np.int32)
+        lost[name] = (scaled - integers) / scale
+    return Quantized(delta=delta, residual=lost, norm=norm, clipped=clipped)
+
+
+def _carried(value: NDArray[Any], residual: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    exact = np.asarray(value, dtype=np.float64)
+    return exact if residual is None else exact + residual
+
+
+class _Computed(Mapping[str, NDArray[np.float64]]):
+    """Tensors that are computed when they are asked for, and not kept."""
+
+    def __init__(self, names: Sequence[str], compute: Callable[[str], NDArray[np.float64]]) -> None:
+        self._names, self._compute = names, compute
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        return self._compute(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.float32]]:

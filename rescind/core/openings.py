@@ -24,6 +24,7 @@ from rescind.core.delta import OutOfBounds, WrongShape, l2_norm
 from rescind.core.errors import ArtifactError
 from rescind.core.layout import split_owner
 from rescind.core.linear_digest import Digest, digest
+from rescind.core.mapped import Bytes
 from rescind.core.ring import DEGREE, PRIMES, WORDS
 from rescind.core.tensor_header import (
     LENGTH_BYTES,
@@ -309,7 +310,7 @@ def encode_openings(openings: Iterable[Opening]) -> bytes:
 
 
 def decode_openings(
-    data: bytes, *, max_bytes: int | None = None, owners: Collection[str] | None = None
+    data: Bytes, *, max_bytes: int | None = None, owners: Collection[str] | None = None
 ) -> dict[str, Opening]:
     """Return the openings of a file, by owner, sorted.
 
@@ -331,7 +332,7 @@ def decode_openings(
     if owners is not None:
         most = most_header_bytes(dict.fromkeys(owners, _OPENING_SPEC), OPENING_METADATA)
     try:
-        header = read_header(data[: header_size(data[:LENGTH_BYTES], most)])
+        header = read_header(bytes(data[: header_size(bytes(data[:LENGTH_BYTES]), most)]))
         check_file_size(header, len(data))
     except ArtifactError as error:
         raise OpeningMalformed(f"the bytes are not a file of openings: {error}") from error

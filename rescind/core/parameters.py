@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from rescind.core.agreed_rules import ClientRule, ScaffoldRule, Selection
+from rescind.core.artifact_limits import AdapterHeaderTooLarge, ArtifactLimits, artifact_limits
 from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
@@ -148,7 +149,8 @@ class ConsortiumParameters(_Agreed):
         training: Local training.
         fraction_bits: The fixed-point resolution of a delta, 2^-fraction_bits.
         clip_norm: The bound of the L2 norm of one delta, in parameter units.
-        max_artifact_bytes: The largest artifact.
+        max_artifact_bytes: The largest artifact. An adapter with a block for each of `max_members`
+            must fit; `rescind.core.artifact_limits` derives it.
         max_rounds: The most rounds that an adapter may sum; bounds what its digest binds
             (rescind.core.security).
         max_members: The most members.
@@ -175,7 +177,7 @@ class ConsortiumParameters(_Agreed):
     training: TrainingParameters
     fraction_bits: Annotated[int, Field(ge=8, le=24)]
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
-    max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**36)]
+    max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**44)]
     max_rounds: Annotated[int, Field(ge=1, lt=2**16)] = 256
     max_members: Annotated[int, Field(ge=1, le=1024)] = 64
     hiding: bool = False
@@ -219,6 +221,16 @@ class ConsortiumParameters(_Agreed):
             raise ValueError(str(error)) from error
         return self
 
+    @model_validator(mode="after")
+    def _holds_every_artifact(self) -> Self:
+        try:
+            limits = self.artifact_limits
+        except AdapterHeaderTooLarge as error:
+            raise ValueError(str(error)) from error
+        if limits.largest > self.max_artifact_bytes:
+            raise ValueError(_too_small(limits, self.max_artifact_bytes))
+        return self
+
     @model_serializer(mode="wrap")
     def _omit_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
@@ -240,6 +252,16 @@ class ConsortiumParameters(_Agreed):
     def id(self) -> str:
         """The SHA-256 of the canonical bytes, in hexadecimal."""
         return hashlib.sha256(self.canonical_bytes()).hexdigest()
+
+    @property
+    def artifact_limits(self) -> ArtifactLimits:
+        """The most bytes of each kind of artifact, from the shapes, the members and the layout."""
+        return artifact_limits(
+            self.delta_shapes(),
+            layout=self.layout,
+            max_members=self.max_members,
+            post_fisher=self.post_fisher,
+        )
 
     @property
     def adapter_norm_bound(self) -> float:
@@ -298,3 +320,16 @@ class ConsortiumParameters(_Agreed):
                 "write them with ConsortiumParameters.canonical_bytes()"
             )
         return parameters
+
+
+def _too_small(limits: ArtifactLimits, most: int) -> str:
+    """Say why a `max_artifact_bytes` does not do, with the numbers and what to change."""
+    blocks = f"{limits.blocks} blocks" if limits.blocks > 1 else "1 block"
+    members = max(most // (limits.largest // limits.blocks + 1), 1)
+    fewer = f", lower max_members to {members}" if members < limits.blocks else ""
+    return (
+        f"max_artifact_bytes is {most}, but with these shapes a delta has {limits.parameters} "
+        f"integers and {limits.delta} bytes, and an adapter of {blocks} with its openings has files "
+        f"of {limits.adapter} and {limits.openings} bytes: set max_artifact_bytes to "
+        f"{limits.largest} or more{fewer}, or lower lora.rank"
+    )

@@ -19,6 +19,7 @@ import numpy as np
 from rescind.core.artifact import artifact_header, check_file_size, check_size, longest_header
 from rescind.core.commitments import commit, point_hash
 from rescind.core.linear_digest import ZERO_DIGEST, Digest
+from rescind.core.mapped import Bytes
 from rescind.core.ring import DEGREE, Matrix
 from rescind.core.tensor_header import LENGTH_BYTES, Expected, Header, header_size
 
@@ -61,7 +62,7 @@ class Scan:
 
 
 def scan(
-    source: bytes | BinaryIO, *, max_bytes: int | None = None, expected: Expected | None = None
+    source: Bytes | BinaryIO, *, max_bytes: int | None = None, expected: Expected | None = None
 ) -> Scan:
     """Hash and digest an artifact in one pass.
 
@@ -91,9 +92,9 @@ def scan(
         return Scan(sha.hexdigest(), header, workers.digests())
 
 
-def _reader(source: bytes | BinaryIO) -> Callable[[int], bytes | memoryview]:
+def _reader(source: Bytes | BinaryIO) -> Callable[[int], Bytes]:
     """Return a function that returns the next bytes; of bytes in memory it copies none."""
-    if not isinstance(source, bytes):
+    if not isinstance(source, bytes | memoryview):
         return source.read
     view, position = memoryview(source), [0]
 
@@ -113,7 +114,7 @@ class _Blocks:
         self._rest = bytearray()
         self._left = 0
 
-    def cut(self, piece: bytes | memoryview) -> list[tuple[str, Job]]:
+    def cut(self, piece: Bytes) -> list[tuple[str, Job]]:
         """Return the blocks that are complete with a piece, with their owners."""
         view, jobs = memoryview(piece), list[tuple[str, "Job"]]()
         while view:
@@ -131,7 +132,7 @@ class _Blocks:
         self._matrix, self._dtype = Matrix(name, spec.shape), spec.numpy_dtype
         self._block, self._first, self._left = DEGREE * self._dtype.itemsize, 0, spec.size
 
-    def _complete(self, part: memoryview) -> Iterator[bytes | memoryview]:
+    def _complete(self, part: memoryview) -> Iterator[Bytes]:
         """Yield whole blocks of the current tensor, and at its end the rest, padded with zeros."""
         if self._rest:
             missing = self._block - len(self._rest)
@@ -148,7 +149,7 @@ class _Blocks:
             yield bytes(self._rest.ljust(self._block, b"\0"))
             self._rest.clear()
 
-    def _jobs(self, data: bytes | memoryview) -> Iterator[tuple[str, Job]]:
+    def _jobs(self, data: Bytes) -> Iterator[tuple[str, Job]]:
         from rescind.core._ntt import CHUNK, Job
 
         values = np.frombuffer(data, dtype=self._dtype).reshape(-1, DEGREE)

@@ -29,6 +29,7 @@ from rescind.core.canonical_json import canonical_json
 from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
 from rescind.core.json_text import parse_json
+from rescind.core.mapped import Bytes
 from rescind.core.tensor_header import (
     LENGTH_BYTES,
     MOST_HEADER_BYTES,
@@ -92,7 +93,7 @@ class Posted:
 
 
 def decode(
-    data: bytes,
+    data: Bytes,
     *,
     max_bytes: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -120,7 +121,7 @@ def decode(
         specs = {name: TensorSpec("F64", tuple(shape)) for name, shape in shapes.items()}
         most = most_header_bytes(specs, {_FORMAT: ""})
     try:
-        header = read_header(data[: header_size(data[:LENGTH_BYTES], most)])
+        header = read_header(bytes(data[: header_size(bytes(data[:LENGTH_BYTES]), most)]))
     except ArtifactError as error:
         raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
     if shapes is not None:
@@ -135,7 +136,13 @@ def decode(
         raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
     if not valid:
         raise ArtifactMalformed(f"the posted statistics have the unknown kind {posted.kind!r}")
-    if posted.encode() != data:
+    check_values(posted)
+    # The header is the canonical one of its tensors and metadata already.
+    fields_text = canonical_json({name: getattr(posted, name) for name in _FIELDS}).decode()
+    dtype = np.dtype(_DTYPES[posted.kind])
+    if header.metadata != {_FORMAT: fields_text} or any(
+        value.dtype != dtype for value in posted.tensors.values()
+    ):
         raise ArtifactMalformed(
             "the posted statistics are not in canonical form: write them with Posted.encode"
         )

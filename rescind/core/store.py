@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rescind.core.artifact import artifact_id, check_size, decode
 from rescind.core.errors import ArtifactError, StoreError
 from rescind.core.files import create_private, make_private_folder, sync_folder, write_private
+from rescind.core.mapped import map_copy, map_file
 from rescind.core.scan import Scan, scan
 from rescind.core.tensor_header import Expected
 from rescind.core.tensor_reader import TensorReader
@@ -48,7 +49,8 @@ class StoreCorrupt(StoreError):
 class ArtifactStore:
     """A store of artifacts in a local folder or behind any fsspec URL.
 
-    Every read is checked against the id. A local write is complete or absent, and durable when
+    Every read is checked against the id. Tensors are views of the mapped file, so that they take no
+    memory of their own, however large the artifact is. A local write is complete or absent, and durable when
     `put` returns.
 
     Args:
@@ -124,13 +126,8 @@ class ArtifactStore:
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}") from error
 
-    def get(self, digest: str, *, check: bool = True) -> bytes:
-        """Return the bytes of the artifact with an id.
-
-        Args:
-            digest: The id of the artifact.
-            check: Whether to compare the bytes with the id. Only a caller that hashes them itself,
-                in the pass in which it reads them, passes False.
+    def get(self, digest: str) -> bytes:
+        """Return the bytes of the artifact with an id, in memory: for what is small.
 
         Raises:
             StoreMissing: The artifact is not in the store.
@@ -144,26 +141,58 @@ class ArtifactStore:
             raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error}") from error
+        self._check_id(digest, artifact_id(data))
+        return data
+
+    def view(self, digest: str, *, check: bool = True) -> memoryview:
+        """Return the bytes of an artifact, mapped: memory does not grow with its size.
+
+        Args:
+            digest: The id of the artifact.
+            check: Whether to compare the bytes with the id. Only a caller that hashes them itself,
+                or checks by other means what it makes of them, passes False.
+
+        Raises:
+            StoreError: As `get`.
+        """
+        path = self._path(digest)
+        try:
+            if self._local:
+                data = map_file(Path(path))
+            else:
+                with self._open(digest) as file:
+                    data = map_copy(file)
+        except FileNotFoundError as error:
+            raise StoreMissing(f"artifact {digest} is not in the store {self._root}") from error
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error}") from error
         if check:
-            self._check_id(digest, artifact_id(data))
+            self._check_id(digest, hashlib.sha256(data).hexdigest())
         return data
 
     def load(
-        self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None
+        self,
+        digest: str,
+        *,
+        max_bytes: int | None = None,
+        expected: Expected | None = None,
+        check: bool = True,
     ) -> dict[str, NDArray[Any]]:
-        """Return the tensors of the artifact with an id, by name, sorted.
+        """Return the tensors of the artifact with an id, by name, sorted. They are views of the file.
 
         Args:
             digest: The id of the artifact.
             max_bytes: The largest size to accept; unlimited by default.
             expected: The tensors that it must have, as for `decode`.
+            check: Whether to compare the bytes with the id, as for `view`.
 
         Raises:
             StoreError: As `get`.
             ArtifactError: As `decode`.
         """
         self._check_size(digest, max_bytes)
-        return dict(decode(self.get(digest), max_bytes=max_bytes, expected=expected))
+        data = self.view(digest, check=check)
+        return dict(decode(data, max_bytes=max_bytes, expected=expected))
 
     def load_scanned(
         self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None
@@ -180,7 +209,7 @@ class ArtifactStore:
             ArtifactError: As `decode`.
         """
         self._check_size(digest, max_bytes)
-        data = self.get(digest, check=False)
+        data = self.view(digest, check=False)
         found = self._hashed(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
         return found.header.views(data), found
 

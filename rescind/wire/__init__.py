@@ -12,6 +12,7 @@ from rescind.wire.aggregator_service import (
     serve,
 )
 from rescind.wire.authority import CertificateAuthority, Holder, OrganizationIssuer
+from rescind.wire.downloading import HeldBytes
 from rescind.wire.enrolment import Enrolment
 from rescind.wire.errors import (
     AggregatorUnavailable,
@@ -77,6 +78,7 @@ __all__ = [
     "DeltaRefused",
     "DisclosureRequest",
     "Enrolment",
+    "HeldBytes",
     "Holder",
     "LedgerClient",
     "LedgerHandler",

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rescind.core import ArtifactStore
+from rescind.core.mapped import Bytes
+from rescind.core.tensor_header import LENGTH_BYTES, header_size
 from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
-from rescind.wire.downloading import Downloads, complete
+from rescind.wire.downloading import Downloads, HeldBytes, Part, check_complete, next_held
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
@@ -16,6 +19,13 @@ from rescind.wire.grpc_client import CALL_SECONDS, GrpcClient
 from rescind.wire.identity import TlsFiles
 from rescind.wire.transfer import LEAST_PIECE_BYTES, Pace, SizedArtifact, check_size, id_from_wire
 from rescind.wire.uploading import Upload
+
+_CHECKED_BYTES = 2**21
+"""Bytes a second that the aggregator hashes and digests at least, with others' artifacts before it."""
+
+_SUM_CALLS = 20
+"""A call that sums contributions may take so many times as long as another one: the aggregator reads
+all of them the first time, and keeps each sum."""
 
 
 class AggregatorClient(GrpcClient):
@@ -72,8 +82,10 @@ class AggregatorClient(GrpcClient):
         reply: pb.ModelFiles = self.call("GetModel", pb.ModelId(model_id=model_id))
         return _files(reply)
 
-    def upload(self, data: bytes) -> SizedArtifact:
+    def upload(self, data: Bytes) -> SizedArtifact:
         """Send the bytes of an artifact that the aggregator does not hold; safe to repeat.
+
+        Bytes of a mapped file are read in piece by piece.
 
         An upload that is cut short, also by a restart on either side, goes on where it ended.
 
@@ -127,6 +139,7 @@ class AggregatorClient(GrpcClient):
             pb.SignedUpdate(
                 round_id=round_id, artifact=artifact.to_wire(), nonce=nonce, signature=signature
             ),
+            seconds=self._check_seconds(artifact),
         )
 
     def submit_offered(
@@ -155,6 +168,7 @@ class AggregatorClient(GrpcClient):
                 report=report,
                 signature=signature,
             ),
+            seconds=self._check_seconds(artifact),
         )
 
     def post_fisher(self, round_id: int, artifact: SizedArtifact, signature: bytes) -> None:
@@ -168,7 +182,7 @@ class AggregatorClient(GrpcClient):
         message = pb.SignedFisher(
             round_id=round_id, artifact=artifact.to_wire(), signature=signature
         )
-        self.call("PostFisher", message)
+        self.call("PostFisher", message, seconds=self._check_seconds(artifact))
 
     def fisher(self, model_id: int) -> str:
         """Return the id of the mean Fisher over the data of all organizations in a model.
@@ -176,7 +190,7 @@ class AggregatorClient(GrpcClient):
         Raises:
             NotPublished: Fewer than two organizations have posted theirs.
         """
-        reply: pb.ArtifactId = self.call("GetFisher", pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactId = self._sum_call("GetFisher", pb.ModelId(model_id=model_id))
         return id_from_wire(reply.artifact_id)
 
     def replay_start(self, replay_id: int, round_id: int) -> ModelFiles:
@@ -186,7 +200,7 @@ class AggregatorClient(GrpcClient):
             NotPublished: Deltas of earlier rounds are missing.
         """
         message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
-        reply: pb.ModelFiles = self.call("GetReplayStart", message)
+        reply: pb.ModelFiles = self._sum_call("GetReplayStart", message)
         return _files(reply)
 
     def round_sums(self, model_id: int) -> list[ModelFiles]:
@@ -195,7 +209,7 @@ class AggregatorClient(GrpcClient):
         Returns:
             Files by ascending round; round 0, the counter-deltas, comes first.
         """
-        reply: pb.ArtifactIds = self.call("GetRoundSums", pb.ModelId(model_id=model_id))
+        reply: pb.ArtifactIds = self._sum_call("GetRoundSums", pb.ModelId(model_id=model_id))
         return _all_files(reply)
 
     def replay_sums(self, replay_id: int, round_id: int) -> list[ModelFiles]:
@@ -208,11 +222,11 @@ class AggregatorClient(GrpcClient):
             NotPublished: Deltas of earlier rounds are missing.
         """
         message = pb.ReplayRound(replay_id=replay_id, round_id=round_id)
-        reply: pb.ArtifactIds = self.call("GetReplaySums", message)
+        reply: pb.ArtifactIds = self._sum_call("GetReplaySums", message)
         return _all_files(reply)
 
     def download(self, artifact_id: str, max_bytes: int) -> bytes:
-        """Return the bytes of a published artifact, checked against its id.
+        """Return the bytes of a published artifact, checked against its id: for what is small.
 
         Args:
             artifact_id: SHA-256 of the artifact, hexadecimal.
@@ -223,29 +237,99 @@ class AggregatorClient(GrpcClient):
             BadMessage: The artifact is too large.
             WrongHash: The bytes do not hash to the id.
         """
-        part, pace, name = self._downloads.part(artifact_id), Pace(self._seconds), artifact_id
-        size = max_bytes
-        while part.size < size or not part.size:
+        part = self._downloads.part(artifact_id)
+        self._fill(artifact_id, part, max_bytes)
+        check_complete(artifact_id, part)
+        return part.take()
+
+    def download_into(
+        self,
+        store: ArtifactStore,
+        artifact_id: str,
+        max_bytes: int,
+        held: Sequence[HeldBytes] = (),
+        size: int | None = None,
+    ) -> None:
+        """Download a published artifact into a store. It is not in memory.
+
+        Args:
+            store: Where it goes, once it hashes to its id.
+            artifact_id: SHA-256 of the artifact, hexadecimal.
+            max_bytes: The largest size to accept.
+            held: Bytes of it that are here already and are not fetched. If they are wrong, so is
+                the hash: download it again without them.
+            size: Bytes of the artifact, where its header said so.
+
+        Raises:
+            WireError: As `download`.
+            StoreError: The disk is full, or cannot be written.
+        """
+        part = self._downloads.part(artifact_id)
+        self._fill(artifact_id, part, max_bytes, held, size)
+        check_complete(artifact_id, part)
+        part.move(store, artifact_id)
+
+    def download_head(self, artifact_id: str, max_bytes: int) -> bytes:
+        """Return the header of a published artifact of tensors; a download goes on behind it.
+
+        Args:
+            artifact_id: SHA-256 of the artifact, hexadecimal.
+            max_bytes: The longest header to accept.
+
+        Raises:
+            WireError: As `download`.
+            ArtifactMalformed: The header is longer, or the bytes are not an artifact's.
+        """
+        part = self._downloads.part(artifact_id)
+        self._fill(artifact_id, part, 2**63, size=LENGTH_BYTES)
+        length = header_size(part.first(LENGTH_BYTES), max_bytes)
+        self._fill(artifact_id, part, 2**63, size=length)
+        return part.first(length)
+
+    def _fill(
+        self,
+        artifact_id: str,
+        part: Part,
+        max_bytes: int,
+        held: Sequence[HeldBytes] = (),
+        size: int | None = None,
+    ) -> None:
+        """Add bytes to a part until it has a size, by default that of the artifact."""
+        pace, end = Pace(self._seconds), size
+        while end is None or part.size < end:
             self.before_piece()
-            message = pb.PieceRequest(
-                artifact_id=bytes.fromhex(name), offset=part.size, length=pace.size
-            )
-            began = time.monotonic()
-            try:
-                reply = self.call("GetPiece", message, seconds=pace.deadline(pace.size))
-            except self.unavailable:
-                # On a link that became slow, a smaller piece may come through the next time.
-                if pace.size == LEAST_PIECE_BYTES:
-                    raise
-                pace.failed()
+            data, missing = next_held(held, part.size, max_bytes if end is None else end)
+            if data:
+                part.append(data)
                 continue
-            pace.took(len(reply.data), time.monotonic() - began)
-            size = reply.size
-            check_size(size, max_bytes)
-            if not reply.data and part.size < size:
-                raise BadMessage(f"the aggregator sends no byte of artifact {name} at {part.size}")
-            part.append(reply.data)
-        return complete(name, part)
+            length = min(pace.size, max(missing, 1))
+            reply = self._piece(artifact_id, part.size, length, pace)
+            if reply is None:
+                continue
+            check_size(reply.size, max_bytes)
+            end = min(reply.size, size or reply.size)
+            if not reply.data and part.size < end:
+                raise BadMessage(
+                    f"the aggregator sends no byte of artifact {artifact_id} at {part.size}"
+                )
+            part.append(reply.data[:length])
+
+    def _piece(self, artifact_id: str, offset: int, length: int, pace: Pace) -> Any:
+        """Return the reply with a piece; None if a smaller one is to be tried."""
+        message = pb.PieceRequest(
+            artifact_id=bytes.fromhex(artifact_id), offset=offset, length=length
+        )
+        began = time.monotonic()
+        try:
+            reply = self.call("GetPiece", message, seconds=pace.deadline(length))
+        except self.unavailable:
+            # On a link that became slow, a smaller piece may come through the next time.
+            if pace.size == LEAST_PIECE_BYTES:
+                raise
+            pace.failed()
+            return None
+        pace.took(len(reply.data), time.monotonic() - began)
+        return reply
 
     def wanted(self) -> Sequence[str]:
         """Return the ids of your contributions that the aggregator needs and does not have.
@@ -255,14 +339,23 @@ class AggregatorClient(GrpcClient):
         reply: pb.ArtifactIds = self.call("GetWanted", pb.WantedRequest())
         return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
-    def hand_over(self, data: bytes) -> None:
+    def hand_over(self, data: Bytes) -> None:
         """Give the aggregator a contribution that `wanted` named; safe to repeat.
 
         Raises:
             DeltaRefused: Its commitment is not the one that you registered on chain.
             WrongPhase: The aggregator does not want this artifact.
         """
-        self.call("HandOver", self.upload(data).to_wire())
+        artifact = self.upload(data)
+        self.call("HandOver", artifact.to_wire(), seconds=self._check_seconds(artifact))
+
+    def _check_seconds(self, artifact: SizedArtifact) -> float:
+        """Return the deadline of a submission, for which the aggregator reads the whole artifact."""
+        return self._seconds + artifact.size / _CHECKED_BYTES
+
+    def _sum_call(self, name: str, message: Any) -> Any:
+        """Call a method for which the aggregator may sum contributions; see `call`."""
+        return self.call(name, message, seconds=_SUM_CALLS * self._seconds)
 
 
 def _files(message: pb.ModelFiles) -> ModelFiles:

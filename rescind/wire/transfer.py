@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from rescind.core.mapped import Bytes
 from rescind.wire.errors import BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 
@@ -46,7 +47,7 @@ class SizedArtifact:
     size: int
 
     @classmethod
-    def of(cls, data: bytes) -> SizedArtifact:
+    def of(cls, data: Bytes) -> SizedArtifact:
         """Return the artifact with these bytes."""
         return cls(hashlib.sha256(data).hexdigest(), len(data))
 

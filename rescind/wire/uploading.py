@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from rescind.core.mapped import Bytes
 from rescind.wire.errors import TransferGivenUp
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.grpc_client import is_late, may_pass
@@ -61,7 +62,7 @@ class Upload:
         self,
         connection: Connection,
         artifact: SizedArtifact,
-        data: bytes,
+        data: Bytes,
         *,
         seconds: float,
         patience: float,

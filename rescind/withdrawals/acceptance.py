@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import (
-    OPENING_BYTES,
     ConsortiumParameters,
     Digest,
     Layout,
@@ -35,9 +34,7 @@ from rescind.core import (
     sum_points,
 )
 from rescind.core.errors import ArtifactError
-
-_HEADER_BYTES = 2**20
-"""Room for the names and shapes in front of a file's tensors."""
+from rescind.core.mapped import Bytes
 
 
 @dataclass(frozen=True)
@@ -199,8 +196,8 @@ def accept(
 def accept_files(
     record: RecordedModel,
     parameters: ConsortiumParameters,
-    adapter: bytes,
-    opening: bytes,
+    adapter: Bytes,
+    opening: Bytes,
     adapter_id: str = "",
 ) -> Acceptance:
     """Check the bytes of a model's files against the chain; see `accept`.
@@ -237,15 +234,12 @@ def accept_files(
 
 def most_adapter_bytes(parameters: ConsortiumParameters) -> int:
     """Return the largest size of an adapter's file: int64 totals of each owner, and names."""
-    # A delta has int32 and a total int64, so an owner takes twice the size of a delta.
-    count = parameters.max_members if parameters.layout == "blocks" else 1
-    return 2 * parameters.max_artifact_bytes * count
+    return parameters.artifact_limits.adapter
 
 
 def most_opening_bytes(parameters: ConsortiumParameters) -> int:
     """Return the largest size of a file of openings."""
-    count = parameters.max_members if parameters.layout == "blocks" else 1
-    return OPENING_BYTES * count + _HEADER_BYTES
+    return parameters.artifact_limits.openings
 
 
 def _whole_problem(

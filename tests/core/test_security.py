@@ -42,7 +42,7 @@ def parameters(**changes) -> ConsortiumParameters:
             "training": TrainingParameters(
                 steps_per_round=2, batch_size=4, learning_rate=1e-2, max_length=256
             ),
-            "max_artifact_bytes": 2**22,
+            "max_artifact_bytes": 2**28,
             "shapes": {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
             **DEVNET,
             **changes,

@@ -13,9 +13,11 @@ from rescind.node.adopting import adopt, adopted, adopted_tensors, try_to_adopt
 from rescind.node.facts import AdoptedModel
 from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
+from tests.support.stored_client import StoredClient
 from tests.withdrawals.test_acceptance import B, Scene, nudged, scene
 
 AGGREGATOR = "0xff"
+ORGANIZATION = "0xab"
 MODEL = 7
 
 
@@ -32,11 +34,11 @@ def session_of(folder: Path, files: Scene) -> Any:
         aggregator=lambda: AGGREGATOR,
         publications=lambda model: [Publication(MODEL, AGGREGATOR, adapter, opening)],
     )
-    client = SimpleNamespace(
-        model=lambda model: ModelFiles(model, adapter, opening),
-        download=lambda artifact, limit: published.get(artifact),
-    )
+    client = StoredClient(published)
+    client.files = ModelFiles(MODEL, adapter, opening)
     return SimpleNamespace(
+        me=ORGANIZATION,
+        config=SimpleNamespace(node=SimpleNamespace(state_dir=folder)),
         consortium=consortium,
         client=client,
         parameters=files.parameters,

@@ -31,9 +31,11 @@ from rescind.core import (
 )
 from rescind.daemon import Journal
 from rescind.node.facts import CheckedSum, DeltaFact, RoundFacts, Update
-from rescind.node.rounds import own_terms, start_of_entries
+from rescind.node.own_deltas import own_terms
+from rescind.node.rounds import start_of_entries
 from rescind.wire import ModelFiles
 from tests.support.consortium import micro_parameters
+from tests.support.stored_client import StoredClient
 
 A, B, C = (f"0x{letter * 40}" for letter in "abc")
 
@@ -53,7 +55,7 @@ class World:
             journal=Journal(folder / "node.db"),
             store=ArtifactStore(folder / "node"),
             consortium=SimpleNamespace(points=lambda hashes: self.points),
-            client=SimpleNamespace(download=lambda artifact, limit: self.store.get(artifact)),
+            client=StoredClient(self.store),
         )
         rng, self.terms, self.entries = np.random.default_rng(4), [], []
         for number, organizations in ((0, (A,)), (1, (A, B, C)), (2, (A, B))):
@@ -120,7 +122,7 @@ def test_a_node_applies_the_server_optimizer_to_checked_sums(world: World) -> No
 
 def test_a_sum_is_downloaded_and_checked_once(world: World) -> None:
     first = start_of_entries(world.session, world.entries, world.listed)
-    world.session.client.download = None
+    world.session.client.download_into = None
     again = start_of_entries(world.session, world.entries, world.listed)
     assert world.asked == 1
     assert encode(first.adapter) == encode(again.adapter)

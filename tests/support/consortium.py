@@ -70,7 +70,7 @@ def micro_parameters(
         ),
         fraction_bits=16,
         clip_norm=100.0,
-        max_artifact_bytes=2**22,
+        max_artifact_bytes=2**24,
         shapes=shapes or {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
     )
     document = parameters.model_dump(mode="json") | changes

@@ -7,15 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
+from rescind.core import ArtifactMalformed, ArtifactStore, encode
 from rescind.wire import (
     Admission,
     AggregatorClient,
     AggregatorUnavailable,
+    BadMessage,
     CertificateAuthority,
+    HeldBytes,
     SizedArtifact,
     TransferGivenUp,
+    WrongHash,
     serve,
 )
 from rescind.wire.generated import rescind_pb2 as pb
@@ -235,6 +240,49 @@ def test_a_download_goes_on_after_the_node_was_started_again(
         assert client.download(digest, 2**22) == DATA
     assert min(offset for offset, _ in wire.handler.served) > served
     assert not list((tmp_path / "parts").iterdir())
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_bytes_that_the_receiver_has_are_not_fetched(
+    wire: Wire,  # noqa: F811
+    tmp_path: Path,
+    kept: bool,
+) -> None:
+    digest = SizedArtifact.of(DATA).artifact_id
+    wire.handler.published[digest] = DATA
+    store = ArtifactStore(tmp_path / "store")
+    held = [HeldBytes(begin, DATA[begin : begin + 2**19]) for begin in (2**20, 2**16, 3 * 2**19)]
+    parts = tmp_path / "parts" if kept else None
+    with AggregatorClient(wire.address, wire.tls, downloads=parts) as client:
+        client.download_into(store, digest, 2**22, held, len(DATA))
+        assert store.get(digest) == DATA
+        asked = sorted(wire.handler.served)
+        assert sum(length for _, length in asked) == len(DATA) - 3 * 2**19
+        assert not any(h.begin <= offset < h.end for h in held for offset, _ in asked)
+        store.delete(digest)
+        with pytest.raises(WrongHash, match="another artifact"):
+            client.download_into(store, digest, 2**22, [HeldBytes(5, b"wrong")], len(DATA))
+        client.download_into(store, digest, 2**22)
+        assert store.get(digest) == DATA
+        with pytest.raises(BadMessage, match="at most 10"):
+            client.download_into(store, digest, 10)
+    assert not parts or not [path for path in parts.iterdir() if path.name != digest]
+
+
+def test_a_header_is_fetched_alone_and_not_again(wire: Wire, tmp_path: Path) -> None:  # noqa: F811
+    data = encode({"layer": np.arange(2**18)})
+    digest = SizedArtifact.of(data).artifact_id
+    wire.handler.published[digest] = data
+    with AggregatorClient(wire.address, wire.tls, downloads=tmp_path / "parts") as client:
+        head = client.download_head(digest, 4096)
+        assert data.startswith(head)
+        assert b"data_offsets" in head
+        with pytest.raises(ArtifactMalformed, match="are enough"):
+            client.download_head(digest, 16)
+        store = ArtifactStore(tmp_path / "store")
+        client.download_into(store, digest, 2**22)
+    assert sum(length for _, length in wire.handler.served[:-1]) < len(data)
+    assert store.get(digest) == data
 
 
 def test_a_piece_without_bytes_or_of_too_many_is_refused(wire: Wire) -> None:  # noqa: F811

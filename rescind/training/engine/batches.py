@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ from rescind.training.model.base import Base
 
 IGNORED = -100
 """The label of a token that the loss does not count: cross_entropy's default `ignore_index`."""
+
+
+LOGIT_BYTES = 2**28
+"""The most bytes of logits in float32 of a forward pass without gradients; it holds a few such
+tensors at a time."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,32 @@ def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
             "max_length."
         )
     return Encoded(tokens, len(head))
+
+
+def batches_of(base: Base, lengths: Sequence[int], most: int) -> Iterator[range]:
+    """Cut rows into batches for a forward pass whose logits fit LOGIT_BYTES.
+
+    A real model has 50,000 to 250,000 tokens in its vocabulary: 64 rows of 512 tokens would have
+    logits of 6 to 30 GB.
+
+    Args:
+        base: The base model.
+        lengths: Tokens of each row.
+        most: The most rows in a batch.
+
+    Yields:
+        The indices of each batch, in order. A row that is too long by itself is a batch of its own.
+    """
+    room = LOGIT_BYTES // (4 * int(getattr(base.model.config, "vocab_size", 1)))
+    start = longest = 0
+    for index, length in enumerate(lengths):
+        grown = max(longest, length)
+        if index > start and ((index - start + 1) * grown > room or index - start == most):
+            yield range(start, index)
+            start, grown = index, length
+        longest = grown
+    if lengths:
+        yield range(start, len(lengths))
 
 
 def pad(

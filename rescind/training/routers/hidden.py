@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rescind.core.errors import TrainingError
-from rescind.training.engine.batches import Encoded, encode_prompt, pad
+from rescind.training.engine.batches import Encoded, batches_of, encode_prompt, pad
 from rescind.training.model.base import Base
 
 _BATCH = 64
@@ -83,9 +83,10 @@ def mean_hidden(
 def _batches(
     base: Base, questions: Sequence[str]
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-    for start in range(0, len(questions), _BATCH):
-        indices = list(range(start, min(start + _BATCH, len(questions))))
-        rows = [encode_prompt(base, questions[index]) for index in indices]
+    prompts = [encode_prompt(base, question) for question in questions]
+    for batch in batches_of(base, [len(each) for each in prompts], _BATCH):
+        indices = list(batch)
+        rows = [prompts[index] for index in indices]
         tokens, mask, _ = pad(base, [Encoded(r, len(r)) for r in rows], prompt_in_loss=True)
         yield indices, tokens, mask
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rescind.training.engine.batches import (
     Encoded,
+    batches_of,
     encode_prompt,
     pad,
     token_losses,
@@ -102,8 +103,8 @@ def prompt_losses(base: Base, network: object, questions: Sequence[str]) -> NDAr
     """Return the negative log-likelihood of each whole prompt in nats, (questions,)."""
     rows = [encode_prompt(base, question) for question in questions]
     result: list[float] = []
-    for start in range(0, len(rows), _BATCH):
-        batch = [Encoded(row, len(row)) for row in rows[start : start + _BATCH]]
+    for indices in batches_of(base, [len(row) for row in rows], _BATCH):
+        batch = [Encoded(rows[index], len(rows[index])) for index in indices]
         tokens, mask, labels = pad(base, batch, prompt_in_loss=True)
         result += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
     return np.array(result, dtype=np.float64)

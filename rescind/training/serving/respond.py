@@ -18,6 +18,7 @@ from rescind.training.data import Example
 from rescind.training.engine.batches import (
     IGNORED,
     Encoded,
+    batches_of,
     encode_example,
     pad,
 )
@@ -96,8 +97,8 @@ def token_scores(
     result: dict[int, TokenScores] = {}
     for network, indices in respondent.groups([e.question for e in examples]):
         order = sorted(indices, key=lambda index: len(rows[index].tokens))
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
+        for places in batches_of(base, [len(rows[index].tokens) for index in order], _BATCH):
+            batch = [order[place] for place in places]
             scored = _score(base, network, [rows[index] for index in batch], prompt_too)
             result.update(zip(batch, scored, strict=True))
     return [result[index] for index in range(len(rows))]

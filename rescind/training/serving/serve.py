@@ -25,6 +25,7 @@ from rescind.core import (
 )
 from rescind.training.engine.batches import (
     Encoded,
+    batches_of,
     counted,
     encode_prompt,
     pad,
@@ -225,8 +226,8 @@ def answer_losses(
     """Return each answer's loss in nats and its number of tokens, both (rows,)."""
     losses: list[float] = []
     counts: list[int] = []
-    for start in range(0, len(rows), _BATCH):
-        tokens, mask, labels = pad(base, rows[start : start + _BATCH], prompt_in_loss=False)
+    for batch in batches_of(base, [len(row.tokens) for row in rows], _BATCH):
+        tokens, mask, labels = pad(base, [rows[index] for index in batch], prompt_in_loss=False)
         losses += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
         counts += counted(labels).tolist()
     return np.array(losses), np.array(counts, dtype=np.int64)
