@@ -41,7 +41,7 @@ Content = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Held:
-    """What a node has of an adapter.
+    """The part of an adapter that a node has already.
 
     Attributes:
         size: Bytes of the adapter, by its header; None where the header is not known.
