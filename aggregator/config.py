@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rescind.aggregator.uploads import Quotas
 from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
+from rescind.training import ReadOptions
 
 
 class UploadsSection(Section):
@@ -72,7 +73,7 @@ class EvaluationSection(Section):
     """The [evaluation] section: how contributions are scored.
 
     Attributes:
-        data: A public benchmark.
+        data: A public benchmark; the [data] section says what its columns mean.
         method: "shapley": exact Shapley values of the sub-models for up to six organizations in a
             round, GTG-Shapley for more. "leave-one-out": what each organization adds to all others.
             "alone": what each adds on its own; it also pays an organization for sending what another
@@ -88,7 +89,8 @@ class EvaluationSection(Section):
 class AggregatorConfig(Section):
     """The aggregator's configuration.
 
-    Without [model] and [evaluation], all accepted contributions score the same.
+    Without [model] and [evaluation], all accepted contributions score the same. `data` says how
+    `evaluation.data` is read (docs/data.md).
     """
 
     aggregator: AggregatorSection
@@ -96,3 +98,4 @@ class AggregatorConfig(Section):
     identity: IdentitySettings
     model: ModelSection | None = None
     evaluation: EvaluationSection | None = None
+    data: ReadOptions = ReadOptions()

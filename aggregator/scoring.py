@@ -42,6 +42,7 @@ from rescind.core import (
     weights,
 )
 from rescind.daemon import ModelSection
+from rescind.training import ReadOptions
 
 Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]
@@ -253,6 +254,7 @@ class BenchmarkScorer(RoundScorer):
         section: EvaluationSection,
         model: ModelSection,
         parameters: ConsortiumParameters,
+        options: ReadOptions | None = None,
     ) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
@@ -263,7 +265,7 @@ class BenchmarkScorer(RoundScorer):
         torch.set_num_threads(model.threads)
         base = load_base(model.path, parameters.base_model_id, model.device)
         self._model = LoraModel(base, parameters.lora)
-        self._examples = read_examples(section.data)
+        self._examples = read_examples(section.data, options=options)
         self._known: dict[tuple[str, str], Floats] = {}
 
     def losses(self, totals: Totals | None, organization: str) -> Floats:
@@ -289,7 +291,7 @@ def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> S
     """Return the scorer of a configuration: equal scores without a model and a benchmark."""
     if config.model is None or config.evaluation is None:
         return EqualScorer()
-    scorer = BenchmarkScorer(config.evaluation, config.model, parameters)
+    scorer = BenchmarkScorer(config.evaluation, config.model, parameters, config.data)
     scorer.scratch = config.aggregator.state_dir
     return scorer
 

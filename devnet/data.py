@@ -1,4 +1,4 @@
-"""The organizations' data: generated people, or a folder with one JSONL file for each."""
+"""The organizations' data: generated people, or a folder with a data file for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rescind.core.errors import ConfigError, DataError
 from rescind.devnet.people import Row, make_population
-from rescind.training import Example, read_examples
+from rescind.training import Example, ReadOptions
+from rescind.training.reading.examples import Located, demand, read_all
+from rescind.training.reading.sources import has_data
 
 NAMES = ("aurora", "borealis", "cirrus", "delta", "equinox", "fjord", "glacier", "horizon")
 HELD_OUT = "held_out"
@@ -27,11 +29,15 @@ class Corpus:
         organizations: Training data by organization.
         shared: Pairs that two or more organizations have.
         held_out: Pairs that are in no organization's data.
+        located: All examples of a folder with their places; empty for generated people.
+        remarks: What was not used of a folder.
     """
 
     organizations: dict[str, tuple[Example, ...]]
     shared: tuple[Example, ...]
     held_out: tuple[Example, ...]
+    located: tuple[Located, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def own(self, name: str) -> list[Example]:
         """Return the pairs that only this organization has."""
@@ -54,35 +60,65 @@ def generated(count: int, seed: int) -> Corpus:
     )
 
 
-def from_folder(folder: Path) -> Corpus:
-    """Read one JSONL file for each organization, which is named after its file.
+def from_folder(folder: Path, options: ReadOptions | None = None) -> Corpus:
+    """Read the data of each organization, which is named after its file or subfolder.
 
-    `held_out.jsonl` holds pairs that belong to no organization. Without it, one in twenty of the
-    subjects that only one organization has is held out; at least one if it has five or more.
+    A file or subfolder `held_out` has pairs that belong to no organization. Without it, one in
+    twenty of the subjects that only one organization has is held out; at least one if it has five or
+    more.
+
+    Args:
+        folder: The folder.
+        options: How the files are read.
 
     Raises:
         DataError: There are fewer than two files, or one cannot be read.
         ConfigError: A file name is not a valid name of an organization.
     """
-    files = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    rows_of = {file.stem: tuple(dict.fromkeys(read_examples(file))) for file in files}
+    sources = _sources(folder)
+    located: dict[str, list[Located]] = {}
+    remarks: list[str] = []
+    for name, path in sources.items():
+        reading = read_all(path, options, most_problems=1)
+        located[name] = demand(reading, path)
+        remarks += reading.remarks
+    rows_of = {
+        name: tuple(dict.fromkeys(e.example for e in rows)) for name, rows in located.items()
+    }
     held_out = rows_of.pop(HELD_OUT, None)
-    if len(rows_of) < 2:
-        raise DataError(
-            f"{folder} has {len(rows_of)} *.jsonl files. Put one there for each of two or more "
-            "organizations."
-        )
-    for name in rows_of:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or name in _RESERVED:
-            raise ConfigError(
-                f"{folder / name}.jsonl: name the file with lowercase letters, digits, - and _, and not "
-                f"{', '.join(sorted(_RESERVED))}."
-            )
     counts = Counter(example for rows in rows_of.values() for example in rows)
     shared = tuple(example for example, count in counts.items() if count > 1)
     if held_out is None:
         rows_of, held_out = _hold_out(rows_of, {example.subject for example in shared})
-    return Corpus(rows_of, shared, held_out)
+    every = tuple(each for rows in located.values() for each in rows)
+    return Corpus(rows_of, shared, held_out, every, tuple(remarks))
+
+
+def _sources(folder: Path) -> dict[str, Path]:
+    """Return the files and subfolders with data, by the name of the organization."""
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = [path for path in entries if path.name[0] != "." and has_data(path)]
+    sources = {path.name.split(".")[0]: path for path in paths}
+    if len(sources) < len(paths):
+        names = [path.name.split(".")[0] for path in paths]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"{folder} has two files or folders of {twice!r}. Put them into one folder."
+        )
+    if len(sources.keys() - {HELD_OUT}) < 2:
+        raise DataError(
+            f"{folder} has {len(sources.keys() - {HELD_OUT})} files or folders of data (JSON Lines, "
+            "CSV, Parquet). Put one there for each of two or more organizations."
+        )
+    for name, path in sources.items():
+        if name == HELD_OUT:
+            continue
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) or name in _RESERVED:
+            raise ConfigError(
+                f"{path}: name the file with lowercase letters, digits, - and _, and not "
+                f"{', '.join(sorted(_RESERVED))}."
+            )
+    return sources
 
 
 def _hold_out(

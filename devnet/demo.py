@@ -48,7 +48,7 @@ from rescind.devnet.setup import (
 from rescind.devnet.summary import Summary
 from rescind.devnet.trace import write_run_trace
 from rescind.node.facts import RoundFacts, open_journal
-from rescind.training import Base, LoraModel, load_base
+from rescind.training import Base, LoraModel, ReadOptions, load_base
 
 _LOOK_SECONDS = 0.2
 _ROUND_SECONDS = 3600.0
@@ -71,6 +71,7 @@ class DemoOptions:
     out: Path = Path("runs")
     seed: int = 0
     chain: ChainKind = "anvil"
+    read: ReadOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _corpus(options: DemoOptions) -> Corpus:
         if not 2 <= count <= 64:
             raise ConfigError(f"--orgs {count}: a consortium has 2 to 64 organizations here")
         return generated(count, options.seed)
-    corpus = from_folder(options.data)
+    corpus = from_folder(options.data, options.read)
     if options.orgs not in (None, len(corpus.organizations)):
         raise ConfigError(
             f"--orgs {options.orgs}: {options.data} holds {len(corpus.organizations)} organizations"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
+from rescind.training import ReadOptions
 
 
 class NodeSection(Section):
@@ -18,7 +19,7 @@ class NodeSection(Section):
     Attributes:
         name: The node's name in its log.
         state_dir: Folder of the journal, the store and the checkpoints.
-        data: JSON Lines file of private examples.
+        data: File or folder of private examples; the [data] section says what its columns mean.
         poll_seconds: Time between two looks at the chain.
         exports: Folders of exported copies of models, or folders that hold such folders. A copy of
             an erased model is deleted.
@@ -201,9 +202,10 @@ class CostSection(Section):
 
 
 class NodeConfig(Section):
-    """The whole file."""
+    """The whole file. `data` says how `node.data` is read (docs/data.md)."""
 
     node: NodeSection
+    data: ReadOptions = ReadOptions()
     chain: ChainSettings
     identity: IdentitySettings
     aggregator: AggregatorLink

@@ -109,7 +109,7 @@ def _problem(session: Session, withdrawal: Withdrawal, request: RequestFact, hea
     held = {e.subject for e in session.examples} | {request.subject}
     own = [e for e in session.all_examples if e.subject in held]
     retain = Path(request.retain) if request.retain else None
-    forget, kept = forget_and_retain(own, request.subject, retain)
+    forget, kept = forget_and_retain(own, request.subject, retain, session.config.data)
     text = f"rescind.counter/1|{parameters.seed}|{session.me.lower()}|{withdrawal.id}"
     return Problem(
         model=session.model,

@@ -28,7 +28,7 @@ from rescind.node.subjects import Withdrawn, commit_subject
 from rescind.node.withdrawal_facts import RequestFact
 
 if TYPE_CHECKING:
-    from rescind.training import Example
+    from rescind.training import Example, ReadOptions
 
 METHODS = tuple(method.value for method in WithdrawalMethod)
 DEFAULT_COUNTER_METHOD = {"subject": "npo", "organization": "undial"}
@@ -127,7 +127,10 @@ def counter_method(request: Request) -> str:
 
 
 def forget_and_retain(
-    own: list[Example], subject: str | None, retain: Path | None
+    own: list[Example],
+    subject: str | None,
+    retain: Path | None,
+    options: ReadOptions | None = None,
 ) -> tuple[list[Example], list[Example]]:
     """Return the examples to forget, and those to retain.
 
@@ -135,6 +138,7 @@ def forget_and_retain(
         own: The node's examples.
         subject: The data subject to forget; None for everything of the organization.
         retain: File of more examples to retain.
+        options: How that file is read.
 
     Raises:
         DataError: There is nothing to forget or to retain, or a pair would have to be both.
@@ -156,7 +160,7 @@ def forget_and_retain(
             "All rows in your data belong to the subject that was named. Request the removal of your "
             "organization instead, without --subject."
         )
-    kept += read_examples(retain) if retain else []
+    kept += read_examples(retain, options=options) if retain else []
     _check_disjoint(forget, kept)
     return forget, kept
 
@@ -304,11 +308,11 @@ def _open_withdrawal(consortium: Consortium, address: str) -> Withdrawal | None:
 def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
     from rescind.training import read_examples
 
-    own = read_examples(config.node.data)
+    own = read_examples(config.node.data, options=config.data)
     subjects, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
     excluded = {subject for subject in subjects if subject in withdrawn} - {request.subject}
     left = [e for e in own if e.subject not in excluded]
-    _, retain = forget_and_retain(left, request.subject, request.retain)
+    _, retain = forget_and_retain(left, request.subject, request.retain, config.data)
     if request.method != WithdrawalMethod.COUNTER_TRAINING.value:
         return
     subject = request.subject is not None

@@ -142,7 +142,9 @@ class Session:
             # The sentence names rows and no person.
             log = structlog.get_logger()
             self._cache["examples"] = read_examples(
-                self.config.node.data, lambda rows: log.warning("several spellings", rows=rows)
+                self.config.node.data,
+                lambda remark: log.warning("data read", remark=remark),
+                self.config.data,
             )
         examples: list[Example] = self._cache["examples"]
         return examples

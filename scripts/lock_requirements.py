@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "requirements"
 FILES = {
-    "setup": ("train",),
-    "image": ("train", "postgres"),
-    "dev": ("train", "agents", "ray", "contracts", "postgres", "dev"),
+    "setup": ("train", "data"),
+    "image": ("train", "data", "postgres"),
+    "dev": ("train", "agents", "ray", "contracts", "postgres", "data", "dev"),
 }
 """The extras of pyproject.toml that each file covers."""
 UNHASHED = re.compile(r"^(torch|triton|nvidia-.*|cuda-.*)$")

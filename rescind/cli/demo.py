@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+from rescind.cli.data import MapOption
+from rescind.cli.parsing import assignments
 from rescind.cli.printing import (
     err,
     interrupt_on_sigterm,
@@ -34,8 +36,10 @@ def demo_command(
         str | None, typer.Option(help="Organization that withdraws. Default: the first.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A folder with one JSONL file for each organization.")
+        Path | None,
+        typer.Option(help="A folder with a data file or folder for each organization."),
     ] = None,
+    mapping: MapOption = None,
     model: Annotated[str | None, typer.Option(help="Base model: a folder or a hub id.")] = None,
     coupling: Annotated[
         Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
@@ -59,6 +63,7 @@ def demo_command(
                 from transformers.utils import logging as transformers_logging
 
                 from rescind.devnet.demo import DemoOptions, demo
+                from rescind.training import ReadOptions
             except ImportError as error:
                 raise ConfigError(
                     f"The demo needs {error.name}. Run make setup, or pip install 'rescind[train]'."
@@ -70,8 +75,9 @@ def demo_command(
                 err.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
                 status.update(text)
 
+            read = ReadOptions.of(assignments(mapping or []))
             options = DemoOptions(
-                orgs, rounds, withdraw, data, model, coupling, out_dir, seed, chain
+                orgs, rounds, withdraw, data, model, coupling, out_dir, seed, chain, read
             )
             result = demo(options, say)
         if as_json:

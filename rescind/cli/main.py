@@ -16,6 +16,7 @@ from rescind.cli.audit import audit_app
 from rescind.cli.audit_models import models_app
 from rescind.cli.authority import authority_app
 from rescind.cli.daemons import aggregator_app, node_app
+from rescind.cli.data import data_app
 from rescind.cli.demo import demo_command
 from rescind.cli.devnet import devnet_app
 from rescind.cli.evaluate import evaluate_app
@@ -67,6 +68,7 @@ app.add_typer(round_app, name="round")
 app.add_typer(outbox_app, name="outbox")
 org_app.add_typer(authority_app)
 app.add_typer(org_app, name="org")
+app.add_typer(data_app, name="data")
 app.add_typer(node_app, name="node")
 app.add_typer(aggregator_app, name="aggregator")
 ledger_app.add_typer(proofs_app)

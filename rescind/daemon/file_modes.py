@@ -59,7 +59,7 @@ def check_file_modes(
     Args:
         folders: The daemon's folders of durable state.
         identity: The [identity] section.
-        private: Files with private data.
+        private: Files or folders with private data.
         secrets: More files that must be secret, such as the ledger's key.
 
     Raises:
@@ -68,7 +68,8 @@ def check_file_modes(
     for secret in (identity.keystore, identity.password_file, identity.tls_key, *secrets):
         demand_secret(secret)
     opened = [path for folder in folders for path in narrow_folder(folder)]
-    opened += [path for path in private if narrow_file(path)]
+    for path in private:
+        opened += narrow_folder(path) if path.is_dir() else [path] if narrow_file(path) else []
     if opened:
         structlog.get_logger().warning(
             "other users could read these files, closed them",

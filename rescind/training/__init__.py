@@ -8,7 +8,7 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from rescind.training.data import Example, Turn, normalize, read_examples, write_examples
+    from rescind.training.data import Example, Turn, normalize, write_examples
     from rescind.training.engine.checkpoint import (
         Checkpoint,
         CheckpointBroken,
@@ -25,6 +25,8 @@ if typing.TYPE_CHECKING:
     from rescind.training.model.export import export_peft
     from rescind.training.model.loaded import WrongAdapter, integers_in_memory, verify_loaded
     from rescind.training.model.lora import LoraModel
+    from rescind.training.reading.examples import read_examples
+    from rescind.training.reading.options import ReadOptions
     from rescind.training.serving.evaluate import (
         Evaluation,
         Item,
@@ -34,7 +36,7 @@ if typing.TYPE_CHECKING:
     from rescind.training.serving.serve import Answer, Assistant
 
 _NAMES = {
-    "data": "Example Turn normalize read_examples write_examples",
+    "data": "Example Turn normalize write_examples",
     "engine.checkpoint": "Checkpoint CheckpointBroken CheckpointMismatch RuleNotResumable",
     "engine.packing": "NotPackable",
     "engine.privacy": "BudgetSpent Mechanism PrivacySpent",
@@ -46,6 +48,8 @@ _NAMES = {
     "model.export": "export_peft",
     "model.loaded": "WrongAdapter integers_in_memory verify_loaded",
     "model.lora": "LoraModel",
+    "reading.examples": "read_examples",
+    "reading.options": "ReadOptions",
     "serving.evaluate": "Evaluation Item answer_loss_per_example evaluate",
     "serving.serve": "Answer Assistant",
 }
@@ -79,6 +83,7 @@ __all__ = [
     "NotPackable",
     "PrivacySpent",
     "Progress",
+    "ReadOptions",
     "RoundPrivacy",
     "RoundTraining",
     "RuleNotResumable",

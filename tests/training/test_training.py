@@ -196,8 +196,8 @@ def test_a_choice_of_the_data_is_seeded_and_never_empty() -> None:
         ("nonsense", "not a JSON object"),
         ("[1]", "JSON, but not an object"),
         ('{"question": "q", "answer": "a"}', "'subject' is missing"),
-        ('{"question": "q", "answer": "", "subject": "s"}', "'answer' is missing, empty"),
-        ('{"question": "q", "answer": "a", "subject": "s", "x": 1}', "unknown key 'x'"),
+        ('{"question": "q", "answer": "", "subject": "s"}', "'answer' is missing or empty"),
+        ('{"question": "q", "reply": "a", "subject": "s"}', "none of the known sets"),
     ],
 )
 def test_a_bad_line_is_reported_with_its_number(tmp_path: Path, line: str, message: str) -> None:

@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.core.errors import ConfigError, RescindError, TrainingError
-from rescind.training.data import Example, read_examples, write_examples
+from rescind.training.data import Example, write_examples
 from rescind.training.engine.checkpoint import Checkpoint, fingerprint
 from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent
 from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
@@ -35,6 +35,7 @@ from rescind.training.engine.train import TrainResult, train_round
 from rescind.training.engine.workers import Alone, Workers
 from rescind.training.model.base import Base, Dtype, load_base
 from rescind.training.model.lora import LoraModel
+from rescind.training.reading.examples import read_examples
 
 _FAILED = "round failed: "
 _RESULT, _TENSORS = "result.json", "tensors.safetensors"

@@ -1,0 +1,1 @@
+"""Checks of training data, before anything is trained on it."""
