@@ -8,20 +8,16 @@ from pathlib import Path
 
 from rescind.audit import read_certificate
 from rescind.contracts import Chain, ConsortiumReader, Deployment
-from rescind.core import ConsortiumParameters, Term
-from rescind.core.errors import ConfigError, VerificationError
+from rescind.core import ArtifactStore, ConsortiumParameters, Term
+from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.chain import url_of
 from rescind.devnet.layout import RunFolder
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import own_artifacts
+from rescind.serving import NotServed
+from rescind.serving.sources import StoreSource, read_parameters
 from rescind.withdrawals import terms_of
-
-
-class NotServed(VerificationError):
-    """A model was erased, is stale, or is not the newest any more."""
-
-    code = "not-served"
 
 
 @dataclass(frozen=True)
@@ -111,6 +107,21 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
             "it has."
         )
     return model
+
+
+def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str]:
+    """Return where a server finds the models of a run, and the run's base model.
+
+    Args:
+        path: The folder of a run.
+        reader: The run's public record.
+
+    Raises:
+        ConfigError: `path` is not the folder of a run.
+    """
+    run = RunFolder.find(path)
+    parameters = read_parameters(reader, run.parameters)
+    return StoreSource(reader, parameters, ArtifactStore(run.store)), run.facts().model
 
 
 def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedModel:

@@ -21,9 +21,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "requirements"
 FILES = {
-    "setup": ("train", "data"),
-    "image": ("train", "data", "postgres"),
-    "dev": ("train", "agents", "ray", "contracts", "postgres", "data", "dev"),
+    "setup": ("train", "data", "serve"),
+    "image": ("train", "data", "serve", "postgres"),
+    "dev": ("train", "agents", "ray", "contracts", "postgres", "data", "serve", "dev"),
 }
 """The extras of pyproject.toml that each file covers."""
 UNHASHED = re.compile(r"^(torch|triton|nvidia-.*|cuda-.*)$")

@@ -82,6 +82,7 @@ def open_consortium(
     rpc: Sequence[str] | None,
     contracts: Path | None,
     index: Path | None = None,
+    confirmations: int = 0,
 ) -> Consortium:
     """Open a consortium's contracts for reading.
 
@@ -90,6 +91,7 @@ def open_consortium(
         rpc: URLs of Ethereum nodes; without a run the environment may name them instead.
         contracts: The consortium's contracts.json.
         index: A file for events; without it they are read again for each command.
+        confirmations: How many blocks must lie on top of a final one.
 
     Raises:
         ConfigError: Neither a run nor both other arguments were given.
@@ -109,7 +111,9 @@ def open_consortium(
         raise ConfigError("Pass the folder of a run, or both --rpc URL and --contracts FILE.")
     deployment = Deployment.load(contracts)
     with stopped_chain_hint(run):
-        chain = Chain(named.urls, deployment.chain_id, agree=named.agree)
+        chain = Chain(
+            named.urls, deployment.chain_id, confirmations=confirmations, agree=named.agree
+        )
         events = EventIndex(chain, deployment, index)
         consortium = Consortium(chain, deployment, index=events)
         consortium.check()

@@ -34,6 +34,7 @@ from rescind.cli.printing import show_unexpected_errors
 from rescind.cli.repetition import repetition_app
 from rescind.cli.rewards import rewards_app
 from rescind.cli.rounds import round_app
+from rescind.cli.serve import serve_command
 from rescind.cli.verify import certify_command, verify_command
 from rescind.cli.withdraw import withdraw_app
 
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("demo")(demo_command)
 app.command("ask")(ask_command)
 app.command("chat")(chat_command)
+app.command("serve")(serve_command)
 app.command("verify")(verify_command)
 app.command("certify")(certify_command)
 app.command("export")(export_command)

@@ -12,9 +12,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "requirements"
 EXTRAS = {
-    "setup": ["train", "data"],
-    "image": ["train", "data", "postgres"],
-    "dev": ["train", "agents", "ray", "contracts", "postgres", "data", "dev"],
+    "setup": ["train", "data", "serve"],
+    "image": ["train", "data", "serve", "postgres"],
+    "dev": ["train", "agents", "ray", "contracts", "postgres", "data", "serve", "dev"],
 }
 WITHOUT_HASH = {"torch"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

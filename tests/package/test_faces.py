@@ -20,6 +20,7 @@ ROOMS = sorted(
         "core",
         "daemon",
         "forgetting",
+        "serving",
         "training",
         "unlearning",
         "wire",

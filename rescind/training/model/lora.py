@@ -111,6 +111,12 @@ class LoraModel:
         """Return an adapter's parameters, by bare name, sorted."""
         return self._named(adapter)
 
+    def clear(self) -> None:
+        """Remove every adapter, with its tensors, and leave the bare base model."""
+        self._peft.set_adapter(_PROBE)
+        for name in [each for each in self._peft.peft_config if each != _PROBE]:
+            self._peft.delete_adapter(name)
+
     def use(self, adapter: str | None) -> Any:
         """Activate an adapter, or the bare base for None, and return the model."""
         if adapter is None:

@@ -1,0 +1,180 @@
+"""The plan of an answer: which block answers it, and the tokens of its prompt. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rescind.core import SHARED, ConsortiumParameters, Totals
+from rescind.core.errors import ConfigError
+from rescind.serving.asked import Asked, Limits
+from rescind.serving.errors import ApiError, invalid, unknown_model
+from rescind.serving.gate import Gate
+from rescind.serving.jobs import Routed
+from rescind.serving.names import (
+    BASE,
+    ServedModel,
+    Target,
+    base_name,
+    prefix_of,
+    resolve,
+    stated,
+)
+from rescind.training import Assistant, Base, LoraModel
+from rescind.training.engine.batches import encode_prompt
+
+_ROUTED = 8
+"""Questions of a conversation that a block may be chosen by."""
+_POSITIONS = 4096
+"""Tokens of prompt and answer where the base model's configuration does not say."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of an answer.
+
+    Attributes:
+        routed: Which model answers.
+        owner: The block's owner; None for the bare base model.
+        tokens: The prompt.
+        max_tokens: Most tokens of the answer.
+    """
+
+    routed: Routed
+    owner: str | None
+    tokens: tuple[int, ...]
+    max_tokens: int
+
+
+class Planner:
+    """A base model with the blocks of the served model. Only one thread may use it.
+
+    Args:
+        base: The base model.
+        parameters: The agreed parameters.
+        gate: Says which model may answer.
+        limits: What one request may take.
+
+    Raises:
+        ConfigError: The base model is another one than the consortium's.
+    """
+
+    def __init__(
+        self, base: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+    ) -> None:
+        self.base, self._parameters = base, parameters
+        self._gate, self._limits = gate, limits
+        self._lora = LoraModel(base, parameters.lora)
+        if self._lora.shapes != parameters.shapes:
+            raise ConfigError(
+                f"The LoRA tensors of the base model in {base.folder} are not those that the "
+                "consortium agreed on. Serve the consortium's base model."
+            )
+        self._assistant: Assistant | None = None
+        self._served: ServedModel | None = None
+        self._base_name = base_name(prefix_of(parameters.name))
+
+    def load(self, model: ServedModel, totals: Totals) -> None:
+        """Load a model in place of the present one."""
+        self.unload()
+        self._assistant = Assistant(self._lora, self._parameters, totals)
+        self._served = model
+
+    def unload(self) -> None:
+        """Remove the present model's tensors from memory."""
+        self._assistant, self._served = None, None
+        self._lora.clear()
+
+    def plan(self, asked: Asked) -> Plan:
+        """Choose the block that answers a request, and write its prompt.
+
+        Raises:
+            ApiError: The model is unknown or may not be served, or the prompt is too long.
+        """
+        tokens = encoded(self.base, asked)
+        most = room(self.base, self._limits, asked, len(tokens))
+        if asked.model == self._base_name:
+            return Plan(Routed(None, BASE, asked.model), None, tokens, most)
+        admission = self._gate.admit()
+        served, assistant = self._served, self._assistant
+        if served is None or assistant is None or admission.model != served:
+            raise ApiError(503, "The model is being changed. Ask again.", "model_changing")
+        owner = self._owner(assistant, resolve(asked.model, served), asked)
+        name = stated(asked.model, served)
+        routed = Routed(served, owner or BASE, name, admission.block)
+        return Plan(routed, owner, tokens, most)
+
+    def network(self, owner: str | None) -> Any:
+        """Return the network with a block, or the bare base model for None."""
+        if owner is None or self._assistant is None:
+            return self._lora.use(None)
+        return self._assistant.network(owner)
+
+    def _owner(self, assistant: Assistant, target: Target, asked: Asked) -> str | None:
+        if target.kind == "block":
+            if target.owner not in assistant.blocks:
+                raise unknown_model(f"No block of {target.owner} is loaded.")
+            return target.owner
+        if target.kind == "base" or not assistant.blocks:
+            return None
+        if assistant.blocks == (SHARED,):
+            return SHARED
+        routes, _ = assistant.route(self._questions(asked))
+        return next((route for route in routes if route is not None), None)
+
+    def _questions(self, asked: Asked) -> Sequence[str]:
+        """Return the texts to route by, the first one first.
+
+        In a conversation that is the last question; only where no block knows it, the question
+        before: "And when?" belongs to the block that answered what it refers to.
+        """
+        if asked.is_chat:
+            questions = [turn.text for turn in reversed(asked.messages) if turn.role == "user"]
+            return questions[:_ROUTED]
+        if asked.text is not None:
+            return [asked.text]
+        return [self.base.tokenizer.decode(list(asked.tokens or ()), skip_special_tokens=True)]
+
+
+def encoded(base: Base, asked: Asked) -> tuple[int, ...]:
+    """Return the tokens of a request's prompt.
+
+    Raises:
+        ApiError: A token is not in the vocabulary.
+    """
+    if asked.is_chat:
+        return encode_prompt(base, asked.messages[-1].text)
+    if asked.text is not None:
+        return tuple(base.tokenizer.encode(asked.text, add_special_tokens=False))
+    tokens = asked.tokens or ()
+    size = base.model.get_input_embeddings().num_embeddings
+    wrong = [token for token in tokens if token >= size]
+    if wrong:
+        raise invalid(f"Token {wrong[0]} is not in the vocabulary of {size} tokens.", "prompt")
+    return tokens
+
+
+def room(base: Base, limits: Limits, asked: Asked, length: int) -> int:
+    """Return the most tokens that an answer may have.
+
+    Raises:
+        ApiError: The prompt is too long, or more tokens are asked for than the server allows.
+    """
+    positions = int(getattr(base.model.config, "max_position_embeddings", 0) or _POSITIONS)
+    most_prompt = min(limits.prompt_tokens or positions, positions - 1)
+    if length > most_prompt:
+        raise invalid(
+            f"The prompt has {length} tokens, and this server takes at most {most_prompt}. "
+            "Shorten the messages.",
+            "messages" if asked.is_chat else "prompt",
+            "context_length_exceeded",
+        )
+    wanted = asked.sampling.max_tokens
+    if wanted is not None and wanted > limits.answer_tokens:
+        raise invalid(
+            f"max_tokens is {wanted}, and this server answers with at most "
+            f"{limits.answer_tokens} tokens.",
+            "max_tokens",
+        )
+    return min(wanted or limits.answer_tokens, positions - length)

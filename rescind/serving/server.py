@@ -1,0 +1,309 @@
+"""The server as a whole: it loads a model, asks the chain, listens, and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import structlog
+
+from rescind.core import ConsortiumParameters
+from rescind.core.errors import ConfigError
+from rescind.serving.adapter_routes import adapter_routes
+from rescind.serving.app import Server, make_app
+from rescind.serving.asked import Asked, Limits
+from rescind.serving.gate import Gate
+from rescind.serving.jobs import Event
+from rescind.serving.names import listing, prefix_of
+from rescind.serving.requests import ApiKeys, read_keys
+from rescind.serving.sources import ModelSource
+from rescind.serving.watch import Models, Watch, WatchSettings
+
+if TYPE_CHECKING:
+    from rescind.training import Base
+
+__all__ = [
+    "ApiKeys",
+    "Limits",
+    "ServeOptions",
+    "ServingModels",
+    "UpstreamPlace",
+    "WatchSettings",
+    "build_local",
+    "build_upstream",
+    "read_keys",
+    "serve",
+    "serve_adapters",
+]
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Options of the server.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port; 0 for any that is free.
+        keys: The keys of the API.
+        limits: What one request may take.
+        watch: Times of the watch over the model.
+        unchecked_seconds: For how long answers go on while the chain cannot be asked.
+        device: A torch device, or "auto".
+        dtype: Type of the base model's weights.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8010
+    keys: ApiKeys = field(default_factory=ApiKeys)
+    limits: Limits = field(default_factory=Limits)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    unchecked_seconds: float = 300.0
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+    def check(self) -> None:
+        """Check what can be checked before anything is loaded.
+
+        Raises:
+            ConfigError: Others could reach the server without a key.
+        """
+        if not self.keys and not _is_loopback(self.host):
+            raise ConfigError(
+                f"--host {self.host} can be reached from other machines, and there is no key. Pass "
+                "--api-key-file FILE, or listen on 127.0.0.1."
+            )
+
+
+class ServingModels(Models, Protocol):
+    """Models that answer requests, and are switched by the watch."""
+
+    @property
+    def waiting(self) -> int: ...
+
+    def ask(self, asked: Asked) -> AsyncGenerator[Event, None]: ...
+
+    async def close(self) -> None: ...
+
+
+Build = Callable[["Base", ConsortiumParameters, Gate, Limits], ServingModels]
+
+
+def build_local(
+    base: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+) -> ServingModels:
+    """Return models in this process."""
+    from rescind.serving.local import LocalModels
+    from rescind.serving.planning import Planner
+
+    return LocalModels(Planner(base, parameters, gate, limits), limits)
+
+
+@dataclass(frozen=True)
+class UpstreamPlace:
+    """The server behind this one, as an operator names it.
+
+    Attributes:
+        url: Its address.
+        key: Its API key; empty for none.
+        folder: Where adapters are exported to.
+        seen_as: The same folder as that server sees it.
+        model: The name of the bare base model there; by default the first one that it lists.
+    """
+
+    url: str
+    key: str
+    folder: Path
+    seen_as: str
+    model: str = ""
+
+
+def build_upstream(source: ModelSource, base: str, place: UpstreamPlace) -> Build:
+    """Return what makes models that another server runs.
+
+    Args:
+        source: Where models come from.
+        base: The base model's folder or hub id.
+        place: The other server.
+
+    Raises:
+        ConfigError: Its URL is not one of HTTP.
+    """
+    from rescind.serving.upstream_client import UpstreamClient
+
+    client = UpstreamClient(place.url, place.key)
+    # Adapters of several consortia may be in one server.
+    mark = f"rescind-{source.reader.deployment.rounds[2:10].lower()}"
+
+    def build(
+        loaded: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+    ) -> ServingModels:
+        from rescind.serving.planning import Planner
+        from rescind.serving.upstream import UpstreamModels, UpstreamSettings
+
+        planner = Planner(loaded, parameters, gate, limits)
+        settings = UpstreamSettings(client, mark, place.folder, place.seen_as, base, place.model)
+        return UpstreamModels(planner, parameters, settings, limits)
+
+    return build
+
+
+def serve(source: ModelSource, base: str, options: ServeOptions, build: Build) -> None:
+    """Serve a consortium's model until SIGTERM or SIGINT.
+
+    Args:
+        source: Where models come from.
+        base: The base model's folder or hub id.
+        options: The server's options.
+        build: Makes what answers.
+
+    Raises:
+        ConfigError: The options are not safe, or the port is taken.
+        TrainingError: The base model cannot be loaded, or is another one than agreed on.
+    """
+    options.check()
+    listener = _listener(options)
+    gate = Gate(options.unchecked_seconds)
+    parameters = source.parameters
+    loaded = _load_base(base, parameters.base_model_id, options)
+    models = build(loaded, parameters, gate, options.limits)
+    watch = Watch(source, gate, models, options.watch)
+    watch.check()
+    prefix = prefix_of(parameters.name)
+
+    def listed() -> list[dict[str, Any]]:
+        served = None if gate.refusal else gate.state.model
+        return listing(prefix, served, gate.state.opened_at)
+
+    def facts() -> dict[str, float]:
+        state = gate.state
+        return {
+            "model": float(state.model.key.number) if state.model else -1.0,
+            "block": float(state.block),
+            "unchecked_seconds": round(gate.unchecked_seconds, 1),
+            "waiting": float(models.waiting),
+        }
+
+    stop = threading.Event()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        thread = threading.Thread(target=watch.run, args=(stop,), name="watch", daemon=True)
+        thread.start()
+        yield
+        stop.set()
+        await asyncio.to_thread(thread.join, 10)
+        await models.close()
+
+    server = Server(
+        models, listed, lambda: gate.refusal, facts, options.keys, options.limits, lifespan=lifespan
+    )
+    _run(server, listener)
+
+
+def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) -> None:
+    """Serve a base model, with adapters that another server loads and unloads.
+
+    Args:
+        base: The base model's folder or hub id.
+        name: The name of the bare base model.
+        folder: Only exported folders inside of it are loaded.
+        options: The server's options.
+
+    Raises:
+        ConfigError: There is no key, the folder is missing, or the port is taken.
+        TrainingError: The base model cannot be loaded.
+    """
+    if not options.keys:
+        raise ConfigError(
+            "--accept-adapters needs --api-key-file: it serves what it is told to, without asking "
+            "a chain, so that only the server in front of it may reach it."
+        )
+    if not folder.is_dir():
+        raise ConfigError(f"--accept-adapters {folder} is not a folder. Create it first.")
+    listener = _listener(options)
+    loaded = _load_base(base, None, options)
+    from rescind.serving.engine import EngineModels
+
+    models = EngineModels(loaded, name, folder, options.limits)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        await models.close()
+
+    server = Server(
+        models,
+        models.listed,
+        lambda: "",
+        lambda: {"waiting": float(models.waiting)},
+        options.keys,
+        options.limits,
+        routers=(adapter_routes(models, options.limits),),
+        lifespan=lifespan,
+    )
+    _run(server, listener)
+
+
+def _load_base(base: str, expected_id: str | None, options: ServeOptions) -> Base:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        from rescind.training import load_base
+    except ImportError as error:
+        raise ConfigError(
+            f"rescind serve needs {error.name}. Install it: pip install 'rescind[train,serve]'"
+        ) from error
+    return load_base(base, expected_id, options.device, options.dtype)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listener(options: ServeOptions) -> socket.socket:
+    """Return a bound socket, before minutes are spent on loading a model."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"--host {options.host} --port {options.port} cannot be listened on: {error.strerror}. "
+            "Choose another port."
+        ) from error
+    return listener
+
+
+def _run(server: Server, listener: socket.socket) -> None:
+    import uvicorn
+
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    structlog.get_logger().info("listening", url=f"http://{shown}:{port}/v1")
+    config = uvicorn.Config(
+        make_app(server),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=30,
+        # Answers that are being made are told that the server stops; see `Worker.close`.
+        timeout_graceful_shutdown=10,
+        limit_concurrency=server.limits.waiting * 4 + 16,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
