@@ -259,12 +259,13 @@ class BenchmarkScorer(RoundScorer):
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
 
-        from rescind.training import LoraModel, load_base, read_examples
+        from rescind.training import load_agreed, read_examples
 
         super().__init__(section, parameters)
         torch.set_num_threads(model.threads)
-        base = load_base(model.path, parameters.base_model_id, model.device)
-        self._model = LoraModel(base, parameters.lora)
+        self._model = load_agreed(
+            model.path, parameters, model.device, model.dtype, remote_code=model.remote_code
+        )
         self._examples = read_examples(section.data, options=options)
         self._known: dict[tuple[str, str], Floats] = {}
 

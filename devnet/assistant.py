@@ -15,9 +15,8 @@ from rescind.devnet.outcome import served_model
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
     Assistant,
-    LoraModel,
     export_peft,
-    load_base,
+    load_agreed,
 )
 from rescind.training.serving.evidence import Evidence
 from rescind.training.serving.suppression import (
@@ -83,8 +82,7 @@ class RunAssistant:
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         served = (model_before if before else newest_model)(run, parameters)
         totals = served_model(run, parameters, served.adapter_id, served.terms)
-        base = load_base(facts.model, parameters.base_model_id)
-        assistant = Assistant(LoraModel(base, parameters.lora), parameters, totals)
+        assistant = Assistant(load_agreed(facts.model, parameters), parameters, totals)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
         )

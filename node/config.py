@@ -40,16 +40,6 @@ class AggregatorLink(Section):
     address: str
 
 
-class NodeModelSection(ModelSection):
-    """The [model] section of a node.
-
-    Attributes:
-        dtype: Type of the frozen base weights.
-    """
-
-    dtype: Literal["float32", "bfloat16"] = "float32"
-
-
 class EngineSection(Section):
     """The [engine] section: how this machine trains (docs/training.md).
 
@@ -209,7 +199,7 @@ class NodeConfig(Section):
     chain: ChainSettings
     identity: IdentitySettings
     aggregator: AggregatorLink
-    model: NodeModelSection
+    model: ModelSection
     engine: EngineSection = EngineSection()
     ledger: LedgerSection
     agent: AgentSection = AgentSection()

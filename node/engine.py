@@ -177,7 +177,6 @@ def _train(
         examples,
         training,
         processes=processes,
-        dtype=session.config.model.dtype,
     )
 
 

@@ -232,20 +232,17 @@ def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraMod
     try:
         import torch
 
-        from rescind.training import LoraModel, load_base
+        from rescind.training import load_agreed
     except ImportError as error:
         raise ConfigError(
             f"Training needs the package {error.name}. Install it with: pip install "
             "'rescind[train]'"
         ) from error
     torch.set_num_threads(config.model.threads)
-    base = load_base(
-        config.model.path, parameters.base_model_id, config.model.device, config.model.dtype
+    section = config.model
+    model = load_agreed(
+        section.path, parameters, section.device, section.dtype, remote_code=section.remote_code
     )
-    model = LoraModel(base, parameters.lora)
-    if model.shapes != parameters.shapes:
-        raise ConfigError(
-            f"The LoRA tensors of the base model {config.model.path} are not those that the "
-            "consortium agreed on. Check model.path against the agreed parameters."
-        )
+    for note in model.base.notes:
+        structlog.get_logger().warning("base model", note=note)
     return model

@@ -21,7 +21,7 @@ def stack_of(session: Session, round_id: int) -> StackPart:
     device = session.model.base.device
     kept = RoundFacts.load(session.journal, round_id).engine
     settings = EngineSettings(**(kept or session.config.engine.settings()))
-    coarse = settings.in_bf16(device) or session.config.model.dtype == "bfloat16"
+    coarse = settings.in_bf16(device) or session.config.model.dtype != "float32"
     return StackPart(
         torch=torch.__version__,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

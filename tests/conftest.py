@@ -24,7 +24,7 @@ settings.load_profile("rescind")
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands|provider_story)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
-    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models)"
+    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models|tiny_models)"
     r"|rescind\.devnet\.outcome|rescind\.forgetting\.attacks|agents\.experiments\.report",
 }
 """The text that gives all tests of a file a mark."""

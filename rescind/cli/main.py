@@ -15,6 +15,7 @@ from rescind.cli.attest import attest_app
 from rescind.cli.audit import audit_app
 from rescind.cli.audit_models import models_app
 from rescind.cli.authority import authority_app
+from rescind.cli.base_models import model_app
 from rescind.cli.daemons import aggregator_app, node_app
 from rescind.cli.data import data_app
 from rescind.cli.demo import demo_command
@@ -61,6 +62,7 @@ audit_app.add_typer(attest_app)
 audit_app.add_typer(repetition_app)
 app.add_typer(audit_app, name="audit")
 app.add_typer(govern_app, name="govern")
+app.add_typer(model_app, name="model")
 app.add_typer(agents_app, name="agents")
 app.add_typer(evaluate_app, name="evaluate")
 withdraw_app.add_typer(moves_app)

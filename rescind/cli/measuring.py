@@ -40,7 +40,7 @@ def measure_of(
         )
     try:
         from rescind.forgetting.measurement import Texts, measure
-        from rescind.training import LoraModel, load_base, read_examples
+        from rescind.training import load_agreed, read_examples
     except ImportError as error:
         raise ConfigError(
             f"Measuring a model needs the package {error.name}. Install it with: pip install "
@@ -50,8 +50,7 @@ def measure_of(
     pairs = Texts(withdrawn, kept, read_examples(unseen) if unseen else ())
 
     def run(pair: ModelPair) -> ModelFigures:
-        base = load_base(base_model, pair.parameters.base_model_id, device)
-        return measure(LoraModel(base, pair.parameters.lora), pair, pairs)
+        return measure(load_agreed(base_model, pair.parameters, device), pair, pairs)
 
     return run
 

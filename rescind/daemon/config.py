@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -82,11 +82,15 @@ class ModelSection(Section):
     """The [model] section: the base model, and the device that runs it.
 
     Attributes:
-        path: A folder, or a Hugging Face hub id.
+        path: The name of a preset, a folder, or a Hugging Face hub id.
         device: A torch device, or "auto".
         threads: Number of torch threads on a CPU.
+        dtype: Of the frozen base weights in memory.
+        remote_code: Let Python files that come with the model run.
     """
 
     path: str
     device: str = "auto"
+    dtype: Literal["float32", "bfloat16", "4bit"] = "float32"
+    remote_code: bool = False
     threads: Annotated[int, Field(ge=1)] = 1

@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
     from rescind.training.engine.settings import EngineSettings
     from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
+    from rescind.training.model.agreed import load_agreed
     from rescind.training.model.base import Base, WrongBaseModel, load_base, model_id, pick_device
     from rescind.training.model.digest import digest_on
     from rescind.training.model.export import export_peft
@@ -43,6 +44,7 @@ _NAMES = {
     "engine.round": "Progress RoundPrivacy RoundTraining",
     "engine.settings": "EngineSettings",
     "engine.train": "Trainer TrainResult choose round_seed train_round",
+    "model.agreed": "load_agreed",
     "model.base": "Base WrongBaseModel load_base model_id pick_device",
     "model.digest": "digest_on",
     "model.export": "export_peft",
@@ -98,6 +100,7 @@ __all__ = [
     "evaluate",
     "export_peft",
     "integers_in_memory",
+    "load_agreed",
     "load_base",
     "model_id",
     "normalize",

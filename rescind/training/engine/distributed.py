@@ -33,8 +33,9 @@ from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
 from rescind.training.engine.settings import EngineSettings
 from rescind.training.engine.train import TrainResult, train_round
 from rescind.training.engine.workers import Alone, Workers
-from rescind.training.model.base import Base, Dtype, load_base
-from rescind.training.model.lora import LoraModel
+from rescind.training.model.agreed import load_agreed
+from rescind.training.model.base import Base
+from rescind.training.model.presets import Dtype
 from rescind.training.reading.examples import read_examples
 
 _FAILED = "round failed: "
@@ -76,6 +77,7 @@ class Job(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     device: str = "auto"
     dtype: Dtype = "float32"
+    remote_code: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
     settings: dict[str, Any] = {}
     checkpoint: Path | None = None
@@ -155,12 +157,12 @@ def run_job(
     """
     torch.set_num_threads(job.threads)
     parameters = ConsortiumParameters.parse(job.parameters.read_bytes())
-    base = load_base(job.base, parameters.base_model_id, device, job.dtype)
+    model = load_agreed(job.base, parameters, device, job.dtype, remote_code=job.remote_code)
     checkpoint = None
     if job.checkpoint is not None and job.checkpoint_every:
         checkpoint = Checkpoint(job.checkpoint, job.checkpoint_every)
     result = train_round(
-        LoraModel(base, parameters.lora),
+        model,
         parameters,
         load_file(job.start),
         read_examples(job.examples),
@@ -178,7 +180,7 @@ def run_job(
             progress=progress,
         ),
     )
-    _check_equal(result, workers, base.device)
+    _check_equal(result, workers, model.base.device)
     return result
 
 
@@ -232,7 +234,6 @@ def train_in_processes(
     training: RoundTraining,
     *,
     processes: int,
-    dtype: Dtype = "float32",
 ) -> TrainResult:
     """Train a round in several new processes on this machine: a GPU each, or the CPU.
 
@@ -244,7 +245,6 @@ def train_in_processes(
         training: As `train_round` takes it. An error of its `progress` ends the processes. Its
             `workers` are ignored, because the new processes are the workers.
         processes: How many to start, at least 1.
-        dtype: Of the base model's weights.
 
     Raises:
         ConfigError: `training` has rules. They are Python objects and cannot travel.
@@ -273,7 +273,8 @@ def train_in_processes(
             steps=training.steps,
             seed=training.seed,
             device="cpu" if base.device.type == "cpu" else "auto",
-            dtype=dtype,
+            dtype=base.dtype,
+            remote_code=base.remote_code,
             threads=torch.get_num_threads(),
             settings=settings.to_dict(),
             checkpoint=checkpoint.folder.resolve() if checkpoint else None,

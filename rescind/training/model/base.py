@@ -1,34 +1,24 @@
-"""The base model: loading it, and computing the id that pins it."""
+"""The base model in memory: loaded, checked and frozen."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rescind.core.errors import TrainingError
+from rescind.training.model.config_checks import check_config, one_line, positions_of
+from rescind.training.model.file_checks import check_files
+from rescind.training.model.files import model_id as model_id
+from rescind.training.model.presets import Dtype, preset_of, resolve
+from rescind.training.model.probes import check_forward
+from rescind.training.model.tokenizer_checks import check_tokenizer
 
-# The files that decide what a model computes: weights, configuration and tokenizer.
-_PINNED = (
-    "*.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
-
-
-Dtype = Literal["float32", "bfloat16"]
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "4bit": torch.bfloat16}
 
 
 class WrongBaseModel(TrainingError):
@@ -39,13 +29,29 @@ class WrongBaseModel(TrainingError):
 
 @dataclass(frozen=True)
 class Base:
-    """A frozen causal language model with its tokenizer, on one device."""
+    """A frozen causal language model with its tokenizer, on one device.
+
+    Attributes:
+        model: The model of transformers.
+        tokenizer: Its tokenizer.
+        id: The SHA-256 of its files.
+        device: Where it is.
+        folder: The folder that it was loaded from.
+        dtype: Of its weights in memory.
+        positions: The most tokens that it takes at once, None where it sets no limit.
+        remote_code: Whether Python files of the folder run. Then they are part of `id`.
+        notes: Sentences about what an operator should know, such as text that the tokenizer changes.
+    """
 
     model: Any
     tokenizer: Any
     id: str
     device: torch.device
     folder: Path
+    dtype: Dtype = "float32"
+    positions: int | None = None
+    remote_code: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def eos(self) -> int:
@@ -54,49 +60,21 @@ class Base:
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
-    """Return the named device; "auto" is a GPU where there is one, else the CPU."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def model_folder(reference: str | Path) -> Path:
-    """Return the local folder of a model. A hub id is downloaded once, with safetensors weights.
+    """Return the named device; "auto" is a GPU where there is one, else the CPU.
 
     Raises:
-        TrainingError: The reference is neither a folder nor a hub id that can be fetched.
+        TrainingError: There is no such device.
     """
-    path = Path(reference)
-    if path.is_dir():
-        return path
-    if path.is_absolute() or str(reference).startswith("."):
-        raise TrainingError(f"Base model folder {path} does not exist. Check the path.")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return Path(snapshot_download(str(reference), allow_patterns=list(_PINNED)))
-    except Exception as error:  # the hub's client raises many unrelated types
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
         raise TrainingError(
-            f"Base model {str(reference)!r} is neither a folder nor a hub id that can be fetched "
-            f"({type(error).__name__}). Check the name and the network."
+            f"Device {wanted!r} is not usable here ({one_line(error)}). Use cpu, cuda, cuda:0 or auto."
         ) from error
-
-
-def model_id(reference: str | Path) -> str:
-    r"""Return the SHA-256 over the sorted lines "name:sha256\\n" of the model's files.
-
-    The files are those of the weights, the configuration and the tokenizer.
-
-    Raises:
-        TrainingError: The folder has no safetensors weights.
-    """
-    folder = model_folder(reference)
-    files = sorted({file for pattern in _PINNED for file in folder.glob(pattern)})
-    if not any(file.suffix == ".safetensors" for file in files):
-        raise TrainingError(f"{folder} has no *.safetensors weights. Save the model with them.")
-    lines = []
-    for file in files:
-        with file.open("rb") as handle:
-            lines.append(f"{file.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return device
 
 
 def load_base(
@@ -104,42 +82,143 @@ def load_base(
     expected_id: str | None = None,
     device: str = "auto",
     dtype: Dtype = "float32",
+    *,
+    remote_code: bool = False,
+    positions: int | None = None,
 ) -> Base:
-    """Load and freeze a base model.
+    """Load, check and freeze a base model.
 
     Args:
-        reference: A folder or a hub id.
+        reference: The name of a preset, a folder or a hub id.
         expected_id: The id that the model must have, None for any.
         device: A torch device, or "auto".
-        dtype: Of the frozen weights in memory. "bfloat16" halves them; LoRA tensors stay float32.
+        dtype: Of the frozen weights in memory. "bfloat16" halves them, "4bit" quantizes them on a
+            GPU; LoRA tensors stay float32.
+        remote_code: Let Python files of the model's folder run. They are part of its id.
+        positions: The tokens that the model must take at once (`training.max_length`), if any.
 
     Raises:
         WrongBaseModel: The files are not those of `expected_id`.
-        TrainingError: The folder does not hold a causal language model with an end-of-text token.
+        TrainingError: The folder does not hold a whole causal language model with its tokenizer, or
+            it cannot be loaded like this. The message says what to do.
     """
-    folder = model_folder(reference)
-    own_id = model_id(folder)
+    folder = resolve(reference, remote_code=remote_code)
+    check_files(folder)
+    config = check_config(folder, remote_code=remote_code)
+    own_id = model_id(folder, remote_code=remote_code)
     if expected_id is not None and own_id != expected_id:
         raise WrongBaseModel(
             f"The base model in {folder} has id {own_id}, and the consortium trains {expected_id}. "
             "Use the consortium's model files, unchanged."
         )
+    _check_preset(reference, own_id)
+    most = positions_of(config)
+    check_positions(most, positions, folder)
     target = pick_device(device)
     if target.type == "cuda":
         # cuBLAS reads it when it starts; deterministic training needs it (see engine.settings).
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=_DTYPES[dtype]
+    tokenizer = _tokenizer(folder, remote_code=remote_code)
+    model = _model(folder, target, dtype, remote_code=remote_code)
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    notes = check_tokenizer(tokenizer, rows, folder)
+    check_forward(model, tokenizer, folder)
+    return Base(model, tokenizer, own_id, target, folder, dtype, most, remote_code, tuple(notes))
+
+
+def _check_preset(reference: str | Path, own_id: str) -> None:
+    """Refuse a preset whose files are not the pinned ones."""
+    named = preset_of(reference)
+    if named is not None and own_id != named.base_model_id:
+        raise WrongBaseModel(
+            f"The files of the model {named.name!r} in {named.folder} were changed: their id is "
+            f"{own_id}, and it should be {named.base_model_id}. Fetch them again: rescind model get "
+            f"{named.name}"
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{folder} does not hold a causal language model: {error}.") from error
-    if tokenizer.eos_token_id is None:
+
+
+def check_positions(most: int | None, needed: int | None, where: str | Path) -> None:
+    """Check that a model takes as many tokens at once as the consortium agrees on.
+
+    Raises:
+        TrainingError: It takes fewer. The message has both numbers.
+    """
+    if most is not None and needed is not None and needed > most:
         raise TrainingError(
-            f"The tokenizer in {folder} has no end-of-text token. Set eos_token in its "
-            "configuration."
+            f"The model {where} takes at most {most:,} tokens at once, and training.max_length is "
+            f"{needed:,}. Agree on a max_length of at most {most}, or on another model."
         )
-    frozen: Any = model
-    frozen.requires_grad_(False)
-    return Base(frozen.to(target).eval(), tokenizer, own_id, target, folder)
+
+
+def _tokenizer(folder: Path, *, remote_code: bool) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=remote_code
+        )
+    except Exception as error:  # tokenizers raise many unrelated types
+        raise TrainingError(
+            f"The tokenizer in {folder} cannot be loaded: {one_line(error)}. Save the model's "
+            "tokenizer beside it with tokenizer.save_pretrained(folder)."
+        ) from error
+
+
+def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: bool) -> Any:
+    """Load the weights, and refuse any that would be left at a random value."""
+    options: dict[str, Any] = {"dtype": _DTYPES[dtype]}
+    if dtype == "4bit":
+        options |= _four_bits(device)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=remote_code,
+            output_loading_info=True,
+            **options,
+        )
+        if missing := sorted(report["missing_keys"]):
+            raise TrainingError(
+                f"The weights in {folder} lack {len(missing)} tensors of the model, such as "
+                f"{missing[0]}. They are of another model, or not whole: fetch the model again."
+            )
+        frozen: Any = model
+        frozen.requires_grad_(False)
+        return (frozen if dtype == "4bit" else frozen.to(device)).eval()
+    except TrainingError:
+        raise
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TrainingError(
+            f"The model in {folder} does not fit into the memory of {device} as {dtype}. Use a "
+            "smaller model, or dtype bfloat16 or 4bit."
+        ) from error
+    except Exception as error:  # models raise many unrelated types
+        raise TrainingError(
+            f"{folder} does not hold a causal language model that can be loaded: {one_line(error)}."
+        ) from error
+
+
+def _four_bits(device: torch.device) -> dict[str, Any]:
+    """Return what makes transformers quantize the weights while it loads them.
+
+    Raises:
+        TrainingError: There is no GPU, or bitsandbytes is not installed.
+    """
+    if device.type != "cuda":
+        raise TrainingError(
+            f'dtype "4bit" needs a GPU, and the device is {device}. Use "bfloat16" or "float32".'
+        )
+    try:
+        import bitsandbytes as _  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        raise TrainingError(
+            'dtype "4bit" needs the package bitsandbytes. Install it: pip install bitsandbytes'
+        ) from error
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_use_double_quant=True,
+    )
+    return {"quantization_config": quantization, "device_map": {"": device}}

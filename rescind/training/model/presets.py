@@ -118,7 +118,7 @@ _PRESETS = (
     Preset(
         name="smollm2",
         title="SmolLM2-135M-Instruct",
-        base_model_id="",
+        base_model_id="19ff9c3f3e55ec2c74f47e0fd46b6cb0101c8aef98cc5c57e390f8e01ddb21fb",
         settings=PresetSettings(
             learning_rate=1e-3,
             shared_learning_rate=3e-3,

@@ -1,0 +1,59 @@
+"""A short run of a loaded model: that it works, and that it looks only backwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rescind.core.errors import TrainingError
+from rescind.training.model.config_checks import one_line
+from rescind.training.model.tokenizer_checks import PLAIN
+
+_LENGTH = 6
+"""Tokens whose logits must not depend on the tokens after them."""
+_TOLERANCE = {torch.float32: 1e-3}
+_COARSE = 5e-2
+"""Relative difference of logits that rounding can cause, by dtype; other dtypes are coarse."""
+
+
+@torch.inference_mode()
+def check_forward(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Run a model on two short texts with the same beginning, and compare the logits there.
+
+    An encoder, which looks at the whole text, would learn to copy the next token. Damaged weights
+    give logits that are not numbers.
+
+    Raises:
+        TrainingError: The model does not run, gives no numbers, or looks ahead.
+    """
+    tokens = tokenizer.encode(PLAIN, add_special_tokens=False)
+    begin, rest = tokens[:_LENGTH], tokens[_LENGTH : 2 * _LENGTH]
+    pair = torch.tensor([begin + rest, begin + rest[::-1]], device=model.device)
+    try:
+        logits = model(
+            input_ids=pair, attention_mask=torch.ones_like(pair), use_cache=False
+        ).logits.float()
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The model in {folder} does not fit into the memory of {model.device}. Use a smaller "
+            "model, or dtype bfloat16 or 4bit."
+        ) from error
+    except Exception as error:  # models raise many unrelated types
+        raise TrainingError(
+            f"The model in {folder} was loaded but does not run: {one_line(error)}."
+        ) from error
+    if not torch.isfinite(logits).all():
+        raise TrainingError(
+            f"The model in {folder} computes values that are not numbers: its weights are damaged, or "
+            "too large for their type. Fetch the model again, or load it with dtype float32."
+        )
+    first, second = logits[:, :_LENGTH].unbind()
+    difference = float((first - second).abs().max())
+    scale = float(first.std())
+    if difference > _TOLERANCE.get(model.dtype, _COARSE) * scale:
+        raise TrainingError(
+            f"The model in {folder} looks at the tokens that follow (an encoder, such as BERT). Take "
+            "a causal language model, which sees only what comes before."
+        )
