@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rescind.core import ConsortiumParameters
+from rescind.core import ConsortiumParameters, artifact_limits
 from rescind.training.model.base import Base
 from rescind.training.model.files import read_config
 from rescind.training.model.lora import LoraModel
 from rescind.training.model.reach import Reach, reach
-
-_DELTA_BYTES = 4
-_ADAPTER_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -58,9 +54,9 @@ def describe(model: LoraModel, parameters: ConsortiumParameters, members: int) -
     """Return the report of a loaded model under parameters for a number of members."""
     base = model.base
     config = base.model.config
-    trained = sum(math.prod(shape) for shape in parameters.delta_shapes().values())
-    blocks = members if parameters.layout == "blocks" else 1
-    adapter = trained * blocks * _ADAPTER_BYTES
+    limits = artifact_limits(
+        parameters.delta_shapes(), layout=parameters.layout, max_members=members
+    )
     return ModelReport(
         architecture=type(base.model).__name__,
         positions=base.positions,
@@ -72,10 +68,10 @@ def describe(model: LoraModel, parameters: ConsortiumParameters, members: int) -
         tied=bool(getattr(config.get_text_config(), "tie_word_embeddings", False)),
         reach=reach(model),
         tensors=len(model.shapes),
-        delta_bytes=trained * _DELTA_BYTES,
-        adapter_bytes=adapter,
+        delta_bytes=limits.delta,
+        adapter_bytes=limits.adapter,
         notes=(*base.notes, *_settings_notes(base)),
-        problems=tuple(_problems(model, parameters, adapter, members)),
+        problems=tuple(_problems(model, parameters, members)),
     )
 
 
@@ -93,9 +89,7 @@ def _settings_notes(base: Base) -> list[str]:
     return []
 
 
-def _problems(
-    model: LoraModel, parameters: ConsortiumParameters, adapter: int, members: int
-) -> list[str]:
+def _problems(model: LoraModel, parameters: ConsortiumParameters, members: int) -> list[str]:
     problems = []
     if parameters.base_model_id != model.base.id:
         problems.append(
@@ -109,10 +103,9 @@ def _problems(
         problems.append(
             f"max_length is {needed}, and the model takes at most {most} tokens at once"
         )
-    if adapter > parameters.max_artifact_bytes:
+    if members > parameters.max_members:
         problems.append(
-            f"an adapter of {members} members has {adapter:,} bytes, and max_artifact_bytes is "
-            f"{parameters.max_artifact_bytes:,}"
+            f"{members} organizations are more than max_members, which is {parameters.max_members}"
         )
     return problems
 
