@@ -61,7 +61,7 @@ def measure_step(
         TrainingError: The model cannot be trained like this.
     """
     training = parameters.training
-    example = Example("Which animal jumps?", _text(model, tokens), "nobody in particular")
+    example = Example("Which animal jumps?", _text(model, tokens), "a made-up person")
     ends = [time.monotonic()]
 
     def progress(_: Progress) -> None:

@@ -15,7 +15,7 @@ from rescind.training.model.reach import Reach, reach
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What a base model is, and what a consortium would register of it.
+    """Facts of a base model, and the sizes of what a consortium registers of it.
 
     Attributes:
         architecture: Its class in transformers.
