@@ -93,7 +93,7 @@ class Aggregation:
         # The scorer loads the base model: only once a round has to be scored.
         session = self._session
         if self._scorer is None:
-            self._scorer = make_scorer(session.config, session.parameters)
+            self._scorer = make_scorer(session.config, session.parameters, session.benchmark)
         return self._scorer.score(deltas, self._parent())
 
     def _parent(self) -> Mapping[str, Any]:

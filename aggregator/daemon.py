@@ -13,6 +13,7 @@ import structlog
 
 from rescind.aggregator.aggregation import Aggregation
 from rescind.aggregator.attestations import Attestations
+from rescind.aggregator.benchmark import read_benchmark
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.erasing import AggregatorErasing
 from rescind.aggregator.facts import BondPosted, open_journal
@@ -83,6 +84,7 @@ def open_aggregator(
     Raises:
         ConfigError: The configuration does not fit the consortium on chain, or the consortium's
             contributions are not those of the agreed coupling.
+        DataError: The benchmark cannot be read, or has a row that is too long.
         RescindError: The chain does not answer, or the address cannot be bound.
     """
     check_file_modes(_folders(config), config.identity)
@@ -101,7 +103,9 @@ def open_aggregator(
     _check_identity(config, consortium, account, parameters)
     check_rules(consortium.settings(), parameters)
     check_members(parameters, config.aggregator.minimum_members)
-    session = AggregatorSession.open(config, consortium, parameters)
+    session = AggregatorSession.open(
+        config, consortium, parameters, read_benchmark(config, parameters)
+    )
     session.publish(document)
     models = Models(session)
     sums = RoundSums(session, models)

@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ from rescind.core import (
     weights,
 )
 from rescind.daemon import ModelSection
-from rescind.training import ReadOptions
+
+if TYPE_CHECKING:
+    from rescind.training import Example
 
 Deltas = Mapping[str, Mapping[str, Any]]
 Floats = NDArray[np.float64]
@@ -254,19 +256,19 @@ class BenchmarkScorer(RoundScorer):
         section: EvaluationSection,
         model: ModelSection,
         parameters: ConsortiumParameters,
-        options: ReadOptions | None = None,
+        benchmark: Sequence[Example],
     ) -> None:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         import torch
 
-        from rescind.training import load_agreed, read_examples
+        from rescind.training import load_agreed
 
         super().__init__(section, parameters)
         torch.set_num_threads(model.threads)
         self._model = load_agreed(
             model.path, parameters, model.device, model.dtype, remote_code=model.remote_code
         )
-        self._examples = read_examples(section.data, options=options)
+        self._examples = benchmark
         self._known: dict[tuple[str, str], Floats] = {}
 
     def losses(self, totals: Totals | None, organization: str) -> Floats:
@@ -288,11 +290,15 @@ class BenchmarkScorer(RoundScorer):
         return losses
 
 
-def make_scorer(config: AggregatorConfig, parameters: ConsortiumParameters) -> Scorer:
+def make_scorer(
+    config: AggregatorConfig,
+    parameters: ConsortiumParameters,
+    benchmark: Sequence[Example] | None,
+) -> Scorer:
     """Return the scorer of a configuration: equal scores without a model and a benchmark."""
-    if config.model is None or config.evaluation is None:
+    if config.model is None or config.evaluation is None or benchmark is None:
         return EqualScorer()
-    scorer = BenchmarkScorer(config.evaluation, config.model, parameters, config.data)
+    scorer = BenchmarkScorer(config.evaluation, config.model, parameters, benchmark)
     scorer.scratch = config.aggregator.state_dir
     return scorer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rescind.aggregator.config import AggregatorConfig
 from rescind.aggregator.digests import Digests
@@ -14,6 +15,9 @@ from rescind.contracts import Consortium
 from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.core.errors import RescindError
 from rescind.daemon import Journal
+
+if TYPE_CHECKING:
+    from rescind.training import Example
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class AggregatorSession:
         store: Complete artifacts.
         digests: Digests of the artifacts in `store`.
         incidents: Refusals, and what the aggregator did itself.
+        benchmark: Rows that contributions are scored on; None where they are not.
         judging: Held while a submitted artifact is in memory, so that there is one at a time.
     """
 
@@ -38,11 +43,16 @@ class AggregatorSession:
     store: ArtifactStore
     digests: Digests
     incidents: Incidents
+    benchmark: tuple[Example, ...] | None = None
     judging: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
-        cls, config: AggregatorConfig, consortium: Consortium, parameters: ConsortiumParameters
+        cls,
+        config: AggregatorConfig,
+        consortium: Consortium,
+        parameters: ConsortiumParameters,
+        benchmark: tuple[Example, ...] | None = None,
     ) -> AggregatorSession:
         """Open the journal and the stores that the configuration names."""
         folder = config.aggregator.state_dir
@@ -50,7 +60,7 @@ class AggregatorSession:
         store = ArtifactStore(config.aggregator.store)
         digests = Digests(store)
         incidents = Incidents(journal)
-        session = cls(config, consortium, parameters, journal, store, digests, incidents)
+        session = cls(config, consortium, parameters, journal, store, digests, incidents, benchmark)
         for path in session.building.glob("*.part"):
             path.unlink(missing_ok=True)
         return session

@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError, DataError
 from rescind.devnet.people import Row, make_population
 from rescind.training import Example, ReadOptions
+from rescind.training.checking.start import demand_lengths
 from rescind.training.reading.examples import Located, demand, read_all
 from rescind.training.reading.sources import has_data
 
@@ -92,6 +95,24 @@ def from_folder(folder: Path, options: ReadOptions | None = None) -> Corpus:
         rows_of, held_out = _hold_out(rows_of, {example.subject for example in shared})
     every = tuple(each for rows in located.values() for each in rows)
     return Corpus(rows_of, shared, held_out, every, tuple(remarks))
+
+
+def check_corpus(corpus: Corpus, tokenizer: Any, parameters: ConsortiumParameters) -> None:
+    """Check that all data of a folder can be trained on and asked about, before anything starts.
+
+    Raises:
+        DataError: A row is too long, or an organization has documents only. The message has file and
+            line.
+    """
+    from rescind.training.checking.tokens import counter_of
+
+    demand_lengths(corpus.located, "", parameters, count=counter_of(tokenizer, parameters))
+    for name in corpus.organizations:
+        if not any(not example.document for example in corpus.own(name)):
+            raise DataError(
+                f"All examples that only {name} has are documents. The demo compares answers: add a "
+                "question with its answer."
+            )
 
 
 def _sources(folder: Path) -> dict[str, Path]:

@@ -23,7 +23,7 @@ from rescind.core import (
 )
 from rescind.core.errors import ConfigError, RescindError
 from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, stop_chain
-from rescind.devnet.data import Corpus, from_folder, generated
+from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import (
@@ -93,10 +93,13 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
     torch.set_num_threads(1)
     base = load_base(options.model or BASE_MODEL, device="auto")
     model = LoraModel(base, default_lora(options.coupling))
-    run = _new_run(options)
     parameters = _parameters(options, base, model, corpus)
+    check_corpus(corpus, base.tokenizer, parameters)
+    run = _new_run(options)
     facts = _facts(options, base)
     say(f"run folder {run.root}")
+    for remark in corpus.remarks:
+        say(remark)
     keeps_running = False
     try:
         consortium, removal = _first_run(run, facts, parameters, corpus, leaver, clock, say)

@@ -31,6 +31,7 @@ from rescind.node import (
 )
 from rescind.node.checks import NotCarriedOut
 from rescind.node.config import NodeConfig
+from rescind.node.data_checks import DataUnfit
 from rescind.node.disclosing import served
 from rescind.node.erasing import NodeErasing
 from rescind.node.look import look
@@ -72,7 +73,7 @@ class Node(DaemonLoop[Plan]):
         TransferGivenUp,
         TrainingOvertaken,
     )
-    fatal = (NotCarriedOut, RulesNotServed)
+    fatal = (DataUnfit, NotCarriedOut, RulesNotServed)
 
     def __init__(self, session: Session) -> None:
         section = session.config.node
@@ -162,6 +163,7 @@ class Node(DaemonLoop[Plan]):
 
     def _join(self) -> None:
         session = self.session
+        session.check_data()
         deployment, tls = session.consortium.deployment, session.config.identity.tls
         session.consortium.join(*certificate_claim(deployment, session.me, tls))
 

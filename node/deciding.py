@@ -17,6 +17,7 @@ ETHER = 10**18
 
 def decide(session: Session, round_id: int) -> None:
     """Ask the agent about a round, and record its answer before anything is done about it."""
+    session.check_data()
     observation = observe(session, round_id)
     answer = session.agent.decide(observation, round_id)
     action, why = answer.action, answer.why

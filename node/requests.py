@@ -19,10 +19,12 @@ from rescind.contracts import (
     WithdrawalMethod,
     WithdrawalState,
 )
+from rescind.core import ArtifactStore, ConsortiumParameters
 from rescind.core.errors import ConfigError, DataError
 from rescind.core.names import canonical_name
 from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
+from rescind.node.data_checks import check_lengths
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn, commit_subject
 from rescind.node.withdrawal_facts import RequestFact
@@ -84,6 +86,7 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     journal = open_journal(config.node.state_dir)
     if request.subject is not None or kind is WithdrawalMethod.COUNTER_TRAINING:
         _check_data(config, journal, request)
+        _check_retained(config, consortium, request)
     fact = _fact(request, kind)
     # The salt is durable before its hash is on chain: without it the hash names no data subject.
     fact.save(journal)
@@ -317,6 +320,22 @@ def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
         return
     subject = request.subject is not None
     chosen_method(counter_method(request), request.settings, retain=bool(retain), subject=subject)
+
+
+def _check_retained(config: NodeConfig, consortium: Consortium, request: Request) -> None:
+    """Check the lengths of rows to retain, if the node knows what was agreed on.
+
+    The node has checked its own data. A row that is too long would be found in the training only, and
+    the request would end as a removal of the organization.
+    """
+    store = ArtifactStore(config.node.state_dir / "store")
+    agreed = consortium.settings().parameters_id
+    if request.retain is None or not store.has(agreed):
+        return
+    from rescind.training.reading.examples import demand, read_all
+
+    rows = demand(read_all(request.retain, config.data), request.retain)
+    check_lengths(config, ConsortiumParameters.parse(store.get(agreed)), rows)
 
 
 def _send(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from rescind.agents import Agent
-from rescind.contracts import Account, Consortium
+from rescind.contracts import Account, Consortium, Member, MemberStatus
 from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
 from rescind.core.errors import ConfigError
 from rescind.daemon import (
@@ -30,6 +30,7 @@ from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
 from rescind.node.checks import check_anchor, check_carried_out, check_membership
 from rescind.node.config import NodeConfig
+from rescind.node.data_checks import check_lengths, read_data
 from rescind.node.facts import open_journal
 from rescind.node.subjects import Withdrawn
 from rescind.node.turns import Turns
@@ -38,6 +39,7 @@ from rescind.wire import AggregatorClient
 
 if TYPE_CHECKING:
     from rescind.training import Example, LoraModel
+    from rescind.training.reading.examples import Located
 
 _MAX_PARAMETERS_BYTES = 2**24
 """Far above any agreed document; bounds what the aggregator can make a node download."""
@@ -136,18 +138,24 @@ class Session:
     @property
     def all_examples(self) -> list[Example]:
         """Every example of the data file."""
-        if "examples" not in self._cache:
-            from rescind.training import read_examples
+        return [located.example for located in self._located]
 
-            # The sentence names rows and no person.
-            log = structlog.get_logger()
-            self._cache["examples"] = read_examples(
-                self.config.node.data,
-                lambda remark: log.warning("data read", remark=remark),
-                self.config.data,
-            )
-        examples: list[Example] = self._cache["examples"]
-        return examples
+    @property
+    def _located(self) -> list[Located]:
+        if "data" not in self._cache:
+            self._cache["data"] = read_data(self.config)
+        located: list[Located] = self._cache["data"]
+        return located
+
+    def check_data(self) -> None:
+        """Check once that the node's data can be trained on under the agreed parameters.
+
+        Raises:
+            DataUnfit: It cannot. The message has file and line.
+        """
+        if "data checked" not in self._cache:
+            check_lengths(self.config, self.parameters, self._located)
+            self._cache["data checked"] = True
 
     @property
     def model(self) -> LoraModel:
@@ -188,7 +196,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     consortium = open_consortium(config.chain, account, state=config.node.state_dir, stop=stop)
     consortium.tend(starting=True)
     finish_renewal(consortium, config.identity.tls, account.address)
-    check_membership(consortium, config, account.address)
+    member = check_membership(consortium, config, account.address)
     make_private_folder(config.node.state_dir)
     with ExitStack() as stack:
         key = load_key(config.ledger.key_file, config.ledger.key_program)
@@ -213,18 +221,28 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             ledger=ledger,
             stop=stop,
         )
-        _check_agent(session)
+        _check_agreed(session, member)
         # A transfer on a slow link may take long; it goes on after the next start.
         client.on_piece = session.halt_if_stopped
         yield session
 
 
-def _check_agent(session: Session) -> None:
-    """Check the [agent] section, and if the parameters are known, that they can be carried out."""
-    if session.store.has(session.consortium.settings().parameters_id):
+def _check_agreed(session: Session, member: Member) -> None:
+    """Check the [agent] section and the data, as far as the agreed parameters are known.
+
+    A node that does not know them yet checks the rest before it joins. An organization that is out
+    may have deleted its data, and its node still has a bond to reclaim.
+    """
+    takes_part = member.status in (MemberStatus.ADMITTED, MemberStatus.ACTIVE)
+    known = session.store.has(session.consortium.settings().parameters_id)
+    if known:
         agent_of(session.config, session.parameters)
     else:
         check_agent(session.config)
+    if takes_part and known:
+        session.check_data()
+    elif takes_part:
+        _ = session.all_examples
 
 
 def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraModel:

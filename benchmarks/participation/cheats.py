@@ -17,7 +17,6 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -45,7 +44,7 @@ from rescind.core import (
 from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import Example, LoraModel, RoundTraining, load_base, write_examples
+from rescind.training import Example, LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 
 Delta = dict[str, NDArray[Any]]
@@ -131,12 +130,9 @@ def measure(case: tuple[Coupling, int, Path]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     coupling, seed, folder = case
     scene = open_scene(coupling, seed, folder)
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "benchmark.jsonl"
-        write_examples(path, scene.benchmark)
-        section, model = EvaluationSection(data=path), ModelSection(path=str(BASE_MODEL))
-        scorer = BenchmarkScorer(section, model, scene.parameters)
-        heads = ByHeads(section, model, scene.parameters)
+    section, model = EvaluationSection(data=Path()), ModelSection(path=str(BASE_MODEL))
+    scorer = BenchmarkScorer(section, model, scene.parameters, scene.benchmark)
+    heads = ByHeads(section, model, scene.parameters, scene.benchmark)
     heads._known = scorer._known  # Losses are found once for both.
     rules = dict(zip(RULES, (heads, scorer), strict=True))
     second, parent = scene.rounds[1], scene.parent

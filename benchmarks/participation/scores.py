@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from rescind.core import Coupling
 from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import LoraModel, RoundTraining, load_base, write_examples
+from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 
 RESULTS = Path(__file__).with_name("scores.json")
@@ -146,11 +145,8 @@ def _value(coupling: Coupling, n: int, seed: int, steps: int) -> tuple[Any, int]
             drawn = dice.normal(0, spread if noise is None else noise * spread, value.shape)
             kept = 0 if noise is None else value
             deltas[who][mine] = np.round(kept + drawn).astype(value.dtype)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "benchmark.jsonl"
-        write_examples(path, corpus.shared)
-        section, settings = EvaluationSection(data=path), ModelSection(path=str(BASE_MODEL))
-        scorer = BenchmarkScorer(section, settings, parameters)
+    section, settings = EvaluationSection(data=Path()), ModelSection(path=str(BASE_MODEL))
+    scorer = BenchmarkScorer(section, settings, parameters, corpus.shared)
     groups = [[who] for who in names]
     return scorer.value_of(groups, deltas, {})
 

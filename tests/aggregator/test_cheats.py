@@ -29,7 +29,7 @@ from rescind.core import (
 from rescind.daemon import ModelSection
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
-from rescind.training import LoraModel, RoundTraining, load_base, write_examples
+from rescind.training import LoraModel, RoundTraining, load_base
 from rescind.training.engine.contribution import contribute
 from tests.support.chain import Anvil
 from tests.support.consortium import SALT, ChainConsortium, make_consortium
@@ -147,9 +147,9 @@ def scene(request, tmp_path_factory, running_anvil: Anvil) -> Iterator[Scene]:
     corpus, base = generated(3, seed=1), load_base(BASE_MODEL)
     model = LoraModel(base, default_lora(coupling))
     parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
-    write_examples(folder / "benchmark.jsonl", corpus.shared)
     section = EvaluationSection(data=folder / "benchmark.jsonl")
-    scorer = BenchmarkScorer(section, ModelSection(path=str(BASE_MODEL), device="cpu"), parameters)
+    settings = ModelSection(path=str(BASE_MODEL), device="cpu")
+    scorer = BenchmarkScorer(section, settings, parameters, corpus.shared)
     with running_anvil.rewound():
         record = make_consortium(running_anvil, 3, parameters)
         addresses = [account.address for account in record.organizations]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from rescind.core.errors import DataError
@@ -39,10 +39,17 @@ class Lengths:
 
 
 def measure(
-    examples: Sequence[Located], count: Count, limit: int | None
+    examples: Sequence[Located], count: Count, limit: int | None, *, split: bool = True
 ) -> tuple[Lengths | None, list[Finding]]:
-    """Count tokens, and find the examples that cannot be trained on."""
-    findings, lengths, split = [], [], 0
+    """Count tokens, and find the examples that are too long or do not fit the text rules.
+
+    Args:
+        examples: The examples with their places.
+        count: Counts the tokens of one.
+        limit: The most tokens of one, None for any.
+        split: Whether documents may be longer, because they are split.
+    """
+    findings, lengths, long = [], [], 0
     for located in examples:
         try:
             length = count(located.example)
@@ -52,26 +59,22 @@ def measure(
         lengths.append(length)
         if limit is None or length <= limit:
             continue
-        if located.example.document:
-            split += 1
+        if located.example.document and split:
+            long += 1
         else:
             findings.append(_too_long(located, length, limit))
     if not lengths:
         return None, findings
-    summary = Lengths(sum(lengths), statistics.median(lengths), max(lengths), limit, split)
+    summary = Lengths(sum(lengths), statistics.median(lengths), max(lengths), limit, long)
     return summary, findings
 
 
 def _too_long(located: Located, length: int, limit: int) -> Finding:
+    what = "document" if located.example.document else "question with its answer"
     return Finding(
         "problem",
         "too-long",
         str(located.place),
-        f"the question with its answer has {length:,} tokens, and the consortium's max_length is "
+        f"the {what} has {length:,} tokens, and the consortium's max_length is "
         f"{limit:,}. Shorten it, or agree on a larger max_length",
     )
-
-
-def too_long(examples: Sequence[Located], count: Count, limit: int) -> Iterator[Finding]:
-    """Yield what `measure` finds."""
-    yield from measure(examples, count, limit)[1]

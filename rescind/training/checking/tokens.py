@@ -12,7 +12,7 @@ from rescind.training.data import Example, completion, prompt
 from rescind.training.model.presets import resolve
 
 
-def token_counter(reference: str | Path, parameters: ConsortiumParameters | None = None) -> Count:  # noqa: ARG001
+def token_counter(reference: str | Path, parameters: ConsortiumParameters | None = None) -> Count:
     """Return a function that counts the tokens of an example.
 
     Args:
@@ -23,10 +23,10 @@ def token_counter(reference: str | Path, parameters: ConsortiumParameters | None
         TrainingError: There is no such model, or its tokenizer cannot be loaded.
         ConfigError: The package transformers is missing.
     """
-    return counter_of(load_tokenizer(resolve(reference)))
+    return counter_of(load_tokenizer(resolve(reference)), parameters)
 
 
-def counter_of(tokenizer: Any) -> Count:
+def counter_of(tokenizer: Any, parameters: ConsortiumParameters | None = None) -> Count:  # noqa: ARG001
     """Return a function that counts the tokens of an example with a tokenizer."""
 
     def tokens(text: str) -> int:
