@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rescind.core import sync_folder
 from rescind.core.errors import TrainingError
-from rescind.core.files import sync_folder
 from rescind.training.model.files import model_id
 from rescind.training.model.presets import PinnedWheel, Preset
 

@@ -15,6 +15,7 @@ from peft import LoraConfig, get_peft_model
 from rescind.core import FloatTensors, LoraParameters
 from rescind.core.errors import TrainingError
 from rescind.training.model.base import Base
+from rescind.training.model.config_checks import one_line
 
 Shapes = dict[str, tuple[int, ...]]
 _PREFIX = "base_model.model."
@@ -60,9 +61,9 @@ class LoraModel:
         try:
             with _quiet():
                 self._peft: Any = get_peft_model(base.model, peft_config(lora), adapter_name=_PROBE)
-        except ValueError as error:
+        except (ValueError, TypeError, NotImplementedError) as error:
             raise TrainingError(
-                f"LoRA does not fit this base model: {error}. Change lora.target_modules."
+                f"LoRA does not fit this base model: {one_line(error)}. Change lora.target_modules."
             ) from error
         self._peft.eval()
         probe = self._named(_PROBE)
