@@ -5,7 +5,7 @@ NPM_BIN := node_modules/.bin
 PIP_FLAGS := -qq --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fast test-slow test-forge invariants guards coverage coverage-contracts lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation campaign fuzz clean
+.PHONY: help setup setup-dev demo demo-real test test-fast test-slow test-forge invariants guards coverage coverage-contracts lint format proto contracts gas bench-forgetting bench-learning bench-cheats bench-participation campaign fuzz clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
@@ -16,6 +16,10 @@ setup-dev: setup $(VENV)/.dev-installed node_modules/.dev-installed ## Install w
 
 demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
+
+demo-real: setup ## Get SmolLM2-135M once, and run the same with it (25 minutes on two cores, 4 on a GPU)
+	@$(BIN)/rescind model get smollm2
+	@$(BIN)/rescind demo --model smollm2 $(ARGS)
 
 # Two workers with a thread each: more threads only wait for one another, and add floats up in another order.
 # A file stays on one worker, because its tests share what they set up.

@@ -11,13 +11,14 @@ import structlog
 from rescind.aggregator.checks import Verdict, judge
 from rescind.aggregator.facts import Submission
 from rescind.aggregator.models import Models
-from rescind.aggregator.scoring import Scorer, make_scorer
+from rescind.aggregator.scoring import RoundScorer, Scorer, make_scorer
 from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import Contribution, MemberStatus, RejectReason
 from rescind.core import needs_rounds, served_of
 from rescind.core.errors import StoreError
+from rescind.daemon import Activities, Tell
 from rescind.wire import NotPublished
 
 
@@ -32,6 +33,7 @@ class Aggregation:
     def __init__(self, session: AggregatorSession, models: Models) -> None:
         self._session, self._models = session, models
         self._scorer: Scorer | None = None
+        self._activities = Activities(session.folder)
         self._log = structlog.get_logger().bind(organization="aggregator")
 
     def judge(self, round_id: int) -> None:
@@ -48,7 +50,8 @@ class Aggregation:
             for organization, verdict in verdicts.items()
             if verdict.reason is not None
         }
-        scores = self._scores(StoredDeltas(session.store, accepted)) if accepted else {}
+        deltas = StoredDeltas(session.store, accepted)
+        scores = self._scores(deltas, round_id) if accepted else {}
         session.consortium.judge(round_id, scores, reasons)
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:
@@ -89,11 +92,17 @@ class Aggregation:
             round_id=contribution.round_id,
         )
 
-    def _scores(self, deltas: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    def _scores(self, deltas: Mapping[str, Mapping[str, Any]], round_id: int) -> dict[str, int]:
+        with self._activities.during("scoring", round_id=round_id) as tell:
+            return self._scored(deltas, tell)
+
+    def _scored(self, deltas: Mapping[str, Mapping[str, Any]], tell: Tell) -> dict[str, int]:
         # The scorer loads the base model: only once a round has to be scored.
         session = self._session
         if self._scorer is None:
             self._scorer = make_scorer(session.config, session.parameters, session.benchmark)
+        if isinstance(self._scorer, RoundScorer):
+            self._scorer.tell = tell
         return self._scorer.score(deltas, self._parent())
 
     def _parent(self) -> Mapping[str, Any]:

@@ -40,9 +40,11 @@ from rescind.contracts import (
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError, RescindError
 from rescind.daemon import (
+    Activities,
     CertificateWatch,
     DaemonLoop,
     Journal,
+    activity_status,
     certificate_claim,
     certificate_owners,
     certificate_status,
@@ -153,6 +155,8 @@ class Aggregator(DaemonLoop[Plan]):
         self.session, self._models = session, models
         self._intake, self._erasing = intake, erasing
         self._tidied = 0.0
+        # A daemon that was killed before this one left what it was doing behind.
+        Activities(session.folder).clear()
         tls = session.config.identity.tls
         self._certificates = CertificateWatch(
             tls, lambda: renew_certificate(session.consortium, tls)
@@ -282,6 +286,7 @@ def status(config: AggregatorConfig) -> dict[str, object]:
         "round": round_id,
         "round_state": consortium.round(round_id).state.value if round_id else "none",
         "model": consortium.latest_model_id(),
+        "activity": activity_status(config.aggregator.state_dir),
         "bond_wei": consortium.aggregator_bond(),
         "open_transactions": open_transactions(config.identity.keystore),
         "certificates": certificate_status(config.identity.tls),

@@ -41,7 +41,7 @@ from rescind.core import (
     weighted_sum,
     weights,
 )
-from rescind.daemon import ModelSection
+from rescind.daemon import ModelSection, Tell
 
 if TYPE_CHECKING:
     from rescind.training import Example
@@ -91,9 +91,12 @@ class RoundScorer(ABC):
 
     Attributes:
         scratch: Folder for temporary files; the system's by default.
+        tell: Is called after each measurement of a block or an adapter.
     """
 
     scratch: Path | None = None
+    tell: Tell | None = None
+    _measured, _to_measure = 0, 0
 
     def __init__(self, section: EvaluationSection, parameters: ConsortiumParameters) -> None:
         self._section, self._parameters = section, parameters
@@ -111,6 +114,7 @@ class RoundScorer(ABC):
         groups = self._players(deltas, parent)
         if not groups:
             return {}
+        self._measured, self._to_measure = 0, self._expected(groups, deltas, parent)
         value, rows = self.value_of(groups, deltas, parent)
         worth = _sure(self._by_method(len(groups), Remembered(value, rows)))
         best = max(worth)
@@ -121,6 +125,19 @@ class RoundScorer(ABC):
             for player, group in enumerate(groups)
             for organization, share in self._shares(group, deltas, parent).items()
         }
+
+    def measured(self) -> None:
+        """Say that one more block or adapter was measured."""
+        self._measured += 1
+        if self.tell is not None:
+            self.tell(self._measured, self._to_measure)
+
+    def _expected(self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals) -> int:
+        """Return how many measurements a round takes at least; 0 where chance decides."""
+        if self._parameters.layout == "blocks":
+            return 1 + len(owners(parent)) + len(deltas)
+        exact = self._section.method == "shapley" and len(groups) <= EXACT_UP_TO
+        return 2 ** len(groups) if exact else 0
 
     def _shares(self, group: Sequence[str], deltas: Deltas, parent: Totals) -> dict[str, float]:
         """Divide a player among its organizations by what each update is worth by itself.
@@ -266,7 +283,12 @@ class BenchmarkScorer(RoundScorer):
         super().__init__(section, parameters)
         torch.set_num_threads(model.threads)
         self._model = load_agreed(
-            model.path, parameters, model.device, model.dtype, remote_code=model.remote_code
+            model.path,
+            parameters,
+            model.device,
+            model.dtype,
+            remote_code=model.remote_code,
+            shared_weights=model.shared_weights,
         )
         self._examples = benchmark
         self._known: dict[tuple[str, str], Floats] = {}
@@ -277,6 +299,7 @@ class BenchmarkScorer(RoundScorer):
         parameters, name = self._parameters, None
         key = (organization, encoded_id(totals) if totals else "")
         if key in self._known:
+            self.measured()
             return self._known[key]
         if totals is not None:
             tensors = materialize(
@@ -287,6 +310,7 @@ class BenchmarkScorer(RoundScorer):
             self._model, name, self._examples, parameters.training.max_length
         )
         self._known[key] = losses
+        self.measured()
         return losses
 
 

@@ -82,7 +82,9 @@ class RunAssistant:
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         served = (model_before if before else newest_model)(run, parameters)
         totals = served_model(run, parameters, served.adapter_id, served.terms)
-        assistant = Assistant(load_agreed(facts.model, parameters), parameters, totals)
+        assistant = Assistant(
+            load_agreed(facts.model, parameters, dtype=facts.dtype), parameters, totals
+        )
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
         )

@@ -53,9 +53,22 @@ def organization_names(count: int) -> list[str]:
     return [NAMES[i] if i < len(NAMES) else f"member-{i + 1}" for i in range(count)]
 
 
-def generated(count: int, seed: int) -> Corpus:
-    """Return a corpus of fictitious people for `count` organizations."""
-    population = make_population(organization_names(count), seed=seed)
+def generated(
+    count: int,
+    seed: int,
+    *,
+    own_people: int = 10,
+    shared_people: int = 8,
+    held_out_people: int = 10,
+) -> Corpus:
+    """Return a corpus of fictitious people for `count` organizations; see `make_population`."""
+    population = make_population(
+        organization_names(count),
+        seed=seed,
+        own_people=own_people,
+        shared_people=shared_people,
+        held_out_people=held_out_people,
+    )
     return Corpus(
         {name: _examples(rows) for name, rows in population.organizations.items()},
         _examples(population.shared),

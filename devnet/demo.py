@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from rescind.agents import Action
-from rescind.contracts import Consortium, RoundState
-from rescind.core import (
-    ArtifactStore,
-    ConsortiumParameters,
-    Coupling,
-    make_private_folder,
-    write_private,
-)
-from rescind.core.errors import ConfigError, RescindError
-from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, stop_chain
-from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
-from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
+from rescind.contracts import Consortium
+from rescind.core import ArtifactStore, write_private
+from rescind.core.errors import ConfigError
+from rescind.core.machine import available_cores
+from rescind.daemon import Activities
+from rescind.devnet.chain import free_port, stop_chain
+from rescind.devnet.defaults import default_lora
+from rescind.devnet.following import await_published, await_settled, follow_rounds
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import (
-    Clock,
+    Evaluations,
     Removal,
     Replay,
     certify,
     evaluate_run,
     published_adapter,
     summarize,
+)
+from rescind.devnet.preparing import (
+    DemoOptions,
+    Scene,
+    benchmark_of,
+    corpus_of,
+    facts_of,
+    parameters_of,
+    prepared,
 )
 from rescind.devnet.processes import Daemons
 from rescind.devnet.removal import remove
@@ -47,31 +49,14 @@ from rescind.devnet.setup import (
 )
 from rescind.devnet.summary import Summary
 from rescind.devnet.trace import write_run_trace
+from rescind.devnet.watching import Doing, Say, Show, quiet
 from rescind.node.facts import RoundFacts, open_journal
-from rescind.training import Base, LoraModel, ReadOptions, load_base
+from rescind.training import LoraModel, load_base, pick_device
+from rescind.training.model.presets import resolve
 
-_LOOK_SECONDS = 0.2
-_ROUND_SECONDS = 3600.0
-_BENCHMARK_ROWS = 32
-_ETHER = 10**18
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """Options of the demo, as on the command line."""
-
-    orgs: int | None = None
-    rounds: int = 3
-    withdraw: str | None = None
-    data: Path | None = None
-    model: str | None = None
-    coupling: Coupling = "isolated"
-    out: Path = Path("runs")
-    seed: int = 0
-    chain: ChainKind = "anvil"
-    read: ReadOptions | None = None
+_TERMS = {"commit_seconds": 6 * 3600, "reveal_seconds": 3600, "judge_seconds": 3600}
+"""A large model trains long, and is scored long. No one waits for these deadlines in vain: a demo ends
+when one of its daemons does."""
 
 
 @dataclass(frozen=True)
@@ -83,33 +68,37 @@ class DemoResult:
     question: str
 
 
-def demo(options: DemoOptions, say: Say) -> DemoResult:
-    """Raises RescindError for bad options before anything is started."""
+def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
+    """Run the demo.
+
+    Args:
+        options: The options.
+        say: Receives a line for each step.
+        show: Receives what the daemons do, several times a second.
+
+    Raises:
+        RescindError: An option is bad, or memory is missing, before anything is started; or the run
+            did not get to its end.
+    """
     began = time.monotonic()
-    corpus = _corpus(options)
-    leaver = options.withdraw or next(iter(corpus.organizations))
-    _check(options, corpus, leaver)
-    clock = Clock()
-    torch.set_num_threads(1)
-    base = load_base(options.model or BASE_MODEL, device="auto")
-    model = LoraModel(base, default_lora(options.coupling))
-    parameters = _parameters(options, base, model, corpus)
-    check_corpus(corpus, base.tokenizer, parameters)
-    run = _new_run(options)
-    facts = _facts(options, base)
-    say(f"run folder {run.root}")
-    for remark in corpus.remarks:
-        say(remark)
+    scene, model = prepared(options, say, show)
     keeps_running = False
+    run, facts = scene.run, scene.facts
     try:
-        consortium, removal = _first_run(run, facts, parameters, corpus, leaver, clock, say)
-        replay = _replay(run, facts, parameters, corpus, leaver, clock, say)
-        torch.set_num_threads(os.cpu_count() or 1)
-        with clock.time("evaluation"):
-            say("evaluating: before, after, and against the replay")
-            evaluations = evaluate_run(run, model, parameters, corpus, consortium, replay)
+        consortium, removal = _first_run(scene)
+        replay = _replay(scene)
+        evaluations = _evaluations(scene, model, consortium, replay)
         summary = summarize(
-            run, facts, parameters, leaver, consortium, evaluations, removal, replay, clock, began
+            run,
+            facts,
+            scene.parameters,
+            scene.leaver,
+            consortium,
+            evaluations,
+            removal,
+            replay,
+            scene.clock,
+            began,
         )
         certify(run, consortium, evaluations, removal, replay)
         write_private(
@@ -123,7 +112,7 @@ def demo(options: DemoOptions, say: Say) -> DemoResult:
         if not keeps_running:
             stop_chain(run.chain)
         stop_chain(run.replay.chain)
-    own = corpus.own(leaver) or list(corpus.organizations[leaver])
+    own = scene.corpus.own(scene.leaver) or list(scene.corpus.organizations[scene.leaver])
     return DemoResult(run, summary, own[0].question)
 
 
@@ -135,133 +124,53 @@ def prepare(
     if not host or not port.isdigit():
         raise ConfigError(f"--aggregator {aggregator}: expected HOST:PORT")
     options = DemoOptions(orgs=orgs, rounds=rounds, seed=seed)
-    corpus = _corpus(options)
-    base = load_base(BASE_MODEL)
+    corpus, size = corpus_of(options, 0)
+    base = load_base(resolve(options.model))
     model = LoraModel(base, default_lora("isolated"))
-    parameters = _parameters(options, base, model, corpus)
-    facts = _facts(options, base)
+    parameters = parameters_of(options, base, model, corpus, size)
+    facts = facts_of(options, base, size)
     facts.aggregator_port = int(port)
     where = Endpoints(rpc_url, f"0.0.0.0:{port}", aggregator, ("localhost", "127.0.0.1", host))
-    make_consortium(run, facts, parameters, corpus.organizations, _benchmark(corpus), where)
+    make_consortium(run, facts, parameters, corpus.organizations, benchmark_of(corpus), where)
     return run.facts()
 
 
-def _corpus(options: DemoOptions) -> Corpus:
-    if options.data is None:
-        count = 4 if options.orgs is None else options.orgs
-        if not 2 <= count <= 64:
-            raise ConfigError(f"--orgs {count}: a consortium has 2 to 64 organizations here")
-        return generated(count, options.seed)
-    corpus = from_folder(options.data, options.read)
-    if options.orgs not in (None, len(corpus.organizations)):
-        raise ConfigError(
-            f"--orgs {options.orgs}: {options.data} holds {len(corpus.organizations)} organizations"
-        )
-    return corpus
-
-
-def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
-    if leaver not in corpus.organizations:
-        raise ConfigError(f"--withdraw {leaver}: one of {', '.join(corpus.organizations)}")
-    if not 1 <= options.rounds <= 1000:
-        raise ConfigError(f"--rounds {options.rounds}: 1 to 1000")
-    if not 0 <= options.seed < 2**31:
-        raise ConfigError(f"--seed {options.seed}: 0 to 2147483647")
-
-
-def _new_run(options: DemoOptions) -> RunFolder:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    root = options.out / f"{stamp}-{options.coupling}-seed{options.seed}"
-    try:
-        make_private_folder(root.parent)
-        root.mkdir(mode=0o700)
-    except FileExistsError as error:
-        raise ConfigError(f"{root} exists already: try again in a second") from error
-    except OSError as error:
-        raise ConfigError(f"--out {options.out}: {error.strerror}") from error
-    return RunFolder(root.resolve())
-
-
-def _parameters(
-    options: DemoOptions, base: Base, model: LoraModel, corpus: Corpus
-) -> ConsortiumParameters:
-    parameters = default_parameters(options.coupling, base.id, model.shapes, seed=options.seed)
-    rows = max(len(examples) for examples in corpus.organizations.values())
-    steps = max(parameters.training.steps_per_round, min(600, math.ceil(rows * 4 / 3)))
-    training = parameters.training.model_copy(update={"steps_per_round": steps})
-    return parameters.model_copy(update={"training": training})
-
-
-def _facts(options: DemoOptions, base: Base) -> RunFacts:
-    return RunFacts(
-        seed=options.seed,
-        coupling=options.coupling,
-        model=str(base.folder.resolve()),
-        rounds=options.rounds,
-        chain_id=CHAIN_ID,
-        chain=options.chain,
-        chain_port=free_port(),
-        aggregator_port=free_port(),
-        organizations={},
-    )
-
-
-def _benchmark(corpus: Corpus) -> list[Any]:
-    rows = corpus.shared or corpus.held_out
-    step = max(1, len(rows) // _BENCHMARK_ROWS)
-    return list(rows[::step][:_BENCHMARK_ROWS])
-
-
-def _first_run(
-    run: RunFolder,
-    facts: RunFacts,
-    parameters: ConsortiumParameters,
-    corpus: Corpus,
-    leaver: str,
-    clock: Clock,
-    say: Say,
-) -> tuple[Consortium, Removal]:
-    with clock.time("setup"):
-        say(f"chain, contracts and identities of {len(corpus.organizations)} organizations")
+def _first_run(scene: Scene) -> tuple[Consortium, Removal]:
+    run, facts, corpus, say = scene.run, scene.facts, scene.corpus, scene.say
+    names = list(corpus.organizations)
+    with scene.clock.time("setup"):
+        say(f"chain, contracts and identities of {len(names)} organizations")
         consortium = start_consortium(
-            run, facts, parameters, corpus.organizations, _benchmark(corpus)
+            run, facts, scene.parameters, corpus.organizations, benchmark_of(corpus), _TERMS
         )
-    with Daemons() as daemons:
-        with clock.time("rounds"):
-            _start_daemons(daemons, run, list(corpus.organizations))
+    with scene.daemons() as daemons:
+        with scene.clock.time("rounds"):
+            _start_daemons(daemons, run, names)
             say("aggregator and nodes started, each its own process")
             say("keep_withdrawn is set: the demo keeps the model before the removal, to compare")
-            _follow_rounds(consortium, daemons, facts.rounds, None, say)
-            _await_settled(run, consortium, daemons, list(corpus.organizations))
-            _await_published(consortium, daemons)
+            follow_rounds(consortium, daemons, facts.rounds, None, say)
+            await_settled(run, consortium, daemons, names)
+            await_published(consortium, daemons)
         facts.before_model = consortium.latest_model_id()
-        others = [name for name in corpus.organizations if name != leaver]
-        with clock.time("withdrawal"):
-            removal = remove(run, consortium, daemons, leaver, others, say)
-            facts.after_model, facts.withdrawn = consortium.latest_model_id(), leaver
+        others = [name for name in names if name != scene.leaver]
+        with scene.clock.time("withdrawal"):
+            removal = remove(run, consortium, daemons, scene.leaver, others, say)
+            facts.after_model, facts.withdrawn = consortium.latest_model_id(), scene.leaver
             run.save(facts)
-            _await_published(consortium, daemons)
+            await_published(consortium, daemons)
     return consortium, removal
 
 
-def _replay(
-    run: RunFolder,
-    facts: RunFacts,
-    parameters: ConsortiumParameters,
-    corpus: Corpus,
-    leaver: str,
-    clock: Clock,
-    say: Say,
-) -> Replay:
-    others = {n: rows for n, rows in corpus.organizations.items() if n != leaver}
-    target = run.replay
+def _replay(scene: Scene) -> Replay:
+    run, target, leaver = scene.run, scene.run.replay, scene.leaver
+    others = {n: rows for n, rows in scene.corpus.organizations.items() if n != leaver}
     copy_identities(run, target, list(others))
     last_round = 0
     for name in others:
         decisions = recorded_decisions(run, name)
         last_round = max([last_round, *decisions])
         record_decisions(target, name, decisions)
-    replay_facts = facts.model_copy(
+    facts = scene.facts.model_copy(
         update={
             "chain_port": free_port(),
             "aggregator_port": free_port(),
@@ -269,17 +178,42 @@ def _replay(
             "withdrawn": None,
         }
     )
-    with clock.time("replay"):
-        say(f"replaying the whole run without {leaver}, to compare")
-        consortium = start_consortium(target, replay_facts, parameters, others, _benchmark(corpus))
-        with Daemons() as daemons:
+    with scene.clock.time("replay"):
+        scene.say(f"replaying the whole run without {leaver}, to compare")
+        benchmark = benchmark_of(scene.corpus)
+        consortium = start_consortium(target, facts, scene.parameters, others, benchmark, _TERMS)
+        with scene.daemons() as daemons:
             _start_daemons(daemons, target, list(others))
-            seconds = _follow_rounds(consortium, daemons, facts.rounds, last_round, say)
-            _await_published(consortium, daemons)
+            seconds = follow_rounds(consortium, daemons, facts.rounds, last_round, scene.say)
+            await_published(consortium, daemons)
     adapter_id = published_adapter(consortium, consortium.latest_model_id())
     adapter = ArtifactStore(target.store).view(adapter_id) if adapter_id else b""
     stop_chain(target.chain)
     return Replay(adapter, seconds)
+
+
+def _evaluations(
+    scene: Scene, model: LoraModel, consortium: Consortium, replay: Replay
+) -> Evaluations:
+    """Evaluate with all cores, or on the GPU that the daemons have left."""
+    torch.set_num_threads(available_cores())
+    if pick_device().type != "cpu":
+        base = load_base(model.base.folder, model.base.id, dtype=scene.facts.dtype)
+        model = LoraModel(base, scene.parameters.lora)
+    with scene.clock.time("evaluation"):
+        scene.say("evaluating: before, after, and against the replay")
+        activities = Activities(scene.run.root, logged=False)
+        with activities.during("evaluating") as tell:
+
+            def told(done: int, total: int, loss: float | None = None) -> None:
+                tell(done, total, loss)
+                scene.show([Doing("demo", activities.state)] if activities.state else [])
+
+            result = evaluate_run(
+                scene.run, model, scene.parameters, scene.corpus, consortium, replay, told
+            )
+        scene.show([])
+    return result
 
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
@@ -289,66 +223,12 @@ def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:
 
 
 def _start_daemons(daemons: Daemons, run: RunFolder, names: Sequence[str]) -> None:
-    config = run.aggregator / "aggregator.toml"
-    daemons.start(
-        "aggregator", ["aggregator", "run", "-c", str(config)], run.aggregator / "aggregator.log"
-    )
+    folder = run.aggregator
+    _start(daemons, "aggregator", ["aggregator", "run"], folder, "aggregator")
     for name in names:
-        folder = run.organization(name)
-        daemons.start(name, ["node", "run", "-c", str(folder / "node.toml")], folder / "node.log")
+        _start(daemons, name, ["node", "run"], run.organization(name), "node")
 
 
-def _follow_rounds(
-    consortium: Consortium, daemons: Daemons, target: int, last_round: int | None, say: Say
-) -> float:
-    """Until `target` rounds are final, or round `last_round` is over; seconds since the first opened."""
-    opened, reported = 0.0, (0, RoundState.NONE)
-    deadline = time.monotonic() + _ROUND_SECONDS
-    while time.monotonic() < deadline:
-        daemons.check()
-        round_id = consortium.current_round_id()
-        state = consortium.round(round_id).state if round_id else RoundState.NONE
-        if round_id and not opened:
-            opened = time.monotonic()
-        if (round_id, state) != reported and round_id:
-            if reported[0] and round_id > reported[0] and not reported[1].over:
-                _tell(consortium, reported[0], consortium.round(reported[0]).state, say)
-            reported = (round_id, state)
-            deadline = time.monotonic() + _ROUND_SECONDS
-            _tell(consortium, round_id, state, say)
-        states = [consortium.round(n).state for n in range(1, round_id + 1)]
-        finished = states.count(RoundState.FINAL) >= target
-        if finished or (last_round is not None and round_id >= last_round and state.over):
-            return time.monotonic() - opened
-        time.sleep(_LOOK_SECONDS)
-    raise RescindError(f"no round moved for {_ROUND_SECONDS:.0f} s: see the logs in the run folder")
-
-
-def _tell(consortium: Consortium, round_id: int, state: RoundState, say: Say) -> None:
-    say(f"round {round_id}: {state.value}{_accepted(consortium, round_id, state)}")
-
-
-def _accepted(consortium: Consortium, round_id: int, state: RoundState) -> str:
-    if state is not RoundState.FINAL:
-        return ""
-    names = {member.address: member.name for member in consortium.members()}
-    parts = [
-        f"{names[address]} (score {consortium.score(round_id, address)[0] / 100:.0f} %)"
-        for address in consortium.accepted(round_id)
-    ]
-    return f", with {', '.join(parts)}"
-
-
-def _await_settled(
-    run: RunFolder, consortium: Consortium, daemons: Daemons, names: Sequence[str]
-) -> None:
-    last = consortium.current_round_id()
-    journals = [open_journal(run.node_state(name)) for name in names]
-    daemons.wait_for(lambda: all(RoundFacts.load(j, last).settled for j in journals))
-
-
-def _await_published(consortium: Consortium, daemons: Daemons) -> None:
-    """Wait until the files of the newest model are stated on chain."""
-    latest = consortium.latest_model_id()
-    if latest and consortium.content(latest):
-        daemons.wait_for(lambda: bool(consortium.publications(latest)))
+def _start(daemons: Daemons, name: str, words: Sequence[str], folder: Path, kind: str) -> None:
+    config = folder / f"{kind}.toml"
+    daemons.start(name, [*words, "-c", str(config)], folder / f"{kind}.log", folder / "state")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +14,11 @@ from rescind.devnet.chain import ChainKind
 
 
 class RunFacts(BaseModel):
-    """The content of run.json. `organizations` holds addresses by name, in order."""
+    """The content of run.json. `organizations` holds addresses by name, in order.
+
+    `dtype`, `threads`, `deterministic` and `shared_weights` are how the daemons compute: a replay
+    repeats them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,6 +26,10 @@ class RunFacts(BaseModel):
     seed: int
     coupling: str
     model: str
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: int = 1
+    deterministic: bool = False
+    shared_weights: str | None = None
     rounds: int
     chain_id: int
     chain: ChainKind = "anvil"

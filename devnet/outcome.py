@@ -35,6 +35,7 @@ from rescind.core import (
 from rescind.core.errors import StoreError
 from rescind.core.mapped import Bytes, map_file
 from rescind.core.optimizers import FedAvg
+from rescind.daemon import Tell
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.summary import (
@@ -157,8 +158,19 @@ def evaluate_run(
     corpus: Corpus,
     consortium: Consortium,
     replay: Replay,
+    tell: Tell,
 ) -> Evaluations:
-    """Evaluate the models before and after the removal and of the replay; write evaluation/*.json."""
+    """Evaluate the models before and after the removal and of the replay; write evaluation/*.json.
+
+    Args:
+        run: The run's folder.
+        model: The base model.
+        parameters: The agreed parameters.
+        corpus: The questions.
+        consortium: The public record.
+        replay: The run without the organization that withdrew.
+        tell: Is called after each set of questions.
+    """
     facts = run.facts()
 
     def served(model_id: int) -> dict[str, Any]:
@@ -174,11 +186,14 @@ def evaluate_run(
     }
     make_private_folder(run.evaluation)
     evaluations: Evaluations = {}
+    done, total = 0, len(totals) * len(sets)
     for stage, adapter in totals.items():
         assistant = Assistant(model, parameters, adapter)
-        evaluations[stage] = {
-            n: evaluate(assistant, rows) if rows else None for n, rows in sets.items()
-        }
+        evaluations[stage] = {}
+        for name, rows in sets.items():
+            evaluations[stage][name] = evaluate(assistant, rows) if rows else None
+            done += 1
+            tell(done, total)
         content = {
             name: result.to_dict() if result else None
             for name, result in evaluations[stage].items()

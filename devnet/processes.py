@@ -14,10 +14,16 @@ from typing import Self
 
 from rescind.core import append_private
 from rescind.core.errors import RescindError
+from rescind.core.machine import available_memory, out_of_memory_kills
+from rescind.devnet.watching import Watch
 
 # A daemon finishes the step that it is in before it ends.
 _STOP_SECONDS = 20.0
 _WAIT_SECONDS = 600.0
+"""Time without a sign of work from any daemon after which a wait is given up."""
+_KILLED = -9
+_TAIL = 4
+"""Lines of a log that an error shows."""
 
 
 class DaemonDied(RescindError):
@@ -28,9 +34,20 @@ class DaemonDied(RescindError):
 
 @dataclass
 class Daemons:
-    """Running daemons, stopped at the end of the with block."""
+    """Running daemons, stopped at the end of the with block.
 
+    Attributes:
+        watch: Looks at what they do.
+        threads: Threads of each daemon's arithmetic.
+        needs: The memory that the run needs, in words, for the error when it was not there.
+        started: Each daemon's process and log, by name.
+    """
+
+    watch: Watch = field(default_factory=Watch)
+    threads: int = 1
+    needs: str = ""
     started: dict[str, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
+    _kills: int = field(default_factory=out_of_memory_kills)
 
     def __enter__(self) -> Self:
         return self
@@ -43,10 +60,24 @@ class Daemons:
     ) -> None:
         self.stop()
 
-    def start(self, name: str, arguments: Sequence[str], log: Path) -> None:
-        """Start `rescind ARGUMENTS` in the background, with its output in `log`."""
+    def start(self, name: str, arguments: Sequence[str], log: Path, state: Path) -> None:
+        """Start `rescind ARGUMENTS` in the background, with its output in `log`.
+
+        Args:
+            name: The daemon's name.
+            arguments: Arguments of `rescind`.
+            log: The file for its output.
+            state: Its state folder.
+        """
         command = [sys.executable, "-m", "rescind", *arguments]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {
+            # cuBLAS reads it when it starts: a replay on a GPU must give the same bytes.
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            **os.environ,
+            "OMP_NUM_THREADS": str(self.threads),
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        self.watch.add(name, state, log)
         with append_private(log) as file:
             process = subprocess.Popen(
                 command,
@@ -59,17 +90,33 @@ class Daemons:
         self.started[name] = (process, log)
 
     def check(self) -> None:
-        """Check that every daemon runs.
+        """Check that every daemon runs, and show what they do.
 
         Raises:
             DaemonDied: One has ended. The message has the end of its log.
+            TrainingFailed: A node could not train.
         """
         for name, (process, log) in self.started.items():
             if process.poll() is not None:
-                tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-4:])
-                raise DaemonDied(
-                    f"{name} ended with status {process.returncode}. The end of {log}:\n{tail}"
-                )
+                text = log.read_text(encoding="utf-8", errors="replace")
+                tail = "\n".join(text.splitlines()[-_TAIL:])
+                how = self._how(name, process.returncode)
+                raise DaemonDied(f"{how} The end of {log}:\n{tail}")
+        self.watch.look()
+
+    def _how(self, name: str, status: int) -> str:
+        """Say how a daemon ended, and where memory ran out, what to do."""
+        if status != _KILLED:
+            return f"{name} ended with status {status}."
+        counted = out_of_memory_kills() > self._kills
+        probably = "because memory ran out" if counted else "probably because memory ran out"
+        left = available_memory()
+        now = f"{left / 2**30:.1f} GiB are available now. " if left is not None else ""
+        return (
+            f"{name} was killed by the system (signal 9), {probably}. {self.needs}{now}Stop other "
+            "programs, take fewer --orgs, a smaller --model or --dtype bfloat16, or give the "
+            "container more memory."
+        )
 
     def wait_for(self, done: Callable[[], bool], look_seconds: float = 0.2) -> None:
         """Wait for a condition that the daemons bring about.
@@ -80,12 +127,13 @@ class Daemons:
 
         Raises:
             DaemonDied: A daemon has ended.
-            RescindError: Ten minutes passed.
+            TrainingFailed: A node could not train.
+            RescindError: No daemon did anything for ten minutes.
         """
-        deadline = time.monotonic() + _WAIT_SECONDS
+        began = time.monotonic()
         while not done():
             self.check()
-            if time.monotonic() > deadline:
+            if time.monotonic() - max(began, self.watch.moved) > _WAIT_SECONDS:
                 raise RescindError(
                     f"nothing happened for {_WAIT_SECONDS:.0f} s: see the logs in the run folder"
                 )
@@ -97,6 +145,7 @@ class Daemons:
         _stop(processes[1:])
         _stop(processes[:1])
         self.started.clear()
+        self.watch.clear()
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

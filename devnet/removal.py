@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rescind.contracts import Consortium, WithdrawalState
@@ -15,9 +15,8 @@ from rescind.core.mapped import Bytes
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.outcome import Removal
 from rescind.devnet.processes import Daemons
+from rescind.devnet.watching import Say
 from rescind.node.facts import AdoptedModel, open_journal
-
-Say = Callable[[str], None]
 
 _LOOK_SECONDS = 0.05
 

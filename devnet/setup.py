@@ -260,6 +260,18 @@ def _chain_section(endpoints: Endpoints) -> dict[str, Any]:
     }
 
 
+def model_section(facts: RunFacts) -> dict[str, Any]:
+    """Return the [model] section of a daemon of the run; what is a default is left out."""
+    section: dict[str, Any] = {"path": facts.model}
+    if facts.dtype != "float32":
+        section["dtype"] = facts.dtype
+    if facts.threads != 1:
+        section["threads"] = facts.threads
+    if facts.shared_weights:
+        section["shared_weights"] = facts.shared_weights
+    return section
+
+
 def _write_aggregator(
     run: RunFolder, facts: RunFacts, endpoints: Endpoints, scored: bool, members: int
 ) -> None:
@@ -280,7 +292,7 @@ def _write_aggregator(
         "identity": identity_section(),
     }
     if scored:
-        content["model"] = {"path": facts.model}
+        content["model"] = model_section(facts)
         content["evaluation"] = {"data": "benchmark.jsonl"}
     write_toml(run.aggregator / "aggregator.toml", content)
 
@@ -299,6 +311,8 @@ def _write_node(
     agent: dict[str, Any] = {"policy": "q-learning", "seed": facts.seed * 1000 + number}
     if (folder / "decisions.json").is_file():
         agent = {"policy": "recorded", "decisions": "decisions.json"}
+    # Compiling takes a minute in each process, for the seconds that a round of a demo gains.
+    engine = {"engine": {"deterministic": True, "compile": "off"}} if facts.deterministic else {}
     write_toml(
         folder / "node.toml",
         {
@@ -312,7 +326,8 @@ def _write_node(
             "chain": {**_chain_section(endpoints), "contracts": "../../contracts.json"},
             "identity": identity_section(),
             "aggregator": {"address": endpoints.aggregator},
-            "model": {"path": facts.model},
+            "model": model_section(facts),
+            **engine,
             "ledger": {"dir": "ledger", "key_file": "ledger.key"},
             "agent": agent,
         },

@@ -21,6 +21,7 @@ from rescind.core import (
     materialize,
     owner,
 )
+from rescind.daemon import Tell
 from rescind.node import fisher
 from rescind.node.adopting import adopted_id
 from rescind.node.facts import DeltaFact
@@ -29,6 +30,7 @@ from rescind.node.requests import chosen_method, forget_and_retain
 from rescind.node.residuals import save_residual
 from rescind.node.rounds import start_from
 from rescind.node.session import Session
+from rescind.node.training import after_step
 from rescind.node.withdrawal_facts import OfferedDelta, RequestFact
 from rescind.node.withdrawals import give_up
 
@@ -44,9 +46,10 @@ def counter_train(session: Session, withdrawal_id: int) -> None:
         give_up(session, withdrawal, "the node's journal does not have this request's method")
         return
     head = session.consortium.latest_model_id()
-    problem = _problem(session, withdrawal, request, head)
-    method, settings = _method(session, request, problem, head)
-    outcome = method.run(problem, settings)
+    with session.activities.during("counter-training") as tell:
+        problem = _problem(session, withdrawal, request, head, tell)
+        method, settings = _method(session, request, problem, head)
+        outcome = method.run(problem, settings)
     report = {
         **_plain(outcome.report),
         "start": adopted_id(session, head),
@@ -101,7 +104,9 @@ def _keep_counter_delta(
     OfferedDelta(withdrawal.id, 0, delta, report).save(session.journal)
 
 
-def _problem(session: Session, withdrawal: Withdrawal, request: RequestFact, head: int) -> Problem:
+def _problem(
+    session: Session, withdrawal: Withdrawal, request: RequestFact, head: int, tell: Tell
+) -> Problem:
     from rescind.unlearning import Problem
 
     parameters = session.parameters
@@ -125,7 +130,7 @@ def _problem(session: Session, withdrawal: Withdrawal, request: RequestFact, hea
         retain=kept,
         seed=int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1,
         own=own,
-        progress=lambda _: session.between_batches(),
+        progress=after_step(session, tell),
     )
 
 

@@ -87,6 +87,8 @@ class Node(DaemonLoop[Plan]):
             tls, lambda: renew_certificate(session.consortium, tls)
         )
         self._erasing = NodeErasing(session)
+        # A daemon that was killed before this one left what it was doing behind.
+        session.activities.clear()
         self.steps: Mapping[Step, Callable[[Plan], object]] = {
             Step.JOIN: lambda _: self._join(),
             Step.ADOPT: lambda p: adopting.try_to_adopt(session, p.model_id),

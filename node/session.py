@@ -16,6 +16,7 @@ from rescind.contracts import Account, Consortium, Member, MemberStatus
 from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
 from rescind.core.errors import ConfigError
 from rescind.daemon import (
+    Activities,
     Journal,
     ServerCheck,
     check_aggregator,
@@ -80,6 +81,14 @@ class Session:
     paused_uploads: Unavailable = field(default_factory=lambda: Unavailable(longest=30.0))
     meanwhile: Callable[[], None] | None = None
     _cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def activities(self) -> Activities:
+        """Where the node says how far a long step is."""
+        if "activities" not in self._cache:
+            self._cache["activities"] = Activities(self.config.node.state_dir)
+        activities: Activities = self._cache["activities"]
+        return activities
 
     @property
     def me(self) -> str:
@@ -259,7 +268,12 @@ def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraMod
     torch.set_num_threads(config.model.threads)
     section = config.model
     model = load_agreed(
-        section.path, parameters, section.device, section.dtype, remote_code=section.remote_code
+        section.path,
+        parameters,
+        section.device,
+        section.dtype,
+        remote_code=section.remote_code,
+        shared_weights=section.shared_weights,
     )
     for note in model.base.notes:
         structlog.get_logger().warning("base model", note=note)

@@ -91,10 +91,11 @@ def own_quality(session: Session) -> float:
     tensors = start_from(session, latest).adapter
     prefix = owner(parameters.layout, session.me)
     own = {name: value for name, value in tensors.items() if split_owner(name)[0] == prefix}
-    assistant = Assistant(session.model, parameters, own)
     examples = session.examples
     asked = examples[:: -(-len(examples) // QUALITY_ROWS)] if examples else examples
-    return evaluate(assistant, asked).score
+    with session.activities.during("evaluating"):
+        assistant = Assistant(session.model, parameters, own)
+        return evaluate(assistant, asked).score
 
 
 def anchor(session: Session) -> None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from rescind.contracts import open_transactions
-from rescind.daemon import Journal, certificate_status, load_account, open_consortium
+from rescind.daemon import (
+    Journal,
+    activity_status,
+    certificate_status,
+    load_account,
+    open_consortium,
+)
 from rescind.node.config import NodeConfig
 from rescind.node.facts import RoundFacts, latest_quality, open_journal
 
@@ -34,6 +40,7 @@ def status(config: NodeConfig) -> dict[str, object]:
         "round": consortium.current_round_id(),
         "model": consortium.latest_model_id(),
         "quality": latest_quality(journal),
+        "activity": activity_status(config.node.state_dir),
         "decisions": _decisions(journal),
         "anchored_size": consortium.anchor(account.address).size,
         "withdrawals": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.errors import DataError, RescindError
+from rescind.daemon import Tell
 from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
 from rescind.node.engine import account, run_key, trainer
@@ -36,7 +37,7 @@ from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import OfferedDelta
 
 if TYPE_CHECKING:
-    from rescind.training import Example
+    from rescind.training import Example, Progress
     from rescind.training.engine.contribution import Contribution
 
 
@@ -168,24 +169,33 @@ def train_part(
     action = RoundFacts.load(session.journal, round_id).action
     examples = session.examples
     key = run_key(session, round_id, start.adapter, examples)
-    return contribute(
-        session.model,
-        parameters,
-        session.me,
-        round_id,
-        start.adapter,
-        examples,
-        residual,
-        RoundTraining(
-            steps=max(1, round(parameters.training.steps_per_round * action.effort)),
-            progress=lambda _: session.between_batches(),
-        ),
-        past=start.past,
-        data_fraction=action.data_fraction,
-        trainer=trainer(
-            session, round_id, key, noise=action.noise, keep_checkpoints=keep_checkpoints
-        ),
-    )
+    steps = max(1, round(parameters.training.steps_per_round * action.effort))
+    with session.activities.during("training", total=steps, round_id=round_id) as tell:
+        return contribute(
+            session.model,
+            parameters,
+            session.me,
+            round_id,
+            start.adapter,
+            examples,
+            residual,
+            RoundTraining(steps=steps, progress=after_step(session, tell)),
+            past=start.past,
+            data_fraction=action.data_fraction,
+            trainer=trainer(
+                session, round_id, key, noise=action.noise, keep_checkpoints=keep_checkpoints
+            ),
+        )
+
+
+def after_step(session: Session, tell: Tell) -> Callable[[Progress], None]:
+    """Return what a training calls after each step: it says how far it is, and may end it."""
+
+    def progress(state: Progress) -> None:
+        tell(state.step, state.steps, state.loss)
+        session.between_batches()
+
+    return progress
 
 
 def _store(

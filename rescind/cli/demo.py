@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from rescind.cli.data import MapOption
+from rescind.cli.demo_display import DemoDisplay
 from rescind.cli.parsing import assignments
 from rescind.cli.printing import (
     err,
@@ -31,7 +31,9 @@ def demo_command(
         int | None,
         typer.Option(help="Number of organizations. Default: 4, or one for each data file."),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="Number of rounds.")] = 3,
+    rounds: Annotated[
+        int | None, typer.Option(help="Number of rounds. Default: what suits the base model.")
+    ] = None,
     withdraw: Annotated[
         str | None, typer.Option(help="Organization that withdraws. Default: the first.")
     ] = None,
@@ -40,7 +42,13 @@ def demo_command(
         typer.Option(help="A folder with a data file or folder for each organization."),
     ] = None,
     mapping: MapOption = None,
-    model: Annotated[str | None, typer.Option(help="Base model: a folder or a hub id.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Base model: tiny, smollm2, a folder or a hub id.")
+    ] = "tiny",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(help="Type of the frozen weights. Default: that of the model's files."),
+    ] = None,
     coupling: Annotated[
         Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
     ] = "isolated",
@@ -55,31 +63,34 @@ def demo_command(
     """Run a consortium on this machine: train, withdraw, remove, compare, certify."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    began = time.monotonic()
     interrupt_on_sigterm()
     with reported_errors():
-        with err.status("loading") as status:
+        with DemoDisplay(err) as display:
             try:
                 from transformers.utils import logging as transformers_logging
 
-                from rescind.devnet.demo import DemoOptions, demo
+                from rescind.devnet.demo import demo
+                from rescind.devnet.preparing import DemoOptions
                 from rescind.training import ReadOptions
             except ImportError as error:
                 raise ConfigError(
                     f"The demo needs {error.name}. Run make setup, or pip install 'rescind[train]'."
                 ) from error
             transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-            def say(text: str) -> None:
-                elapsed = time.monotonic() - began
-                err.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", highlight=False)
-                status.update(text)
-
-            read = ReadOptions.of(assignments(mapping or []))
             options = DemoOptions(
-                orgs, rounds, withdraw, data, model, coupling, out_dir, seed, chain, read
+                orgs=orgs,
+                rounds=rounds,
+                withdraw=withdraw,
+                data=data,
+                read=ReadOptions.of(assignments(mapping or [])),
+                model=model,
+                dtype=dtype,
+                coupling=coupling,
+                out=out_dir,
+                seed=seed,
+                chain=chain,
             )
-            result = demo(options, say)
+            result = demo(options, display.say, display.show)
         if as_json:
             print_json(result.summary.model_dump(mode="json"))
         else:

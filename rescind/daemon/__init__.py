@@ -1,5 +1,6 @@
 """The shell that both daemons share: journal, configuration sections, identity and loop."""
 
+from rescind.daemon.activity import Activities, Activity, Tell, activity_of, activity_status
 from rescind.daemon.agreement import RulesNotServed, check_rules
 from rescind.daemon.certificates import (
     CertificateWatch,
@@ -34,6 +35,8 @@ from rescind.daemon.pinning import (
 )
 
 __all__ = [
+    "Activities",
+    "Activity",
     "CertificateWatch",
     "ChainSettings",
     "DaemonLoop",
@@ -45,6 +48,9 @@ __all__ = [
     "RulesNotServed",
     "Section",
     "ServerCheck",
+    "Tell",
+    "activity_of",
+    "activity_status",
     "certificate_claim",
     "certificate_owners",
     "certificate_status",

@@ -87,6 +87,8 @@ class ModelSection(Section):
         threads: Number of torch threads on a CPU.
         dtype: Of the frozen base weights in memory.
         remote_code: Let Python files that come with the model run.
+        shared_weights: File of the base's weights converted to `dtype`, which processes on this
+            machine share. `rescind demo` writes one where the base's own files have the other type.
     """
 
     path: str
@@ -94,3 +96,4 @@ class ModelSection(Section):
     dtype: Literal["float32", "bfloat16", "4bit"] = "float32"
     remote_code: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
+    shared_weights: Path | None = None

@@ -25,6 +25,7 @@ from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
 from rescind.training.engine.sampling import bucketed, poisson, shuffled
 from rescind.training.engine.settings import EngineSettings, numerics
 from rescind.training.model.lora import LoraModel
+from rescind.training.model.out_of_memory import TRAINING_ADVICE, memory_explained
 
 __all__ = [
     "Progress",
@@ -101,6 +102,7 @@ def choose(examples: Sequence[Example], fraction: float, seed: int) -> list[Exam
     return [examples[index] for index in sorted(indices)]
 
 
+@memory_explained("training", TRAINING_ADVICE)
 def train_round(
     model: LoraModel,
     parameters: ConsortiumParameters,
@@ -124,6 +126,7 @@ def train_round(
     Raises:
         DataError: There is nothing to train on, or a pair is too long.
         TrainingError: The loss is not finite, or a private run needs a secret.
+        OutOfMemory: The machine or the GPU has not enough memory.
         CheckpointMismatch: The checkpoint belongs to another run.
         BudgetSpent: The round would exceed the target epsilon. Nothing has been trained.
     """

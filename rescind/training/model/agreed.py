@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
-from rescind.training.model.base import load_base
+from rescind.training.model.base import load_base, pick_device
 from rescind.training.model.lora import LoraModel
 from rescind.training.model.presets import Dtype
+from rescind.training.model.shared_weights import map_shared, stored_as
 
 
 def load_agreed(
@@ -18,6 +19,7 @@ def load_agreed(
     dtype: Dtype = "float32",
     *,
     remote_code: bool = False,
+    shared_weights: Path | None = None,
 ) -> LoraModel:
     """Load the base model of a consortium, and check that it can do what was agreed on.
 
@@ -27,20 +29,25 @@ def load_agreed(
         device: A torch device, or "auto".
         dtype: Of the frozen weights in memory.
         remote_code: Let Python files of the model's folder run.
+        shared_weights: File of the weights converted to `dtype`, which processes on a CPU share.
 
     Raises:
         WrongBaseModel: The files are not those that the consortium agreed on.
+        WeightsDiffer: `shared_weights` holds other weights.
         TrainingError: The model cannot be loaded, or takes fewer tokens than `max_length`.
         ConfigError: Its LoRA tensors are not the agreed ones.
     """
+    maps = shared_weights is not None and pick_device(device).type == "cpu"
     base = load_base(
         reference,
         parameters.base_model_id,
         device,
-        dtype,
+        stored_as(dtype) if maps else dtype,
         remote_code=remote_code,
         positions=parameters.training.max_length,
     )
+    if maps and shared_weights is not None:
+        base = map_shared(base, shared_weights)
     model = LoraModel(base, parameters.lora)
     if model.shapes != parameters.shapes:
         different = sorted(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rescind.training.data import Example, normalize
 from rescind.training.engine.batches import encode_example
 from rescind.training.model.lora import LoraModel
+from rescind.training.model.out_of_memory import memory_explained
 from rescind.training.serving.serve import Assistant, adapter_name, answer_losses
 
 
@@ -48,6 +49,7 @@ class Evaluation:
         return asdict(self)
 
 
+@memory_explained("evaluating")
 def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
     """Compare greedy answers with the expected ones, after folding case and white space."""
     parameters = assistant.parameters
@@ -77,6 +79,7 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
     )
 
 
+@memory_explained("scoring")
 def answer_loss_per_example(
     model: LoraModel, adapter: str | None, examples: Sequence[Example], max_length: int
 ) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Memory of several processes that hold one base model."""

@@ -1,0 +1,266 @@
+"""Prepare a demo: options, data, the base model, agreed parameters, and the memory that is needed."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from rescind.core import ConsortiumParameters, Coupling, make_private_folder
+from rescind.core.errors import ConfigError
+from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port
+from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
+from rescind.devnet.defaults import default_lora, default_parameters
+from rescind.devnet.layout import RunFacts, RunFolder
+from rescind.devnet.memory import BaseFiles, Needs, multiplies_bf16, needs
+from rescind.devnet.outcome import Clock
+from rescind.devnet.processes import Daemons
+from rescind.devnet.sizes import DemoSize, organizations_of, size_of
+from rescind.devnet.watching import Say, Show, Watch
+from rescind.training import Base, Example, LoraModel, ReadOptions, load_base, pick_device
+from rescind.training.engine.batches import encode_example
+from rescind.training.model.base import Dtype
+from rescind.training.model.presets import models_folder, resolve
+from rescind.training.model.shared_weights import map_shared, stored_as, write_shared
+
+_BENCHMARK_ROWS = 32
+_ANY_LENGTH = 2**31
+_TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Options of the demo, as on the command line. None stands for what suits the base model."""
+
+    orgs: int | None = None
+    rounds: int | None = None
+    withdraw: str | None = None
+    data: Path | None = None
+    read: ReadOptions | None = None
+    model: str = "tiny"
+    dtype: Dtype | None = None
+    coupling: Coupling = "isolated"
+    out: Path = Path("runs")
+    seed: int = 0
+    chain: ChainKind = "anvil"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that both runs of a demo have in common.
+
+    Attributes:
+        run: The folder of the first run.
+        facts: Its facts.
+        parameters: The agreed parameters.
+        corpus: The organizations' data.
+        leaver: The organization that withdraws.
+        needs: The memory that the daemons need.
+        say: Receives a line for each step.
+        show: Receives what the daemons do, several times a second.
+        clock: Measures the phases.
+    """
+
+    run: RunFolder
+    facts: RunFacts
+    parameters: ConsortiumParameters
+    corpus: Corpus
+    leaver: str
+    needs: Needs
+    say: Say
+    show: Show
+    clock: Clock = field(default_factory=Clock)
+
+    def daemons(self) -> Daemons:
+        """Return the daemons of one of the runs, none of which is started."""
+        watch = Watch(self.show, self.say)
+        return Daemons(
+            watch, self.facts.threads, f"The run was estimated at {self.needs.sentence()}. "
+        )
+
+
+def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraModel]:
+    """Check everything, and make the run's folder. No process is started.
+
+    Returns:
+        The scene, and the base model on the CPU.
+    """
+    folder = resolve(options.model)
+    files = BaseFiles.read(folder)
+    corpus, size = corpus_of(options, files.parameters)
+    leaver = options.withdraw or next(iter(corpus.organizations))
+    _check(options, corpus, leaver)
+    dtype = options.dtype or files.dtype(bf16=multiplies_bf16())
+    gpu = pick_device().type == "cuda"
+    # Each node and the aggregator hold the model.
+    processes = len(corpus.organizations) + 1
+    converted = size.real and not gpu and files.convertible(dtype)
+    if size.real:
+        needs(files, dtype, processes, gpu=gpu, converted=converted).check()
+    torch.set_num_threads(1)
+    base, weights = _base(folder, dtype, converted=converted, say=say)
+    model = LoraModel(base, default_lora(options.coupling, size.settings))
+    longest = _longest(base, corpus)
+    parameters = parameters_of(options, base, model, corpus, size, longest)
+    check_corpus(corpus, base.tokenizer, parameters)
+    lora = sum(math.prod(shape) for shape in parameters.shapes.values())
+    length = parameters.training.max_length
+    documents = any(row.document for rows in corpus.organizations.values() for row in rows)
+    tokens = parameters.training.batch_size * (length if documents else min(longest, length))
+    memory = needs(
+        files,
+        dtype,
+        processes,
+        gpu=gpu,
+        converted=weights is not None,
+        lora=lora,
+        tokens=tokens,
+    )
+    if size.real:
+        say(memory.sentence())
+        memory.check()
+    facts = facts_of(options, base, size)
+    facts.dtype, facts.threads, facts.deterministic = dtype, size.threads, gpu
+    facts.shared_weights = str(weights) if weights else None
+    run = _new_run(options)
+    say(f"run folder {run.root}")
+    for remark in corpus.remarks:
+        say(remark)
+    return Scene(run, facts, parameters, corpus, leaver, memory, say, show), model
+
+
+def _base(folder: Path, dtype: Dtype, *, converted: bool, say: Say) -> tuple[Base, Path | None]:
+    """Load the base model on the CPU, so that the daemons will share its pages.
+
+    Returns:
+        The base, and the file of converted weights that the daemons will map, if they need one.
+    """
+    if not converted:
+        return load_base(folder, device="cpu", dtype=dtype), None
+    base = load_base(folder, device="cpu", dtype=stored_as(dtype))
+    file = models_folder() / ".converted" / f"{base.id}-{dtype}.safetensors"
+    try:
+        write_shared(base, file, _TORCH[dtype])
+    except OSError as error:
+        say(f"no shared copy of the weights, each process has its own: {error.strerror or error}")
+        return load_base(folder, device="cpu", dtype=dtype), None
+    return map_shared(base, file), file
+
+
+def corpus_of(options: DemoOptions, parameters: int) -> tuple[Corpus, DemoSize]:
+    """Return the organizations' data, and the size of a demo with it.
+
+    Args:
+        options: The options.
+        parameters: Parameters of the base model.
+
+    Raises:
+        ConfigError: The number of organizations is not possible.
+        DataError: A data file cannot be read.
+    """
+    if options.data is not None:
+        corpus = from_folder(options.data, options.read)
+        count = len(corpus.organizations)
+        if options.orgs not in (None, count):
+            raise ConfigError(f"--orgs {options.orgs}: {options.data} holds {count} organizations")
+        return corpus, size_of(options.model, parameters, count)
+    count = options.orgs
+    if count is None:
+        count = organizations_of(options.model, parameters)
+    if not 2 <= count <= 64:
+        raise ConfigError(f"--orgs {count}: a consortium has 2 to 64 organizations here")
+    size = size_of(options.model, parameters, count)
+    corpus = generated(
+        count,
+        options.seed,
+        own_people=size.own_people,
+        shared_people=size.shared_people,
+        held_out_people=size.held_out_people,
+    )
+    return corpus, size
+
+
+def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
+    if leaver not in corpus.organizations:
+        raise ConfigError(f"--withdraw {leaver}: one of {', '.join(corpus.organizations)}")
+    if options.rounds is not None and not 1 <= options.rounds <= 1000:
+        raise ConfigError(f"--rounds {options.rounds}: 1 to 1000")
+    if not 0 <= options.seed < 2**31:
+        raise ConfigError(f"--seed {options.seed}: 0 to 2147483647")
+
+
+def _longest(base: Base, corpus: Corpus) -> int:
+    """Return the tokens of the longest pair. Documents are cut into pieces of the agreed length."""
+    rows = [*corpus.shared, *corpus.held_out]
+    rows += [row for examples in corpus.organizations.values() for row in examples]
+    pairs = [row for row in rows if not row.document]
+    return max((len(encode_example(base, row, _ANY_LENGTH).tokens) for row in pairs), default=0)
+
+
+def _new_run(options: DemoOptions) -> RunFolder:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    root = options.out / f"{stamp}-{options.coupling}-seed{options.seed}"
+    try:
+        make_private_folder(root.parent)
+        root.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise ConfigError(f"{root} exists already: try again in a second") from error
+    except OSError as error:
+        raise ConfigError(f"--out {options.out}: {error.strerror}") from error
+    return RunFolder(root.resolve())
+
+
+def parameters_of(
+    options: DemoOptions,
+    base: Base,
+    model: LoraModel,
+    corpus: Corpus,
+    size: DemoSize,
+    longest: int = 0,
+) -> ConsortiumParameters:
+    """Return the parameters that the organizations of a demo agree on.
+
+    Args:
+        options: The options.
+        base: The base model.
+        model: The same with LoRA.
+        corpus: The organizations' data.
+        size: The demo's size.
+        longest: Tokens of the longest pair. A real base takes it, if it has so many positions.
+    """
+    parameters = default_parameters(
+        options.coupling, base.id, model.shapes, seed=options.seed, settings=size.settings
+    )
+    steps = size.steps(corpus.organizations)
+    length = parameters.training.max_length
+    if size.real:
+        positions = getattr(base.model.config, "max_position_embeddings", None) or _ANY_LENGTH
+        length = max(length, min(positions, longest))
+    update = {"steps_per_round": steps, "max_length": length}
+    training = parameters.training.model_copy(update=update)
+    return parameters.model_copy(update={"training": training})
+
+
+def facts_of(options: DemoOptions, base: Base, size: DemoSize) -> RunFacts:
+    """Return the facts of a run that is about to start."""
+    return RunFacts(
+        seed=options.seed,
+        coupling=options.coupling,
+        model=str(base.folder.resolve()),
+        rounds=options.rounds or size.rounds,
+        chain_id=CHAIN_ID,
+        chain=options.chain,
+        chain_port=free_port(),
+        aggregator_port=free_port(),
+        organizations={},
+    )
+
+
+def benchmark_of(corpus: Corpus) -> list[Example]:
+    """Return the public questions by which the aggregator scores."""
+    rows = corpus.shared or corpus.held_out
+    step = max(1, len(rows) // _BENCHMARK_ROWS)
+    return list(rows[::step][:_BENCHMARK_ROWS])

@@ -1,0 +1,65 @@
+"""What a demo agrees on and checks before it starts anything."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rescind.core.errors import TrainingError
+from rescind.devnet import preparing
+from rescind.devnet.data import Corpus
+from rescind.devnet.defaults import BASE_MODEL, default_lora
+from rescind.devnet.preparing import DemoOptions, corpus_of, parameters_of, prepared
+from rescind.devnet.watching import quiet
+from rescind.training import Example, LoraModel, load_base
+
+
+@pytest.fixture(scope="module")
+def model() -> LoraModel:
+    return LoraModel(load_base(BASE_MODEL), default_lora("isolated"))
+
+
+def test_a_real_base_takes_pairs_that_are_longer_than_its_preset_allows(model: LoraModel) -> None:
+    rows = (Example("who?", "me", "x"),)
+    corpus = Corpus({"a": rows, "b": rows}, rows, ())
+    _, size = corpus_of(DemoOptions(), 0)
+    options, base = DemoOptions(), model.base
+    positions = base.model.config.max_position_embeddings
+    real = replace(size, real=True, settings=replace(size.settings, max_length=16))
+    for longest, agreed in ((10, 16), (40, 40), (10 * positions, positions)):
+        made = parameters_of(options, base, model, corpus, real, longest)
+        assert made.training.max_length == agreed
+    assert parameters_of(options, base, model, corpus, size, 40).training.max_length == 512
+
+
+def test_a_demo_that_does_not_fit_leaves_no_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rescind.devnet.sizes._REAL_PARAMETERS", 1)
+    monkeypatch.setattr("rescind.devnet.memory.available_memory", lambda: 2**30)
+    monkeypatch.setattr("rescind.devnet.sizes.preset_of", lambda _: None)
+    options = DemoOptions(model=str(BASE_MODEL), out=tmp_path / "runs")
+    with pytest.raises(TrainingError, match=r"does not fit: about .* of 1\.0 GiB available"):
+        prepared(options, print, quiet)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_real_base_in_another_type_is_converted_once_for_all_daemons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(BASE_MODEL)
+    base.model.save_pretrained(tmp_path / "mine")
+    base.tokenizer.save_pretrained(tmp_path / "mine")
+    monkeypatch.setenv("RESCIND_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr("rescind.devnet.sizes._REAL_PARAMETERS", 1)
+    monkeypatch.setattr("rescind.devnet.memory.available_memory", lambda: None)
+    said: list[str] = []
+    options = DemoOptions(model=str(tmp_path / "mine"), dtype="bfloat16", out=tmp_path / "runs")
+    for number in ("1", "2"):
+        monkeypatch.setattr(preparing.time, "strftime", lambda _, number=number: number)
+        scene, _ = prepared(options, said.append, quiet)
+        weights = Path(str(scene.facts.shared_weights))
+        assert weights.is_file()
+        assert (scene.facts.dtype, scene.needs.copies) == ("bfloat16", 1)
+    assert [path.name for path in weights.parent.iterdir()] == [weights.name]
+    assert "one copy that all share" in said[0]
