@@ -103,8 +103,8 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
     torch.set_num_threads(1)
     base, weights = _base(folder, dtype, converted=converted, say=say)
     model = LoraModel(base, default_lora(options.coupling, size.settings))
-    longest = _longest(base, corpus)
-    parameters = parameters_of(options, base, model, corpus, size, longest)
+    longest = _longest(model.base, corpus)
+    parameters = parameters_of(options, model.base, model, corpus, size, longest)
     check_corpus(corpus, base.tokenizer, parameters)
     lora = sum(math.prod(shape) for shape in parameters.shapes.values())
     length = parameters.training.max_length
