@@ -294,7 +294,9 @@ def _run(server: Server, listener: socket.socket) -> None:
 
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    structlog.get_logger().info("listening", url=f"http://{shown}:{port}/v1")
+    # Clients that come before uvicorn has started wait instead of being refused.
+    listener.listen(128)
+    structlog.get_logger().info("listening", url=f"http://{shown}:{port}")
     config = uvicorn.Config(
         make_app(server),
         log_config=None,
