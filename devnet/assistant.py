@@ -81,7 +81,11 @@ class RunAssistant:
         facts = run.facts()
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         served = (model_before if before else newest_model)(run, parameters)
-        totals = served_model(run, parameters, served.adapter_id, served.terms)
+        totals: dict[str, Any] = dict(
+            served.load()
+            if served.load is not None
+            else served_model(run, parameters, served.adapter_id, served.terms)
+        )
         assistant = Assistant(
             load_agreed(facts.model, parameters, dtype=facts.dtype), parameters, totals
         )

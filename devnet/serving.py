@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rescind.audit import read_certificate
 from rescind.contracts import Chain, ConsortiumReader, Deployment
-from rescind.core import ArtifactStore, ConsortiumParameters, Term
+from rescind.core import ArtifactStore, ConsortiumParameters, Term, Totals
 from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.chain import url_of
 from rescind.devnet.layout import RunFolder
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import own_artifacts
-from rescind.serving import NotServed
+from rescind.serving import NotServed, look
 from rescind.serving.sources import StoreSource, read_parameters
 from rescind.withdrawals import terms_of
 
@@ -33,6 +33,7 @@ class ServedModel:
         terms: The contributions in it, where a server optimizer makes the served model of them.
         files: The files that it is loaded from. An erasure deletes them.
         consortium: The contracts; None for the model before a withdrawal, which is out of use.
+        load: Returns the adapter, checked against the chain; None for the model before a withdrawal.
     """
 
     model_id: int
@@ -40,6 +41,7 @@ class ServedModel:
     terms: Sequence[Term]
     files: Sequence[Path]
     consortium: ConsortiumReader | None = None
+    load: Callable[[], Totals] | None = None
 
     def check(self) -> None:
         """Check that the model is still in use, and that its files are still there.
@@ -90,23 +92,22 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
     chain = Chain(url_of(run.facts().chain_port), deployment.chain_id)
     consortium = ConsortiumReader(chain, deployment)
     consortium.check()
-    with chain.at_one_block():
-        model_id, aggregators = consortium.latest_model_id(), consortium.aggregators()
-        # Anyone may state anything, so only the statements of aggregators count.
-        stated = [
-            each for each in consortium.publications(model_id) if each.publisher in aggregators
-        ]
-        entries = consortium.content(model_id) if model_id else []
-        terms = terms_of(consortium, entries) if parameters.server != FedAvg() else []
-    adapter_id = stated[-1].adapter_id if stated else ""
-    model = ServedModel(model_id, adapter_id, terms, _files(run, adapter_id, terms), consortium)
-    model.check()
-    if model_id and not stated:
-        raise NotServed(
-            f"The aggregator has not published the files of model {model_id} yet. Start again when "
-            "it has."
-        )
-    return model
+    source = StoreSource(consortium, parameters, ArtifactStore(run.store))
+    newest = look(consortium, None).newest
+    ServedModel(newest.number, "", (), (), consortium).check()
+    files = source.files(newest)
+    terms: Sequence[Term] = ()
+    if parameters.server != FedAvg():
+        with chain.at_one_block():
+            terms = terms_of(consortium, consortium.content(newest.number))
+    return ServedModel(
+        newest.number,
+        files.adapter_id,
+        terms,
+        _files(run, files.adapter_id, terms),
+        consortium,
+        lambda: source.totals(newest, files),
+    )
 
 
 def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str]:

@@ -16,7 +16,7 @@ from rescind.cli.options import (
     RpcOption,
     RunArgument,
 )
-from rescind.cli.printing import daemon_logging, reported_errors
+from rescind.cli.printing import daemon_logging, interrupt_on_sigterm, reported_errors
 from rescind.cli.toml_files import load_config
 from rescind.core.errors import ConfigError
 
@@ -76,7 +76,8 @@ def serve_command(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     dtype: Annotated[
-        Literal["float32", "bfloat16"], typer.Option(help="Type of the base model's weights.")
+        Literal["float32", "bfloat16", "4bit"],
+        typer.Option(help="Type of the base model's weights."),
     ] = "float32",
     upstream: Annotated[
         str | None, typer.Option(help="URL of the server that runs the model, such as vLLM.")
@@ -104,6 +105,7 @@ def serve_command(
     The chain is asked before the start and every minute: a withdrawn model is refused, and a newer
     one takes its place.
     """
+    interrupt_on_sigterm()
     with reported_errors(), stopped_chain_hint(run):
         server = _server_module()
         limits = server.Limits(

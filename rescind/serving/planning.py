@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rescind.core import SHARED, ConsortiumParameters, Totals
-from rescind.core.errors import ConfigError
 from rescind.serving.asked import Asked, Limits
 from rescind.serving.errors import ApiError, invalid, unknown_model
 from rescind.serving.gate import Gate
@@ -27,7 +26,7 @@ from rescind.training.engine.batches import encode_prompt
 _ROUTED = 8
 """Questions of a conversation that a block may be chosen by."""
 _POSITIONS = 4096
-"""Tokens of prompt and answer where the base model's configuration does not say."""
+"""Tokens of prompt and answer where the base model sets no limit."""
 
 
 @dataclass(frozen=True)
@@ -51,29 +50,25 @@ class Planner:
     """A base model with the blocks of the served model. Only one thread may use it.
 
     Args:
-        base: The base model.
+        model: The consortium's base model with its LoRA tensors.
         parameters: The agreed parameters.
         gate: Says which model may answer.
         limits: What one request may take.
-
-    Raises:
-        ConfigError: The base model is another one than the consortium's.
     """
 
     def __init__(
-        self, base: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+        self, model: LoraModel, parameters: ConsortiumParameters, gate: Gate, limits: Limits
     ) -> None:
-        self.base, self._parameters = base, parameters
+        self._lora, self._parameters = model, parameters
         self._gate, self._limits = gate, limits
-        self._lora = LoraModel(base, parameters.lora)
-        if self._lora.shapes != parameters.shapes:
-            raise ConfigError(
-                f"The LoRA tensors of the base model in {base.folder} are not those that the "
-                "consortium agreed on. Serve the consortium's base model."
-            )
         self._assistant: Assistant | None = None
         self._served: ServedModel | None = None
         self._base_name = base_name(prefix_of(parameters.name))
+
+    @property
+    def base(self) -> Base:
+        """The base model."""
+        return self._lora.base
 
     def load(self, model: ServedModel, totals: Totals) -> None:
         """Load a model in place of the present one."""
@@ -161,7 +156,7 @@ def room(base: Base, limits: Limits, asked: Asked, length: int) -> int:
     Raises:
         ApiError: The prompt is too long, or more tokens are asked for than the server allows.
     """
-    positions = int(getattr(base.model.config, "max_position_embeddings", 0) or _POSITIONS)
+    positions = base.positions or _POSITIONS
     most_prompt = min(limits.prompt_tokens or positions, positions - 1)
     if length > most_prompt:
         raise invalid(

@@ -8,9 +8,10 @@ import os
 import socket
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import structlog
@@ -28,7 +29,7 @@ from rescind.serving.sources import ModelSource
 from rescind.serving.watch import Models, Watch, WatchSettings
 
 if TYPE_CHECKING:
-    from rescind.training import Base
+    from rescind.training import LoraModel
 
 __all__ = [
     "ApiKeys",
@@ -67,7 +68,7 @@ class ServeOptions:
     watch: WatchSettings = field(default_factory=WatchSettings)
     unchecked_seconds: float = 300.0
     device: str = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "4bit"] = "float32"
 
     def check(self) -> None:
         """Check what can be checked before anything is loaded.
@@ -93,17 +94,17 @@ class ServingModels(Models, Protocol):
     async def close(self) -> None: ...
 
 
-Build = Callable[["Base", ConsortiumParameters, Gate, Limits], ServingModels]
+Build = Callable[["LoraModel", ConsortiumParameters, Gate, Limits], ServingModels]
 
 
 def build_local(
-    base: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+    model: LoraModel, parameters: ConsortiumParameters, gate: Gate, limits: Limits
 ) -> ServingModels:
     """Return models in this process."""
     from rescind.serving.local import LocalModels
     from rescind.serving.planning import Planner
 
-    return LocalModels(Planner(base, parameters, gate, limits), limits)
+    return LocalModels(Planner(model, parameters, gate, limits), limits)
 
 
 @dataclass(frozen=True)
@@ -143,12 +144,12 @@ def build_upstream(source: ModelSource, base: str, place: UpstreamPlace) -> Buil
     mark = f"rescind-{source.reader.deployment.rounds[2:10].lower()}"
 
     def build(
-        loaded: Base, parameters: ConsortiumParameters, gate: Gate, limits: Limits
+        model: LoraModel, parameters: ConsortiumParameters, gate: Gate, limits: Limits
     ) -> ServingModels:
         from rescind.serving.planning import Planner
         from rescind.serving.upstream import UpstreamModels, UpstreamSettings
 
-        planner = Planner(loaded, parameters, gate, limits)
+        planner = Planner(model, parameters, gate, limits)
         settings = UpstreamSettings(client, mark, place.folder, place.seen_as, base, place.model)
         return UpstreamModels(planner, parameters, settings, limits)
 
@@ -172,7 +173,8 @@ def serve(source: ModelSource, base: str, options: ServeOptions, build: Build) -
     listener = _listener(options)
     gate = Gate(options.unchecked_seconds)
     parameters = source.parameters
-    loaded = _load_base(base, parameters.base_model_id, options)
+    training = _training()
+    loaded = training.load_agreed(base, parameters, options.device, options.dtype)
     models = build(loaded, parameters, gate, options.limits)
     watch = Watch(source, gate, models, options.watch)
     watch.check()
@@ -229,7 +231,7 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
     if not folder.is_dir():
         raise ConfigError(f"--accept-adapters {folder} is not a folder. Create it first.")
     listener = _listener(options)
-    loaded = _load_base(base, None, options)
+    loaded = _training().load_base(base, None, options.device, options.dtype)
     from rescind.serving.engine import EngineModels
 
     models = EngineModels(loaded, name, folder, options.limits)
@@ -252,16 +254,24 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
     _run(server, listener)
 
 
-def _load_base(base: str, expected_id: str | None, options: ServeOptions) -> Base:
+def _training() -> ModuleType:
+    """Import what loads models, which takes seconds.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        from rescind.training import load_base
+        from transformers.utils import logging
+
+        from rescind import training
     except ImportError as error:
         raise ConfigError(
             f"rescind serve needs {error.name}. Install it: pip install 'rescind[train,serve]'"
         ) from error
-    return load_base(base, expected_id, options.device, options.dtype)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return training
 
 
 def _is_loopback(host: str) -> bool:
@@ -308,4 +318,6 @@ def _run(server: Server, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
         limit_concurrency=server.limits.waiting * 4 + 16,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    # uvicorn ends in order at a signal, and then raises the signal again.
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])

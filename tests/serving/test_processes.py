@@ -77,7 +77,7 @@ def serving(folder: Path, name: str, *words: str | Path, key: str = "any") -> It
     try:
         yield served
         process.terminate()
-        process.wait(30)
+        assert process.wait(60) == 0, log.read_text()[-2000:]
     finally:
         process.kill()
         process.wait()

@@ -25,7 +25,7 @@ from rescind.serving.requests import ApiKeys
 from rescind.serving.sources import Files
 from rescind.serving.standing import ModelKey
 from rescind.serving.watch import Watch, WatchSettings
-from rescind.training import Base, LoraModel, load_base
+from rescind.training import LoraModel, load_base
 from tests.support.models import parameters_of
 from tests.support.serving_chain import AURORA, BOREALIS, Clock, ScriptedReader
 
@@ -33,10 +33,10 @@ ADAPTER = "ad" * 32
 
 
 @cache
-def tiny() -> tuple[Base, ConsortiumParameters]:
+def tiny() -> tuple[LoraModel, ConsortiumParameters]:
     base = load_base(BASE_MODEL, device="cpu")
     model = LoraModel(base, LoraParameters(rank=2, alpha=4, train_a=True))
-    return base, parameters_of(model).model_copy(update={"name": "Dev Net"})
+    return model, parameters_of(model).model_copy(update={"name": "Dev Net"})
 
 
 def random_totals(parameters: ConsortiumParameters, owners: tuple[str, ...]) -> Totals:
@@ -95,12 +95,12 @@ class Stage:
 @contextmanager
 def stage(*, limits: Limits | None = None, keys: ApiKeys | None = None) -> Iterator[Stage]:
     """Open a server of model 1, which has two blocks; model 2 has one of them."""
-    base, parameters = tiny()
+    model, parameters = tiny()
     limits = limits or Limits(answer_tokens=64)
     clock = Clock()
     gate = Gate(300.0, clock)
     source = ScriptedSource(parameters)
-    models = LocalModels(Planner(base, parameters, gate, limits), limits)
+    models = LocalModels(Planner(model, parameters, gate, limits), limits)
     watch = Watch(source, gate, models, WatchSettings())
     watch.check()
 
