@@ -139,7 +139,8 @@ def encoded(base: Base, asked: Asked) -> tuple[int, ...]:
         ApiError: A token is not in the vocabulary.
     """
     if asked.is_chat:
-        return encode_prompt(base, asked.messages[-1].text)
+        *turns, last = asked.messages
+        return encode_prompt(base, last.text, turns)
     if asked.text is not None:
         return tuple(base.tokenizer.encode(asked.text, add_special_tokens=False))
     tokens = asked.tokens or ()

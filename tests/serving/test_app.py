@@ -85,6 +85,24 @@ def test_a_text_is_continued_from_characters_or_tokens(server: Stage) -> None:
     assert "".join(piece.choices[0].text for piece in streamed) == by_text.choices[0].text
 
 
+def test_a_conversation_is_written_by_the_consortiums_rules(server: Stage) -> None:
+    messages: list[Any] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Where was Ada born?"},
+        {"role": "assistant", "content": "In Oslo."},
+        {"role": "user", "content": "And when?"},
+    ]
+    written = (
+        "Be brief.\nQuestion: Where was Ada born?\nAnswer: In Oslo.\nQuestion: And when?\nAnswer:"
+    )
+    chat = server.client().chat.completions.create(
+        model="dev-net-base", messages=messages, max_tokens=6
+    )
+    plain = server.client().completions.create(model="dev-net-base", prompt=written, max_tokens=6)
+    assert chat.choices[0].message.content == plain.choices[0].text.strip()
+    assert chat.usage == plain.usage
+
+
 def test_a_seed_repeats_an_answer_and_a_stop_sequence_ends_it(server: Stage) -> None:
     create = server.client().completions.create
 
