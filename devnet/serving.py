@@ -110,8 +110,8 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
     )
 
 
-def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str]:
-    """Return where a server finds the models of a run, and the run's base model.
+def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str, str]:
+    """Return where a server finds the models of a run, and the run's base model with its type.
 
     Args:
         path: The folder of a run.
@@ -122,7 +122,8 @@ def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str]:
     """
     run = RunFolder.find(path)
     parameters = read_parameters(reader, run.parameters)
-    return StoreSource(reader, parameters, ArtifactStore(run.store)), run.facts().model
+    facts = run.facts()
+    return StoreSource(reader, parameters, ArtifactStore(run.store)), facts.model, facts.dtype
 
 
 def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedModel:

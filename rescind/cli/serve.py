@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -76,9 +77,9 @@ def serve_command(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     dtype: Annotated[
-        Literal["float32", "bfloat16", "4bit"],
-        typer.Option(help="Type of the base model's weights."),
-    ] = "float32",
+        Literal["float32", "bfloat16", "4bit"] | None,
+        typer.Option(help="Type of the base model's weights. Default: the source's, or float32."),
+    ] = None,
     upstream: Annotated[
         str | None, typer.Option(help="URL of the server that runs the model, such as vLLM.")
     ] = None,
@@ -117,7 +118,7 @@ def serve_command(
         keys = server.ApiKeys.read(api_key_file) if api_key_file else server.ApiKeys()
         watch = server.WatchSettings(check_seconds, overlap_seconds)
         options = server.ServeOptions(
-            host, port, keys, limits, watch, unchecked_seconds, device, dtype
+            host, port, keys, limits, watch, unchecked_seconds, device, dtype or "float32"
         )
         options.check()
         if accept_adapters is not None:
@@ -126,8 +127,8 @@ def serve_command(
             server.serve_adapters(_named(base), upstream_model or "base", accept_adapters, options)
             return
         chain = (rpc, contracts, index, confirmations)
-        source, own_base = _source(run, config, store, parameters, chain)
-        model = _named(base or own_base)
+        source, own_base, own_dtype = _source(run, config, store, parameters, chain)
+        model, options = _named(base or own_base), replace(options, dtype=dtype or own_dtype)
         build = server.build_local
         if upstream is not None:
             key = server.read_keys(upstream_key_file)[0] if upstream_key_file else ""
@@ -173,8 +174,8 @@ def _adapters(folder: Path | None, seen_as: str | None) -> tuple[Path, str]:
 
 def _source(
     run: Path | None, config: Path | None, store: str | None, parameters: Path | None, chain: _Chain
-) -> tuple[ModelSource, str]:
-    """Return the source of models, and the base model that it names, if it does."""
+) -> tuple[ModelSource, str, str]:
+    """Return the source of models, and the base model that it names, with its type."""
     if [run, config, store].count(None) != 2:
         raise ConfigError(
             "Pass one source of models: the folder of a run, --config NODE.TOML, or --store with "
@@ -185,7 +186,7 @@ def _source(
         from rescind.serving.sources import NodeSource
 
         loaded = load_config(config, NodeConfig)
-        return NodeSource.open(loaded), loaded.model.path
+        return NodeSource.open(loaded), loaded.model.path, loaded.model.dtype
     rpc, contracts, index, confirmations = chain
     reader = open_consortium(run, rpc, contracts, index, confirmations)
     if run is not None:
@@ -194,4 +195,4 @@ def _source(
         return run_source(run, reader)
     from rescind.serving.sources import StoreSource
 
-    return StoreSource.open(reader, str(store), parameters), ""
+    return StoreSource.open(reader, str(store), parameters), "", "float32"
