@@ -142,4 +142,4 @@ async def pieces(form: Form, routed: Routed, events: AsyncIterator[Event]) -> As
 
 
 def _sent(document: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(document, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {json.dumps(document, separators=(',', ':'))}\n\n"

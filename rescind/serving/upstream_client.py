@@ -16,6 +16,7 @@ from rescind.serving.errors import ApiError, UpstreamFailed
 
 _ADMIN_SECONDS = 120.0
 """To load an adapter takes as long as to read it from a disk."""
+_LONGEST_LINE = 2**20
 _TIMEOUT = httpx2.Timeout(120.0, connect=10.0)
 """Seconds between two pieces of an answer; a busy server lets a request wait."""
 
@@ -106,7 +107,7 @@ class UpstreamClient:
                 async with client.stream("POST", url, json=body) as response:
                     if response.status_code != 200:
                         raise _refused(response.status_code, (await response.aread()).decode())
-                    yield _documents(response.aiter_lines())
+                    yield _documents(response.aiter_bytes())
             except httpx2.HTTPError as error:
                 raise ApiError(
                     502,
@@ -115,17 +116,29 @@ class UpstreamClient:
                 ) from None
 
 
-async def _documents(lines: AsyncIterator[str]) -> AsyncIterator[Any]:
+async def _documents(chunks: AsyncIterator[bytes]) -> AsyncIterator[Any]:
     """Yield the JSON of each server-sent event up to [DONE]."""
-    async for line in lines:
-        text = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-        if text == "[DONE]":
+    async for line in _lines(chunks):
+        text = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
+        if text == b"[DONE]":
             return
         if text:
             try:
                 yield json.loads(text)
             except (ValueError, RecursionError):
                 raise _nonsense() from None
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield lines. Other characters that end a line in Unicode may be inside of a JSON text."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+        if len(rest) > _LONGEST_LINE:
+            raise _nonsense()
+    yield rest
 
 
 def _nonsense() -> ApiError:
