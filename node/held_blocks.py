@@ -16,7 +16,7 @@ from itertools import islice
 import structlog
 
 from rescind.contracts import Entry
-from rescind.core import expected_adapter, owner, split_owner
+from rescind.core import TensorSpec, expected_adapter, owner, split_owner
 from rescind.core.adapter_stream import adapter_bytes
 from rescind.core.artifact import artifact_header
 from rescind.core.errors import ArtifactError, RescindError
@@ -25,7 +25,6 @@ from rescind.core.tensor_header import (
     LENGTH_BYTES,
     MOST_HEADER_BYTES,
     Header,
-    TensorSpec,
     header_size,
 )
 from rescind.node.facts import AdoptedModel
