@@ -14,17 +14,13 @@ from rescind.aggregator.adapter_file import written
 from rescind.aggregator.checks import judge
 from rescind.aggregator.facts import ModelFact, SumFact
 from rescind.aggregator.incidents import AGGREGATOR
+from rescind.aggregator.model_base import ModelBase, Share
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawal_facts import WithdrawalProgress
 from rescind.contracts import Entry, WithdrawalState
-from rescind.core import (
-    Opening,
-    Term,
-    encode_openings,
-    owner,
-    sum_key,
-)
+from rescind.core import Term, encode_openings, owner, sum_key
 from rescind.core.errors import ArtifactError, RescindError
+from rescind.core.sums import Load
 from rescind.wire import ModelFiles, NotPublished
 from rescind.withdrawals import RecordedModel, accept, record_of, terms_of
 
@@ -37,6 +33,12 @@ class ContributionsMissing(RescindError):
     """Contributions that a sum needs are not in the aggregator's store."""
 
     code = "contributions-missing"
+
+
+class _BaseUnusable(RescindError):
+    """A sum that goes on from the model before does not open."""
+
+    code = "base-unusable"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Due:
     unbuilt: tuple[int, ...] = ()
     unpublished: tuple[int, ...] = ()
     awaited: tuple[int, ...] = ()
+
+
+def _named(terms: Iterable[Term]) -> str:
+    """Say which contributions of a shared layout cannot be summed."""
+    names = ", ".join(f"{term.organization} (round {term.round_id})" for term in terms)
+    return (
+        f"contributions are missing or do not open to their registered points: {names}. Their "
+        "organizations can hand them over, or be removed"
+    )
 
 
 class Models:
@@ -245,40 +256,52 @@ class Models:
 
     def _build(self, record: RecordedModel, terms: Sequence[Term]) -> tuple[str, str, str]:
         """Return the ids of adapter and openings, and in blocks who is left out and why."""
+        base = self._base(record.model_id)
+        try:
+            return self._built(record, terms, base)
+        except _BaseUnusable as error:
+            self._log.warning("summed from all contributions", reason=str(error))
+        return self._built(record, terms, None)
+
+    def _base(self, model_id: int) -> ModelBase | None:
+        """Return the model that a model was made from; None if it cannot be used."""
+        source = self._session.consortium.model(model_id).source if model_id else 0
+        if not source:
+            return None
+        terms = self.terms(self._session.consortium.content(source))
+        return ModelBase.load(self._session, self._fact(source), terms)
+
+    def _built(
+        self, record: RecordedModel, terms: Sequence[Term], base: ModelBase | None
+    ) -> tuple[str, str, str]:
         session, layout = self._session, self._session.parameters.layout
         owned: dict[str, list[Term]] = {}
         for term in terms:
             owned.setdefault(owner(layout, term.organization), []).append(term)
-        lost = {
-            name for name, group in owned.items() if not all(self.opens(term) for term in group)
-        }
+        shares = {name: Share.of(name, group, base) for name, group in owned.items()}
+        lost = {name for name, share in shares.items() if not all(map(self.opens, share.new))}
         if lost and layout == "shared":
-            names = ", ".join(
-                f"{term.organization} (round {term.round_id})"
-                for term in terms
-                if not self.opens(term)
-            )
-            raise ContributionsMissing(
-                f"contributions are missing or do not open to their registered points: {names}. "
-                "Their organizations can hand them over, or be removed"
-            )
-        kept = {name: group for name, group in owned.items() if name not in lost}
-        openings = {name: self._opening(name, group) for name, group in kept.items()}
-        shapes, load = session.parameters.delta_shapes(), session.store.load
+            raise ContributionsMissing(_named(term for term in terms if not self.opens(term)))
+        kept = {name: share for name, share in shares.items() if name not in lost}
+        openings = {name: share.opening(session.digests.of) for name, share in kept.items()}
+        groups = {name: share.terms for name, share in kept.items()}
         # A file that changes between two looks gives a sum that does not open.
-        reload = partial(load, check=False)
-        with written(session.building, kept, shapes, load, reload) as file:
+        load: Load = session.store.load
+        reload: Load = partial(session.store.load, check=False)
+        if base is not None:
+            load, reload = base.loader(load), base.loader(reload)
+        shapes = session.parameters.delta_shapes()
+        with written(session.building, groups, shapes, load, reload) as file:
             digests = file.scanned.digests
             acceptance = accept(record, session.parameters, file.tensors(), openings, digests)
+            failed = {check.owner for check in acceptance.owners if not check.opened}
+            if any(kept[name].base for name in failed & kept.keys()):
+                raise _BaseUnusable(acceptance.sentence())
             if not acceptance.servable:
                 raise ContributionsMissing(acceptance.sentence())
             adapter_id = session.publish_file(file.path, file.scanned.artifact_id)
         problem = "" if acceptance.complete else acceptance.sentence()
         return adapter_id, session.publish(encode_openings(openings.values())), problem
-
-    def _opening(self, name: str, terms: Sequence[Term]) -> Opening:
-        digests = self._session.digests
-        return Opening.build(name, [(digests.of(t.artifact_id), t.weight) for t in terms])
 
     def _note_withdrawals(self, model_id: int, adapter_id: str, seconds: float) -> None:
         """Record the progress of the open withdrawals that are in a model."""

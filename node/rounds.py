@@ -17,17 +17,20 @@ from rescind.core import (
     OpeningMismatch,
     Past,
     RoundSum,
+    StoreMissing,
     Term,
     Totals,
     add_totals,
     by_round,
     needs_rounds,
+    owner,
+    split_owner,
     uses_controls,
 )
 from rescind.core.round_sums import round_sum, served
 from rescind.node.adopting import adopted_tensors, download, fetch
 from rescind.node.facts import CheckedSum
-from rescind.node.own_deltas import own_terms
+from rescind.node.own_deltas import own_terms, own_totals
 from rescind.node.session import Session
 from rescind.wire import ModelFiles
 from rescind.withdrawals import RecordedModel, accept_files
@@ -53,9 +56,21 @@ def start_from(session: Session, model_id: int) -> Start:
     if not model_id:
         return Start({}, Past())
     if not needs_rounds(session.parameters):
-        return Start(adopted_tensors(session, model_id))
+        return Start(_plain_start(session, model_id))
     entries = session.consortium.content(model_id)
     return start_of_entries(session, entries, lambda: session.client.round_sums(model_id))
+
+
+def _plain_start(session: Session, model_id: int) -> Totals:
+    """Return the totals of a model; in blocks the node's own block, which it trains alone."""
+    if session.parameters.layout == "shared":
+        return adopted_tensors(session, model_id)
+    try:
+        return own_totals(session, model_id)
+    except StoreMissing:
+        own = owner("blocks", session.me)
+        tensors = adopted_tensors(session, model_id)
+        return {name: value for name, value in tensors.items() if split_owner(name)[0] == own}
 
 
 def start_of_entries(session: Session, entries: Sequence[Entry], listed: Listed) -> Start:

@@ -26,6 +26,7 @@ from rescind.core.errors import DataError, RescindError
 from rescind.daemon import Tell
 from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
+from rescind.node.commit_deadline import commit_deadline
 from rescind.node.engine import account, run_key, trainer
 from rescind.node.facts import DeltaFact, RoundFacts, Update, next_nonce
 from rescind.node.offers import about_offer, offer_name
@@ -44,7 +45,10 @@ if TYPE_CHECKING:
 def train(session: Session, round_id: int) -> None:
     """Train and store the update of a round. Sit the round out if it cannot be trained."""
     try:
-        _train(session, round_id)
+        effort = RoundFacts.load(session.journal, round_id).action.effort
+        steps = max(1, round(session.parameters.training.steps_per_round * effort))
+        with commit_deadline(session, round_id, steps):
+            _train(session, round_id)
     except RescindError as error:
         structlog.get_logger().error("training failed", round=round_id, reason=str(error))
         facts = RoundFacts.load(session.journal, round_id)

@@ -148,7 +148,11 @@ def through_the_wire(
 def play(mebibytes: int, folder: Path, steps: Steps) -> None:
     shapes = lora_shapes(mebibytes * MIB // 8)
     parameters = micro_parameters(
-        federated=True, shapes=shapes, max_artifact_bytes=2**40, clip_norm=2.0**18, max_rounds=1
+        federated=True,
+        shapes=shapes,
+        lora={"rank": 16, "alpha": 16, "train_a": True},
+        clip_norm=2.0**18,
+        max_rounds=1,
     )
     store = ArtifactStore(folder / "s")
     digests, terms, entries, points = Digests(store), list[Term](), list[Entry](), {}

@@ -44,7 +44,7 @@ def measured(blocks: Blocks, model: int) -> dict[str, Any]:
 
 
 def play(members: int, shapes: dict[str, tuple[int, ...]], folder: Path) -> dict[str, Any]:
-    parameters = micro_parameters(shapes=shapes, max_artifact_bytes=2**40)
+    parameters = micro_parameters(shapes=shapes)
     blocks = Blocks(folder, parameters, members, variants=4)
     blocks.play(1)
     blocks.publish(1)

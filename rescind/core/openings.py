@@ -99,18 +99,24 @@ class Opening:
         return cls(owner, np.ascontiguousarray(words, dtype="<u8").tobytes())
 
     @classmethod
-    def build(cls, owner: str, terms: Iterable[tuple[Digest, int]]) -> Self:
+    def build(
+        cls,
+        owner: str,
+        terms: Iterable[tuple[Digest, int]],
+        start: tuple[Opening, int] | None = None,
+    ) -> Self:
         """Return the opening of the sum of weight x digest; zeros if there are no terms.
 
         Args:
             owner: The owner of the tensors.
             terms: The digests of the owner's contributions, with their weights in the model.
+            start: An opening to add them to, with the weights that it sums.
 
         Raises:
             OpeningOutOfRange: A weight is negative, or the sum may not fit 64 bits.
         """
-        words = np.zeros(WORDS, dtype=np.uint64)
-        total = 0
+        words = np.zeros(WORDS, dtype=np.uint64) if start is None else start[0].words
+        total = 0 if start is None else start[1]
         for value, weight in terms:
             if weight < 0:
                 raise OpeningOutOfRange(

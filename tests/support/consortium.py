@@ -33,6 +33,7 @@ from rescind.core import (
     LoraParameters,
     Opening,
     TrainingParameters,
+    artifact_limits,
     commit,
     decode,
     digest,
@@ -58,6 +59,8 @@ def micro_parameters(
 ) -> ConsortiumParameters:
     """Return agreed parameters for a model of two small tensors."""
     layout: Layout = "shared" if federated else "blocks"
+    shapes = shapes or {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)}
+    limits = artifact_limits(shapes, layout=layout, max_members=64)
     parameters = ConsortiumParameters(
         name="test",
         base_model_id=base_model_id,
@@ -70,8 +73,8 @@ def micro_parameters(
         ),
         fraction_bits=16,
         clip_norm=100.0,
-        max_artifact_bytes=2**24,
-        shapes=shapes or {"layer.lora_A": (2, 8), "layer.lora_B": (8, 2)},
+        max_artifact_bytes=max(2**24, limits.largest),
+        shapes=shapes,
     )
     document = parameters.model_dump(mode="json") | changes
     return ConsortiumParameters.model_validate(document)
