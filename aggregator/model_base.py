@@ -98,7 +98,7 @@ class ModelBase:
 
 @dataclass(frozen=True)
 class Share:
-    """What an owner's block in a new model is summed from.
+    """The terms from which an owner's block in a new model is summed.
 
     Attributes:
         name: The owner.
