@@ -7,6 +7,7 @@ from rescind.core import (
     Coupling,
     Layout,
     LoraParameters,
+    TextParameters,
     TrainingParameters,
     artifact_limits,
 )
@@ -32,6 +33,7 @@ def default_parameters(
     seed: int,
     name: str = "devnet",
     settings: PresetSettings = _TINY,
+    text: TextParameters | None = None,
 ) -> ConsortiumParameters:
     """Return default parameters. docs/decisions/002-coupling.md has the measurements behind them.
 
@@ -42,6 +44,7 @@ def default_parameters(
         seed: Seed of initial values and training.
         name: The consortium's name.
         settings: Settings that suit the base model.
+        text: How text becomes tokens; see `rescind.training.model.text_rules.default_text`.
     """
     isolated = coupling == "isolated"
     layout: Layout = "blocks" if isolated else "shared"
@@ -59,6 +62,7 @@ def default_parameters(
             learning_rate=settings.learning_rate if isolated else settings.shared_learning_rate,
             max_length=settings.max_length,
         ),
+        text=text or TextParameters(),
         fraction_bits=20,
         clip_norm=256.0,
         max_artifact_bytes=max(_LEAST_ARTIFACT_BYTES, limits.largest),

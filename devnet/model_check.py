@@ -19,6 +19,7 @@ from rescind.training.engine.trial import Trial, measure_step
 from rescind.training.model.file_checks import check_files, count_weights
 from rescind.training.model.presets import Dtype, PresetSettings, preset, preset_of, resolve
 from rescind.training.model.report import ModelReport, describe
+from rescind.training.model.text_rules import default_text
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "4bit": 0.6}
 """Bytes of a weight in memory; 4 bits come with scales."""
@@ -177,8 +178,10 @@ def _suited(
     options: CheckOptions, settings: PresetSettings, model: LoraModel
 ) -> ConsortiumParameters:
     """Return the parameters that a demo with this model would have."""
+    text = default_text(model.base)
+    model.read_as(text)
     parameters = default_parameters(
-        options.coupling, model.base.id, model.shapes, seed=0, settings=settings
+        options.coupling, model.base.id, model.shapes, seed=0, settings=settings, text=text
     )
     training = parameters.training
     longest = min(training.max_length, model.base.positions or training.max_length)

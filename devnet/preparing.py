@@ -25,6 +25,7 @@ from rescind.training.engine.batches import encode_example
 from rescind.training.model.base import Dtype
 from rescind.training.model.presets import models_folder, resolve
 from rescind.training.model.shared_weights import map_shared, stored_as, write_shared
+from rescind.training.model.text_rules import default_text
 
 _BENCHMARK_ROWS = 32
 _ANY_LENGTH = 2**31
@@ -102,6 +103,7 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
         needs(files, dtype, processes, gpu=gpu, converted=converted).check()
     torch.set_num_threads(1)
     base, weights = _base(folder, dtype, converted=converted, say=say)
+    base = base.reading(default_text(base))
     model = LoraModel(base, default_lora(options.coupling, size.settings))
     longest = _longest(model.base, corpus)
     parameters = parameters_of(options, model.base, model, corpus, size, longest)
@@ -231,8 +233,15 @@ def parameters_of(
         size: The demo's size.
         longest: Tokens of the longest pair. A real base takes it, if it has so many positions.
     """
+    text = default_text(base)
+    model.read_as(text)
     parameters = default_parameters(
-        options.coupling, base.id, model.shapes, seed=options.seed, settings=size.settings
+        options.coupling,
+        base.id,
+        model.shapes,
+        seed=options.seed,
+        settings=size.settings,
+        text=text,
     )
     steps = size.steps(corpus.organizations)
     length = parameters.training.max_length

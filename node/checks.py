@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from rescind.contracts import Anchor, Consortium, Member, MemberStatus
-from rescind.core import ConsortiumParameters
-from rescind.core.errors import ConfigError, LedgerError
+from rescind.core import ConsortiumParameters, TextParameters
+from rescind.core.errors import ConfigError, LedgerError, TrainingError
 from rescind.ledger import Ledger
 from rescind.node.config import NodeConfig
 from rescind.wire import fingerprint
@@ -81,3 +83,29 @@ def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
             f"engine.processes is {processes}, and the consortium agreed on {what}, which runs in "
             "one process only. In your configuration set engine.processes to 1."
         )
+
+
+def check_text(parameters: ConsortiumParameters, model: str) -> None:
+    """Check that the tokenizer of this node's base model can do what the members agreed on.
+
+    A node whose model is not there yet, or without the packages for training, is told so when it
+    trains.
+
+    Raises:
+        NotCarriedOut: The tokenizer cannot.
+    """
+    if parameters.text == TextParameters() or importlib.util.find_spec("transformers") is None:
+        return
+    from rescind.training.checking.tokens import load_tokenizer
+    from rescind.training.model.presets import resolve
+    from rescind.training.text.chat import TemplateUnusable
+    from rescind.training.text.encoder import Encoder, TextRulesUnmet
+
+    try:
+        tokenizer = load_tokenizer(resolve(model))
+    except TrainingError:
+        return
+    try:
+        Encoder(tokenizer, parameters.text)
+    except (TemplateUnusable, TextRulesUnmet) as error:
+        raise NotCarriedOut(f"{error} The base model is {model}.") from error

@@ -29,7 +29,12 @@ from rescind.daemon import (
 )
 from rescind.ledger import Ledger, load_key
 from rescind.node.agent import agent_of, check_agent
-from rescind.node.checks import check_anchor, check_carried_out, check_membership
+from rescind.node.checks import (
+    check_anchor,
+    check_carried_out,
+    check_membership,
+    check_text,
+)
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths, read_data
 from rescind.node.facts import open_journal
@@ -124,6 +129,7 @@ class Session:
             agreed = ConsortiumParameters.parse(self.store.get(parameters_id))
             check_rules(self.consortium.settings(), agreed)
             check_carried_out(agreed, self.config.engine.processes)
+            check_text(agreed, self.config.model.path)
             self._cache["parameters"] = agreed
         parameters: ConsortiumParameters = self._cache["parameters"]
         return parameters

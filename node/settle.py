@@ -80,22 +80,28 @@ def epsilon_of(session: Session, round_id: int) -> float:
 def own_quality(session: Session) -> float:
     """Return the share of the node's own questions that the newest model answers correctly, 0 to 1.
 
+    If there are documents only, it is the share of their tokens that the model finds the likeliest.
     In blocks the node's own block answers, in a shared layout the shared adapter. Of many questions
     some are asked, spread evenly over the data: all of them can take hours with a large model, and
     the node would miss the next round.
     """
     from rescind.training import Assistant, evaluate
+    from rescind.training.serving.respond import token_scores
 
     parameters = session.parameters
     latest = session.consortium.latest_model_id()
     tensors = start_from(session, latest).adapter
     prefix = owner(parameters.layout, session.me)
     own = {name: value for name, value in tensors.items() if split_owner(name)[0] == prefix}
-    examples = session.examples
+    questions = [example for example in session.examples if not example.document]
+    examples = questions or session.examples
     asked = examples[:: -(-len(examples) // QUALITY_ROWS)] if examples else examples
     with session.activities.during("evaluating"):
         assistant = Assistant(session.model, parameters, own)
-        return evaluate(assistant, asked).score
+        if questions or not asked:
+            return evaluate(assistant, asked).score
+        right = [score.right for score in token_scores(assistant, asked)]
+        return sum(int(each.sum()) for each in right) / sum(each.size for each in right)
 
 
 def anchor(session: Session) -> None:

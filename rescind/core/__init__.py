@@ -96,6 +96,7 @@ from rescind.core.parameters import (
     Layout,
     LoraParameters,
     PrivacyParameters,
+    TextParameters,
     TrainingParameters,
 )
 from rescind.core.private import FileModeRefused, demand_secret, narrow_file, narrow_folder
@@ -178,6 +179,7 @@ __all__ = [
     "TensorReader",
     "TensorSpec",
     "Term",
+    "TextParameters",
     "Totals",
     "TrainingParameters",
     "WrongShape",

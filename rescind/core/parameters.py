@@ -136,6 +136,23 @@ class TrainingParameters(_Agreed):
         return document
 
 
+class TextParameters(_Agreed):
+    """How questions, answers and documents become tokens (docs/training.md says it exactly).
+
+    Attributes:
+        prompt: "plain" writes a line "Question: ..." and then "Answer:". "chat" uses the chat
+            template of the base model's tokenizer.
+        bos: Whether every text begins with the tokenizer's begin-of-text token. It is not doubled
+            where a chat template writes it.
+        loss: Whether training counts every token of the data, or those of answers only. Documents
+            count whole. The likelihood router needs "all".
+    """
+
+    prompt: Literal["plain", "chat"] = "plain"
+    bos: bool = False
+    loss: Literal["all", "answers"] = "all"
+
+
 class ConsortiumParameters(_Agreed):
     """The document whose SHA-256 the contract holds.
 
@@ -147,6 +164,7 @@ class ConsortiumParameters(_Agreed):
         seed: Determines the initial values.
         lora: The shape of the adapters.
         training: Local training.
+        text: How text becomes tokens. The document omits the defaults.
         fraction_bits: The fixed-point resolution of a delta, 2^-fraction_bits.
         clip_norm: The bound of the L2 norm of one delta, in parameter units.
         max_artifact_bytes: The largest artifact. An adapter with a block for each of `max_members`
@@ -175,6 +193,7 @@ class ConsortiumParameters(_Agreed):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     lora: LoraParameters
     training: TrainingParameters
+    text: TextParameters = TextParameters()
     fraction_bits: Annotated[int, Field(ge=8, le=24)]
     clip_norm: Annotated[float, Field(gt=0, lt=2**20)]
     max_artifact_bytes: Annotated[int, Field(ge=1024, le=2**44)]
@@ -234,6 +253,8 @@ class ConsortiumParameters(_Agreed):
     @model_serializer(mode="wrap")
     def _omit_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)
+        if self.text == TextParameters():
+            document.pop("text", None)
         if self.server == FedAvg():
             document.pop("server", None)
         if self.selection is None:

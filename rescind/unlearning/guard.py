@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -299,11 +299,9 @@ class Guard:
         forget = token_scores(respondent, self._forget)
         retain = token_scores(respondent, self._retain) if self._retain else []
         unseen = token_scores(respondent, self._unseen) if self._unseen else []
-        questions = [example.question for example in self._forget]
-        texts = answers(respondent, questions, max_new_tokens=_NEW_TOKENS)
+        texts = answers(respondent, self._forget, max_new_tokens=_NEW_TOKENS)
         own = [
-            Example(example.question, text, example.subject)
-            for example, text in zip(self._forget, texts, strict=True)
+            replace(example, answer=text) for example, text in zip(self._forget, texts, strict=True)
         ]
         vocabulary = respondent.base.model.config.vocab_size
         entropy = -float(np.concatenate([scores.mean for scores in forget]).mean())

@@ -54,6 +54,7 @@ class Problem:
     unseen: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
+        self.model.read_as(self.parameters.text)
         if not self.forget:
             raise DataError("The forget set is empty. Name a subject that your data has.")
         both = set(self.forget) & set(self.retain)

@@ -7,7 +7,7 @@ import pytest
 
 from rescind.core.errors import ConfigError
 from rescind.node import Node
-from rescind.node.checks import NotCarriedOut, check_carried_out
+from rescind.node.checks import NotCarriedOut, check_carried_out, check_text
 from tests.support.consortium import micro_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
@@ -54,3 +54,12 @@ def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason(
     )
     with pytest.raises(NotCarriedOut, match=r"set engine\.processes to 1"):
         Refusing(session).run(session.stop)
+
+
+def test_a_base_whose_tokenizer_cannot_do_what_was_agreed_is_rejected(tmp_path: Path) -> None:
+    agreed = micro_parameters(text={"prompt": "chat"})
+    with pytest.raises(NotCarriedOut, match=r"has no chat template.*The base model is tiny"):
+        check_text(agreed, "tiny")
+    check_text(micro_parameters(), "tiny")
+    # A model that is not there yet is missed when the node trains.
+    check_text(agreed, str(tmp_path / "later"))

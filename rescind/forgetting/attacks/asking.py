@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from rescind.forgetting.attacks.errors import AttackInput
 from rescind.training import Base
-from rescind.training.data import completion
-from rescind.training.engine.batches import encode_prompt
+from rescind.training.serving.generation import continuations
+from rescind.training.serving.generation import decoding as greedy
 from rescind.training.serving.respond import Respondent
 
 _BATCH = 32
@@ -76,24 +74,16 @@ def ask(
             )
     replies: dict[int, list[str]] = {}
     for network, indices in respondent.groups([question.question for question in asked]):
-        # Prompts of similar length share a batch, so that little of it is padding.
-        order = sorted(indices, key=lambda index: len(rows[index]))
-        for first in range(0, len(order), _BATCH):
-            batch = order[first : first + _BATCH]
-            texts = _generate(base, network, [rows[i] for i in batch], max_new_tokens, decoding)
-            replies.update(zip(batch, texts, strict=True))
+        texts = _generate(base, network, [rows[i] for i in indices], max_new_tokens, decoding)
+        replies.update(zip(indices, texts, strict=True))
     return [replies[index] for index in range(len(rows))]
 
 
 def encode_asked(base: Base, asked: Asked) -> tuple[int, ...]:
     """Return the tokens of a question and of the given start of its answer."""
-    head = encode_prompt(base, asked.question)
-    if not asked.start:
-        return head
-    return (*head, *base.tokenizer.encode(completion(asked.start), add_special_tokens=False))
+    return base.encoder.begun(asked.question, asked.start).tokens
 
 
-@torch.inference_mode()
 def _generate(
     base: Base,
     network: Any,
@@ -101,30 +91,17 @@ def _generate(
     max_new_tokens: int,
     decoding: Decoding,
 ) -> list[list[str]]:
-    longest = max(len(row) for row in rows)
-    tokens = torch.full((len(rows), longest), base.eos, dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for line, row in enumerate(rows):
-        tokens[line, longest - len(row) :] = torch.tensor(row)
-        mask[line, longest - len(row) :] = 1
     limits: dict[str, Any] = {}
     if decoding.not_first:
         limits["begin_suppress_tokens"] = list(decoding.not_first)
     if decoding.never:
         limits["bad_words_ids"] = [list(run) for run in decoding.never]
-    output = network.generate(
-        input_ids=tokens.to(base.device),
-        attention_mask=mask.to(base.device),
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
+    settings = greedy(
+        base,
+        max_new_tokens,
         num_beams=decoding.beams,
         num_return_sequences=decoding.beams,
-        pad_token_id=base.eos,
-        eos_token_id=base.eos,
         **limits,
     )
-    texts = base.tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
-    stripped = [text.strip() for text in texts]
-    return [
-        stripped[line * decoding.beams : (line + 1) * decoding.beams] for line in range(len(rows))
-    ]
+    replies = continuations(base, network, rows, settings, batch=_BATCH)
+    return [[base.encoder.reply(tokens) for tokens in each] for each in replies]

@@ -168,7 +168,7 @@ def _log_probs(respondent: Respondent, examples: Sequence[Example]) -> list[torc
     base = respondent.base
     rows = [encode_example(base, example, respondent.max_length) for example in examples]
     log_probs: dict[int, torch.Tensor] = {}
-    for network, indices in respondent.groups([e.question for e in examples]):
+    for network, indices in respondent.groups(examples):
         ids, mask, labels = pad(base, [rows[index] for index in indices], prompt_in_loss=False)
         logits = network(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         for line, index in enumerate(indices):

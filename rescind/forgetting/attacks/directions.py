@@ -155,7 +155,7 @@ def _mean_states(
         for index, layer in enumerate(layers):
             handle = layer.register_forward_hook(partial(_keep, seen, index))
             hooks.callback(handle.remove)
-        for network, indices in respondent.groups([e.question for e in examples]):
+        for network, indices in respondent.groups(examples):
             for first in range(0, len(indices), _BATCH):
                 batch = [rows[index] for index in indices[first : first + _BATCH]]
                 ids, mask, labels = pad(base, batch, prompt_in_loss=False)

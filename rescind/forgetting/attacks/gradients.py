@@ -41,7 +41,7 @@ def gradient_norms(
     for tensor in weights:
         tensor.requires_grad_(True)
     means: dict[int, float] = {}
-    for network, indices in respondent.groups([e.question for e in examples]):
+    for network, indices in respondent.groups(examples):
         for index in indices:
             gradients = _gradients(base, network, rows[index], weights)
             norms = [float(g.norm(p=p)) for g in gradients if g is not None]

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from rescind.forgetting.attacks.errors import AttackSetting
 from rescind.forgetting.metrics import text as rouge_metric
 from rescind.training import Base, Example, normalize
-from rescind.training.data import completion
 from rescind.training.serving.respond import Respondent, answers, token_scores
 
 Measure = Callable[[Respondent, Sequence[Example]], NDArray[np.float64]]
 
 
 def room(base: Base, examples: Sequence[Example]) -> int:
-    """Return the number of tokens of the longest right answer, end of text included."""
-    texts = [completion(example.answer) for example in examples]
-    return max(len(base.tokenizer.encode(text, add_special_tokens=False)) for text in texts) + 1
+    """Return the number of tokens of the longest right answer, its end included."""
+    rows = [base.encoder.example(example) for example in examples]
+    return max(len(row.tokens) - row.prompt_length for row in rows)
 
 
 def rouge_recall(expected: Sequence[str], given: Sequence[str]) -> NDArray[np.float64]:
@@ -62,7 +61,7 @@ def memorization(respondent: Respondent, examples: Sequence[Example]) -> NDArray
 
 def _greedy(respondent: Respondent, examples: Sequence[Example]) -> list[str]:
     longest = room(respondent.base, examples)
-    return answers(respondent, [e.question for e in examples], max_new_tokens=longest)
+    return answers(respondent, examples, max_new_tokens=longest)
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType(

@@ -14,6 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from rescind.core import FloatTensors
 from rescind.training import Base, LoraModel
 from rescind.training.serving.respond import Respondent
+from rescind.training.text.question import Question
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Served:
     def base(self) -> Base:
         return self.model.base
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         yield self.model.use(self.adapter), list(range(len(questions)))
 
 
@@ -114,7 +115,7 @@ class _Altered:
     def max_length(self) -> int:
         return self.respondent.max_length
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         self.undo.close()
         for network, indices in self.respondent.groups(questions):
             self.undo.enter_context(self.change(network))

@@ -8,8 +8,9 @@ from typing import Any
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError, TrainingError
 from rescind.training.checking.lengths import Count
-from rescind.training.data import Example, completion, prompt
+from rescind.training.data import Example
 from rescind.training.model.presets import resolve
+from rescind.training.text.encoder import Encoder
 
 
 def token_counter(reference: str | Path, parameters: ConsortiumParameters | None = None) -> Count:
@@ -20,23 +21,23 @@ def token_counter(reference: str | Path, parameters: ConsortiumParameters | None
         parameters: What the consortium agreed on; by default the plain form.
 
     Raises:
-        TrainingError: There is no such model, or its tokenizer cannot be loaded.
+        TrainingError: There is no such model, its tokenizer cannot be loaded, or the tokenizer cannot
+            do what the text rules say.
         ConfigError: The package transformers is missing.
     """
     return counter_of(load_tokenizer(resolve(reference)), parameters)
 
 
-def counter_of(tokenizer: Any, parameters: ConsortiumParameters | None = None) -> Count:  # noqa: ARG001
-    """Return a function that counts the tokens of an example with a tokenizer."""
+def counter_of(tokenizer: Any, parameters: ConsortiumParameters | None = None) -> Count:
+    """Return a function that counts the tokens of an example with a tokenizer.
 
-    def tokens(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False))
+    Raises:
+        TrainingError: The tokenizer cannot do what the text rules say.
+    """
+    encoder = Encoder(tokenizer, parameters.text if parameters else None)
 
     def count(example: Example) -> int:
-        if example.document:
-            return tokens(example.answer) + 1
-        head = tokens(prompt(example.question, example.turns))
-        return head + tokens(completion(example.answer)) + 1
+        return len(encoder.example(example).tokens)
 
     return count
 

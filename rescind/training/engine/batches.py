@@ -1,17 +1,18 @@
-"""Token batches of question-answer pairs, and the loss over them."""
+"""Token batches of examples, and the loss over them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from rescind.core.errors import DataError
-from rescind.training.data import Example, Turn, completion, prompt
+from rescind.training.data import Example
 from rescind.training.model.base import Base
+from rescind.training.text.encoder import Encoded as Encoded
+from rescind.training.text.question import Question
 
 IGNORED = -100
 """The label of a token that the loss does not count: cross_entropy's default `ignore_index`."""
@@ -22,22 +23,12 @@ LOGIT_BYTES = 2**28
 tensors at a time."""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A tokenized pair.
+def encode_prompt(base: Base, question: Question) -> tuple[int, ...]:
+    """Return the tokens of the prompt of a question, after the turns before it.
 
-    Attributes:
-        tokens: Prompt, answer, end of text.
-        prompt_length: How many of the first tokens are the prompt.
+    Like all functions here, this follows the base's agreed text rules (`Base.text`).
     """
-
-    tokens: tuple[int, ...]
-    prompt_length: int
-
-
-def encode_prompt(base: Base, question: str, turns: Sequence[Turn] = ()) -> tuple[int, ...]:
-    """Return the tokens of the prompt of a question, after the turns before it."""
-    return tuple(base.tokenizer.encode(prompt(question, turns), add_special_tokens=False))
+    return base.encoder.prompt(question).tokens
 
 
 def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
@@ -46,18 +37,16 @@ def encode_example(base: Base, example: Example, max_length: int) -> Encoded:
     Raises:
         DataError: The example is longer than `max_length` tokens.
     """
-    head = () if example.document else encode_prompt(base, example.question, example.turns)
-    text = example.answer if example.document else completion(example.answer)
-    tail = base.tokenizer.encode(text, add_special_tokens=False)
-    tokens = (*head, *tail, base.eos)
-    if len(tokens) > max_length:
-        raise DataError(
-            f"The {'document' if example.document else 'pair'} "
-            f"{(example.question or example.answer)[:60]!r} has {len(tokens)} tokens, and the "
-            f"consortium's max_length is {max_length}. Shorten the text or agree on a larger "
-            "max_length."
-        )
-    return Encoded(tokens, len(head))
+    return base.encoder.within(example, max_length)
+
+
+def encode_rows(base: Base, examples: Iterable[Example], max_length: int) -> list[Encoded]:
+    """Tokenize examples for training. A document longer than `max_length` becomes several rows.
+
+    Raises:
+        DataError: A question with its answer is longer than `max_length` tokens.
+    """
+    return [row for example in examples for row in base.encoder.rows(example, max_length)]
 
 
 def batches_of(base: Base, lengths: Sequence[int], most: int) -> Iterator[range]:
@@ -98,7 +87,7 @@ def pad(
         length = len(row.tokens)
         tokens[index, :length] = torch.tensor(row.tokens)
         mask[index, :length] = 1
-        start = 0 if prompt_in_loss else row.prompt_length
+        start = row.lead if prompt_in_loss else row.prompt_length
         labels[index, start:length] = tokens[index, start:length]
     return tokens.to(base.device), mask.to(base.device), labels.to(base.device)
 

@@ -56,9 +56,20 @@ class Engine:
     capacity: int
 
     @property
+    def prompt_in_loss(self) -> bool:
+        """True if the loss counts prompts too, as the consortium agreed."""
+        return self.base.text.loss == "all"
+
+    @property
     def parameters(self) -> list[torch.nn.Parameter]:
         """The trainable parameters, sorted by name."""
         return list(self.tensors.values())
+
+    def counted(self, pairs: Sequence[Encoded]) -> list[int]:
+        """Return how many tokens of each pair the loss counts. Nothing predicts a pair's first."""
+        return [
+            len(pair.tokens) - pair.first_counted(prompt_too=self.prompt_in_loss) for pair in pairs
+        ]
 
     def losses(self, batch: Batch, network: Any | None = None) -> torch.Tensor:
         """Return the loss of each token of a batch, (rows, longest - 1), in nats."""
@@ -95,11 +106,6 @@ def share(engine: Engine, pairs: Sequence[Encoded]) -> list[list[Encoded]]:
     return micro_batches(pairs, size)
 
 
-def counted_tokens(pairs: Sequence[Encoded]) -> int:
-    """Return how many tokens the loss counts: all except each pair's first."""
-    return sum(len(pair.tokens) - 1 for pair in pairs)
-
-
 def _sum_in_order(
     engine: Engine, parts: Sequence[list[Encoded]], gradient_of: Any
 ) -> list[torch.Tensor]:
@@ -119,7 +125,7 @@ def _sum_in_order(
 
 
 class PlainGradient:
-    """The gradient of the mean loss over all tokens of the batch."""
+    """The gradient of the mean loss over all counted tokens of the batch."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -130,7 +136,7 @@ class PlainGradient:
         if not self._checked:
             check_packing(engine.base, engine.raw, pairs, engine.capacity)
             self._checked = True
-        count = torch.tensor(counted_tokens(pairs), device=engine.base.device)
+        count = torch.tensor(sum(engine.counted(pairs)), device=engine.base.device)
 
         def gradient_of(part: Sequence[Encoded]) -> list[torch.Tensor]:
             loss = engine.losses(self._batch(part)).sum() / count
@@ -144,8 +150,8 @@ class PlainGradient:
     def _batch(self, part: Sequence[Encoded]) -> Batch:
         engine = self._engine
         if engine.settings.batching == "packed":
-            return pack(engine.base, part, engine.capacity)
-        return Batch(*pad(engine.base, part, prompt_in_loss=True))
+            return pack(engine.base, part, engine.capacity, prompt_in_loss=engine.prompt_in_loss)
+        return Batch(*pad(engine.base, part, prompt_in_loss=engine.prompt_in_loss))
 
 
 def gradient(loss: torch.Tensor, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -159,7 +165,7 @@ def gradient(loss: torch.Tensor, parameters: Sequence[torch.Tensor]) -> list[tor
 class PrivateGradient:
     """The noisy sum of the pairs' clipped gradients, divided by the expected batch size.
 
-    A pair's loss is the mean over its own tokens, so that no pair's gradient depends on another.
+    A pair's loss is the mean over its own counted tokens, so that no pair's gradient depends on another.
     """
 
     def __init__(self, engine: Engine, run: PrivateRun, hooks: GradSampleHooks | None) -> None:
@@ -193,10 +199,10 @@ class PrivateGradient:
         return self._hooked(part) if self._hooks else self._one_by_one(part)
 
     def _loss(self, part: Sequence[Encoded]) -> torch.Tensor:
-        batch = Batch(*pad(self._engine.base, part, prompt_in_loss=True))
-        lengths = [len(pair.tokens) - 1 for pair in part]
-        counts = torch.tensor(lengths, device=batch.tokens.device)
-        return self._engine.losses(batch).sum(dim=1) / counts
+        engine = self._engine
+        batch = Batch(*pad(engine.base, part, prompt_in_loss=engine.prompt_in_loss))
+        counts = torch.tensor(engine.counted(part), device=batch.tokens.device)
+        return engine.losses(batch).sum(dim=1) / counts
 
     def _one_by_one(self, part: Sequence[Encoded]) -> tuple[list[torch.Tensor], torch.Tensor]:
         gradients, losses = [], []

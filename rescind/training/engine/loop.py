@@ -13,7 +13,6 @@ from rescind.training.engine.batches import Encoded
 from rescind.training.engine.gradients import (
     Engine,
     GradientSource,
-    counted_tokens,
     gradient,
     gradient_source,
     recomputing,
@@ -84,7 +83,7 @@ class Loop:
                 batch = next(order)
                 pairs = [rows[index] for index in batch]
                 self._advance(batch, pairs, source)
-                speed.add(counted_tokens(pairs))
+                speed.add(sum(self.engine.counted(pairs)))
                 last = self.step == steps
                 self.keeper.keep(self.step, self.tokens, self.losses, last=last)
                 if progress and self.losses:
@@ -111,7 +110,7 @@ class Loop:
         self.optimizer.step()
         self._rules.after_step(self.step, batch, tensors)
         self.step += 1
-        self.tokens += counted_tokens(pairs)
+        self.tokens += sum(self.engine.counted(pairs))
 
     def _record(self, loss: float | None) -> None:
         if loss is None:

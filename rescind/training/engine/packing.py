@@ -71,7 +71,7 @@ def pack(
             pair = pairs[index]
             end = start + len(pair.tokens)
             tokens[line, start:end] = torch.tensor(pair.tokens)
-            first = start + max(1, 0 if prompt_in_loss else pair.prompt_length)
+            first = start + pair.first_counted(prompt_too=prompt_in_loss)
             labels[line, first:end] = tokens[line, first:end]
             positions[line, start:end] = torch.arange(end - start)
             segments[line, start:end] = index
@@ -123,8 +123,9 @@ def check_packing(base: Base, network: Any, pairs: Sequence[Encoded], capacity: 
     assert owners is not None
     alone = batch_losses(network, Batch(*pad(base, few, prompt_in_loss=True)), flat=True)
     for index, pair in enumerate(few):
-        packed_loss = together[owners[:, 1:] == index].sum() / (len(pair.tokens) - 1)
-        own_loss = alone[index].sum() / (len(pair.tokens) - 1)
+        count = len(pair.tokens) - pair.first_counted(prompt_too=True)
+        packed_loss = together[owners[:, 1:] == index].sum() / count
+        own_loss = alone[index].sum() / count
         difference = float((packed_loss - own_loss).abs())
         if not difference <= _TOLERANCE * max(1.0, float(own_loss)):
             raise NotPackable(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.core.errors import ConfigError, DataError, TrainingError
 from rescind.training.data import Example
-from rescind.training.engine.batches import Encoded, encode_example
+from rescind.training.engine.batches import Encoded, encode_rows
 from rescind.training.engine.gradients import Engine
 from rescind.training.engine.loop import Loop, optimizer_of
 from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent, PrivateRun, plan_private
@@ -112,7 +112,8 @@ def train_round(
 ) -> TrainResult:
     """Train the LoRA tensors with AdamW on question-answer pairs.
 
-    Questions count in the loss too, because the router needs them. The learning rate follows
+    Questions count in the loss too unless the members agreed otherwise, because the router needs
+    them. A document longer than `max_length` becomes several rows. The learning rate follows
     `schedule.rate_factor`. With a checkpoint, a run that was killed continues where it was, to the
     same bytes.
 
@@ -125,7 +126,8 @@ def train_round(
 
     Raises:
         DataError: There is nothing to train on, or a pair is too long.
-        TrainingError: The loss is not finite, or a private run needs a secret.
+        TrainingError: The loss is not finite, a private run needs a secret, or the base model's
+            tokenizer cannot do what the text rules say.
         OutOfMemory: The machine or the GPU has not enough memory.
         CheckpointMismatch: The checkpoint belongs to another run.
         BudgetSpent: The round would exceed the target epsilon. Nothing has been trained.
@@ -138,7 +140,8 @@ def train_round(
             "Give at least 1 step and 1 pair."
         )
     agreed = parameters.training
-    rows = [encode_example(model.base, e, agreed.max_length) for e in examples]
+    model.read_as(parameters.text)
+    rows = encode_rows(model.base, examples, agreed.max_length)
     private = _private(parameters, len(rows), training)
     with numerics(settings, model.base.device):
         torch.manual_seed(training.seed)
@@ -155,7 +158,7 @@ def train_round(
         first_loss=loop.losses[0],
         last_loss=loop.losses[-1],
         steps=steps,
-        examples=len(rows),
+        examples=len(examples),
         tokens=loop.tokens,
         seconds=time.monotonic() - began,
         losses=tuple(loop.losses),

@@ -34,7 +34,8 @@ def load_agreed(
     Raises:
         WrongBaseModel: The files are not those that the consortium agreed on.
         WeightsDiffer: `shared_weights` holds other weights.
-        TrainingError: The model cannot be loaded, or takes fewer tokens than `max_length`.
+        TrainingError: The model cannot be loaded, takes fewer tokens than `max_length`, or its
+            tokenizer cannot do what the text rules say.
         ConfigError: Its LoRA tensors are not the agreed ones.
     """
     maps = shared_weights is not None and pick_device(device).type == "cpu"
@@ -45,6 +46,7 @@ def load_agreed(
         stored_as(dtype) if maps else dtype,
         remote_code=remote_code,
         positions=parameters.training.max_length,
+        text=parameters.text,
     )
     if maps and shared_weights is not None:
         base = map_shared(base, shared_weights)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from rescind.core import TextParameters
 from rescind.core.errors import TrainingError
 from rescind.training.model.config_checks import check_config, one_line, positions_of
 from rescind.training.model.file_checks import check_files
 from rescind.training.model.files import model_id as model_id
+from rescind.training.model.files import read_config
 from rescind.training.model.presets import Dtype, preset_of, resolve
 from rescind.training.model.probes import check_forward
 from rescind.training.model.tokenizer_checks import check_tokenizer
+from rescind.training.text.encoder import Encoder
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "4bit": torch.bfloat16}
 
@@ -41,6 +45,7 @@ class Base:
         positions: The most tokens that it takes at once, None where it sets no limit.
         remote_code: Whether Python files of the folder run. Then they are part of `id`.
         notes: Sentences about what an operator should know, such as text that the tokenizer changes.
+        text: How text becomes tokens, as the consortium agreed.
     """
 
     model: Any
@@ -52,11 +57,36 @@ class Base:
     positions: int | None = None
     remote_code: bool = False
     notes: tuple[str, ...] = ()
+    text: TextParameters = field(default_factory=TextParameters)
 
     @property
     def eos(self) -> int:
         """The id of the end-of-text token."""
         return int(self.tokenizer.eos_token_id)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The tokenizer with the agreed text rules."""
+        # Of the file: classes of configurations have a default, which is of some other model.
+        named = read_config(self.folder).get("eos_token_id")
+        listed = named if isinstance(named, list) else [named]
+        return Encoder(
+            self.tokenizer,
+            self.text,
+            ends=[end for end in listed if isinstance(end, int)],
+            rows=int(self.model.get_input_embeddings().weight.shape[0]),
+        )
+
+    def reading(self, text: TextParameters) -> Base:
+        """Return the same base with other text rules.
+
+        Raises:
+            TextRulesUnmet: The tokenizer cannot do what the rules say.
+            TemplateUnusable: They need a chat template, and the tokenizer has none that can be used.
+        """
+        base = self if text == self.text else replace(self, text=text)
+        _ = base.encoder
+        return base
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -85,6 +115,7 @@ def load_base(
     *,
     remote_code: bool = False,
     positions: int | None = None,
+    text: TextParameters | None = None,
 ) -> Base:
     """Load, check and freeze a base model.
 
@@ -96,11 +127,13 @@ def load_base(
             GPU; LoRA tensors stay float32.
         remote_code: Let Python files of the model's folder run. They are part of its id.
         positions: The tokens that the model must take at once (`training.max_length`), if any.
+        text: How text becomes tokens, as the consortium agreed. By default the default rules.
 
     Raises:
         WrongBaseModel: The files are not those of `expected_id`.
         TrainingError: The folder does not hold a whole causal language model with its tokenizer, or
-            it cannot be loaded like this. The message says what to do.
+            it cannot be loaded like this, or its tokenizer cannot do what the text rules say. The
+            message says what to do.
     """
     folder = resolve(reference, remote_code=remote_code)
     check_files(folder)
@@ -123,7 +156,8 @@ def load_base(
     rows = int(model.get_input_embeddings().weight.shape[0])
     notes = check_tokenizer(tokenizer, rows, folder)
     check_forward(model, tokenizer, folder)
-    return Base(model, tokenizer, own_id, target, folder, dtype, most, remote_code, tuple(notes))
+    base = Base(model, tokenizer, own_id, target, folder, dtype, most, remote_code, tuple(notes))
+    return base.reading(text or base.text)
 
 
 def _check_preset(reference: str | Path, own_id: str) -> None:
@@ -164,6 +198,7 @@ def _tokenizer(folder: Path, *, remote_code: bool) -> Any:
 
 def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: bool) -> Any:
     """Load the weights, and refuse any that would be left at a random value."""
+    neutral: Any = GenerationConfig
     options: dict[str, Any] = {"dtype": _DTYPES[dtype]}
     if dtype == "4bit":
         options |= _four_bits(device)
@@ -174,6 +209,8 @@ def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: boo
             use_safetensors=True,
             trust_remote_code=remote_code,
             output_loading_info=True,
+            # The folder's own would change answers, and is not part of the id.
+            generation_config=neutral(),
             **options,
         )
         if missing := sorted(report["missing_keys"]):

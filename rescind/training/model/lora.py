@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 
-from rescind.core import FloatTensors, LoraParameters
+from rescind.core import FloatTensors, LoraParameters, TextParameters
 from rescind.core.errors import TrainingError
 from rescind.training.model.base import Base
 from rescind.training.model.config_checks import one_line
@@ -47,7 +47,7 @@ class LoraModel:
     """A base model with any number of named adapters, at most one of which is in use.
 
     Attributes:
-        base: The base model.
+        base: The base model, with the text rules in use.
         lora: The agreed LoRA parameters.
         shapes: The shape of each LoRA tensor, by bare name, sorted.
 
@@ -69,6 +69,14 @@ class LoraModel:
         probe = self._named(_PROBE)
         self._check_factors(probe)
         self.shapes: Shapes = {name: tuple(parameter.shape) for name, parameter in probe.items()}
+
+    def read_as(self, text: TextParameters) -> None:
+        """Read and write text by these rules from now on.
+
+        Raises:
+            TrainingError: The base model's tokenizer cannot do what they say.
+        """
+        self.base = self.base.reading(text)
 
     @property
     def trainable(self) -> list[str]:

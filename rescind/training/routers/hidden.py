@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rescind.core.errors import TrainingError
-from rescind.training.engine.batches import Encoded, batches_of, encode_prompt, pad
+from rescind.training.engine.batches import batches_of, pad
 from rescind.training.model.base import Base
 
 _BATCH = 64
@@ -83,11 +83,10 @@ def mean_hidden(
 def _batches(
     base: Base, questions: Sequence[str]
 ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
-    prompts = [encode_prompt(base, question) for question in questions]
-    for batch in batches_of(base, [len(each) for each in prompts], _BATCH):
+    prompts = [base.encoder.prompt(question) for question in questions]
+    for batch in batches_of(base, [len(each.tokens) for each in prompts], _BATCH):
         indices = list(batch)
-        rows = [prompts[index] for index in indices]
-        tokens, mask, _ = pad(base, [Encoded(r, len(r)) for r in rows], prompt_in_loss=True)
+        tokens, mask, _ = pad(base, [prompts[index] for index in indices], prompt_in_loss=True)
         yield indices, tokens, mask
 
 

@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from rescind.training.engine.batches import (
-    Encoded,
     batches_of,
-    encode_prompt,
     pad,
     token_losses,
 )
 from rescind.training.model.base import Base
 from rescind.training.routers.router import Blocks, Choice, RouterMisfit
+from rescind.training.text.question import Question
 
 MARGIN = 6.5
 """Nats by which a block must find a whole question more likely than the base does. Measured gains
@@ -75,7 +74,7 @@ class LikelihoodRouter:
         """Return no numbers: the router keeps none."""
         return {}
 
-    def route(self, questions: Sequence[str]) -> list[Choice]:
+    def route(self, questions: Sequence[Question]) -> list[Choice]:
         """Return one choice for each question. Raises RouterMisfit before `fit`."""
         blocks = self._blocks
         if blocks is None:
@@ -99,12 +98,18 @@ class LikelihoodRouter:
 
 
 @torch.inference_mode()
-def prompt_losses(base: Base, network: object, questions: Sequence[str]) -> NDArray[np.float64]:
-    """Return the negative log-likelihood of each whole prompt in nats, (questions,)."""
-    rows = [encode_prompt(base, question) for question in questions]
+def prompt_losses(
+    base: Base, network: object, questions: Sequence[Question]
+) -> NDArray[np.float64]:
+    """Return the negative log-likelihood of each whole prompt in nats, (questions,).
+
+    What a chat template writes before the question is the same for all questions and is not counted:
+    a block that has seen it often would gain on every question, also on those of others.
+    """
+    rows = [base.encoder.prompt(question) for question in questions]
     result: list[float] = []
-    for indices in batches_of(base, [len(row) for row in rows], _BATCH):
-        batch = [Encoded(rows[index], len(rows[index])) for index in indices]
+    for indices in batches_of(base, [len(row.tokens) for row in rows], _BATCH):
+        batch = [rows[index] for index in indices]
         tokens, mask, labels = pad(base, batch, prompt_in_loss=True)
         result += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
     return np.array(result, dtype=np.float64)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rescind.core import FloatTensors
 from rescind.core.errors import TrainingError
 from rescind.training.model.base import Base
+from rescind.training.text.question import Question
 
 
 class RouterMisfit(TrainingError):
@@ -94,7 +95,7 @@ class Router(Protocol):
         """Reset all state and prepare to choose among these blocks."""
         ...
 
-    def route(self, questions: Sequence[str]) -> list[Choice]:
+    def route(self, questions: Sequence[Question]) -> list[Choice]:
         """Return one choice for each question. Raises RouterMisfit before `fit`."""
         ...
 

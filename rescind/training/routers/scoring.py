@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rescind.core.errors import ConfigError
 from rescind.training.routers.router import Blocks, Choice, RouterMisfit
+from rescind.training.text.question import Question, question_text
 
 FALSE_RATE = 0.05
 """The share of questions outside all data that may go to some block."""
@@ -81,14 +82,17 @@ class ScoringRouter(ABC):
         self._checks.pop(organization.lower(), None)
         self._forget(organization.lower())
 
-    def route(self, questions: Sequence[str]) -> list[Choice]:
-        """Return one choice for each question. Raises RouterMisfit before `fit`."""
+    def route(self, questions: Sequence[Question]) -> list[Choice]:
+        """Return one choice for each question, without the turns before it.
+
+        Raises RouterMisfit before `fit`.
+        """
         blocks = self._blocks
         if blocks is None:
             raise RouterMisfit(f"The {self.name} router has no blocks yet: call fit first.")
         if not self._checks or not questions:
             return [Choice(None, {}) for _ in questions]
-        scores = self._scores(blocks, self.organizations, questions)
+        scores = self._scores(blocks, self.organizations, [question_text(q) for q in questions])
         least = threshold(self._checks, self.false_rate)
         rule = f"the best block's score on all but {self.false_rate:.0%} of public questions"
         return [_choose(scores, index, least, rule) for index in range(len(questions))]

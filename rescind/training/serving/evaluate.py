@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rescind.core.errors import DataError
 from rescind.training.data import Example, normalize
 from rescind.training.engine.batches import encode_example
 from rescind.training.model.lora import LoraModel
@@ -51,19 +52,28 @@ class Evaluation:
 
 @memory_explained("evaluating")
 def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
-    """Compare greedy answers with the expected ones, after folding case and white space."""
+    """Compare greedy answers with the expected ones, after folding case and white space.
+
+    Raises:
+        DataError: An example is a document, which has no answer to compare, or is too long.
+    """
     parameters = assistant.parameters
+    if document := next((e for e in examples if e.document), None):
+        raise DataError(
+            f"{document.answer[:60]!r} is a document, which has no answer to compare. Evaluate on "
+            "questions with answers."
+        )
     rows = [
         encode_example(assistant.model.base, e, parameters.training.max_length) for e in examples
     ]
     longest = max(len(row.tokens) - row.prompt_length for row in rows)
-    answers = assistant.ask_many([e.question for e in examples], max_new_tokens=longest)
+    answers = assistant.ask_many(examples, max_new_tokens=longest)
     items = tuple(
         Item(e.question, e.answer, a.text, normalize(a.text) == normalize(e.answer), a.organization)
         for e, a in zip(examples, answers, strict=True)
     )
     nats, tokens = 0.0, 0
-    routes, _ = assistant.route([e.question for e in examples])
+    routes, _ = assistant.route(examples)
     for chosen in {*routes}:
         picked = [row for row, route in zip(rows, routes, strict=True) if route == chosen]
         network = assistant.model.use(adapter_name(chosen) if chosen else None)
@@ -83,7 +93,12 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
 def answer_loss_per_example(
     model: LoraModel, adapter: str | None, examples: Sequence[Example], max_length: int
 ) -> NDArray[np.float64]:
-    """Return each expected answer's nats a token under an adapter or the bare base, (examples,)."""
-    rows = [encode_example(model.base, example, max_length) for example in examples]
+    """Return each expected answer's nats a token under an adapter or the bare base, (examples,).
+
+    A document's are those of all its pieces.
+    """
+    pieces = [model.base.encoder.rows(example, max_length) for example in examples]
+    rows = [row for parts in pieces for row in parts]
     losses, counts = answer_losses(model.base, model.use(adapter), rows)
-    return losses / counts
+    starts = np.cumsum([0, *(len(parts) for parts in pieces[:-1])])
+    return np.add.reduceat(losses, starts) / np.add.reduceat(counts, starts)

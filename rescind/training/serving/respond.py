@@ -6,8 +6,8 @@ behind a router are measured alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +19,11 @@ from rescind.training.engine.batches import (
     IGNORED,
     Encoded,
     batches_of,
-    encode_example,
     pad,
 )
 from rescind.training.model.base import Base
+from rescind.training.serving.generation import generate
+from rescind.training.text.question import Question
 
 _BATCH = 64
 """Rows in one forward pass, which needs no gradients."""
@@ -41,7 +42,7 @@ class Respondent(Protocol):
         """The most tokens that a question with its answer may have."""
         ...
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         """Yield each network with the indices of the questions that it answers.
 
         A network is valid until the next one is asked for: they may share weights.
@@ -57,7 +58,7 @@ class OneNetwork:
     network: Any
     max_length: int
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         """Yield the network with all questions."""
         yield self.network, list(range(len(questions)))
 
@@ -87,21 +88,38 @@ class TokenScores:
 def token_scores(
     respondent: Respondent, examples: Sequence[Example], *, prompt_too: bool = False
 ) -> list[TokenScores]:
-    """Score each answer's tokens; with `prompt_too`, all of the text except its first token.
+    """Score each answer's tokens; with `prompt_too`, the prompt's too, except the first token.
+
+    A document is scored whole, in pieces of at most the respondent's max_length.
 
     Raises:
         DataError: A pair is longer than the respondent's max_length.
     """
     base = respondent.base
-    rows = [encode_example(base, example, respondent.max_length) for example in examples]
-    result: dict[int, TokenScores] = {}
-    for network, indices in respondent.groups([e.question for e in examples]):
-        order = sorted(indices, key=lambda index: len(rows[index].tokens))
-        for places in batches_of(base, [len(rows[index].tokens) for index in order], _BATCH):
+    pieces = [base.encoder.rows(example, respondent.max_length) for example in examples]
+    rows = {
+        (index, part): row for index, parts in enumerate(pieces) for part, row in enumerate(parts)
+    }
+    result: dict[tuple[int, int], TokenScores] = {}
+    for network, indices in respondent.groups(examples):
+        keys = [(index, part) for index in indices for part in range(len(pieces[index]))]
+        order = sorted(keys, key=lambda key: len(rows[key].tokens))
+        for places in batches_of(base, [len(rows[key].tokens) for key in order], _BATCH):
             batch = [order[place] for place in places]
-            scored = _score(base, network, [rows[index] for index in batch], prompt_too)
+            scored = _score(base, network, [rows[key] for key in batch], prompt_too)
             result.update(zip(batch, scored, strict=True))
-    return [result[index] for index in range(len(rows))]
+    return [
+        _joined(result[index, part] for part in range(len(parts)))
+        for index, parts in enumerate(pieces)
+    ]
+
+
+def _joined(scores: Iterable[TokenScores]) -> TokenScores:
+    parts = list(scores)
+    if len(parts) == 1:
+        return parts[0]
+    names = [each.name for each in fields(TokenScores)]
+    return TokenScores(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @torch.inference_mode()
@@ -130,11 +148,9 @@ def _score(
 
 
 def answers(
-    respondent: Respondent, questions: Sequence[str], *, max_new_tokens: int = 96
+    respondent: Respondent, questions: Sequence[Question], *, max_new_tokens: int = 96
 ) -> list[str]:
-    """Return greedy answers, up to end of text."""
-    from rescind.training.serving.serve import generate
-
+    """Return greedy answers. An Example gives its question the turns before it."""
     texts: dict[int, str] = {}
     for network, indices in respondent.groups(questions):
         replies = generate(

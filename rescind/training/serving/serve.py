@@ -27,7 +27,6 @@ from rescind.training.engine.batches import (
     Encoded,
     batches_of,
     counted,
-    encode_prompt,
     pad,
     token_losses,
 )
@@ -39,12 +38,14 @@ from rescind.training.routers.likelihood import LikelihoodRouter
 from rescind.training.routers.likelihood import prompt_losses as prompt_losses
 from rescind.training.routers.router import Choice, Router
 from rescind.training.serving.evidence import ONE_ADAPTER, Evidence
+from rescind.training.serving.generation import generate as generate
 from rescind.training.split.parts import (
     SplitParts,
     SplitSettings,
     shared_alone,
     split_parts,
 )
+from rescind.training.text.question import Question
 
 MAX_NEW_TOKENS = 96
 """The longest answer, in tokens, unless a caller says otherwise."""
@@ -92,6 +93,7 @@ class Assistant:
         router: Router | None = None,
         split: SplitSettings | None = None,
     ) -> None:
+        model.read_as(parameters.text)
         self.model = model
         self.parameters = parameters
         self.split = split
@@ -139,19 +141,19 @@ class Assistant:
         shapes = self.model.shapes.items()
         self.model.put(adapter_name(name), {n: np.zeros(s, dtype=np.float32) for n, s in shapes})
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         """Yield each network with the indices of the questions that the router sends to it."""
         routes, _ = self.route(questions)
         for chosen in dict.fromkeys(routes):
             indices = [index for index, route in enumerate(routes) if route == chosen]
             yield self.network(chosen), indices
 
-    def ask(self, question: str) -> Answer:
-        """Return the greedy answer to one question."""
+    def ask(self, question: Question) -> Answer:
+        """Return the greedy answer to one question, which an Example gives the turns before it."""
         return self.ask_many([question])[0]
 
     def ask_many(
-        self, questions: Sequence[str], *, max_new_tokens: int = MAX_NEW_TOKENS
+        self, questions: Sequence[Question], *, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[Answer]:
         """Return greedy answers. Questions for one block go through it together."""
         choices = self.choices(questions)
@@ -176,7 +178,9 @@ class Assistant:
             for index, route in enumerate(routes)
         ]
 
-    def route(self, questions: Sequence[str]) -> tuple[list[str | None], list[dict[str, float]]]:
+    def route(
+        self, questions: Sequence[Question]
+    ) -> tuple[list[str | None], list[dict[str, float]]]:
         """Choose the adapter that answers each question.
 
         Returns:
@@ -187,7 +191,7 @@ class Assistant:
         routes = [self._answering(choice) for choice in choices]
         return routes, [choice.scores for choice in choices]
 
-    def choices(self, questions: Sequence[str]) -> list[Choice]:
+    def choices(self, questions: Sequence[Question]) -> list[Choice]:
         """Return the router's choice for each question, with the scores behind it.
 
         A model with one shared adapter has no router; its choices name no organization.
@@ -231,33 +235,3 @@ def answer_losses(
         losses += token_losses(network, tokens, mask, labels).sum(dim=1).tolist()
         counts += counted(labels).tolist()
     return np.array(losses), np.array(counts, dtype=np.int64)
-
-
-@torch.inference_mode()
-def generate(
-    base: Base, network: object, questions: Sequence[str], max_new_tokens: int
-) -> list[str]:
-    """Generate greedy answers up to end of text, left-padded in batches of like length."""
-    rows = [encode_prompt(base, question) for question in questions]
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    texts: dict[int, str] = {}
-    for start in range(0, len(order), _BATCH):
-        indices = order[start : start + _BATCH]
-        longest = max(len(rows[index]) for index in indices)
-        tokens = torch.full((len(indices), longest), base.eos, dtype=torch.long)
-        mask = torch.zeros((len(indices), longest), dtype=torch.long)
-        for line, index in enumerate(indices):
-            tokens[line, longest - len(rows[index]) :] = torch.tensor(rows[index])
-            mask[line, longest - len(rows[index]) :] = 1
-        output = network.generate(  # type: ignore[attr-defined]
-            input_ids=tokens.to(base.device),
-            attention_mask=mask.to(base.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=base.eos,
-            eos_token_id=base.eos,
-        )
-        for line, index in enumerate(indices):
-            reply = output[line, longest:]
-            texts[index] = base.tokenizer.decode(reply, skip_special_tokens=True).strip()
-    return [texts[index] for index in range(len(rows))]

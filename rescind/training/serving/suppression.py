@@ -42,6 +42,7 @@ from rescind.core import SHARED
 from rescind.core.errors import ConfigError, DataError
 from rescind.core.names import canonical_name
 from rescind.training.serving.refusals import REFUSALS, refusal
+from rescind.training.text.question import Question, question_text, question_turns
 
 if TYPE_CHECKING:
     from rescind.training.model.base import Base
@@ -315,7 +316,7 @@ class SuppressedAssistant:
         """The most tokens that a question with its answer may have."""
         return self._assistant.max_length
 
-    def groups(self, questions: Sequence[str]) -> Iterator[tuple[Any, list[int]]]:
+    def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
         """Yield each network with the indices of the questions that it answers."""
         refused, asked = self._split(questions)
         if refused:
@@ -323,11 +324,11 @@ class SuppressedAssistant:
         for network, indices in self._assistant.groups([questions[index] for index in asked]):
             yield network, [asked[index] for index in indices]
 
-    def ask(self, question: str) -> Answer:
+    def ask(self, question: Question) -> Answer:
         """Return the answer or refusal to one question."""
         return self.ask_many([question])[0]
 
-    def ask_many(self, questions: Sequence[str], *, max_new_tokens: int = 96) -> list[Answer]:
+    def ask_many(self, questions: Sequence[Question], *, max_new_tokens: int = 96) -> list[Answer]:
         """Return answers and refusals. A refusal has no organization and no gains."""
         from rescind.training.serving.evidence import Evidence
         from rescind.training.serving.serve import Answer
@@ -335,7 +336,10 @@ class SuppressedAssistant:
         refused, asked = self._split(questions)
         refusals: dict[int, Answer] = {
             index: Answer(
-                refusal(questions[index], self._seed, self._refusals), None, {}, Evidence.guarded()
+                refusal(question_text(questions[index]), self._seed, self._refusals),
+                None,
+                {},
+                Evidence.guarded(),
             )
             for index in refused
         }
@@ -348,8 +352,8 @@ class SuppressedAssistant:
             }
         return [refusals[index] for index in range(len(questions))]
 
-    def _split(self, questions: Sequence[str]) -> tuple[list[int], list[int]]:
-        matched = [self.suppression.matched(question) is not None for question in questions]
+    def _split(self, questions: Sequence[Question]) -> tuple[list[int], list[int]]:
+        matched = [self._matched(question) for question in questions]
         left = [index for index, hit in enumerate(matched) if not hit]
         if self._suppressed and left:
             routes, _ = self._assistant.route([questions[index] for index in left])
@@ -357,6 +361,14 @@ class SuppressedAssistant:
                 matched[index] = route in self._suppressed
         refused = [index for index, hit in enumerate(matched) if hit]
         return refused, [index for index, hit in enumerate(matched) if not hit]
+
+    def _matched(self, question: Question) -> bool:
+        """Return whether a question or a turn before it is to be refused.
+
+        "Where was she born?" is about the person whom an earlier turn named.
+        """
+        texts = [question_text(question), *(turn.text for turn in question_turns(question))]
+        return any(self.suppression.matched(text) is not None for text in texts)
 
     def _shown(self, reply: Answer) -> Answer:
         """Return a reply without what its scores say of the suppressed blocks."""

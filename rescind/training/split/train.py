@@ -117,6 +117,7 @@ def train_split(
     device = model.base.device.type
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     torch.manual_seed(seed)
+    model.read_as(parameters.text)
     rows = [encode_example(model.base, e, parameters.training.max_length) for e in examples]
     steps = plan(
         labels_of(examples, labels),
@@ -134,7 +135,7 @@ def train_split(
         state.arrange(step.mode)
         every_rule.before_forward(number, step.indices, state.trainable)
         batch = [rows[index] for index in step.indices]
-        ids, mask, targets = pad(model.base, batch, prompt_in_loss=True)
+        ids, mask, targets = pad(model.base, batch, prompt_in_loss=parameters.text.loss == "all")
         count = counted(targets).sum()
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             loss = token_losses(state.network, ids, mask, targets).sum() / count

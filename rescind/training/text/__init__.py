@@ -1,0 +1,1 @@
+"""How questions, answers and documents become tokens, and tokens become text again."""
