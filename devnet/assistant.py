@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rescind.core import SHARED, ConsortiumParameters, owners
-from rescind.core.errors import ConfigError
+from rescind.core import SHARED, ConsortiumParameters
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import served_model
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
     Assistant,
-    export_peft,
     load_agreed,
 )
 from rescind.training.serving.evidence import Evidence
@@ -124,28 +122,6 @@ class RunAssistant:
         evidence = answer.evidence or Evidence.guarded()
         by = "the guard" if evidence.is_guarded else self._name(answer.organization)
         return Reply(answer.text, by, evidence)
-
-    def export(self, organization: str | None, out: Path) -> str:
-        """Write a block as a peft folder and return a description of it.
-
-        Raises:
-            ConfigError: The organization has no block in this model.
-            RescindError: The model may not be served any more; as `ServedModel.check`.
-        """
-        self.served.check()
-        held = owners(self.totals)
-        addresses = {name: address.lower() for name, address in self.facts.organizations.items()}
-        wanted = SHARED if held == [SHARED] else addresses.get(organization or "", "")
-        if wanted not in held:
-            names = [name for name, address in addresses.items() if address in held]
-            raise ConfigError(
-                f"--organization {organization}: no such block. Choose one of {', '.join(names)}."
-            )
-        adapter_id = self.served.adapter_id
-        export_peft(
-            self.assistant.parameters, self.totals, wanted, self.facts.model, out, adapter_id
-        )
-        return "the shared adapter" if wanted == SHARED else f"{organization}'s block"
 
     def _name(self, address: str | None) -> str:
         if address is None:

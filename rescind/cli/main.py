@@ -21,13 +21,14 @@ from rescind.cli.data import data_app
 from rescind.cli.demo import demo_command
 from rescind.cli.devnet import devnet_app
 from rescind.cli.evaluate import evaluate_app
+from rescind.cli.export import export_command
 from rescind.cli.founder import admit_command, deploy_command, revoke_command, sweep_command
 from rescind.cli.govern import govern_app
 from rescind.cli.ledger import ledger_app
 from rescind.cli.ledger_checkpoints import checkpoints_app
 from rescind.cli.ledger_maintenance import maintenance_app
 from rescind.cli.ledger_proofs import proofs_app
-from rescind.cli.model import ask_command, chat_command, export_command
+from rescind.cli.model import ask_command, chat_command
 from rescind.cli.moves import moves_app
 from rescind.cli.organization import org_app
 from rescind.cli.outbox import outbox_app

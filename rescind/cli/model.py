@@ -1,8 +1,7 @@
-"""rescind ask, rescind chat, rescind export."""
+"""rescind ask, rescind chat."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from rescind.cli.answer_evidence import print_evidence
 from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
+from rescind.cli.transformers_output import quiet_transformers
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,16 +32,8 @@ SuppressOption = Annotated[
 
 
 def _assistant(run: Path, *, before: bool, suppress: Sequence[str] = ()) -> RunAssistant:
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    try:
-        from transformers.utils import logging as transformers_logging
-
+    with quiet_transformers():
         from rescind.devnet.assistant import RunAssistant
-    except ImportError as error:
-        raise ConfigError(
-            f"This command needs {error.name}. Install it: pip install 'rescind[train]'"
-        ) from error
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return RunAssistant.load(run, before=before, suppress=suppress)
 
 
@@ -94,22 +86,3 @@ def chat_command(
                 return
             answer, by = assistant.ask(question)
             out.print(f"{answer}  [dim](answered by {by})[/dim]")
-
-
-def export_command(
-    run: RequiredRunArgument,
-    peft: Annotated[Path, typer.Option("--peft", help="A new folder.")],
-    organization: Annotated[
-        str | None,
-        typer.Option(
-            help="Organization whose block to write. Not needed in the federated coupling."
-        ),
-    ] = None,
-    before: BeforeOption = False,
-) -> None:
-    """Write one block as a folder that PeftModel.from_pretrained loads."""
-    with reported_errors(), stopped_chain_hint(run):
-        if peft.exists() and any(peft.iterdir()):
-            raise ConfigError(f"{peft} is not empty. Choose a new folder.")
-        owner = _assistant(run, before=before).export(organization, peft)
-        out.print(f"{owner} written to {peft}", markup=False)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 from rescind.core.files import write_atomically
 
 MARK = "rescind.json"
 """Name of the file in an exported folder that names the adapter."""
+UNFINISHED = ".part"
+"""End of the name of a folder that an export is being written to."""
 _FORMAT = "rescind.export/1"
+_OWN = ("format", "adapter", "files")
 
 
 @dataclass(frozen=True)
@@ -22,17 +26,21 @@ class Export:
     Attributes:
         folder: Its folder.
         adapter_id: Artifact id of the adapter that it was written from.
-        files: Names of the files that were written into the folder.
+        files: Names of the files that were written into the folder, with "/" for folders in it.
+        facts: What else the mark says of the export. With "unfinished", all files of the folder are
+            the export's.
     """
 
     folder: Path
     adapter_id: str
     files: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write the mark into the folder."""
-        document = {"format": _FORMAT, "adapter": self.adapter_id, "files": sorted(self.files)}
-        write_atomically(self.folder / MARK, json.dumps(document, indent=2).encode())
+        own = {"format": _FORMAT, "adapter": self.adapter_id, "files": sorted(self.files)}
+        document = {**dict(sorted(self.facts.items())), **own}
+        write_atomically(self.folder / MARK, f"{json.dumps(document, indent=2)}\n".encode())
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -43,15 +51,34 @@ class Export:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         named = document["format"] == _FORMAT and isinstance(adapter_id, str)
-        plain = all(isinstance(each, str) and each == Path(each).name for each in files)
-        return cls(folder, adapter_id, files) if named and plain else None
+        plain = all(isinstance(each, str) and _is_inside(each) for each in files)
+        facts = {name: value for name, value in document.items() if name not in _OWN}
+        return cls(folder, adapter_id, files, facts) if named and plain else None
 
     def delete(self) -> None:
-        """Delete the files that were written, then the folder if it is empty."""
-        for name in (*self.files, MARK):
+        """Delete the files that were written, then the folders that are empty."""
+        if self.facts.get("unfinished") is True and self.folder.name.endswith(UNFINISHED):
+            shutil.rmtree(self.folder)
+            return
+        for name in self.files:
             (self.folder / name).unlink(missing_ok=True)
+        for name in self.files:
+            _remove_empty((self.folder / name).parent, self.folder)
+        (self.folder / MARK).unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a name is a plain relative path that stays in its folder."""
+    path = PurePosixPath(name)
+    return str(path) == name and not path.is_absolute() and not {"..", "."} & {*path.parts, name}
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def exports_in(folders: Iterable[Path]) -> Iterator[Export]:

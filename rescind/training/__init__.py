@@ -20,10 +20,10 @@ if typing.TYPE_CHECKING:
     from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
     from rescind.training.engine.settings import EngineSettings
     from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
+    from rescind.training.export.adapter import export_peft
     from rescind.training.model.agreed import load_agreed
     from rescind.training.model.base import Base, WrongBaseModel, load_base, model_id, pick_device
     from rescind.training.model.digest import digest_on
-    from rescind.training.model.export import export_peft
     from rescind.training.model.loaded import WrongAdapter, integers_in_memory, verify_loaded
     from rescind.training.model.lora import LoraModel
     from rescind.training.reading.examples import read_examples
@@ -47,7 +47,7 @@ _NAMES = {
     "model.agreed": "load_agreed",
     "model.base": "Base WrongBaseModel load_base model_id pick_device",
     "model.digest": "digest_on",
-    "model.export": "export_peft",
+    "export.adapter": "export_peft",
     "model.loaded": "WrongAdapter integers_in_memory verify_loaded",
     "model.lora": "LoraModel",
     "reading.examples": "read_examples",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rescind.agents import read_trace
 from rescind.agents.curves import fit
 from rescind.audit.verify import CHECKS
 from rescind.devnet.data import from_folder, generated
+from rescind.devnet.defaults import BASE_MODEL
 from rescind.devnet.summary import Summary
 from rescind.training import Example, write_examples
 from tests.support.commands import rescind
@@ -279,12 +281,59 @@ def test_an_erased_model_answers_neither_a_new_question_nor_in_a_chat(run: Run) 
     assert "are not in the run's store any more" in said.splitlines()[-1]
 
 
-def test_a_block_is_exported_for_peft_and_a_removed_one_is_not(run: Run, tmp_path: Path) -> None:
-    done = rescind("export", run.folder, "--peft", tmp_path / "a", "--organization", "aurora")
+_LOAD_ELSEWHERE = """
+import sys
+import torch
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer, GenerationConfig
+
+folder, question = sys.argv[1:]
+model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+model.base_model.model.generation_config = GenerationConfig.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+inputs = tokenizer.apply_chat_template(
+    [{"role": "user", "content": question}],
+    add_generation_prompt=True, return_dict=True, return_tensors="pt",
+)
+tokens = model.generate(**inputs)[0, inputs["input_ids"].shape[1]:]
+print(tokenizer.decode(tokens, skip_special_tokens=True).strip())
+"""
+
+
+def test_every_block_is_exported_and_answers_alike_in_another_place(
+    run: Run, tmp_path: Path
+) -> None:
+    done = rescind("export", run.folder, "--peft", tmp_path / "a", "--all", "--json")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "a" / "adapter_config.json").is_file()
+    assert [row["organization"] for row in json.loads(done.stdout)] == ["aurora", "cirrus"]
+    moved = shutil.move(tmp_path / "a" / "aurora", tmp_path / "moved")
+    shutil.rmtree(tmp_path / "a")
+    facts = json.loads((moved / "rescind.json").read_text())
+    certificate = json.loads(run.certificate.read_text())
+    assert facts["model"] == certificate["latest"]["model_id"]
+    models = rescind("audit", "models", run.folder, "--json")
+    assert [row["model_id"] for row in json.loads(models.stdout) if row["in_use"]] == [
+        facts["model"]
+    ]
+    (tmp_path / "models").mkdir()
+    shutil.copytree(BASE_MODEL, tmp_path / "models" / "tiny")
+    question = generated(3, 0).own("aurora")[0].question
+    elsewhere = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _LOAD_ELSEWHERE, moved, question],
+        cwd=tmp_path / "models",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ours = json.loads(rescind("ask", run.folder, question, "--json").stdout)
+    assert ours["answered_by"] == "aurora's block"
+    assert elsewhere.stdout.strip() == ours["answer"]
+
+
+def test_a_removed_block_is_not_exported(run: Run, tmp_path: Path) -> None:
     gone = rescind("export", run.folder, "--peft", tmp_path / "b", "--organization", "borealis")
     assert (gone.returncode, "one of aurora, cirrus" in gone.stderr) == (10, True)
+    assert not (tmp_path / "b").exists()
 
 
 def test_an_audit_without_a_chain_says_how_to_start_it(run: Run) -> None:
