@@ -28,6 +28,7 @@ def session_of(folder: Path, action: Action, rule: str | None) -> Any:
         journal=Journal(folder / "node.db"),
         ledger=SimpleNamespace(append=lambda *_, **__: None),
         config=SimpleNamespace(costs=CostSection()),
+        check_data=lambda: None,
         agent=SimpleNamespace(
             decide=lambda *_: Decision(action, "drawn", explored=False),
         ),
