@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rescind.core import make_private_folder, write_atomically
 from rescind.core.errors import ConfigError
 from rescind.devnet.chain import ChainKind
+from rescind.training.model.presets import Dtype
 
 
 class RunFacts(BaseModel):
@@ -26,7 +27,7 @@ class RunFacts(BaseModel):
     seed: int
     coupling: str
     model: str
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     threads: int = 1
     deterministic: bool = False
     shared_weights: str | None = None

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from rescind.core.errors import TrainingError
 from rescind.core.machine import available_memory
-from rescind.training.model.base import Dtype
+from rescind.training.model.presets import Dtype
 
 _GIB = 2**30
 _MIB = 2**20

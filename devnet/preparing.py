@@ -22,8 +22,7 @@ from rescind.devnet.sizes import DemoSize, organizations_of, size_of
 from rescind.devnet.watching import Say, Show, Watch
 from rescind.training import Base, Example, LoraModel, ReadOptions, load_base, pick_device
 from rescind.training.engine.batches import encode_example
-from rescind.training.model.base import Dtype
-from rescind.training.model.presets import models_folder, resolve
+from rescind.training.model.presets import Dtype, models_folder, resolve
 from rescind.training.model.shared_weights import map_shared, stored_as, write_shared
 from rescind.training.model.text_rules import default_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +13,8 @@ from rescind.training.model.presets import PresetSettings, preset, preset_of
 
 _REAL_PARAMETERS = 20_000_000
 """Parameters from which a base without a preset is taken for one that was trained on real text."""
+_TUNED_PARAMETERS = 134_500_000
+"""Parameters of SmolLM2, for which the settings were chosen."""
 _MOST_STEPS = 600
 """Steps of a round at most, however many rows an organization has."""
 
@@ -77,8 +79,23 @@ def size_of(reference: str, parameters: int, organizations: int) -> DemoSize:
         return DemoSize(
             preset("tiny").settings, 3, 10, 8, 10, passes=Fraction(128, 3), threads=1, real=False
         )
-    settings = (preset_of(reference) or preset("smollm2")).settings
+    known = preset_of(reference)
+    settings = known.settings if known else _scaled(preset("smollm2").settings, parameters)
     # All nodes train at once: more threads than cores would only wait for one another. Both runs
     # of a demo use the same number, because the order of additions depends on it.
     threads = max(1, available_cores() // organizations)
     return DemoSize(settings, 2, 5, 4, 4, passes=Fraction(4), threads=threads, real=True)
+
+
+def _scaled(settings: PresetSettings, parameters: int) -> PresetSettings:
+    """Return the settings of SmolLM2 for a base of another size.
+
+    Larger models want a lower rate: some 2e-4 with LoRA at 7 billion parameters, where the root of
+    the ratio of sizes gives 2.8e-4.
+    """
+    factor = min(1.0, math.sqrt(_TUNED_PARAMETERS / parameters))
+    return replace(
+        settings,
+        learning_rate=settings.learning_rate * factor,
+        shared_learning_rate=settings.shared_learning_rate * factor,
+    )

@@ -47,7 +47,10 @@ def demo_command(
     ] = "tiny",
     dtype: Annotated[
         Literal["float32", "bfloat16"] | None,
-        typer.Option(help="Type of the frozen weights. Default: that of the model's files."),
+        typer.Option(
+            help="Type of the frozen weights. Default: that of the model's files, or float32 where "
+            "the machine does not multiply bfloat16 in hardware."
+        ),
     ] = None,
     coupling: Annotated[
         Literal["isolated", "federated"], typer.Option(help="How the organizations train.")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from rescind.core.errors import TrainingError
-from rescind.devnet import preparing
 from rescind.devnet.data import Corpus
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.devnet.preparing import DemoOptions, corpus_of, parameters_of, prepared
@@ -54,9 +53,8 @@ def test_a_real_base_in_another_type_is_converted_once_for_all_daemons(
     monkeypatch.setattr("rescind.devnet.sizes._REAL_PARAMETERS", 1)
     monkeypatch.setattr("rescind.devnet.memory.available_memory", lambda: None)
     said: list[str] = []
-    options = DemoOptions(model=str(tmp_path / "mine"), dtype="bfloat16", out=tmp_path / "runs")
     for number in ("1", "2"):
-        monkeypatch.setattr(preparing.time, "strftime", lambda _, number=number: number)
+        options = DemoOptions(model=str(tmp_path / "mine"), dtype="bfloat16", out=tmp_path / number)
         scene, _ = prepared(options, said.append, quiet)
         weights = Path(str(scene.facts.shared_weights))
         assert weights.is_file()

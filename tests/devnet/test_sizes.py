@@ -47,6 +47,13 @@ def test_a_real_base_gets_fewer_people_and_the_threads_of_its_cores(
     assert size_of("/models/of-mine", 135_000_000, 40).threads == 1
 
 
+def test_a_larger_base_without_a_preset_learns_at_a_lower_rate() -> None:
+    small, large = (size_of("/mine", 10**6 * millions, 3).settings for millions in (30, 7000))
+    assert small.learning_rate == size_of("smollm2", 0, 3).settings.learning_rate
+    assert 2e-4 < large.learning_rate < 3e-4
+    assert large.rank == small.rank
+
+
 def test_the_headers_of_the_weights_say_how_large_a_base_is(tmp_path: Path) -> None:
     files = BaseFiles.read(weights(tmp_path, torch.bfloat16))
     assert files == BaseFiles(1000, frozenset({"BF16"}), 3, 16, 64, 100)
