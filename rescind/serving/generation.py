@@ -13,6 +13,7 @@ from rescind.serving.asked import Sampling
 from rescind.serving.jobs import Delta, Done, Event
 from rescind.serving.text import TextStream
 from rescind.training import Base
+from rescind.training.serving.generation import decoding, own_settings
 
 Emit = Callable[[Event], None]
 
@@ -82,34 +83,32 @@ def generate(
     """
 
     def decode(ids: Any) -> str:
-        return str(base.tokenizer.decode(ids, skip_special_tokens=True))
+        decoded = base.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(decoded)
 
     text = TextStream(decode, sampling.stops, strip=strip)
-    pieces = _Pieces(text, {base.eos}, emit)
+    pieces = _Pieces(text, set(base.encoder.stops), emit)
     prompt = torch.tensor([tokens], dtype=torch.long, device=base.device)
     _seed(sampling)
-    network.generate(
-        input_ids=prompt,
-        attention_mask=torch.ones_like(prompt),
-        generation_config=_config(base, sampling, max_tokens),
-        streamer=pieces,
-        stopping_criteria=StoppingCriteriaList([_Stops(lambda: text.stopped or is_stopped())]),
-    )
+    with own_settings(base):
+        network.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            generation_config=_config(base, sampling, max_tokens),
+            streamer=pieces,
+            stopping_criteria=StoppingCriteriaList([_Stops(lambda: text.stopped or is_stopped())]),
+        )
     reason: Literal["stop", "length"] = "stop" if pieces.ended or text.stopped else "length"
     return Done(reason, len(tokens), pieces.count)
 
 
 def _config(base: Base, sampling: Sampling, max_tokens: int) -> GenerationConfig:
-    chosen: dict[str, Any] = {}
-    if sampling.temperature > 0:
-        chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    return GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=max_tokens,
-        do_sample=bool(chosen),
-        pad_token_id=base.eos,
-        eos_token_id=base.eos,
-        **chosen,
-    )
+    if sampling.temperature == 0:
+        return decoding(base, max_tokens)
+    chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    return decoding(base, max_tokens, do_sample=True, **chosen)
 
 
 def _seed(sampling: Sampling) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rescind.core import SHARED, ConsortiumParameters, Totals
+from rescind.core.errors import DataError, TrainingError
 from rescind.serving.asked import Asked, Limits
 from rescind.serving.errors import ApiError, invalid, unknown_model
 from rescind.serving.gate import Gate
@@ -20,7 +21,7 @@ from rescind.serving.names import (
     resolve,
     stated,
 )
-from rescind.training import Assistant, Base, LoraModel
+from rescind.training import Assistant, Base, Example, LoraModel
 from rescind.training.engine.batches import encode_prompt
 
 _ROUTED = 8
@@ -133,16 +134,23 @@ class Planner:
 
 
 def encoded(base: Base, asked: Asked) -> tuple[int, ...]:
-    """Return the tokens of a request's prompt.
+    """Return the tokens of a request's prompt: of a conversation by the agreed rules.
 
     Raises:
-        ApiError: A token is not in the vocabulary.
+        ApiError: A token is not in the vocabulary, or the chat template does not take the messages.
     """
     if asked.is_chat:
         *turns, last = asked.messages
-        return encode_prompt(base, last.text, turns)
+        try:
+            return encode_prompt(base, Example(last.text, "", "", turns=tuple(turns)))
+        except (DataError, TrainingError) as error:
+            raise invalid(
+                f"The messages cannot be written as a prompt: {error}", "messages"
+            ) from error
     if asked.text is not None:
-        return tuple(base.tokenizer.encode(asked.text, add_special_tokens=False))
+        tokens = tuple(base.tokenizer.encode(asked.text, add_special_tokens=False))
+        begin = (base.tokenizer.bos_token_id,) if base.text.bos else ()
+        return tokens if tokens[:1] == begin else (*begin, *tokens)
     tokens = asked.tokens or ()
     size = base.model.get_input_embeddings().num_embeddings
     wrong = [token for token in tokens if token >= size]

@@ -233,7 +233,10 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
     listener = _listener(options)
     loaded = _training().load_base(base, None, options.device, options.dtype)
     from rescind.serving.engine import EngineModels
+    from rescind.training.model.text_rules import default_text
 
+    # Prompts come as tokens from the server in front; conversations are for trying it out.
+    loaded = loaded.reading(default_text(loaded))
     models = EngineModels(loaded, name, folder, options.limits)
 
     @asynccontextmanager

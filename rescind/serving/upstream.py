@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +238,8 @@ class UpstreamModels:
                 raise not_in_use("The model is not in use any more. Ask again.")
         trimmed = Trimmed() if asked.is_chat else None
         reason, count, usage = "stop", 0, None
-        async with self._settings.client.completion(_body(name, plan, asked)) as documents:
+        body = _body(name, plan, asked, self._planner.base.encoder.stops)
+        async with self._settings.client.completion(body) as documents:
             job.emit(plan.routed)
             async for document in documents:
                 text, ended = piece_of(document)
@@ -261,8 +262,15 @@ class UpstreamModels:
         self._worker.close()
 
 
-def _body(name: str, plan: Plan, asked: Asked) -> dict[str, Any]:
-    """Return the request for the other server, with the prompt as the consortium writes it."""
+def _body(name: str, plan: Plan, asked: Asked, ends: Sequence[int]) -> dict[str, Any]:
+    """Return the request for the other server, with the prompt as the consortium writes it.
+
+    Args:
+        name: The model there.
+        plan: The plan of the answer.
+        asked: The request here.
+        ends: The tokens that end an answer.
+    """
     sampling = asked.sampling
     body: dict[str, Any] = {
         "model": name,
@@ -273,6 +281,9 @@ def _body(name: str, plan: Plan, asked: Asked) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if len(ends) > 1:
+        # A server knows the tokenizer's own end of text; vLLM has this parameter for others.
+        body["stop_token_ids"] = list(ends)
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if sampling.stops:
