@@ -165,7 +165,8 @@ class Node(DaemonLoop[Plan]):
 
     def _join(self) -> None:
         session = self.session
-        session.check_data()
+        # The aggregator gives the agreed parameters to members only, and the data is checked
+        # against them before the first decision.
         deployment, tls = session.consortium.deployment, session.config.identity.tls
         session.consortium.join(*certificate_claim(deployment, session.me, tls))
 
