@@ -66,6 +66,7 @@ class Recipe(BaseModel):
                 learning_rate=self.learning_rate,
                 max_length=self.max_length,
             ),
+            text=base.text,
             fraction_bits=20,
             clip_norm=256.0,
             max_artifact_bytes=2**30,

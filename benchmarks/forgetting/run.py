@@ -24,6 +24,7 @@ from benchmarks.forgetting.scene import Scene
 from rescind.core import write_atomically
 from rescind.core.errors import RescindError
 from rescind.training import load_base
+from rescind.training.model.text_rules import default_text
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy", "scikit-learn")
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = load(arguments.config)
     torch.set_num_threads(config.threads)
     base = load_base(arguments.model or config.base)
+    base = base.reading(default_text(base))
     name = config.name if arguments.model is None else f"{config.name}-{base.id[:8]}"
     for coupling in arguments.coupling or config.couplings:
         for seed in arguments.seed or config.seeds:

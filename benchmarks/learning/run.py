@@ -24,6 +24,7 @@ from benchmarks.learning.arrangements import ARRANGEMENTS, Learned, Setting, lea
 from benchmarks.learning.tasks import TASKS, TaskSet
 from rescind.core.errors import RescindError
 from rescind.training import EngineSettings, load_base, normalize
+from rescind.training.model.text_rules import default_text
 from rescind.training.serving.respond import answers, token_scores
 
 RESULTS = Path(__file__).parent / "results.jsonl"
@@ -56,6 +57,7 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     torch.set_num_threads(arguments.threads)
     base = load_base(arguments.base)
+    base = base.reading(default_text(base))
     for seed in arguments.seed or (0,):
         for task in arguments.task or TASKS:
             for count in arguments.organizations or PLAN[task]["organizations"]:
