@@ -28,6 +28,7 @@ from rescind.core import (
     Term,
     artifact_id,
     decode,
+    encode,
     make_private_folder,
     served_of,
     write_private,
@@ -186,14 +187,22 @@ def evaluate_run(
     }
     make_private_folder(run.evaluation)
     evaluations: Evaluations = {}
+    evaluated: dict[str, str] = {}
     done, total = 0, len(totals) * len(sets)
     for stage, adapter in totals.items():
-        assistant = Assistant(model, parameters, adapter)
-        evaluations[stage] = {}
-        for name, rows in sets.items():
-            evaluations[stage][name] = evaluate(assistant, rows) if rows else None
-            done += 1
-            tell(done, total)
+        # The same bytes answer the same: an exact removal and its replay are one model.
+        model_bytes = artifact_id(encode(adapter)) if adapter else ""
+        if model_bytes in evaluated:
+            evaluations[stage] = evaluations[evaluated[model_bytes]]
+            done += len(sets)
+        else:
+            evaluated[model_bytes] = stage
+            evaluations[stage] = {}
+            assistant = Assistant(model, parameters, adapter)
+            for name, rows in sets.items():
+                evaluations[stage][name] = evaluate(assistant, rows) if rows else None
+                done += 1
+                tell(done, total)
         content = {
             name: result.to_dict() if result else None
             for name, result in evaluations[stage].items()
