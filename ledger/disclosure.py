@@ -166,7 +166,7 @@ class ManifestDisclosure:
 
     def check(self) -> bool:
         """Return whether the data was in the manifest; raise ProofInvalid for a bad proof."""
-        sample = self.sample and sample_bytes(*self.sample)
+        sample = None if self.sample is None else sample_bytes(*self.sample)
         return check(bytes.fromhex(self.commitment), self.proof, self.subject, sample)
 
     def to_json(self) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def ledger_prove_subject(
             sample,
             manifest.commitment.hex(),
             str(record["artifact"]),
-            manifest.prove(name, sample and sample_bytes(*sample)),
+            manifest.prove(name, None if sample is None else sample_bytes(*sample)),
             anchored_at(*chain),
             withdrawal,
             replay,

@@ -18,9 +18,11 @@ from rescind.audit.certificate import read_certificate
 from rescind.cli.toml_files import load_config
 from rescind.contracts import Deployment
 from rescind.core.canonical_json import canonical_json
+from rescind.core.errors import ConfigError
+from rescind.core.json_text import parse_json
 from rescind.forgetting.metrics.tofu_log import read_tofu_log
 from rescind.node import NodeConfig
-from rescind.training import read_examples
+from rescind.training import ReadOptions, read_examples
 from rescind.withdrawals.evidence import read_report
 from tests.fuzz.statements import DEPLOYMENT
 from tests.fuzz.target import Target, scratch
@@ -97,7 +99,7 @@ data = "benchmark.jsonl"
 
 def targets() -> Iterator[Target]:
     yield _of_file("contracts", [DEPLOYMENT.model_dump_json().encode()], Deployment.load)
-    yield _of_file("data", [json.dumps(_ROW).encode() + b"\n"], read_examples)
+    yield from _data()
     yield _of_file("policy", _policies(), lambda path: PolicyFile.read(path).seated(path, [0]))
     yield _of_file("decisions", [b'{"1": {"effort": 1.0, "data_fraction": 0.5}}'], read_decisions)
     head = json.dumps({"format": TRACE_FORMAT}).encode()
@@ -119,6 +121,38 @@ def targets() -> Iterator[Target]:
         read_report,
         canonical=canonical_json,
     )
+
+
+def _data() -> Iterator[Target]:
+    """Yield a target for each kind of text that training data is read from."""
+    said = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada."}]
+    kinds = [_ROW, {"messages": said, "subject": "Ada"}, {"text": "Hi", "subject": "Ada"}]
+    rows = [json.dumps(row).encode() for row in kinds]
+    whole = [b"\n".join(rows) + b"\n", b"[" + b",\n".join(rows) + b"]"]
+    yield _of_file("data", whole, read_examples)
+    table = b'question,answer,subject\nWho?,"Ada, or ""Bo""\n",Ada Novak\n'
+    tables = [table, table.replace(b",", b";"), table.decode().encode("utf-16")]
+    yield _of_file("data-csv", tables, _reader(ReadOptions(format="csv")))
+    mapping = ReadOptions(question="{q.text}", answer="a.0", subject="{first} {last?}")
+    nested = {"q": {"text": "Who?"}, "a": ["Ada."], "first": "Ada", "last": None}
+    yield _of_file("data-mapping", [json.dumps(nested).encode()], _reader(mapping))
+    options = canonical_json({"subject": "{a} {b?}", "delimiter": ";", "header": "a,b"})
+    yield Target("data-options", [options], _options)
+
+
+def _reader(options: ReadOptions) -> Callable[[Path], Any]:
+    return lambda path: read_examples(path, options=options)
+
+
+def _options(data: bytes) -> ReadOptions:
+    """Read options as `--map` gives them."""
+    try:
+        settings = parse_json(data)
+    except ValueError as error:
+        raise ConfigError("not JSON") from error
+    if not isinstance(settings, dict) or not all(isinstance(v, str) for v in settings.values()):
+        raise ConfigError("not texts by name")
+    return ReadOptions.of(settings)
 
 
 def _policies() -> list[bytes]:

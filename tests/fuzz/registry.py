@@ -12,7 +12,7 @@ _TARGETS = {
     "artifacts": "artifact openings statistics parameters",
     "proofs": "disclosure checkpoint manifest-person-3 manifest-nobody inclusion manifest-proof "
     "manifest cosignature attestation round-attestation evidence signature",
-    "files": "contracts data policy decisions trace certificate-file tofu-log node-toml "
+    "files": "contracts data data-csv data-mapping data-options policy decisions trace certificate-file tofu-log node-toml "
     "aggregator-toml experiment-toml report",
     "messages": "aggregator-messages ledger-messages",
     "node_answers": "node-answers",

@@ -118,7 +118,7 @@ def _texts(path: Path, encoding: str | None) -> Iterator[str]:
                 )
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
     try:
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not there" if not path.exists() else "special"
@@ -148,7 +148,7 @@ class _Closing(gzip.GzipFile):
         self._below.close()
 
 
-def _read(stream: BinaryIO, path: Path, number: int, size: int) -> bytes:
+def _read(stream: BinaryIO | gzip.GzipFile, path: Path, number: int, size: int) -> bytes:
     try:
         return stream.read(size)
     except EOFError as error:
