@@ -35,7 +35,7 @@ def read_benchmark(
         structlog.get_logger().warning("benchmark read", remark=remark)
     try:
         located = demand(reading, section.data)
-        demand_lengths(located, model.path, parameters, split=False)
+        demand_lengths(located, model.path, parameters, remote_code=model.remote_code)
     except DataError as error:
         raise DataError(f"The benchmark cannot be used. {error}") from error
     return tuple(each.example for each in located)

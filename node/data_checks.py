@@ -51,6 +51,7 @@ def check_lengths(
     from rescind.training.checking.start import demand_lengths
 
     try:
-        demand_lengths(examples, config.model.path, parameters)
+        section = config.model
+        demand_lengths(examples, section.path, parameters, remote_code=section.remote_code)
     except DataError as error:
         raise DataUnfit(str(error)) from error

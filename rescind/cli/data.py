@@ -47,6 +47,7 @@ class _Data:
     options: ReadOptions
     model: str | None
     parameters: ConsortiumParameters | None
+    remote_code: bool = False
 
 
 @data_app.command("check")
@@ -83,7 +84,7 @@ def data_check(
         if data.model is not None:
             from rescind.training.checking.tokens import token_counter
 
-            count = token_counter(data.model, data.parameters)
+            count = token_counter(data.model, data.parameters, remote_code=data.remote_code)
         check = check_data(data.path, data.options, count=count, limit=limit, benchmark=benchmark)
         if as_json:
             print_json(check.to_json())
@@ -115,7 +116,7 @@ def _data(source: Path, model: str | None, parameters: Path | None, mapping: lis
             )
         path, section = config.evaluation.data, config.model
         agreed = _parameters(parameters or config.aggregator.parameters)
-    return _Data(path, config.data, model or section.path, agreed)
+    return _Data(path, config.data, model or section.path, agreed, section.remote_code)
 
 
 def _agreed(config: NodeConfig) -> ConsortiumParameters | None:

@@ -39,15 +39,14 @@ class Lengths:
 
 
 def measure(
-    examples: Sequence[Located], count: Count, limit: int | None, *, split: bool = True
+    examples: Sequence[Located], count: Count, limit: int | None
 ) -> tuple[Lengths | None, list[Finding]]:
     """Count tokens, and find the examples that are too long or do not fit the text rules.
 
     Args:
         examples: The examples with their places.
         count: Counts the tokens of one.
-        limit: The most tokens of one, None for any.
-        split: Whether documents may be longer, because they are split.
+        limit: The most tokens of one, None for any. Longer documents are split.
     """
     findings, lengths, long = [], [], 0
     for located in examples:
@@ -59,7 +58,7 @@ def measure(
         lengths.append(length)
         if limit is None or length <= limit:
             continue
-        if located.example.document and split:
+        if located.example.document:
             long += 1
         else:
             findings.append(_too_long(located, length, limit))
@@ -70,11 +69,10 @@ def measure(
 
 
 def _too_long(located: Located, length: int, limit: int) -> Finding:
-    what = "document" if located.example.document else "question with its answer"
     return Finding(
         "problem",
         "too-long",
         str(located.place),
-        f"the {what} has {length:,} tokens, and the consortium's max_length is "
+        f"the question with its answer has {length:,} tokens, and the consortium's max_length is "
         f"{limit:,}. Shorten it, or agree on a larger max_length",
     )

@@ -22,7 +22,7 @@ def demand_lengths(
     parameters: ConsortiumParameters,
     *,
     count: Count | None = None,
-    split: bool = True,
+    remote_code: bool = False,
 ) -> None:
     """Check that every example can be trained on or measured.
 
@@ -31,21 +31,23 @@ def demand_lengths(
         model: The base model: a preset, a folder or a hub id.
         parameters: What the consortium agreed on.
         count: Counts tokens, where a tokenizer is loaded already.
-        split: Whether documents are split, as in training.
+        remote_code: Let Python files of the model's folder run.
 
     Raises:
         DataError: One is longer than `training.max_length`, or does not fit the agreed text rules.
         TrainingError: The base model's tokenizer cannot be loaded.
     """
     limit = parameters.training.max_length
-    unsure = [each for each in examples if not _surely_fits(each.example, limit, split=split)]
+    # A chat template adds text of its own.
+    plain = parameters.text.prompt == "plain"
+    unsure = [each for each in examples if not plain or not _surely_fits(each.example, limit)]
     if not unsure:
         return
     if count is None:
         from rescind.training.checking.tokens import token_counter
 
-        count = token_counter(model, parameters)
-    _, findings = measure(unsure, count, limit, split=split)
+        count = token_counter(model, parameters, remote_code=remote_code)
+    _, findings = measure(unsure, count, limit)
     raise_first(findings)
 
 
@@ -56,16 +58,13 @@ def raise_first(findings: Sequence[Finding]) -> None:
         raise DataError(f"{str(findings[0]).rstrip('.')}.{more}")
 
 
-def _surely_fits(example: Example, limit: int, *, split: bool) -> bool:
+def _surely_fits(example: Example, limit: int) -> bool:
     """Return whether an example fits with any tokenizer, because it has so few bytes.
 
     Tokenizers make at most one token of a byte. Some write other characters than ASCII out first, so
-    those are counted; and a chat template adds text of its own.
+    texts with those are counted. Documents are split.
     """
     if example.document:
-        return split or _few(example.answer, limit)
-    return _few(prompt(example.question, example.turns) + completion(example.answer), limit)
-
-
-def _few(text: str, limit: int) -> bool:
+        return True
+    text = prompt(example.question, example.turns) + completion(example.answer)
     return text.isascii() and len(text) + _EXTRA <= limit
