@@ -146,11 +146,12 @@ def _parameters(path: Path | None) -> ConsortiumParameters | None:
 
 def _print(check: DataCheck) -> None:
     kinds = ", ".join(f"{count:,} of kind {kind}" for kind, count in check.kinds.items())
-    out.print(plain(f"{check.path}: {check.rows:,} rows, {check.examples:,} examples ({kinds})"))
-    out.print(f"{check.subjects:,} subjects, {check.characters:,} characters")
+    head = f"{check.path}: {check.rows:,} rows, {check.examples:,} examples ({kinds})"
+    out.print(plain(head), soft_wrap=True)
+    out.print(f"{check.subjects:,} subjects, {check.characters:,} characters", soft_wrap=True)
     lengths = check.lengths
     if lengths is None:
-        out.print("tokens were not counted; --model counts them")
+        out.print("tokens were not counted; --model counts them", soft_wrap=True)
     else:
         limit = "no limit known; --parameters has it" if lengths.limit is None else ""
         limit = limit or f"limit {lengths.limit:,}"
@@ -158,7 +159,7 @@ def _print(check: DataCheck) -> None:
             f"{lengths.total:,} tokens, median {lengths.median:g}, longest {lengths.longest:,} ({limit})"
         )
         if lengths.split:
-            out.print(f"{lengths.split:,} documents are longer and are split")
+            out.print(f"{lengths.split:,} documents are longer and are split", soft_wrap=True)
     for remark in check.remarks:
         out.print(plain(f"note      {remark}"), soft_wrap=True)
     for word, findings in (("warning", check.warnings), ("problem", check.problems)):
@@ -175,4 +176,4 @@ def _print_findings(word: str, findings: list[Finding]) -> None:
             out.print(plain(f"{word:<9} {finding.kind}: {finding}"), soft_wrap=True)
     for kind, count in shown.items():
         if count > _SHOWN:
-            out.print(f"{word:<9} {kind}: {count - _SHOWN:,} more; --json has all")
+            out.print(f"{word:<9} {kind}: {count - _SHOWN:,} more; --json has all", soft_wrap=True)

@@ -317,6 +317,7 @@ def test_a_mapping_reads_nested_values_templates_and_constants(tmp_path: Path) -
         ({"subject": "{{}}"}, "names no column"),
         ({"subject": " "}, "is empty"),
         ({"delimiter": ",,"}, "one character"),
+        ({"delimiter": '"'}, "must differ"),
         ({"quot": "'"}, "unknown option 'quot'"),
         ({"format": "xls"}, "format"),
     ],

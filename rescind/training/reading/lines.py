@@ -104,6 +104,9 @@ def _texts(path: Path, encoding: str | None) -> Iterator[str]:
                 text = decoder.decode(data, final=last)
             except UnicodeDecodeError as error:
                 raise _undecoded(path, number, error, name) from error
+            except UnicodeError as error:  # what codecs such as idna raise
+                reason = f"the file is not {name} text ({error})"
+                raise FileDamaged(Place(path, number), reason) from error
             number += text.count("\n")
             yield text
             if last:

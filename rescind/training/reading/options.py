@@ -88,6 +88,9 @@ class ReadOptions(BaseModel):
             value = getattr(self, name)
             if value is not None and (len(value) != 1 or value in "\r\n\0"):
                 raise ValueError(f"{name} is {value!r}: give one character")
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark is not None]
+        if len(set(marks)) < len(marks):
+            raise ValueError("delimiter, quote and escape must differ")
         named = [name for name in self.header if name]
         if len(set(named)) < len(named):
             raise ValueError("header names a column twice")
