@@ -119,13 +119,13 @@ def check_corpus(corpus: Corpus, tokenizer: Any, parameters: ConsortiumParameter
     """
     from rescind.training.checking.tokens import counter_of
 
-    demand_lengths(corpus.located, "", parameters, count=counter_of(tokenizer, parameters))
-    for name in corpus.organizations:
-        if not any(not example.document for example in corpus.own(name)):
+    for name, examples in corpus.organizations.items():
+        if all(example.document for example in corpus.own(name) or examples):
             raise DataError(
-                f"All examples that only {name} has are documents. The demo compares answers: add a "
+                f"The examples that only {name} has are documents. The demo compares answers: add a "
                 "question with its answer."
             )
+    demand_lengths(corpus.located, "", parameters, count=counter_of(tokenizer, parameters))
 
 
 def _sources(folder: Path) -> dict[str, Path]:

@@ -112,7 +112,8 @@ def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
         if not keeps_running:
             stop_chain(run.chain)
         stop_chain(run.replay.chain)
-    own = scene.corpus.own(scene.leaver) or list(scene.corpus.organizations[scene.leaver])
+    rows = scene.corpus.own(scene.leaver) or scene.corpus.organizations[scene.leaver]
+    own = [row for row in rows if not row.document]
     return DemoResult(run, summary, own[0].question)
 
 

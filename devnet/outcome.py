@@ -180,6 +180,8 @@ def evaluate_run(
 
     sets: dict[str, Sequence[Any]] = {name: corpus.own(name) for name in corpus.organizations}
     sets |= {"shared": corpus.shared, "held_out": corpus.held_out}
+    # A document has no answer to compare.
+    sets = {name: [row for row in rows if not row.document] for name, rows in sets.items()}
     totals = {
         "before": served(facts.before_model or 0),
         "after": served(facts.after_model or 0),

@@ -10,8 +10,8 @@ from rescind.aggregator.config import EvaluationSection
 from rescind.contracts import RoundState
 from rescind.core.errors import DataError
 from rescind.daemon import ModelSection
-from rescind.devnet.data import from_folder
-from rescind.devnet.defaults import BASE_MODEL
+from rescind.devnet.data import Corpus, check_corpus, from_folder
+from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.demo import DemoOptions, demo
 from rescind.node.data_checks import DataUnfit
 from rescind.training import Example, write_examples
@@ -89,6 +89,16 @@ def test_a_demo_names_a_row_that_is_too_long_before_it_starts(tmp_path: Path, fi
     with pytest.raises(DataError, match=rf"{file}:7: .* max_length is 512"):
         demo(DemoOptions(data=folder, out=tmp_path / "runs"), print)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_demo_needs_a_question_of_each_organization() -> None:
+    def corpus(*examples: Example) -> Corpus:
+        return Corpus({"alpha": examples, "beta": tuple(rows_of("beta"))}, (), ())
+
+    letter = Example("", "Dear Ada", "Ada", document=True)
+    parameters = default_parameters("isolated", "0" * 64, {"a": (1, 1)}, seed=0)
+    with pytest.raises(DataError, match="that only alpha has are documents"):
+        check_corpus(corpus(letter), None, parameters)
 
 
 def test_the_data_of_a_demo_may_have_a_format_for_each_organization(tmp_path: Path) -> None:
