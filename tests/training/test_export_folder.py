@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from rescind.core import StoreFull
 from rescind.core.errors import ConfigError
@@ -79,6 +80,23 @@ def test_a_failed_write_leaves_the_earlier_export(
         write_half(target, number)
     assert (target / "sub" / "weights").read_text() == "old"
     assert entries(tmp_path) == {"out"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),  # of a write to an open file
+        SafetensorError("Error while serializing: I/O error: No space left (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_named_by_whatever_writes(tmp_path: Path, error: Exception) -> None:
+    def fill() -> None:
+        with new_export(tmp_path / "out", FACTS):
+            raise error
+
+    with pytest.raises(StoreFull, match="no room for the export"):
+        fill()
+    assert entries(tmp_path) == set()
 
 
 def test_a_file_that_cannot_be_read_is_not_taken_for_a_full_disk(tmp_path: Path) -> None:
