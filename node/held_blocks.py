@@ -85,9 +85,9 @@ def held_blocks(session: Session, adapter_id: str, record: RecordedModel) -> Hel
             ranges.setdefault(name, HeldBytes(blocks[name].begin, data))
     own = owner("blocks", session.me)
     if own in wanted and own not in ranges:
-        data = _own_block(session, record, blocks[own])
-        if data is not None:
-            ranges[own] = HeldBytes(blocks[own].begin, data)
+        summed = _own_block(session, record, blocks[own])
+        if summed is not None:
+            ranges[own] = HeldBytes(blocks[own].begin, summed)
     return Held(header.file_size, tuple(ranges.values()))
 
 
