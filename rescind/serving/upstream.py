@@ -19,7 +19,9 @@ from rescind.serving.names import ServedModel
 from rescind.serving.planning import Plan, Planner
 from rescind.serving.text import Trimmed
 from rescind.serving.upstream_client import UpstreamClient, piece_of
-from rescind.training import export_peft
+from rescind.training.export.adapter import block_tensors, write_peft
+from rescind.training.export.origin import Origin
+from rescind.training.export.source import Source
 
 _LEAVE_SECONDS = 60.0
 """For how long answers may go on with a model that a later round replaced."""
@@ -140,7 +142,8 @@ class UpstreamModels:
         """
         self._bring_about()
         for export in list(exports_in([self._settings.folder])):
-            name = export.folder.name
+            # An export that was interrupted has a dot before its name.
+            name = export.folder.name.lstrip(".")
             if name.startswith(f"{self._settings.mark}-") and name not in self._wanted:
                 export.delete()
 
@@ -148,11 +151,19 @@ class UpstreamModels:
         return f"{self._settings.mark}-{model.key.number}-{model.adapter_id[:8]}-{owner}"
 
     def _export(self, model: ServedModel, totals: Totals, names: Mapping[str, str]) -> None:
+        if not names:
+            return
+        source = Source.open(self._parameters, self._settings.base)
         for name, owner in names.items():
-            folder = self._settings.folder / name
-            export_peft(
-                self._parameters, totals, owner, self._settings.base, folder, model.adapter_id
+            origin = Origin(
+                owner,
+                organization=model.organizations.get(owner, ""),
+                adapter_id=model.adapter_id,
+                model_id=model.key.number,
+                in_use=True,
             )
+            tensors = block_tensors(self._parameters, totals, owner)
+            write_peft(source, origin, tensors, self._settings.folder / name)
 
     def _bring_about(self) -> None:
         """Compare the adapters there with the wanted ones, and load and remove the difference."""
