@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, PeftModelForCausalLM, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 
 from rescind.core.exports import Export
@@ -124,13 +123,13 @@ class EngineModels:
         self._adapters[name], self._folders[name] = inner, str(folder)
 
     def _add(self, inner: str, folder: Path) -> None:
-        if isinstance(self._network, PeftModel):
-            self._network.load_adapter(str(folder), adapter_name=inner, is_trainable=False)
-        else:
-            self._network = PeftModel.from_pretrained(
-                self._base.model, str(folder), adapter_name=inner, is_trainable=False
-            )
-        self._network.eval()
+        network = self._network
+        if not isinstance(network, PeftModel):
+            config = PeftConfig.from_pretrained(str(folder))
+            network = PeftModelForCausalLM(self._base.model, config, adapter_name=inner)
+            self._network = network
+        network.load_adapter(str(folder), adapter_name=inner, is_trainable=False)
+        network.eval()
 
     def _check(self, inner: str, folder: Path) -> None:
         """Check that every tensor of the file is in memory: one that fits nothing is left out."""
@@ -148,10 +147,18 @@ class EngineModels:
         del self._folders[name]
 
     def _remove(self, inner: str) -> None:
-        if isinstance(self._network, PeftModel):
-            with suppress(ValueError), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._network.delete_adapter(inner)
+        network = self._network
+        if not isinstance(network, PeftModel):
+            return
+        others = [name for name in network.peft_config if name != inner]
+        if not others:
+            # peft needs an adapter that is active, so the last one goes with all of peft.
+            tuner: Any = network.base_model
+            self._network = tuner.unload()
+            return
+        network.set_adapter(others[0])
+        if inner in network.peft_config:
+            network.delete_adapter(inner)
 
     def ask(self, asked: Asked) -> AsyncGenerator[Event, None]:
         """Queue a request, and return what happens to it."""

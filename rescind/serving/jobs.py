@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
-from rescind.core.errors import RescindError
 from rescind.serving.errors import ApiError, too_busy
 from rescind.serving.names import ServedModel
 
@@ -113,7 +112,7 @@ class Job:
                 self._work(self)
         except ApiError as error:
             self.emit(Failed(error))
-        except (RescindError, MemoryError, RuntimeError, ValueError) as error:
+        except Exception as error:  # no request may end the thread that all others need
             structlog.get_logger().error("answer failed", reason=str(error), exc_info=True)
             self.emit(Failed(ApiError(500, "The model failed on this request.", "model_failed")))
         else:

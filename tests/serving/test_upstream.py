@@ -1,5 +1,6 @@
 """Adapters in another server: what is loaded there, unloaded, and made up for."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,16 @@ import pytest
 
 from rescind.core.exports import exports_in
 from rescind.devnet.defaults import BASE_MODEL
-from rescind.serving.asked import Limits
-from rescind.serving.errors import UpstreamFailed
+from rescind.serving.asked import Asked, Limits, Sampling
+from rescind.serving.engine import EngineModels
+from rescind.serving.errors import ApiError, UpstreamFailed
 from rescind.serving.gate import Gate
+from rescind.serving.jobs import Delta, Done
 from rescind.serving.names import ServedModel
 from rescind.serving.planning import Planner
 from rescind.serving.standing import ModelKey
 from rescind.serving.upstream import UpstreamModels, UpstreamSettings
+from rescind.training import export_peft, load_base
 from tests.support.serving import random_totals, tiny
 from tests.support.serving_chain import AURORA, BOREALIS, NAMES
 
@@ -38,6 +42,40 @@ class Behind:
 
     def unload(self, name: str) -> None:
         del self.held[name]
+
+
+def test_a_server_behind_answers_with_and_without_the_adapters_it_loads(tmp_path: Path) -> None:
+    _, parameters = tiny()
+    totals = random_totals(parameters, (AURORA, BOREALIS))
+    for name, owner in (("one", AURORA), ("two", BOREALIS)):
+        export_peft(parameters, totals, owner, str(BASE_MODEL), tmp_path / name, "ad" * 32)
+    engine = EngineModels(load_base(BASE_MODEL, device="cpu"), "base", tmp_path, Limits())
+
+    def texts(*names: str) -> list[str]:
+        async def answer(name: str) -> str:
+            prompt = "Question: Where?\nAnswer:"
+            events = engine.ask(Asked(name, Sampling(max_tokens=8), text=prompt))
+            kinds = [event async for event in events]
+            assert isinstance(kinds[-1], Done), kinds
+            return "".join(event.text for event in kinds if isinstance(event, Delta))
+
+        return [asyncio.run(answer(name)) for name in names]
+
+    [bare] = texts("base")
+    for _ in range(2):
+        engine.load("a", str(tmp_path / "one"))
+        engine.load("b", str(tmp_path / "two"))
+        assert texts("a", "b", "base")[2] == bare
+        engine.unload("b")
+        assert texts("base", "a")[0] == bare
+        engine.unload("a")
+        assert texts("base") == [bare]
+    (tmp_path / "two" / "adapter_model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ApiError, match="cannot be loaded"):
+        engine.load("b", str(tmp_path / "two"))
+    engine.load("a", str(tmp_path / "one"))
+    assert texts("base", "a")[0] == bare
+    engine._worker.close()
 
 
 def test_adapters_follow_the_model_also_after_a_restart_or_a_failed_call(tmp_path: Path) -> None:
