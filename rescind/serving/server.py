@@ -187,10 +187,10 @@ def serve(source: ModelSource, base: str, options: ServeOptions, build: Build) -
     def facts() -> dict[str, float]:
         state = gate.state
         return {
-            "model": float(state.model.key.number) if state.model else -1.0,
-            "block": float(state.block),
+            "model": state.model.key.number if state.model else -1,
+            "block": state.block,
             "unchecked_seconds": round(gate.unchecked_seconds, 1),
-            "waiting": float(models.waiting),
+            "waiting": models.waiting,
         }
 
     stop = threading.Event()
