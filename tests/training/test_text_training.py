@@ -39,7 +39,7 @@ from rescind.training.serving import generation
 from rescind.training.serving.respond import OneNetwork, answers, token_scores
 from rescind.training.text.encoder import TextRulesUnmet
 from tests.support.models import parameters_of, start_of
-from tests.support.tokenizers import gemma, save_model, smollm2, unigram
+from tests.support.tokenizers import gemma, qwen3, save_model, smollm2
 
 ANSWERS = TextParameters(prompt="chat", loss="answers")
 PAIRS = [
@@ -212,7 +212,7 @@ def test_the_router_counts_the_question_and_not_the_template(model: LoraModel) -
 
 
 def test_a_base_that_lacks_what_was_agreed_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
-    folder = save_model(tmp_path, unigram())
+    folder = save_model(tmp_path, qwen3())
     with pytest.raises(TextRulesUnmet, match="no begin-of-text token"):
         load_base(folder, text=TextParameters(bos=True))
 
