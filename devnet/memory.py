@@ -24,7 +24,7 @@ _CONTEXT_BYTES = 600 * _MIB
 """Memory of a GPU that each process's CUDA context takes."""
 _BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 _STORED = {"float32": "F32", "bfloat16": "BF16"}
-_BYTES = {"float32": 4, "bfloat16": 2}
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "4bit": 0.6}  # 4 bits come with scales
 # Bytes that a training keeps for each token: in each layer, for each number of the hidden state and
 # of the wider state inside its MLP (inputs of linear layers, in the model's type and again in
 # float32 for LoRA), and for each word of the vocabulary (logits, their float32 copy, gradients).
@@ -104,7 +104,7 @@ class BaseFiles:
 
     def shared(self, dtype: Dtype) -> bool:
         """Return whether processes on a CPU share the file's pages, because nothing is converted."""
-        return self.stored == {_STORED[dtype]}
+        return self.stored == {_STORED.get(dtype)}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def needs(
         lora: LoRA parameters of one organization.
         tokens: Tokens of the largest batch.
     """
-    weights = files.parameters * _BYTES[dtype]
+    weights = int(files.parameters * _BYTES[dtype])
     copies = 1 if not gpu and (converted or files.shared(dtype)) else processes
     inside = files.layers * (files.hidden * _HIDDEN_BYTES + files.inner * _INNER_BYTES)
     working = tokens * (inside + files.vocabulary * _VOCABULARY_BYTES)

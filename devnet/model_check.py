@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from rescind.core import ConsortiumParameters, Coupling
-from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.errors import ConfigError
 from rescind.devnet.defaults import default_lora, default_parameters
+from rescind.devnet.memory import BaseFiles, Needs, multiplies_bf16, needs
 from rescind.training import EngineSettings, LoraModel, load_base, pick_device
 from rescind.training.engine.trial import Trial, measure_step
-from rescind.training.model.file_checks import check_files, count_weights
+from rescind.training.model.file_checks import check_files
 from rescind.training.model.presets import Dtype, PresetSettings, preset, preset_of, resolve
 from rescind.training.model.report import ModelReport, describe
 from rescind.training.model.text_rules import default_text
-
-_BYTES = {"float32": 4.0, "bfloat16": 2.0, "4bit": 0.6}
-"""Bytes of a weight in memory; 4 bits come with scales."""
-_OTHER_PROCESSES = 2
-"""The aggregator and the demo itself load the base model too."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class ModelCheck:
         dtype: Of its weights in memory.
         members: The number of organizations.
         rank: Of LoRA.
-        weights_bytes: The frozen weights in memory.
+        memory: What a demo needs.
         report: What it is.
         trial: A measured step, None if there are problems.
         steps: Steps of a round.
@@ -66,20 +62,15 @@ class ModelCheck:
     dtype: Dtype
     members: int
     rank: int
-    weights_bytes: int
+    memory: Needs
     report: ModelReport
     trial: Trial | None
     steps: int
     max_artifact_bytes: int
 
-    @property
-    def demo_bytes(self) -> int:
-        """About the memory that a demo takes if no process shares the base with another."""
-        return self.trial.peak_bytes * (self.members + _OTHER_PROCESSES) if self.trial else 0
-
     def to_dict(self) -> dict[str, Any]:
         """Return the check as JSON."""
-        return asdict(self) | {"demo_bytes": self.demo_bytes}
+        return asdict(self)
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield name and text of each line of the report."""
@@ -119,9 +110,10 @@ class ModelCheck:
         where = "GPU memory" if self.device.startswith("cuda") else "memory"
         yield (
             "memory",
-            f"{_size(trial.peak_bytes)} of {where} for a node, {_size(self.weights_bytes)} of it the "
-            f"base as {self.dtype}; at most {_size(self.demo_bytes)} for a demo of {self.members}",
+            f"{_size(trial.peak_bytes)} of {where} for a node that trains such pairs, with the base "
+            f"as {self.dtype}",
         )
+        yield f"demo of {self.members}", self.memory.sentence()
         yield (
             "step",
             f"{trial.seconds:.2f} s on {self.device} for {trial.pairs} pairs of about {trial.tokens} "
@@ -138,14 +130,14 @@ def check_model(options: CheckOptions, say: Callable[[str], None]) -> ModelCheck
     """
     named = preset_of(options.model)
     settings = (named or preset("tiny")).settings
-    dtype = options.dtype or (settings.dtype if named else "float32")
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     say("checking files")
     folder = resolve(options.model, remote_code=options.remote_code)
     check_files(folder)
     device = pick_device(options.device)
-    weights_bytes = int(count_weights(folder) * _BYTES[dtype])
-    _check_memory(weights_bytes, device, dtype)
+    gpu, files = device.type == "cuda", BaseFiles.read(folder)
+    dtype = options.dtype or files.dtype(bf16=multiplies_bf16())
+    needs(files, dtype, 1, gpu=gpu).check()
     say("loading the model")
     base = load_base(folder, device=str(device), dtype=dtype, remote_code=options.remote_code)
     agreed = _read(options.parameters) if options.parameters else None
@@ -166,7 +158,15 @@ def check_model(options: CheckOptions, say: Callable[[str], None]) -> ModelCheck
         dtype=dtype,
         members=options.members,
         rank=lora.rank,
-        weights_bytes=weights_bytes,
+        memory=needs(
+            files,
+            dtype,
+            options.members + 1,
+            gpu=gpu,
+            converted=not gpu and files.convertible(dtype),
+            lora=sum(math.prod(shape) for shape in model.shapes.values()),
+            tokens=agreed.training.batch_size * options.tokens,
+        ),
         report=report,
         trial=trial,
         steps=agreed.training.steps_per_round,
@@ -194,19 +194,6 @@ def _read(path: Path) -> ConsortiumParameters:
         return ConsortiumParameters.parse(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _check_memory(needed: int, device: torch.device, dtype: Dtype) -> None:
-    """Refuse a model whose weights alone are larger than the memory that is free."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    if needed > free:
-        raise TrainingError(
-            f"The weights take {_size(needed)} as {dtype}, and {device} has {_size(free)} free. Use a "
-            "smaller model, another dtype, or a machine with more memory."
-        )
 
 
 def _size(count: int) -> str:

