@@ -14,6 +14,8 @@ from transformers import (
     LlamaForSequenceClassification,
     T5Config,
     T5ForConditionalGeneration,
+    XLNetConfig,
+    XLNetLMHeadModel,
 )
 
 from rescind.core.errors import TrainingError
@@ -241,6 +243,15 @@ def test_an_encoder_is_refused(tmp_path: Path) -> None:
     assert "head does not write text" in refusal(tmp_path)
 
 
+def test_a_model_of_permuted_order_is_refused(tmp_path: Path) -> None:
+    config = XLNetConfig(
+        vocab_size=320, d_model=32, n_layer=2, n_head=2, d_inner=32, eos_token_id=0
+    )
+    XLNetLMHeadModel(config).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    assert "looks at the tokens that follow" in refusal(tmp_path)
+
+
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     config = T5Config(
         vocab_size=320, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2,
@@ -304,6 +315,12 @@ def test_code_that_comes_with_a_model_runs_only_when_asked_and_is_pinned(own_cod
     assert allowed.id != model_id(own_code)
     (own_code / "own.py").write_text(CODE + "\n# changed\n")
     assert model_id(own_code, remote_code=True) != allowed.id
+
+
+def test_code_is_left_alone_where_transformers_has_the_model_itself(own_code: Path) -> None:
+    (own_code / "own.py").write_text("raise RuntimeError('this code ran')")
+    edit_json(own_code / "config.json", model_type="llama")
+    assert load_base(own_code, device="cpu").id == model_id(own_code)
 
 
 def test_code_of_another_repository_is_never_run(own_code: Path) -> None:

@@ -1,0 +1,80 @@
+"""rescind model get and check, as a person runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rescind.cli.main import app
+from rescind.devnet.defaults import default_parameters
+from rescind.training.model.presets import preset
+from tests.support.tiny_models import save_model
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["model", *words])
+
+
+def refusal(result: Result) -> str:
+    assert result.exit_code == 17
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert lines[-1].startswith("error[training]: ")
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "gpt2", "gpt2")
+
+
+def test_get_names_folder_and_id_of_the_shipped_model() -> None:
+    result = run("get", "tiny", "--json")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["id"] == preset("tiny").base_model_id
+    assert Path(facts["folder"]) == preset("tiny").folder
+
+
+@pytest.mark.parametrize(
+    "words", [("get", "/no/such"), ("check", "/no/such"), ("check", "smollm2")]
+)
+def test_a_model_that_is_not_here_is_refused_with_exit_code_17(
+    words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESCIND_MODELS", str(tmp_path))
+    assert "exist" in refusal(run(*words))
+
+
+def test_check_says_what_a_model_is_and_what_it_takes(folder: Path) -> None:
+    result = run("check", str(folder), "--orgs", "5", "--tokens", "8", "--device", "cpu", "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    report = facts["report"]
+    assert report["architecture"] == "GPT2LMHeadModel"
+    assert report["positions"] == 256
+    assert report["tensors"] == 16
+    assert report["adapter_bytes"] > 5 * 2 * (report["delta_bytes"] - 8192)
+    assert facts["trial"]["seconds"] > 0
+    assert facts["trial"]["pairs"] == preset("tiny").settings.batch_size
+    assert not report["problems"]
+
+
+def test_check_prints_everything_and_then_refuses_parameters_that_do_not_fit(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = default_parameters(
+        "isolated", "ab" * 32, {"x.lora_A": (8, 4), "x.lora_B": (4, 8)}, seed=0
+    )
+    path = tmp_path / "parameters.json"
+    path.write_bytes(other.canonical_bytes())
+    result = run("check", str(folder), "--parameters", str(path), "--device", "cpu")
+    line = refusal(result)
+    assert "GPT2LMHeadModel" in result.stdout
+    for text in ("abababab", "LoRA tensors", "max_length is 512", "at most 256 tokens"):
+        assert text in line
+
+
+def test_parameters_that_cannot_be_read_are_a_configuration_error(folder: Path) -> None:
+    result = run("check", str(folder), "--parameters", "/no/such.json", "--device", "cpu")
+    assert result.exit_code == 10
