@@ -50,7 +50,12 @@ def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason(
     node = SimpleNamespace(name="aurora", poll_seconds=0.1, state_dir=tmp_path)
     config = SimpleNamespace(node=node, identity=SimpleNamespace(tls=None))
     session: Any = SimpleNamespace(
-        me="0xaa", stop=threading.Event(), config=config, consortium=None, journal=None
+        me="0xaa",
+        stop=threading.Event(),
+        config=config,
+        consortium=None,
+        journal=None,
+        activities=SimpleNamespace(clear=lambda: None),
     )
     with pytest.raises(NotCarriedOut, match=r"set engine\.processes to 1"):
         Refusing(session).run(session.stop)
