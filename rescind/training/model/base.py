@@ -203,7 +203,8 @@ def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: boo
     if dtype == "4bit":
         options |= _four_bits(device)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loader: Any = AutoModelForCausalLM
+        model, report = loader.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
@@ -252,7 +253,8 @@ def _four_bits(device: torch.device) -> dict[str, Any]:
         ) from error
     from transformers import BitsAndBytesConfig
 
-    quantization = BitsAndBytesConfig(
+    settings: Any = BitsAndBytesConfig
+    quantization = settings(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,

@@ -76,7 +76,7 @@ _LONGEST = 200
 
 def _known(raw: dict[str, Any]) -> bool:
     """Return whether transformers has this model's code itself."""
-    kind = raw.get("model_type")
+    kind = str(raw.get("model_type"))
     mapping = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     return kind in mapping and mapping[kind] in AutoModelForCausalLM._model_mapping
 
