@@ -48,7 +48,7 @@ def memory_explained(work: str, advice: str = ANSWERING_ADVICE) -> Iterator[None
     except (MemoryError, RuntimeError) as error:
         if not _ran_out(error):
             raise
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise OutOfMemory(f"Not enough memory for {work}: {first.rstrip('.')}. {advice}") from error
