@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from rescind.core import ConsortiumParameters, Coupling, make_private_folder
-from rescind.core.errors import ConfigError
+from rescind.core.errors import ConfigError, DataError
 from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port
 from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
 from rescind.devnet.defaults import default_lora, default_parameters
@@ -199,8 +200,13 @@ def _longest(base: Base, corpus: Corpus) -> int:
     """Return the tokens of the longest pair. Documents are cut into pieces of the agreed length."""
     rows = [*corpus.shared, *corpus.held_out]
     rows += [row for examples in corpus.organizations.values() for row in examples]
-    pairs = [row for row in rows if not row.document]
-    return max((len(encode_example(base, row, _ANY_LENGTH).tokens) for row in pairs), default=0)
+    lengths = [0]
+    for row in rows:
+        # `check_corpus` names the file and line of a row that the agreed rules do not take.
+        with suppress(DataError):
+            if not row.document:
+                lengths.append(len(encode_example(base, row, _ANY_LENGTH).tokens))
+    return max(lengths)
 
 
 def _new_run(options: DemoOptions) -> RunFolder:
