@@ -54,7 +54,6 @@ class Problem:
     unseen: Sequence[Example] = ()
 
     def __post_init__(self) -> None:
-        self.model.read_as(self.parameters.text)
         if not self.forget:
             raise DataError("The forget set is empty. Name a subject that your data has.")
         both = set(self.forget) & set(self.retain)
@@ -77,6 +76,7 @@ class Problem:
                 f"{len(known)} pairs given as unseen are in the forget or the retain set, for "
                 f"example {next(iter(known)).question[:60]!r}. Leave them out of unseen."
             )
+        self.model.read_as(self.parameters.text)
 
 
 @dataclass(frozen=True)
