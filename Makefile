@@ -17,7 +17,7 @@ setup-dev: setup $(VENV)/.dev-installed node_modules/.dev-installed ## Install w
 demo: setup ## Run the consortium of four organizations, start to certificate
 	@$(BIN)/rescind demo $(ARGS)
 
-demo-real: setup ## Get SmolLM2-135M once, and run the same with it (25 minutes on two cores, 4 on a GPU)
+demo-real: setup ## Get SmolLM2-135M once, and run the same with it
 	@$(BIN)/rescind model get smollm2
 	@$(BIN)/rescind demo --model smollm2 $(ARGS)
 

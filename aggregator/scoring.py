@@ -226,7 +226,8 @@ class RoundScorer(ABC):
     ) -> tuple[Totals, str]:
         block_owner = owner(self._parameters.layout, organization)
         # The parent has every organization's block: only this one counts, and is summed.
-        before, change = block(parent, block_owner), block(delta, block_owner)
+        before = block(parent, block_owner)
+        change: Mapping[str, Any] = block(delta, block_owner)
         after = add_totals([before, weighted_sum([(change, WEIGHT_ONE)])])
         return after, block_owner
 

@@ -167,10 +167,10 @@ def corpus_of(options: DemoOptions, parameters: int) -> tuple[Corpus, DemoSize]:
     """
     if options.data is not None:
         corpus = from_folder(options.data, options.read)
-        count = len(corpus.organizations)
-        if options.orgs not in (None, count):
-            raise ConfigError(f"--orgs {options.orgs}: {options.data} holds {count} organizations")
-        return corpus, size_of(options.model, parameters, count)
+        held = len(corpus.organizations)
+        if options.orgs not in (None, held):
+            raise ConfigError(f"--orgs {options.orgs}: {options.data} holds {held} organizations")
+        return corpus, size_of(options.model, parameters, held)
     count = options.orgs
     if count is None:
         count = organizations_of(options.model, parameters)

@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parent / "results" / "delta.json"
 OWNER = f"0x{1:040x}"
 
 
-def play(parameters: int, folder: Path) -> list[dict[str, object]]:
+def play(parameters: int, folder: Path) -> list[dict[str, Any]]:
     steps, dice = Steps(), np.random.default_rng(0)
     update = {
         qualify(OWNER, name): dice.standard_normal(shape, dtype=np.float32) * np.float32(1e-3)
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, nargs="+", default=[4_900_000, 100_000_000])
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
-    found = {}
+    found: dict[int, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         play(10_000, Path(folder))
         for count in options.parameters:
