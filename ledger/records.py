@@ -48,7 +48,8 @@ RECORD_TYPES: Mapping[str, RecordType] = {
     "reward": RecordType(1, ("round",)),
     "tombstone": RecordType(1, ("keys",)),
     "training-run": RecordType(1, ("round",)),
-    "withdrawal": RecordType(1, ("withdrawal", "event")),
+    # About a withdrawal or a replay, which has the field of its name.
+    "withdrawal": RecordType(1, ("event",)),
 }
 """The types that this version writes. Records of other types are kept and shown unchanged."""
 

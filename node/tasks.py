@@ -106,11 +106,18 @@ def _offer_task(
 
 
 def _replay(session: Session, now: int) -> Iterator[Task]:
-    """Yield the task of the running replay's round, if it waits for this node."""
+    """Yield what the running replay waits for from this node."""
     consortium = session.consortium
     replay = consortium.current_replay()
     if replay is None or not replay.running or now > replay.deadline:
         return
+    # The last offer of a round moves the replay on, and no sum can be built without its deltas.
+    for fact in OfferedDelta.all(session.journal):
+        if fact.offer_id == replay.id and fact.round_id < replay.round_id:
+            offers = consortium.replayed(replay.id, fact.round_id)
+            earlier = _delta_task(session, replay.id, fact.round_id, fact, offers)
+            if earlier is not None and earlier.offered:
+                yield earlier
     if session.me not in consortium.expected_replayers():
         return
     delta = OfferedDelta.find(session.journal, replay.id, replay.round_id)
