@@ -18,7 +18,7 @@ from tests.support.daemons import (
 )
 from tests.support.withdrawals import adapter
 
-MOST = 16
+MOST = 6
 DEPTH = 2
 pytestmark = pytest.mark.slow
 
