@@ -268,8 +268,12 @@ class Sender:
                 )
             try:
                 was_mined, mined = mined, self.tender.look(row)
-                if was_mined is not None and mined is None:
+                if mined is not None or self.node.knows(row.newest.tx_hash):
+                    pace.shown()
+                elif was_mined is not None:
                     pace.restart()
+                else:
+                    pace.lost()
                 if mined is not None and self.outbox.get(row.number).state.final:
                     return self.outbox.get(row.number)
                 if pace.tending_due():

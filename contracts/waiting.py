@@ -13,6 +13,9 @@ _OUTAGE_SECONDS = 30.0
 """Without any answer."""
 _FIRST_PAUSE, _FIRST_DEEP_PAUSE, _LONGEST_PAUSE = 0.05, 0.25, 2.0
 _FIRST_TENDING, _LONGEST_TENDING = 3.0, 12.0
+_FIRST_LOST = 1.0
+"""Least seconds between two tendings of a transaction that no pool shows. They double each time:
+some providers never show what is not mined."""
 _GROWTH = 1.4
 
 
@@ -28,8 +31,20 @@ class Pace:
     def __init__(self, clock: Clock, *, deep: bool, at_once: bool = False) -> None:
         self._clock = clock
         self._first = _FIRST_DEEP_PAUSE if deep else _FIRST_PAUSE
-        self._pause, self._between = self._first, _FIRST_TENDING
-        self._due = clock.monotonic() + (0.0 if at_once else self._between)
+        self._pause, self._between, self._lost = self._first, _FIRST_TENDING, _FIRST_LOST
+        self._tended = clock.monotonic()
+        self._due = self._tended + (0.0 if at_once else self._between)
+
+    def shown(self) -> None:
+        """Take note that a block or a pool shows the transaction."""
+        self._lost = _FIRST_LOST
+
+    def lost(self) -> None:
+        """Tend what is open soon: neither a block nor a pool shows the transaction.
+
+        A reorganization can drop it so soon after it was mined that no look found it in a block.
+        """
+        self._due = min(self._due, self._tended + self._lost)
 
     def restart(self) -> None:
         """Tend what is open at the next look, and look often again: a reorganization dropped it."""
@@ -47,7 +62,8 @@ class Pace:
         if now < self._due:
             return False
         self._between = min(self._between * _GROWTH, _LONGEST_TENDING)
-        self._due = now + self._between
+        self._lost = min(2 * self._lost, _LONGEST_TENDING)
+        self._tended, self._due = now, now + self._between
         return True
 
 

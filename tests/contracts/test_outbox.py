@@ -20,12 +20,14 @@ from rescind.contracts import (
 from rescind.contracts.outbox import Outbox
 from rescind.contracts.outgoing import SendState
 from rescind.contracts.rpc import NodeRefused
+from rescind.contracts.waiting import Pace
 from rescind.core.errors import StoreError
 from tests.support.scripted_pool import (
     ALICE,
     GWEI,
     DurableOutbox,
     FakeAccount,
+    FakeClock,
     ScriptedChain,
     ScriptedNode,
     payment,
@@ -201,6 +203,37 @@ def test_a_reorganization_brings_the_same_bytes_back(
     receipt = chain.sender(account).send(payment(1))
     assert set(node.broadcasts) == {receipt.tx_hash}
     assert len(node.blocks) - 1 - receipt.block >= 6
+
+
+def test_a_transaction_that_is_dropped_before_a_look_finds_it_is_sent_again_soon(
+    node: ScriptedNode, account: FakeAccount
+) -> None:
+    """Reorganizations drop it as soon as it is mined, but leave it four seconds each time."""
+    chain, blocks = chain_of(node, confirmations=2), mining(node)
+    begun, last = chain.clock.now, 0.0
+
+    def pause(seconds: float) -> None:
+        nonlocal last
+        blocks(seconds)
+        if node.mined() and chain.clock.now - last > 4:
+            node.reorganize(2)
+            last = chain.clock.now
+
+    chain.clock.on_pause = pause
+    receipt = chain.sender(account).send(payment(1))
+    assert set(node.broadcasts) == {receipt.tx_hash}
+    assert chain.clock.now - begun < 60
+
+
+def test_a_transaction_that_no_pool_shows_is_tended_less_and_less_often() -> None:
+    """Some providers show a transaction only once it is mined."""
+    clock = FakeClock()
+    pace, begun, tended = Pace(clock, deep=False), clock.now, 0
+    while clock.now - begun < 120:
+        pace.lost()
+        tended += pace.tending_due()
+        clock.now += 0.25
+    assert 8 < tended < 16
 
 
 def test_a_final_transaction_that_the_chain_lost_is_sent_again_at_the_next_start(
