@@ -16,7 +16,7 @@ from rescind.training.model.presets import PresetSettings, preset
 BASE_MODEL = preset("tiny").folder
 _TINY = preset("tiny").settings
 _LEAST_ARTIFACT_BYTES = 64 * 2**20
-"""What small models have, whatever their size, so that their parameters keep their ids."""
+"""The limit of small models, one for all sizes, so that their parameters keep their ids."""
 _MAX_MEMBERS = 64
 
 

@@ -24,7 +24,7 @@ DISCLOSURE_BYTES = 2**26
 _DEPTH = 64
 """The longest path: a log has fewer than 2^64 entries."""
 _BAD = (NoteInvalid, NameInvalid, KeyError, TypeError, ValueError, AttributeError, RecursionError)
-"""What malformed JSON documents raise while they are read."""
+"""Errors that reading a malformed JSON document raises."""
 
 
 @dataclass(frozen=True)

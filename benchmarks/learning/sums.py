@@ -1,4 +1,4 @@
-"""What sums of statistics learn, and what a removal costs: python -m benchmarks.learning.sums
+"""Measure what sums of statistics learn and cost: python -m benchmarks.learning.sums
 
 Each organization sums over its own rows, once. The head of all sums is compared with what one
 organization has alone and with all rows in one place: by the same head, by ridge in floats and by

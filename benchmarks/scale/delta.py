@@ -1,4 +1,4 @@
-"""What a node and the aggregator do with one delta: `python -m benchmarks.scale.delta`.
+"""Measure the work of a node and an aggregator on one delta: `python -m benchmarks.scale.delta`.
 
 4.9 million parameters are SmolLM2-135M with rank 16 on all linear layers, 100 million a model of 7
 billion with rank 40. Each step is run once, after a small one that compiles the kernels; seconds of

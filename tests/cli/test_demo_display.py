@@ -1,4 +1,4 @@
-"""What a demo prints while its daemons work."""
+"""Output of a demo while its daemons work."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Gas estimates of nodes that use the latest block's time instead of the next one's."""
+"""Gas estimates of nodes that use the time of the latest block, not of the next block."""
 
 from __future__ import annotations
 

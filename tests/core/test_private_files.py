@@ -181,7 +181,7 @@ def test_a_missing_secret_or_a_pipe_is_left_to_its_reader(tmp_path: Path) -> Non
 
 
 def test_a_file_that_this_process_has_locked_keeps_its_lock(tmp_path: Path) -> None:
-    """SQLite relies on it: a second opening of a journal must not free the first one's locks."""
+    """SQLite relies on the lock: opening a journal again must not free the locks of the first opening."""
     path = tmp_path / "journal"
     ensure_private(path)
     path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""What a demo agrees on and checks before it starts anything."""
+"""Agreed parameters and checks of a demo, before anything is started."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a running replay waits for from a node."""
+"""Tasks of a node in a running replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head is one function of the sums, whoever solves it."""
+"""The head is a function of the sums alone, with every solver."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,16 @@ def _arrow() -> Any:
     return pyarrow
 
 
-class _reported:  # noqa: N801  reads as a statement
-    """Turns what pyarrow raises into FileDamaged."""
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Raise FileDamaged for every error that pyarrow raises."""
+    import pyarrow as pa
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import pyarrow as pa
-
-        if isinstance(error, pa.ArrowException | OSError | ValueError | NotImplementedError):
-            reason = " ".join(str(error).split())[:200]
-            raise FileDamaged(self._path, f"the file is damaged: {reason}") from error
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FileDamaged(path, f"the file is damaged: {reason}") from error
 
 
 def _guarded(path: Path, batches: Iterator[Any]) -> Iterator[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 FILLER = "fills a gap"
 """An empty transfer to oneself, in place of a nonce that a provider left out."""
 VARYING = frozenset({"Anchors.anchor", FILLER})
-"""What depends on when daemons look, and on the provider."""
+"""Calls whose number depends on the provider and on the times at which daemons look."""
 ANYONE = frozenset(
     {
         "Models.fold",
