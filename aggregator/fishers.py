@@ -11,7 +11,7 @@ from rescind.aggregator.facts import MeanFisher, PostedFisher, Published
 from rescind.aggregator.session import AggregatorSession
 from rescind.core import SHARED, artifact_id
 from rescind.core.errors import ArtifactError
-from rescind.core.statistics import (
+from rescind.core.posted import (
     Posted,
     check_posted,
     combine_stored,

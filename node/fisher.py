@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rescind.core import FloatTensors, owner
 from rescind.core.errors import ArtifactError
-from rescind.core.statistics import Posted, decode, expected_shapes
+from rescind.core.posted import Posted, decode, expected_shapes
 from rescind.node.session import Session
 from rescind.wire import BadMessage, fisher_typed_data, sign_typed
 

@@ -25,7 +25,7 @@ from benchmarks.conditions import clock, conditions
 from benchmarks.forgetting.table import spread
 from benchmarks.learning.tasks import TASKS, TaskSet
 from rescind.core import encode
-from rescind.core.row_statistics import Classes, RowStatistics, check
+from rescind.core.statistics import Classes, RowStatistics, check
 from rescind.training.heads import Head, check_head, solve, trace_ridge
 
 RESULTS = Path(__file__).parent / "sums.jsonl"

@@ -1,321 +1,260 @@
-"""Statistics that an organization posts instead of data, measured under a block.
+"""Sums over an organization's rows: what a ridge classifier needs of its data.
 
-A Fisher has the shapes of the block's trainable tensors; moments have one (rank, rank) matrix for
-each module. The bytes are safetensors in exactly one encoding: names sorted, and one metadata entry
-whose value is canonical JSON. The id is their SHA-256.
+For rows with integer features phi (the first of which is 1) and a label each,
+
+    G = sum of phi phi'    (dimensions, dimensions)
+    Q = sum of phi e'      (dimensions, classes), with e the label's unit vector
+
+They are integers and add up over organizations, so that the sums without an organization, or
+without one person's rows, are those of a run that it was never in. Analytic learning in one round:
+Zhuang et al. 2024 (AFL, arXiv 2405.16240); Fani et al. 2024 (Fed3R).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
 import numpy as np
-import safetensors
-import safetensors.numpy
+import scipy.linalg
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rescind.core import (
-    HIDING,
-    ArtifactMalformed,
-    ArtifactTooLarge,
-    ConsortiumParameters,
-    FloatTensors,
-)
-from rescind.core.artifact import check_file_size
-from rescind.core.canonical_json import canonical_json
-from rescind.core.delta import NotFinite, OutOfBounds, WrongShape
+from rescind.core.delta import WEIGHT_ONE, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
-from rescind.core.json_text import parse_json
-from rescind.core.mapped import Bytes
-from rescind.core.tensor_header import (
-    LENGTH_BYTES,
-    MOST_HEADER_BYTES,
-    TensorSpec,
-    header_size,
-    most_header_bytes,
-    read_header,
-)
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.security import DigestBudgetExceeded, check_budget
+from rescind.core.totals import add_totals
 
-Kind = Literal["fisher", "moments"]
-Arrays = Mapping[str, NDArray[Any]]
-_FORMAT = "rescind.statistics/1"
-_DTYPES: Mapping[str, Any] = {"fisher": np.float32, "moments": np.float64}
-_FIELDS = ("base_model_id", "count", "kind", "measure", "owner", "point")
+GRAM, MOMENTS = "gram", "moments"
+_EXACT = 2**53
+"""Integers below are exact in float64, and so are sums of products that stay below."""
 
 
-class PostedMismatch(ArtifactError):
-    """Posted statistics are of another base model, block, point or measure than is asked for."""
+class NotRowSums(ArtifactError):
+    """Statistics that are the sums of no rows."""
 
-    code = "posted-mismatch"
+    code = "artifact-not-row-sums"
+
+
+class UnknownLabel(DataError):
+    """A row has a label that is not one of the agreed ones."""
+
+    code = "unknown-label"
+
+
+class Classes(BaseModel):
+    """A task that members agree on: which features, and which labels.
+
+    Attributes:
+        features: The feature map.
+        labels: The labels, sorted, each once.
+        max_rows: The most rows of one organization.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    features: NgramFeatures = NgramFeatures()
+    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+    max_rows: Annotated[int, Field(ge=1, le=2**31)] = 2**20
+
+    @model_validator(mode="after")
+    def _labels_sorted(self) -> Self:
+        if list(self.labels) != sorted(set(self.labels)):
+            raise ValueError("give the labels in ascending order, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _digest_binds(self) -> Self:
+        # The budget also keeps every entry far below 2^63.
+        try:
+            check_budget(self.norm_bound * WEIGHT_ONE)
+        except DigestBudgetExceeded as error:
+            raise ValueError(f"{error}; or lower max_rows or the number of features") from error
+        return self
+
+    @property
+    def trace_bound(self) -> int:
+        """The most that the trace of one organization's G can be."""
+        return self.max_rows * self.features.dimensions * self.features.largest**2
+
+    @property
+    def norm_bound(self) -> float:
+        """The L2 norm that one organization's statistics never exceed.
+
+        G is positive semidefinite, so its Frobenius norm is at most its trace; and by Cauchy and
+        Schwarz the squares of Q's entries sum to at most trace(G) times the number of rows.
+        """
+        return math.hypot(self.trace_bound, math.sqrt(self.trace_bound * self.max_rows))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the tensors of `RowStatistics`."""
+        size = self.features.dimensions
+        return {GRAM: (size * (size + 1) // 2,), MOMENTS: (size, len(self.labels))}
+
+    def collect(self, texts: Sequence[str], labels: Sequence[str]) -> RowStatistics:
+        """Return the statistics of rows.
+
+        Raises:
+            UnknownLabel: A label was not agreed on.
+            DataError: There are more rows than agreed.
+        """
+        if len(texts) > self.max_rows:
+            raise DataError(
+                f"there are {len(texts)} rows, and the members agreed on at most {self.max_rows}"
+            )
+        places = {label: place for place, label in enumerate(self.labels)}
+        for number, label in enumerate(labels, start=1):
+            if label not in places:
+                raise UnknownLabel(
+                    f"row {number} has the label {label!r}, which is not one of the "
+                    f"{len(self.labels)} that the members agreed on. Correct the row, or agree on "
+                    "the label."
+                )
+        targets = np.zeros((len(labels), len(self.labels)), dtype=np.int64)
+        targets[np.arange(len(labels)), [places[label] for label in labels]] = 1
+        return RowStatistics.of(self.features.of(texts), targets)
 
 
 @dataclass(frozen=True, eq=False)
-class Posted:
-    """Means over an organization's data, measured under one block.
+class RowStatistics:
+    """Sums over rows.
 
     Attributes:
-        kind: "fisher" or "moments".
-        base_model_id: The base model.
-        owner: The owner of the block.
-        point: `point_id` of the tensors at which it was measured.
-        measure: What exactly was measured; only equal measures combine.
-        count: The size of the data: pairs for a Fisher, tokens for moments.
-        tensors: float32 by tensor name (fisher), float64 by module name (moments).
+        gram: The upper triangle of G, row by row, int64 (dimensions (dimensions + 1) / 2,).
+        moments: Q, int64 (dimensions, classes).
     """
 
-    kind: Kind
-    base_model_id: str
-    owner: str
-    point: str
-    measure: str
-    count: int
-    tensors: Arrays
+    gram: NDArray[np.int64]
+    moments: NDArray[np.int64]
 
-    def encode(self) -> bytes:
-        """Return the canonical bytes; raise as `check_values`."""
-        check_values(self)
-        header = {name: getattr(self, name) for name in _FIELDS}
-        text = canonical_json(header).decode()
-        dtype = _DTYPES[self.kind]
-        ordered = {
-            name: np.array(self.tensors[name], dtype=dtype, order="C", copy=True)
-            for name in sorted(self.tensors)
-        }
-        return safetensors.numpy.save(ordered, metadata={_FORMAT: text})
+    @classmethod
+    def of(cls, features: NDArray[np.int64], targets: NDArray[np.int64]) -> Self:
+        """Return the sums over rows.
+
+        Args:
+            features: (rows, dimensions), the first of each row is 1.
+            targets: (rows, classes), one 1 in each row.
+
+        Raises:
+            OutOfBounds: A sum may not fit.
+        """
+        largest = int(np.abs(features).max(initial=1))
+        if len(features) * largest**2 >= _EXACT:
+            raise OutOfBounds(
+                f"{len(features)} rows of features up to {largest} may sum to 2^53 or more. Use "
+                "smaller features, or fewer rows."
+            )
+        # Products of float64 are much faster than those of integers, and exact below 2^53.
+        rows = features.astype(np.float64)
+        gram = (rows.T @ rows).astype(np.int64)
+        moments = (rows.T @ targets.astype(np.float64)).astype(np.int64)
+        return cls(gram[np.triu_indices(len(gram))], moments)
 
     @property
-    def id(self) -> str:
-        """The SHA-256 of the bytes, in lowercase hexadecimal."""
-        return hashlib.sha256(self.encode()).hexdigest()
+    def dimensions(self) -> int:
+        """The number of features."""
+        return len(self.moments)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """The number of rows of each class, int64 (classes,)."""
+        counts: NDArray[np.int64] = self.moments[0]
+        return counts
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(self.gram[0])
+
+    @property
+    def trace(self) -> int:
+        """The trace of G."""
+        return int(np.trace(self.full_gram()))
+
+    def full_gram(self) -> NDArray[np.int64]:
+        """Return G, symmetric, int64 (dimensions, dimensions)."""
+        size = self.dimensions
+        full = np.zeros((size, size), dtype=np.int64)
+        full[np.triu_indices(size)] = self.gram
+        return full + np.triu(full, 1).T
+
+    def tensors(self) -> dict[str, NDArray[np.int64]]:
+        """Return the tensors of the artifact, by bare name."""
+        return {GRAM: self.gram, MOMENTS: self.moments}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the statistics that an artifact holds; `check` says whether they can be right."""
+        return cls(tensors[GRAM].astype(np.int64), tensors[MOMENTS].astype(np.int64))
+
+    @classmethod
+    def sum(cls, parts: Iterable[RowStatistics]) -> Self:
+        """Return the sums over all rows of several organizations, exact.
+
+        Raises:
+            SumOverflow: A sum may not fit 64 bits.
+            WrongShape: The parts have different shapes.
+        """
+        return cls.of_tensors(add_totals(part.tensors() for part in parts))
+
+    def without(self, part: RowStatistics) -> RowStatistics:
+        """Return the sums over the rows that are not in `part`, exact.
+
+        Raises:
+            SumOverflow: A difference may not fit 64 bits.
+            WrongShape: The two have different shapes.
+        """
+        negative = {name: -tensor for name, tensor in part.tensors().items()}
+        return self.of_tensors(add_totals([self.tensors(), negative]))
 
 
-def decode(
-    data: Bytes,
-    *,
-    max_bytes: int | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
-) -> Posted:
-    """Read canonical bytes.
+def check(statistics: RowStatistics, classes: Classes) -> None:
+    """Check that an organization's statistics can be the sums of rows.
 
-    Args:
-        data: The bytes.
-        max_bytes: The largest size to accept; unlimited by default.
-        shapes: The tensors to expect, by name: pass them wherever the bytes come from somebody
-            else. Then a header that is much longer than theirs is not parsed.
+    Within each class the scatter sum (phi - mean) (phi - mean)' is positive semidefinite, so
+    G - sum over classes of q q' / n is, too: one test for G and for how Q fits to it. It is done
+    in float64, with a tolerance for rounding.
 
     Raises:
-        ArtifactTooLarge: There are more than `max_bytes`.
-        ArtifactMalformed: They are not the canonical encoding.
-        WrongShape: The tensors are not the expected ones.
-        ArtifactError: As `check_values`.
+        WrongShape: The tensors have other shapes than agreed.
+        NotRowSums: They are the sums of no rows.
+        OutOfBounds: There are more rows, or larger features, than agreed.
     """
-    if max_bytes is not None and len(data) > max_bytes:
-        raise ArtifactTooLarge(
-            f"the posted statistics have {len(data)} bytes; at most {max_bytes} are allowed"
+    shapes = {name: tensor.shape for name, tensor in statistics.tensors().items()}
+    if shapes != classes.shapes():
+        raise WrongShape(f"the statistics have shapes {shapes}, and {classes.shapes()} are agreed")
+    rows, counts, trace = statistics.rows, statistics.counts, statistics.trace
+    if not 0 <= rows <= classes.max_rows:
+        raise OutOfBounds(f"there are {rows} rows, and 0 to {classes.max_rows} are agreed")
+    if counts.min() < 0 or sum(counts.tolist()) != rows:
+        raise NotRowSums(
+            f"the classes have {sum(counts.tolist())} rows together, the least one {counts.min()}, "
+            f"and there are {rows} rows"
         )
-    most = MOST_HEADER_BYTES
-    if shapes is not None:
-        specs = {name: TensorSpec("F64", tuple(shape)) for name, shape in shapes.items()}
-        most = most_header_bytes(specs, {_FORMAT: ""})
+    most = rows * classes.features.dimensions * classes.features.largest**2
+    if not 0 <= trace <= most:
+        raise OutOfBounds(f"the trace of G is {trace}, and {rows} rows have at most {most}")
+    if np.abs(statistics.moments).max(initial=0) > rows * classes.features.largest:
+        raise OutOfBounds(f"an entry of Q is larger than {rows} rows allow")
+    _check_scatter(statistics)
+
+
+def _check_scatter(statistics: RowStatistics) -> None:
+    gram = statistics.full_gram().astype(np.float64)
+    empty = statistics.counts == 0
+    if np.any(statistics.moments[:, empty]):
+        raise NotRowSums("a class without rows has sums")
+    moments = statistics.moments[:, ~empty].astype(np.float64)
+    scatter = gram - (moments / statistics.counts[~empty]) @ moments.T
+    # Rounding changes eigenvalues by less than this (Weyl's inequality).
+    slack = 8 * len(gram) * np.finfo(np.float64).eps * max(1.0, float(np.trace(gram)))
     try:
-        header = read_header(bytes(data[: header_size(bytes(data[:LENGTH_BYTES]), most)]))
-    except ArtifactError as error:
-        raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
-    if shapes is not None:
-        _check_shapes({name: spec.shape for name, spec in header.specs.items()}, shapes)
-    check_file_size(header, len(data))
-    try:
-        tensors = header.views(data)
-        fields = parse_json(header.metadata[_FORMAT])
-        posted = Posted(tensors=tensors, **fields)
-        valid = posted.kind in _DTYPES and all(isinstance(v, str | int) for v in fields.values())
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactMalformed(f"the bytes are not {_FORMAT} in safetensors: {error}") from error
-    if not valid:
-        raise ArtifactMalformed(f"the posted statistics have the unknown kind {posted.kind!r}")
-    check_values(posted)
-    # The header is the canonical one of its tensors and metadata already.
-    fields_text = canonical_json({name: getattr(posted, name) for name in _FIELDS}).decode()
-    dtype = np.dtype(_DTYPES[posted.kind])
-    if header.metadata != {_FORMAT: fields_text} or any(
-        value.dtype != dtype for value in posted.tensors.values()
-    ):
-        raise ArtifactMalformed(
-            "the posted statistics are not in canonical form: write them with Posted.encode"
-        )
-    return posted
-
-
-def check_values(posted: Posted) -> None:
-    """Check the values of statistics.
-
-    Raises:
-        NotFinite: A value is NaN or infinite. OutOfBounds: A Fisher is negative, moments are not
-        positive semidefinite, or there is no data. WrongShape: Moments are not square.
-    """
-    if not isinstance(posted.count, int) or posted.count < 1:
-        raise OutOfBounds(
-            f"the posted count is {posted.count!r}: it must be a whole number of at least 1"
-        )
-    for name, value in posted.tensors.items():
-        if not np.isfinite(value).all():
-            raise NotFinite(f"the posted {posted.kind} of {name!r} has NaN or infinite values")
-        if posted.kind == "fisher":
-            if value.size and value.min() < 0:
-                raise OutOfBounds(
-                    f"the posted fisher of {name!r} is negative, but it is a mean of squares"
-                )
-            continue
-        if value.ndim != 2 or value.shape[0] != value.shape[1]:
-            raise WrongShape(
-                f"the posted moments of {name!r} have shape {value.shape}: they must be square"
-            )
-        if not np.array_equal(value, value.T):
-            raise OutOfBounds(f"the posted moments of {name!r} are not symmetric")
-        # Rounding makes eigenvalues of a semidefinite matrix slightly negative.
-        if np.linalg.eigvalsh(value)[0] < -1e-9 * max(np.trace(value), 0.0):
-            raise OutOfBounds(f"the posted moments of {name!r} have a negative eigenvalue")
-
-
-def check_posted(
-    posted: Posted,
-    *,
-    kind: Kind,
-    parameters: ConsortiumParameters,
-    owner: str,
-    measure: str,
-    point: str | None = None,
-) -> None:
-    """Check that statistics are those of one block.
-
-    Args:
-        posted: The statistics.
-        kind: The expected kind.
-        parameters: The consortium's parameters.
-        owner: The owner of the block.
-        measure: The expected measure.
-        point: The expected point; any point by default.
-
-    Raises:
-        PostedMismatch: A field differs.
-        WrongShape: A tensor is missing, unexpected or has another shape.
-        ArtifactError: As `check_values`.
-    """
-    wanted = {
-        "kind": kind,
-        "base_model_id": parameters.base_model_id,
-        "owner": owner,
-        "measure": measure,
-        **({} if point is None else {"point": point}),
-    }
-    for field, value in wanted.items():
-        actual = getattr(posted, field)
-        if actual != value:
-            raise PostedMismatch(
-                f"the posted {posted.kind} has {field} {actual!r}, expected {value!r}: "
-                "ask the organization to measure it again"
-            )
-    actual_shapes = {name: value.shape for name, value in posted.tensors.items()}
-    _check_shapes(actual_shapes, expected_shapes(kind, parameters))
-    check_values(posted)
-
-
-def _check_shapes(
-    actual: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    for name in sorted({*actual, *expected}):
-        if name not in actual:
-            raise WrongShape(f"the posted statistics lack the tensor {name!r}")
-        if name not in expected:
-            raise WrongShape(f"the posted statistics have a tensor {name!r} that is not agreed on")
-        if actual[name] != expected[name]:
-            raise WrongShape(
-                f"the posted tensor {name!r} has shape {actual[name]}, expected {expected[name]}"
-            )
-
-
-def expected_shapes(kind: Kind, parameters: ConsortiumParameters) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a block's statistics, by tensor name or module name."""
-    if kind == "fisher":
-        return {n: tuple(s) for n, s in parameters.delta_shapes().items() if n != HIDING}
-    rank = parameters.lora.rank
-    return dict.fromkeys(modules(parameters.shapes), (rank, rank))
-
-
-def modules(names: Mapping[str, object]) -> list[str]:
-    """Return the modules that LoRA changes, from tensor names, sorted."""
-    return sorted({n.removesuffix(".lora_A") for n in names if n.endswith(".lora_A")})
-
-
-def combine(parts: Sequence[Posted]) -> Posted:
-    """Combine statistics into those of all the data together: I = sum n_k I_k / n.
-
-    The sum is taken in float64 and in the order of ids. The point is "" where the parts' points
-    differ; then a Fisher is approximate.
-
-    Raises:
-        DataError: There is no part.
-        PostedMismatch: The parts differ in kind, base model, owner or measure.
-        WrongShape: The parts differ in names or shapes.
-    """
-    return _combined(sorted(parts, key=lambda part: part.id))
-
-
-def combine_stored(ids: Iterable[str], load: Callable[[str], Posted]) -> Posted:
-    """Combine stored statistics like `combine`, loading one at a time.
-
-    Args:
-        ids: Their ids.
-        load: Returns the statistics with an id.
-    """
-    return _combined(load(each) for each in sorted(ids))
-
-
-def _combined(ordered: Iterable[Posted]) -> Posted:
-    first: Posted | None = None
-    sums: dict[str, NDArray[np.float64]] = {}
-    total, points = 0, set[str]()
-    for part in ordered:
-        if first is None:
-            first = replace(part, tensors={})
-            sums = {name: np.zeros(value.shape) for name, value in part.tensors.items()}
-        _check_alike(first, part, {name: value.shape for name, value in sums.items()})
-        for name, value in part.tensors.items():
-            sums[name] += value.astype(np.float64) * part.count
-        total += part.count
-        points.add(part.point)
-        del part
-    if first is None:
-        raise DataError("there are no posted statistics to combine: name at least one organization")
-    tensors = {name: sums[name] / total for name in sorted(sums)}
-    point = first.point if len(points) == 1 else ""
-    return replace(first, point=point, count=total, tensors=tensors)
-
-
-def _check_alike(first: Posted, part: Posted, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for field in ("kind", "base_model_id", "owner", "measure"):
-        if getattr(part, field) != getattr(first, field):
-            raise PostedMismatch(
-                f"posted statistics differ in {field}: {getattr(first, field)!r} and "
-                f"{getattr(part, field)!r} do not combine"
-            )
-    if shapes != {name: value.shape for name, value in part.tensors.items()}:
-        raise WrongShape("posted statistics differ in names or shapes and do not combine")
-
-
-def point_id(tensors: FloatTensors, *, only_a: bool = False) -> str:
-    """Return the SHA-256 of the tensors' canonical safetensors bytes.
-
-    Args:
-        tensors: The tensors, by name.
-        only_a: Hash the A tensors alone, as moments do.
-    """
-    chosen = {
-        name: np.array(tensors[name], dtype=np.float32, order="C", copy=True)
-        for name in sorted(tensors)
-        if name.endswith(".lora_A") or not only_a
-    }
-    return hashlib.sha256(safetensors.numpy.save(chosen)).hexdigest()
+        scipy.linalg.cholesky(scatter + slack * np.eye(len(gram)), check_finite=False)
+    except scipy.linalg.LinAlgError:
+        raise NotRowSums(
+            "G is not the sum of rows with these class sums: the scatter within the classes is not "
+            "positive semidefinite"
+        ) from None

@@ -26,7 +26,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from rescind.core.errors import ArtifactError, DataError
-from rescind.core.row_statistics import RowStatistics
+from rescind.core.statistics import RowStatistics
 
 Solver = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Returns an approximate solution for a right-hand side, (dimensions, classes)."""

@@ -38,7 +38,7 @@ from rescind.core import (
     qualify,
     weights,
 )
-from rescind.core.statistics import Posted, combine, combine_stored, expected_shapes
+from rescind.core.posted import Posted, combine, combine_stored, expected_shapes
 from tests.support.consortium import micro_parameters
 
 MEMBERS = 12

@@ -15,7 +15,7 @@ from rescind.core import (
 )
 from rescind.core.artifact_limits import AdapterHeaderTooLarge
 from rescind.core.errors import ConfigError
-from rescind.core.statistics import Posted
+from rescind.core.posted import Posted
 from rescind.devnet.defaults import default_parameters
 from tests.support.consortium import micro_parameters
 

@@ -33,7 +33,7 @@ from rescind.core import (
 from rescind.core import commit as commit_to
 from rescind.core.artifact import METADATA
 from rescind.core.errors import ArtifactError
-from rescind.core.statistics import decode as decode_statistics
+from rescind.core.posted import decode as decode_statistics
 from tests.support.consortium import micro_parameters
 
 PARAMETERS = micro_parameters(federated=True)

@@ -1,202 +1,159 @@
-import json
-import subprocess
-import sys
+"""Sums over rows add up, and what cannot be such sums is refused."""
+
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from rescind.core import (
-    ArtifactMalformed,
-    ArtifactTooLarge,
-    ConsortiumParameters,
-    NotFinite,
-    OutOfBounds,
-    WrongShape,
-)
+from rescind.core import WrongShape, artifact_id, decode, encode
+from rescind.core.delta import OutOfBounds
 from rescind.core.errors import DataError
-from rescind.core.statistics import check_posted, expected_shapes
-from rescind.unlearning import Problem, find
-from rescind.unlearning.closed_form import (
-    Posted,
-    PostedMismatch,
-    combine,
-    decode,
-    point_id,
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.statistics import (
+    Classes,
+    NotRowSums,
+    RowStatistics,
+    UnknownLabel,
+    check,
 )
-from tests.support.consortium import micro_parameters
 
-OWNER = "0x" + "ab" * 20
-
-
-@pytest.fixture
-def parameters() -> ConsortiumParameters:
-    return micro_parameters()
-
-
-def posted(parameters: ConsortiumParameters, kind: str = "fisher", seed: int = 0) -> Posted:
-    source = np.random.default_rng(seed)
-    values = {}
-    for name, shape in expected_shapes(kind, parameters).items():
-        value = source.normal(size=shape)
-        values[name] = np.square(value).astype(np.float32) if kind == "fisher" else value @ value.T
-        if kind == "moments":
-            values[name] = (values[name] + values[name].T) / 2
-    return Posted(kind, parameters.base_model_id, OWNER, "aa", "m", 10 + seed, values)
+CLASSES = Classes(features=NgramFeatures(buckets=31), labels=("card", "loan", "rate"), max_rows=50)
+ROWS = [
+    ("Where is my card?", "card"),
+    ("My card is lost", "card"),
+    ("I want a loan", "loan"),
+    ("What does a loan cost?", "loan"),
+    ("Is the rate fixed?", "rate"),
+]
 
 
-def check(statistics: Posted, parameters: ConsortiumParameters, **wanted: str) -> None:
-    check_posted(
-        statistics,
-        **{"kind": "fisher", "owner": OWNER, "measure": "m", "parameters": parameters, **wanted},
-    )
+def collected(rows: list[tuple[str, str]]) -> RowStatistics:
+    return CLASSES.collect([text for text, _ in rows], [label for _, label in rows])
 
 
-@pytest.mark.parametrize("kind", ["fisher", "moments"])
-def test_posted_statistics_round_trip(parameters: ConsortiumParameters, kind: str) -> None:
-    statistics = posted(parameters, kind)
-    decoded = decode(statistics.encode())
-    assert decoded.id == statistics.id
-    assert (decoded.kind, decoded.owner, decoded.count) == (kind, OWNER, 10)
-    assert all(
-        np.array_equal(decoded.tensors[n], statistics.tensors[n]) for n in statistics.tensors
-    )
-    backwards = replace(statistics, tensors=dict(reversed(list(statistics.tensors.items()))))
-    assert backwards.id == statistics.id
-    assert replace(statistics, count=11).id != statistics.id
+def same(one: RowStatistics, other: RowStatistics) -> bool:
+    return encode(one.tensors()) == encode(other.tensors())
 
 
-def test_only_canonical_bytes_are_accepted(parameters: ConsortiumParameters) -> None:
-    statistics = posted(parameters)
-    data = statistics.encode()
-    with pytest.raises(ArtifactTooLarge, match="at most 10 are allowed"):
-        decode(data, max_bytes=10)
-    with pytest.raises(ArtifactMalformed, match="not rescind"):
-        decode(b"nonsense")
-    with pytest.raises(ArtifactMalformed, match="not rescind"):
-        decode(safetensors.numpy.save(dict(statistics.tensors)))
-    fields = {
-        name: getattr(statistics, name) for name in ("count", "kind", "measure", "owner", "point")
-    }
-    fields["base_model_id"] = statistics.base_model_id
-    spaced = safetensors.numpy.save(
-        dict(statistics.tensors), metadata={"rescind.statistics/1": json.dumps(fields, indent=1)}
-    )
-    with pytest.raises(ArtifactMalformed, match="not in canonical form"):
-        decode(spaced)
-    odd = safetensors.numpy.save(
-        dict(statistics.tensors),
-        metadata={"rescind.statistics/1": json.dumps({**fields, "kind": "x"})},
-    )
-    with pytest.raises(ArtifactMalformed, match="unknown kind"):
-        decode(odd)
+def test_sums_are_those_of_their_definition() -> None:
+    statistics = collected(ROWS)
+    features = CLASSES.features.of([text for text, _ in ROWS])
+    assert np.array_equal(statistics.full_gram(), features.T @ features)
+    for place, label in enumerate(CLASSES.labels):
+        mine = [row for row, (_, own) in zip(features, ROWS, strict=True) if own == label]
+        assert np.array_equal(statistics.moments[:, place], sum(mine))
+    assert statistics.counts.tolist() == [2, 2, 1]
+    assert statistics.rows == 5
+    assert statistics.trace == int((features**2).sum())
 
 
-@given(st.binary(max_size=200))
-def test_malformed_bytes_are_a_typed_error(data: bytes) -> None:
-    with pytest.raises(ArtifactMalformed):
-        decode(data)
+@settings(max_examples=25)
+@given(st.lists(st.sampled_from(ROWS), max_size=20), st.integers(0, 20), st.randoms())
+def test_a_sum_is_that_of_all_rows_and_without_a_part_that_of_the_rest(
+    rows: list[tuple[str, str]], cut: int, dice: object
+) -> None:
+    left, right = rows[:cut], rows[cut:]
+    shuffled = list(rows)
+    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    whole = RowStatistics.sum([collected(right), collected(left)])
+    assert same(whole, collected(shuffled))
+    assert same(whole.without(collected(left)), collected(right))
 
 
-def test_invalid_values_are_refused(parameters: ConsortiumParameters) -> None:
-    fisher, two = posted(parameters), posted(parameters, "moments")
-    name, module = next(iter(fisher.tensors)), next(iter(two.tensors))
-    for value, error, message in (
-        (np.nan, NotFinite, "NaN or infinite"),
-        (-1.0, OutOfBounds, "is negative"),
-    ):
-        bad = {**fisher.tensors, name: np.full_like(fisher.tensors[name], value)}
-        with pytest.raises(error, match=message):
-            replace(fisher, tensors=bad).encode()
-    skew = two.tensors[module] + np.triu(np.ones_like(two.tensors[module]), 1)
-    for value, error, message in (
-        (skew, OutOfBounds, "not symmetric"),
-        (-two.tensors[module], OutOfBounds, "negative eigenvalue"),
-        (two.tensors[module][:1], WrongShape, "must be square"),
-    ):
-        with pytest.raises(error, match=message):
-            replace(two, tensors={**two.tensors, module: value}).encode()
-    with pytest.raises(OutOfBounds, match="count is 0"):
-        replace(fisher, count=0).encode()
+def test_an_artifact_holds_them_and_gives_them_back() -> None:
+    data = encode(collected(ROWS).tensors())
+    assert same(RowStatistics.of_tensors(decode(data)), collected(ROWS))
+    assert artifact_id(data) == artifact_id(encode(collected(ROWS[::-1]).tensors()))
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], []])
+def test_honest_statistics_pass(rows: list[tuple[str, str]]) -> None:
+    check(collected(rows), CLASSES)
+
+
+def changed(place: int, by: int) -> RowStatistics:
+    honest = collected(ROWS)
+    gram = honest.gram.copy()
+    gram[place] += by
+    return replace(honest, gram=gram)
+
+
+def moved(row: int, column: int, by: int) -> RowStatistics:
+    honest = collected(ROWS)
+    moments = honest.moments.copy()
+    moments[row, column] += by
+    return replace(honest, moments=moments)
+
+
+def test_sums_of_no_rows_are_refused() -> None:
+    size = CLASSES.features.dimensions
+    with pytest.raises(NotRowSums, match="5 rows together"):
+        check(changed(0, 1), CLASSES)
+    with pytest.raises(NotRowSums, match="6 rows together"):
+        check(moved(0, 0, 1), CLASSES)
+    with pytest.raises(NotRowSums, match="positive semidefinite"):
+        check(changed(size, -4), CLASSES)
+    with pytest.raises(NotRowSums, match="positive semidefinite"):
+        check(changed(3, 9), CLASSES)
+    with pytest.raises(NotRowSums, match="positive semidefinite"):
+        check(moved(4, 2, 3), CLASSES)
+    with pytest.raises(OutOfBounds, match="trace"):
+        check(changed(size, 10_000), CLASSES)
+    with pytest.raises(OutOfBounds, match="trace of G is -"):
+        check(changed(size, -10_000), CLASSES)
+    with pytest.raises(OutOfBounds, match="entry of Q"):
+        check(moved(4, 2, 30), CLASSES)
+    with pytest.raises(OutOfBounds, match="0 to 50 are agreed"):
+        check(changed(0, 46), CLASSES)
+    with pytest.raises(NotRowSums, match="the least one -1"):
+        check(replace(moved(0, 2, -2), gram=changed(0, -2).gram), CLASSES)
+
+
+def test_a_class_without_rows_has_no_sums() -> None:
+    statistics = collected(ROWS[:4])
+    moments = statistics.moments.copy()
+    moments[3, 2] = 1
+    with pytest.raises(NotRowSums, match="without rows"):
+        check(replace(statistics, moments=moments), CLASSES)
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(WrongShape, match="are agreed"):
+        check(collected(ROWS), CLASSES.model_copy(update={"labels": ("card", "loan")}))
+
+
+def test_a_label_that_nobody_agreed_on_is_refused() -> None:
+    with pytest.raises(UnknownLabel, match="row 2 has the label 'pin', which is not one of the 3"):
+        collected([ROWS[0], ("My pin", "pin")])
+
+
+def test_more_rows_than_agreed_are_refused() -> None:
+    with pytest.raises(DataError, match="there are 51 rows"):
+        collected([ROWS[0]] * 51)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("different", "message"),
     [
-        ({"base_model_id": "00" * 32}, "base_model_id '0000"),
-        ({"owner": "shared"}, "owner 'shared'"),
-        ({"measure": "other"}, "measure 'other'"),
-        ({"kind": "moments"}, "kind 'moments'"),
-        ({"point": "bb"}, "point 'bb'"),
+        ({"labels": ("b", "a")}, "ascending order"),
+        ({"labels": ("a", "a")}, "ascending order"),
+        ({"labels": ("a",)}, "at least 2"),
+        (
+            {"labels": ("a", "b"), "max_rows": 2**31, "features": {"buckets": 2**14}},
+            "lower max_rows",
+        ),
     ],
 )
-def test_statistics_with_other_fields_are_refused(
-    parameters: ConsortiumParameters, change: dict[str, str], message: str
-) -> None:
-    statistics = posted(parameters)
-    check(statistics, parameters, point="aa")
-    with pytest.raises(PostedMismatch, match=message):
-        check(replace(statistics, **change), parameters, point="aa")
+def test_a_task_that_cannot_be_is_refused(different: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Classes.model_validate(different)
 
 
-def test_statistics_of_other_shapes_are_refused(parameters: ConsortiumParameters) -> None:
-    statistics = posted(parameters)
-    name = sorted(statistics.tensors)[0]
-    with pytest.raises(WrongShape, match=r"has shape \(1, 1\), expected"):
-        check(
-            replace(statistics, tensors={**statistics.tensors, name: np.ones((1, 1))}), parameters
-        )
-    with pytest.raises(WrongShape, match="have a tensor 'more' that is not agreed on"):
-        check(
-            replace(statistics, tensors={**statistics.tensors, "more": np.ones((1, 1))}), parameters
-        )
-    less = {n: v for n, v in statistics.tensors.items() if n != name}
-    with pytest.raises(WrongShape, match="lack the tensor"):
-        check(replace(statistics, tensors=less), parameters)
-
-
-def test_statistics_combine_by_counts_in_any_order(parameters: ConsortiumParameters) -> None:
-    parts = [posted(parameters, seed=seed) for seed in range(3)]
-    combined = combine(parts)
-    assert combined.count == 10 + 11 + 12
-    for name, value in combined.tensors.items():
-        mean = sum(p.count * p.tensors[name].astype(float) for p in parts) / 33
-        np.testing.assert_allclose(value, mean, rtol=1e-12)
-        assert np.array_equal(value, combine(parts[::-1]).tensors[name])
-    assert combined.point == "aa"
-    assert combine([parts[0], replace(parts[1], point="bb")]).point == ""
-    with pytest.raises(DataError, match="no posted statistics"):
-        combine([])
-    with pytest.raises(PostedMismatch, match="differ in owner"):
-        combine([parts[0], replace(parts[1], owner="shared")])
-    with pytest.raises(WrongShape, match="names or shapes"):
-        combine([parts[0], replace(parts[1], tensors={})])
-
-
-def test_a_point_hashes_all_tensors_or_a_alone() -> None:
-    tensors = {"m.lora_A": np.ones((2, 3), np.float32), "m.lora_B": np.zeros((4, 2), np.float32)}
-    moved = {**tensors, "m.lora_B": np.ones((4, 2), np.float32)}
-    assert point_id(tensors) != point_id(moved)
-    assert point_id(tensors, only_a=True) == point_id(moved, only_a=True)
-
-
-def test_closed_forms_are_registered_without_torch() -> None:
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import rescind.unlearning.closed_form\n"
-        "from rescind.unlearning.registry import registered\n"
-        "print(*sorted(registered()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["partial", "redirect", "ssd"]
-    methods = [find(name) for name in ("partial", "redirect", "ssd")]
-    assert not any(method.trains for method in methods)
-    assert all(method.settings() is not None and method.source for method in methods)
-
-
-def test_an_empty_forget_set_is_refused(parameters: ConsortiumParameters) -> None:
-    with pytest.raises(DataError, match="The forget set is empty"):
-        Problem(None, parameters, OWNER, {}, [], [], 0)
+def test_sums_that_may_not_be_exact_are_refused() -> None:
+    with pytest.raises(OutOfBounds, match=r"2\^53"):
+        RowStatistics.of(np.full((2, 3), 2**27), np.eye(2, 3, dtype=np.int64))

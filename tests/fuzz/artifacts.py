@@ -16,7 +16,7 @@ from rescind.core import (
     encode_openings,
     statistics,
 )
-from rescind.core.statistics import Posted
+from rescind.core.posted import Posted
 from tests.fuzz.target import Target
 from tests.support.consortium import micro_parameters
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from rescind.core.ngrams import NgramFeatures
-from rescind.core.row_statistics import Classes, RowStatistics
+from rescind.core.statistics import Classes, RowStatistics
 from rescind.training.heads import (
     NotSolvable,
     Solver,

@@ -1,6 +1,6 @@
 """Unlearning without training: closed forms on LoRA factors. Importing it imports no torch."""
 
-from rescind.core.statistics import (
+from rescind.core.posted import (
     Posted,
     PostedMismatch,
     combine,

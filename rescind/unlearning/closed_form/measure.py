@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rescind.core import FloatTensors
 from rescind.core.errors import ConfigError, DataError, TrainingError
-from rescind.core.statistics import modules
+from rescind.core.posted import modules
 from rescind.training import Base, Example, LoraModel
 from rescind.training.engine.batches import (
     IGNORED,

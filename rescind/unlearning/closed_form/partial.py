@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rescind.core import OutOfBounds, WrongShape
 from rescind.core.errors import ConfigError, DataError
-from rescind.core.statistics import (
+from rescind.core.posted import (
     Posted,
     check_posted,
     combine,

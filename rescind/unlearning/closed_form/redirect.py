@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core.errors import ConfigError, DataError, TrainingError
-from rescind.core.statistics import Posted
+from rescind.core.posted import Posted
 from rescind.unlearning.closed_form.factors import (
     Factors,
     Matrix,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rescind.core import ConsortiumParameters, FloatTensors, NotFinite, WrongShape
 from rescind.core.errors import ConfigError, DataError, TrainingError
-from rescind.core.statistics import (
+from rescind.core.posted import (
     Posted,
     check_posted,
     combine,
