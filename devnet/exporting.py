@@ -109,14 +109,14 @@ class RunExporter:
 
     @property
     def names(self) -> dict[str, str]:
-        """The names of all owners of a block, by owner; in the order of the names."""
+        """The names of all owners of a block, by owner: in the order of the names, addresses last."""
         named = {address.lower(): name for name, address in self.facts.organizations.items()}
         names = {
             owner: "shared" if owner == SHARED else named.get(owner, owner)
             for owner in owners(self.totals)
         }
-        # Addresses are random, and people read these.
-        return dict(sorted(names.items(), key=lambda item: item[1]))
+        # People read these, and addresses are in no order that means anything.
+        return dict(sorted(names.items(), key=lambda item: (item[0] == item[1], item[1])))
 
     def owner(self, organization: str | None) -> str:
         """Return the owner of the block of an organization.
