@@ -52,6 +52,9 @@ class Classes(BaseModel):
         features: The feature map.
         labels: The labels, sorted, each once.
         max_rows: The most rows of one organization.
+        min_rows: The least; an organization with fewer posts nothing of the task.
+        row_square: The most that the squares of a row's features sum to. The first features of a
+            longer row are kept, and the others are 0. By default whatever the map can give.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,11 +62,19 @@ class Classes(BaseModel):
     features: NgramFeatures = NgramFeatures()
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
     max_rows: Annotated[int, Field(ge=1, le=2**31)] = 2**20
+    min_rows: Annotated[int, Field(ge=1)] = 1
+    row_square: Annotated[int, Field(ge=2)] | None = None
 
     @model_validator(mode="after")
     def _labels_sorted(self) -> Self:
         if list(self.labels) != sorted(set(self.labels)):
             raise ValueError("give the labels in ascending order, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        if self.min_rows > self.max_rows:
+            raise ValueError(f"min_rows is {self.min_rows}, and max_rows {self.max_rows}")
         return self
 
     @model_validator(mode="after")
@@ -78,7 +89,13 @@ class Classes(BaseModel):
     @property
     def trace_bound(self) -> int:
         """The most that the trace of one organization's G can be."""
-        return self.max_rows * self.features.dimensions * self.features.largest**2
+        return self.max_rows * self.square
+
+    @property
+    def square(self) -> int:
+        """The most that the squares of a row sum to."""
+        most = self.features.dimensions * self.features.largest**2
+        return most if self.row_square is None else min(most, self.row_square)
 
     @property
     def norm_bound(self) -> float:
@@ -115,7 +132,13 @@ class Classes(BaseModel):
                 )
         targets = np.zeros((len(labels), len(self.labels)), dtype=np.int64)
         targets[np.arange(len(labels)), [places[label] for label in labels]] = 1
-        return RowStatistics.of(self.features.of(texts), targets)
+        return RowStatistics.of(self.cut(self.features.of(texts)), targets)
+
+    def cut(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows of features, of each as many as its agreed length allows."""
+        if self.row_square is None:
+            return rows
+        return np.where(np.cumsum(rows * rows, axis=1) <= self.row_square, rows, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,12 +234,41 @@ class RowStatistics:
         return self.of_tensors(add_totals([self.tensors(), negative]))
 
 
-def check(statistics: RowStatistics, classes: Classes) -> None:
+@dataclass(frozen=True)
+class Tolerance:
+    """How far agreed noise may move an organization's statistics; without noise, not at all.
+
+    Attributes:
+        gram: An entry of G.
+        moments: An entry of Q.
+        counts: The sum of the classes' counts against the number of rows.
+        trace: The trace of G.
+        spectrum: The spectral norm of what is added to the sum of (phi, e) (phi, e)'.
+        norm: The L2 norm of all that is added.
+    """
+
+    gram: float = 0.0
+    moments: float = 0.0
+    counts: float = 0.0
+    trace: float = 0.0
+    spectrum: int = 0
+    norm: float = 0.0
+
+
+EXACT = Tolerance()
+
+
+def check(statistics: RowStatistics, classes: Classes, tolerance: Tolerance = EXACT) -> None:
     """Check that an organization's statistics can be the sums of rows.
 
     Within each class the scatter sum (phi - mean) (phi - mean)' is positive semidefinite, so
     G - sum over classes of q q' / n is, too: one test for G and for how Q fits to it. It is done
     in float64, with a tolerance for rounding.
+
+    Args:
+        statistics: What the organization posted.
+        classes: The agreed task.
+        tolerance: How far agreed noise may have moved them; see `rescind.core.statistics_noise`.
 
     Raises:
         WrongShape: The tensors have other shapes than agreed.
@@ -227,32 +279,41 @@ def check(statistics: RowStatistics, classes: Classes) -> None:
     if shapes != classes.shapes():
         raise WrongShape(f"the statistics have shapes {shapes}, and {classes.shapes()} are agreed")
     rows, counts, trace = statistics.rows, statistics.counts, statistics.trace
-    if not 0 <= rows <= classes.max_rows:
+    if not -tolerance.gram <= rows <= classes.max_rows + tolerance.gram:
         raise OutOfBounds(f"there are {rows} rows, and 0 to {classes.max_rows} are agreed")
-    if counts.min() < 0 or sum(counts.tolist()) != rows:
-        raise NotRowSums(
-            f"the classes have {sum(counts.tolist())} rows together, the least one {counts.min()}, "
-            f"and there are {rows} rows"
+    if rows and rows < classes.min_rows - tolerance.gram:
+        raise OutOfBounds(
+            f"there are {rows} rows, and an organization with fewer than {classes.min_rows} posts "
+            "nothing"
         )
-    most = rows * classes.features.dimensions * classes.features.largest**2
-    if not 0 <= trace <= most:
-        raise OutOfBounds(f"the trace of G is {trace}, and {rows} rows have at most {most}")
-    if np.abs(statistics.moments).max(initial=0) > rows * classes.features.largest:
+    every = sum(counts.tolist())
+    if counts.min() < -tolerance.moments or abs(every - rows) > tolerance.counts:
+        raise NotRowSums(
+            f"the classes have {every} rows together, the least one {counts.min()}, and there are "
+            f"{rows} rows"
+        )
+    most_rows = rows + tolerance.gram
+    most = most_rows * classes.square + tolerance.trace
+    if not -tolerance.trace <= trace <= most:
+        raise OutOfBounds(f"the trace of G is {trace}, and {rows} rows have at most {most:.0f}")
+    largest = most_rows * classes.features.largest + tolerance.moments
+    if np.abs(statistics.moments).max(initial=0) > largest:
         raise OutOfBounds(f"an entry of Q is larger than {rows} rows allow")
-    _check_scatter(statistics)
+    _check_scatter(statistics, tolerance.spectrum)
 
 
-def _check_scatter(statistics: RowStatistics) -> None:
+def _check_scatter(statistics: RowStatistics, spectrum: int) -> None:
     gram = statistics.full_gram().astype(np.float64)
-    empty = statistics.counts == 0
+    # Noise leaves no class without a sum, and adds at most its spectral norm to each diagonal.
+    empty = (statistics.counts == 0) & (spectrum == 0)
     if np.any(statistics.moments[:, empty]):
         raise NotRowSums("a class without rows has sums")
     moments = statistics.moments[:, ~empty].astype(np.float64)
-    scatter = gram - (moments / statistics.counts[~empty]) @ moments.T
+    scatter = gram - (moments / (statistics.counts[~empty] + spectrum)) @ moments.T
     # Rounding changes eigenvalues by less than this (Weyl's inequality).
     slack = 8 * len(gram) * np.finfo(np.float64).eps * max(1.0, float(np.trace(gram)))
     try:
-        scipy.linalg.cholesky(scatter + slack * np.eye(len(gram)), check_finite=False)
+        scipy.linalg.cholesky(scatter + (slack + spectrum) * np.eye(len(gram)), check_finite=False)
     except scipy.linalg.LinAlgError:
         raise NotRowSums(
             "G is not the sum of rows with these class sums: the scatter within the classes is not "

@@ -137,12 +137,21 @@ def test_more_rows_than_agreed_are_refused() -> None:
         collected([ROWS[0]] * 51)
 
 
+def test_an_organization_with_few_rows_posts_nothing() -> None:
+    least = CLASSES.model_copy(update={"min_rows": 5})
+    check(collected(ROWS), least)
+    check(collected([]), least)
+    with pytest.raises(OutOfBounds, match=r"there are 4 rows, and .* fewer than 5 posts nothing"):
+        check(collected(ROWS[:4]), least)
+
+
 @pytest.mark.parametrize(
     ("different", "message"),
     [
         ({"labels": ("b", "a")}, "ascending order"),
         ({"labels": ("a", "a")}, "ascending order"),
         ({"labels": ("a",)}, "at least 2"),
+        ({"labels": ("a", "b"), "min_rows": 9, "max_rows": 8}, "min_rows is 9, and max_rows 8"),
         (
             {"labels": ("a", "b"), "max_rows": 2**31, "features": {"buckets": 2**14}},
             "lower max_rows",
