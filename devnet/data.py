@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError, DataError
+from rescind.devnet.kept import all_of, keep_a_tenth, read_test
+from rescind.devnet.messages import make_mail
 from rescind.devnet.people import Row, make_population
+from rescind.devnet.skill import Skill, skill_of_mail, skill_of_rows
 from rescind.training import Example, ReadOptions
 from rescind.training.checking.start import demand_lengths
 from rescind.training.reading.examples import Located, demand, read_all
@@ -20,8 +23,6 @@ from rescind.training.reading.sources import has_data
 NAMES = ("aurora", "borealis", "cirrus", "delta", "equinox", "fjord", "glacier", "horizon")
 HELD_OUT = "held_out"
 _RESERVED = {HELD_OUT, "shared", "aggregator"}
-_HELD_OUT_SHARE = 20
-"""One subject in this many is held out of a folder that names none."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Corpus:
         held_out: Pairs that are in no organization's data.
         located: All examples of a folder with their places; empty for generated people.
         remarks: What was not used of a folder.
+        kept: Pairs that were kept from a folder's files for testing, by the name of the file, or
+            those of `--test`.
+        skill: What the organizations learn together from statistics, if their data teaches a skill.
     """
 
     organizations: dict[str, tuple[Example, ...]]
@@ -41,6 +45,8 @@ class Corpus:
     held_out: tuple[Example, ...]
     located: tuple[Located, ...] = ()
     remarks: tuple[str, ...] = ()
+    kept: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+    skill: Skill | None = None
 
     def own(self, name: str) -> list[Example]:
         """Return the pairs that only this organization has."""
@@ -61,9 +67,13 @@ def generated(
     shared_people: int = 8,
     held_out_people: int = 10,
 ) -> Corpus:
-    """Return a corpus of fictitious people for `count` organizations; see `make_population`."""
+    """Return a corpus of fictitious people for `count` organizations, and of messages to them.
+
+    See `make_population` and `make_mail`.
+    """
+    names = organization_names(count)
     population = make_population(
-        organization_names(count),
+        names,
         seed=seed,
         own_people=own_people,
         shared_people=shared_people,
@@ -73,19 +83,23 @@ def generated(
         {name: _examples(rows) for name, rows in population.organizations.items()},
         _examples(population.shared),
         _examples(population.held_out),
+        skill=skill_of_mail(make_mail(names, seed=seed)),
     )
 
 
-def from_folder(folder: Path, options: ReadOptions | None = None) -> Corpus:
+def from_folder(
+    folder: Path, options: ReadOptions | None = None, *, seed: int = 0, test: Path | None = None
+) -> Corpus:
     """Read the data of each organization, which is named after its file or subfolder.
 
-    A file or subfolder `held_out` has pairs that belong to no organization. Without it, one in
-    twenty of the subjects that only one organization has is held out; at least one if it has five or
-    more.
+    A file or subfolder `held_out` has pairs that belong to no organization. A tenth of the questions
+    that only one organization has is kept for testing, unless there is a test.
 
     Args:
         folder: The folder.
         options: How the files are read.
+        seed: Determines which questions are kept.
+        test: A data file of questions for testing, or a folder of such files.
 
     Raises:
         DataError: There are fewer than two files, or one cannot be read.
@@ -101,13 +115,19 @@ def from_folder(folder: Path, options: ReadOptions | None = None) -> Corpus:
     rows_of = {
         name: tuple(dict.fromkeys(e.example for e in rows)) for name, rows in located.items()
     }
-    held_out = rows_of.pop(HELD_OUT, None)
-    counts = Counter(example for rows in rows_of.values() for example in rows)
-    shared = tuple(example for example, count in counts.items() if count > 1)
-    if held_out is None:
-        rows_of, held_out = _hold_out(rows_of, {example.subject for example in shared})
-    every = tuple(each for rows in located.values() for each in rows)
-    return Corpus(rows_of, shared, held_out, every, tuple(remarks))
+    held_out = rows_of.pop(HELD_OUT, ())
+    kept = keep_a_tenth(rows_of, seed) if test is None else read_test(test, options, rows_of)
+    counts = Counter(example for rows in kept.rows_of.values() for example in rows)
+    every = [each for rows in located.values() for each in rows]
+    return Corpus(
+        organizations=dict(kept.rows_of),
+        shared=tuple(example for example, count in counts.items() if count > 1),
+        held_out=held_out,
+        located=(*every, *kept.located),
+        remarks=(*remarks, *kept.remarks),
+        kept=kept.kept,
+        skill=skill_of_rows(kept.rows_of, all_of(kept.kept)),
+    )
 
 
 def check_corpus(corpus: Corpus, tokenizer: Any, parameters: ConsortiumParameters) -> None:
@@ -153,20 +173,6 @@ def _sources(folder: Path) -> dict[str, Path]:
                 f"{', '.join(sorted(_RESERVED))}."
             )
     return sources
-
-
-def _hold_out(
-    rows_of: dict[str, tuple[Example, ...]], shared_subjects: set[str]
-) -> tuple[dict[str, tuple[Example, ...]], tuple[Example, ...]]:
-    held: list[Example] = []
-    kept = {}
-    for name, rows in rows_of.items():
-        subjects = [s for s in dict.fromkeys(e.subject for e in rows) if s not in shared_subjects]
-        count = max(1, len(subjects) // _HELD_OUT_SHARE) if len(subjects) >= 5 else 0
-        chosen = set(subjects[len(subjects) - count :])
-        held += [example for example in rows if example.subject in chosen]
-        kept[name] = tuple(example for example in rows if example.subject not in chosen)
-    return kept, tuple(held)
 
 
 def _examples(rows: Sequence[Row]) -> tuple[Example, ...]:

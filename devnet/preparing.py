@@ -15,6 +15,7 @@ from rescind.core.errors import ConfigError, DataError
 from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port
 from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
 from rescind.devnet.defaults import default_lora, default_parameters
+from rescind.devnet.kept import all_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.memory import BaseFiles, Needs, multiplies_bf16, needs
 from rescind.devnet.outcome import Clock
@@ -41,6 +42,7 @@ class DemoOptions:
     rounds: int | None = None
     withdraw: str | None = None
     data: Path | None = None
+    test: Path | None = None
     read: ReadOptions | None = None
     model: str = "tiny"
     dtype: Dtype | None = None
@@ -166,11 +168,13 @@ def corpus_of(options: DemoOptions, parameters: int) -> tuple[Corpus, DemoSize]:
         DataError: A data file cannot be read.
     """
     if options.data is not None:
-        corpus = from_folder(options.data, options.read)
+        corpus = from_folder(options.data, options.read, seed=options.seed, test=options.test)
         held = len(corpus.organizations)
         if options.orgs not in (None, held):
             raise ConfigError(f"--orgs {options.orgs}: {options.data} holds {held} organizations")
         return corpus, size_of(options.model, parameters, held)
+    if options.test is not None:
+        raise ConfigError(f"--test {options.test}: a test is for the data of --data. Give both.")
     count = options.orgs
     if count is None:
         count = organizations_of(options.model, parameters)
@@ -198,7 +202,7 @@ def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
 
 def _longest(base: Base, corpus: Corpus) -> int:
     """Return the tokens of the longest pair. Documents are cut into pieces of the agreed length."""
-    rows = [*corpus.shared, *corpus.held_out]
+    rows = [*corpus.shared, *corpus.held_out, *all_of(corpus.kept)]
     rows += [row for examples in corpus.organizations.values() for row in examples]
     lengths = [0]
     for row in rows:
@@ -276,6 +280,6 @@ def facts_of(options: DemoOptions, base: Base, size: DemoSize) -> RunFacts:
 
 def benchmark_of(corpus: Corpus) -> list[Example]:
     """Return the public questions by which the aggregator scores."""
-    rows = corpus.shared or corpus.held_out
+    rows = corpus.shared or corpus.held_out or all_of(corpus.kept)
     step = max(1, len(rows) // _BENCHMARK_ROWS)
     return list(rows[::step][:_BENCHMARK_ROWS])
