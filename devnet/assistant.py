@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from rescind.core import SHARED, ConsortiumParameters
+from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
-from rescind.devnet.outcome import served_model
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
     Assistant,

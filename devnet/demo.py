@@ -15,19 +15,13 @@ from rescind.core import ArtifactStore, write_private
 from rescind.core.errors import ConfigError
 from rescind.core.machine import available_cores
 from rescind.daemon import Activities
+from rescind.devnet.adapters import Removal, Replay, published_adapter
 from rescind.devnet.chain import free_port, stop_chain
 from rescind.devnet.defaults import default_lora
+from rescind.devnet.evaluating import Evaluations, evaluate_run
 from rescind.devnet.following import await_published, await_settled, follow_rounds
 from rescind.devnet.layout import RunFacts, RunFolder
-from rescind.devnet.outcome import (
-    Evaluations,
-    Removal,
-    Replay,
-    certify,
-    evaluate_run,
-    published_adapter,
-    summarize,
-)
+from rescind.devnet.outcome import certify, summarize
 from rescind.devnet.preparing import (
     DemoOptions,
     Scene,

@@ -11,8 +11,8 @@ from typing import Any, Literal, Self, get_args
 from rescind.contracts import Deployment
 from rescind.core import SHARED, ConsortiumParameters, owners
 from rescind.core.errors import ConfigError
+from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
-from rescind.devnet.outcome import served_model
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training.export.adapter import block_tensors, write_peft
 from rescind.training.export.folder import check_target

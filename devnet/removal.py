@@ -12,8 +12,8 @@ from rescind.contracts import Consortium, WithdrawalState
 from rescind.core import ArtifactStore
 from rescind.core.errors import RescindError
 from rescind.core.mapped import Bytes
+from rescind.devnet.adapters import Removal
 from rescind.devnet.layout import RunFolder
-from rescind.devnet.outcome import Removal
 from rescind.devnet.processes import Daemons
 from rescind.devnet.watching import Say
 from rescind.node.facts import AdoptedModel, open_journal

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rescind.core import write_private
 from rescind.devnet.layout import RunFolder
-from rescind.devnet.summary import Summary
+from rescind.devnet.summary import SkillSummary, Summary
 
 _STAGES = (
     ("before", "before withdrawal", "#4568c9"),
@@ -30,6 +30,7 @@ def write_report(run: RunFolder, summary: Summary) -> None:
     page = environment.get_template("report.html.j2").render(
         summary=summary,
         score_plot=_scores(summary),
+        skill_plot=_skill(summary.evaluation.skill) if summary.evaluation.skill else "",
         time_plot=_times(summary),
         certificate=run.certificate.name,
     )
@@ -54,6 +55,22 @@ def _scores(summary: Summary) -> str:
     axes.set_ylabel("right answers, %")
     axes.set_ylim(0, 105)
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.16))
+    return _svg(figure)
+
+
+def _skill(skill: SkillSummary) -> str:
+    bars = (
+        ("alone", skill.alone, "#b9c2cf"),
+        ("together", skill.together, "#4568c9"),
+        ("after removal", skill.after, "#2f8f5b"),
+        ("run without it", skill.replay, "#b9c2cf"),
+    )
+    figure = Figure(figsize=(9, 1.9), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([n for n, _, _ in bars], [100 * s for _, s, _ in bars], color=[c for _, _, c in bars])
+    axes.set_xlim(0, 105)
+    axes.set_xlabel(f"{skill.task} found, %")
+    axes.invert_yaxis()
     return _svg(figure)
 
 

@@ -9,14 +9,73 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class KeptSummary(_Part):
+    """Scores from 0 to 1 of questions that no organization trained on, by the name of their file."""
+
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    replay: dict[str, float | None]
+    questions: dict[str, int]
+
+
+class SkillSummary(_Part):
+    """Shares of a test's texts that heads of statistics give their label, 0..1.
+
+    Attributes:
+        task: Name of the task.
+        labels: Number of agreed labels.
+        questions: Number of texts, which no organization has.
+        alone: Mean over the organizations of the head of its own statistics.
+        together: The head of all statistics.
+        after: The head after the removal.
+        replay: The head of the run without the organization that withdrew.
+    """
+
+    task: str
+    labels: int
+    questions: int
+    alone: float
+    together: float
+    after: float
+    replay: float
+
+
 class EvaluationSummary(_Part):
-    """Scores from 0 to 1 by organization, `shared` and `held_out`. None: there are no questions."""
+    """Scores from 0 to 1 by organization, `shared` and `held_out`. None: there are no questions.
+
+    Attributes:
+        before: Before the removal.
+        after: After it.
+        replay: In the run without the organization that withdrew.
+        perplexity: Of the right answers' tokens, by stage and name.
+        questions: The number of questions, by name.
+        kept: Scores of questions that were kept from training; None if there are none.
+        skill: Scores of what is learned from statistics; None if the coupling has none.
+    """
 
     before: dict[str, float | None]
     after: dict[str, float | None]
     replay: dict[str, float | None]
     perplexity: dict[str, dict[str, float | None]]
     questions: dict[str, int]
+    kept: KeptSummary | None = None
+    skill: SkillSummary | None = None
+
+
+class PersonSummary(_Part):
+    """The withdrawal of one person whose rows are in an organization's statistics only.
+
+    Attributes:
+        organization: Name of the organization.
+        rows: The person's rows.
+        exact: Whether the sums that another node opened are those of a run without the rows.
+        seconds: From the mined request until that node had opened them.
+    """
+
+    organization: str
+    rows: int
+    exact: bool
+    seconds: float
 
 
 class WithdrawalSummary(_Part):
@@ -30,6 +89,7 @@ class WithdrawalSummary(_Part):
         speedup: Their ratio.
         adapter_after: SHA-256 of the adapter after the removal.
         adapter_replay: SHA-256 of the replay's.
+        person: The withdrawal of one person; None if the coupling has no statistics.
     """
 
     organization: str
@@ -39,6 +99,7 @@ class WithdrawalSummary(_Part):
     speedup: float
     adapter_after: str
     adapter_replay: str
+    person: PersonSummary | None = None
 
 
 class RoundSummary(_Part):
@@ -126,7 +187,7 @@ def goals(
             met=apart <= 0.05,
         )
     )
-    if coupling == "isolated":
+    if coupling != "federated":
         results.append(
             Goal(
                 name="the model after removal",
@@ -135,6 +196,10 @@ def goals(
                 met=withdrawal.exact,
             )
         )
+    if summary_scores.skill is not None:
+        results += _skill_goals(summary_scores.skill)
+    if withdrawal.person is not None:
+        results += _person_goals(withdrawal.person)
     # Most of the removal's time is that of five daemons that share the cores, and does not grow with
     # training; the replay's does.
     results.append(
@@ -146,3 +211,38 @@ def goals(
         )
     )
     return results
+
+
+def _skill_goals(skill: SkillSummary) -> list[Goal]:
+    gained = 100 * (skill.together - skill.alone)
+    return [
+        Goal(
+            name=f"{skill.task}, together",
+            wanted="at least 20 points more than alone",
+            measured=f"{skill.together:.0%} together, {skill.alone:.0%} alone",
+            met=gained >= 20,
+        ),
+        Goal(
+            name=f"{skill.task}, after",
+            wanted="the score of a run without it",
+            measured=f"{skill.after:.1%}, and {skill.replay:.1%} in that run",
+            met=skill.after == skill.replay,
+        ),
+    ]
+
+
+def _person_goals(person: PersonSummary) -> list[Goal]:
+    return [
+        Goal(
+            name="the sums after a person's withdrawal",
+            wanted="the same bytes as without the person",
+            measured="the same bytes" if person.exact else "other bytes",
+            met=person.exact,
+        ),
+        Goal(
+            name="time of a person's withdrawal",
+            wanted="under 5 s",
+            measured=f"{person.seconds:.2f} s",
+            met=person.seconds < 5,
+        ),
+    ]

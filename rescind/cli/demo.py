@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from rescind.cli.data import MapOption
 from rescind.cli.demo_display import DemoDisplay
+from rescind.cli.demo_tables import person_sentence, tables
 from rescind.cli.parsing import assignments
 from rescind.cli.printing import (
     err,
@@ -39,6 +39,13 @@ def demo_command(
     data: Annotated[
         Path | None,
         typer.Option(help="A folder with a data file or folder for each organization."),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            help="A data file or a folder of data files with questions for testing. Default: a tenth "
+            "of each file of --data."
+        ),
     ] = None,
     mapping: MapOption = None,
     model: Annotated[
@@ -75,6 +82,7 @@ def demo_command(
                 rounds=rounds,
                 withdraw=withdraw,
                 data=data,
+                test=test,
                 read=ReadOptions.of(assignments(mapping or [])),
                 model=model,
                 dtype=dtype,
@@ -92,36 +100,10 @@ def demo_command(
 
 def _show(result: DemoResult) -> None:
     summary, run = result.summary, result.run
-    withdrawn = summary.withdrawal.organization
-    table = Table(
-        "asked about",
-        "questions",
-        "before",
-        f"after {withdrawn} is removed",
-        f"run without {withdrawn}",
-        title="\nQuestions answered right",
-        title_justify="left",
-        title_style="bold",
-    )
-    for name, before in summary.evaluation.before.items():
-        if before is None:
-            continue
-        after, replay = summary.evaluation.after[name], summary.evaluation.replay[name]
-        label = f"{name} (withdrew)" if name == withdrawn else name.replace("_", "-")
-        table.add_row(
-            label,
-            str(summary.evaluation.questions[name]),
-            f"{before:.0%}",
-            f"{after or 0:.0%}",
-            f"{replay or 0:.0%}",
-            style="yellow" if name == withdrawn else None,
-        )
-    out.print(table)
-    out.print(
-        "Each organization's row has questions that only its data answers. Shared: two or more know the\n"
-        "answer. Held-out: in no organization's data. An answer counts only if it is right in full.\n"
-    )
-    withdrawal = summary.withdrawal
+    for table, explanation in tables(summary):
+        out.print(table)
+        out.print(f"{explanation}\n")
+    withdrawal, withdrawn = summary.withdrawal, summary.withdrawal.organization
     same = "the same bytes" if withdrawal.exact else "other bytes"
     out.print(
         f"Removal took {withdrawal.removal_seconds:.2f} s, from the mined request until another "
@@ -129,6 +111,8 @@ def _show(result: DemoResult) -> None:
         f"{withdrawal.replay_seconds:.1f} s ({withdrawal.speedup:.0f} times as long); both models "
         f"are [bold]{same}[/bold]."
     )
+    if withdrawal.person is not None:
+        out.print(person_sentence(withdrawal.person))
     for goal in summary.goals:
         mark = "[green]met[/green]   " if goal.met else "[red]missed[/red]"
         out.print(f"  {mark}  {goal.name}: {goal.measured} (wanted {goal.wanted})")

@@ -10,8 +10,8 @@ from rescind.contracts import Entry
 from rescind.core import ConsortiumParameters, artifact_id, encode
 from rescind.daemon import Journal
 from rescind.devnet import RunFolder
+from rescind.devnet.adapters import served_model
 from rescind.devnet.data import generated
-from rescind.devnet.outcome import served_model
 from rescind.ledger import Ledger, load_key
 from rescind.node.facts import CheckedSum, open_journal
 from rescind.node.rounds import entries_by_round, entries_key

@@ -13,7 +13,7 @@ from rescind.core import (
 )
 from rescind.core.errors import StoreError
 from rescind.devnet import RunFolder
-from rescind.devnet.outcome import served_model
+from rescind.devnet.adapters import served_model
 from tests.support.consortium import micro_parameters
 
 A = "0x" + "a" * 40
