@@ -108,6 +108,6 @@ class Asked:
         statistics = RowStatistics.of_tensors(tensors)
         least = np.iinfo(np.int64).min
         scores = np.where(statistics.counts > 0, solve(statistics).scores(self.features), least)
-        given = [self.classes.labels[place] for place in scores.argmax(axis=1)]
+        given = [self.classes.labels[int(place)] for place in scores.argmax(axis=1)]
         right = sum(label == wanted for label, wanted in zip(given, self.wanted, strict=True))
         return right / len(self.wanted)
