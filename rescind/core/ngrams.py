@@ -63,6 +63,11 @@ class NgramFeatures(BaseModel):
         """The largest absolute value of a feature."""
         return 1
 
+    @property
+    def largest_square(self) -> int:
+        """The most that the squares of a row sum to."""
+        return self.dimensions
+
     def of(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Return the features of texts, (texts, dimensions)."""
         rows = np.zeros((len(texts), self.dimensions), dtype=np.int64)

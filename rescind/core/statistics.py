@@ -24,6 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rescind.core.delta import WEIGHT_ONE, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
+from rescind.core.features import (
+    MOST_DIMENSIONS,
+    Features,
+    checked_rows,
+    feature_rows,
+)
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.security import DigestBudgetExceeded, check_budget
 from rescind.core.totals import add_totals
@@ -59,7 +65,7 @@ class Classes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: NgramFeatures = NgramFeatures()
+    features: Features = NgramFeatures()
     labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
     max_rows: Annotated[int, Field(ge=1, le=2**31)] = 2**20
     min_rows: Annotated[int, Field(ge=1)] = 1
@@ -86,6 +92,15 @@ class Classes(BaseModel):
             raise ValueError(f"{error}; or lower max_rows or the number of features") from error
         return self
 
+    @model_validator(mode="after")
+    def _head_can_be_solved(self) -> Self:
+        if self.features.dimensions > MOST_DIMENSIONS:
+            raise ValueError(
+                f"there are {self.features.dimensions} features, and a head is solved for at most "
+                f"{MOST_DIMENSIONS}"
+            )
+        return self
+
     @property
     def trace_bound(self) -> int:
         """The most that the trace of one organization's G can be."""
@@ -94,7 +109,7 @@ class Classes(BaseModel):
     @property
     def square(self) -> int:
         """The most that the squares of a row sum to."""
-        most = self.features.dimensions * self.features.largest**2
+        most = self.features.largest_square
         return most if self.row_square is None else min(most, self.row_square)
 
     @property
@@ -111,13 +126,34 @@ class Classes(BaseModel):
         size = self.features.dimensions
         return {GRAM: (size * (size + 1) // 2,), MOMENTS: (size, len(self.labels))}
 
-    def collect(self, texts: Sequence[str], labels: Sequence[str]) -> RowStatistics:
+    def collect(
+        self,
+        texts: Sequence[str],
+        labels: Sequence[str],
+        rows: NDArray[np.int64] | None = None,
+    ) -> RowStatistics:
         """Return the statistics of rows.
+
+        Args:
+            texts: The text of each row.
+            labels: The label of each row.
+            rows: The features of the texts, (texts, dimensions), where they were computed already:
+                `rescind.core.features.feature_rows`, which takes hidden states of a base model from
+                `rescind.training.features`.
 
         Raises:
             UnknownLabel: A label was not agreed on.
-            DataError: There are more rows than agreed.
+            DataError: There are more rows than agreed, or not as many texts, labels and feature
+                rows.
+            NeedsBase: The features need the base model, and `rows` is missing.
+            WrongShape: The feature rows are not those of the agreed map.
+            OutOfBounds: A feature is larger than agreed.
         """
+        if len(texts) != len(labels) or (rows is not None and len(rows) != len(texts)):
+            raise DataError(
+                f"there are {len(texts)} texts, {len(labels)} labels"
+                + ("" if rows is None else f" and {len(rows)} feature rows")
+            )
         if len(texts) > self.max_rows:
             raise DataError(
                 f"there are {len(texts)} rows, and the members agreed on at most {self.max_rows}"
@@ -132,7 +168,8 @@ class Classes(BaseModel):
                 )
         targets = np.zeros((len(labels), len(self.labels)), dtype=np.int64)
         targets[np.arange(len(labels)), [places[label] for label in labels]] = 1
-        return RowStatistics.of(self.cut(self.features.of(texts)), targets)
+        features = feature_rows(self.features, texts) if rows is None else rows
+        return RowStatistics.of(self.cut(checked_rows(self.features, features)), targets)
 
     def cut(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return rows of features, of each as many as its agreed length allows."""

@@ -17,43 +17,28 @@ A holder of the witness checks the head with one exact multiplication.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
-from rescind.core.errors import ArtifactError, DataError
+from rescind.core import artifact_id, encode
+from rescind.core.errors import ArtifactError
 from rescind.core.statistics import RowStatistics
+from rescind.training.exact_systems import NotSolvable as NotSolvable
+from rescind.training.exact_systems import Solver as Solver
+from rescind.training.exact_systems import System, cholesky, refined
+from rescind.training.ridges import trace_ridge as trace_ridge
 
-Solver = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Returns an approximate solution for a right-hand side, (dimensions, classes)."""
-_LIMB_BITS = 20
-_LIMB = 2**_LIMB_BITS
-_MOST_DIMENSIONS = 2**13
-"""Sums of so many products of limbs are exact in float64: 13 + 20 + 20 bits."""
 _FIRST_EXTRA_BITS = 48
 _MORE_BITS = 24
-_TIE_BITS = 96
-"""From here on a value that is still not set apart from a tie is compared with it exactly."""
 _MOST_EXTRA_BITS = 4096
-_REFINEMENTS = 64
-_PRIMES = (2147483629, 2147483587, 2147483579, 2147483563)
-"""A value that is not a tie would have to agree with it modulo each, about once in 2^124."""
 
 
 class WrongHead(ArtifactError):
     """A head that is not the one of the statistics."""
 
     code = "artifact-wrong-head"
-
-
-class NotSolvable(DataError):
-    """Statistics from which no head can be solved."""
-
-    code = "head-not-solvable"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +59,11 @@ class Head:
     witness: NDArray[np.object_]
     extra_bits: int
 
+    @property
+    def id(self) -> str:
+        """The SHA-256 of the weights as an artifact; the witness is not part of it."""
+        return artifact_id(encode({"weights": self.weights}))
+
     def scores(self, features: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return phi' W, int64 (rows, classes), exact.
 
@@ -85,11 +75,6 @@ class Head:
             raise NotSolvable("a score of the head may not fit 64 bits: lower scale_bits")
         scores: NDArray[np.int64] = features @ self.weights
         return scores
-
-
-def trace_ridge(statistics: RowStatistics) -> int:
-    """Return the agreed ridge: the mean of G's diagonal, rounded down, at least 1."""
-    return max(1, statistics.trace // statistics.dimensions)
 
 
 def solve(
@@ -112,14 +97,14 @@ def solve(
             solver's errors do not shrink.
     """
     ridge = trace_ridge(statistics) if ridge is None else ridge
-    system = _System.of(statistics, ridge, scale_bits)
+    system = System.of(statistics, ridge, scale_bits)
     if not statistics.rows:
         raise NotSolvable("the statistics are of no rows: there is nothing to solve")
-    inner = solver or _cholesky(system.matrix)
+    inner = solver or cholesky(system.matrix)
     extra = _FIRST_EXTRA_BITS
     witness = np.zeros(system.moments.shape, dtype=object)
     while extra <= _MOST_EXTRA_BITS:
-        witness = _refined(system, witness, extra, inner)
+        witness = refined(system, witness, extra, inner)
         weights = system.rounded(witness, extra)
         if weights is not None:
             return Head(_as_int64(weights), ridge, scale_bits, witness, extra)
@@ -145,7 +130,7 @@ def check_head(statistics: RowStatistics, head: Head, *, ridge: int | None = Non
     agreed = trace_ridge(statistics) if ridge is None else ridge
     if head.ridge != agreed:
         raise WrongHead(f"the head's ridge is {head.ridge}, and {agreed} is agreed")
-    system = _System.of(statistics, agreed, head.scale_bits)
+    system = System.of(statistics, agreed, head.scale_bits)
     shape = system.moments.shape
     if head.weights.shape != shape or head.witness.shape != shape:
         raise WrongHead(f"the head has shape {head.weights.shape}, and its statistics {shape}")
@@ -161,155 +146,6 @@ def check_head(statistics: RowStatistics, head: Head, *, ridge: int | None = Non
             f"weight {row} of class {column} is {head.weights[row, column]}, and the statistics "
             f"give {weights[row, column]}"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _System:
-    """(G + ridge I) W = 2^scale_bits Q.
-
-    Attributes:
-        matrix: G + ridge I, int64.
-        limbs: Its limbs of 20 bits, the lowest first, as float64.
-        moments: Q as Python integers.
-    """
-
-    matrix: NDArray[np.int64]
-    limbs: Sequence[NDArray[np.float64]]
-    moments: NDArray[np.object_]
-    ridge: int
-    scale_bits: int
-
-    @classmethod
-    def of(cls, statistics: RowStatistics, ridge: int, scale_bits: int) -> _System:
-        if ridge < 1:
-            raise NotSolvable(f"the ridge is {ridge}: it must be at least 1")
-        if statistics.dimensions > _MOST_DIMENSIONS:
-            raise NotSolvable(
-                f"there are {statistics.dimensions} features, and {_MOST_DIMENSIONS} are the most"
-            )
-        gram = statistics.full_gram()
-        if int(gram.diagonal().max(initial=0)) + ridge >= 2**62:
-            raise NotSolvable("the sums are too large to solve: they must stay below 2^62")
-        matrix = gram + ridge * np.eye(len(gram), dtype=np.int64)
-        return cls(matrix, _limbs(matrix), statistics.moments.astype(object), ridge, scale_bits)
-
-    @property
-    def matrix_norm(self) -> int:
-        """The most that a change of each entry of X by one changes an entry of the residual."""
-        return sum(abs(int(value)) for value in np.abs(self.matrix).max(axis=0))
-
-    def residual(self, witness: NDArray[np.object_], extra: int) -> NDArray[np.object_]:
-        """Return 2^(scale_bits + extra) Q - (G + ridge I) X, exact."""
-        residual: NDArray[np.object_] = self.moments * 2 ** (self.scale_bits + extra)
-        for place, limb in enumerate(_limbs(witness)):
-            for other, own in enumerate(self.limbs):
-                product = (own @ limb).astype(np.int64).astype(object)
-                residual = residual - product * 2 ** (_LIMB_BITS * (place + other))
-        return residual
-
-    def rounded(self, witness: NDArray[np.object_], extra: int) -> NDArray[np.object_] | None:
-        """Return the nearest integers to the exact solution; None if the witness leaves them open."""
-        residual = self.residual(witness, extra)
-        one, half = 2**extra, 2**extra // 2
-        weights: NDArray[np.object_] = (witness + half) // one
-        # How far each value of the witness is from the nearest tie.
-        distance = np.abs((witness % one) - half)
-        ties: list[tuple[int, int]] = []
-        open_places: list[tuple[int, int]] = []
-        for column in range(residual.shape[1]):
-            squares = sum(int(value) ** 2 for value in residual[:, column])
-            # |X - exact| <= |R| / ridge, compared as squares. Without a residual, X is exact.
-            near = [
-                (row, column)
-                for row in range(len(residual))
-                if int(distance[row, column]) ** 2 * self.ridge**2 <= squares
-            ]
-            (open_places if squares else ties).extend(near)
-        if open_places and extra < _TIE_BITS:
-            return None
-        for row, column in ties + open_places:
-            below = int(witness[row, column]) // one
-            if (row, column) in open_places and not self._is_tie(row, column, 2 * below + 1):
-                return None
-            weights[row, column] = below + below % 2
-        return weights
-
-    def _is_tie(self, row: int, column: int, doubled: int) -> bool:
-        """Return whether twice the exact solution at a place is the given odd number."""
-        right = [2 * int(value) * 2**self.scale_bits for value in self.moments[:, column]]
-        for prime in _PRIMES:
-            solution = _solution_modulo(self.matrix, right, prime)
-            if solution is not None and (int(solution[row]) - doubled) % prime:
-                return False
-        return True
-
-
-def _solution_modulo(
-    matrix: NDArray[np.int64], right: Sequence[int], prime: int
-) -> NDArray[np.int64] | None:
-    """Solve a system modulo a prime below 2^31; None where it is singular."""
-    size = len(matrix)
-    work = np.empty((size, size + 1), dtype=np.int64)
-    work[:, :size] = matrix % prime
-    work[:, size] = [value % prime for value in right]
-    for step in range(size):
-        pivots = np.flatnonzero(work[step:, step])
-        if not len(pivots):
-            return None
-        pivot = step + int(pivots[0])
-        work[[step, pivot]] = work[[pivot, step]]
-        work[step, step:] = work[step, step:] * pow(int(work[step, step]), -1, prime) % prime
-        others = np.arange(size) != step
-        factors = work[others, step, None]
-        work[others, step:] = (work[others, step:] - factors * work[step, step:]) % prime
-    return work[:, size]
-
-
-def _cholesky(matrix: NDArray[np.int64]) -> Solver:
-    factor = scipy.linalg.cho_factor(matrix.astype(np.float64), check_finite=False)
-
-    def solver(right: NDArray[np.float64]) -> NDArray[np.float64]:
-        solution: NDArray[np.float64] = scipy.linalg.cho_solve(factor, right, check_finite=False)
-        return solution
-
-    return solver
-
-
-def _refined(
-    system: _System, witness: NDArray[np.object_], extra: int, solver: Solver
-) -> NDArray[np.object_]:
-    """Return a solution whose error is about one unit, from one that may be far off."""
-    least: int | None = None
-    for _ in range(_REFINEMENTS):
-        residual = system.residual(witness, extra)
-        size = max((abs(int(value)) for value in residual.flat), default=0)
-        if not size or (least is not None and size * 2 > least):
-            break
-        least = size
-        # float64 holds numbers up to 2^1023 only.
-        shift = max(0, size.bit_length() - 1000)
-        step = solver((residual // 2**shift).astype(np.float64))
-        if not np.isfinite(step).all():
-            break
-        change = np.array([int(value) for value in np.rint(step).flat], dtype=object)
-        witness = witness + change.reshape(step.shape) * 2**shift
-    # Rounding X to integers leaves this much, whatever the solver.
-    if size > system.matrix_norm:
-        raise NotSolvable(
-            "the solver's errors do not shrink: the system is too ill-conditioned. Raise the ridge."
-        )
-    return witness
-
-
-def _limbs(values: NDArray[Any]) -> list[NDArray[np.float64]]:
-    """Return the limbs of 20 bits, the lowest first, each from -2^19 to 2^19 - 1."""
-    limbs = []
-    while True:
-        low = (values + _LIMB // 2) % _LIMB - _LIMB // 2
-        limbs.append(low.astype(np.float64))
-        values = (values - low) // _LIMB
-        if not values.any():
-            return limbs
 
 
 def _as_int64(weights: NDArray[np.object_]) -> NDArray[np.int64]:

@@ -153,7 +153,11 @@ def test_an_organization_with_few_rows_posts_nothing() -> None:
         ({"labels": ("a",)}, "at least 2"),
         ({"labels": ("a", "b"), "min_rows": 9, "max_rows": 8}, "min_rows is 9, and max_rows 8"),
         (
-            {"labels": ("a", "b"), "max_rows": 2**31, "features": {"buckets": 2**14}},
+            {
+                "labels": ("a", "b"),
+                "max_rows": 2**31,
+                "features": {"kind": "ngrams", "buckets": 2**14},
+            },
             "lower max_rows",
         ),
     ],
