@@ -17,6 +17,7 @@ from rescind.training import (
     answer_loss_per_example,
     load_base,
 )
+from rescind.training.moments import feature_moments
 from rescind.unlearning import Outcome, Problem, counter_delta, find
 from rescind.unlearning.closed_form import (
     FisherMeasure,
@@ -33,7 +34,7 @@ from rescind.unlearning.closed_form import (
     redirect,
     ssd,
 )
-from rescind.unlearning.closed_form.measure import activations, feature_moments, fisher
+from rescind.unlearning.closed_form.measure import activations, fisher
 from tests.support.trained import trained
 
 ME = "0x" + "ab" * 20

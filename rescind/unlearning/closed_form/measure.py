@@ -1,9 +1,8 @@
-"""Measurements of a block on data: Fisher, moments of features, activations of a projection."""
+"""Measurements of a block on data: Fisher and activations of a projection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,23 +11,25 @@ import torch
 from numpy.typing import NDArray
 
 from rescind.core import FloatTensors
-from rescind.core.errors import ConfigError, DataError, TrainingError
-from rescind.core.posted import modules
+from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.positions import Positions
 from rescind.training import Base, Example, LoraModel
 from rescind.training.engine.batches import (
     IGNORED,
     Encoded,
     counted,
-    encode_example,
-    encode_prompt,
     pad,
     token_losses,
 )
-from rescind.unlearning.closed_form.settings import FisherMeasure, Positions
+from rescind.training.moments import (
+    encoded_rows,
+    hooked,
+    selected_batches,
+    use_deterministic,
+)
+from rescind.unlearning.closed_form.settings import FisherMeasure
 
 _ADAPTER = "measured"
-_BATCH = 32
-"""Rows in one forward pass whose activations are kept."""
 
 Double = NDArray[np.float64]
 
@@ -54,8 +55,8 @@ def fisher(
         TrainingError: A gradient is not finite.
     """
     wanted = measure or FisherMeasure()
-    rows = _rows(model.base, examples, max_length)
-    _deterministic(model.base)
+    rows = encoded_rows(model.base, examples, max_length)
+    use_deterministic(model.base)
     model.put(_ADAPTER, tensors)
     network = model.use(_ADAPTER)
     parameters = model.parameters(_ADAPTER)
@@ -93,43 +94,6 @@ def _importance_loss(
         each = token_losses(network, ids, mask, labels)
     mean: torch.Tensor = (each.sum(dim=1) / counted(labels)).mean()
     return mean
-
-
-def feature_moments(
-    model: LoraModel,
-    tensors: FloatTensors,
-    examples: Sequence[Example],
-    *,
-    max_length: int,
-    positions: Positions,
-) -> tuple[dict[str, Double], int]:
-    """Return E[(A x)(A x)^T] of every LoRA module, (rank, rank), and the number of tokens averaged.
-
-    Raises:
-        DataError: There is no example, or one is too long.
-    """
-    rows = _rows(model.base, examples, max_length)
-    _deterministic(model.base)
-    model.put(_ADAPTER, tensors)
-    network = model.use(_ADAPTER)
-    sums = {name: np.zeros((model.lora.rank, model.lora.rank)) for name in modules(model.shapes)}
-    taken = 0
-    kept = torch.zeros(0)
-
-    def collect(name: str, features: torch.Tensor) -> None:
-        x = features[kept].double().cpu().numpy()
-        sums[name] += x.T @ x
-
-    def collector(name: str) -> Callable[[Any, Any], None]:
-        return lambda _, features: collect(name, features)
-
-    hooks = {f"{name}.lora_A.{_ADAPTER}": collector(name) for name in sums}
-    with _hooked(network, hooks), torch.inference_mode():
-        for ids, mask, selected in _batches(model.base, rows, positions):
-            kept = selected
-            taken += int(kept.sum())
-            network(input_ids=ids, attention_mask=mask, use_cache=False)
-    return {name: (total + total.T) / (2 * taken) for name, total in sums.items()}, taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,13 +136,13 @@ def activations(
         ConfigError: The positions need answers, and the texts have none.
         DataError: There is no text, or one is too long.
     """
-    rows = _rows(model.base, texts, max_length)
+    rows = encoded_rows(model.base, texts, max_length)
     if positions != "last-prompt" and isinstance(texts[0], str):
         raise ConfigError(
             f"positions {positions!r} need answers, and these are questions alone. Use "
             "'last-prompt'."
         )
-    _deterministic(model.base)
+    use_deterministic(model.base)
     if tensors is not None:
         model.put(_ADAPTER, tensors)
     network = model.use(None if tensors is None else _ADAPTER)
@@ -195,58 +159,8 @@ def activations(
     def decoder(_: Any, output: Any) -> None:
         keep("states", output[0] if isinstance(output, tuple) else output)
 
-    with _hooked(network, {module: projection, layer: decoder}), torch.inference_mode():
-        for ids, mask, selected in _batches(model.base, rows, positions):
+    with hooked(network, {module: projection, layer: decoder}), torch.inference_mode():
+        for ids, mask, selected in selected_batches(model.base, rows, positions):
             kept = selected
             network(input_ids=ids, attention_mask=mask, use_cache=False)
     return Activations(**{what: np.hstack(parts) for what, parts in columns.items()})
-
-
-def _rows(base: Base, texts: Sequence[Example] | Sequence[str], max_length: int) -> list[Encoded]:
-    if not texts:
-        raise DataError("There is nothing to measure on: the set of examples is empty.")
-    rows = []
-    for text in texts:
-        if isinstance(text, str):
-            tokens = encode_prompt(base, text)
-            rows.append(Encoded(tokens, len(tokens)))
-        else:
-            rows.append(encode_example(base, text, max_length))
-    return rows
-
-
-def _batches(
-    base: Base, rows: Sequence[Encoded], positions: Positions
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Yield tokens, attention mask and the selected positions, each (rows, longest)."""
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        ids, mask, _ = pad(base, batch, prompt_in_loss=True)
-        kept = torch.zeros(ids.shape, dtype=torch.bool)
-        for index, row in enumerate(batch):
-            first = 0 if positions == "all" else row.prompt_length - 1
-            last = first + 1 if positions == "last-prompt" else len(row.tokens) - 1
-            kept[index, first:last] = True
-        yield ids, mask, kept.to(base.device)
-
-
-@contextmanager
-def _hooked(network: Any, hooks: dict[str, Callable[[Any, Any], None]]) -> Iterator[None]:
-    """Call hooks[name](inputs, output) whenever the module of that name has run."""
-    inner = network.get_base_model()
-    handles = []
-    try:
-        for name, call in hooks.items():
-            handles.append(
-                inner.get_submodule(name).register_forward_hook(
-                    lambda _, inputs, output, call=call: call(inputs, output)
-                )
-            )
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _deterministic(base: Base) -> None:
-    torch.use_deterministic_algorithms(True, warn_only=base.device.type != "cpu")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rescind.core import OutOfBounds, WrongShape
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.positions import Positions, check_positions
 from rescind.core.posted import (
     Posted,
     check_posted,
@@ -27,7 +28,7 @@ from rescind.core.posted import (
     point_id,
 )
 from rescind.unlearning.closed_form.factors import Matrix, matrix
-from rescind.unlearning.closed_form.settings import Positions, check_positions, moments_measure
+from rescind.unlearning.closed_form.settings import moments_measure
 from rescind.unlearning.closed_form.ssd import NothingSelected
 from rescind.unlearning.problem import Outcome, Problem
 from rescind.unlearning.registry import register
@@ -117,7 +118,7 @@ def drop(b: NDArray[Any], solved: Directions, which: Sequence[int]) -> Matrix:
 
 def posted_moments(problem: Problem, examples: Sequence[Example], positions: Positions) -> Posted:
     """Measure the moments that an organization posts about data to keep, at the problem's start."""
-    from rescind.unlearning.closed_form.measure import feature_moments
+    from rescind.training.moments import feature_moments
 
     moments, tokens = feature_moments(
         problem.model,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.core.positions import Positions, check_positions
 from rescind.core.posted import Posted
 from rescind.unlearning.closed_form.factors import (
     Factors,
@@ -32,7 +33,6 @@ from rescind.unlearning.closed_form.factors import (
 )
 from rescind.unlearning.closed_form.partial import keep_moments
 from rescind.unlearning.closed_form.ridge import ridge_edit, ridge_edit_within
-from rescind.unlearning.closed_form.settings import Positions, check_positions
 from rescind.unlearning.problem import Outcome, Problem
 from rescind.unlearning.registry import register
 
