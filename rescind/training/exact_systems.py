@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rescind.core.errors import DataError
 from rescind.core.features import MOST_DIMENSIONS
-from rescind.core.statistics import RowStatistics
+from rescind.core.linear_sums import LinearSums
 
 Solver = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Returns an approximate solution for a right-hand side, (dimensions, classes)."""
@@ -53,7 +53,7 @@ class System:
     scale_bits: int
 
     @classmethod
-    def of(cls, statistics: RowStatistics, ridge: int, scale_bits: int) -> System:
+    def of(cls, statistics: LinearSums, ridge: int, scale_bits: int) -> System:
         if ridge < 1:
             raise NotSolvable(f"the ridge is {ridge}: it must be at least 1")
         if statistics.dimensions > MOST_DIMENSIONS:

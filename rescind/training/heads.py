@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rescind.core import artifact_id, encode
 from rescind.core.errors import ArtifactError
-from rescind.core.statistics import RowStatistics
+from rescind.core.linear_sums import LinearSums
 from rescind.training.exact_systems import NotSolvable as NotSolvable
 from rescind.training.exact_systems import Solver as Solver
 from rescind.training.exact_systems import System, cholesky, refined
@@ -78,7 +78,7 @@ class Head:
 
 
 def solve(
-    statistics: RowStatistics,
+    statistics: LinearSums,
     *,
     ridge: int | None = None,
     scale_bits: int = 20,
@@ -98,7 +98,7 @@ def solve(
     """
     ridge = trace_ridge(statistics) if ridge is None else ridge
     system = System.of(statistics, ridge, scale_bits)
-    if not statistics.rows:
+    if not statistics.trace:
         raise NotSolvable("the statistics are of no rows: there is nothing to solve")
     inner = solver or cholesky(system.matrix)
     extra = _FIRST_EXTRA_BITS
@@ -115,7 +115,7 @@ def solve(
     )
 
 
-def check_head(statistics: RowStatistics, head: Head, *, ridge: int | None = None) -> None:
+def check_head(statistics: LinearSums, head: Head, *, ridge: int | None = None) -> None:
     """Check that a head is the one of the statistics, by its witness.
 
     Args:

@@ -31,6 +31,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from rescind.core.linear_sums import LinearSums
 from rescind.core.statistics import RowStatistics
 from rescind.training.exact_systems import NotSolvable, System, cholesky, refined
 
@@ -102,7 +103,7 @@ def agreed_ridge(statistics: RowStatistics, rule: RidgeRule = "trace") -> int:
             assert_never(rule)
 
 
-def trace_ridge(statistics: RowStatistics) -> int:
+def trace_ridge(statistics: LinearSums) -> int:
     """Return the mean of G's diagonal, rounded down, at least 1."""
     return max(1, statistics.trace // statistics.dimensions)
 
