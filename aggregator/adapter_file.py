@@ -42,15 +42,18 @@ def written(
     shapes: Mapping[str, tuple[int, ...]],
     load: Load,
     reload: Load | None = None,
+    *,
+    sums: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Iterator[AdapterFile]:
     """Write the sums of owners to a file with the bytes of `rescind.core.encode`.
 
     Args:
         folder: Where to write it. The file is deleted when the block ends, if it is still there.
         groups: The terms of each owner. Every term has exactly the agreed tensors.
-        shapes: The agreed shapes, by bare name.
+        shapes: The agreed shapes of LoRA parameters, by bare name.
         load: Returns the tensors of an artifact.
         reload: As `load`, for an artifact that `load` returned before.
+        sums: The agreed shapes of summed statistics, by bare name.
 
     Raises:
         SumOverflow: A sum may not fit 64 bits.
@@ -61,7 +64,7 @@ def written(
     path = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for piece in adapter_bytes(groups, shapes, load, reload):
+            for piece in adapter_bytes(groups, shapes, load, reload, sums=sums):
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())

@@ -79,18 +79,24 @@ class Aggregation:
         session, organization = self._session, contribution.organization
         if session.consortium.member(organization).status is not MemberStatus.ACTIVE:
             return Verdict(reason=RejectReason.WITHDRAWN, what="the organization has left")
-        artifact_id = contribution.parts.artifact_ids[0]
-        submission = Submission(contribution.round_id, organization, artifact_id)
-        return judge(
-            organization,
-            artifact_id,
-            session.store,
-            session.digests,
-            session.parameters,
-            submitted=submission.holds(session.journal),
-            point_hash=contribution.parts.point_hashes[0],
-            round_id=contribution.round_id,
-        )
+        verdicts = [
+            judge(
+                organization,
+                artifact_id,
+                session.store,
+                session.digests,
+                session.parameters,
+                submitted=Submission(contribution.round_id, organization, artifact_id, part).holds(
+                    session.journal
+                ),
+                point_hash=contribution.parts.point_hashes[part],
+                round_id=contribution.round_id,
+                part=part,
+            )
+            for part, artifact_id in enumerate(contribution.parts.artifact_ids)
+        ]
+        # The artifact of the first part is the delta.
+        return next((each for each in verdicts if not each.accepted), verdicts[0])
 
     def _scores(self, deltas: Mapping[str, Mapping[str, Any]], round_id: int) -> dict[str, int]:
         with self._activities.during("scoring", round_id=round_id) as tell:

@@ -15,13 +15,13 @@ from rescind.core import (
     ConsortiumParameters,
     OutOfBounds,
     WrongShape,
-    check_norm,
     expected_delta,
     is_hiding,
     owner,
     qualify,
     split_owner,
 )
+from rescind.core.contributed import check_contributed
 from rescind.core.errors import ArtifactError, StoreError
 
 _REASONS: tuple[tuple[type[ArtifactError], RejectReason], ...] = (
@@ -63,22 +63,24 @@ def judge(
     submitted: bool,
     point_hash: str,
     round_id: int = 0,
+    part: int = 0,
 ) -> Verdict:
-    """Check a delta against the agreed parameters and its registered point.
+    """Check one part of a contribution against the agreed parameters and its registered point.
 
     Args:
-        organization: EIP-55 address of the organization that registered the delta.
-        artifact_id: Id of the delta as registered.
-        store: Where the uploaded delta is.
+        organization: EIP-55 address of the organization that registered it.
+        artifact_id: Id of the artifact as registered.
+        store: Where the uploaded artifact is.
         digests: Digests of the artifacts in `store`.
-        parameters: What the consortium agreed on: shapes, bounds, frozen tensors.
-        submitted: Whether the organization submitted the delta.
-        point_hash: Hash of the registered point, which commits to the delta's digest.
-        round_id: Round of the delta; 0 for a counter-delta, which may change all trained tensors.
+        parameters: What the consortium agreed on: shapes, bounds, frozen tensors, tasks.
+        submitted: Whether the organization submitted the artifact.
+        point_hash: Hash of the registered point, which commits to the artifact's digest.
+        round_id: Round of a delta; 0 for a counter-delta, which may change all trained tensors.
+        part: Its part of the contribution.
 
     Returns:
-        That the delta is accepted, or why it is rejected. The bytes are read, hashed and digested
-        in one pass, and not kept.
+        That the artifact is accepted, or why it is rejected. The bytes are read, hashed and
+        digested in one pass, and not kept.
     """
     if not submitted:
         return Verdict(reason=RejectReason.MISSING, what=f"artifact {artifact_id} was not uploaded")
@@ -86,9 +88,9 @@ def judge(
         delta, scanned = store.load_scanned(
             artifact_id,
             max_bytes=parameters.artifact_limits.upload,
-            expected=expected_delta(parameters, organization),
+            expected=expected_delta(parameters, organization, part),
         )
-        check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
+        check_contributed(delta, parameters, part)
     except ArtifactError as error:
         reason = next(
             (r for kind, r in _REASONS if isinstance(error, kind)), RejectReason.MALFORMED
@@ -97,14 +99,15 @@ def judge(
     except StoreError as error:
         return Verdict(reason=RejectReason.WRONG_HASH, what=str(error))
     digests.learn(scanned)
-    block_owner = owner(parameters.layout, organization)
-    frozen = parameters.frozen_in(round_id) if round_id else ()
-    refused = _unusable(delta, [qualify(block_owner, name) for name in frozen], round_id)
-    if refused is not None:
-        return refused
+    if part == 0:
+        block_owner = owner(parameters.layout, organization)
+        frozen = parameters.frozen_in(round_id) if round_id else ()
+        refused = _unusable(delta, [qualify(block_owner, name) for name in frozen], round_id)
+        if refused is not None:
+            return refused
     own = scanned.point_hash
     if own != point_hash:
-        what = f"the delta's commitment has hash {own}, registered on chain is {point_hash}"
+        what = f"the artifact's commitment has hash {own}, registered on chain is {point_hash}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
     return Verdict(artifact_id)
 

@@ -27,6 +27,7 @@ from rescind.aggregator.selection import check_members
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.state import Plan, Step, View, plan
 from rescind.aggregator.sums import RoundSums
+from rescind.aggregator.superseded import delete_superseded
 from rescind.aggregator.withdrawal_facts import EvidenceFact, WithdrawalProgress
 from rescind.aggregator.withdrawals import Withdrawals
 from rescind.contracts import (
@@ -202,6 +203,7 @@ class Aggregator(DaemonLoop[Plan]):
         self._tidied = now
         try:
             self._intake.tidy()
+            delete_superseded(self.session)
         except (RescindError, OSError) as error:
             self.complain(error)
 

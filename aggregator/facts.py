@@ -15,7 +15,7 @@ from rescind.core import Term, sum_key
 from rescind.daemon import Journal
 from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_VERSION = 3
+JOURNAL_VERSION = 4
 """Changes whenever a fact's key or fields change: a journal of another version is refused."""
 
 
@@ -81,30 +81,35 @@ class Published(Mark):
 
 @dataclass(frozen=True)
 class Submission(Mark):
-    """An organization submitted an artifact as its update of a round."""
+    """An organization submitted an artifact as one part of its update of a round."""
 
     round_id: int
     organization: str
     artifact_id: str
+    part: int = 0
 
     PREFIX: ClassVar[str] = "submission/"
 
     @property
     def key(self) -> str:
-        return f"{self.PREFIX}{self.round_id:06d}/{self.organization}/{self.artifact_id}"
+        place = f"{self.PREFIX}{self.round_id:06d}/{self.organization}"
+        return f"{place}/{self.artifact_id}/{self.part}"
 
     @classmethod
     def all(cls, journal: Journal) -> Iterator[Self]:
         """Yield every submission, by ascending round."""
         for key in journal.all(cls.PREFIX):
-            round_id, organization, artifact_id = key.removeprefix(cls.PREFIX).split("/")
-            yield cls(int(round_id), organization, artifact_id)
+            round_id, organization, artifact_id, part = key.removeprefix(cls.PREFIX).split("/")
+            yield cls(int(round_id), organization, artifact_id, int(part))
 
     @classmethod
     def of_round(cls, journal: Journal, round_id: int) -> list[Self]:
         """Return what organizations submitted in a round and did not replace."""
-        keys = journal.all(f"{cls.PREFIX}{round_id:06d}/")
-        return [cls(round_id, *key.split("/")[2:]) for key in keys]
+        return [
+            cls(round_id, organization, artifact_id, int(part))
+            for key in journal.all(f"{cls.PREFIX}{round_id:06d}/")
+            for organization, artifact_id, part in [key.split("/")[2:]]
+        ]
 
 
 @dataclass(frozen=True)

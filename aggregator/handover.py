@@ -26,9 +26,10 @@ class HandOver:
         """Return the organization's contributions that are needed and not in the store."""
         store = self._session.store
         offered = [
-            offer.parts.artifact_ids[0]
+            artifact_id
             for offer in self._offers.open_offers(organization)
-            if not store.has(offer.parts.artifact_ids[0])
+            for artifact_id in offer.parts.artifact_ids
+            if not store.has(artifact_id)
         ]
         return list(dict.fromkeys([*self._models.missing_of(organization), *offered]))
 
@@ -59,7 +60,7 @@ class HandOver:
         """
         session, what = self._session, ""
         registered = self._registered(organization, artifact_id)
-        for each in registered:
+        for each, part in registered:
             with session.judging:
                 verdict = judge(
                     organization,
@@ -68,24 +69,25 @@ class HandOver:
                     session.digests,
                     session.parameters,
                     submitted=True,
-                    point_hash=each.parts.point_hashes[0],
+                    point_hash=each.parts.point_hashes[part],
                     round_id=each.round_id,
+                    part=part,
                 )
             if verdict.accepted:
                 return
             what = verdict.what
         raise DeltaRefused(what)
 
-    def _registered(self, organization: str, artifact_id: str) -> list[Contribution]:
-        """Return what the organization registered with an artifact, newest first."""
+    def _registered(self, organization: str, artifact_id: str) -> list[tuple[Contribution, int]]:
+        """Return what the organization registered with an artifact, newest first, and as which part."""
         consortium = self._session.consortium
         revealed = [
             each
             for number in range(1, consortium.current_round_id() + 1)
             for each in consortium.contributions(number)
         ]
-        return [
-            each
-            for each in reversed([*revealed, *consortium.offers()])
-            if (each.organization, each.parts.artifact_ids[0]) == (organization, artifact_id)
+        own = [
+            each for each in [*revealed, *consortium.offers()] if each.organization == organization
         ]
+        parts = [(each, each.parts.part_with(artifact_id)) for each in reversed(own)]
+        return [(each, part) for each, part in parts if part is not None]

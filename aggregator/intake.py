@@ -147,7 +147,9 @@ class Intake:
             session, artifact_id = self._session, update.artifact.artifact_id
             self._received.keep(organization, update.artifact, _update_of(update.round_id))
             nonces.use(update.nonce, update.round_id, artifact_id).save(session.journal)
-            Submission(update.round_id, organization, artifact_id).save(session.journal)
+            Submission(update.round_id, organization, artifact_id, update.part).save(
+                session.journal
+            )
             self._replace_earlier(organization, update)
 
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None:
@@ -240,7 +242,7 @@ class Intake:
         if self._answer(organization, update.round_id) is not AnswerState.COMMITTED:
             return
         for fact in Submission.of_round(self._session.journal, update.round_id):
-            own = fact.organization == organization
+            own = (fact.organization, fact.part) == (organization, update.part)
             if own and fact.artifact_id != update.artifact.artifact_id:
                 self._take_back(fact)
 
@@ -255,6 +257,12 @@ class Intake:
                 f"the update is for round {update.round_id}, the current round is {round_id}"
             )
         self._check_revealed(organization, round_id, update.artifact.artifact_id)
+        parts = len(self._session.parameters.parts)
+        if update.part >= parts:
+            raise WrongPhase(
+                f"the update is for part {update.part} of a contribution, which has {parts}, "
+                "counted from 0"
+            )
         deployment = self._session.consortium.deployment
         document = update_typed_data(
             chain_id=deployment.chain_id,
@@ -311,10 +319,10 @@ class Intake:
         if self._handover.is_expected(organization, artifact_id):
             return "contribution", 1
         round_id = self._round_for_upload(organization)
-        posts = self._session.parameters.post_fisher
-        if not posts:
+        parameters = self._session.parameters
+        if not parameters.post_fisher:
             self._check_revealed(organization, round_id, artifact_id)
-        return _round_purpose(round_id), 2 if posts else 1
+        return _round_purpose(round_id), len(parameters.parts) + parameters.post_fisher
 
     def _check_revealed(self, organization: str, round_id: int, artifact_id: str) -> None:
         """Check that the organization has not revealed another artifact in the round."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rescind.aggregator.facts import ModelFact
 from rescind.aggregator.session import AggregatorSession
-from rescind.core import Digest, Opening, Term, decode_openings, owner, owners
+from rescind.core import Digest, Opening, Term, decode_openings, owners
 from rescind.core.errors import ArtifactError, StoreError
 from rescind.core.sums import Load
 
@@ -56,9 +56,10 @@ class ModelBase:
         except (StoreError, ArtifactError) as error:
             structlog.get_logger().warning("model before is damaged", reason=str(error))
             return None
+        forms = session.parameters.parts
         contents: dict[str, Counter[tuple[str, int]]] = {}
         for term in terms:
-            name = owner(session.parameters.layout, term.organization)
+            name = forms[term.part].owner(term.organization)
             contents.setdefault(name, Counter())[term.point_hash, term.weight] += 1
         held = {*owners(tensors)} & openings.keys()
         contents = {name: content for name, content in contents.items() if name in held}

@@ -18,7 +18,7 @@ from rescind.aggregator.model_base import ModelBase, Share
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawal_facts import WithdrawalProgress
 from rescind.contracts import Entry, WithdrawalState
-from rescind.core import Term, encode_openings, owner, sum_key
+from rescind.core import Term, encode_openings, sum_key
 from rescind.core.errors import ArtifactError, RescindError
 from rescind.core.sums import Load
 from rescind.wire import ModelFiles, NotPublished
@@ -102,7 +102,7 @@ class Models:
         over must not delay every later model.
         """
         session = self._session
-        terms = self.terms(session.consortium.content(model_id))
+        terms = self.terms(session.consortium.contents(model_id))
         missing = [t.artifact_id for t in terms if not session.store.has(t.artifact_id)]
         if not missing:
             return True
@@ -196,7 +196,7 @@ class Models:
         fact = SumFact.load(journal, terms)
         if fact is None or not (store.has(fact.adapter_id) and store.has(fact.opening_id)):
             points = self._session.consortium.points({each.point_hash for each in entries})
-            record = RecordedModel(0, tuple(entries), "", points)
+            record = RecordedModel(0, tuple(entries), (), points)
             try:
                 adapter_id, opening_id, _ = self._build(record, terms)
             except (ArtifactError, ContributionsMissing) as error:
@@ -213,7 +213,7 @@ class Models:
             fact = self._fact(model_id)
             if fact is not None and not fact.missing:
                 continue
-            own = [e for e in consortium.content(model_id) if e.organization == organization]
+            own = [e for e in consortium.contents(model_id) if e.organization == organization]
             for term in self.terms(own):
                 if not store.has(term.artifact_id):
                     wanted[term.artifact_id] = None
@@ -238,6 +238,7 @@ class Models:
                 submitted=True,
                 point_hash=term.point_hash,
                 round_id=term.round_id,
+                part=term.part,
             )
             if not verdict.accepted:
                 return False
@@ -268,16 +269,17 @@ class Models:
         source = self._session.consortium.model(model_id).source if model_id else 0
         if not source:
             return None
-        terms = self.terms(self._session.consortium.content(source))
+        terms = self.terms(self._session.consortium.contents(source))
         return ModelBase.load(self._session, self._fact(source), terms)
 
     def _built(
         self, record: RecordedModel, terms: Sequence[Term], base: ModelBase | None
     ) -> tuple[str, str, str]:
         session, layout = self._session, self._session.parameters.layout
+        forms = session.parameters.parts
         owned: dict[str, list[Term]] = {}
         for term in terms:
-            owned.setdefault(owner(layout, term.organization), []).append(term)
+            owned.setdefault(forms[term.part].owner(term.organization), []).append(term)
         shares = {name: Share.of(name, group, base) for name, group in owned.items()}
         lost = {name for name, share in shares.items() if not all(map(self.opens, share.new))}
         if lost and layout == "shared":
@@ -290,8 +292,9 @@ class Models:
         reload: Load = partial(session.store.load, check=False)
         if base is not None:
             load, reload = base.loader(load), base.loader(reload)
-        shapes = session.parameters.delta_shapes()
-        with written(session.building, groups, shapes, load, reload) as file:
+        shapes, agreed = session.parameters.delta_shapes(), session.parameters.statistics
+        sums = agreed.shapes if agreed else None
+        with written(session.building, groups, shapes, load, reload, sums=sums) as file:
             digests = file.scanned.digests
             acceptance = accept(record, session.parameters, file.tensors(), openings, digests)
             failed = {check.owner for check in acceptance.owners if not check.opened}

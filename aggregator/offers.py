@@ -99,7 +99,9 @@ class Offers:
             )
         self._check_signature(organization, submitted)
         self._check_depositor(organization, artifact_id)
-        self._check_report(offer, submitted.report)
+        if offer.parts.part_with(artifact_id) == 0:
+            self._check_report(offer, submitted.report)
+            self._check_further_parts(offer)
         return offer
 
     def take(self, offer: Contribution, submitted: SubmittedOffer) -> None:
@@ -115,6 +117,7 @@ class Offers:
             DeltaRefused: The delta fails the checks, or another organization submitted it first.
         """
         session, artifact_id = self._session, submitted.artifact.artifact_id
+        part = offer.parts.part_with(artifact_id) or 0
         with session.judging:
             verdict = judge(
                 offer.organization,
@@ -123,14 +126,16 @@ class Offers:
                 session.digests,
                 session.parameters,
                 submitted=True,
-                point_hash=offer.parts.point_hashes[0],
+                point_hash=offer.parts.point_hashes[part],
                 round_id=offer.round_id,
+                part=part,
             )
             if not verdict.accepted:
                 raise DeltaRefused(verdict.what)
             self._check_depositor(offer.organization, artifact_id)
             Depositor(artifact_id, offer.organization).save(session.journal)
-        if self.deposit(offer) is None:
+        # The delta comes last, so an offer with a deposit has all its parts.
+        if part == 0 and self.deposit(offer) is None:
             report, signature = read_report(submitted.report), "0x" + submitted.signature.hex()
             Deposit(submitted.artifact.size, report, signature).save(session.journal, offer)
 
@@ -207,6 +212,16 @@ class Offers:
             raise DeltaRefused(
                 f"artifact {artifact_id} was already submitted by {depositor.organization}: "
                 "submit a delta that you trained yourself"
+            )
+
+    def _check_further_parts(self, offer: Contribution) -> None:
+        missing = [
+            each for each in offer.parts.artifact_ids[1:] if not self._session.store.has(each)
+        ]
+        if missing:
+            raise DeltaRefused(
+                f"the offer's statistics, artifact {missing[0]}, are not here yet: submit them "
+                "before the delta"
             )
 
     def _check_signature(self, organization: str, submitted: SubmittedOffer) -> None:

@@ -34,10 +34,10 @@ from rescind.core import (
     Totals,
     add_totals,
     block,
+    blocks_of,
     encoded_id,
     materialize,
     owner,
-    owners,
     weighted_sum,
     weights,
 )
@@ -135,7 +135,7 @@ class RoundScorer(ABC):
     def _expected(self, groups: Sequence[Sequence[str]], deltas: Deltas, parent: Totals) -> int:
         """Return how many measurements a round takes at least; 0 where chance decides."""
         if self._parameters.layout == "blocks":
-            return 1 + len(owners(parent)) + len(deltas)
+            return 1 + len(blocks_of(parent)) + len(deltas)
         exact = self._section.method == "shapley" and len(groups) <= EXACT_UP_TO
         return 2 ** len(groups) if exact else 0
 
@@ -186,7 +186,7 @@ class RoundScorer(ABC):
     ) -> tuple[Value, int]:
         losses_before = [
             self.losses(None, ""),
-            *(self.losses(block(parent, o), o) for o in owners(parent)),
+            *(self.losses(block(parent, o), o) for o in blocks_of(parent)),
         ]
         before = np.min(losses_before, axis=0)
         after = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from eth_utils.address import is_checksum_address
 from pydantic import (
@@ -28,6 +28,7 @@ from rescind.contracts.rpc import NodeRefused
 from rescind.contracts.send_plan import SendPlan
 from rescind.contracts.states import Rule
 from rescind.contracts.types import Receipt
+from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
 
 NAMES = (
@@ -199,9 +200,10 @@ class DeploySettings(BaseModel):
         return self
 
 
-def rules_of(coupling: Literal["isolated", "federated"]) -> tuple[tuple[Rule, ...], bool]:
-    """Return the rules of a coupling's parts, and whether its rounds are chained."""
-    return ((Rule.SHARE,), True) if coupling == "federated" else ((Rule.BLOCK,), False)
+def rules_of(parameters: ConsortiumParameters) -> tuple[tuple[Rule, ...], bool]:
+    """Return the rules of the agreed parts, and whether rounds are chained."""
+    rules = tuple(Rule(part.rule) for part in parameters.parts)
+    return rules, parameters.layout == "shared"
 
 
 def deploy(

@@ -113,12 +113,18 @@ class ModelsReader(RoundsReader):
                     entry,
                     {"round_id": "round", "member_number": "member", "point_hash": "point"},
                     organization=organizations[entry["member"]],
+                    part=part,
                 )
                 for entry in page["entries"]
             ]
             start = int(page["next"])
             if not start:
                 return sorted(entries, key=lambda each: (each.round_id, each.member_number))
+
+    def contents(self, model_id: int) -> list[Entry]:
+        """Return every contribution in a model, part by part; see `content`."""
+        parts = range(self.part_count())
+        return [entry for part in parts for entry in self.content(model_id, part)]
 
     def publications(self, model_id: int) -> list[Publication]:
         """Return what publishers said a model's files are, oldest first."""

@@ -86,12 +86,8 @@ class ConsortiumReader(ModelsReader):
             for event in self._logged("Models", "PointOffered", **filters)
         ]
 
-    def registered(self, entries: Iterable[Entry], part: int = 0) -> list[Contribution]:
+    def registered(self, entries: Iterable[Entry]) -> list[Contribution]:
         """Return the contribution behind each entry of a model's content.
-
-        Args:
-            entries: Entries of `content`, for the same part.
-            part: The part.
 
         Raises:
             ContractsMissing: No event registers such a point.
@@ -101,8 +97,9 @@ class ConsortiumReader(ModelsReader):
         while True:
             known = [each for number in sorted(rounds) for each in self.contributions(number)]
             by_point = {
-                (each.round_id, each.member_number, each.parts.point_hashes[part]): each
+                (each.round_id, each.member_number, point): each
                 for each in [*known, *self.offers()]
+                for point in each.parts.point_hashes
             }
             missing = [each[2] for each in wanted if each not in by_point]
             if not missing:

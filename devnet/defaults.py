@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from rescind.core import (
+    HIDING,
+    HIDING_SHAPE,
     ConsortiumParameters,
     Coupling,
     Layout,
@@ -11,6 +13,7 @@ from rescind.core import (
     TrainingParameters,
     artifact_limits,
 )
+from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.training.model.presets import PresetSettings, preset
 
 BASE_MODEL = preset("tiny").folder
@@ -22,7 +25,7 @@ _MAX_MEMBERS = 64
 
 def default_lora(coupling: Coupling, settings: PresetSettings = _TINY) -> LoraParameters:
     """Return the LoRA parameters of a coupling for a base model of some settings."""
-    return LoraParameters(rank=settings.rank, alpha=settings.alpha, train_a=coupling == "isolated")
+    return LoraParameters(rank=settings.rank, alpha=settings.alpha, train_a=coupling != "federated")
 
 
 def default_parameters(
@@ -34,6 +37,7 @@ def default_parameters(
     name: str = "devnet",
     settings: PresetSettings = _TINY,
     text: TextParameters | None = None,
+    statistics: StatisticsParameters | None = None,
 ) -> ConsortiumParameters:
     """Return default parameters. docs/decisions/002-coupling.md has the measurements behind them.
 
@@ -45,10 +49,18 @@ def default_parameters(
         name: The consortium's name.
         settings: Settings that suit the base model.
         text: How text becomes tokens; see `rescind.training.model.text_rules.default_text`.
+        statistics: The tasks of a hybrid coupling.
     """
-    isolated = coupling == "isolated"
+    isolated = coupling != "federated"
     layout: Layout = "blocks" if isolated else "shared"
-    limits = artifact_limits(shapes, layout=layout, max_members=_MAX_MEMBERS)
+    # No point can be registered twice, and statistics change beside a delta that stays.
+    hiding = statistics is not None
+    limits = artifact_limits(
+        shapes | ({HIDING: HIDING_SHAPE} if hiding else {}),
+        layout=layout,
+        max_members=_MAX_MEMBERS,
+        statistics=statistics.shapes if statistics else None,
+    )
     return ConsortiumParameters(
         name=name,
         base_model_id=base_model_id,
@@ -67,5 +79,7 @@ def default_parameters(
         clip_norm=256.0,
         max_artifact_bytes=max(_LEAST_ARTIFACT_BYTES, limits.largest),
         max_members=_MAX_MEMBERS,
+        hiding=hiding,
+        statistics=statistics,
         shapes=shapes,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from rescind.contracts import Deployment
-from rescind.core import SHARED, ConsortiumParameters, owners
+from rescind.core import SHARED, ConsortiumParameters, blocks_of
 from rescind.core.errors import ConfigError
 from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -113,7 +113,7 @@ class RunExporter:
         named = {address.lower(): name for name, address in self.facts.organizations.items()}
         names = {
             owner: "shared" if owner == SHARED else named.get(owner, owner)
-            for owner in owners(self.totals)
+            for owner in blocks_of(self.totals)
         }
         # People read these, and addresses are in no order that means anything.
         return dict(sorted(names.items(), key=lambda item: (item[0] == item[1], item[1])))

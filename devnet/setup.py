@@ -33,6 +33,8 @@ from rescind.ledger import Ledger, create_key
 from rescind.training import Example, write_examples
 from rescind.wire import CertificateAuthority, Enrolment
 
+TaskRows = Mapping[str, Sequence[Example]]
+"""An organization's rows for statistics, by task: the question is the text, the answer the label."""
 ETHER = 10**18
 _HOSTS = ("localhost", "127.0.0.1")
 # Seconds between two looks of a daemon. Everything is on one machine, so looking often costs little.
@@ -141,6 +143,7 @@ def make_consortium(
     benchmark: Sequence[Example],
     endpoints: Endpoints,
     terms: Mapping[str, Any] | None = None,
+    rows: Mapping[str, TaskRows] | None = None,
 ) -> Consortium:
     """Set up identities, files, contracts and admissions on a running Anvil or Hardhat.
 
@@ -154,6 +157,7 @@ def make_consortium(
         benchmark: The aggregator's examples for scores; empty for none.
         endpoints: Addresses of chain and aggregator.
         terms: Fields of `DeploySettings` that are not those of a devnet.
+        rows: The rows of each organization's statistics, by name.
 
     Raises:
         ChainError: The chain lacks EIP-2537, or does not give accounts ether.
@@ -182,7 +186,7 @@ def make_consortium(
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
     _write_aggregator(run, facts, endpoints, bool(benchmark), len(data))
     for number, (name, examples) in enumerate(data.items()):
-        _write_node(run, facts, endpoints, name, number, examples)
+        _write_node(run, facts, endpoints, name, number, examples, (rows or {}).get(name, {}))
         consortium.admit(members[name], name)
     facts.organizations = dict(members)
     run.save(facts)
@@ -231,7 +235,7 @@ def _settings(
     auditors: Sequence[str],
     terms: Mapping[str, Any],
 ) -> DeploySettings:
-    rules, chained = rules_of(parameters.coupling)
+    rules, chained = rules_of(parameters)
     values = {
         "parameters_id": parameters.id,
         "base_model_id": parameters.base_model_id,
@@ -304,9 +308,13 @@ def _write_node(
     name: str,
     number: int,
     examples: Sequence[Example],
+    rows: TaskRows,
 ) -> None:
     folder = run.organization(name)
     write_examples(folder / "data" / "private.jsonl", examples)
+    for task, labelled in rows.items():
+        write_examples(folder / "data" / f"{task}.jsonl", labelled)
+    statistics = {"data": {task: f"data/{task}.jsonl" for task in rows}}
     make_ledger(folder)
     agent: dict[str, Any] = {"policy": "q-learning", "seed": facts.seed * 1000 + number}
     if (folder / "decisions.json").is_file():
@@ -327,6 +335,7 @@ def _write_node(
             "identity": identity_section(),
             "aggregator": {"address": endpoints.aggregator},
             "model": model_section(facts),
+            **({"statistics": statistics} if rows else {}),
             **engine,
             "ledger": {"dir": "ledger", "key_file": "ledger.key"},
             "agent": agent,

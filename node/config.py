@@ -34,6 +34,19 @@ class NodeSection(Section):
     keep_withdrawn: bool = False
 
 
+class StatisticsSection(Section):
+    """The [statistics] section: rows that statistics are sums of, where the members agreed on them.
+
+    Attributes:
+        data: File or folder of private rows for each task. A row has a text and a label.
+        columns: How the files are read, as in [data]: `question` is the column of the text, `answer`
+            that of the label.
+    """
+
+    data: Mapping[str, Path] = Field(default_factory=dict)
+    columns: ReadOptions = ReadOptions()
+
+
 class AggregatorLink(Section):
     """The [aggregator] section. `address` is HOST:PORT of the aggregator's service."""
 
@@ -196,6 +209,7 @@ class NodeConfig(Section):
 
     node: NodeSection
     data: ReadOptions = ReadOptions()
+    statistics: StatisticsSection = StatisticsSection()
     chain: ChainSettings
     identity: IdentitySettings
     aggregator: AggregatorLink

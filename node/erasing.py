@@ -101,9 +101,10 @@ class NodeErasing(Erasing):
                 yield Derived("sum of contributions", frozenset({fact.artifact}))
         for facts in RoundFacts.all(session.journal):
             if facts.update is not None:
-                files = frozenset({facts.update.delta.artifact, facts.update.fisher or ""} - {""})
-                points = frozenset({facts.update.delta.point_hash})
+                own = facts.update.delta.artifacts
+                files = frozenset({*own.values(), facts.update.fisher or ""} - {""})
+                points = frozenset(own)
                 yield Derived(f"update of round {facts.round_id}", files, points, session.me)
         for offered in OfferedDelta.all(session.journal):
-            files = frozenset({offered.delta.artifact})
+            files = frozenset(offered.delta.artifacts.values())
             yield Derived("delta for a withdrawal", files, frozenset(), session.me)

@@ -40,19 +40,19 @@ def upload(session: Session, round_id: int) -> None:
 
 
 def _send(session: Session, round_id: int, update: Update) -> None:
-    artifact = update.delta.artifact
-    data = session.store.view(artifact)
-    document = update_typed_data(
-        chain_id=session.consortium.deployment.chain_id,
-        rounds_address=session.consortium.deployment.rounds,
-        round_id=round_id,
-        artifact_id=artifact,
-        size=len(data),
-        nonce=update.nonce,
-    )
-    signature = sign_typed(document, session.account.key)
-    sent = session.client.upload(data)
-    session.client.submit(round_id, sent, update.nonce, signature)
+    for part, artifact in enumerate(update.delta.parts.artifact_ids):
+        data, nonce = session.store.view(artifact), update.nonce + part
+        document = update_typed_data(
+            chain_id=session.consortium.deployment.chain_id,
+            rounds_address=session.consortium.deployment.rounds,
+            round_id=round_id,
+            artifact_id=artifact,
+            size=len(data),
+            nonce=nonce,
+        )
+        signature = sign_typed(document, session.account.key)
+        sent = session.client.upload(data)
+        session.client.submit(round_id, sent, nonce, signature, part)
     if update.fisher is not None:
         fisher.post(session, round_id, update.fisher)
 

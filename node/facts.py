@@ -22,7 +22,7 @@ from rescind.core.errors import StoreError
 from rescind.daemon import Journal, read_fact
 from rescind.daemon import open_journal as open_daemon_journal
 
-JOURNAL_VERSION = 3
+JOURNAL_VERSION = 4
 """Changes whenever a fact's fields change: a journal of another version is refused."""
 
 
@@ -92,8 +92,26 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class StatisticsFact:
+    """Statistics in the node's own store.
+
+    Attributes:
+        artifact: Artifact id of the statistics.
+        point: Commitment of their digest, 128 bytes in hexadecimal.
+    """
+
+    artifact: str
+    point: str
+
+    @property
+    def point_hash(self) -> str:
+        """The hash of the point, by which the chain knows the statistics."""
+        return point_hash(bytes.fromhex(self.point))
+
+
+@dataclass(frozen=True)
 class DeltaFact:
-    """A delta in the node's own store.
+    """A delta in the node's own store, with the statistics that are contributed beside it.
 
     Attributes:
         artifact: Artifact id of the delta.
@@ -103,6 +121,7 @@ class DeltaFact:
         manifest_salt: Salt of `data_hash`, hexadecimal.
         data_hash: Salted SHA-256 of all examples that could have been chosen, in their order.
         without: Commitments of the data subjects that were withdrawn before the training.
+        statistics: The statistics, where the consortium agreed on them.
     """
 
     artifact: str
@@ -112,6 +131,7 @@ class DeltaFact:
     manifest_salt: str | None = None
     data_hash: str | None = None
     without: tuple[str, ...] = ()
+    statistics: StatisticsFact | None = None
 
     @property
     def point_hash(self) -> str:
@@ -119,10 +139,23 @@ class DeltaFact:
         return point_hash(bytes.fromhex(self.point))
 
     @property
+    def artifacts(self) -> dict[str, str]:
+        """The artifact of each part, by the hash of its point."""
+        own = {self.point_hash: self.artifact}
+        if self.statistics is not None:
+            own[self.statistics.point_hash] = self.statistics.artifact
+        return own
+
+    @property
     def parts(self) -> Parts:
-        """The delta as contracts take it."""
-        manifest = self.manifest_root or NO_MANIFEST
-        return Parts((self.artifact,), (bytes.fromhex(self.point),), manifest)
+        """The contribution as contracts take it."""
+        further = () if self.statistics is None else (self.statistics,)
+        every = (self, *further)
+        return Parts(
+            tuple(each.artifact for each in every),
+            tuple(bytes.fromhex(each.point) for each in every),
+            self.manifest_root or NO_MANIFEST,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +165,8 @@ class Update:
     Attributes:
         delta: The delta.
         salt: Salt of the commitment on chain, hexadecimal.
-        nonce: Number of the signed upload, unique for the node.
+        nonce: Number of the signed upload of the first part, unique for the node. Each further part
+            has the next one.
         fisher: Artifact id of the posted Fisher information, where the consortium asks for it.
     """
 
@@ -225,8 +259,9 @@ def latest_quality(journal: Journal) -> float:
 
 def next_nonce(journal: Journal) -> int:
     """Return the nonce of the next signed upload."""
-    nonces = [facts.update.nonce for facts in RoundFacts.all(journal) if facts.update]
-    return max(nonces, default=0) + 1
+    updates = [facts.update for facts in RoundFacts.all(journal) if facts.update]
+    used = [update.nonce + len(update.delta.artifacts) for update in updates]
+    return max(used, default=1)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def held_blocks(session: Session, adapter_id: str, record: RecordedModel) -> Hel
     """
     if session.parameters.layout != "blocks" or not record.entries:
         return Held()
-    expected = expected_adapter(session.parameters, [e.organization for e in record.entries])
+    expected = expected_adapter(session.parameters, record.owned(session.parameters))
     try:
         head = session.client.download_head(adapter_id, expected.most_header_bytes)
         header = artifact_header(head, expected)
@@ -76,7 +76,8 @@ def held_blocks(session: Session, adapter_id: str, record: RecordedModel) -> Hel
         # A wrong file is refused for what it is once it is here.
         return Held()
     blocks = _blocks(header)
-    wanted = {name: each for name, each in _contents(record.entries).items() if name in blocks}
+    contents = _contents(session, record.entries)
+    wanted = {name: each for name, each in contents.items() if name in blocks}
     ranges: dict[str, HeldBytes] = {}
     for fact in _held_models(session, record.model_id):
         if ranges.keys() == wanted.keys():
@@ -91,11 +92,12 @@ def held_blocks(session: Session, adapter_id: str, record: RecordedModel) -> Hel
     return Held(header.file_size, tuple(ranges.values()))
 
 
-def _contents(entries: Iterable[Entry]) -> dict[str, Content]:
+def _contents(session: Session, entries: Iterable[Entry]) -> dict[str, Content]:
     """Return the contributions of each owner with their weights, in an order of its own."""
+    forms = session.parameters.parts
     found: dict[str, list[tuple[str, int]]] = {}
     for entry in entries:
-        name = owner("blocks", entry.organization)
+        name = forms[entry.part].owner(entry.organization)
         found.setdefault(name, []).append((entry.point_hash, entry.weight))
     return {name: tuple(sorted(terms)) for name, terms in found.items()}
 
@@ -136,7 +138,7 @@ def _unchanged(
     if tuple(session.consortium.commitments(fact.model_id)) != fact.commitments:
         # After a reorganization the chain has another model of this number.
         return
-    before = _contents(session.consortium.content(fact.model_id))
+    before = _contents(session, session.consortium.contents(fact.model_id))
     data = session.store.view(fact.adapter_id, check=False)
     try:
         size = header_size(bytes(data[:LENGTH_BYTES]), MOST_HEADER_BYTES)
@@ -156,7 +158,8 @@ def _own_block(session: Session, record: RecordedModel, block: _Block) -> Bytes 
     if {name: spec.shape for name, spec in block.specs} != shapes:
         return None
     try:
-        groups = {owner("blocks", session.me): own_terms(session, record.entries)}
+        deltas = [entry for entry in record.entries if not entry.part]
+        groups = {owner("blocks", session.me): own_terms(session, deltas)}
         pieces = adapter_bytes(groups, shapes, session.store.load)
         with tempfile.TemporaryFile(dir=session.config.node.state_dir) as file:
             next(pieces)  # the header of an adapter with this block alone

@@ -6,7 +6,7 @@ that they are only copies of what data was trained on, also of data that was wit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Set
 
 import structlog
 
@@ -71,23 +71,25 @@ def _in_models(session: Session) -> Iterator[str]:
     """Yield the points of the node's own contributions in models in use, stale ones too."""
     consortium = session.consortium
     for model_id in {consortium.latest_model_id(), *consortium.models_in_use()}:
-        for entry in consortium.content(model_id) if model_id else ():
+        for entry in consortium.contents(model_id) if model_id else ():
             if entry.organization == session.me:
                 yield entry.point_hash
 
 
-def _pending(session: Session, points: Collection[str]) -> Iterator[str]:
+def _pending(session: Session, points: Set[str]) -> Iterator[str]:
     """Yield those of the points that belong to a round or a withdrawal that is not over."""
     consortium = session.consortium
     current = consortium.current_round_id()
     for facts in RoundFacts.all(session.journal):
-        if facts.update is None or facts.update.delta.point_hash not in points:
+        own = points & facts.update.delta.artifacts.keys() if facts.update else frozenset()
+        if not own:
             continue
         if facts.round_id > current or not consortium.round(facts.round_id).state.over:
-            yield facts.update.delta.point_hash
+            yield from own
     for offered in OfferedDelta.all(session.journal):
-        if offered.delta.point_hash in points and not _is_over(session, offered.offer_id):
-            yield offered.delta.point_hash
+        own = points & offered.delta.artifacts.keys()
+        if own and not _is_over(session, offered.offer_id):
+            yield from own
 
 
 def _is_over(session: Session, offer_id: int) -> bool:

@@ -15,6 +15,7 @@ from rescind.contracts import (
     ContractRefused,
     MemberStatus,
     Receipt,
+    Rule,
     Withdrawal,
     WithdrawalMethod,
     WithdrawalState,
@@ -26,6 +27,7 @@ from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths
 from rescind.node.facts import open_journal
+from rescind.node.statistics_rows import read_rows
 from rescind.node.subjects import Withdrawn, commit_subject
 from rescind.node.withdrawal_facts import RequestFact
 
@@ -293,8 +295,16 @@ def _check_may_request(consortium: Consortium, address: str, request: Request) -
         )
     if not whole_removal and not consortium.rounds_of(address):
         raise ConfigError("You have not contributed to any model, so there is nothing to withdraw.")
+    settings = consortium.settings()
+    replaces = request.method == WithdrawalMethod.REPLACEMENT.value
+    if Rule.LATEST in settings.rules and not (whole_removal or replaces):
+        raise ConfigError(
+            f"In this consortium contributions hold statistics, and a {request.method} takes nothing "
+            "out of them. Request a replacement for one data subject, or the removal of your "
+            "organization: both are exact here."
+        )
     replays = request.method == WithdrawalMethod.REPLAY.value
-    if replays and request.subject is None and not consortium.settings().chained:
+    if replays and request.subject is None and not settings.chained:
         raise ConfigError(
             "In this consortium no round builds on other organizations' contributions, so there is "
             "nothing to train again. Request a removal, which is exact here."
@@ -311,6 +321,8 @@ def _open_withdrawal(consortium: Consortium, address: str) -> Withdrawal | None:
 def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
     from rescind.training import read_examples
 
+    if _is_in_statistics(config, request):
+        return
     own = read_examples(config.node.data, options=config.data)
     subjects, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
     excluded = {subject for subject in subjects if subject in withdrawn} - {request.subject}
@@ -320,6 +332,14 @@ def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
         return
     subject = request.subject is not None
     chosen_method(counter_method(request), request.settings, retain=bool(retain), subject=subject)
+
+
+def _is_in_statistics(config: NodeConfig, request: Request) -> bool:
+    """Return whether rows of statistics are the data subject's."""
+    if request.subject is None:
+        return False
+    rows = [row.example for located in read_rows(config).values() for row in located]
+    return any(row.subject == request.subject for row in rows)
 
 
 def _check_retained(config: NodeConfig, consortium: Consortium, request: Request) -> None:

@@ -25,11 +25,19 @@ def residual_of(session: Session, content: Iterable[Term]) -> dict[str, Any] | N
     own = [t for t in content if t.round_id and t.organization == session.me]
     if not own:
         return None
-    last = max(own, key=lambda term: term.round_id)
-    path = _path(session, last.artifact_id)
+    return residual_at(session, max(own, key=lambda term: term.round_id).artifact_id)
+
+
+def residual_at(session: Session, artifact: str) -> dict[str, Any]:
+    """Return the residual of one of the node's deltas.
+
+    Raises:
+        StoreMissing: The residual's file is not there.
+    """
+    path = _path(session, artifact)
     if not path.is_file():
         raise StoreMissing(
-            f"The residual of your delta of round {last.round_id} is missing: {path}. "
+            f"The residual of your delta {artifact} is missing: {path}. "
             "Restore the file from a backup of the state folder."
         )
     return load_file(path)

@@ -11,6 +11,7 @@ from rescind.core import Term, adapter_totals, encoded_id, needs_rounds
 from rescind.node.adopting import adopted_id
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.own_deltas import own_terms
+from rescind.node.reposting import contribute_again
 from rescind.node.residuals import residual_of
 from rescind.node.rounds import (
     Start,
@@ -36,6 +37,8 @@ def retrain(session: Session, offer_id: int, round_id: int) -> None:
         round_id: The round.
     """
     check_data(session, round_id)
+    if contribute_again(session, offer_id, round_id):
+        return
     before = own_before(session, offer_id, round_id)
     replays = offer_id >= REPLAY_OFFERS
     if replays:

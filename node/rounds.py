@@ -122,7 +122,7 @@ def checked_sum(session: Session, files: ModelFiles, entries: Sequence[Entry]) -
     if not entries:
         return {}
     points = session.consortium.points({entry.point_hash for entry in entries})
-    record = RecordedModel(0, tuple(entries), "", points)
+    record = RecordedModel(0, tuple(entries), (), points)
     adapter, opening = download(session, files, record)
     result = accept_files(record, session.parameters, adapter, opening, files.adapter_id)
     if not result.complete:

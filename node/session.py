@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from rescind.node.checks import (
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths, read_data
 from rescind.node.facts import open_journal
+from rescind.node.statistics_rows import check_rows, read_rows
 from rescind.node.subjects import Withdrawn
 from rescind.node.turns import Turns
 from rescind.node.unavailable import Unavailable
@@ -145,15 +146,27 @@ class Session:
     @property
     def examples(self) -> list[Example]:
         """The examples to train on: those of data subjects who were not withdrawn."""
+        return self.without_withdrawn(self.all_examples)
+
+    def without_withdrawn(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples of data subjects who were not withdrawn."""
         withdrawn = Withdrawn.of(self.journal)
-        subjects = {example.subject for example in self.all_examples}
+        subjects = {example.subject for example in examples}
         kept = {subject for subject in subjects if subject not in withdrawn}
-        return [example for example in self.all_examples if example.subject in kept]
+        return [example for example in examples if example.subject in kept]
 
     @property
     def all_examples(self) -> list[Example]:
         """Every example of the data file."""
         return [located.example for located in self._located]
+
+    @property
+    def statistics_rows(self) -> dict[str, list[Located]]:
+        """Every row that statistics are sums of, by task."""
+        if "statistics" not in self._cache:
+            self._cache["statistics"] = read_rows(self.config)
+        rows: dict[str, list[Located]] = self._cache["statistics"]
+        return rows
 
     @property
     def _located(self) -> list[Located]:
@@ -170,6 +183,7 @@ class Session:
         """
         if "data checked" not in self._cache:
             check_lengths(self.config, self.parameters, self._located)
+            check_rows(self.statistics_rows, self.parameters.statistics)
             self._cache["data checked"] = True
 
     @property
@@ -203,7 +217,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     check_file_modes(
         [folder for folder in (config.node.state_dir, config.ledger.dir) if folder],
         config.identity,
-        private=[config.node.data],
+        private=[config.node.data, *config.statistics.data.values()],
         secrets=[config.ledger.key_file] if config.ledger.key_file else [],
     )
     check_certificates(config.identity.tls, serves=config.ledger.serve is not None)
@@ -257,7 +271,7 @@ def _check_agreed(session: Session, member: Member) -> None:
     if takes_part and known:
         session.check_data()
     elif takes_part:
-        _ = session.all_examples
+        _ = session.all_examples, session.statistics_rows
 
 
 def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraModel:

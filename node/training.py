@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -34,6 +35,7 @@ from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of, save_residual
 from rescind.node.rounds import Start, start_from
 from rescind.node.session import Session
+from rescind.node.statistics import contribute_statistics, kept_rows
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import OfferedDelta
 
@@ -117,18 +119,29 @@ class TrainedDelta:
             round_id: The round.
             offer_id: The withdrawal or replay that the delta was trained for.
         """
-        about = {
-            "round": round_id,
-            **({} if offer_id is None else about_offer(offer_id)),
-        }
-        payload = {**about, "artifact": self.fact.artifact, **self.manifest.to_json()}
-        prefix = "" if offer_id is None else f"{offer_name(offer_id)}/"
-        session.ledger.append("manifest", payload, key=f"{prefix}manifest/{round_id}")
+        about, prefix = _place(round_id, offer_id)
+        record_manifest(session, self.manifest, self.fact, round_id, offer_id)
         if "privacy" in self.run:
             names = ("epsilon", "delta", "accountant")
             spent = {name: self.run["privacy"][name] for name in names}
             key = f"{prefix}privacy-budget/{round_id}"
             session.ledger.append("privacy-budget", {**about, **spent}, key=key)
+
+
+def record_manifest(
+    session: Session, manifest: Manifest, fact: DeltaFact, round_id: int, offer_id: int | None
+) -> None:
+    """Append the manifest of a contribution to the ledger; see `TrainedDelta.record`."""
+    about, prefix = _place(round_id, offer_id)
+    payload = {**about, "artifact": fact.artifact, **manifest.to_json()}
+    session.ledger.append("manifest", payload, key=f"{prefix}manifest/{round_id}")
+
+
+def _place(round_id: int, offer_id: int | None) -> tuple[dict[str, int], str]:
+    """Return what names a contribution in a ledger record, and the beginning of the record's key."""
+    if offer_id is None:
+        return {"round": round_id}, ""
+    return {"round": round_id, **about_offer(offer_id)}, f"{offer_name(offer_id)}/"
 
 
 def make_delta(
@@ -223,15 +236,17 @@ def _store(
         )
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
-    manifest = _manifest(contribution.examples, salt)
+    agreed = session.parameters.statistics
+    manifest = manifest_of(session, contribution.examples, salt)
     fact = DeltaFact(
         artifact=artifact,
         point=point.hex(),
         residual=save_residual(session, artifact, quantized.residual),
         manifest_root=manifest.commitment.hex(),
         manifest_salt=salt.hex(),
-        data_hash=_data_hash(examples, salt),
+        data_hash=data_hash(examples, salt),
         without=Withdrawn.of(session.journal).commitments,
+        statistics=contribute_statistics(session, agreed) if agreed else None,
     )
     run = {**_run(session, round_id, fact, contribution), **privacy}
     return TrainedDelta(fact, run, contribution.result.tensors, contribution.examples, manifest)
@@ -256,6 +271,7 @@ def _run(
         "norm": contribution.quantized.norm,
         "clipped": contribution.quantized.clipped,
         "engine": RoundFacts.load(session.journal, round_id).engine,
+        **({"statistics": fact.statistics.artifact} if fact.statistics else {}),
     }
 
 
@@ -276,18 +292,29 @@ def check_data(session: Session, round_id: int) -> None:
     for delta in deltas:
         if delta.without != withdrawn or delta.manifest_salt is None:
             continue
-        if _data_hash(session.examples, bytes.fromhex(delta.manifest_salt)) != delta.data_hash:
+        if not trained_on_same_data(session, delta):
             raise DataError(
                 f"{session.config.node.data} is not the data that round {round_id} was trained on. "
                 "Put back the rows that it had then, in their order."
             )
 
 
-def _data_hash(examples: Sequence[Example], salt: bytes) -> str:
+def trained_on_same_data(session: Session, delta: DeltaFact) -> bool:
+    """Return whether a delta was trained on the examples that the node would train on now."""
+    if delta.manifest_salt is None:
+        return False
+    return data_hash(session.examples, bytes.fromhex(delta.manifest_salt)) == delta.data_hash
+
+
+def data_hash(examples: Sequence[Example], salt: bytes) -> str:
+    """Return the salted hash of all examples that a training may choose from, in their order."""
     # All rows in their order, because the choice of examples depends on both.
     rows = "\0".join("\0".join((e.subject, *e.content)) for e in examples)
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 
-def _manifest(examples: Iterable[Example], secret: bytes) -> Manifest:
-    return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in examples), secret)
+def manifest_of(session: Session, examples: Iterable[Example], secret: bytes) -> Manifest:
+    """Return the commitment to all data of a contribution: examples, and rows of statistics."""
+    rows = kept_rows(session).values() if session.parameters.statistics else ()
+    every = chain(examples, *rows)
+    return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in every), secret)

@@ -119,7 +119,7 @@ class ReplayPaid(Fact):
 
 
 def own_artifacts(journal: Journal, *, rounds_only: bool = False) -> dict[str, str]:
-    """Return the artifact ids of all deltas that the node trained, by the hash of their point.
+    """Return the artifact ids of all that the node contributed or offered, by the hash of its point.
 
     Args:
         journal: The node's journal.
@@ -127,7 +127,11 @@ def own_artifacts(journal: Journal, *, rounds_only: bool = False) -> dict[str, s
     """
     updates = [facts.update.delta for facts in RoundFacts.all(journal) if facts.update]
     offered = [] if rounds_only else [fact.delta for fact in OfferedDelta.all(journal)]
-    return {delta.point_hash: delta.artifact for delta in [*updates, *offered]}
+    return {
+        point: artifact
+        for delta in [*updates, *offered]
+        for point, artifact in delta.artifacts.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from rescind.contracts import REPLAY_OFFERS, ContractRefused, Withdrawal
+from rescind.contracts import REPLAY_OFFERS, ContractRefused, Withdrawal, WithdrawalMethod
 from rescind.core.canonical_json import canonical_json
 from rescind.node import settle
 from rescind.node.offers import about_offer, offer_name
@@ -38,7 +38,11 @@ def record(session: Session, withdrawal_id: int) -> None:
     settle.anchor(session)
     facts = WithdrawalFacts.load(session.journal, withdrawal.id)
     replace(facts, recorded=True).save(session.journal)
-    if withdrawal.subject and request is None:
+    attested = (WithdrawalMethod.REPLAY, WithdrawalMethod.COUNTER_TRAINING)
+    if session.parameters.statistics is not None and withdrawal.method in attested:
+        # The command refuses it, but anyone can call the contract.
+        give_up(session, withdrawal, f"a {withdrawal.method.value} takes nothing out of statistics")
+    elif withdrawal.subject and request is None:
         why = "the node's journal does not have the data subject of this withdrawal"
         give_up(session, withdrawal, why)
 
@@ -88,14 +92,20 @@ def deposit(session: Session, offer_id: int, round_id: int) -> None:
 
 
 def _send(session: Session, offered: OfferedDelta) -> None:
-    data = session.store.view(offered.delta.artifact)
-    report = canonical_json(offered.report)
+    # The delta comes last, with the report: then the aggregator has all of the offer.
+    if offered.delta.statistics is not None:
+        _send_part(session, offered, offered.delta.statistics.artifact, canonical_json({}))
+    _send_part(session, offered, offered.delta.artifact, canonical_json(offered.report))
+
+
+def _send_part(session: Session, offered: OfferedDelta, artifact: str, report: bytes) -> None:
+    data = session.store.view(artifact)
     document = offer_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
         offer_id=offered.offer_id,
         round_id=offered.round_id,
-        artifact_id=offered.delta.artifact,
+        artifact_id=artifact,
         size=len(data),
         report=report,
     )

@@ -183,7 +183,7 @@ def play(mebibytes: int, folder: Path, steps: Steps) -> None:
     opening = encode_openings(
         [Opening.build(SHARED, [(digests.of(t.artifact_id), WEIGHT) for t in terms])]
     )
-    record = RecordedModel(0, tuple(entries), "", points)
+    record = RecordedModel(0, tuple(entries), (), points)
 
     def accepted() -> None:
         data = store.view(adapter, check=False)

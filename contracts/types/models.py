@@ -123,3 +123,4 @@ class Entry:
     member_number: int
     weight: int
     point_hash: str
+    part: int = 0

@@ -67,6 +67,10 @@ class Parts:
         """Hash of each part's point."""
         return tuple(point_hash(point) for point in self.points)
 
+    def part_with(self, artifact_id: str) -> int | None:
+        """Return the part that an artifact is; None if it is none of them."""
+        return self.artifact_ids.index(artifact_id) if artifact_id in self.artifact_ids else None
+
 
 @dataclass(frozen=True)
 class Contribution:

@@ -14,7 +14,7 @@ from rescind.audit.checks import NothingToCheck, Partly, Skipped, Stated, same
 from rescind.audit.contribution import check_contribution
 from rescind.audit.subject import Subject
 from rescind.contracts import Contribution, Entry
-from rescind.core import Term, adapter_totals, encoded_id, expected_delta, owner
+from rescind.core import Term, adapter_totals, encoded_id, expected_delta
 from rescind.core.adapter_stream import adapter_bytes
 from rescind.core.mapped import Bytes
 
@@ -23,8 +23,8 @@ def artifacts(subject: Subject) -> str:
     """Every artifact that is at hand hashes to its id."""
     wanted = {subject.certificate.consortium.parameters_id: "the agreed parameters"}
     for model in subject.certificate.models():
-        for _, each in subject.registered(model):
-            wanted[each.parts.artifact_ids[0]] = (
+        for entry, each in subject.registered(model):
+            wanted[each.parts.artifact_ids[entry.part]] = (
                 f"contributions of {subject.name_of(each.organization)}"
             )
         if model.publication is not None:
@@ -45,16 +45,16 @@ def contributions(subject: Subject) -> str:
     """Each contribution at hand is short, has its owner's tensors and opens its point."""
     if subject.parameters is None:
         raise Skipped("the agreed parameters are not at hand: pass --artifacts or --parameters")
-    known: dict[str, Contribution] = {}
+    known: dict[str, tuple[Entry, Contribution]] = {}
     for model in subject.certificate.models():
-        known |= {entry.point_hash: each for entry, each in subject.registered(model)}
+        known |= {entry.point_hash: (entry, each) for entry, each in subject.registered(model)}
     missing: dict[str, Contribution] = {}
-    for point, contribution in known.items():
-        data = subject.stores.load(contribution.parts.artifact_ids[0])
+    for point, (entry, contribution) in known.items():
+        data = subject.stores.load(contribution.parts.artifact_ids[entry.part])
         if data is None:
             missing[point] = contribution
         else:
-            check_contribution(data, contribution, subject.parameters)
+            check_contribution(data, contribution, subject.parameters, entry.part)
     checked = len(known) - len(missing)
     found = f"{checked} contributions have the agreed tensors and norms, and open their points"
     if not missing:
@@ -104,7 +104,7 @@ def arithmetic(subject: Subject) -> str:
 
 def _missing(subject: Subject, model: ModelPart) -> int:
     """Return how many contributions of a model are not at hand."""
-    ids = [each.parts.artifact_ids[0] for _, each in subject.registered(model)]
+    ids = [each.parts.artifact_ids[entry.part] for entry, each in subject.registered(model)]
     return sum(not subject.stores.has(each) for each in ids)
 
 
@@ -112,10 +112,10 @@ def _check_sum(subject: Subject, model: ModelPart) -> None:
     """Sum the contributions of a published model again, and compare the adapter."""
     assert model.publication is not None
     terms = [_term(entry, contribution) for entry, contribution in subject.registered(model)]
-    by_id = {term.artifact_id: term.organization for term in terms}
+    by_id = {term.artifact_id: term for term in terms}
 
     def load(each: str) -> dict[str, NDArray[Any]]:
-        return _held(subject, each, by_id[each])
+        return _held(subject, by_id[each])
 
     agreed = subject.parameters
     if agreed is None:
@@ -123,8 +123,9 @@ def _check_sum(subject: Subject, model: ModelPart) -> None:
     else:
         groups: dict[str, list[Term]] = {}
         for term in terms:
-            groups.setdefault(owner(agreed.layout, term.organization), []).append(term)
-        total = _hash_of(adapter_bytes(groups, agreed.delta_shapes(), load))
+            groups.setdefault(agreed.parts[term.part].owner(term.organization), []).append(term)
+        sums = agreed.statistics.shapes if agreed.statistics else None
+        total = _hash_of(adapter_bytes(groups, agreed.delta_shapes(), load, sums=sums))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
 
 
@@ -142,14 +143,19 @@ def _counted(names: Iterable[str]) -> str:
 
 def _term(entry: Entry, contribution: Contribution) -> Term:
     return Term(
-        entry.round_id, entry.organization, contribution.parts.artifact_ids[0], entry.weight
+        entry.round_id,
+        entry.organization,
+        contribution.parts.artifact_ids[entry.part],
+        entry.weight,
+        entry.point_hash,
+        entry.part,
     )
 
 
-def _held(subject: Subject, wanted_id: str, organization: str) -> dict[str, NDArray[Any]]:
+def _held(subject: Subject, term: Term) -> dict[str, NDArray[Any]]:
     agreed = subject.parameters
-    expected = expected_delta(agreed, organization) if agreed is not None else None
-    tensors = subject.stores.tensors(wanted_id, expected)
+    expected = None if agreed is None else expected_delta(agreed, term.organization, term.part)
+    tensors = subject.stores.tensors(term.artifact_id, expected)
     assert tensors is not None
     return tensors
 

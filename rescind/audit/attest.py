@@ -146,8 +146,9 @@ def attest_round(
     stores = Stores(artifacts, files)
     parameters = _parameters(reader, stores)
     findings = [
-        _finding(contribution, stores, parameters)
+        _finding(contribution, part, stores, parameters)
         for contribution in accepted_contributions(reader, round_id)
+        for part in range(len(contribution.parts.points))
     ]
     _must_be_auditor(reader, auditor)
     evidence = round_evidence(reader, round_id)
@@ -155,9 +156,9 @@ def attest_round(
 
 
 def _finding(
-    contribution: Contribution, stores: Stores, parameters: ConsortiumParameters
+    contribution: Contribution, part: int, stores: Stores, parameters: ConsortiumParameters
 ) -> RoundFinding:
-    wanted = contribution.parts.artifact_ids[0]
+    wanted = contribution.parts.artifact_ids[part]
     data = stores.load(wanted)
     if data is None:
         raise NotAttested(
@@ -166,7 +167,7 @@ def _finding(
             "--artifacts; if it withholds a contribution, do not attest."
         )
     try:
-        check_contribution(data, contribution, parameters)
+        check_contribution(data, contribution, parameters, part)
     except VerificationError as error:
         raise NotAttested(str(error)) from error
     return RoundFinding(contribution.organization, wanted)

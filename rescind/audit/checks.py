@@ -70,8 +70,8 @@ class Owner:
     """How far the parameters of one owner were checked.
 
     Attributes:
-        owner: An organization's address, or "shared".
-        name: The organization's name; "shared" for a shared layout.
+        owner: An organization's address, "shared" or "statistics".
+        name: The organization's name, or the owner.
         standing: "opened by the holder", "attested" or "not checked".
         detail: What that rests on.
     """

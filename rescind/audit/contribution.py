@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rescind.contracts import Contribution
-from rescind.core import ConsortiumParameters, check_norm, expected_delta, scan
+from rescind.core import ConsortiumParameters, expected_delta, scan
+from rescind.core.contributed import check_contributed
 from rescind.core.errors import RescindError, VerificationError
 from rescind.core.mapped import Bytes
 
@@ -11,7 +12,7 @@ from rescind.core.mapped import Bytes
 def check_contribution(
     data: Bytes, contribution: Contribution, parameters: ConsortiumParameters, part: int = 0
 ) -> None:
-    """Check that an artifact is short, has its owner's tensors and opens its registered point.
+    """Check that an artifact has the agreed tensors and values, and opens its registered point.
 
     Args:
         data: The artifact.
@@ -27,11 +28,10 @@ def check_contribution(
         if contribution.round_id
         else f"the counter-delta of {contribution.organization}"
     )
-    expected = expected_delta(parameters, contribution.organization)
+    expected = expected_delta(parameters, contribution.organization, part)
     try:
         scanned = scan(data, max_bytes=parameters.artifact_limits.upload, expected=expected)
-        delta = scanned.header.views(data)
-        check_norm(delta, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
+        check_contributed(scanned.header.views(data), parameters, part)
         registered = scanned.point_hash
     except RescindError as error:
         raise VerificationError(f"{where}: {error}") from error

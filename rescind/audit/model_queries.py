@@ -127,7 +127,7 @@ def _entry_rows(reader: ConsortiumReader, model_id: int, part: int) -> list[Entr
             entry.point_hash,
             entry.weight,
         )
-        for entry, contribution in zip(entries, reader.registered(entries, part), strict=True)
+        for entry, contribution in zip(entries, reader.registered(entries), strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from rescind.audit.checks import ATTESTED, NOT_CHECKED, OPENED, Owner, Skipped
 from rescind.audit.subject import Subject
 from rescind.contracts import REPLAY_OFFERS, ConsortiumReader, Contribution, Entry, WithdrawalState
-from rescind.core import SHARED, artifact_id, decode, owner, owners
+from rescind.core import artifact_id, decode, owners
 from rescind.core.errors import VerificationError
 
 
@@ -46,10 +46,10 @@ def standings(subject: Subject) -> tuple[Owner, ...]:
     name_of = {each.address.lower(): each.name for each in subject.view.members()}
     entries: dict[str, list[Entry]] = {}
     for entry in subject.latest_content:
-        entries.setdefault(owner(subject.layout, entry.organization), []).append(entry)
+        entries.setdefault(subject.owner_of(entry), []).append(entry)
     result = []
     for each, held in sorted(entries.items()):
-        name = SHARED if each == SHARED else name_of.get(each, each)
+        name = name_of.get(each, each)
         if each in opened:
             rests_on = "adapter and opening agree with the registered points"
             result.append(Owner(each, name, OPENED, rests_on))

@@ -11,7 +11,7 @@ from rescind.audit.certificate import Certificate, ModelPart
 from rescind.audit.issue import find_withdrawal
 from rescind.audit.stores import Stores, read_file
 from rescind.contracts import Consortium, ConsortiumReader, Contribution, Entry, Event, Withdrawal
-from rescind.core import ConsortiumParameters, Layout
+from rescind.core import SHARED, STATISTICS, ConsortiumParameters, Layout
 from rescind.withdrawals import Acceptance, accept_files, record_of
 
 
@@ -73,16 +73,22 @@ class Subject:
     @cached_property
     def layout(self) -> Layout:
         """The layout: "blocks" if each organization's tensors are its own, else "shared"."""
-        return "blocks" if set(self.certificate.consortium.rules) == {"block"} else "shared"
+        return "blocks" if self.certificate.consortium.rules[0] == "block" else "shared"
+
+    def owner_of(self, entry: Entry) -> str:
+        """Return the owner of a contribution's tensors in a model."""
+        sums = {"share": SHARED, "latest": STATISTICS}
+        rule = self.certificate.consortium.rules[entry.part]
+        return sums.get(rule, entry.organization.lower())
 
     @cached_property
     def latest_content(self) -> list[Entry]:
-        """The first part's contributions in the latest model, as on chain."""
-        return self.view.content(self.certificate.latest.model_id)
+        """The contributions in the latest model, of all parts, as on chain."""
+        return self.view.contents(self.certificate.latest.model_id)
 
     def registered(self, model: ModelPart) -> list[tuple[Entry, Contribution]]:
-        """Return each entry of a model's first part with the contribution behind it."""
-        entries = self.view.content(model.model_id)
+        """Return each entry of a model, of all parts, with the contribution behind it."""
+        entries = self.view.contents(model.model_id)
         return list(zip(entries, self.view.registered(entries), strict=True))
 
     @cached_property

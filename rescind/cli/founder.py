@@ -188,7 +188,7 @@ def read_settings(path: Path) -> DeploySettings:
         parameters = ConsortiumParameters.parse(document.read_bytes())
     except OSError as error:
         raise ConfigError(f"{document} cannot be read: {error.strerror}.") from error
-    rules, chained = rules_of(parameters.coupling)
+    rules, chained = rules_of(parameters)
     attested = content.pop("attested")
     try:
         return DeploySettings(

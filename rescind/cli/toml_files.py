@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -82,4 +83,6 @@ def _resolve(section: _Model, folder: Path) -> _Model:
             changed[name] = folder / value
         elif isinstance(value, tuple) and any(isinstance(each, Path) for each in value):
             changed[name] = tuple(folder / each for each in value)
+        elif isinstance(value, Mapping) and any(isinstance(v, Path) for v in value.values()):
+            changed[name] = {key: folder / each for key, each in value.items()}
     return section.model_copy(update=changed)

@@ -61,8 +61,8 @@ from rescind.core.hiding import (
     is_hiding,
 )
 from rescind.core.layout import (
-    SHARED,
     block,
+    blocks_of,
     initial,
     materialize,
     owner,
@@ -99,6 +99,7 @@ from rescind.core.parameters import (
     TextParameters,
     TrainingParameters,
 )
+from rescind.core.parts import SHARED, STATISTICS, PartForm
 from rescind.core.private import FileModeRefused, demand_secret, narrow_file, narrow_folder
 from rescind.core.round_sums import (
     Past,
@@ -139,6 +140,7 @@ __all__ = [
     "ORDER",
     "POINT_BYTES",
     "SHARED",
+    "STATISTICS",
     "WEIGHT_ONE",
     "ZERO_DIGEST",
     "ArtifactLimits",
@@ -166,6 +168,7 @@ __all__ = [
     "OpeningMismatch",
     "OpeningOutOfRange",
     "OutOfBounds",
+    "PartForm",
     "Past",
     "PointMalformed",
     "PrivacyParameters",
@@ -190,6 +193,7 @@ __all__ = [
     "artifact_id",
     "artifact_limits",
     "block",
+    "blocks_of",
     "by_round",
     "check_budget",
     "check_delta",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from rescind.core.artifact import METADATA
 from rescind.core.layout import qualify, split_owner
 from rescind.core.mapped import Bytes
+from rescind.core.parts import STATISTICS
 from rescind.core.sums import Load, Term
 from rescind.core.tensor_header import TensorSpec, in_file_order, write_header
 from rescind.core.totals import weighted_sum
 
 GROUP_BYTES = 2**26
 """Totals that are in memory at a time. Each group of tensors opens every term once more."""
-
-_INT64 = 8
 
 
 def adapter_bytes(
@@ -24,16 +22,18 @@ def adapter_bytes(
     load: Load,
     reload: Load | None = None,
     *,
+    sums: Mapping[str, tuple[int, ...]] | None = None,
     group_bytes: int = GROUP_BYTES,
 ) -> Iterator[Bytes]:
     """Yield the canonical bytes of an adapter: those of `rescind.core.encode` of its sums.
 
     Args:
         groups: The terms of each owner. Every term has exactly the agreed tensors.
-        shapes: The agreed shapes, by bare name.
+        shapes: The agreed shapes of LoRA parameters, by bare name.
         load: Returns the tensors of an artifact, by qualified name, as views of its file.
         reload: As `load`, for an artifact that `load` returned before, whose hash it need not check
             again; `load` by default.
+        sums: The agreed shapes of summed statistics, by bare name.
         group_bytes: Totals in memory at a time, unless a single tensor is larger.
 
     Raises:
@@ -42,11 +42,11 @@ def adapter_bytes(
     specs = {
         qualify(name, bare): TensorSpec("I64", tuple(shape))
         for name in groups
-        for bare, shape in shapes.items()
+        for bare, shape in ((sums or {}) if name == STATISTICS else shapes).items()
     }
     yield write_header(specs, METADATA)
     current = ""
-    for names in _groups(list(in_file_order(specs)), shapes, group_bytes):
+    for names in _groups(list(in_file_order(specs)), specs, group_bytes):
         # The tensors of an owner are next to each other.
         owner = split_owner(names[0])[0]
         read = load if owner != current else reload or load
@@ -61,14 +61,13 @@ def adapter_bytes(
 
 
 def _groups(
-    names: Sequence[str], shapes: Mapping[str, tuple[int, ...]], most: int
+    names: Sequence[str], specs: Mapping[str, TensorSpec], most: int
 ) -> Iterator[list[str]]:
     """Yield the names in groups of one owner and of a bounded size."""
     group: list[str] = []
     owner, size = "", 0
     for name in names:
-        prefix, bare = split_owner(name)
-        own = _INT64 * math.prod(shapes[bare])
+        prefix, own = split_owner(name)[0], specs[name].size
         if group and (prefix != owner or size + own > most):
             yield group
             group, size = [], 0

@@ -44,7 +44,8 @@ class ArtifactLimits:
         blocks: Blocks in an adapter.
         delta: A delta: int32.
         fisher: Posted Fisher information: float32; 0 where it is not agreed on.
-        adapter: An adapter or the sum of a round: int64, all blocks.
+        statistics: Statistics of one organization; 0 where they are not agreed on.
+        adapter: An adapter or the sum of a round: int64, all blocks, and summed statistics.
         openings: The openings of an adapter.
     """
 
@@ -52,6 +53,7 @@ class ArtifactLimits:
     blocks: int
     delta: int
     fisher: int
+    statistics: int
     adapter: int
     openings: int
 
@@ -62,12 +64,12 @@ class ArtifactLimits:
         It is twice the largest right one, so that a delta of other tensors or types is judged, and
         rejected on chain with the reason.
         """
-        return 2 * max(self.delta, self.fisher)
+        return 2 * max(self.delta, self.fisher, self.statistics)
 
     @property
     def largest(self) -> int:
         """The largest right artifact: the smallest `max_artifact_bytes` that holds everything."""
-        return max(self.delta, self.fisher, self.adapter, self.openings)
+        return max(self.delta, self.fisher, self.statistics, self.adapter, self.openings)
 
 
 def artifact_limits(
@@ -76,6 +78,7 @@ def artifact_limits(
     layout: Literal["blocks", "shared"],
     max_members: int,
     post_fisher: bool = False,
+    statistics: Shapes | None = None,
 ) -> ArtifactLimits:
     """Return the most bytes of each kind of artifact.
 
@@ -85,6 +88,7 @@ def artifact_limits(
         layout: Whether an adapter has a block for each organization, or one for all.
         max_members: The most organizations.
         post_fisher: Whether members post Fisher information.
+        statistics: The tensors of an organization's statistics by bare name, hiding noise included.
 
     Raises:
         AdapterHeaderTooLarge: No reader of safetensors would take the adapter's header.
@@ -100,13 +104,21 @@ def artifact_limits(
             "max_members or the number of target modules"
         )
     file = header + _METADATA_BYTES
+    # As int64, and in a model under an owner whose name is shorter than an address.
+    sums = sum(
+        _INT64 * math.prod(shape) + _entry_bytes(_ADDRESS, name, shape)
+        for name, shape in (statistics or {}).items()
+    )
+    opening = _UINT64 * WORDS + _entry_bytes(_ADDRESS, "", (WORDS,))
+    owners = blocks + 1 if statistics else blocks
     return ArtifactLimits(
         parameters=count,
         blocks=blocks,
         delta=_INT32 * count + file,
         fisher=_FLOAT32 * count + file if post_fisher else 0,
-        adapter=blocks * (_INT64 * count + header) + _METADATA_BYTES,
-        openings=blocks * (_UINT64 * WORDS + _entry_bytes(owner, "", (WORDS,))) + _METADATA_BYTES,
+        statistics=sums + _METADATA_BYTES if statistics else 0,
+        adapter=blocks * (_INT64 * count + header) + sums + _METADATA_BYTES,
+        openings=owners * opening + _METADATA_BYTES,
     )
 
 

@@ -20,6 +20,7 @@ Totals = Mapping[str, NDArray[np.int64]]
 FloatTensors = Mapping[str, NDArray[np.float32]]
 
 _INT32_MAX = 2**31 - 1
+_INT32 = np.dtype(np.int32)
 
 
 class NotFinite(ArtifactError):
@@ -154,12 +155,14 @@ def dequantize(total: Totals, *, fraction_bits: int) -> dict[str, NDArray[np.flo
 def check_tensors(
     tensors: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
     shapes: Mapping[str, tuple[int, ...]],
+    wanted: np.dtype[Any] = _INT32,
 ) -> None:
-    """Check that a delta has exactly the agreed tensors, int32.
+    """Check that a contribution has exactly the agreed tensors.
 
     Args:
         tensors: Type and shape of each tensor, by name.
         shapes: The agreed shapes, by tensor name.
+        wanted: The agreed type.
 
     Raises:
         WrongShape: A tensor is missing, unexpected, or has the wrong shape or dtype.
@@ -168,11 +171,11 @@ def check_tensors(
     if missing or extra:
         missed = f"is missing tensors {missing[:3]}" if missing else ""
         unexpected = f"has unexpected tensors {extra[:3]}" if extra else ""
-        raise WrongShape(f"the delta {' and '.join(filter(None, (missed, unexpected)))}")
+        raise WrongShape(f"the contribution {' and '.join(filter(None, (missed, unexpected)))}")
     for name in sorted(shapes):
         dtype, shape = tensors[name]
-        if dtype != np.int32:
-            raise WrongShape(f"tensor {name!r} has dtype {dtype}; a delta must be int32")
+        if dtype != wanted:
+            raise WrongShape(f"tensor {name!r} has dtype {dtype}; it must be {wanted}")
         if tuple(shape) != tuple(shapes[name]):
             raise WrongShape(
                 f"tensor {name!r} has shape {tuple(shape)}, expected {tuple(shapes[name])}"

@@ -17,10 +17,8 @@ from rescind.core.delta import (
 from rescind.core.errors import ArtifactError
 from rescind.core.hiding import HIDING
 from rescind.core.parameters import ConsortiumParameters, Layout
+from rescind.core.parts import SHARED, STATISTICS
 from rescind.core.totals import weighted_sum
-
-SHARED = "shared"
-"""The owner of the tensors that all organizations contribute to."""
 
 
 def weights(layout: Layout, organizations: Sequence[str]) -> dict[str, int]:
@@ -74,6 +72,11 @@ def split_owner(name: str) -> tuple[str, str]:
 def owners(tensors: Mapping[str, object]) -> list[str]:
     """Return the owners of tensors with qualified names, sorted."""
     return sorted({split_owner(name)[0] for name in tensors})
+
+
+def blocks_of(tensors: Mapping[str, object]) -> list[str]:
+    """Return the owners of LoRA parameters, sorted: all but that of statistics."""
+    return [each for each in owners(tensors) if each != STATISTICS]
 
 
 def block(tensors: Totals, owner: str) -> dict[str, NDArray[np.int64]]:

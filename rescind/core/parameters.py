@@ -22,9 +22,11 @@ from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
 from rescind.core.hiding import HIDING, HIDING_SHAPE
 from rescind.core.optimizers import FedAvg, ServerOptimizer
+from rescind.core.parts import SHARED, STATISTICS, PartForm
 from rescind.core.security import DigestBudgetExceeded, adapter_norm_bound, check_budget
+from rescind.core.statistics_parameters import StatisticsParameters
 
-Coupling = Literal["isolated", "federated"]
+Coupling = Literal["isolated", "federated", "hybrid"]
 Layout = Literal["blocks", "shared"]
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -159,7 +161,8 @@ class ConsortiumParameters(_Agreed):
     Attributes:
         name: The name of the consortium.
         base_model_id: The SHA-256 of the base model's files.
-        coupling: What organizations register.
+        coupling: What organizations register: "isolated", a block each; "federated", deltas of one
+            shared adapter; "hybrid", a block each and statistics of their rows.
         layout: How deltas add up: in one block for each organization, or in one shared block.
         seed: Determines the initial values.
         lora: The shape of the adapters.
@@ -180,6 +183,8 @@ class ConsortiumParameters(_Agreed):
             all of them by default, and then the document omits it.
         post_fisher: Whether each organization posts the diagonal Fisher of its data with its
             update, in a shared layout. The document omits it when it is false.
+        statistics: What the statistics of a hybrid coupling are sums of. The document omits it in
+            other couplings.
         attestation: What auditors measure before they attest a replay or a counter-training. The
             document omits the defaults.
         shapes: Every LoRA tensor of the base model, so that a delta can be checked without it.
@@ -203,12 +208,13 @@ class ConsortiumParameters(_Agreed):
     server: ServerOptimizer = FedAvg()
     selection: Selection | None = None
     post_fisher: bool = False
+    statistics: StatisticsParameters | None = None
     attestation: AttestationLimits = AttestationLimits()
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _coupling_fits_layout(self) -> Self:
-        wanted = {"isolated": "blocks", "federated": "shared"}[self.coupling]
+        wanted = "shared" if self.coupling == "federated" else "blocks"
         if self.layout != wanted:
             raise ValueError(f"coupling {self.coupling!r} needs layout {wanted!r}")
         if self.lora.alternate and self.layout != "shared":
@@ -233,9 +239,21 @@ class ConsortiumParameters(_Agreed):
         return self
 
     @model_validator(mode="after")
+    def _statistics_fit_coupling(self) -> Self:
+        if (self.statistics is not None) != (self.coupling == "hybrid"):
+            raise ValueError("statistics are agreed on in coupling 'hybrid', and only there")
+        if self.statistics is not None and not self.hiding:
+            raise ValueError(
+                "coupling 'hybrid' needs hiding: an organization whose statistics change registers "
+                "its delta again, and no point can be registered twice. Set hiding to true"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _digest_binds(self) -> Self:
         try:
-            check_budget(self.adapter_norm_bound)
+            for part in self.parts:
+                check_budget(part.norm_bound)
         except DigestBudgetExceeded as error:
             raise ValueError(str(error)) from error
         return self
@@ -261,6 +279,8 @@ class ConsortiumParameters(_Agreed):
             document.pop("selection", None)
         if not self.post_fisher:
             document.pop("post_fisher", None)
+        if self.statistics is None:
+            document.pop("statistics", None)
         if self.attestation == AttestationLimits():
             document.pop("attestation", None)
         return document
@@ -282,7 +302,37 @@ class ConsortiumParameters(_Agreed):
             layout=self.layout,
             max_members=self.max_members,
             post_fisher=self.post_fisher,
+            statistics=self.statistics.shapes if self.statistics else None,
         )
+
+    @property
+    def parts(self) -> tuple[PartForm, ...]:
+        """The parts of a contribution."""
+        blocks = self.layout == "blocks"
+        delta = PartForm(
+            number=0,
+            rule="block" if blocks else "share",
+            sum_owner=None if blocks else SHARED,
+            shapes=self.delta_shapes(),
+            dtype="I32",
+            norm_bound=self.adapter_norm_bound,
+        )
+        if self.statistics is None:
+            return (delta,)
+        sums = PartForm(
+            number=1,
+            rule="latest",
+            sum_owner=STATISTICS,
+            shapes=self.statistics.shapes,
+            dtype=self.statistics.dtype,
+            # Each organization's latest contribution, with weight 1.
+            norm_bound=self.max_members * self.statistics.norm_bound,
+        )
+        return (delta, sums)
+
+    def part_of(self, owner: str) -> PartForm:
+        """Return the part whose tensors an owner has in a model."""
+        return next((part for part in self.parts if part.sum_owner == owner), self.parts[0])
 
     @property
     def adapter_norm_bound(self) -> float:

@@ -24,9 +24,10 @@ from rescind.core.control_variates import (
 )
 from rescind.core.delta import IntTensors, Totals
 from rescind.core.hiding import is_hiding
-from rescind.core.layout import SHARED, split_owner
+from rescind.core.layout import split_owner
 from rescind.core.optimizers import FedAvg, serve
 from rescind.core.parameters import ConsortiumParameters
+from rescind.core.parts import SHARED
 from rescind.core.sums import Load, Term, adapter_totals
 from rescind.core.totals import add_totals
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -340,6 +339,9 @@ def check(statistics: RowStatistics, classes: Classes, tolerance: Tolerance = EX
 
 
 def _check_scatter(statistics: RowStatistics, spectrum: int) -> None:
+    # scipy takes a fifth of a second to import, and most importers of the core check nothing.
+    import scipy.linalg
+
     gram = statistics.full_gram().astype(np.float64)
     # Noise leaves no class without a sum, and adds at most its spectral norm to each diagonal.
     empty = (statistics.counts == 0) & (spectrum == 0)

@@ -28,6 +28,7 @@ class Term:
         artifact_id: The id of its bytes.
         weight: Its weight, in basis points.
         point_hash: The hash of its registered point; empty where it is not known.
+        part: The part of the contribution that it is.
     """
 
     round_id: int
@@ -35,6 +36,7 @@ class Term:
     artifact_id: str
     weight: int
     point_hash: str = ""
+    part: int = 0
 
 
 def adapter_totals(terms: Iterable[Term], load: Load) -> dict[str, NDArray[np.int64]]:

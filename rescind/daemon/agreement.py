@@ -16,7 +16,7 @@ class RulesNotServed(ConfigError):
 def check_rules(settings: Settings, parameters: ConsortiumParameters) -> None:
     """Check that contributions have the parts and the rules of the agreed coupling.
 
-    The contracts take contributions of one to four parts. Every coupling of this version has one.
+    The contracts take contributions of one to four parts.
 
     Args:
         settings: The settings of the consortium on chain.
@@ -25,7 +25,7 @@ def check_rules(settings: Settings, parameters: ConsortiumParameters) -> None:
     Raises:
         RulesNotServed: The contracts were deployed for other contributions.
     """
-    rules, chained = rules_of(parameters.coupling)
+    rules, chained = rules_of(parameters)
     if (settings.rules, settings.chained) == (rules, chained):
         return
     found = ", ".join(rule.value for rule in settings.rules)

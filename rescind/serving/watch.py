@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from rescind.core import Totals, owners
+from rescind.core import Totals, blocks_of
 from rescind.core.errors import ChainError, RescindError
 from rescind.serving.errors import FilesMissing
 from rescind.serving.gate import Gate
@@ -140,7 +140,7 @@ class Watch:
         source = self._source
         try:
             totals = source.totals(seen.newest, files)
-            held = tuple(owners(totals))
+            held = tuple(blocks_of(totals))
             model = ServedModel(
                 prefix_of(source.parameters.name),
                 seen.newest,

@@ -125,7 +125,14 @@ class AggregatorClient(GrpcClient):
         if self.on_piece is not None:
             self.on_piece()
 
-    def submit(self, round_id: int, artifact: SizedArtifact, nonce: int, signature: bytes) -> None:
+    def submit(
+        self,
+        round_id: int,
+        artifact: SizedArtifact,
+        nonce: int,
+        signature: bytes,
+        part: int = 0,
+    ) -> None:
         """Submit an uploaded artifact as this organization's update; safe to repeat.
 
         Args:
@@ -133,11 +140,16 @@ class AggregatorClient(GrpcClient):
             artifact: What `upload` returned.
             nonce: The nonce in the signed document.
             signature: Signature of `update_typed_data`.
+            part: The part of the update that the artifact is.
         """
         self.call(
             "SubmitUpdate",
             pb.SignedUpdate(
-                round_id=round_id, artifact=artifact.to_wire(), nonce=nonce, signature=signature
+                round_id=round_id,
+                artifact=artifact.to_wire(),
+                nonce=nonce,
+                signature=signature,
+                part=part,
             ),
             seconds=self._check_seconds(artifact),
         )

@@ -21,12 +21,21 @@ _SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
 @dataclass(frozen=True)
 class SubmittedUpdate:
-    """An organization's statement that an artifact is its update; `signature` is unchecked."""
+    """An organization's statement that an artifact is its update; `signature` is unchecked.
+
+    Attributes:
+        round_id: The round.
+        artifact: What was uploaded.
+        nonce: Number of the signed upload.
+        signature: EIP-712 signature, 65 bytes.
+        part: The part of the update that the artifact is.
+    """
 
     round_id: int
     artifact: SizedArtifact
     nonce: int
     signature: bytes
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,9 @@ class _Servicer:
 
     def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:
         artifact = self._artifact(request.artifact)
-        update = SubmittedUpdate(request.round_id, artifact, request.nonce, request.signature)
+        update = SubmittedUpdate(
+            request.round_id, artifact, request.nonce, request.signature, request.part
+        )
         self._handler.submit(caller, update)
         return pb.Receipt(artifact_id=request.artifact.artifact_id)
 

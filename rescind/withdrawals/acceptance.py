@@ -19,14 +19,12 @@ from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import (
     ConsortiumParameters,
     Digest,
-    Layout,
     Opening,
     check_opened,
     check_size,
     commit_at_once,
     decode_openings,
     expected_adapter,
-    owner,
     owners,
     point_hash,
     scan,
@@ -39,25 +37,28 @@ from rescind.core.mapped import Bytes
 
 @dataclass(frozen=True)
 class RecordedModel:
-    """The chain's record of a model, for one part.
+    """The chain's record of a model.
 
     Attributes:
         model_id: Number of the model.
-        entries: The contributions in it.
-        commitment: Hash of its commitment; empty to check no commitment, for a sum of some entries.
+        entries: The contributions in it, of all parts.
+        commitments: Hash of its commitment for each part; none to check none, for a sum of some
+            entries.
         points: The points of the entries, by their hashes.
     """
 
     model_id: int
     entries: tuple[Entry, ...]
-    commitment: str
+    commitments: tuple[str, ...]
     points: Mapping[str, bytes] = field(repr=False)
 
-    def owned(self, layout: Layout) -> dict[str, tuple[Entry, ...]]:
+    def owned(self, parameters: ConsortiumParameters) -> dict[str, tuple[Entry, ...]]:
         """Return the entries of each owner of tensors, by owner, sorted."""
+        forms = parameters.parts
         entries: dict[str, list[Entry]] = {}
         for entry in self.entries:
-            entries.setdefault(owner(layout, entry.organization), []).append(entry)
+            name = forms[entry.part].owner(entry.organization)
+            entries.setdefault(name, []).append(entry)
         return {name: tuple(entries[name]) for name in sorted(entries)}
 
     def terms(self, entries: Iterable[Entry]) -> list[tuple[bytes, int]]:
@@ -67,23 +68,22 @@ class RecordedModel:
     def of_round(self, round_id: int) -> RecordedModel:
         """Return the record of the sum of one round's entries; round 0 holds counter-deltas."""
         entries = tuple(entry for entry in self.entries if entry.round_id == round_id)
-        return replace(self, entries=entries, commitment="")
+        return replace(self, entries=entries, commitments=())
 
 
-def record_of(reader: ConsortiumReader, model_id: int, part: int = 0) -> RecordedModel:
+def record_of(reader: ConsortiumReader, model_id: int) -> RecordedModel:
     """Read the record of a model.
 
     Args:
         reader: The public record. Use `reader.at(block)` for a block of your choice.
         model_id: Number of the model.
-        part: The part of the contributions.
 
     Raises:
         ContractsMissing: The events of the chain lack a point.
     """
-    entries = tuple(reader.content(model_id, part))
+    entries = tuple(reader.contents(model_id))
     points = reader.points({entry.point_hash for entry in entries})
-    return RecordedModel(model_id, entries, reader.commitments(model_id)[part], points)
+    return RecordedModel(model_id, entries, tuple(reader.commitments(model_id)), points)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def accept(
         openings: The openings, by owner.
         digests: The digests of the tensors by owner, where a pass over the file found them.
     """
-    owned = record.owned(parameters.layout)
+    owned = record.owned(parameters)
     problem = _whole_problem(record, tensors, openings, set(owned))
     if problem:
         return Acceptance(
@@ -178,9 +178,9 @@ def accept(
         OwnerCheck(
             name,
             _owner_problem(
-                record,
+                name,
+                record.terms(entries),
                 parameters,
-                entries,
                 parts[name],
                 openings.get(name),
                 (digests or {}).get(name),
@@ -212,7 +212,8 @@ def accept_files(
         opening: The file of openings.
         adapter_id: The SHA-256 that the adapter must have; any by default.
     """
-    expected = expected_adapter(parameters, [each.organization for each in record.entries])
+    owned = record.owned(parameters)
+    expected = expected_adapter(parameters, owned)
     try:
         check_size(len(adapter), most_adapter_bytes(parameters))
         scanned = scan(adapter, expected=expected)
@@ -225,8 +226,7 @@ def accept_files(
             opening, max_bytes=most_opening_bytes(parameters), owners=expected.owners
         )
     except ArtifactError as error:
-        names = record.owned(parameters.layout)
-        checks = tuple(OwnerCheck(name, str(error)) for name in names)
+        checks = tuple(OwnerCheck(name, str(error)) for name in owned)
         return Acceptance(record.model_id, checks, str(error))
     tensors = scanned.header.views(adapter)
     return accept(record, parameters, tensors, openings, scanned.digests)
@@ -251,12 +251,13 @@ def _whole_problem(
     """Return what is wrong with the record or the files as a whole."""
     try:
         foreign = sorted(set(owners(tensors)) - expected)
-        if record.commitment:
-            total = point_hash(sum_points(record.terms(record.entries)))
-            if total != record.commitment:
+        for part, commitment in enumerate(record.commitments):
+            entries = [entry for entry in record.entries if entry.part == part]
+            total = point_hash(sum_points(record.terms(entries)))
+            if total != commitment:
                 return (
                     f"the points of its content come to {total[:16]}..., but its commitment on "
-                    f"chain is {record.commitment[:16]}...: check your RPC endpoint"
+                    f"chain is {commitment[:16]}...: check your RPC endpoint"
                 )
     except ArtifactError as error:
         return str(error)
@@ -284,24 +285,24 @@ def _find_commitments(
 
 
 def _owner_problem(
-    record: RecordedModel,
+    name: str,
+    terms: Iterable[tuple[bytes, int]],
     parameters: ConsortiumParameters,
-    entries: tuple[Entry, ...],
     tensors: Mapping[str, NDArray[Any]],
     opening: Opening | None,
     known: Digest | None,
 ) -> str:
     """Return the first check of one owner that fails, in words; empty if all pass."""
-    name = owner(parameters.layout, entries[0].organization)
     if opening is None:
         return f"there is no opening of {name}"
+    form = parameters.part_of(name)
     try:
         check_opened(
             opening,
             tensors,
-            terms=record.terms(entries),
-            shapes=parameters.delta_shapes(),
-            norm_bound=parameters.adapter_norm_bound,
+            terms=terms,
+            shapes=form.shapes,
+            norm_bound=form.norm_bound,
             known=known,
         )
     except ArtifactError as error:

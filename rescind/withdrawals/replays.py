@@ -74,6 +74,7 @@ def replayed_entries(offers: Sequence[Contribution], rule: Rule, part: int = 0) 
             offer.member_number,
             weight,
             offer.parts.point_hashes[part],
+            part,
         )
         for offer in offers
     ]

@@ -8,25 +8,25 @@ from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import Term
 
 
-def terms_of(reader: ConsortiumReader, entries: Iterable[Entry], part: int = 0) -> list[Term]:
+def terms_of(reader: ConsortiumReader, entries: Iterable[Entry]) -> list[Term]:
     """Return the contribution behind each entry, with its weight.
 
     Args:
         reader: The public record.
-        entries: Entries of `content`, for the same part.
-        part: The part.
+        entries: Entries of `content` or `contents`.
 
     Raises:
-        KeyError: No event registers such a point.
+        ContractsMissing: No event registers such a point.
     """
     listed = list(entries)
     return [
         Term(
             entry.round_id,
             entry.organization,
-            contribution.parts.artifact_ids[part],
+            contribution.parts.artifact_ids[entry.part],
             entry.weight,
             entry.point_hash,
+            entry.part,
         )
-        for entry, contribution in zip(listed, reader.registered(listed, part), strict=True)
+        for entry, contribution in zip(listed, reader.registered(listed), strict=True)
     ]

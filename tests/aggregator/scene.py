@@ -273,7 +273,7 @@ def deploy_contracts(
     parameters: ConsortiumParameters,
     settings: Mapping[str, object],
 ) -> Deployment:
-    rules, chained = rules_of(parameters.coupling)
+    rules, chained = rules_of(parameters)
     agreed = {
         "parameters_id": parameters.id,
         "base_model_id": parameters.base_model_id,

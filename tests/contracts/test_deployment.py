@@ -25,6 +25,7 @@ from rescind.contracts import (
 )
 from rescind.core.errors import ConfigError
 from tests.support.chain import Anvil
+from tests.support.consortium import hybrid_parameters, micro_parameters
 
 AGREED = {
     "parameters_id": "01" * 32,
@@ -73,8 +74,9 @@ def test_chained_rounds_are_attested_by_default() -> None:
 
 
 def test_couplings_have_their_rules() -> None:
-    assert rules_of("isolated") == ((Rule.BLOCK,), False)
-    assert rules_of("federated") == ((Rule.SHARE,), True)
+    assert rules_of(micro_parameters()) == ((Rule.BLOCK,), False)
+    assert rules_of(micro_parameters(federated=True)) == ((Rule.SHARE,), True)
+    assert rules_of(hybrid_parameters()) == ((Rule.BLOCK, Rule.LATEST), False)
 
 
 def test_a_chain_without_the_precompiles_is_refused(

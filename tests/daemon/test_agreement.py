@@ -10,7 +10,7 @@ from tests.support.consortium import micro_parameters
 
 
 def settings_of(*, federated: bool) -> Settings:
-    rules, chained = rules_of("federated" if federated else "isolated")
+    rules, chained = rules_of(micro_parameters(federated=federated))
     return Settings("aa", "bb", rules, chained, False, 10, 600, 300, 300)
 
 

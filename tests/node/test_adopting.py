@@ -29,8 +29,9 @@ def session_of(folder: Path, files: Scene) -> Any:
     record = files.record
     consortium = SimpleNamespace(
         content=lambda model, part=0: list(record.entries),
+        contents=lambda model: list(record.entries),
         points=lambda hashes: record.points,
-        commitments=lambda model: (record.commitment,),
+        commitments=lambda model: record.commitments,
         aggregator=lambda: AGGREGATOR,
         publications=lambda model: [Publication(MODEL, AGGREGATOR, adapter, opening)],
     )

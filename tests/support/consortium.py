@@ -41,6 +41,8 @@ from rescind.core import (
     owner,
     qualify,
 )
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.statistics_parameters import StatisticsParameters, Task
 from tests.support.chain import Anvil
 
 SALT = b"\x07" * 32
@@ -77,6 +79,20 @@ def micro_parameters(
         shapes=shapes,
     )
     document = parameters.model_dump(mode="json") | changes
+    return ConsortiumParameters.model_validate(document)
+
+
+def hybrid_parameters(**changes: object) -> ConsortiumParameters:
+    """Return agreed parameters of blocks with statistics of one small task."""
+    task = Task(
+        prompt="Which desk answers: {text}",
+        features=NgramFeatures(buckets=31),
+        labels=("billing", "cards"),
+        max_rows=1000,
+    )
+    statistics = StatisticsParameters(tasks={"desk": task}).model_dump(mode="json")
+    hybrid = {"coupling": "hybrid", "hiding": True, "statistics": statistics}
+    document = micro_parameters().model_dump(mode="json") | hybrid | changes
     return ConsortiumParameters.model_validate(document)
 
 
@@ -257,7 +273,7 @@ def make_consortium(
     founder, aggregator = anvil.funded(), anvil.funded()
     organizations = _accounts(anvil, members)
     auditors = _accounts(anvil, 2)
-    rules, chained = rules_of(parameters.coupling)
+    rules, chained = rules_of(parameters)
     agreed = {
         "parameters_id": parameters.id,
         "base_model_id": parameters.base_model_id,

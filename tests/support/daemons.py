@@ -16,12 +16,13 @@ from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_
 from rescind.agents import ACTIONS
 from rescind.contracts import Chain, Consortium, RoundState
 from rescind.core import ConsortiumParameters, Coupling
+from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.devnet import RunFolder
 from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, start_chain, stop_chain, url_of
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts
-from rescind.devnet.setup import Endpoints, make_consortium, record_decisions
+from rescind.devnet.setup import Endpoints, TaskRows, make_consortium, record_decisions
 from rescind.training import LoraModel, load_base
 from tests.daemons import harness
 from tests.support.rpc_proxy import rpc_proxy
@@ -109,6 +110,8 @@ def consortium(
     modes: Sequence[str] = (),
     seed: int = 0,
     poll_seconds: float = POLL_SECONDS,
+    statistics: StatisticsParameters | None = None,
+    rows: Mapping[str, TaskRows] | None = None,
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
@@ -126,14 +129,17 @@ def consortium(
             client that tests get asks the chain itself.
         seed: Seed of the provider.
         poll_seconds: Pause between two looks of a daemon.
+        statistics: The tasks of a hybrid coupling.
+        rows: The rows of each organization's statistics, by name.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
     base = load_base(BASE_MODEL)
     model = LoraModel(base, default_lora(coupling))
-    parameters = default_parameters(coupling, base.id, model.shapes, seed=1)
+    parameters = default_parameters(coupling, base.id, model.shapes, seed=1, statistics=statistics)
     quick = parameters.training.model_copy(update={"steps_per_round": steps})
-    parameters = parameters.model_copy(update={"training": quick, "hiding": hiding})
+    hides = hiding or parameters.hiding
+    parameters = parameters.model_copy(update={"training": quick, "hiding": hides})
     document = parameters.model_dump(mode="json")
     for name, value in (agreed or {}).items():
         (document["training"] if name == "rule" else document)[name] = value
@@ -159,7 +165,7 @@ def consortium(
         # A node that is behind does not know yet that a devnet's accounts were given ether.
         lags = any(mode.startswith(("stale-head", "two-back-ends")) for mode in modes)
         setup = Endpoints.local(facts) if lags else endpoints
-        own = make_consortium(run, facts, parameters, data, benchmark, setup, terms)
+        own = make_consortium(run, facts, parameters, data, benchmark, setup, terms, rows)
         record = Consortium(Chain(url_of(facts.chain_port), CHAIN_ID), own.deployment)
         daemons = _configured(run, data)
         for daemon in daemons.values():

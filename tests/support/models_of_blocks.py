@@ -55,6 +55,7 @@ class Blocks:
         self.client = StoredClient(self.published, folder / "downloads")
         consortium = SimpleNamespace(
             content=lambda model, part=0: self.models[model],
+            contents=lambda model: self.models[model],
             points=lambda hashes: self.points,
             commitments=lambda model: (self.commitment(model),),
         )

@@ -81,7 +81,7 @@ def scene(
         tensors |= weighted_sum(terms)
     return Scene(
         parameters,
-        RecordedModel(7, tuple(entries), point_hash(total), points),
+        RecordedModel(7, tuple(entries), (point_hash(total),), points),
         tensors,
         {name: Opening.build(name, terms) for name, terms in opened.items()},
     )
@@ -204,7 +204,7 @@ def test_openings_of_the_most_members_pass_every_limit() -> None:
 
 
 def test_the_base_model_alone_is_accepted() -> None:
-    record = RecordedModel(0, (), point_hash(bytes(128)), {})
+    record = RecordedModel(0, (), (point_hash(bytes(128)),), {})
     accepted = accept(record, micro_parameters(), {}, {})
     assert accepted.complete
     assert not accepted.served({})

@@ -20,8 +20,8 @@ from rescind.core import (
     FloatTensors,
     Totals,
     block,
+    blocks_of,
     materialize,
-    owners,
 )
 from rescind.training.engine.batches import (
     Encoded,
@@ -98,7 +98,7 @@ class Assistant:
         self.parameters = parameters
         self.split = split
         self.router: Router = router or LikelihoodRouter()
-        held = owners(totals) if totals else []
+        held = blocks_of(totals) if totals else []
         self.blocks: tuple[str, ...] = tuple(n for n in held if not split or n != SHARED)
         if split:
             model.put(adapter_name(SHARED), shared_alone(parameters, split, totals or {}))

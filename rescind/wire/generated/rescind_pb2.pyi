@@ -79,16 +79,18 @@ class ServedPiece(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
 
 class SignedUpdate(_message.Message):
-    __slots__ = ("round_id", "artifact", "nonce", "signature")
+    __slots__ = ("round_id", "artifact", "nonce", "signature", "part")
     ROUND_ID_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     round_id: int
     artifact: SizedArtifact
     nonce: int
     signature: bytes
-    def __init__(self, round_id: _Optional[int] = ..., artifact: _Optional[_Union[SizedArtifact, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    part: int
+    def __init__(self, round_id: _Optional[int] = ..., artifact: _Optional[_Union[SizedArtifact, _Mapping]] = ..., nonce: _Optional[int] = ..., signature: _Optional[bytes] = ..., part: _Optional[int] = ...) -> None: ...
 
 class SignedFisher(_message.Message):
     __slots__ = ("round_id", "artifact", "signature")

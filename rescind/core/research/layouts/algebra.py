@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from rescind.core.delta import WEIGHT_ONE
 from rescind.core.errors import ArtifactError
-from rescind.core.layout import SHARED, qualify, weights
+from rescind.core.layout import qualify, weights
+from rescind.core.parts import SHARED
 from rescind.core.research.layouts.factors import Factors, LowRank, dense
 from rescind.core.totals import weighted_sum
 

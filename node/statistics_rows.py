@@ -1,0 +1,74 @@
+"""The rows that a node's statistics are sums of: read them, and check them against what was agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from rescind.core.errors import DataError
+from rescind.core.statistics_parameters import StatisticsParameters
+from rescind.node.config import NodeConfig
+from rescind.node.data_checks import DataUnfit
+
+if TYPE_CHECKING:
+    from rescind.training.reading.examples import Located
+
+
+def read_rows(config: NodeConfig) -> dict[str, list[Located]]:
+    """Read the rows of each task: `question` is the text, `answer` the label.
+
+    Raises:
+        DataUnfit: A row or file cannot be read. The message has file and line.
+    """
+    from rescind.training.reading.examples import demand, read_all
+
+    section = config.statistics
+    result = {}
+    for task, path in section.data.items():
+        reading = read_all(path, section.columns, most_problems=1)
+        for remark in reading.remarks:
+            # A remark names rows and no person.
+            structlog.get_logger().warning("statistics read", task=task, remark=remark)
+        try:
+            result[task] = demand(reading, path)
+        except DataError as error:
+            raise DataUnfit(str(error)) from error
+    return result
+
+
+def check_rows(rows: Mapping[str, list[Located]], agreed: StatisticsParameters | None) -> None:
+    """Check that rows are those of agreed tasks, with agreed labels.
+
+    Raises:
+        DataUnfit: They are not. The message has file and line.
+    """
+    tasks = agreed.tasks if agreed else {}
+    for name, located in rows.items():
+        task = tasks.get(name)
+        if task is None:
+            known = f"it has {', '.join(tasks)}" if tasks else "it has none"
+            raise DataUnfit(
+                f"[statistics] data has rows of a task {name!r}, which the consortium has not agreed "
+                f"on: {known}. Remove the entry, or name an agreed task."
+            )
+        if len(located) > task.max_rows:
+            raise DataUnfit(
+                f"task {name!r} has {len(located)} rows, and the members agreed on at most "
+                f"{task.max_rows}. Leave some out."
+            )
+        for row in located:
+            example = row.example
+            if example.document or example.turns:
+                raise DataUnfit(
+                    f"{row.place}: a row of task {name!r} needs a text and a label. Say which "
+                    "columns they are under [statistics.columns]: question for the text, answer for "
+                    "the label."
+                )
+            if example.answer not in task.labels:
+                raise DataUnfit(
+                    f"{row.place}: the label {example.answer!r} is not one of the "
+                    f"{len(task.labels)} that the members agreed on for task {name!r}. Correct the "
+                    "row, or remove it."
+                )

@@ -1,0 +1,78 @@
+"""The tensors of statistics: what one organization contributes, and the sums in a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rescind.core.delta import OutOfBounds, l2_norm
+from rescind.core.hiding import HIDING, HIDING_BOUND, hiding_block
+from rescind.core.layout import qualify
+from rescind.core.parts import STATISTICS
+from rescind.core.statistics import GRAM, MOMENTS, RowStatistics, check
+from rescind.core.statistics_parameters import StatisticsParameters, tensor_name
+
+
+def contributed_tensors(
+    agreed: StatisticsParameters, rows: Mapping[str, RowStatistics]
+) -> dict[str, NDArray[Any]]:
+    """Return the tensors that an organization contributes, by qualified name.
+
+    Fresh noise hides them in their digest: without it, a digest of few rows could be guessed.
+
+    Args:
+        agreed: What the members agreed on.
+        rows: The organization's statistics by task. A task that is missing, or has fewer rows than
+            agreed, counts as without rows.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, task in agreed.tasks.items():
+        own = rows.get(name)
+        if own is not None and own.rows >= task.min_rows:
+            parts = own.tensors()
+        else:
+            parts = {bare: np.zeros(shape, np.int64) for bare, shape in task.shapes().items()}
+        tensors |= {tensor_name(name, bare): value for bare, value in parts.items()}
+    tensors[HIDING] = hiding_block()
+    dtype = np.int32 if agreed.dtype == "I32" else np.int64
+    return {qualify(STATISTICS, name): tensors[name].astype(dtype) for name in sorted(tensors)}
+
+
+def task_statistics(
+    agreed: StatisticsParameters, tensors: Mapping[str, NDArray[Any]]
+) -> dict[str, RowStatistics]:
+    """Return the statistics of each task.
+
+    Args:
+        agreed: What the members agreed on.
+        tensors: Tensors of one organization or of a model's sum, by bare name.
+    """
+    return {
+        name: RowStatistics.of_tensors(
+            {bare: tensors[tensor_name(name, bare)] for bare in (GRAM, MOMENTS)}
+        )
+        for name in agreed.tasks
+    }
+
+
+def check_statistics(tensors: Mapping[str, NDArray[Any]], agreed: StatisticsParameters) -> None:
+    """Check that an organization's tensors can be the sums of its rows.
+
+    Args:
+        tensors: The tensors by bare name, with the agreed shapes.
+        agreed: What the members agreed on.
+
+    Raises:
+        NotRowSums: They are the sums of no rows.
+        OutOfBounds: There are more or fewer rows than agreed, larger features, or longer noise.
+    """
+    noise = l2_norm({HIDING: tensors[HIDING]})
+    if noise > HIDING_BOUND:
+        raise OutOfBounds(
+            f"the hiding tensor has L2 norm {noise:.6g}, its bound is {HIDING_BOUND:.6g}"
+        )
+    for name, statistics in task_statistics(agreed, tensors).items():
+        check(statistics, agreed.tasks[name])

@@ -1,0 +1,145 @@
+"""Agreed statistics: their parts, tensors, limits, and agreements that are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from rescind.core import HIDING, STATISTICS, ConsortiumParameters, OutOfBounds, block
+from rescind.core.contributed import check_contributed
+from rescind.core.expected import expected_delta
+from rescind.core.statistics import NotRowSums
+from rescind.core.statistics_parameters import StatisticsParameters, Task
+from rescind.core.statistics_tensors import contributed_tensors, task_statistics
+from tests.support.consortium import hybrid_parameters, micro_parameters
+
+ME = "0x" + "aB" * 20
+TEXTS, LABELS = (
+    ["My card is lost", "The bill is wrong", "Card blocked"],
+    ["cards", "billing", "cards"],
+)
+
+
+def agreed() -> StatisticsParameters:
+    statistics = hybrid_parameters().statistics
+    assert statistics is not None
+    return statistics
+
+
+def contribution() -> dict[str, np.ndarray]:
+    rows = agreed().tasks["desk"].collect(TEXTS, LABELS)
+    return contributed_tensors(agreed(), {"desk": rows})
+
+
+def test_a_hybrid_contribution_has_a_delta_and_statistics() -> None:
+    delta, sums = hybrid_parameters().parts
+    assert (delta.rule, delta.owner(ME)) == ("block", ME.lower())
+    assert (sums.rule, sums.owner(ME)) == ("latest", STATISTICS)
+    assert delta.shapes == hybrid_parameters().delta_shapes()
+    assert set(sums.shapes) == {"desk.gram", "desk.moments", HIDING}
+
+
+def test_other_couplings_have_one_part() -> None:
+    assert [part.rule for part in micro_parameters().parts] == ["block"]
+    (shared,) = micro_parameters(federated=True).parts
+    assert (shared.rule, shared.owner(ME)) == ("share", "shared")
+
+
+def test_the_document_of_other_couplings_does_not_name_statistics() -> None:
+    assert b"statistics" not in micro_parameters().canonical_bytes()
+    document = hybrid_parameters().canonical_bytes()
+    assert ConsortiumParameters.parse(document) == hybrid_parameters()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"hiding": False}, "Set hiding to true"),
+        ({"statistics": None}, "and only there"),
+        ({"coupling": "isolated"}, "and only there"),
+        ({"max_artifact_bytes": 40_000}, "max_artifact_bytes is 40000"),
+    ],
+    ids=["no hiding", "no statistics", "another coupling", "too small"],
+)
+def test_agreements_that_do_not_fit_are_refused(changes: dict[str, object], what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        hybrid_parameters(**changes)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "what"),
+    [
+        ("{text}", "at least 7"),
+        ("Which desk?", "must hold {text} once"),
+        ("{text} or {text}?", "must hold {text} once"),
+        (" Which desk: {text}", "no space at its ends"),
+    ],
+)
+def test_prompts_that_tell_nothing_apart_are_refused(prompt: str, what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        Task(prompt=prompt, labels=("a", "b"))
+
+
+def test_two_tasks_need_prompts_that_differ() -> None:
+    one = Task(prompt="Desk: {text}", labels=("a", "b"))
+    other = Task(prompt="Desk: {text}!", labels=("a", "b"))
+    with pytest.raises(ValidationError, match="has the form of task"):
+        StatisticsParameters(tasks={"one": one, "two": other})
+
+
+def test_a_question_of_a_task_gives_its_text_back() -> None:
+    task = agreed().tasks["desk"]
+    assert task.text_of(task.question("  My card is lost ")) == "My card is lost"
+    assert task.text_of("Where does Ada live?") is None
+    assert task.text_of("Which desk answers:") is None
+
+
+def test_a_contribution_passes_its_check_and_gives_the_rows_back() -> None:
+    tensors = contribution()
+    parameters = hybrid_parameters()
+    specs = {name: (value.dtype, value.shape) for name, value in tensors.items()}
+    assert set(specs) == set(expected_delta(parameters, ME, 1).shapes)
+    assert {dtype for dtype, _ in specs.values()} == {np.dtype(np.int32)}
+    check_contributed(tensors, parameters, 1)
+    rows = task_statistics(agreed(), block(tensors, STATISTICS))["desk"]
+    assert (rows.rows, rows.counts.tolist()) == (3, [1, 2])
+
+
+def test_the_same_rows_never_give_the_same_contribution() -> None:
+    one, other = contribution(), contribution()
+    hiding = f"{STATISTICS}/{HIDING}"
+    assert (one[hiding] != other[hiding]).any()
+    assert all((one[name] == other[name]).all() for name in one if name != hiding)
+
+
+def test_large_features_make_64_bit_statistics() -> None:
+    task = agreed().tasks["desk"].model_copy(update={"max_rows": 2**31})
+    assert agreed().dtype == "I32"
+    assert StatisticsParameters(tasks={"desk": task}).dtype == "I64"
+
+
+def test_an_organization_with_too_few_rows_contributes_none() -> None:
+    task = Task(**{**agreed().tasks["desk"].model_dump(), "min_rows": 4})
+    few = StatisticsParameters(tasks={"desk": task})
+    tensors = contributed_tensors(few, {"desk": task.collect(TEXTS, LABELS)})
+    assert task_statistics(few, block(tensors, STATISTICS))["desk"].rows == 0
+    check_contributed(tensors, hybrid_parameters(statistics=few.model_dump(mode="json")), 1)
+    full = contribution()
+    with pytest.raises(OutOfBounds, match="fewer than 4 posts"):
+        check_contributed(full, hybrid_parameters(statistics=few.model_dump(mode="json")), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "error"),
+    [
+        ("desk.moments", 7, NotRowSums),
+        ("desk.gram", -500, OutOfBounds),
+        (HIDING, 2**24, OutOfBounds),
+    ],
+)
+def test_made_up_statistics_are_refused(name: str, change: int, error: type[Exception]) -> None:
+    tensors = contribution()
+    tensors[f"{STATISTICS}/{name}"] += np.int32(change)
+    with pytest.raises(error):
+        check_contributed(tensors, hybrid_parameters(), 1)
