@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import structlog
 
 from rescind.core import commit, digest, encode
+from rescind.core.statistics import RowStatistics
+from rescind.core.statistics_noise import (
+    GaussianNoise,
+    NoiseSpent,
+    Posting,
+    budget_record,
+    next_posting,
+)
 from rescind.core.statistics_parameters import StatisticsParameters
-from rescind.core.statistics_tensors import contributed_tensors
-from rescind.node.facts import StatisticsFact
+from rescind.core.statistics_tensors import contributed_tensors, kept_tasks, with_noise
+from rescind.node.facts import Fact, StatisticsFact
 from rescind.node.session import Session
 
 if TYPE_CHECKING:
     from rescind.training import Example
+
+
+@dataclass(frozen=True)
+class NoiseFact(Fact):
+    """The noise on the node's statistics.
+
+    Attributes:
+        secret: The secret that it is drawn from, hexadecimal. Anyone who knows it can take it off.
+        number: The last posting; 0 before the first.
+        exact: The SHA-256 of the statistics in it, without noise.
+    """
+
+    KEY: ClassVar[str] = "statistics-noise"
+
+    secret: str
+    number: int = 0
+    exact: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.KEY
+
+    @classmethod
+    def of(cls, session: Session) -> NoiseFact:
+        """Return the node's fact; a new one with a fresh secret before the first posting."""
+        return cls._load(session.journal, cls.KEY) or cls(secrets.token_hex(32))
+
+    @property
+    def last(self) -> Posting | None:
+        """The last posting."""
+        return Posting(self.number, self.exact) if self.number else None
 
 
 def contribute_statistics(session: Session, agreed: StatisticsParameters) -> StatisticsFact:
@@ -26,10 +70,39 @@ def contribute_statistics(session: Session, agreed: StatisticsParameters) -> Sta
         )
         for name, task in agreed.tasks.items()
     }
-    tensors = contributed_tensors(agreed, sums)
+    kept = kept_tasks(agreed, sums)
+    if agreed.noise is not None and kept:
+        kept = _noisy(session, agreed, agreed.noise, kept)
+    tensors = contributed_tensors(agreed, kept)
     return StatisticsFact(
         artifact=session.store.put(encode(tensors)), point=commit(digest(tensors)).hex()
     )
+
+
+def _noisy(
+    session: Session,
+    agreed: StatisticsParameters,
+    noise: GaussianNoise,
+    rows: Mapping[str, RowStatistics],
+) -> Mapping[str, RowStatistics]:
+    """Return the statistics with the agreed noise; none once the agreed epsilon is spent."""
+    fact = NoiseFact.of(session)
+    exact = encode(
+        {f"{task}/{name}": v for task, own in rows.items() for name, v in own.tensors().items()}
+    )
+    try:
+        posting = next_posting(noise, fact.last, exact)
+    except NoiseSpent as error:
+        structlog.get_logger().error("no statistics", reason=str(error))
+        return {}
+    # Durable before anything is posted: another secret would give other noise to the same rows.
+    NoiseFact(fact.secret, posting.number, posting.exact).save(session.journal)
+    session.ledger.append(
+        "privacy-budget",
+        budget_record(noise, posting),
+        key=f"statistics/privacy-budget/{posting.number}",
+    )
+    return with_noise(agreed, rows, bytes.fromhex(fact.secret), posting)
 
 
 def kept_rows(session: Session) -> dict[str, list[Example]]:

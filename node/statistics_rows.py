@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rescind.core.errors import DataError
+from rescind.core.statistics_noise import check_people
 from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import DataUnfit
@@ -43,6 +44,7 @@ def check_rows(rows: Mapping[str, list[Located]], agreed: StatisticsParameters |
 
     Raises:
         DataUnfit: They are not. The message has file and line.
+        TooManyRowsOfAPerson: A person has more rows than the agreed noise is for.
     """
     tasks = agreed.tasks if agreed else {}
     for name, located in rows.items():
@@ -58,6 +60,8 @@ def check_rows(rows: Mapping[str, list[Located]], agreed: StatisticsParameters |
                 f"task {name!r} has {len(located)} rows, and the members agreed on at most "
                 f"{task.max_rows}. Leave some out."
             )
+        if agreed and agreed.noise:
+            check_people([row.example.subject for row in located], agreed.noise)
         for row in located:
             example = row.example
             if example.document or example.turns:

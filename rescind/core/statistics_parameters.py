@@ -10,7 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rescind.core.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE
-from rescind.core.statistics import GRAM, MOMENTS, Classes
+from rescind.core.statistics import GRAM, MOMENTS, Classes, Tolerance
+from rescind.core.statistics_noise import TENSORS_OF_A_TASK, GaussianNoise, tolerance
 
 TEXT = "{text}"
 """Stands for a row's text in the prompt of a task."""
@@ -57,12 +58,14 @@ class StatisticsParameters(BaseModel):
     Attributes:
         tasks: The tasks by name.
         ridge: How a head's ridge follows from the sums (rescind.training.heads).
+        noise: One-time noise on what each organization contributes, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: Annotated[dict[TaskName, Task], Field(min_length=1, max_length=16)]
     ridge: Literal["trace"] = "trace"
+    noise: GaussianNoise | None = None
 
     @model_validator(mode="after")
     def _prompts_differ(self) -> Self:
@@ -74,6 +77,26 @@ class StatisticsParameters(BaseModel):
                         "them prompts that differ in their words"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _noise_has_bounds(self) -> Self:
+        for name, task in self.tasks.items() if self.noise else ():
+            if task.row_square is None:
+                raise ValueError(
+                    f"noise needs row_square of task {name!r}, the most that the squares of a row's "
+                    "features sum to"
+                )
+        return self
+
+    def deviations(self, task: str) -> dict[str, int]:
+        """Return the deviation of the noise on each tensor of a task; zeros without noise."""
+        if self.noise is None:
+            return dict.fromkeys(TENSORS, 0)
+        return self.noise.deviations(self.tasks[task], TENSORS_OF_A_TASK * len(self.tasks))
+
+    def tolerance(self, task: str) -> Tolerance:
+        """Return how far noise may move one organization's statistics of a task."""
+        return tolerance(self.tasks[task], self.deviations(task)) if self.noise else Tolerance()
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -88,13 +111,18 @@ class StatisticsParameters(BaseModel):
     @property
     def dtype(self) -> Literal["I32", "I64"]:
         """The type of one organization's tensors: int32 where every entry fits."""
-        largest = max(t.max_rows * t.features.largest**2 for t in self.tasks.values())
+        largest = max(
+            task.max_rows * task.features.largest**2 + self.tolerance(name).gram
+            for name, task in self.tasks.items()
+        )
         return "I32" if largest < 2**31 else "I64"
 
     @property
     def norm_bound(self) -> float:
         """The L2 norm that one organization's tensors never exceed, hiding noise included."""
-        return math.hypot(HIDING_BOUND, *(task.norm_bound for task in self.tasks.values()))
+        exact = math.hypot(*(task.norm_bound for task in self.tasks.values()))
+        noise = math.hypot(*(self.tolerance(name).norm for name in self.tasks))
+        return math.hypot(HIDING_BOUND, exact + noise)
 
 
 def tensor_name(task: str, name: str) -> str:

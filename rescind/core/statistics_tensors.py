@@ -13,6 +13,7 @@ from rescind.core.hiding import HIDING, HIDING_BOUND, hiding_block
 from rescind.core.layout import qualify
 from rescind.core.parts import STATISTICS
 from rescind.core.statistics import GRAM, MOMENTS, RowStatistics, check
+from rescind.core.statistics_noise import Posting, add_noise, lifted
 from rescind.core.statistics_parameters import StatisticsParameters, tensor_name
 
 
@@ -25,20 +26,69 @@ def contributed_tensors(
 
     Args:
         agreed: What the members agreed on.
-        rows: The organization's statistics by task. A task that is missing, or has fewer rows than
-            agreed, counts as without rows.
+        rows: The organization's statistics by task, as `posted` gives them. A task that is missing
+            counts as without rows.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, task in agreed.tasks.items():
-        own = rows.get(name)
-        if own is not None and own.rows >= task.min_rows:
-            parts = own.tensors()
-        else:
-            parts = {bare: np.zeros(shape, np.int64) for bare, shape in task.shapes().items()}
+        empty = {bare: np.zeros(shape, np.int64) for bare, shape in task.shapes().items()}
+        parts = rows[name].tensors() if name in rows else empty
         tensors |= {tensor_name(name, bare): value for bare, value in parts.items()}
     tensors[HIDING] = hiding_block()
     dtype = np.int32 if agreed.dtype == "I32" else np.int64
     return {qualify(STATISTICS, name): tensors[name].astype(dtype) for name in sorted(tensors)}
+
+
+def kept_tasks(
+    agreed: StatisticsParameters, rows: Mapping[str, RowStatistics]
+) -> dict[str, RowStatistics]:
+    """Return the statistics of tasks of which an organization has enough rows."""
+    return {
+        name: statistics
+        for name, statistics in rows.items()
+        if statistics.rows >= agreed.tasks[name].min_rows
+    }
+
+
+def with_noise(
+    agreed: StatisticsParameters,
+    rows: Mapping[str, RowStatistics],
+    secret: bytes,
+    posting: Posting,
+) -> dict[str, RowStatistics]:
+    """Return an organization's statistics with the agreed noise, the same for the same posting.
+
+    Args:
+        agreed: What the members agreed on.
+        rows: The exact statistics by task.
+        secret: The node's secret of 32 bytes for this consortium.
+        posting: The posting.
+    """
+    return {
+        name: add_noise(
+            statistics, agreed.deviations(name), secret=secret, posting=posting, task=name
+        )
+        for name, statistics in rows.items()
+    }
+
+
+def solvable_statistics(
+    agreed: StatisticsParameters, tensors: Mapping[str, NDArray[Any]], organizations: int
+) -> dict[str, RowStatistics]:
+    """Return the summed statistics of each task as heads are solved from them.
+
+    Args:
+        agreed: What the members agreed on.
+        tensors: Tensors of a model's sum, by bare name.
+        organizations: How many organizations are in the sum, by the chain.
+    """
+    every = task_statistics(agreed, tensors)
+    if agreed.noise is None:
+        return every
+    return {
+        name: lifted(statistics, agreed.tolerance(name), organizations)
+        for name, statistics in every.items()
+    }
 
 
 def task_statistics(
@@ -75,4 +125,4 @@ def check_statistics(tensors: Mapping[str, NDArray[Any]], agreed: StatisticsPara
             f"the hiding tensor has L2 norm {noise:.6g}, its bound is {HIDING_BOUND:.6g}"
         )
     for name, statistics in task_statistics(agreed, tensors).items():
-        check(statistics, agreed.tasks[name])
+        check(statistics, agreed.tasks[name], agreed.tolerance(name))

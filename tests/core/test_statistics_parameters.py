@@ -10,8 +10,16 @@ from rescind.core import HIDING, STATISTICS, ConsortiumParameters, OutOfBounds, 
 from rescind.core.contributed import check_contributed
 from rescind.core.expected import expected_delta
 from rescind.core.statistics import NotRowSums
+from rescind.core.statistics_noise import GaussianNoise, Posting
 from rescind.core.statistics_parameters import StatisticsParameters, Task
-from rescind.core.statistics_tensors import contributed_tensors, task_statistics
+from rescind.core.statistics_tensors import (
+    contributed_tensors,
+    kept_tasks,
+    solvable_statistics,
+    task_statistics,
+    with_noise,
+)
+from rescind.training.heads import solve
 from tests.support.consortium import hybrid_parameters, micro_parameters
 
 ME = "0x" + "aB" * 20
@@ -122,7 +130,7 @@ def test_large_features_make_64_bit_statistics() -> None:
 def test_an_organization_with_too_few_rows_contributes_none() -> None:
     task = Task(**{**agreed().tasks["desk"].model_dump(), "min_rows": 4})
     few = StatisticsParameters(tasks={"desk": task})
-    tensors = contributed_tensors(few, {"desk": task.collect(TEXTS, LABELS)})
+    tensors = contributed_tensors(few, kept_tasks(few, {"desk": task.collect(TEXTS, LABELS)}))
     assert task_statistics(few, block(tensors, STATISTICS))["desk"].rows == 0
     check_contributed(tensors, hybrid_parameters(statistics=few.model_dump(mode="json")), 1)
     full = contribution()
@@ -143,3 +151,28 @@ def test_made_up_statistics_are_refused(name: str, change: int, error: type[Exce
     tensors[f"{STATISTICS}/{name}"] += np.int32(change)
     with pytest.raises(error):
         check_contributed(tensors, hybrid_parameters(), 1)
+
+
+def noisy() -> StatisticsParameters:
+    noise = GaussianNoise(epsilon=2.0, delta=1e-6, person_rows=2)
+    task = Task(**{**agreed().tasks["desk"].model_dump(), "row_square": 16})
+    return StatisticsParameters(tasks={"desk": task}, noise=noise)
+
+
+def test_statistics_with_the_agreed_noise_pass_and_can_be_solved() -> None:
+    statistics = noisy()
+    parameters = hybrid_parameters(statistics=statistics.model_dump(mode="json"))
+    rows = {"desk": statistics.tasks["desk"].collect(TEXTS, LABELS)}
+    posted = with_noise(statistics, rows, bytes(32), Posting(1, "00" * 32))
+    tensors = contributed_tensors(statistics, posted)
+    check_contributed(tensors, parameters, 1)
+    assert (tensors[f"{STATISTICS}/desk.gram"] != rows["desk"].gram).any()
+    sums = {name: value.astype(np.int64) for name, value in block(tensors, STATISTICS).items()}
+    assert solve(solvable_statistics(statistics, sums, 1)["desk"]).weights.any()
+    with pytest.raises(OutOfBounds):
+        check_contributed(tensors, hybrid_parameters(), 1)
+
+
+def test_noise_without_a_bound_of_a_row_is_refused() -> None:
+    with pytest.raises(ValidationError, match="row_square of task 'desk'"):
+        StatisticsParameters(tasks=agreed().tasks, noise=GaussianNoise(epsilon=1.0, delta=1e-6))
