@@ -15,8 +15,10 @@ import torch
 from rescind.audit import (
     EvaluationPart,
     ReplayPart,
+    Stores,
     build_certificate,
     contributions,
+    heads_at,
     rounds,
 )
 from rescind.contracts import Consortium
@@ -171,6 +173,7 @@ def certify(
     certificate = build_certificate(
         consortium,
         consortium.withdrawals()[-1].id,
+        heads=heads_at(consortium, consortium.withdrawals()[-1].closed_model, Stores([run.store])),
         replay=ReplayPart(adapter_id=replay.adapter_id, exact=exact),
         evaluation=EvaluationPart(
             before=_scores(evaluations.asked["before"]),

@@ -5,6 +5,7 @@ from rescind.audit.certificate import (
     Certificate,
     CertificateUnreadable,
     EvaluationPart,
+    HeadPart,
     ReplayPart,
     read_certificate,
 )
@@ -17,7 +18,8 @@ from rescind.audit.disclosure import (
     check_disclosure,
 )
 from rescind.audit.findings import Finding, NotAttested
-from rescind.audit.issue import build_certificate
+from rescind.audit.heads import heads_at, heads_of
+from rescind.audit.issue import build_certificate, find_withdrawal
 from rescind.audit.model_queries import commitments, content, is_clean, lineage, models
 from rescind.audit.queries import (
     contributions,
@@ -44,6 +46,7 @@ from rescind.audit.rows import (
     WaitRow,
     WithdrawalRow,
 )
+from rescind.audit.stores import Stores
 from rescind.audit.subject import Inputs
 from rescind.audit.verify import CHECKS, verify
 from rescind.audit.waits import replays, waits, withdrawals
@@ -60,6 +63,7 @@ __all__ = [
     "EntryRow",
     "EvaluationPart",
     "Finding",
+    "HeadPart",
     "Inputs",
     "MemberRow",
     "Membership",
@@ -73,6 +77,7 @@ __all__ = [
     "ReplayRow",
     "RoundRow",
     "Shown",
+    "Stores",
     "Verification",
     "WaitRow",
     "WithdrawalRow",
@@ -86,6 +91,9 @@ __all__ = [
     "content",
     "contributions",
     "examine",
+    "find_withdrawal",
+    "heads_at",
+    "heads_of",
     "is_clean",
     "lineage",
     "membership",

@@ -150,6 +150,22 @@ class WithdrawalPart(Part):
     ledger: LedgerPart | None
 
 
+class HeadPart(Part):
+    """A head of the latest model, solved from its summed statistics.
+
+    Attributes:
+        task: The agreed task.
+        head: `rescind.training.heads.Head.id`.
+        ridge: What was added to the diagonal.
+        scale_bits: The resolution of its weights.
+    """
+
+    task: str
+    head: Sha256
+    ridge: Annotated[int, Field(ge=1, lt=2**63)]
+    scale_bits: Annotated[int, Field(ge=0, le=64)]
+
+
 class ReplayPart(Part):
     """The result of a run without the organization, by the word of the file's maker.
 
@@ -177,15 +193,18 @@ class Certificate(Part):
         replaced: Every model in use that the withdrawal concerned; may be empty.
         latest: The model that rounds built on when it was closed.
         attestations: The auditors' signed lists of what they measured, ascending by auditor.
+        heads: The heads of the latest model by task; empty where no statistics are agreed on, or
+            its files were not at hand.
     """
 
-    format: Literal["rescind.certificate/5"] = "rescind.certificate/5"
+    format: Literal["rescind.certificate/6"] = "rescind.certificate/6"
     consortium: ConsortiumPart
     withdrawal: WithdrawalPart
     method: Method
     replaced: tuple[ReplacedPart, ...]
     latest: ModelPart
     attestations: tuple[Attestation, ...]
+    heads: tuple[HeadPart, ...]
     replay: ReplayPart | None
     evaluation: EvaluationPart | None
 

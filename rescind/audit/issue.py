@@ -9,6 +9,7 @@ from rescind.audit.certificate import (
     ConsortiumPart,
     EntryPart,
     EvaluationPart,
+    HeadPart,
     LedgerPart,
     ModelPart,
     OfferedPart,
@@ -38,18 +39,20 @@ def build_certificate(
     withdrawal_id: int,
     *,
     attestations: Iterable[Attestation] = (),
+    heads: Iterable[HeadPart] = (),
     replay: ReplayPart | None = None,
     evaluation: EvaluationPart | None = None,
 ) -> Certificate:
     """Build the certificate of a closed withdrawal.
 
-    Everything but `attestations`, `replay` and `evaluation` is read from the chain.
+    Everything but `attestations`, `heads`, `replay` and `evaluation` is read from the chain.
 
     Args:
         reader: The chain.
         withdrawal_id: Number of the withdrawal.
         attestations: Auditors' attestations. Those of other evidence, those that the chain does not
             count and those whose list was changed are left out.
+        heads: The heads of the latest model (rescind.audit.heads).
         replay: The result of a run without the organization.
         evaluation: Your measurements.
 
@@ -70,6 +73,7 @@ def build_certificate(
         replaced=replaced_models(reader, events, withdrawal_id),
         latest=model_part(reader, withdrawal.closed_model),
         attestations=_counted(attestations, events, withdrawal),
+        heads=tuple(heads),
         replay=replay,
         evaluation=evaluation,
     )

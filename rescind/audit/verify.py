@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rescind.audit import artifact_checks, chain_checks, evidence_check, opened
+from rescind.audit import artifact_checks, chain_checks, evidence_check, heads, opened
 from rescind.audit.certificate import read_certificate
 from rescind.audit.checks import Check, Verification, make
 from rescind.audit.subject import Inputs, Subject
@@ -59,6 +59,7 @@ STEPS = (
     Step("contributions", 67, artifact_checks.contributions),
     Step("arithmetic", 50, artifact_checks.arithmetic),
     Step("adapter", 56, opened.adapter),
+    Step("heads", 71, heads.heads),
     # 5. What the maker of the file adds.
     Step("replay", 51, artifact_checks.replay),
     Step("evaluation", 52, artifact_checks.evaluation),

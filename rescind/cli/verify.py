@@ -141,19 +141,31 @@ def certify_command(
             help="An auditor's attestation, or a folder of them. Repeatable. Default: the run's own."
         ),
     ] = None,
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of artifacts, to name the heads of the model. Repeatable. Default: the "
+            "run's own."
+        ),
+    ] = None,
     rpc: RpcOption = None,
     contracts: ContractsOption = None,
     index: IndexOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the certificate of a closed withdrawal from the chain. Anyone can."""
-    from rescind.audit import build_certificate
+    from rescind.audit import Stores, build_certificate, find_withdrawal, heads_at
+    from rescind.devnet import RunFolder
 
     with reported_errors():
+        reader = open_consortium(run, rpc, contracts, index)
+        own = [] if run is None else [RunFolder(run).store]
+        latest = find_withdrawal(reader, withdrawal).closed_model
         certificate = build_certificate(
-            open_consortium(run, rpc, contracts, index),
+            reader,
             withdrawal,
             attestations=_attestations(run, attestation),
+            heads=heads_at(reader, latest, Stores(artifacts or own)),
         )
         certificate.save(path)
         facts = {

@@ -26,7 +26,7 @@ def test_a_journal_without_a_format_is_refused_in_one_line(tmp_path: Path) -> No
         open_journal(tmp_path)
     assert str(refusal.value) == (
         f"{path} has journal format unknown, this version of rescind reads only "
-        "rescind.aggregator-journal/3. Run the version of rescind that wrote it."
+        "rescind.aggregator-journal/4. Run the version of rescind that wrote it."
     )
 
 

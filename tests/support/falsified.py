@@ -25,7 +25,7 @@ def falsified(path: Place, value: Any, stranger: str) -> Any:
         "method": ("removal", "replay"),
         "rules": ("block", "share"),
         "coupling": ("isolated", "federated"),
-        "format": ("rescind.certificate/5", "rescind.certificate/4"),
+        "format": ("rescind.certificate/6", "rescind.certificate/5"),
     }
     for name, (one, other) in choices.items():
         if name in path:

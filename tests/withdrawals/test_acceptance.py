@@ -147,7 +147,7 @@ def test_a_file_with_the_block_of_a_removed_organization_is_refused() -> None:
     files = scene()
     kept = tuple(each for each in files.record.entries if each.organization != B)
     total = sum_points([(files.record.points[each.point_hash], each.weight) for each in kept])
-    files.record = replace(files.record, entries=kept, commitment=point_hash(total))
+    files.record = replace(files.record, entries=kept, commitments=(point_hash(total),))
     accepted = files.accept()
     assert not accepted.servable
     assert accepted.problem == (
@@ -163,7 +163,7 @@ def test_an_opening_of_a_foreign_owner_is_refused() -> None:
 
 def test_a_commitment_that_is_not_the_sum_of_the_content_is_refused() -> None:
     files = scene()
-    files.record = replace(files.record, commitment="00" * 32)
+    files.record = replace(files.record, commitments=("00" * 32,))
     assert "its commitment on chain is 0000000000000000" in files.accept().problem
 
 

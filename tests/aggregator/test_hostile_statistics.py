@@ -1,0 +1,124 @@
+"""Hostile statistics against a real aggregator: a false second part rejects the contribution."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from rescind.aggregator.superseded import delete_superseded
+from rescind.contracts import Parts, RejectReason, RoundState
+from rescind.core import STATISTICS, artifact_id, commit, digest, encode
+from rescind.core.statistics_tensors import contributed_tensors
+from rescind.wire import AggregatorClient, SizedArtifact, sign_typed, update_typed_data
+from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from tests.support.chain import Anvil
+from tests.support.consortium import hybrid_parameters
+
+PARAMETERS = hybrid_parameters()
+Tensors = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Iterator[Scene]:
+    with open_scene(running_anvil, tmp_path_factory.mktemp("scene"), PARAMETERS) as opened:
+        yield opened
+
+
+def statistics(*texts: str) -> Tensors:
+    agreed = PARAMETERS.statistics
+    assert agreed is not None
+    rows = agreed.tasks["desk"].collect(texts, ["cards"] * len(texts))
+    return contributed_tensors(agreed, {"desk": rows})
+
+
+def changed(name: str, amount: int) -> Tensors:
+    tensors = statistics("My card is lost")
+    tensors[f"{STATISTICS}/{name}"] += np.int32(amount)
+    return tensors
+
+
+def parts_of(data: list[bytes]) -> Parts:
+    from rescind.core import decode
+
+    points = tuple(commit(digest(decode(each))) for each in data)
+    return Parts(tuple(artifact_id(each) for each in data), points)
+
+
+def submit(member: Member, round_id: int, data: bytes, part: int) -> None:
+    member.nonce += 1
+    artifact = SizedArtifact.of(data)
+    document = update_typed_data(
+        chain_id=31337,
+        rounds_address=member.record.deployment.rounds,
+        round_id=round_id,
+        artifact_id=artifact.artifact_id,
+        size=len(data),
+        nonce=member.nonce,
+    )
+    signature = sign_typed(document, member.account.key)
+    with AggregatorClient(member.address, member.tls) as client:
+        client.upload(data)
+        client.submit(round_id, artifact, member.nonce, signature, part)
+
+
+def play(scene: Scene, sums: Tensors, *, sent: bool = True) -> int:
+    """Play a round in which the hostile member contributes these statistics."""
+    round_id = scene.until(RoundState.OPEN)
+    good = [encode(scene.honest.delta(value=round_id)), encode(statistics("My card is lost"))]
+    bad = [encode(scene.hostile.delta(value=round_id)), encode(sums)]
+    both = ((scene.honest, good), (scene.hostile, bad))
+    for member, data in both:
+        member.record.commit(round_id, parts_of(data), SALT)
+    scene.until(RoundState.COMMITTED)
+    for member, data in both:
+        for part, each in enumerate(data):
+            if sent or member is scene.honest or not part:
+                submit(member, round_id, each, part)
+        member.record.reveal(round_id, parts_of(data), SALT)
+    scene.until(RoundState.FINAL)
+    return round_id
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: changed("desk.moments", 7), RejectReason.MALFORMED),
+        (lambda: changed("desk.gram", -900), RejectReason.OUT_OF_BOUNDS),
+        (lambda: {f"{STATISTICS}/x": np.ones(3, np.int32)}, RejectReason.WRONG_SHAPE),
+        (
+            lambda: {n: v.astype(np.int64) for n, v in statistics("My card").items()},
+            RejectReason.WRONG_SHAPE,
+        ),
+    ],
+    ids=["counts that do not agree", "a negative trace", "other tensors", "another type"],
+)
+def test_statistics_of_no_rows_are_rejected(
+    scene: Scene, make: Callable[[], Tensors], reason: RejectReason
+) -> None:
+    round_id = play(scene, make())
+    assert scene.reason(round_id) is reason
+    assert scene.record.accepted(round_id) == [scene.honest.account.address]
+
+
+def test_a_contribution_without_its_statistics_is_rejected(scene: Scene) -> None:
+    round_id = play(scene, statistics("Another card"), sent=False)
+    assert scene.reason(round_id) is RejectReason.MISSING
+
+
+def test_statistics_that_later_ones_replaced_are_deleted(scene: Scene) -> None:
+    first = play(scene, statistics("My card"))
+    second = play(scene, statistics("My other card"))
+    scene.settled()
+    delete_superseded(scene.aggregator.session)
+    store = scene.aggregator.session.store
+    for number, kept in ((first, False), (second, True)):
+        for contribution in scene.record.contributions(number):
+            delta, sums = contribution.parts.artifact_ids
+            assert store.has(delta)
+            assert store.has(sums) is kept
+
+
+def test_the_served_sum_is_that_of_the_latest_rows(scene: Scene) -> None:
+    tensors = scene.published(scene.settled())
+    # The honest member has one row, and the other's latest statistics have one.
+    assert tensors[f"{STATISTICS}/desk.gram"][0] == 2
