@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core.errors import DataError
+from rescind.core.features import feature_rows
 from rescind.core.statistics import Classes, RowStatistics
 from rescind.devnet.skill import Labelled, Skill
 from rescind.training.heads import solve
@@ -94,7 +95,7 @@ class Asked:
     @classmethod
     def of(cls, classes: Classes, test: Sequence[Labelled]) -> Asked:
         """Return the features and labels of test rows."""
-        features = classes.features.of([row.text for row in test])
+        features = feature_rows(classes.features, [row.text for row in test])
         return cls(classes, features, tuple(row.label for row in test))
 
     def score(self, tensors: Tensors) -> float:

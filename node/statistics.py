@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from rescind.core import commit, digest, encode
+from rescind.core.features import HiddenFeatures, HiddenSource, feature_rows, hidden_maps
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_noise import (
     GaussianNoise,
@@ -63,20 +66,49 @@ def contribute_statistics(session: Session, agreed: StatisticsParameters) -> Sta
 
     Fresh noise hides each artifact in its digest, so the same rows give another point.
     """
-    rows = kept_rows(session)
-    sums = {
-        name: task.collect(
-            [row.question for row in rows.get(name, ())], [row.answer for row in rows.get(name, ())]
-        )
-        for name, task in agreed.tasks.items()
-    }
-    kept = kept_tasks(agreed, sums)
+    kept: Mapping[str, RowStatistics] = kept_tasks(agreed, _summed(session, agreed))
     if agreed.noise is not None and kept:
         kept = _noisy(session, agreed, agreed.noise, kept)
     tensors = contributed_tensors(agreed, kept)
     return StatisticsFact(
         artifact=session.store.put(encode(tensors)), point=commit(digest(tensors)).hex()
     )
+
+
+def _summed(session: Session, agreed: StatisticsParameters) -> dict[str, RowStatistics]:
+    """Return the sums over the node's rows by task."""
+    rows, sums = kept_rows(session), {}
+    hidden = _hidden_rows(session, agreed, rows)
+    for name, task in agreed.tasks.items():
+        texts = [row.question for row in rows.get(name, ())]
+        labels = [row.answer for row in rows.get(name, ())]
+        sums[name] = task.collect(texts, labels, feature_rows(task.features, texts, hidden))
+    return sums
+
+
+def _hidden_rows(
+    session: Session, agreed: StatisticsParameters, rows: Mapping[str, Sequence[Example]]
+) -> HiddenSource | None:
+    """Return what computes hidden states, where an agreed map reads them, without stale rows.
+
+    Rows are computed once and kept, so that sums without a data subject are of the same integers.
+    """
+    reading = {name: t.features for name, t in agreed.tasks.items() if any(hidden_maps(t.features))}
+    if not reading:
+        return None
+    from rescind.training.features import FeatureStore, HiddenRows
+
+    def computed(features: HiddenFeatures, texts: Sequence[str]) -> NDArray[np.int64]:
+        # The model is loaded only where a row is missing. Adapters would change its states.
+        session.model.use(None)
+        return HiddenRows(session.model.base)(features, texts)
+
+    store = FeatureStore(session.config.node.state_dir / "features.db", computed)
+    store.keep(
+        (features, [row.question for row in rows.get(name, ())])
+        for name, features in reading.items()
+    )
+    return store
 
 
 def _noisy(

@@ -207,10 +207,14 @@ class FeatureStore:
         rows = [row for key in keys if (row := held[key]) is not None]
         return np.stack(rows) if rows else np.ones((0, features.dimensions), dtype=np.int64)
 
-    def keep(self, features: Features, texts: Iterable[str]) -> None:
-        """Delete every row that is not of these texts and a map of hidden states in `features`."""
-        kept = list(texts)
-        wanted = {_key(each, text) for each in hidden_maps(features) for text in kept}
+    def keep(self, kept: Iterable[tuple[Features, Sequence[str]]]) -> None:
+        """Delete every row that is not of some texts and the maps of hidden states in their map."""
+        wanted = {
+            _key(each, text)
+            for features, texts in kept
+            for each in hidden_maps(features)
+            for text in texts
+        }
         with self._connected() as connection:
             held = [key for (key,) in connection.execute("SELECT key FROM rows")]
             gone = [(key,) for key in held if key not in wanted]

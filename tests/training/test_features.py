@@ -158,7 +158,7 @@ def test_rows_of_a_person_who_left_are_deleted(
     store = FeatureStore(path, HiddenRows(base))
     joined = JoinedFeatures(parts=(NgramFeatures(buckets=8), features))
     rows = store(features, TEXTS)
-    store.keep(joined, TEXTS[1:])
+    store.keep([(joined, TEXTS[1:])])
     left = FeatureStore(path, None)
     assert np.array_equal(left(features, TEXTS[1:]), rows[1:])
     with pytest.raises(FeaturesUnfit):
