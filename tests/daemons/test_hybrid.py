@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rescind.audit import Inputs, read_certificate, verify
 from rescind.contracts import Consortium
 from rescind.core import STATISTICS, ArtifactStore, block, blocks_of, encode
 from rescind.core.ngrams import NgramFeatures
@@ -129,3 +130,17 @@ def test_both_withdrawals_are_certified(story: Story) -> None:
         statuses = accepted(story.run, story.record, number)
         assert statuses["arithmetic"] == "passed"
         assert statuses["adapter"] == "passed"
+
+
+def test_the_certificate_names_the_head_and_verify_solves_it_again(story: Story) -> None:
+    statuses = accepted(story.run, story.record, story.removal)
+    assert statuses["heads"] == "passed"
+    path = story.run.root / f"certificate-{story.removal}.json"
+    certificate = read_certificate(path)
+    served = story.served(story.after)
+    assert [each.head for each in certificate.heads] == [solve(served).id]
+    other = certificate.heads[0].model_copy(update={"head": "ab" * 32})
+    certificate.model_copy(update={"heads": (other,)}).save(path)
+    inputs = Inputs(contracts=story.run.contracts, artifacts=[story.run.store])
+    refused = verify(path, rpc_url=story.record.chain.rpc_url, inputs=inputs)
+    assert [check.name for check in refused.checks if check.status == "failed"] == ["heads"]
