@@ -87,7 +87,7 @@ def _again(
     offer_id: int,
 ) -> DeltaFact:
     """Store the same delta with fresh noise, and new statistics; record them in the ledger."""
-    from rescind.training.engine.train import choose, round_seed
+    from rescind.training import choose, round_seed
 
     parameters, action = session.parameters, RoundFacts.load(session.journal, round_id).action
     delta = dict(session.store.load(registered.artifact))

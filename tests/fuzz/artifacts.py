@@ -1,4 +1,4 @@
-"""Artifacts, openings, statistics and the agreed parameters: bytes whose hash is their name."""
+"""Artifacts, openings, posted figures, statistics, agreed parameters: bytes named by their hash."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from rescind.core import (
     digest,
     encode,
     encode_openings,
-    statistics,
+    expected_delta,
 )
-from rescind.core.posted import Posted
+from rescind.core.contributed import check_contributed
+from rescind.core.posted import Posted, check_values
+from rescind.core.posted import decode as decode_posted
+from rescind.core.statistics_tensors import contributed_tensors
 from tests.fuzz.target import Target
-from tests.support.consortium import micro_parameters
+from tests.support.consortium import hybrid_parameters, micro_parameters
 
 _MOST_BYTES = 2**20
 
@@ -42,13 +45,14 @@ def targets() -> Iterator[Target]:
         lambda data: decode_openings(data, max_bytes=_MOST_BYTES),
         canonical=lambda openings: encode_openings(openings.values()),
     )
+    yield Target("statistics", [_statistics()], _checked_statistics, canonical=encode)
     yield Target(
-        "statistics",
+        "posted",
         [_fisher(rng).encode()],
         _posted,
         canonical=lambda posted: posted.encode(),
     )
-    documents = [micro_parameters(), micro_parameters(federated=True)]
+    documents = [micro_parameters(), micro_parameters(federated=True), hybrid_parameters()]
     yield Target(
         "parameters",
         [each.canonical_bytes() for each in documents],
@@ -72,6 +76,22 @@ def _fisher(rng: np.random.Generator) -> Posted:
 
 
 def _posted(data: bytes) -> Posted:
-    posted = statistics.decode(data, max_bytes=_MOST_BYTES)
-    statistics.check_values(posted)
+    posted = decode_posted(data, max_bytes=_MOST_BYTES)
+    check_values(posted)
     return posted
+
+
+def _statistics() -> bytes:
+    """Return what an organization with two rows contributes."""
+    agreed = hybrid_parameters().statistics
+    assert agreed is not None
+    rows = agreed.tasks["desk"].collect(["My card is lost", "A wrong bill"], ["cards", "billing"])
+    return encode(contributed_tensors(agreed, {"desk": rows}))
+
+
+def _checked_statistics(data: bytes) -> dict[str, np.ndarray]:
+    parameters = hybrid_parameters()
+    expected = expected_delta(parameters, "0x" + "ab" * 20, 1)
+    tensors = dict(decode(data, max_bytes=_MOST_BYTES, expected=expected))
+    check_contributed(tensors, parameters, 1)
+    return tensors

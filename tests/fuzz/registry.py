@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tests.fuzz.target import Target
 
 _TARGETS = {
-    "artifacts": "artifact openings statistics parameters",
+    "artifacts": "artifact openings statistics posted parameters",
     "proofs": "disclosure checkpoint manifest-person-3 manifest-nobody inclusion manifest-proof "
     "manifest cosignature attestation round-attestation evidence signature",
     "files": "contracts data data-csv data-mapping data-options policy decisions trace certificate-file tofu-log node-toml "
