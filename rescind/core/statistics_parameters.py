@@ -57,14 +57,15 @@ class StatisticsParameters(BaseModel):
 
     Attributes:
         tasks: The tasks by name.
-        ridge: How a head's ridge follows from the sums (rescind.training.heads).
+        ridge: How a head's ridge follows from the sums (rescind.training.ridges). "gcv" takes
+            longer, and is what hidden features need.
         noise: One-time noise on what each organization contributes, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: Annotated[dict[TaskName, Task], Field(min_length=1, max_length=16)]
-    ridge: Literal["trace"] = "trace"
+    ridge: Literal["trace", "gcv"] = "trace"
     noise: GaussianNoise | None = None
 
     @model_validator(mode="after")

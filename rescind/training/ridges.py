@@ -46,19 +46,14 @@ _SLACK = 1 + 2.0**-20
 
 @dataclass(frozen=True)
 class Interval:
-    """Two numbers that enclose another. An open one has no upper end."""
+    """Two numbers that enclose another; without them nothing is known of it."""
 
-    low: Fraction
-    high: Fraction | None
-
-    @classmethod
-    def around(cls, value: float | Fraction, error: float | Fraction) -> Interval:
-        """Return value +- error."""
-        return cls(Fraction(value) - Fraction(error), Fraction(value) + Fraction(error))
+    low: Fraction | None = None
+    high: Fraction | None = None
 
     def below(self, other: Interval) -> bool:
         """Return whether every number in this one is less than every number in the other."""
-        return self.high is not None and self.high < other.low
+        return self.high is not None and other.low is not None and self.high < other.low
 
 
 @dataclass(frozen=True)
@@ -79,13 +74,18 @@ class _Enclosed:
         """Return the interval of the score."""
         trace, off = self.inverse_trace
         free = rows - dimensions + ridge * trace
-        low, high = free - ridge * off, free + ridge * off
+        # Noise on the sums may make T or RSS negative; then they are numbers all the same.
+        small, large = sorted((abs(free - ridge * off), abs(free + ridge * off)))
+        if abs(free) <= ridge * off:
+            return Interval()
         fit, fit_off = self.fit
         norm, norm_off = self.norm
         most = rows - fit + fit_off - ridge * max(Fraction(0), norm - norm_off) ** 2
         least = rows - fit - fit_off - ridge * (norm + norm_off) ** 2
-        # Both are positive: T is at least n ridge / (ridge + trace), and RSS is a sum of squares.
-        return Interval(max(Fraction(0), least) / high**2, most / low**2 if low > 0 else None)
+        return Interval(
+            least / (large if least >= 0 else small) ** 2,
+            most / (small if most >= 0 else large) ** 2,
+        )
 
 
 def agreed_ridge(statistics: RowStatistics, rule: RidgeRule = "trace") -> int:
@@ -167,8 +167,10 @@ def _levels(*, floats: bool) -> Iterator[int]:
 def _score(statistics: RowStatistics, ridge: int, bits: int) -> Interval:
     enclosed = _with_bits(statistics, ridge, bits) if bits else _in_floats(statistics, ridge)
     if enclosed is None:
-        return Interval(Fraction(0), None)
-    return enclosed.score(statistics.rows, statistics.dimensions, ridge)
+        return Interval()
+    # Not `rows`, to which a lift of noisy sums was added.
+    rows = sum(statistics.counts.tolist())
+    return enclosed.score(rows, statistics.dimensions, ridge)
 
 
 def _in_floats(statistics: RowStatistics, ridge: int) -> _Enclosed | None:

@@ -95,6 +95,17 @@ def test_sums_too_large_for_floats_are_compared_by_integers() -> None:
     assert places[1] >= places[0]
 
 
+@pytest.mark.parametrize("lift", [7, 400])
+def test_sums_with_noise_have_one_choice_too(lift: int) -> None:
+    statistics = RowStatistics.of(*rows_of(25, 8, 3, seed=6))
+    dice = np.random.default_rng(6)
+    moments = statistics.moments + dice.integers(-9, 10, statistics.moments.shape)
+    gram = statistics.gram.copy()
+    gram[np.cumsum([0, *range(8, 1, -1)])] += lift
+    noisy = RowStatistics(gram, moments)
+    assert gcv_ridge(noisy) == gcv_ridge(noisy, floats=False)
+
+
 def test_scores_that_are_equal_keep_the_ridge_of_the_trace() -> None:
     # No feature but the constant, and no label but one: every ridge fits alike at the limit.
     nothing = RowStatistics.of(np.ones((0, 3), dtype=np.int64), np.ones((0, 2), dtype=np.int64))
