@@ -125,7 +125,8 @@ class DeploySettings(BaseModel):
         base_model_id: SHA-256 of the base model's files.
         rules: How the contributions of each part add up; see `rules_of`.
         chained: Whether a round trains on what all contributed before.
-        attested: Whether rounds earn only once auditors attested them; by default where `chained`.
+        attested: Whether rounds earn only once auditors attested them. By default where the terms of
+            a sum are not opened by its holders one by one: all rules but `Rule.BLOCK`.
         max_rounds: Most rounds. Content is looked up round by round, so there is a limit.
         max_members: Most organizations that may ever join: members are bits in bitmaps.
         aggregator: Its address.
@@ -181,9 +182,11 @@ class DeploySettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _attest_what_is_chained(cls, values: Any) -> Any:
+    def _attest_what_is_summed(cls, values: Any) -> Any:
         if isinstance(values, dict) and "attested" not in values:
-            return {**values, "attested": values.get("chained", False)}
+            rules = values.get("rules", ())
+            summed = isinstance(rules, list | tuple) and set(rules) - {Rule.BLOCK, "block"}
+            return {**values, "attested": bool(summed)}
         return values
 
     @model_validator(mode="after")

@@ -48,6 +48,7 @@ class _Data:
     model: str | None
     parameters: ConsortiumParameters | None
     remote_code: bool = False
+    node: NodeConfig | None = None
 
 
 @data_app.command("check")
@@ -90,6 +91,7 @@ def data_check(
             print_json(check.to_json())
         else:
             _print(check)
+        _check_statistics(data, as_json=as_json)
     if check.problems or (strict and check.warnings):
         raise typer.Exit(BY_ERROR[DataError])
 
@@ -105,8 +107,9 @@ def _data(source: Path, model: str | None, parameters: Path | None, mapping: lis
     from rescind.cli.toml_files import load_daemon
     from rescind.node import NodeConfig
 
-    config = load_daemon(source)
+    config, node = load_daemon(source), None
     if isinstance(config, NodeConfig):
+        node = config
         path, section = config.node.data, config.model
         agreed = _parameters(parameters) or _agreed(config)
     else:
@@ -116,7 +119,31 @@ def _data(source: Path, model: str | None, parameters: Path | None, mapping: lis
             )
         path, section = config.evaluation.data, config.model
         agreed = _parameters(parameters or config.aggregator.parameters)
-    return _Data(path, config.data, model or section.path, agreed, section.remote_code)
+    return _Data(path, config.data, model or section.path, agreed, section.remote_code, node)
+
+
+def _check_statistics(data: _Data, *, as_json: bool) -> None:
+    """Check the rows of a node's statistics, and print how many there are.
+
+    Raises:
+        DataError: A row cannot be read, or is not of an agreed task and label.
+    """
+    if data.node is None or not data.node.statistics.data:
+        return
+    from rescind.node.statistics_rows import check_rows, read_rows
+
+    rows = read_rows(data.node)
+    if data.parameters is not None:
+        check_rows(rows, data.parameters.statistics)
+    if as_json:
+        return
+    for task, located in rows.items():
+        labels = len({row.example.answer for row in located})
+        known = "" if data.parameters else "; labels were not compared: --parameters has them"
+        out.print(
+            plain(f"statistics {task}: {len(located):,} rows, {labels:,} labels{known}"),
+            soft_wrap=True,
+        )
 
 
 def _agreed(config: NodeConfig) -> ConsortiumParameters | None:

@@ -196,9 +196,9 @@ def read_settings(path: Path) -> DeploySettings:
             base_model_id=parameters.base_model_id,
             rules=rules,
             chained=chained,
-            attested=chained if attested is None else attested,
             max_rounds=parameters.max_rounds,
             max_members=parameters.max_members,
+            **({} if attested is None else {"attested": attested}),
             **content,
         )
     except ValidationError as error:
@@ -218,7 +218,7 @@ def _form() -> type[BaseModel]:
         for name, field in DeploySettings.model_fields.items()
         if name not in _AGREED
     }
-    # By default auditors attest rounds where each trains on what all contributed before.
+    # By default auditors attest rounds where sums are not opened term by term.
     fields["attested"] = (bool | None, None)
     return create_model(
         "DeployFile",

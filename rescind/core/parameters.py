@@ -20,6 +20,7 @@ from rescind.core.artifact_limits import AdapterHeaderTooLarge, ArtifactLimits, 
 from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
+from rescind.core.features import hidden_maps
 from rescind.core.hiding import HIDING, HIDING_SHAPE
 from rescind.core.optimizers import FedAvg, ServerOptimizer
 from rescind.core.parts import SHARED, STATISTICS, PartForm
@@ -247,6 +248,17 @@ class ConsortiumParameters(_Agreed):
                 "coupling 'hybrid' needs hiding: an organization whose statistics change registers "
                 "its delta again, and no point can be registered twice. Set hiding to true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_of_the_base(self) -> Self:
+        for name, task in self.statistics.tasks.items() if self.statistics else ():
+            for features in hidden_maps(task.features):
+                if features.base_model_id != self.base_model_id:
+                    raise ValueError(
+                        f"statistics: task {name!r} reads hidden states of base model "
+                        f"{features.base_model_id}, and the members train {self.base_model_id}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -67,8 +67,9 @@ def test_settings_that_the_contracts_cannot_hold_are_refused(field: str, value: 
         settings(**{field: value})
 
 
-def test_chained_rounds_are_attested_by_default() -> None:
+def test_rounds_with_shared_sums_are_attested_by_default() -> None:
     assert not settings().attested
+    assert settings(rules=("block", "latest")).attested
     assert settings(chained=True, rules=("share",)).attested
     assert not settings(chained=True, rules=("share",), attested=False).attested
 

@@ -176,3 +176,12 @@ def test_statistics_with_the_agreed_noise_pass_and_can_be_solved() -> None:
 def test_noise_without_a_bound_of_a_row_is_refused() -> None:
     with pytest.raises(ValidationError, match="row_square of task 'desk'"):
         StatisticsParameters(tasks=agreed().tasks, noise=GaussianNoise(epsilon=1.0, delta=1e-6))
+
+
+def test_features_of_another_base_are_refused() -> None:
+    document = agreed().model_dump(mode="json")
+    document["tasks"]["desk"]["features"] = {
+        "kind": "hidden", "base_model_id": "ee" * 32, "width": 8, "layers": [1]
+    }  # fmt: skip
+    with pytest.raises(ValidationError, match="reads hidden states of base model ee"):
+        hybrid_parameters(statistics=document)
