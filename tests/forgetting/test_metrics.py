@@ -338,6 +338,8 @@ def examples_of_every_metric() -> list[Measured]:
         "token_hits": hits,
         "generated": ["a b", "c"],
         "references": ["a c", "c"],
+        "by_block": [True, False],
+        "held_by_others": [False, False],
         "components": {"a": 0.5, "b": 0.25},
         "truth_ratios": [0.1, 0.2],
         "reference_truth_ratios": [0.1, 0.9],

@@ -13,6 +13,10 @@ from rescind.core import (
     weighted_sum,
 )
 from rescind.core.errors import ConfigError, DataError, TrainingError
+from rescind.core.features import HiddenFeatures
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import RouterStatistics, WrongReference
+from rescind.core.statistics import RowStatistics
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.people import make_population
 from rescind.training import (
@@ -22,6 +26,7 @@ from rescind.training import (
     load_base,
 )
 from rescind.training.routers import (
+    AdditiveRouter,
     ArrowRouter,
     LikelihoodRouter,
     PrototypeRouter,
@@ -30,6 +35,7 @@ from rescind.training.routers import (
     prototypes,
     state_bytes,
 )
+from rescind.training.routers.additive import question_features
 from rescind.training.routers.arrow import singular_directions
 from rescind.training.routers.hidden import mean_hidden, module_inputs
 from rescind.training.routers.likelihood import prompt_losses
@@ -37,6 +43,7 @@ from rescind.training.routers.scoring import threshold
 from tests.support.trained import trained
 
 NAMES = tuple("0x" + digit * 40 for digit in "abc")
+NUMBERS = {name: number for number, name in enumerate(NAMES)}
 Make = Callable[[], Router]
 
 
@@ -96,10 +103,52 @@ def posted(model: LoraModel, examples) -> dict[str, np.ndarray]:
     }
 
 
+def agreed(model: LoraModel, kind: str) -> RouterStatistics:
+    """Return a router of n-grams, or of hidden states."""
+    features = NgramFeatures(buckets=511)
+    if kind == "hidden":
+        features = HiddenFeatures(base_model_id=model.base.id, width=128, layers=(0, 1), scale=64)
+    return RouterStatistics(features=features, max_members=4)
+
+
+class BareBlocks:
+    """What the features of questions need of blocks."""
+
+    def __init__(self, model: LoraModel) -> None:
+        self.base = model.base
+        self.bare = lambda: model.use(None)
+
+
+@pytest.fixture(scope="module")
+def summed(model: LoraModel, examples) -> dict[str, dict[str, RowStatistics]]:
+    """What each organization posts for an additive router, by kind of features."""
+    blocks = BareBlocks(model)
+    return {
+        kind: {
+            name: agreed(model, kind).collect(
+                question_features(
+                    agreed(model, kind).features, blocks, [e.question for e in examples[name]]
+                ),
+                NUMBERS[name],
+            )
+            for name in NAMES
+        }
+        for kind in ("ngrams", "hidden")
+    }
+
+
 @pytest.fixture(
-    params=["likelihood", "arrow", "arrow without reference", "prototypes", "plain prototypes"]
+    params=[
+        "likelihood",
+        "arrow",
+        "arrow without reference",
+        "prototypes",
+        "plain prototypes",
+        "additive ngrams",
+        "additive hidden",
+    ]
 )
-def make(request, posted, reference) -> Make:
+def make(request, posted, reference, model, summed) -> Make:
     """Return a factory of new routers of one kind."""
     kinds: dict[str, Make] = {
         "likelihood": LikelihoodRouter,
@@ -108,6 +157,12 @@ def make(request, posted, reference) -> Make:
         "prototypes": lambda: PrototypeRouter(posted, reference),
         "plain prototypes": lambda: PrototypeRouter(posted),
     }
+    for kind in ("ngrams", "hidden"):
+        own = agreed(model, kind)
+        known = question_features(own.features, BareBlocks(model), reference)
+        kinds[f"additive {kind}"] = lambda kind=kind, own=own, known=known: AdditiveRouter(
+            own, summed[kind], NUMBERS, known
+        )
     return kinds[request.param]
 
 
@@ -323,3 +378,42 @@ def test_a_likelihood_router_has_no_state_besides_the_blocks(
     assistant = Assistant(model, parameters, totals)
     assert state_bytes(assistant.router) == 0
     assert assistant.router.organizations == NAMES
+
+
+def test_a_router_of_sums_alone_is_that_of_their_members(
+    model: LoraModel, parameters, totals, examples, reference, summed
+) -> None:
+    own = agreed(model, "ngrams")
+    known = own.features.of(reference)
+    total = RowStatistics.sum(summed["ngrams"].values())
+    served = AdditiveRouter(own, total, NUMBERS, known)
+    made = AdditiveRouter(own, summed["ngrams"], NUMBERS, known)
+    asked = [e.question for rows in examples.values() for e in rows]
+    for router in (served, made):
+        Assistant(model, parameters, totals, router=router)
+    assert served.route(asked) == made.route(asked)
+    with pytest.raises(RouterMisfit, match="Make the router from the sums without it"):
+        served.drop(NAMES[0])
+
+
+def test_a_block_without_sums_never_answers(
+    model: LoraModel, parameters, totals, examples, reference, summed
+) -> None:
+    own = agreed(model, "ngrams")
+    two = without(summed["ngrams"], NAMES[2])
+    router = AdditiveRouter(own, two, NUMBERS, own.features.of(reference))
+    assistant = Assistant(model, parameters, totals, router=router)
+    assert router.organizations == NAMES[:2]
+    routes, _ = assistant.route([e.question for e in examples[NAMES[2]]])
+    assert NAMES[2] not in routes
+    router.drop(NAMES[2])
+    assert router.organizations == NAMES[:2]
+
+
+def test_an_additive_router_needs_a_reference_and_blocks(model: LoraModel, summed) -> None:
+    own = agreed(model, "ngrams")
+    with pytest.raises(WrongReference, match="give at least 4"):
+        AdditiveRouter(own, summed["ngrams"], NUMBERS, own.features.of(["a"]))
+    router = AdditiveRouter(own, {}, {}, own.features.of(["a", "b", "c", "d"]))
+    with pytest.raises(RouterMisfit, match="call fit first"):
+        router.route(["Who?"])

@@ -15,6 +15,7 @@ from rescind.forgetting.metrics.likelihood import (
     truth_ratio_share,
     truth_ratios,
 )
+from rescind.forgetting.metrics.orphans import Fate, orphan_substitution
 from rescind.forgetting.metrics.privacy import membership_auc, privleak, rel_diff
 from rescind.forgetting.metrics.probes import Probe, read_probes
 from rescind.forgetting.metrics.quality import forget_quality, model_utility
@@ -47,6 +48,7 @@ _ORDER = (
     "rel_diff",
     "selectivity",
     "shared_knowledge",
+    "orphan_substitution",
     "gap_to_replay",
 )
 """Order of the metrics in reports and in docs/metrics.md. A new metric must be added here."""
@@ -69,6 +71,7 @@ def metric(name: str) -> Metric:
 
 __all__ = [
     "METRICS",
+    "Fate",
     "Measured",
     "Metric",
     "MetricInput",
@@ -86,6 +89,7 @@ __all__ = [
     "min_k_scores",
     "model_utility",
     "normalized_probability",
+    "orphan_substitution",
     "privleak",
     "probability",
     "read_probes",

@@ -3,6 +3,7 @@
 Daemons use the likelihood router. The others are research: no daemon uses them yet.
 """
 
+from rescind.training.routers.additive import AdditiveRouter
 from rescind.training.routers.arrow import ArrowRouter
 from rescind.training.routers.likelihood import LikelihoodRouter
 from rescind.training.routers.prototype import PrototypeRouter, prototypes
@@ -15,6 +16,7 @@ from rescind.training.routers.router import (
 )
 
 __all__ = [
+    "AdditiveRouter",
     "ArrowRouter",
     "Blocks",
     "Choice",

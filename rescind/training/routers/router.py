@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rescind.core import FloatTensors
@@ -103,8 +102,8 @@ class Router(Protocol):
         """Forget everything of an organization. An unknown one changes nothing."""
         ...
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
-        """Return all numbers held besides the blocks themselves, by "organization/name"."""
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all numbers held besides the blocks themselves, by "owner/name"."""
         ...
 
 
