@@ -5,11 +5,12 @@ All get the same steps of each organization. Centralized training gets as many a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,15 +20,18 @@ from benchmarks.consortium import Recipe, Trainer, address, history, schedule
 from rescind.core import (
     SHARED,
     WEIGHT_ONE,
+    ConsortiumParameters,
     Totals,
     adapter_totals,
     add_totals,
+    decode,
     dequantize,
     encode,
     materialize,
     quantize,
     weighted_sum,
     weights,
+    write_atomically,
 )
 from rescind.forgetting.history import extend
 from rescind.training import (
@@ -35,6 +39,7 @@ from rescind.training import (
     Base,
     EngineSettings,
     Example,
+    LoraModel,
     RoundTraining,
     round_seed,
     train_round,
@@ -48,7 +53,9 @@ Tensors = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """`held`: what each organization trains on, by name. `rounds` of `steps` each."""
+    """`held`: what each organization trains on, by name. `rounds` of `steps` each. `public`: pairs that
+    everybody has. `ridge_bits`: of summed ranks. `kept`: where trained adapters are kept for other
+    arrangements of the same training."""
 
     base: Base
     held: Mapping[str, Sequence[Example]]
@@ -63,6 +70,9 @@ class Setting:
     say: Callable[[str], None]
     engine: EngineSettings = field(default_factory=EngineSettings)
     max_length: int = 256
+    public: Sequence[Example] = ()
+    ridge_bits: int = 10
+    kept: Path | None = None
 
     def recipe(self, **changes: Any) -> Recipe:
         agreed = {
@@ -83,40 +93,71 @@ class Setting:
 @dataclass
 class Learned:
     """`respondent`: who answers for an organization. `moved`: bytes over the wire in all, both ways.
-    `close`: puts the base model back."""
+    `close`: puts the base model back. `notes`: other figures for the results."""
 
     respondent: Callable[[str], Respondent]
     tokens: int
     seconds: float
     moved: int
     close: Callable[[], None] = lambda: None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 Arrangement = Callable[[Setting], Learned]
 
 
-def _blocks(it: Setting) -> tuple[Trainer, Totals, int]:
+def blocks_of(it: Setting) -> tuple[Trainer, Totals, int]:
+    """An isolated block of each organization, and the bytes of all deltas."""
     recipe = it.recipe(coupling="isolated", layout="blocks")
-    return _trained(it, recipe, dict(it.held))
+    return trained_history(it, recipe, dict(it.held))
 
 
-def _trained(
-    it: Setting, recipe: Recipe, held: Mapping[str, Sequence[Example]]
+def trained_history(
+    it: Setting,
+    recipe: Recipe,
+    held: Mapping[str, Sequence[Example]],
+    pair: tuple[ConsortiumParameters, LoraModel] | None = None,
 ) -> tuple[Trainer, Totals, int]:
     """A history of all rounds; its adapter, and the bytes of all deltas."""
-    parameters, model = recipe.parameters(it.base, it.seed)
+    parameters, model = pair or recipe.parameters(it.base, it.seed)
     data = {address(name): rows for name, rows in held.items()}
     trainer = Trainer(model, parameters, data, it.say, it.engine)
+    path = it.kept and it.kept / f"{_key(it, recipe, parameters, data)}.rescind"
+    if path and path.exists():
+        return _kept(trainer, path)
     done = extend(
         history(parameters, it.work), schedule(sorted(data), recipe.rounds, recipe.steps), trainer
     )
     uploads = sum(len(done.store.get(entry.artifact_id)) for entry in done.entries)
-    return trainer, adapter_totals(done.terms(), done.load), uploads
+    totals = adapter_totals(done.terms(), done.load)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cost = {"tokens": trainer.tokens, "seconds": trainer.seconds, "uploads": uploads}
+        path.with_suffix(".json").write_text(json.dumps(cost), encoding="utf-8")
+        write_atomically(path, encode(totals))
+    return trainer, totals, uploads
+
+
+def _key(
+    it: Setting,
+    recipe: Recipe,
+    parameters: ConsortiumParameters,
+    data: Mapping[str, Sequence[Example]],
+) -> str:
+    """What a training is a function of, as a name."""
+    whole = (parameters.id, recipe.rounds, recipe.steps, it.engine, sorted(data.items()))
+    return hashlib.sha256(repr(whole).encode()).hexdigest()[:32]
+
+
+def _kept(trainer: Trainer, path: Path) -> tuple[Trainer, Totals, int]:
+    cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    trainer.tokens, trainer.seconds = cost["tokens"], cost["seconds"]
+    return trainer, cast(Totals, decode(path.read_bytes())), cost["uploads"]
 
 
 def local(it: Setting) -> Learned:
     """Everybody alone: what an organization has without a consortium."""
-    trainer, totals, _ = _blocks(it)
+    trainer, totals, _ = blocks_of(it)
     assistant = Assistant(trainer.model, trainer.parameters, totals)
 
     def respondent(name: str) -> Respondent:
@@ -128,7 +169,7 @@ def local(it: Setting) -> Learned:
 
 def blocks(it: Setting) -> Learned:
     """Isolated blocks behind the default router."""
-    trainer, totals, uploads = _blocks(it)
+    trainer, totals, uploads = blocks_of(it)
     assistant = Assistant(trainer.model, trainer.parameters, totals)
     moved = uploads + len(encode(totals)) * len(it.held)
     return Learned(lambda _: assistant, trainer.tokens, trainer.seconds, moved)
@@ -138,7 +179,7 @@ def centralized(it: Setting) -> Learned:
     """All data in one place, which the consortium exists to avoid."""
     rows = list(dict.fromkeys(row for held in it.held.values() for row in held))
     recipe = it.recipe(coupling="isolated", layout="blocks", steps=it.steps * len(it.held))
-    trainer, totals, _ = _trained(it, recipe, {"all": rows})
+    trainer, totals, _ = trained_history(it, recipe, {"all": rows})
     assistant = Assistant(trainer.model, trainer.parameters, totals)
     network = OneNetwork(
         assistant.base, trainer.model.use(f"block_{address('all')}"), it.max_length
@@ -148,7 +189,7 @@ def centralized(it: Setting) -> Learned:
 
 
 def _averaged(it: Setting, **changes: Any) -> Learned:
-    trainer, totals, uploads = _trained(it, it.recipe(**changes), dict(it.held))
+    trainer, totals, uploads = trained_history(it, it.recipe(**changes), dict(it.held))
     assistant = Assistant(trainer.model, trainer.parameters, totals)
     moved = uploads + it.rounds * len(it.held) * len(encode(totals))
     return Learned(lambda _: assistant, trainer.tokens, trainer.seconds, moved)
@@ -330,7 +371,7 @@ def split(it: Setting) -> Learned:
     return Learned(lambda _: assistant, tokens, seconds, moved)
 
 
-ARRANGEMENTS: Mapping[str, Arrangement] = {
+REPEATED: Mapping[str, Arrangement] = {
     "local only": local,
     "centralized": centralized,
     "blocks": blocks,
@@ -341,13 +382,3 @@ ARRANGEMENTS: Mapping[str, Arrangement] = {
     "FedEx-LoRA": fedex,
     "split": split,
 }
-
-
-@contextmanager
-def learned(name: str, it: Setting) -> Iterator[Learned]:
-    """The base model is as it was afterwards."""
-    found = ARRANGEMENTS[name](it)
-    try:
-        yield found
-    finally:
-        found.close()

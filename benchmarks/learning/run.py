@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from benchmarks.conditions import conditions
-from benchmarks.learning.arrangements import ARRANGEMENTS, Learned, Setting, learned
-from benchmarks.learning.tasks import TASKS, TaskSet
+from benchmarks.learning.arrangements import Learned, Setting
+from benchmarks.learning.catalog import ARRANGEMENTS, learned
+from benchmarks.learning.tasks import TASKS, TaskSet, public_pairs
 from rescind.core.errors import RescindError
 from rescind.training import EngineSettings, load_base, normalize
 from rescind.training.model.text_rules import default_text
@@ -51,6 +52,8 @@ def main() -> None:
     parser.add_argument("--organizations", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, help="of all organizations together")
+    parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--ridge-bits", type=int, default=10, help="of summed ranks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="bf16")
     arguments = parser.parse_args()
@@ -86,11 +89,14 @@ def _run(arguments: argparse.Namespace, base: Any, cell: Mapping[str, Any]) -> N
         rounds=arguments.rounds,
         steps=max(1, (arguments.steps or plan["total_steps"]) // count // arguments.rounds),
         batch_size=16,
-        learning_rate=5e-3,
+        learning_rate=arguments.learning_rate,
         rank=16,
         work=work,
         say=say,
         engine=EngineSettings(precision=arguments.precision, batching="bucketed"),
+        public=public_pairs(arguments.data, seed),
+        ridge_bits=arguments.ridge_bits,
+        kept=arguments.work / "kept",
     )
     try:
         with learned(cell["arrangement"], setting) as found:
@@ -98,17 +104,21 @@ def _run(arguments: argparse.Namespace, base: Any, cell: Mapping[str, Any]) -> N
             with torch.autocast(base.device.type, torch.bfloat16, enabled=bf16):
                 figures = measure(found, tasks)
             cost = {"tokens": found.tokens, "seconds": found.seconds, "bytes_moved": found.moved}
+            notes = dict(found.notes)
     except RescindError as error:
         figures, cost = {"failed": f"{error.code}: {error}"}, {}
+        notes = {}
     finally:
         shutil.rmtree(work, ignore_errors=True)
     line = {
         **cell,
         **figures,
         "cost": cost,
+        **({"notes": notes} if notes else {}),
         "steps_each": setting.steps * setting.rounds,
         "rounds": setting.rounds,
         "precision": arguments.precision,
+        "learning_rate": arguments.learning_rate,
         "base": base.id,
         "conditions": conditions(),
     }

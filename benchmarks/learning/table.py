@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.forgetting.table import spread
-from benchmarks.learning.arrangements import ARRANGEMENTS
+from benchmarks.learning.catalog import ARRANGEMENTS
 from benchmarks.learning.run import PLAN, RESULTS
 
 Line = Mapping[str, Any]
@@ -29,12 +29,41 @@ def page(lines: Sequence[Line]) -> str:
     ]
     head = ["arrangement", *(f"{task}, {n}" for task, n in columns), "MB moved", "time"]
     rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for name in ARRANGEMENTS:
+    for name in _present(lines):
         cells = [_cell(found[column][name]) for column in columns]
         mine = [line for column in columns for line in found[column][name] if line["cost"]]
         cells += [_share(mine, "bytes_moved", 1e6), _share(mine, "seconds", 1)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def costs(lines: Sequence[Line]) -> str:
+    """What summed ranks cost, a row for each rank and task; empty where there are none."""
+    heads = ("MB of one", "sums of one, s", "solution, s", "removal, s", "same bytes as without")
+    rows = [f"| arrangement | task | {' | '.join(heads)} |", "|---" * 7 + "|"]
+    for name in _present(lines):
+        for task in PLAN:
+            notes = [
+                line["notes"]
+                for line in lines
+                if (line["task"], line["arrangement"]) == (task, name) and "notes" in line
+            ]
+            if notes:
+                rows.append(f"| {name} | {task} | {_costs(notes)} |")
+    return "\n".join(rows) + "\n" if len(rows) > 2 else ""
+
+
+def _costs(notes: Sequence[Line]) -> str:
+    size = f"{notes[0]['bytes_of_sums'] / 1e6:.1f}"
+    keys = ("seconds_of_sums", "seconds_of_solution", "seconds_of_removal")
+    means = [f"{spread([note[key] for note in notes])[0]:.2f}" for key in keys]
+    same = sum(note["same_as_without"] for note in notes)
+    return " | ".join([size, *means, f"{same} of {len(notes)}"])
+
+
+def _present(lines: Sequence[Line]) -> list[str]:
+    known = {line["arrangement"] for line in lines}
+    return [name for name in ARRANGEMENTS if name in known]
 
 
 def _cell(lines: Sequence[Line]) -> str:
@@ -62,6 +91,8 @@ def main() -> None:
         sys.exit(f"{arguments.results} is not there: run benchmarks.learning.run first")
     lines = [json.loads(it) for it in arguments.results.read_text(encoding="utf-8").splitlines()]
     sys.stdout.write(page(lines))
+    if any("notes" in line for line in lines):
+        sys.stdout.write("\n" + costs(lines))
 
 
 if __name__ == "__main__":

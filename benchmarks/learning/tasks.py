@@ -46,6 +46,19 @@ def facts(data: Path, organizations: int, seed: int, authors: int = 16) -> TaskS
     return TaskSet(held, asked)
 
 
+def public_pairs(data: Path, seed: int, count: int = 400) -> list[Example]:
+    """Pairs that are public and that no organization of a task holds: TOFU's real authors and world
+    facts, and authors that the base was made with."""
+    general = [
+        Example(row["question"], row["answer"], _NOBODY)
+        for name in ("real_authors_perturbed", "world_facts_perturbed")
+        for row in tofu.rows(data / "tofu", name)
+    ]
+    rows = general + tofu.authors(data / "tofu", range(60, 180))
+    rows = [row for row in rows if len(row.question) + len(row.answer) < 300]
+    return random.Random(f"public {seed}").sample(rows, count)
+
+
 def banking77(
     data: Path, organizations: int, seed: int, alpha: float, train: int = 1540, test: int = 308
 ) -> TaskSet:
