@@ -38,7 +38,6 @@ from rescind.core.features import (
     HiddenFeatures,
     HiddenSource,
     check_base,
-    feature_rows,
     hidden_maps,
 )
 from rescind.core.sqlite import prepare_sqlite
@@ -71,23 +70,26 @@ class HiddenRows:
             FeaturesUnfit: The base model has no such layers, or states of another width.
             DataError: A state is not a number.
         """
-        check_base(features, self._base.id)
-        means = np.zeros((len(texts), features.dimensions - 1))
-        for indices, values in self._means(features, texts):
-            means[indices] = values
-        return features.rounded(means)
+        return features.rounded(self.means(features, texts))
 
     @torch.inference_mode()
-    def _means(
-        self, features: HiddenFeatures, texts: Sequence[str]
-    ) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    def means(self, features: HiddenFeatures, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the mean states themselves, (texts, dimensions - 1).
+
+        Raises:
+            FeaturesOfAnotherBase: The map is of another base model.
+            FeaturesUnfit: The base model has no such layers, or states of another width.
+        """
+        check_base(features, self._base.id)
+        means = np.zeros((len(texts), features.dimensions - 1))
         prompts = [self._base.encoder.prompt(" ".join(text.split())).tokens for text in texts]
         rows = [tokens[: features.max_tokens] for tokens in prompts]
         # Texts of like length share a batch, so that little of it is padding.
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         for start in range(0, len(order), self._batch):
             indices = order[start : start + self._batch]
-            yield indices, self._mean(features, [rows[index] for index in indices])
+            means[indices] = self._mean(features, [rows[index] for index in indices])
+        return means
 
     def _mean(self, features: HiddenFeatures, rows: Sequence[Sequence[int]]) -> NDArray[np.float64]:
         longest = max(len(row) for row in rows)
@@ -274,20 +276,44 @@ def _key(features: HiddenFeatures, text: str) -> bytes:
     return hashed.digest()
 
 
-def centered(
-    features: HiddenFeatures, base: Base, texts: Sequence[str], *, batch: int = 1
+def fitted(
+    base: Base,
+    layers: Sequence[int],
+    texts: Sequence[str],
+    *,
+    spread: int = 16,
+    bound: int = 127,
+    max_tokens: int = 256,
 ) -> HiddenFeatures:
-    """Return a map whose centers are the means over public texts.
+    """Return a map of hidden states whose scale and centers suit public texts.
 
     Members agree on the numbers of the map that this returns; they do not compute them again.
 
     Args:
-        features: The map; its own centers and bound do not count here.
         base: The base model.
-        texts: Public texts, such as the founder's examples. No private text belongs here.
-        batch: The texts in one forward pass.
+        layers: After which layers, in ascending order.
+        texts: Public texts, two or more, such as the founder's examples. No private text belongs
+            here.
+        spread: The standard deviation of a number over the texts, in units, on the average.
+        bound: The largest absolute value.
+        max_tokens: The tokens of a text that are read.
+
+    Raises:
+        FeaturesUnfit: The base model has no such layers, or all texts have the same states.
     """
-    wide = features.model_copy(update={"centers": (), "bound": 2**15 - 1})
-    rows = feature_rows(wide, texts, HiddenRows(base, batch=batch))[:, 1:]
-    centers = tuple(int(value) for value in np.rint(rows.mean(axis=0)))
-    return HiddenFeatures.model_validate({**features.model_dump(), "centers": centers})
+    features = HiddenFeatures(
+        base_model_id=base.id,
+        width=int(base.model.get_input_embeddings().weight.shape[1]),
+        layers=tuple(layers),
+        bound=bound,
+        max_tokens=max_tokens,
+    )
+    means = HiddenRows(base).means(features, texts)
+    deviation = float(means.std(axis=0).mean())
+    if not deviation > 0:
+        raise FeaturesUnfit("The texts have the same hidden states. Pass texts that differ.")
+    scale = min(max(1, round(spread / deviation)), 2**20)
+    centers = tuple(int(value) for value in np.rint(means.mean(axis=0) * scale))
+    return HiddenFeatures.model_validate(
+        {**features.model_dump(), "scale": scale, "centers": centers}
+    )

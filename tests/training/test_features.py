@@ -26,7 +26,7 @@ from rescind.training.features import (
     FeatureStore,
     FeaturesUnfit,
     HiddenRows,
-    centered,
+    fitted,
 )
 
 TEXTS = [
@@ -109,15 +109,18 @@ def test_a_map_that_the_base_cannot_give_is_refused(base: Base, features: Hidden
             source(features.model_copy(update=change), TEXTS)
 
 
-def test_centers_bring_the_mean_of_public_texts_to_zero(
-    base: Base, features: HiddenFeatures
-) -> None:
-    moved = centered(features, base, TEXTS[:4])
-    rows = feature_rows(moved, TEXTS[:4], HiddenRows(base))
-    inside = np.abs(rows).max(axis=0) < moved.bound
-    inside[0] = False
-    assert np.abs(rows[:, inside].mean(axis=0)).max() <= 0.5
-    assert moved.model_copy(update={"centers": ()}) == features
+def test_a_fitted_map_spreads_public_texts_around_zero(base: Base) -> None:
+    texts = [*TEXTS[:4], "What is the time?", "Who wrote this letter, and when?"]
+    fit = fitted(base, (1, 3), texts, spread=20)
+    rows = feature_rows(fit, texts, HiddenRows(base))[:, 1:]
+    inside = np.abs(rows).max(axis=0) < fit.bound
+    assert inside.mean() > 0.9
+    assert np.abs(rows[:, inside].mean(axis=0)).max() <= 1
+    assert 10 < rows.std(axis=0).mean() < 30
+    with pytest.raises(FeaturesUnfit, match="texts that differ"):
+        fitted(base, (1,), TEXTS[:1])
+    with pytest.raises(FeaturesUnfit, match="layer 99"):
+        fitted(base, (99,), texts)
 
 
 class Counted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,6 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from rescind.core.features import (
+    Features,
+    HiddenFeatures,
+    JoinedFeatures,
+    RandomFeatures,
+    feature_rows,
+)
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import Classes, RowStatistics
 from rescind.training.heads import (
@@ -23,6 +30,7 @@ from rescind.training.heads import (
     solve,
     trace_ridge,
 )
+from rescind.training.ridges import RidgeRule, agreed_ridge
 
 Ints = NDArray[np.int64]
 
@@ -97,9 +105,10 @@ def test_a_tie_beside_a_value_that_no_binary_fraction_reaches_is_rounded_to_even
     check_head(statistics, head, ridge=1)
 
 
-def solvers(statistics: RowStatistics) -> dict[str, Solver]:
+def solvers(statistics: RowStatistics, ridge: int | None = None) -> dict[str, Solver]:
     size = statistics.dimensions
-    matrix = statistics.full_gram() + trace_ridge(statistics) * np.eye(size, dtype=np.int64)
+    ridge = ridge or trace_ridge(statistics)
+    matrix = statistics.full_gram() + ridge * np.eye(size, dtype=np.int64)
     inverse = np.linalg.inv(matrix.astype(np.float64))
     factor = torch.linalg.cholesky(torch.from_numpy(matrix.astype(np.float32)))
 
@@ -120,6 +129,36 @@ def test_solvers_of_other_libraries_and_precisions_give_the_same_weights(size: i
         other = solve(statistics, solver=solver)
         assert np.array_equal(other.weights, head.weights), name
         check_head(statistics, other)
+
+
+HIDDEN = HiddenFeatures(base_model_id="a" * 64, width=20, layers=(3, 6), bound=60)
+MAPS: dict[str, Features] = {
+    "hidden": HIDDEN,
+    "random": RandomFeatures(source=HIDDEN, count=70, shift=2),
+    "joined": JoinedFeatures(parts=(NgramFeatures(buckets=63), HIDDEN), factors=(16, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("rule", ["trace", "gcv"])
+def test_heads_of_every_map_are_the_same_by_every_solver(name: str, rule: RidgeRule) -> None:
+    def states(features: HiddenFeatures, texts: Sequence[str]) -> Ints:
+        # As hidden states are: one direction is far larger than the others.
+        dice = np.random.default_rng(5)
+        means = dice.normal(size=(len(texts), 6)) @ dice.normal(size=(6, 40))
+        return features.rounded(means * np.geomspace(4, 0.05, 40))
+
+    texts = [f"text {number} of {number % 7}" for number in range(90)]
+    labels = [f"label {number % 3}" for number in range(90)]
+    classes = Classes(features=MAPS[name], labels=tuple(sorted(set(labels))), max_rows=100)
+    statistics = classes.collect(texts, labels, feature_rows(MAPS[name], texts, states))
+    ridge = agreed_ridge(statistics, rule)
+    head = solve(statistics, ridge=ridge)
+    for solver_name, solver in solvers(statistics, ridge).items():
+        other = solve(statistics, ridge=ridge, solver=solver)
+        assert np.array_equal(other.weights, head.weights), solver_name
+        assert other.id == head.id
+        check_head(statistics, other, ridge=ridge)
 
 
 def test_large_sums_are_solved_exactly_too() -> None:
