@@ -9,42 +9,17 @@ import pytest
 from rescind.audit import Inputs, read_certificate, verify
 from rescind.contracts import Consortium
 from rescind.core import STATISTICS, ArtifactStore, block, blocks_of, encode
-from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import RowStatistics
-from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.core.statistics_tensors import task_statistics
 from rescind.devnet import RunFolder
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import OfferedDelta
-from rescind.training import Example
 from rescind.training.heads import solve
 from tests.support.daemons import Daemon, consortium, finals, wait_for
+from tests.support.desk import AGREED, ROWS, sums_of
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
-
-DESK = Task(
-    prompt="Which desk answers this message? {text}",
-    features=NgramFeatures(buckets=63),
-    labels=("cards", "loans"),
-    max_rows=1000,
-)
-AGREED = StatisticsParameters(tasks={"desk": DESK})
-ROWS = {
-    "aurora": [
-        Example("My card is lost", "cards", "Ann Lee"),
-        Example("The card is blocked", "cards", "Bo Kim"),
-        Example("I forgot the PIN of my card", "cards", "Ann Lee"),
-    ],
-    "borealis": [
-        Example("What does a loan cost?", "loans", "Cy Roe"),
-        Example("I want to repay my loan", "loans", "Di Fox"),
-    ],
-}
-
-
-def sums_of(rows: list[Example]) -> RowStatistics:
-    return DESK.collect([row.question for row in rows], [row.answer for row in rows])
 
 
 @dataclass(frozen=True)
