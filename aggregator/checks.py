@@ -64,6 +64,7 @@ def judge(
     point_hash: str,
     round_id: int = 0,
     part: int = 0,
+    member: int = 0,
 ) -> Verdict:
     """Check one part of a contribution against the agreed parameters and its registered point.
 
@@ -77,6 +78,7 @@ def judge(
         point_hash: Hash of the registered point, which commits to the artifact's digest.
         round_id: Round of a delta; 0 for a counter-delta, which may change all trained tensors.
         part: Its part of the contribution.
+        member: The organization's member number, which says where its terms of a router may be.
 
     Returns:
         That the artifact is accepted, or why it is rejected. The bytes are read, hashed and
@@ -90,7 +92,7 @@ def judge(
             max_bytes=parameters.artifact_limits.upload,
             expected=expected_delta(parameters, organization, part),
         )
-        check_contributed(delta, parameters, part)
+        check_contributed(delta, parameters, part, member)
     except ArtifactError as error:
         reason = next(
             (r for kind, r in _REASONS if isinstance(error, kind)), RejectReason.MALFORMED

@@ -46,6 +46,7 @@ class AggregatorSection(Section):
         state_dir: Folder of the daemon's durable state.
         store: Folder or fsspec URL of the artifacts.
         parameters: The parameters document that the consortium agreed on.
+        reference: The public reference of the agreed router, where there is one.
         rounds: Number of rounds to finalize.
         minimum_members: Active members below which the first round does not open.
         post_bond: Pay the aggregator's bond if it was never paid. A slashed bond is paid again only
@@ -60,6 +61,7 @@ class AggregatorSection(Section):
     state_dir: Path
     store: str
     parameters: Path
+    reference: Path | None = None
     rounds: Annotated[int, Field(ge=0)]
     minimum_members: Annotated[int, Field(ge=1)] = 1
     post_bond: bool = True

@@ -23,6 +23,7 @@ from rescind.aggregator.intake import Intake
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.operator import missing_bond
+from rescind.aggregator.reference import publish_reference
 from rescind.aggregator.selection import check_members
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.state import Plan, Step, View, plan
@@ -110,6 +111,7 @@ def open_aggregator(
         config, consortium, parameters, read_benchmark(config, parameters)
     )
     session.publish(document)
+    publish_reference(session)
     models = Models(session)
     sums = RoundSums(session, models)
     offers = Offers(session, models, sums)

@@ -19,6 +19,7 @@ from rescind.aggregator.facts import (
 from rescind.aggregator.incidents import AGGREGATOR, Incident
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawal_facts import EvidenceFact
+from rescind.core.parameters import reference_of
 from rescind.withdrawals import (
     Derived,
     Erasing,
@@ -127,6 +128,7 @@ class AggregatorErasing(Erasing):
         recorded = {
             *known,
             session.parameters.id,
+            reference_of(session.parameters),
             *(fact.evidence for fact in EvidenceFact.all(session.journal)),
             *(file for files in self._files_of_models().values() for file in files),
         }

@@ -72,6 +72,7 @@ class HandOver:
                     point_hash=each.parts.point_hashes[part],
                     round_id=each.round_id,
                     part=part,
+                    member=each.member_number,
                 )
             if verdict.accepted:
                 return

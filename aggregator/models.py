@@ -239,6 +239,7 @@ class Models:
                 point_hash=term.point_hash,
                 round_id=term.round_id,
                 part=term.part,
+                member=session.consortium.member(term.organization).number,
             )
             if not verdict.accepted:
                 return False

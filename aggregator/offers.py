@@ -129,6 +129,7 @@ class Offers:
                 point_hash=offer.parts.point_hashes[part],
                 round_id=offer.round_id,
                 part=part,
+                member=offer.member_number,
             )
             if not verdict.accepted:
                 raise DeltaRefused(verdict.what)

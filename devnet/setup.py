@@ -144,6 +144,7 @@ def make_consortium(
     endpoints: Endpoints,
     terms: Mapping[str, Any] | None = None,
     rows: Mapping[str, TaskRows] | None = None,
+    reference: bytes = b"",
 ) -> Consortium:
     """Set up identities, files, contracts and admissions on a running Anvil or Hardhat.
 
@@ -158,6 +159,7 @@ def make_consortium(
         endpoints: Addresses of chain and aggregator.
         terms: Fields of `DeploySettings` that are not those of a devnet.
         rows: The rows of each organization's statistics, by name.
+        reference: The public reference of the agreed router, if there is one.
 
     Raises:
         ChainError: The chain lacks EIP-2537, or does not give accounts ether.
@@ -184,7 +186,7 @@ def make_consortium(
     consortium = Consortium(chain, deployment, founder)
     if benchmark:
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
-    _write_aggregator(run, facts, endpoints, bool(benchmark), len(data))
+    _write_aggregator(run, facts, endpoints, bool(benchmark), len(data), reference)
     for number, (name, examples) in enumerate(data.items()):
         _write_node(run, facts, endpoints, name, number, examples, (rows or {}).get(name, {}))
         consortium.admit(members[name], name)
@@ -277,7 +279,12 @@ def model_section(facts: RunFacts) -> dict[str, Any]:
 
 
 def _write_aggregator(
-    run: RunFolder, facts: RunFacts, endpoints: Endpoints, scored: bool, members: int
+    run: RunFolder,
+    facts: RunFacts,
+    endpoints: Endpoints,
+    scored: bool,
+    members: int,
+    reference: bytes,
 ) -> None:
     content: dict[str, Any] = {
         "aggregator": {
@@ -295,6 +302,9 @@ def _write_aggregator(
         "chain": _chain_section(endpoints),
         "identity": identity_section(),
     }
+    if reference:
+        write_private(run.aggregator / "reference.safetensors", reference)
+        content["aggregator"]["reference"] = "reference.safetensors"
     if scored:
         content["model"] = model_section(facts)
         content["evaluation"] = {"data": "benchmark.jsonl"}

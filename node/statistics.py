@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rescind.core import commit, digest, encode
 from rescind.core.features import HiddenFeatures, HiddenSource, feature_rows, hidden_maps
+from rescind.core.router_statistics import ROUTER
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_noise import (
     GaussianNoise,
@@ -22,7 +23,7 @@ from rescind.core.statistics_noise import (
     next_posting,
 )
 from rescind.core.statistics_parameters import StatisticsParameters
-from rescind.core.statistics_tensors import contributed_tensors, kept_tasks, with_noise
+from rescind.core.statistics_tensors import contributed_tensors, kept_statistics, with_noise
 from rescind.node.facts import Fact, StatisticsFact
 from rescind.node.session import Session
 
@@ -66,7 +67,7 @@ def contribute_statistics(session: Session, agreed: StatisticsParameters) -> Sta
 
     Fresh noise hides each artifact in its digest, so the same rows give another point.
     """
-    kept: Mapping[str, RowStatistics] = kept_tasks(agreed, _summed(session, agreed))
+    kept: Mapping[str, RowStatistics] = kept_statistics(agreed, _summed(session, agreed))
     if agreed.noise is not None and kept:
         kept = _noisy(session, agreed, agreed.noise, kept)
     tensors = contributed_tensors(agreed, kept)
@@ -76,24 +77,40 @@ def contribute_statistics(session: Session, agreed: StatisticsParameters) -> Sta
 
 
 def _summed(session: Session, agreed: StatisticsParameters) -> dict[str, RowStatistics]:
-    """Return the sums over the node's rows by task."""
-    rows, sums = kept_rows(session), {}
-    hidden = _hidden_rows(session, agreed, rows)
+    """Return the sums over the node's rows, and over its questions for the router."""
+    rows = kept_rows(session)
+    texts = {name: [row.question for row in rows.get(name, ())] for name in agreed.tasks}
+    if agreed.router is not None:
+        texts[ROUTER] = _questions(session)
+    hidden = _hidden_rows(session, agreed, texts)
+    sums = {}
     for name, task in agreed.tasks.items():
-        texts = [row.question for row in rows.get(name, ())]
         labels = [row.answer for row in rows.get(name, ())]
-        sums[name] = task.collect(texts, labels, feature_rows(task.features, texts, hidden))
+        features = feature_rows(task.features, texts[name], hidden)
+        sums[name] = task.collect(texts[name], labels, features)
+    if agreed.router is not None:
+        member = session.consortium.member(session.me).number
+        features = feature_rows(agreed.router.features, texts[ROUTER], hidden)
+        sums[ROUTER] = agreed.router.collect(features, member)
     return sums
 
 
+def _questions(session: Session) -> list[str]:
+    """Return the questions of the data that the block is trained on."""
+    from rescind.training.text.question import question_text
+
+    return [question_text(example) for example in session.examples]
+
+
 def _hidden_rows(
-    session: Session, agreed: StatisticsParameters, rows: Mapping[str, Sequence[Example]]
+    session: Session, agreed: StatisticsParameters, texts: Mapping[str, Sequence[str]]
 ) -> HiddenSource | None:
     """Return what computes hidden states, where an agreed map reads them, without stale rows.
 
     Rows are computed once and kept, so that sums without a data subject are of the same integers.
     """
-    reading = {name: t.features for name, t in agreed.tasks.items() if any(hidden_maps(t.features))}
+    maps = {name: classes.features for name, classes in agreed.summed.items()}
+    reading = {name: each for name, each in maps.items() if any(hidden_maps(each))}
     if not reading:
         return None
     from rescind.training.features import FeatureStore, HiddenRows
@@ -104,10 +121,7 @@ def _hidden_rows(
         return HiddenRows(session.model.base)(features, texts)
 
     store = FeatureStore(session.config.node.state_dir / "features.db", computed)
-    store.keep(
-        (features, [row.question for row in rows.get(name, ())])
-        for name, features in reading.items()
-    )
+    store.keep((features, texts[name]) for name, features in reading.items())
     return store
 
 

@@ -31,7 +31,8 @@ def check_contribution(
     expected = expected_delta(parameters, contribution.organization, part)
     try:
         scanned = scan(data, max_bytes=parameters.artifact_limits.upload, expected=expected)
-        check_contributed(scanned.header.views(data), parameters, part)
+        tensors = scanned.header.views(data)
+        check_contributed(tensors, parameters, part, contribution.member_number)
         registered = scanned.point_hash
     except RescindError as error:
         raise VerificationError(f"{where}: {error}") from error

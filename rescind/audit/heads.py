@@ -40,7 +40,8 @@ def heads_of(
 
     sums = solvable_statistics(agreed, block(tensors, STATISTICS), organizations)
     heads = []
-    for task, statistics in sorted(sums.items()):
+    for task in sorted(agreed.tasks):
+        statistics = sums[task]
         if statistics.rows > 0:
             head = solve(statistics, ridge=agreed_ridge(statistics, agreed.ridge))
             heads.append(

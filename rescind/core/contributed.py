@@ -15,7 +15,10 @@ from rescind.core.statistics_tensors import check_statistics
 
 
 def check_contributed(
-    tensors: Mapping[str, NDArray[Any]], parameters: ConsortiumParameters, part: int
+    tensors: Mapping[str, NDArray[Any]],
+    parameters: ConsortiumParameters,
+    part: int,
+    member: int,
 ) -> None:
     """Check that a delta is short, or that statistics can be the sums of rows.
 
@@ -23,6 +26,7 @@ def check_contributed(
         tensors: The tensors of one part, by qualified name, as `expected_delta` has them.
         parameters: What the members agreed on.
         part: The part.
+        member: The organization's member number.
 
     Raises:
         OutOfBounds: A delta is longer than agreed, or statistics have more rows or larger features.
@@ -31,4 +35,4 @@ def check_contributed(
     if part == 0:
         check_norm(tensors, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
     elif parameters.statistics is not None:
-        check_statistics(block(tensors, STATISTICS), parameters.statistics)
+        check_statistics(block(tensors, STATISTICS), parameters.statistics, member)

@@ -252,13 +252,21 @@ class ConsortiumParameters(_Agreed):
 
     @model_validator(mode="after")
     def _features_are_of_the_base(self) -> Self:
-        for name, task in self.statistics.tasks.items() if self.statistics else ():
-            for features in hidden_maps(task.features):
+        for name, classes in self.statistics.summed.items() if self.statistics else ():
+            for features in hidden_maps(classes.features):
                 if features.base_model_id != self.base_model_id:
                     raise ValueError(
-                        f"statistics: task {name!r} reads hidden states of base model "
+                        f"statistics: {name!r} reads hidden states of base model "
                         f"{features.base_model_id}, and the members train {self.base_model_id}"
                     )
+        router = self.statistics.router if self.statistics else None
+        if router is not None and router.reference is None:
+            raise ValueError("statistics: the router needs the id of its public reference")
+        if router is not None and router.max_members < self.max_members:
+            raise ValueError(
+                f"statistics: the router has columns for {router.max_members} members, and "
+                f"max_members is {self.max_members}: set the router's max_members to it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -403,6 +411,12 @@ class ConsortiumParameters(_Agreed):
                 "write them with ConsortiumParameters.canonical_bytes()"
             )
         return parameters
+
+
+def reference_of(parameters: ConsortiumParameters) -> str:
+    """Return the artifact id of the router's public reference; empty without a router."""
+    router = parameters.statistics.router if parameters.statistics else None
+    return router.reference or "" if router else ""
 
 
 def _too_small(limits: ArtifactLimits, most: int) -> str:

@@ -27,7 +27,8 @@ from rescind.core.features import Features, checked_rows
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import EXACT, GRAM, MOMENTS, Classes, RowStatistics, Tolerance, check
 
-ROUTER_GRAM, ROUTER_SUMS = "router.gram", "router.sums"
+ROUTER = "router"
+ROUTER_GRAM, ROUTER_SUMS = f"{ROUTER}.{GRAM}", f"{ROUTER}.{MOMENTS}"
 REFERENCE_ROWS = "rows"
 LEAST_REFERENCE = 4
 """Half of the reference is learned from, half sets the threshold: two of each at the very least."""
@@ -135,7 +136,7 @@ class RouterStatistics(BaseModel):
         """
         self._check_number(member)
         check(statistics, self.columns, tolerance)
-        filled = np.flatnonzero(statistics.moments.any(axis=0))
+        filled = np.flatnonzero(np.abs(statistics.moments).max(axis=0) > tolerance.moments)
         foreign = [int(column) for column in filled if column != member]
         if foreign:
             raise OutOfBounds(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rescind.core.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE
+from rescind.core.router_statistics import ROUTER, RouterStatistics
 from rescind.core.statistics import GRAM, MOMENTS, Classes, Tolerance
 from rescind.core.statistics_noise import TENSORS_OF_A_TASK, GaussianNoise, tolerance
 
@@ -59,6 +60,8 @@ class StatisticsParameters(BaseModel):
         tasks: The tasks by name.
         ridge: How a head's ridge follows from the sums (rescind.training.ridges). "gcv" takes
             longer, and is what hidden features need.
+        router: The router that is solved from sums over questions, if any; otherwise blocks are
+            chosen by likelihood. The questions are those of the data that blocks are trained on.
         noise: One-time noise on what each organization contributes, if any.
     """
 
@@ -66,7 +69,14 @@ class StatisticsParameters(BaseModel):
 
     tasks: Annotated[dict[TaskName, Task], Field(min_length=1, max_length=16)]
     ridge: Literal["trace", "gcv"] = "trace"
+    router: RouterStatistics | None = None
     noise: GaussianNoise | None = None
+
+    @model_validator(mode="after")
+    def _router_is_named_apart(self) -> Self:
+        if ROUTER in self.tasks:
+            raise ValueError(f"{ROUTER!r} names the router's sums: give the task another name")
+        return self
 
     @model_validator(mode="after")
     def _prompts_differ(self) -> Self:
@@ -81,30 +91,36 @@ class StatisticsParameters(BaseModel):
 
     @model_validator(mode="after")
     def _noise_has_bounds(self) -> Self:
-        for name, task in self.tasks.items() if self.noise else ():
-            if task.row_square is None:
+        for name, classes in self.summed.items() if self.noise else ():
+            if classes.row_square is None:
                 raise ValueError(
-                    f"noise needs row_square of task {name!r}, the most that the squares of a row's "
+                    f"noise needs row_square of {name!r}, the most that the squares of a row's "
                     "features sum to"
                 )
         return self
 
-    def deviations(self, task: str) -> dict[str, int]:
-        """Return the deviation of the noise on each tensor of a task; zeros without noise."""
+    @cached_property
+    def summed(self) -> Mapping[str, Classes]:
+        """Everything that sums are made of, by name: the tasks, and ROUTER where there is one."""
+        router = {} if self.router is None else {ROUTER: self.router.columns}
+        return {**self.tasks, **router}
+
+    def deviations(self, name: str) -> dict[str, int]:
+        """Return the deviation of the noise on each tensor of `summed`; zeros without noise."""
         if self.noise is None:
             return dict.fromkeys(TENSORS, 0)
-        return self.noise.deviations(self.tasks[task], TENSORS_OF_A_TASK * len(self.tasks))
+        return self.noise.deviations(self.summed[name], TENSORS_OF_A_TASK * len(self.summed))
 
-    def tolerance(self, task: str) -> Tolerance:
-        """Return how far noise may move one organization's statistics of a task."""
-        return tolerance(self.tasks[task], self.deviations(task)) if self.noise else Tolerance()
+    def tolerance(self, name: str) -> Tolerance:
+        """Return how far noise may move one organization's statistics of `summed`."""
+        return tolerance(self.summed[name], self.deviations(name)) if self.noise else Tolerance()
 
     @cached_property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shapes of one organization's tensors by bare name, hiding noise included."""
         shapes = {
             tensor_name(task, name): shape
-            for task, classes in self.tasks.items()
+            for task, classes in self.summed.items()
             for name, shape in classes.shapes().items()
         }
         return dict(sorted({**shapes, HIDING: HIDING_SHAPE}.items()))
@@ -113,16 +129,16 @@ class StatisticsParameters(BaseModel):
     def dtype(self) -> Literal["I32", "I64"]:
         """The type of one organization's tensors: int32 where every entry fits."""
         largest = max(
-            task.max_rows * task.features.largest**2 + self.tolerance(name).gram
-            for name, task in self.tasks.items()
+            classes.max_rows * classes.features.largest**2 + self.tolerance(name).gram
+            for name, classes in self.summed.items()
         )
         return "I32" if largest < 2**31 else "I64"
 
     @property
     def norm_bound(self) -> float:
         """The L2 norm that one organization's tensors never exceed, hiding noise included."""
-        exact = math.hypot(*(task.norm_bound for task in self.tasks.values()))
-        noise = math.hypot(*(self.tolerance(name).norm for name in self.tasks))
+        exact = math.hypot(*(classes.norm_bound for classes in self.summed.values()))
+        noise = math.hypot(*(self.tolerance(name).norm for name in self.summed))
         return math.hypot(HIDING_BOUND, exact + noise)
 
 

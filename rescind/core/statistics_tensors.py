@@ -12,6 +12,7 @@ from rescind.core.delta import OutOfBounds, l2_norm
 from rescind.core.hiding import HIDING, HIDING_BOUND, hiding_block
 from rescind.core.layout import qualify
 from rescind.core.parts import STATISTICS
+from rescind.core.router_statistics import ROUTER
 from rescind.core.statistics import GRAM, MOMENTS, RowStatistics, check
 from rescind.core.statistics_noise import Posting, add_noise, lifted
 from rescind.core.statistics_parameters import StatisticsParameters, tensor_name
@@ -26,12 +27,12 @@ def contributed_tensors(
 
     Args:
         agreed: What the members agreed on.
-        rows: The organization's statistics by task, as `posted` gives them. A task that is missing
-            counts as without rows.
+        rows: The organization's statistics by the names of `agreed.summed`. A missing one counts as
+            without rows.
     """
     tensors: dict[str, NDArray[Any]] = {}
-    for name, task in agreed.tasks.items():
-        empty = {bare: np.zeros(shape, np.int64) for bare, shape in task.shapes().items()}
+    for name, classes in agreed.summed.items():
+        empty = {bare: np.zeros(shape, np.int64) for bare, shape in classes.shapes().items()}
         parts = rows[name].tensors() if name in rows else empty
         tensors |= {tensor_name(name, bare): value for bare, value in parts.items()}
     tensors[HIDING] = hiding_block()
@@ -39,14 +40,14 @@ def contributed_tensors(
     return {qualify(STATISTICS, name): tensors[name].astype(dtype) for name in sorted(tensors)}
 
 
-def kept_tasks(
+def kept_statistics(
     agreed: StatisticsParameters, rows: Mapping[str, RowStatistics]
 ) -> dict[str, RowStatistics]:
-    """Return the statistics of tasks of which an organization has enough rows."""
+    """Return the statistics of which an organization has enough rows."""
     return {
         name: statistics
         for name, statistics in rows.items()
-        if statistics.rows >= agreed.tasks[name].min_rows
+        if statistics.rows >= agreed.summed[name].min_rows
     }
 
 
@@ -60,7 +61,7 @@ def with_noise(
 
     Args:
         agreed: What the members agreed on.
-        rows: The exact statistics by task.
+        rows: The exact statistics by name.
         secret: The node's secret of 32 bytes for this consortium.
         posting: The posting.
     """
@@ -75,14 +76,14 @@ def with_noise(
 def solvable_statistics(
     agreed: StatisticsParameters, tensors: Mapping[str, NDArray[Any]], organizations: int
 ) -> dict[str, RowStatistics]:
-    """Return the summed statistics of each task as heads are solved from them.
+    """Return summed statistics as heads and the router are solved from them, by name.
 
     Args:
         agreed: What the members agreed on.
         tensors: Tensors of a model's sum, by bare name.
         organizations: How many organizations are in the sum, by the chain.
     """
-    every = task_statistics(agreed, tensors)
+    every = named_statistics(agreed, tensors)
     if agreed.noise is None:
         return every
     return {
@@ -91,10 +92,10 @@ def solvable_statistics(
     }
 
 
-def task_statistics(
+def named_statistics(
     agreed: StatisticsParameters, tensors: Mapping[str, NDArray[Any]]
 ) -> dict[str, RowStatistics]:
-    """Return the statistics of each task.
+    """Return the statistics of each task and of the router, by the names of `agreed.summed`.
 
     Args:
         agreed: What the members agreed on.
@@ -104,16 +105,19 @@ def task_statistics(
         name: RowStatistics.of_tensors(
             {bare: tensors[tensor_name(name, bare)] for bare in (GRAM, MOMENTS)}
         )
-        for name in agreed.tasks
+        for name in agreed.summed
     }
 
 
-def check_statistics(tensors: Mapping[str, NDArray[Any]], agreed: StatisticsParameters) -> None:
+def check_statistics(
+    tensors: Mapping[str, NDArray[Any]], agreed: StatisticsParameters, member: int
+) -> None:
     """Check that an organization's tensors can be the sums of its rows.
 
     Args:
         tensors: The tensors by bare name, with the agreed shapes.
         agreed: What the members agreed on.
+        member: The organization's member number.
 
     Raises:
         NotRowSums: They are the sums of no rows.
@@ -124,5 +128,8 @@ def check_statistics(tensors: Mapping[str, NDArray[Any]], agreed: StatisticsPara
         raise OutOfBounds(
             f"the hiding tensor has L2 norm {noise:.6g}, its bound is {HIDING_BOUND:.6g}"
         )
-    for name, statistics in task_statistics(agreed, tensors).items():
-        check(statistics, agreed.tasks[name], agreed.tolerance(name))
+    for name, statistics in named_statistics(agreed, tensors).items():
+        if name == ROUTER and agreed.router is not None:
+            agreed.router.check_member(statistics, member, agreed.tolerance(name))
+        else:
+            check(statistics, agreed.tasks[name], agreed.tolerance(name))

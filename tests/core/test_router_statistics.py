@@ -40,8 +40,8 @@ def test_an_organization_fills_its_own_column_with_the_sum_of_its_questions() ->
     sums = AGREED.collect(rows(), 2)
     tensors = AGREED.tensors(sums)
     assert {name: tensor.shape for name, tensor in tensors.items()} == AGREED.tensor_shapes()
-    assert np.array_equal(tensors["router.sums"][:, 2], rows().sum(axis=0))
-    assert not tensors["router.sums"][:, :2].any()
+    assert np.array_equal(tensors["router.moments"][:, 2], rows().sum(axis=0))
+    assert not tensors["router.moments"][:, :2].any()
     assert np.array_equal(sums.full_gram(), rows().T @ rows())
     AGREED.check_member(sums, 2)
 

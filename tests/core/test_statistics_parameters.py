@@ -9,14 +9,16 @@ from pydantic import ValidationError
 from rescind.core import HIDING, STATISTICS, ConsortiumParameters, OutOfBounds, block
 from rescind.core.contributed import check_contributed
 from rescind.core.expected import expected_delta
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import RouterStatistics
 from rescind.core.statistics import NotRowSums
 from rescind.core.statistics_noise import GaussianNoise, Posting
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.core.statistics_tensors import (
     contributed_tensors,
-    kept_tasks,
+    kept_statistics,
+    named_statistics,
     solvable_statistics,
-    task_statistics,
     with_noise,
 )
 from rescind.training.heads import solve
@@ -109,8 +111,8 @@ def test_a_contribution_passes_its_check_and_gives_the_rows_back() -> None:
     specs = {name: (value.dtype, value.shape) for name, value in tensors.items()}
     assert set(specs) == set(expected_delta(parameters, ME, 1).shapes)
     assert {dtype for dtype, _ in specs.values()} == {np.dtype(np.int32)}
-    check_contributed(tensors, parameters, 1)
-    rows = task_statistics(agreed(), block(tensors, STATISTICS))["desk"]
+    check_contributed(tensors, parameters, 1, 0)
+    rows = named_statistics(agreed(), block(tensors, STATISTICS))["desk"]
     assert (rows.rows, rows.counts.tolist()) == (3, [1, 2])
 
 
@@ -130,12 +132,12 @@ def test_large_features_make_64_bit_statistics() -> None:
 def test_an_organization_with_too_few_rows_contributes_none() -> None:
     task = Task(**{**agreed().tasks["desk"].model_dump(), "min_rows": 4})
     few = StatisticsParameters(tasks={"desk": task})
-    tensors = contributed_tensors(few, kept_tasks(few, {"desk": task.collect(TEXTS, LABELS)}))
-    assert task_statistics(few, block(tensors, STATISTICS))["desk"].rows == 0
-    check_contributed(tensors, hybrid_parameters(statistics=few.model_dump(mode="json")), 1)
+    tensors = contributed_tensors(few, kept_statistics(few, {"desk": task.collect(TEXTS, LABELS)}))
+    assert named_statistics(few, block(tensors, STATISTICS))["desk"].rows == 0
+    check_contributed(tensors, hybrid_parameters(statistics=few.model_dump(mode="json")), 1, 0)
     full = contribution()
     with pytest.raises(OutOfBounds, match="fewer than 4 posts"):
-        check_contributed(full, hybrid_parameters(statistics=few.model_dump(mode="json")), 1)
+        check_contributed(full, hybrid_parameters(statistics=few.model_dump(mode="json")), 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_made_up_statistics_are_refused(name: str, change: int, error: type[Exce
     tensors = contribution()
     tensors[f"{STATISTICS}/{name}"] += np.int32(change)
     with pytest.raises(error):
-        check_contributed(tensors, hybrid_parameters(), 1)
+        check_contributed(tensors, hybrid_parameters(), 1, 0)
 
 
 def noisy() -> StatisticsParameters:
@@ -165,16 +167,16 @@ def test_statistics_with_the_agreed_noise_pass_and_can_be_solved() -> None:
     rows = {"desk": statistics.tasks["desk"].collect(TEXTS, LABELS)}
     posted = with_noise(statistics, rows, bytes(32), Posting(1, "00" * 32))
     tensors = contributed_tensors(statistics, posted)
-    check_contributed(tensors, parameters, 1)
+    check_contributed(tensors, parameters, 1, 0)
     assert (tensors[f"{STATISTICS}/desk.gram"] != rows["desk"].gram).any()
     sums = {name: value.astype(np.int64) for name, value in block(tensors, STATISTICS).items()}
     assert solve(solvable_statistics(statistics, sums, 1)["desk"]).weights.any()
     with pytest.raises(OutOfBounds):
-        check_contributed(tensors, hybrid_parameters(), 1)
+        check_contributed(tensors, hybrid_parameters(), 1, 0)
 
 
 def test_noise_without_a_bound_of_a_row_is_refused() -> None:
-    with pytest.raises(ValidationError, match="row_square of task 'desk'"):
+    with pytest.raises(ValidationError, match="row_square of 'desk'"):
         StatisticsParameters(tasks=agreed().tasks, noise=GaussianNoise(epsilon=1.0, delta=1e-6))
 
 
@@ -184,4 +186,32 @@ def test_features_of_another_base_are_refused() -> None:
         "kind": "hidden", "base_model_id": "ee" * 32, "width": 8, "layers": [1]
     }  # fmt: skip
     with pytest.raises(ValidationError, match="reads hidden states of base model ee"):
+        hybrid_parameters(statistics=document)
+
+
+def routed() -> StatisticsParameters:
+    small = NgramFeatures(buckets=31)
+    router = RouterStatistics(features=small, reference="ab" * 32, max_rows=100, max_members=64)
+    return StatisticsParameters(tasks=agreed().tasks, router=router)
+
+
+def test_a_router_s_sums_are_refused_in_another_member_s_column() -> None:
+    statistics = routed()
+    assert statistics.router is not None
+    rows = {"router": statistics.router.collect(statistics.router.features.of(TEXTS), 3)}
+    tensors = contributed_tensors(statistics, rows)
+    parameters = hybrid_parameters(statistics=statistics.model_dump(mode="json"))
+    check_contributed(tensors, parameters, 1, 3)
+    with pytest.raises(OutOfBounds, match="the column of member 3"):
+        check_contributed(tensors, parameters, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"reference": None}, "id of its public reference"), ({"max_members": 8}, "columns for 8")],
+)
+def test_a_router_that_does_not_fit_is_refused(changes: dict[str, object], what: str) -> None:
+    document = routed().model_dump(mode="json")
+    document["router"] |= changes
+    with pytest.raises(ValidationError, match=what):
         hybrid_parameters(statistics=document)

@@ -10,13 +10,14 @@ from rescind.audit import Inputs, read_certificate, verify
 from rescind.contracts import Consortium
 from rescind.core import STATISTICS, ArtifactStore, block, blocks_of, encode
 from rescind.core.statistics import RowStatistics
-from rescind.core.statistics_tensors import task_statistics
+from rescind.core.statistics_tensors import named_statistics
 from rescind.devnet import RunFolder
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import OfferedDelta
+from rescind.training import read_examples
 from rescind.training.heads import solve
 from tests.support.daemons import Daemon, consortium, finals, wait_for
-from tests.support.desk import AGREED, ROWS, sums_of
+from tests.support.desk import AGREED, REFERENCE, ROUTER, ROWS, sums_of
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
@@ -39,16 +40,31 @@ class Story:
     def tensors(self, adapter_id: str) -> dict[str, object]:
         return ArtifactStore(self.run.store).load(adapter_id)
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The organizations' addresses by name."""
+        return self.run.facts().organizations
+
+    def data(self, name: str) -> Path:
+        """Return the data that an organization trains its block on."""
+        return self.run.organization(name) / "data" / "private.jsonl"
+
+    def router(self, adapter_id: str) -> RowStatistics:
+        """Return the router's sums in an adapter."""
+        return named_statistics(AGREED, block(self.tensors(adapter_id), STATISTICS))["router"]
+
     def served(self, adapter_id: str) -> RowStatistics:
         """Return the summed statistics in an adapter."""
-        return task_statistics(AGREED, block(self.tensors(adapter_id), STATISTICS))["desk"]
+        return named_statistics(AGREED, block(self.tensors(adapter_id), STATISTICS))["desk"]
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder: Path = tmp_path_factory.mktemp("hybrid")
     rows = {name: {"desk": own} for name, own in ROWS.items()}
-    with consortium(folder, 2, coupling="hybrid", statistics=AGREED, rows=rows) as opened:
+    with consortium(
+        folder, 2, coupling="hybrid", statistics=AGREED, rows=rows, reference=REFERENCE
+    ) as opened:
         run, record, daemons = opened
         for daemon in daemons.values():
             daemon.start()
@@ -119,3 +135,17 @@ def test_the_certificate_names_the_head_and_verify_solves_it_again(story: Story)
     inputs = Inputs(contracts=story.run.contracts, artifacts=[story.run.store])
     refused = verify(path, rpc_url=story.record.chain.rpc_url, inputs=inputs)
     assert [check.name for check in refused.checks if check.status == "failed"] == ["heads"]
+
+
+def test_the_router_s_sums_are_of_the_questions_of_who_is_left(story: Story) -> None:
+    numbers = {name: story.record.member(a).number for name, a in story.addresses.items()}
+    own = {
+        name: ROUTER.collect(
+            ROUTER.features.of([row.question for row in read_examples(story.data(name))]),
+            numbers[name],
+        )
+        for name in ROWS
+    }
+    every = RowStatistics.sum(own.values())
+    assert encode(story.router(story.before).tensors()) == encode(every.tensors())
+    assert encode(story.router(story.after).tensors()) == encode(own["aurora"].tensors())

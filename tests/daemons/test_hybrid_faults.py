@@ -8,11 +8,11 @@ import pytest
 
 from rescind.contracts import Consortium
 from rescind.core import STATISTICS, ArtifactStore, block, encode
-from rescind.core.statistics_tensors import task_statistics
+from rescind.core.statistics_tensors import named_statistics
 from rescind.devnet import RunFolder
 from tests.daemons.test_handover import new_aggregator, publishers, vote_in
 from tests.support.daemons import Daemon, consortium, finals, start_nodes, wait_for
-from tests.support.desk import AGREED, ROWS, sums_of
+from tests.support.desk import AGREED, REFERENCE, ROWS, sums_of
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ LEFT = [row for row in ROWS["aurora"] if row.subject != "Ann Lee"] + ROWS["borea
 def served(run: RunFolder, adapter_id: str) -> bytes:
     """Return the bytes of the summed rows in an adapter."""
     tensors = ArtifactStore(run.store).load(adapter_id)
-    return encode(task_statistics(AGREED, block(tensors, STATISTICS))["desk"].tensors())
+    return encode(named_statistics(AGREED, block(tensors, STATISTICS))["desk"].tensors())
 
 
 def statistics_of(record: Consortium, rounds: Collection[int], organization: str) -> set[str]:
@@ -40,7 +40,9 @@ def statistics_of(record: Consortium, rounds: Collection[int], organization: str
 def test_a_node_that_is_killed_in_a_person_s_withdrawal_goes_on(
     tmp_path: Path, kill: tuple[str, str]
 ) -> None:
-    with consortium(tmp_path, 1, coupling="hybrid", statistics=AGREED, rows=TASK_ROWS) as (
+    with consortium(
+        tmp_path, 1, coupling="hybrid", statistics=AGREED, rows=TASK_ROWS, reference=REFERENCE
+    ) as (
         run,
         record,
         daemons,
@@ -60,7 +62,13 @@ def test_a_node_that_is_killed_in_a_person_s_withdrawal_goes_on(
 
 def test_no_statistics_of_a_person_are_left_anywhere(tmp_path: Path) -> None:
     with consortium(
-        tmp_path, 2, coupling="hybrid", statistics=AGREED, rows=TASK_ROWS, keep_withdrawn=False
+        tmp_path,
+        2,
+        coupling="hybrid",
+        statistics=AGREED,
+        rows=TASK_ROWS,
+        reference=REFERENCE,
+        keep_withdrawn=False,
     ) as (run, record, daemons):
         daemons["aggregator"].start()
         start_nodes(run, daemons)
@@ -76,7 +84,14 @@ def test_no_statistics_of_a_person_are_left_anywhere(tmp_path: Path) -> None:
 
 
 def test_another_aggregator_rebuilds_blocks_and_sums_from_the_members(tmp_path: Path) -> None:
-    with consortium(tmp_path / "run", 2, coupling="hybrid", statistics=AGREED, rows=TASK_ROWS) as (
+    with consortium(
+        tmp_path / "run",
+        2,
+        coupling="hybrid",
+        statistics=AGREED,
+        rows=TASK_ROWS,
+        reference=REFERENCE,
+    ) as (
         run,
         record,
         daemons,

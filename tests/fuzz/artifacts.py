@@ -93,5 +93,5 @@ def _checked_statistics(data: bytes) -> dict[str, np.ndarray]:
     parameters = hybrid_parameters()
     expected = expected_delta(parameters, "0x" + "ab" * 20, 1)
     tensors = dict(decode(data, max_bytes=_MOST_BYTES, expected=expected))
-    check_contributed(tensors, parameters, 1)
+    check_contributed(tensors, parameters, 1, 0)
     return tensors

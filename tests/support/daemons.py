@@ -112,6 +112,7 @@ def consortium(
     poll_seconds: float = POLL_SECONDS,
     statistics: StatisticsParameters | None = None,
     rows: Mapping[str, TaskRows] | None = None,
+    reference: bytes = b"",
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
@@ -131,6 +132,7 @@ def consortium(
         poll_seconds: Pause between two looks of a daemon.
         statistics: The tasks of a hybrid coupling.
         rows: The rows of each organization's statistics, by name.
+        reference: The public reference of the agreed router.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -165,7 +167,9 @@ def consortium(
         # A node that is behind does not know yet that a devnet's accounts were given ether.
         lags = any(mode.startswith(("stale-head", "two-back-ends")) for mode in modes)
         setup = Endpoints.local(facts) if lags else endpoints
-        own = make_consortium(run, facts, parameters, data, benchmark, setup, terms, rows)
+        own = make_consortium(
+            run, facts, parameters, data, benchmark, setup, terms, rows, reference
+        )
         record = Consortium(Chain(url_of(facts.chain_port), CHAIN_ID), own.deployment)
         daemons = _configured(run, data)
         for daemon in daemons.values():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from rescind.core import artifact_id, encode
 from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import RouterStatistics, reference_tensors
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.training import Example
@@ -13,7 +15,17 @@ DESK = Task(
     labels=("cards", "loans"),
     max_rows=1000,
 )
-AGREED = StatisticsParameters(tasks={"desk": DESK})
+_ROUTED = NgramFeatures(buckets=31)
+REFERENCE = encode(
+    reference_tensors(
+        _ROUTED.of(["Is it raining?", "Who won?", "What time is it?", "How far is the moon?"])
+    )
+)
+"""Public questions, from which the router learns what no organization knows."""
+ROUTER = RouterStatistics(
+    features=_ROUTED, reference=artifact_id(REFERENCE), max_members=64, max_rows=1000
+)
+AGREED = StatisticsParameters(tasks={"desk": DESK}, router=ROUTER)
 ROWS = {
     "aurora": [
         Example("My card is lost", "cards", "Ann Lee"),
