@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rescind.forgetting.metrics.orphans import orphan_substitution
 from rescind.forgetting.metrics.values import Measured
-from rescind.training import Assistant, Example
-from rescind.training.data import normalize
+from rescind.training import Assistant, Example, normalize
 
 
 def audit_orphans(

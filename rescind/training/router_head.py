@@ -21,10 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core.delta import OutOfBounds
+from rescind.core import OutOfBounds, add_totals
 from rescind.core.router_statistics import RouterStatistics
 from rescind.core.statistics import RowStatistics
-from rescind.core.totals import add_totals
 from rescind.training.heads import solve
 
 SCALE_BITS = 24

@@ -10,7 +10,7 @@ import numpy as np
 
 from rescind.forgetting.metrics.registry import register_metric
 from rescind.forgetting.metrics.values import Measured, MetricInput, of_items, same_length
-from rescind.training.data import normalize
+from rescind.training import normalize
 from rescind.training.serving.refusals import REFUSALS
 
 
