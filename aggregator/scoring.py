@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from rescind.aggregator.config import AggregatorConfig, EvaluationSection
 from rescind.aggregator.shapley import (
     EXACT_UP_TO,
+    LEAST_WORTH,
     Remembered,
     Value,
     guided,
     leave_one_out,
     shapley,
+    surely,
 )
 from rescind.aggregator.vector_file import VectorFile
 from rescind.core import (
@@ -56,10 +58,6 @@ Therefore a player's worth is shared by what each of its updates adds, and not b
 older block would take half of what honest training earns."""
 _LEAST_LOSS = 0.01
 """Nats a token; a loss below it is as good as none, and its changes are noise."""
-_LEAST_WORTH = 0.01
-"""Share of the remaining loss; what takes away less is paid nothing."""
-_SURE = 1.0
-"""Standard errors over the rows by which a worth must lie above zero."""
 _TOLERANCE = 0.01
 
 
@@ -116,7 +114,7 @@ class RoundScorer(ABC):
             return {}
         self._measured, self._to_measure = 0, self._expected(groups, deltas, parent)
         value, rows = self.value_of(groups, deltas, parent)
-        worth = _sure(self._by_method(len(groups), Remembered(value, rows)))
+        worth = surely(self._by_method(len(groups), Remembered(value, rows)))
         best = max(worth)
         if best <= 0:
             return {organization: 0 for group in groups for organization in group}
@@ -148,7 +146,7 @@ class RoundScorer(ABC):
         if len(group) == 1:
             return {group[0]: 1.0}
         value, _ = self.value_of([[organization] for organization in group], deltas, parent)
-        alone = _sure(np.array([value(frozenset({index})) for index in range(len(group))]))
+        alone = surely(np.array([value(frozenset({index})) for index in range(len(group))]))
         total = sum(alone)
         if total <= 0:
             return dict.fromkeys(group, 1 / len(group))
@@ -177,7 +175,7 @@ class RoundScorer(ABC):
             value,
             permutations=section.permutations,
             tolerance=_TOLERANCE,
-            round_tolerance=_LEAST_WORTH,
+            round_tolerance=LEAST_WORTH,
             seed=self._parameters.seed,
         )
 
@@ -331,11 +329,3 @@ def make_scorer(
 def _taken_away(before: Floats, after: Floats) -> Floats:
     before, after = np.maximum(before, _LEAST_LOSS), np.maximum(after, _LEAST_LOSS)
     return (before - after) / np.maximum(before, after)
-
-
-def _sure(worths: Floats) -> list[float]:
-    """(players, rows) to one number each, 0 for what is too small or may be chance."""
-    mean = worths.mean(axis=1)
-    error = worths.std(axis=1) / np.sqrt(worths.shape[1])
-    sure = (mean >= _LEAST_WORTH) & (mean >= _SURE * error)
-    return [float(value) for value in np.where(sure, mean, 0.0)]
