@@ -12,7 +12,7 @@ Fani et al. 2026 (DUME, arXiv 2603.29765).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Self
 
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rescind.core.artifact import encoded_id
+from rescind.core.artifact import encode, encoded_id
 from rescind.core.delta import OutOfBounds
 from rescind.core.errors import ArtifactError, ConfigError
-from rescind.core.features import Features, checked_rows
+from rescind.core.features import Features, HiddenSource, checked_rows, feature_rows
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import EXACT, GRAM, MOMENTS, Classes, RowStatistics, Tolerance, check
 
@@ -181,6 +181,23 @@ def _column(member: int) -> str:
 def reference_tensors(features: NDArray[np.int64]) -> dict[str, NDArray[np.int32]]:
     """Return the tensors of a reference's artifact."""
     return {REFERENCE_ROWS: features.astype(np.int32)}
+
+
+def reference_bytes(
+    features: Features, questions: Sequence[str], hidden: HiddenSource | None = None
+) -> bytes:
+    """Return the artifact of a public reference.
+
+    Args:
+        features: The agreed map.
+        questions: Public questions that belong to no organization, hundreds of them. Both halves are
+            used, so they should be in no order.
+        hidden: Computes hidden states, where the map reads them (rescind.training.features).
+
+    Raises:
+        NeedsBase: The map needs hidden states.
+    """
+    return encode(reference_tensors(feature_rows(features, questions, hidden)))
 
 
 def reference_id(features: NDArray[Any]) -> str:

@@ -16,6 +16,7 @@ a question may still differ in their last unit between machines, where they are 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class RouterHead:
     """The weights of a router.
 
     Attributes:
-        members: Member numbers, ascending: those with questions in the sums.
+        members: Numbers of the members with questions in the sums, ascending.
         weights: Public questions first, then each member, int64 (dimensions, 1 + members).
         threshold: A block answers if its score is above.
     """
@@ -52,7 +53,10 @@ class RouterHead:
 
 
 def solve_router(
-    agreed: RouterStatistics, total: RowStatistics, reference: NDArray[np.int64]
+    agreed: RouterStatistics,
+    total: RowStatistics,
+    reference: NDArray[np.int64],
+    members: Iterable[int],
 ) -> RouterHead:
     """Return the router of summed statistics.
 
@@ -60,6 +64,7 @@ def solve_router(
         agreed: What the members agreed on.
         total: The sums over all members.
         reference: The features of the public reference, (questions, dimensions).
+        members: Numbers of the members in the sums, by the chain. One without questions is left out.
 
     Raises:
         NotSolvable: See `heads.solve`.
@@ -68,19 +73,22 @@ def solve_router(
     if agreed.features.dimensions * agreed.features.largest * 2 ** (SCALE_BITS + 1) >= 2**63:
         raise OutOfBounds("a score of the router may not fit 64 bits: agree on smaller features")
     half = len(reference) // 2
-    members = members_of(total)
+    summed = tuple(sorted({*members} & {*members_of(total)}))
     nobody = RowStatistics.of(reference[:half], np.ones((half, 1), dtype=np.int64))
     gram = add_totals([{"gram": total.gram}, {"gram": nobody.gram}])["gram"]
-    moments = np.hstack([nobody.moments, total.moments[:, list(members)]])
+    moments = np.hstack([nobody.moments, total.moments[:, list(summed)]])
     solved = solve(RowStatistics(gram, moments), scale_bits=_SOLVED_BITS)
     columns = [_scaled(column) for column in solved.weights.T]
-    head = RouterHead(members, np.array(columns, dtype=np.int64).T, 0)
+    head = RouterHead(summed, np.array(columns, dtype=np.int64).T, 0)
     threshold = _threshold(head, reference[half:], agreed.false_rate)
-    return RouterHead(members, head.weights, threshold)
+    return RouterHead(summed, head.weights, threshold)
 
 
 def members_of(total: RowStatistics) -> tuple[int, ...]:
-    """Return the member numbers with sums, ascending."""
+    """Return the member numbers whose column is not empty, ascending.
+
+    With agreed noise no column is: then only the chain says who is in the sums.
+    """
     return tuple(int(number) for number in np.flatnonzero(total.moments.any(axis=0)))
 
 

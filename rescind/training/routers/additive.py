@@ -37,7 +37,7 @@ class AdditiveRouter:
         sums: The opened sums over all members; or each organization's own sums, by address. A router
             of the latter can drop an organization. One of the former gets new sums with the model
             that follows a removal.
-        numbers: Each organization's member number, by address.
+        numbers: The member number of each organization in the sums, by address.
         reference: The features of the public reference, (questions, dimensions).
 
     Raises:
@@ -110,6 +110,7 @@ class AdditiveRouter:
                 "from the sums without it."
             )
         self._total = self._total.without(self._posted.pop(name))
+        del self._numbers[name]
         self._held = tuple(each for each in self._held if each != name)
         self._head = None
 
@@ -127,7 +128,9 @@ class AdditiveRouter:
     def head(self) -> RouterHead:
         """Return the weights, solved when they are first used."""
         if self._head is None:
-            self._head = solve_router(self.agreed, self._total, self._reference)
+            self._head = solve_router(
+                self.agreed, self._total, self._reference, self._numbers.values()
+            )
         return self._head
 
     def route(self, questions: Sequence[Question]) -> list[Choice]:
