@@ -24,6 +24,26 @@ _PERSON = b"rescind.ngrams/1"
 Length = Annotated[int, Field(ge=1, le=8)]
 
 
+def fold(text: str) -> str:
+    """Return what n-grams are taken of: Unicode form KC, case folded, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and punctuation marks of a text."""
+    return _WORD.findall(fold(text))
+
+
+def word_ngram(words: Sequence[str]) -> str:
+    """Return the n-gram of words as it is hashed."""
+    return f"w{len(words)}" + _SEPARATOR.join(words)
+
+
+def character_ngram(characters: str) -> str:
+    """Return the n-gram of characters as it is hashed."""
+    return f"c{len(characters)}{characters}"
+
+
 class NgramFeatures(BaseModel):
     """The features of a text: a constant 1, then one number in {-1, 0, 1} for each bucket.
 
@@ -74,20 +94,25 @@ class NgramFeatures(BaseModel):
         rows[:, 0] = 1
         for row, text in zip(rows, texts, strict=True):
             for ngram in sorted(set(self._ngrams(text))):
-                word = hashlib.blake2b(
-                    ngram.encode("utf-8", "surrogatepass"), digest_size=8, person=_PERSON
-                ).digest()
-                number = int.from_bytes(word, "little")
-                row[1 + (number >> 1) % self.buckets] += 1 if number & 1 else -1
+                feature, sign = self.place(ngram)
+                row[feature] += sign
         return np.clip(rows, -1, 1)
 
+    def place(self, ngram: str) -> tuple[int, int]:
+        """Return the feature of an n-gram, and the sign that it adds there."""
+        word = hashlib.blake2b(
+            ngram.encode("utf-8", "surrogatepass"), digest_size=8, person=_PERSON
+        ).digest()
+        number = int.from_bytes(word, "little")
+        return 1 + (number >> 1) % self.buckets, 1 if number & 1 else -1
+
     def _ngrams(self, text: str) -> Iterator[str]:
-        folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        folded = fold(text)
         words = _WORD.findall(folded)
         for length in self.words:
             for start in range(len(words) - length + 1):
-                yield f"w{length}" + _SEPARATOR.join(words[start : start + length])
+                yield word_ngram(words[start : start + length])
         padded = f" {folded} "
         for length in self.characters:
             for start in range(len(padded) - length + 1):
-                yield f"c{length}" + padded[start : start + length]
+                yield character_ngram(padded[start : start + length])

@@ -51,6 +51,7 @@ from rescind.forgetting.attacks.served import Served, loaded
 from rescind.forgetting.attacks.settings import SCHEMES, RelearnSettings, Scheme, SuiteSettings
 from rescind.forgetting.attacks.stripping import Stripping, stripping
 from rescind.forgetting.attacks.suite import run_suite
+from rescind.forgetting.attacks.sums import FoundRows, find_rows, leverages, word_counts
 from rescind.forgetting.attacks.token_ban import TokenBan, token_ban
 
 _ORDER = (
@@ -117,6 +118,7 @@ __all__ = [
     "Block",
     "Curve",
     "Distinction",
+    "FoundRows",
     "Prompt",
     "Prompting",
     "Quantization",
@@ -134,9 +136,11 @@ __all__ = [
     "UnknownAttack",
     "attack_suite",
     "delta_alignment",
+    "find_rows",
     "grad_norm_attack",
     "junk_direction",
     "kl_difference",
+    "leverages",
     "loaded",
     "loss_attack",
     "lost_in_rounding",
@@ -152,5 +156,6 @@ __all__ = [
     "scene_of_block",
     "stripping",
     "token_ban",
+    "word_counts",
     "zlib_attack",
 ]
