@@ -38,7 +38,7 @@ from rescind.node.checks import (
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths, read_data
 from rescind.node.facts import open_journal
-from rescind.node.statistics_rows import check_rows, read_rows
+from rescind.node.statistics_rows import check_questions, check_rows, read_rows
 from rescind.node.subjects import Withdrawn
 from rescind.node.turns import Turns
 from rescind.node.unavailable import Unavailable
@@ -184,6 +184,7 @@ class Session:
         if "data checked" not in self._cache:
             check_lengths(self.config, self.parameters, self._located)
             check_rows(self.statistics_rows, self.parameters.statistics)
+            check_questions(self._located, self.parameters.statistics)
             self._cache["data checked"] = True
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -37,6 +37,16 @@ def read_rows(config: NodeConfig) -> dict[str, list[Located]]:
         except DataError as error:
             raise DataUnfit(str(error)) from error
     return result
+
+
+def check_questions(located: Sequence[Located], agreed: StatisticsParameters | None) -> None:
+    """Check that questions, of which an agreed router's sums are made, fit to the agreed noise.
+
+    Raises:
+        TooManyRowsOfAPerson: A person has more than the noise is for.
+    """
+    if agreed and agreed.noise and agreed.router:
+        check_people([row.example.subject for row in located], agreed.noise)
 
 
 def check_rows(rows: Mapping[str, list[Located]], agreed: StatisticsParameters | None) -> None:

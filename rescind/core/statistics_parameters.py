@@ -99,6 +99,12 @@ class StatisticsParameters(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _ridge_can_be_chosen(self) -> Self:
+        if self.noise is not None and self.ridge == "gcv":
+            raise ValueError("noise needs ridge 'trace': cross-validation needs exact sums")
+        return self
+
     @cached_property
     def summed(self) -> Mapping[str, Classes]:
         """Everything that sums are made of, by name: the tasks, and ROUTER where there is one."""

@@ -175,6 +175,13 @@ def test_statistics_with_the_agreed_noise_pass_and_can_be_solved() -> None:
         check_contributed(tensors, hybrid_parameters(), 1, 0)
 
 
+def test_noise_and_cross_validation_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="noise needs ridge 'trace'"):
+        StatisticsParameters(
+            tasks={"desk": noisy().tasks["desk"]}, noise=noisy().noise, ridge="gcv"
+        )
+
+
 def test_noise_without_a_bound_of_a_row_is_refused() -> None:
     with pytest.raises(ValidationError, match="row_square of 'desk'"):
         StatisticsParameters(tasks=agreed().tasks, noise=GaussianNoise(epsilon=1.0, delta=1e-6))
