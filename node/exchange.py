@@ -70,12 +70,13 @@ def hand_over(session: Session) -> None:
     A new aggregator asks for all that the models in use contain.
     """
     own = {each for each in own_artifacts(session.journal).values() if session.store.has(each)}
-    if not own:
+    if not own or session.consortium.excluded_by(session.me):
+        # Nothing of an organization that is out is wanted, and the aggregator would refuse the call.
         return
     try:
         wanted = session.client.wanted()
     except NotAMember:
-        # Nothing of an organization that is out is wanted.
+        # It went out between the two looks.
         return
     for artifact in dict.fromkeys(wanted):
         # Only the node's own deltas leave it, whatever the aggregator asks for.

@@ -177,6 +177,8 @@ def test_a_member_that_is_out_keeps_no_contribution(stage: Stage) -> None:
     delete_unused(stage.node.session)
     assert all(stage.has(each) for each in stage.sent), "a stale model is still in use"
     stage.until_closed()
+    hand_over(stage.node.session)
+    assert "not-a-member" not in stage.scene.incidents(), "a node that is out asks for nothing"
     delete_unused(stage.node.session)
     assert not any(stage.has(each) for each in stage.sent)
     assert look(stage.node.session).status is MemberStatus.WITHDRAWN
