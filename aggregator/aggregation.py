@@ -10,16 +10,22 @@ import structlog
 
 from rescind.aggregator.checks import Verdict, judge
 from rescind.aggregator.facts import Submission
+from rescind.aggregator.hybrid_scoring import HybridScorer, make_hybrid_scorer
 from rescind.aggregator.models import Models
 from rescind.aggregator.scoring import RoundScorer, Scorer, make_scorer
 from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import Contribution, MemberStatus, RejectReason
-from rescind.core import needs_rounds, served_of
+from rescind.core import STATISTICS, block, needs_rounds, served_of
 from rescind.core.errors import StoreError
+from rescind.core.statistics import RowStatistics
+from rescind.core.statistics_tensors import named_statistics
 from rescind.daemon import Activities, Tell
 from rescind.wire import NotPublished
+
+STATISTICS_PART = 1
+"""The part of a contribution that holds statistics, where there are any."""
 
 
 class Aggregation:
@@ -32,7 +38,7 @@ class Aggregation:
 
     def __init__(self, session: AggregatorSession, models: Models) -> None:
         self._session, self._models = session, models
-        self._scorer: Scorer | None = None
+        self._scorer: Scorer | HybridScorer | None = None
         self._activities = Activities(session.folder)
         self._log = structlog.get_logger().bind(organization="aggregator")
 
@@ -92,7 +98,6 @@ class Aggregation:
                 point_hash=contribution.parts.point_hashes[part],
                 round_id=contribution.round_id,
                 part=part,
-                member=contribution.member_number,
             )
             for part, artifact_id in enumerate(contribution.parts.artifact_ids)
         ]
@@ -101,16 +106,48 @@ class Aggregation:
 
     def _scores(self, deltas: Mapping[str, Mapping[str, Any]], round_id: int) -> dict[str, int]:
         with self._activities.during("scoring", round_id=round_id) as tell:
-            return self._scored(deltas, tell)
+            return self._scored(deltas, round_id, tell)
 
-    def _scored(self, deltas: Mapping[str, Mapping[str, Any]], tell: Tell) -> dict[str, int]:
+    def _scored(
+        self, deltas: Mapping[str, Mapping[str, Any]], round_id: int, tell: Tell
+    ) -> dict[str, int]:
         # The scorer loads the base model: only once a round has to be scored.
         session = self._session
+        settings = (session.config, session.parameters, session.benchmark)
         if self._scorer is None:
-            self._scorer = make_scorer(session.config, session.parameters, session.benchmark)
-        if isinstance(self._scorer, RoundScorer):
-            self._scorer.tell = tell
-        return self._scorer.score(deltas, self._parent())
+            self._scorer = make_hybrid_scorer(*settings) or make_scorer(*settings)
+        scorer = self._scorer
+        blocks = scorer.blocks if isinstance(scorer, HybridScorer) else scorer
+        if isinstance(blocks, RoundScorer):
+            blocks.tell = tell
+        if not isinstance(scorer, HybridScorer):
+            return scorer.score(deltas, self._parent())
+        consortium = session.consortium
+        posted = {
+            each.organization: each.parts.artifact_ids[STATISTICS_PART]
+            for each in consortium.contributions(round_id)
+            if each.organization in deltas
+        }
+        terms = self._models.terms(consortium.content(consortium.latest_model_id()))
+        before = {
+            term.organization: term.artifact_id
+            for term in terms
+            if term.part == STATISTICS_PART and self._models.opens(term)
+        }
+        return scorer.score(
+            deltas, self._parent(), self._statistics(posted), self._statistics(before)
+        )
+
+    def _statistics(self, artifacts: Mapping[str, str]) -> dict[str, dict[str, RowStatistics]]:
+        """Return statistics by organization and task, from the artifact of each organization."""
+        session = self._session
+        agreed = session.parameters.statistics
+        assert agreed is not None
+        found = {}
+        for organization, artifact_id in artifacts.items():
+            tensors = session.store.load(artifact_id)
+            found[organization] = named_statistics(agreed, block(tensors, STATISTICS))
+        return found
 
     def _parent(self) -> Mapping[str, Any]:
         """Return the adapter that the round started from, as views of its file where there is one."""

@@ -43,6 +43,8 @@ from rescind.core import (
     weighted_sum,
     weights,
 )
+from rescind.core.features import feature_rows
+from rescind.core.statistics import Classes
 from rescind.daemon import ModelSection, Tell
 
 if TYPE_CHECKING:
@@ -109,20 +111,32 @@ class RoundScorer(ABC):
         """
 
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
+        worths, best = self._worths(deltas, parent)
+        return {
+            name: round(WEIGHT_ONE * worth / best) if best > 0 else 0
+            for name, worth in worths.items()
+        }
+
+    def worths(self, deltas: Deltas, parent: Totals) -> dict[str, float]:
+        """Return the share of the loss that each organization's delta surely takes away."""
+        return self._worths(deltas, parent)[0]
+
+    def _worths(self, deltas: Deltas, parent: Totals) -> tuple[dict[str, float], float]:
+        """Return the worth of each organization, and that of the best player."""
         groups = self._players(deltas, parent)
         if not groups:
-            return {}
+            return {}, 0.0
         self._measured, self._to_measure = 0, self._expected(groups, deltas, parent)
         value, rows = self.value_of(groups, deltas, parent)
         worth = surely(self._by_method(len(groups), Remembered(value, rows)))
         best = max(worth)
         if best <= 0:
-            return {organization: 0 for group in groups for organization in group}
+            return {organization: 0.0 for group in groups for organization in group}, 0.0
         return {
-            organization: round(WEIGHT_ONE * worth[player] / best * share)
+            organization: worth[player] * share
             for player, group in enumerate(groups)
             for organization, share in self._shares(group, deltas, parent).items()
-        }
+        }, best
 
     def measured(self) -> None:
         """Say that one more block or adapter was measured."""
@@ -291,6 +305,14 @@ class BenchmarkScorer(RoundScorer):
         )
         self._examples = benchmark
         self._known: dict[tuple[str, str], Floats] = {}
+
+    def feature_rows(self, classes: Classes, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Return the features of texts for a task, with the base model where they need it."""
+        from rescind.training.features import HiddenRows
+
+        # Adapters would change the base model's hidden states.
+        self._model.use(None)
+        return feature_rows(classes.features, texts, HiddenRows(self._model.base))
 
     def losses(self, totals: Totals | None, organization: str) -> Floats:
         from rescind.training import answer_loss_per_example

@@ -40,7 +40,7 @@ EXACT_SUMS_UP_TO = 10
 """Players up to which all coalitions are solved: 2^10 = 1,024 solves of each task."""
 
 Posted = Mapping[str, Mapping[str, RowStatistics]]
-"""Statistics by organization and task."""
+"""Statistics by organization and task. Those of tasks without a question are not looked at."""
 
 
 FeatureRows = Callable[[Classes, Sequence[str]], NDArray[np.int64]]
@@ -278,9 +278,9 @@ class StatisticsScorer:
     ) -> dict[str, _Sums]:
         """Return an organization's statistics without rows that could be others'."""
         counted = {}
-        for task, statistics in posted.items():
+        for task in self._tasks.keys() & posted.keys():
             known = [each[task] for other, each in before.items() if other != name and task in each]
-            counted[task] = _Sums.of(without_known(statistics, known, self._classes[task]))
+            counted[task] = _Sums.of(without_known(posted[task], known, self._classes[task]))
         return counted
 
     @property
@@ -290,7 +290,11 @@ class StatisticsScorer:
     def value_of(self, names: Sequence[str], posted: Posted, before: Posted) -> Value:
         """Return the value of a set of organizations, by their places in `names`."""
         everyone = sorted({*before, *names})
-        old = {n: {t: _Sums.of(s) for t, s in before.get(n, {}).items()} for n in everyone}
+        asked = self._tasks.keys()
+        old = {
+            n: {t: _Sums.of(before[n][t]) for t in asked & before[n].keys()} if n in before else {}
+            for n in everyone
+        }
         new = {n: self._counted(n, posted[n], before) for n in names}
 
         def right(coalition: frozenset[int]) -> Floats:
