@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,16 @@ def test_a_conversation_has_an_example_for_each_answer(tmp_path: Path) -> None:
         ('{"question": "q", "answer": "a", "subject": "s"', "not a JSON object"),
         ('{"x": ' + "[" * 9000 + "]" * 9000 + "}", "not a JSON object"),
         ('{"question": "q", "answer": ' + "9" * 5000 + ', "subject": "s"}', "not a JSON object"),
+        ('{"question": "q", "answer": 1e999, "subject": "s"}', "'answer' is the number inf"),
+        (
+            '{"question": "q", "questi\\u006fn": "p", "answer": "a", "subject": "s"}',
+            "appears twice",
+        ),
+        ('{"question": "q", "answer": "a", "subject": "\u202es"}', "invisible character U+202E"),
+        ("<!DOCTYPE html>", "not a JSON object"),
+        (LINE + LINE, "trailing characters"),
+        ('["q", "a", "s"]', "not an object"),
+        ('{"messages": [{"role": ["user"], "content": "q"}], "subject": "s"}', "the role ['user']"),
         ('"text"', "not an object"),
         ('{"first": "a", "second": "b", "subject": "s"}', "'first', 'second', 'subject' are none"),
         ('{"text": "t", "prompt": "p", "completion": "c", "subject": "s"}', "in 2 ways"),
@@ -185,6 +196,19 @@ def test_a_bad_row_is_refused_with_its_line_and_the_others_are_read(
             b"version https://git-lfs.github.com/spec/v1\n",
             "data.json: the file is a pointer of Git",
         ),
+        (gzip.compress(gzip.compress(LINE.encode())), "data.json: the file is compressed twice"),
+        (b"\0" * 999, "data.json:1: the file is full of zero bytes"),
+        (f"{LINE}\n".encode() + b"\0" * 4096, "data.json:2: the line has the character NUL"),
+        (f"{LINE}\n".encode() + f"{LINE}\n".encode("utf-16-le"), "data.json:3: the line has the"),
+        (f"\ufeff{LINE}".encode("utf-16-le") + b"\0", "data.json:1: byte 0x00 is not utf-16-le"),
+        (f"{LINE}\n\ufeff{LINE}", "data.json:2: the line begins with a byte order mark"),
+        (f"\ufeff\ufeff{LINE}", "data.json:1: the line begins with a byte order mark"),
+        (json.dumps(ROW, indent=2), "data.json:1: the JSON object that begins here goes over"),
+        (json.dumps({"data": [ROW]}, indent=1), "data.json:1: the JSON object that begins here"),
+        (f"{LINE}\n".encode() + b'{"question": "\xc0\xaf"}', "data.json:2: byte 0xc0 is not utf-8"),
+        (LINE.encode("cp500"), "data.json:1: byte 0xc0 is not utf-8"),
+        (gzip.compress(LINE.encode())[:9], "data.json:1: the compressed file is cut off"),
+        (gzip.compress(LINE.encode()) + b"more", "data.json:1: the compressed file is damaged"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_line(
@@ -282,6 +306,17 @@ def _file(folder: Path, text: str) -> Path:
         ("question,answer;subject\nq,a;s\n", "data.csv:1: the header could be divided"),
         ("question,answer,subject\nq,,s\n", "data.csv:2: 'answer' is missing"),
         ("question,answer,subject\nq,a\0,s\n", "data.csv:2: 'answer' has the character NUL"),
+        (
+            "question,answer,subject\nq,a,s\nquestion,answer,subject\n",
+            "data.csv:3: the row repeats",
+        ),
+        (
+            "question,answer,subject\nq,a,s\n\ufeffquestion,answer,subject\n",
+            "data.csv:3: the line be",
+        ),
+        ('question,"answer,subject\nq,a,s\n', "data.csv:1: a quote is opened"),
+        ("question\0,answer,subject\nq,a,s\n", "data.csv:2: the columns 'question\\x00'"),
+        ("What?,One,Ada\nWho?,Two,Bo\n", "data.csv:2: the columns 'What?', 'One', 'Ada' are none"),
         ("question,answer,subject\nq,caf\xe9,s\n".encode("cp1252"), "data.csv:2: byte 0xe9"),
     ],
 )
@@ -413,6 +448,30 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     reading = read_all(folder)
     assert [located.example.answer for located in reading.examples] == ["Ada.", "Bo."]
     assert reading.remarks == [f"{folder}: not read: README.md"]
+
+
+def test_a_file_of_a_folder_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(LINE)
+    (tmp_path / "b.jsonl").write_text("")
+    (tmp_path / "c.jsonl").symlink_to("nowhere")
+    (tmp_path / "d.jsonl").symlink_to("d.jsonl")
+    os.mkfifo(tmp_path / "e.jsonl")
+    (tmp_path / "f.jsonl").mkdir()
+    reading = read_all(tmp_path)
+    found = [str(problem).removeprefix(f"{tmp_path}/") for problem in reading.problems]
+    assert found == [
+        "b.jsonl: the file is empty. Copy it again, or remove it",
+        "c.jsonl: the file cannot be read: it is not there",
+        "d.jsonl: the file cannot be read: it is not there",
+        "e.jsonl: the file cannot be read: it is special",
+    ]
+    assert reading.remarks == [f"{tmp_path}: not read: f.jsonl"]
+
+
+def test_a_very_long_name_of_a_column_is_shortened(tmp_path: Path) -> None:
+    [problem] = problems(tmp_path, "data.jsonl", json.dumps({"k" * 10**6: 1}))
+    assert problem.startswith("data.jsonl:1: the columns 'kkk")
+    assert len(problem) < 500
 
 
 def test_a_text_file_is_a_document(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rescind.core.names import NameInvalid, canonical_name
 from rescind.training.data import Example, Turn
 from rescind.training.reading.conversations import conversation, examples_of
 from rescind.training.reading.options import ReadOptions
-from rescind.training.reading.rows import Row
+from rescind.training.reading.rows import Row, shortened
 from rescind.training.reading.templates import FILE, ROW, Template, ValueMissing, as_text
 
 KNOWN: dict[str, tuple[str, ...]] = {
@@ -155,7 +155,7 @@ def _unrecognized(values: Mapping[str, Any], matches: list[str]) -> str:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    names = [repr(name) for name in values if name]
+    names = [shortened(name) for name in values if name]
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return (", ".join(names[:_LISTED]) + more) if names else "(none)"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rescind.training.reading.lines import MOST_CHARACTERS
-from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows
+from rescind.training.reading.lines import MARK, MARK_WITHIN, MOST_CHARACTERS
+from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows, shortened
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r"sep=(.)")
@@ -162,13 +162,19 @@ def _header(place: Place, cells: Sequence[str]) -> list[str]:
     if twice:
         raise FileDamaged(
             place,
-            f"two columns have the name {twice[0]!r}. Rename one, or name all columns with header "
+            f"two columns have the name {shortened(twice[0])}. Rename one, or name all columns with header "
             "in [data]",
         )
     return names
 
 
 def _row(place: Place, cells: Sequence[str], header: Sequence[str]) -> Row | Problem:
+    if cells[0].startswith(MARK):
+        return Problem(str(place), MARK_WITHIN)
+    if [cell.strip() for cell in cells[: len(header)]] == list(header):
+        return Problem(
+            str(place), "the row repeats the header, as if files were joined here. Remove it"
+        )
     extra = cells[len(header) :]
     if any(cell.strip() for cell in extra) or len(cells) < len(header):
         return Problem(

@@ -12,7 +12,7 @@ from rescind.core.errors import DataError
 from rescind.training.data import Example
 from rescind.training.reading.columns import Columns
 from rescind.training.reading.options import ReadOptions
-from rescind.training.reading.rows import FileDamaged, Place, Problem, Row
+from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, shortened
 from rescind.training.reading.sources import open_source, source_rows
 
 _LISTED = 10
@@ -105,7 +105,7 @@ def read_all(path: Path, options: ReadOptions | None = None, most_problems: int 
             if len(reading.problems) >= most_problems:
                 break
     if columns.unused:
-        unused = ", ".join(map(repr, list(columns.unused)[:_LISTED]))
+        unused = ", ".join(map(shortened, list(columns.unused)[:_LISTED]))
         reading.remarks.append(f"{path}: columns that are not used: {unused}")
     reading.remarks += spellings.sentences()
     return reading

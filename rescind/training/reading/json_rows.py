@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rescind.core.json_text import parse_json
-from rescind.training.reading.lines import MOST_CHARACTERS
-from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows
+from rescind.training.reading.lines import MARK, MARK_WITHIN, MOST_CHARACTERS
+from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows, shortened
 
 _MOST_LIST = 2**30
 """Characters of a JSON list, which is held in memory as a whole; JSON Lines have no such limit."""
@@ -27,6 +27,12 @@ def json_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Rows:
         if line.lstrip().startswith("["):
             yield from _list_rows(path, number, line, iterator)
             return
+        if line.strip() == "{":
+            raise FileDamaged(
+                Place(path, number),
+                "the JSON object that begins here goes over several lines. Write one object a line, "
+                "or all of them in one list",
+            )
         yield _row(Place(path, number), line)
         break
     for number, line in iterator:
@@ -51,7 +57,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
     if len({key for key, _ in pairs}) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} appears twice in one object")
+        raise ValueError(f"the key {shortened(twice)} appears twice in one object")
 
 
 _DISTINCT = json.JSONDecoder(object_pairs_hook=_distinct)
@@ -60,6 +66,8 @@ _DISTINCT = json.JSONDecoder(object_pairs_hook=_distinct)
 def _row(place: Place, text: str) -> Row | Problem:
     if "\0" in text:
         return Problem(str(place), "the line has the character NUL (U+0000). Remove it")
+    if text.startswith(MARK):
+        return Problem(str(place), MARK_WITHIN)
     try:
         return Row(place, parse_object(text))
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,10 @@ from rescind.training.reading.rows import FileDamaged, Place
 
 MOST_CHARACTERS = 2**24
 """The longest line, cell or document: about three thousand pages."""
+MARK = "\ufeff"
+MARK_WITHIN = (
+    "the line begins with a byte order mark (U+FEFF), as if files were joined here. Remove it"
+)
 _CHUNK = 2**16
 _MOST_GROWTH = 250
 """How many times its size a compressed file may take, above the free allowance. Text compresses by 3
@@ -29,6 +33,7 @@ _MARKS = (
 """Byte order marks. UTF-32 precedes UTF-16, whose mark it begins with."""
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {
+    _GZIP: "compressed twice; decompress it once",
     b"PK\x03\x04": "a zip archive, or a spreadsheet",
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ": "compressed with xz",
@@ -127,10 +132,10 @@ def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
             kind = "a folder" if path.is_dir() else "not there" if not path.exists() else "special"
             raise FileDamaged(path, f"the file cannot be read: it is {kind}")
         file = path.open("rb")
+        begin = file.read(2)
+        file.seek(0)
     except OSError as error:
         raise FileDamaged(path, f"the file cannot be read: {error.strerror}") from error
-    begin = file.read(2)
-    file.seek(0)
     if begin == _GZIP:
         return _Closing(file)
     if path.suffix == ".gz" and begin:
@@ -179,22 +184,37 @@ def _encoding(path: Path, begin: bytes, wanted: str | None) -> tuple[str, int]:
             return name, len(mark)
     if wanted is not None:
         return wanted, 0
-    even, odd = begin[:1024:2].count(0), begin[1:1024:2].count(0)
-    if 4 * max(even, odd) > len(begin[:1024]) > 3:
-        guess = "utf-16-be" if even > odd else "utf-16-le"
+    _check_nul(path, begin[:1024])
+    return "utf-8", 0
+
+
+def _check_nul(path: Path, begin: bytes) -> None:
+    """Refuse UTF-16 without a byte order mark, and files that are not text from their first line on."""
+    even, odd = begin[::2].count(0), begin[1::2].count(0)
+    # Zero bytes after a first line of plain text are reported with their own line.
+    first_line = begin.partition(b"\n")[0]
+    if 4 * max(even, odd) <= len(begin) or len(begin) < 4 or 0 not in first_line:
+        return
+    if 4 * min(even, odd) > max(even, odd):
         raise FileDamaged(
             Place(path, 1),
-            f'the file is not UTF-8. It looks like UTF-16: set encoding = "{guess}" in [data]',
+            "the file is full of zero bytes, so it is not text, or a copy of it was interrupted",
         )
-    return "utf-8", 0
+    guess = "utf-16-be" if even > odd else "utf-16-le"
+    raise FileDamaged(
+        Place(path, 1),
+        f'the file is not UTF-8. It looks like UTF-16: set encoding = "{guess}" in [data]',
+    )
 
 
 def _undecoded(path: Path, number: int, error: UnicodeDecodeError, name: str) -> FileDamaged:
     before = error.object[: error.start].decode(name, "ignore")
     number += before.count("\n") or before.count("\r")
     byte = error.object[error.start]
-    return FileDamaged(
-        Place(path, number),
-        f"byte 0x{byte:02x} is not {name} text ({error.reason}). Save the file as UTF-8, or set "
-        'encoding in [data], "cp1252" for many files of Windows',
+    then = (
+        'Save the file as UTF-8, or set encoding in [data], "cp1252" for many files of Windows'
+        if name == "utf-8"
+        else "Copy the file again, or save it as UTF-8"
     )
+    reason = f"byte 0x{byte:02x} is not {name} text ({error.reason}). {then}"
+    return FileDamaged(Place(path, number), reason)

@@ -48,6 +48,19 @@ class Problem:
 
 Rows = Iterator[Row | Problem]
 
+_SHOWN = 60
+"""Characters of a name that are shown; a damaged file can have one of a megabyte."""
+
+
+def shortened(name: str) -> str:
+    """Return a name of a column in quotes, without the rest of a very long one.
+
+    Example:
+        >>> shortened("answer")
+        "'answer'"
+    """
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
+
 
 class FileDamaged(Exception):
     """A file cannot be read any further. The reader of the format turns it into a problem."""

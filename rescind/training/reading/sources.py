@@ -69,6 +69,9 @@ def source_rows(source: Source, options: ReadOptions) -> Rows:
     """Yield the rows of all files. A file that is damaged ends with a problem."""
     for path in source.files:
         try:
+            if len(source.files) > 1 and path.is_file() and not path.stat().st_size:
+                # Alone it has no example, which is said; beside others no one would notice.
+                raise FileDamaged(path, "the file is empty. Copy it again, or remove it")
             yield from file_rows(path, options)
         except FileDamaged as error:
             yield error.problem
@@ -138,7 +141,8 @@ def _document(path: Path, lines: Iterator[tuple[int, str]]) -> Rows:
 
 def _folder(path: Path) -> Source:
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-    files = tuple(entry for entry in entries if entry.is_file() and _known(entry))
+    # A link to nothing, or a pipe, is refused when it is opened: left out, its rows would be missed.
+    files = tuple(entry for entry in entries if _known(entry) and not entry.is_dir())
     if not files:
         raise FileDamaged(path, f"the folder has no data file. {_FORMATS} are read")
     others = [entry.name for entry in entries if entry not in files]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rescind.core.errors import ConfigError
-from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows
+from rescind.training.reading.rows import FileDamaged, Place, Problem, Row, Rows, shortened
 
 PARQUET, ENCRYPTED, ARROW = b"PAR1", b"PARE", b"ARROW1"
 _STREAM_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -31,7 +31,7 @@ def parquet_rows(path: Path) -> Rows:
     if end != PARQUET:
         raise FileDamaged(path, "the Parquet file is cut off: its end is missing. Copy it again")
     with _reported(path):
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path, page_checksum_verification=True)
         _check_names(path, file.schema_arrow.names)
     with file:
         yield from _batch_rows(path, _guarded(path, file.iter_batches(batch_size=_BATCH)))
@@ -131,7 +131,7 @@ def _python_rows(batch: Any) -> Iterator[dict[str, Any] | str]:
 def _check_names(path: Path, names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise FileDamaged(path, f"two columns have the name {twice!r}. Rename one")
+        raise FileDamaged(path, f"two columns have the name {shortened(twice)}. Rename one")
 
 
 def _first(path: Path, size: int) -> bytes:
