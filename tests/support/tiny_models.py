@@ -77,6 +77,16 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 """Small configurations of causal language models, by transformers' model type."""
 
 
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+class OwnConfig(LlamaConfig):
+    model_type = "own_llama"
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+"""Python of a model's own, which is that of Llama under another name."""
+
+
 @cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """Return a byte-level tokenizer with the end-of-text token <e>, id 0."""
@@ -116,3 +126,11 @@ def edit_json(path: Path, **values: Any) -> None:
     document = json.loads(path.read_text()) | values
     kept = {name: value for name, value in document.items() if value is not None}
     path.write_text(json.dumps(kept))
+
+
+def give_own_code(folder: Path) -> Path:
+    """Make a saved Llama a model that needs Python code of its own, and return its folder."""
+    (folder / "own.py").write_text(OWN_CODE)
+    names = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    edit_json(folder / "config.json", model_type="own_llama", auto_map=names)
+    return folder

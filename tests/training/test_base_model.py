@@ -1,6 +1,7 @@
 """Base models that are not whole, not causal, or not loadable: one clear line each."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from transformers import (
 from rescind.core.errors import TrainingError
 from rescind.training import load_base, model_id
 from rescind.training.model.base import WrongBaseModel, check_positions
-from tests.support.tiny_models import edit_json, save_model, tokenizer
+from tests.support.tiny_models import (
+    OWN_CODE,
+    edit_json,
+    give_own_code,
+    save_model,
+    tokenizer,
+)
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n".format("0" * 64)
 
@@ -147,7 +154,118 @@ def test_weights_of_another_shape_or_not_numbers_are_refused(folder: Path) -> No
     )
     assert "not numbers" in refusal(folder)
     save_file(tensors | {"model.norm.weight": torch.ones(31)}, weights, metadata={"format": "pt"})
-    assert "cannot" in refusal(folder) or "can be loaded" in refusal(folder)
+    assert "model.norm.weight" in refusal(folder)
+    assert "has shape [31], and config.json asks for [32]" in refusal(folder)
+
+
+def change(folder: Path, **tensors: torch.Tensor) -> None:
+    """Change tensors of a model, with __ for the dots in their names."""
+    weights = folder / "model.safetensors"
+    changed = {name.replace("__", "."): tensor for name, tensor in tensors.items()}
+    save_file(load_file(weights) | changed, weights, metadata={"format": "pt"})
+
+
+def test_a_weight_that_the_short_run_does_not_reach_is_checked_too(folder: Path) -> None:
+    embedding = load_file(folder / "model.safetensors")["model.embed_tokens.weight"]
+    embedding[-1, -1] = float("inf")
+    change(folder, model__embed_tokens__weight=embedding)
+    assert "model.embed_tokens.weight" in refusal(folder)
+    assert "not numbers" in refusal(folder)
+
+
+def test_weights_that_are_all_zero_are_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    zeros = {name.replace(".", "__"): torch.zeros_like(value) for name, value in tensors.items()}
+    change(folder, **zeros)
+    assert "computes the same for every token" in refusal(folder)
+
+
+def test_weights_of_whole_numbers_are_refused(folder: Path) -> None:
+    change(folder, model__norm__weight=torch.ones(32, dtype=torch.int8))
+    assert "model.norm.weight" in refusal(folder)
+    assert "of type I8" in refusal(folder)
+
+
+def test_tensors_that_the_model_does_not_use_are_noted(folder: Path) -> None:
+    change(folder, model__layers__7__mlp__weight=torch.ones(3))
+    [note] = load_base(folder, device="cpu").notes
+    assert note.startswith(
+        "1 tensors of the weights are not used, such as model.layers.7.mlp.weight"
+    )
+
+
+@pytest.mark.parametrize(
+    "places", [["0", "128"], [0, float("inf")], [-4, 12], [0.0, 128.0], [0, 1, 2], [False, True], 5]
+)
+def test_a_header_with_places_that_are_no_numbers_is_refused(folder: Path, places: object) -> None:
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["model.norm.weight"]["data_offsets"] = places
+    text = json.dumps(header).encode()
+    weights.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    assert "model.safetensors is damaged: its header" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"vocab_size": 10**12}, "model.embed_tokens.weight"),
+        ({"vocab_size": 200}, "asks for [200, 32]"),
+        ({"vocab_size": "320"}, "'vocab_size' expected int, got str"),
+        ({"num_key_value_heads": 1}, "asks for [8, 32]"),
+        ({"num_hidden_layers": 10**9}, "says 1,000,000,000 layers"),
+        ({"num_hidden_layers": 4}, "lack 18 tensors"),
+        ({"num_attention_heads": 5}, "not a multiple"),
+        ({"max_position_embeddings": 4}, "takes at most 4 tokens at once"),
+        ({"hidden_act": "siluu"}, "'siluu' is unknown"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": float("nan")}}, "inv_freq"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 0}}, "inv_freq"),
+        ({"rms_norm_eps": float("nan")}, "not numbers"),
+        ({"architectures": 5}, "architectures 5, which must be a list"),
+        ({"model_type": ["llama"]}, "of model type ['llama']"),
+        ({"quantization_config": "gptq"}, "config"),
+        ({"transformers_weights": "../other.safetensors"}, "in the model's folder"),
+    ],
+)
+def test_a_configuration_with_a_wrong_value_is_refused(
+    folder: Path, values: dict[str, object], reason: str
+) -> None:
+    edit_json(folder / "config.json", **values)
+    assert reason in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_links_to_nothing_and_what_is_not_a_file_are_refused(folder: Path, name: str) -> None:
+    file = folder / name
+    file.unlink()
+    file.symlink_to(name)
+    assert f"{name} is a link to a file that is not there" in refusal(folder)
+    file.unlink()
+    os.mkfifo(file)
+    assert name in refusal(folder)
+    weights = folder / "model.safetensors"
+    weights.unlink()
+    os.mkfifo(weights)
+    assert "is not a" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"chat_template": 5}, "chat_template"),
+        ({"model_max_length": "x"}, "does not read text"),
+        ({"eos_token": 5}, "cannot be loaded"),
+        ({"padding_side": "up"}, "cannot be loaded"),
+        ({"added_tokens_decoder": {"x": {"content": "y"}}}, "cannot be loaded"),
+    ],
+)
+def test_settings_of_a_tokenizer_that_cannot_be_are_refused(
+    folder: Path, values: dict[str, object], reason: str
+) -> None:
+    edit_json(folder / "tokenizer_config.json", **values)
+    assert reason in refusal(folder)
 
 
 def test_pickled_weights_alone_are_refused(folder: Path) -> None:
@@ -287,24 +405,12 @@ def test_an_unknown_model_type_is_refused(folder: Path) -> None:
     assert "no model_type" in refusal(folder)
 
 
-CODE = """
-from transformers import LlamaConfig, LlamaForCausalLM
-class OwnConfig(LlamaConfig):
-    model_type = "own_llama"
-class OwnModel(LlamaForCausalLM):
-    config_class = OwnConfig
-"""
-
-
 @pytest.fixture
 def own_code(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(
         "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
     )
-    (folder / "own.py").write_text(CODE)
-    names = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
-    edit_json(folder / "config.json", model_type="own_llama", auto_map=names)
-    return folder
+    return give_own_code(folder)
 
 
 def test_code_that_comes_with_a_model_runs_only_when_asked_and_is_pinned(own_code: Path) -> None:
@@ -313,7 +419,7 @@ def test_code_that_comes_with_a_model_runs_only_when_asked_and_is_pinned(own_cod
     assert "--remote-code" in message
     allowed = load_base(own_code, device="cpu", remote_code=True)
     assert allowed.id != model_id(own_code)
-    (own_code / "own.py").write_text(CODE + "\n# changed\n")
+    (own_code / "own.py").write_text(OWN_CODE + "\n# changed\n")
     assert model_id(own_code, remote_code=True) != allowed.id
 
 

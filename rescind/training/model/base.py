@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +14,22 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from rescind.core import TextParameters
 from rescind.core.errors import TrainingError
-from rescind.training.model.config_checks import check_config, one_line, positions_of
+from rescind.training.model.config_checks import (
+    check_config,
+    check_layers,
+    check_shapes,
+    one_line,
+    positions_of,
+)
 from rescind.training.model.file_checks import check_files
 from rescind.training.model.files import model_id as model_id
 from rescind.training.model.files import read_config
 from rescind.training.model.presets import Dtype, preset_of, resolve
-from rescind.training.model.probes import check_forward
-from rescind.training.model.tokenizer_checks import check_tokenizer
+from rescind.training.model.probes import check_forward, check_numbers
+from rescind.training.model.tokenizer_checks import check_template, check_tokenizer
 from rescind.training.text.encoder import Encoder
 
+_LEAST_POSITIONS = 64
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "4bit": torch.bfloat16}
 
 
@@ -136,8 +144,9 @@ def load_base(
             message says what to do.
     """
     folder = resolve(reference, remote_code=remote_code)
-    check_files(folder)
+    tensors = check_files(folder)
     config = check_config(folder, remote_code=remote_code)
+    check_layers(folder, config, tensors)
     own_id = model_id(folder, remote_code=remote_code)
     if expected_id is not None and own_id != expected_id:
         raise WrongBaseModel(
@@ -152,11 +161,12 @@ def load_base(
         # cuBLAS reads it when it starts; deterministic training needs it (see engine.settings).
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     tokenizer = _tokenizer(folder, remote_code=remote_code)
-    model = _model(folder, target, dtype, remote_code=remote_code)
+    model, unused = _model(folder, target, dtype, remote_code=remote_code)
     rows = int(model.get_input_embeddings().weight.shape[0])
-    notes = check_tokenizer(tokenizer, rows, folder)
+    notes = (*_tokenizer_notes(tokenizer, rows, folder), *unused)
+    check_numbers(model, folder)
     check_forward(model, tokenizer, folder)
-    base = Base(model, tokenizer, own_id, target, folder, dtype, most, remote_code, tuple(notes))
+    base = Base(model, tokenizer, own_id, target, folder, dtype, most, remote_code, notes)
     return base.reading(text or base.text)
 
 
@@ -177,6 +187,11 @@ def check_positions(most: int | None, needed: int | None, where: str | Path) -> 
     Raises:
         TrainingError: It takes fewer. The message has both numbers.
     """
+    if most is not None and most < _LEAST_POSITIONS:
+        raise TrainingError(
+            f"The model {where} takes at most {most:,} tokens at once, as its config.json says. That "
+            "is too few for a question with its answer: take another model."
+        )
     if most is not None and needed is not None and needed > most:
         raise TrainingError(
             f"The model {where} takes at most {most:,} tokens at once, and training.max_length is "
@@ -186,7 +201,7 @@ def check_positions(most: int | None, needed: int | None, where: str | Path) -> 
 
 def _tokenizer(folder: Path, *, remote_code: bool) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=remote_code
         )
     except Exception as error:  # tokenizers raise many unrelated types
@@ -194,10 +209,30 @@ def _tokenizer(folder: Path, *, remote_code: bool) -> Any:
             f"The tokenizer in {folder} cannot be loaded: {one_line(error)}. Save the model's "
             "tokenizer beside it with tokenizer.save_pretrained(folder)."
         ) from error
+    check_template(tokenizer, folder)
+    return tokenizer
 
 
-def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: bool) -> Any:
-    """Load the weights, and refuse any that would be left at a random value."""
+def _tokenizer_notes(tokenizer: Any, rows: int, folder: Path) -> list[str]:
+    try:
+        return check_tokenizer(tokenizer, rows, folder)
+    except TrainingError:
+        raise
+    except Exception as error:  # as above
+        raise TrainingError(
+            f"The tokenizer in {folder} was loaded but does not read text: {one_line(error)}. Fetch its "
+            "files again."
+        ) from error
+
+
+def _model(
+    folder: Path, device: torch.device, dtype: Dtype, *, remote_code: bool
+) -> tuple[Any, list[str]]:
+    """Load the weights, and return the model with notes on what of them is not used.
+
+    Raises:
+        TrainingError: The model cannot be loaded, or weights would be left at a random value.
+    """
     neutral: Any = GenerationConfig
     options: dict[str, Any] = {"dtype": _DTYPES[dtype]}
     if dtype == "4bit":
@@ -214,14 +249,11 @@ def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: boo
             generation_config=neutral(),
             **options,
         )
-        if missing := sorted(report["missing_keys"]):
-            raise TrainingError(
-                f"The weights in {folder} lack {len(missing)} tensors of the model, such as "
-                f"{missing[0]}. They are of another model, or not whole: fetch the model again."
-            )
+        _check_whole(folder, report["missing_keys"])
         frozen: Any = model
         frozen.requires_grad_(False)
-        return (frozen if dtype == "4bit" else frozen.to(device)).eval()
+        notes = _unused(report)
+        return (frozen if dtype == "4bit" else frozen.to(device)).eval(), notes
     except TrainingError:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -230,9 +262,30 @@ def _model(folder: Path, device: torch.device, dtype: Dtype, *, remote_code: boo
             "smaller model, or dtype bfloat16 or 4bit."
         ) from error
     except Exception as error:  # models raise many unrelated types
+        check_shapes(folder, remote_code=remote_code)
         raise TrainingError(
             f"{folder} does not hold a causal language model that can be loaded: {one_line(error)}."
         ) from error
+
+
+def _check_whole(folder: Path, lacking: Collection[str]) -> None:
+    """Refuse weights that do not fill the model: transformers fills the rest at random."""
+    if missing := sorted(lacking):
+        raise TrainingError(
+            f"The weights in {folder} lack {len(missing)} tensors of the model, such as "
+            f"{missing[0]}. They are of another model, or not whole: fetch the model again."
+        )
+
+
+def _unused(report: Mapping[str, Any]) -> list[str]:
+    """Return a note on tensors that the model does not use, if there are any."""
+    unused = sorted(report["unexpected_keys"])
+    if not unused:
+        return []
+    return [
+        f"{len(unused)} tensors of the weights are not used, such as {unused[0][:80]}: check that "
+        "config.json is of the same model"
+    ]
 
 
 def _four_bits(device: torch.device) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rescind.core.errors import TrainingError
+from rescind.training.model.file_checks import tensor_shapes
 from rescind.training.model.files import read_config, read_json_object
 
 _HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM")
@@ -55,6 +58,51 @@ def check_config(folder: Path, *, remote_code: bool = False) -> Any:
     return config
 
 
+def check_layers(folder: Path, config: Any, tensors: Collection[str]) -> None:
+    """Check that the weights can fill the layers, before a model with all of them is built.
+
+    Args:
+        folder: The model's folder.
+        config: Its configuration.
+        tensors: Names of the tensors in its weights.
+
+    Raises:
+        TrainingError: config.json says more layers than there are tensors.
+    """
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > len(tensors):
+        raise TrainingError(
+            f"{folder / 'config.json'} says {layers:,} layers, and the weights have "
+            f"{len(tensors):,} tensors. They are of different models: fetch the model again."
+        )
+
+
+def check_shapes(folder: Path, *, remote_code: bool = False) -> None:
+    """Compare the shapes in the weights with those that config.json asks for.
+
+    Args:
+        folder: The folder of a model that could not be loaded.
+        remote_code: Whether Python files of the folder may run.
+
+    Raises:
+        TrainingError: One differs. The message has the tensor and both shapes.
+    """
+    found = tensor_shapes(folder)
+    config = check_config(folder, remote_code=remote_code)
+    try:
+        with torch.device("meta"):  # without memory: the shapes may be anything
+            loader: Any = AutoModelForCausalLM
+            model = loader.from_config(config, trust_remote_code=remote_code)
+    except Exception:  # the caller says why the model cannot be built
+        return
+    for name, tensor in model.named_parameters():
+        if name in found and found[name] != list(tensor.shape):
+            raise TrainingError(
+                f"The tensor {name} in the weights of {folder} has shape {found[name]}, and config.json "
+                f"asks for {list(tensor.shape)}. They are of different models: fetch the model again."
+            )
+
+
 def positions_of(config: Any) -> int | None:
     """Return the most tokens that a model takes at once, None where it sets no limit."""
     text = config.get_text_config()
@@ -66,9 +114,11 @@ def positions_of(config: Any) -> int | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first sentence of an error of a library, on one line."""
+    """Return the beginning of an error of a library, on one line and without a full stop."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    if isinstance(error, KeyError):  # its text is the key alone
+        text = f"{text} is unknown"
+    return text.rstrip(".") if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 _LONGEST = 200
@@ -104,7 +154,13 @@ def _check_code(folder: Path, raw: dict[str, Any], *, remote_code: bool) -> None
 
 
 def _check_kind(folder: Path, raw: dict[str, Any], config: Any, *, remote_code: bool) -> None:
-    architectures = [str(name) for name in raw.get("architectures") or []]
+    named = raw.get("architectures") or []
+    if not isinstance(named, list):
+        raise TrainingError(
+            f"{folder / 'config.json'} has architectures {named!r}, which must be a list of names. "
+            "Fetch the file again."
+        )
+    architectures = [str(name) for name in named]
     name = architectures[0] if architectures else str(raw.get("model_type"))
     if config.is_encoder_decoder:
         raise TrainingError(

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from rescind.core.errors import TrainingError
 from rescind.training.model.files import (
     CONFIG,
+    SMALL_FILES,
     TOKENIZER_FILES,
     read_config,
     read_json_object,
@@ -30,6 +31,7 @@ _POINTER_BYTES = 1024
 _LENGTH_BYTES = 8
 _MOST_HEADER_BYTES = 100_000_000
 """The longest header that safetensors reads."""
+_FLOATS = ("F64", "F32", "F16", "BF16")
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _OTHER_FORMATS = {
     "*.gguf": "GGUF",
@@ -40,14 +42,18 @@ _OTHER_FORMATS = {
 }
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path) -> dict[str, Path]:
     """Check that a folder holds the files of one base model, whole.
+
+    Returns:
+        The file of each tensor, by the tensor's name.
 
     Raises:
         TrainingError: A file is missing, cut off, a pointer to one that was not fetched, or of
             another kind of model. The message says what to do.
     """
     _check_kind(folder)
+    _check_links(folder)
     for file in small_files(folder):
         _check_pointer(file)
     weights = weight_files(folder)
@@ -62,6 +68,13 @@ def check_files(folder: Path) -> None:
             f"{folder} has no tokenizer files. Save the tokenizer beside the model: "
             "tokenizer.save_pretrained(folder)."
         )
+    return tensors
+
+
+def tensor_shapes(folder: Path) -> dict[str, list[int]]:
+    """Return the shape of each tensor in a folder's weights, whose files were checked."""
+    headers = [_read_header(file) for file in weight_files(folder)]
+    return {name: tensor["shape"] for header in headers for name, tensor in header.items()}
 
 
 def _check_kind(folder: Path) -> None:
@@ -119,6 +132,18 @@ def _check_weights_there(folder: Path, weights: list[Path]) -> None:
     )
 
 
+def _check_links(folder: Path) -> None:
+    """Refuse a configuration, tokenizer or template that is a link to nothing.
+
+    To the libraries it would be a file that the model does not have, and another end-of-text token
+    or no chat template would be taken.
+    """
+    for path in sorted(folder.iterdir()):
+        counts = any(path.match(pattern) for pattern in SMALL_FILES)
+        if counts and path.is_symlink() and not path.exists():
+            _refuse_dangling(path)
+
+
 def _refuse_dangling(link: Path) -> NoReturn:
     raise TrainingError(
         f"{link} is a link to a file that is not there ({link.readlink()}). Fetch the model again."
@@ -127,6 +152,8 @@ def _refuse_dangling(link: Path) -> NoReturn:
 
 def _check_pointer(file: Path) -> None:
     """Refuse the text that stands for a file which git did not fetch."""
+    if file.exists() and not file.is_file():
+        raise TrainingError(f"{file} is not a file. Fetch the model again.")
     try:
         with file.open("rb") as handle:
             head = handle.read(_POINTER_BYTES)
@@ -166,18 +193,35 @@ def _read_header(file: Path) -> dict[str, Any]:
         _refuse_damaged(file, f"it is cut off: {size:,} of {end:,} bytes are there")
     if size > end:
         _refuse_damaged(file, f"it has {size - end:,} bytes too many")
+    _check_types(file, header)
     return header
+
+
+def _check_types(file: Path, header: dict[str, Any]) -> None:
+    """Refuse weights that are not floating point; a buffer, such as a mask, may be."""
+    for name, tensor in header.items():
+        kind = tensor.get("dtype")
+        if name.endswith(".weight") and kind not in _FLOATS:
+            raise TrainingError(
+                f"The tensor {name[:80]} in {file} is of type {kind}. Only {', '.join(_FLOATS)} are "
+                "trained on: take the model before it was quantized."
+            )
 
 
 def _header(file: Path, text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)
-        ends = [int(end) for _, end in (entry["data_offsets"] for entry in header.values())]
+        places = [number for entry in header.values() for number in entry["data_offsets"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         _refuse_damaged(file, "its header is not readable")
-    if not ends or min(ends) < 0:
+    if not places:
         _refuse_damaged(file, "it holds no tensors")
+    # bool is an int to Python, and 1e400 a number to JSON.
+    if len(places) != 2 * len(header) or any(
+        type(place) is not int or place < 0 for place in places
+    ):
+        _refuse_damaged(file, "its header does not say where its tensors are")
     return dict(header)
 
 

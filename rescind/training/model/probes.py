@@ -18,6 +18,28 @@ _COARSE = 0.2
 """Relative difference of logits that rounding can cause, by dtype; other dtypes are coarse."""
 
 
+def check_numbers(model: Any, folder: Path) -> None:
+    """Check every weight, also those that the short run of `check_forward` does not reach.
+
+    Raises:
+        TrainingError: One is not a number, or is infinite.
+    """
+    for name, weights in model.named_parameters():
+        if weights.is_floating_point() and not torch.isfinite(weights).all():
+            raise TrainingError(
+                f"The tensor {name} of the model in {folder} holds values that are not numbers, or too "
+                "large for its type. Fetch the model again, or load it with dtype float32."
+            )
+    for name, values in model.named_buffers():
+        # Infinity is fine in others: masks are made of it.
+        bad = torch.isnan(values) if "inv_freq" not in name else ~torch.isfinite(values)
+        if bad.any():
+            raise TrainingError(
+                f"The numbers {name} of the model in {folder} are not numbers: a value in config.json, "
+                "such as rope_theta, is out of range. Fetch the file again."
+            )
+
+
 @torch.inference_mode()
 def check_forward(model: Any, tokenizer: Any, folder: Path) -> None:
     """Run a model on two short texts with the same beginning, and compare the logits there.
@@ -53,6 +75,11 @@ def check_forward(model: Any, tokenizer: Any, folder: Path) -> None:
     first, second = logits[:, :_LENGTH].unbind()
     difference = float((first - second).abs().max())
     scale = float(first.std())
+    if not scale:
+        raise TrainingError(
+            f"The model in {folder} computes the same for every token, so its weights are not those of "
+            "a trained model, or a copy of them was interrupted. Fetch the model again."
+        )
     if difference > _TOLERANCE.get(model.dtype, _COARSE) * scale:
         raise TrainingError(
             f"The model in {folder} looks at the tokens that follow (an encoder, such as BERT). Take "

@@ -40,6 +40,22 @@ def check_tokenizer(tokenizer: Any, rows: int, folder: Path) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
+def check_template(tokenizer: Any, folder: Path) -> None:
+    """Check that a chat template is text.
+
+    Raises:
+        TrainingError: It is something else.
+    """
+    template = getattr(tokenizer, "chat_template", None)
+    texts = template.values() if isinstance(template, dict) else [template]
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            raise TrainingError(
+                f"The chat_template in {folder / 'tokenizer_config.json'} is {text!r:.40}, which must "
+                "be text. Fetch the file again."
+            )
+
+
 def _set_end(tokenizer: Any, folder: Path) -> None:
     """Take the end-of-text token from the configuration where the tokenizer names none."""
     if tokenizer.eos_token_id is not None:
