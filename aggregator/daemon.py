@@ -20,6 +20,7 @@ from rescind.aggregator.facts import BondPosted, open_journal
 from rescind.aggregator.fishers import Fishers
 from rescind.aggregator.incidents import Incidents
 from rescind.aggregator.intake import Intake
+from rescind.aggregator.keeping import Keeping
 from rescind.aggregator.models import Models
 from rescind.aggregator.offers import Offers
 from rescind.aggregator.operator import missing_bond
@@ -157,7 +158,7 @@ class Aggregator(DaemonLoop[Plan]):
         super().__init__("aggregator", address, poll)
         self.session, self._models = session, models
         self._intake, self._erasing = intake, erasing
-        self._tidied = 0.0
+        self._keeping, self._tidied = Keeping(session), 0.0
         # A daemon that was killed before this one left what it was doing behind.
         Activities(session.folder).clear()
         tls = session.config.identity.tls
@@ -206,6 +207,7 @@ class Aggregator(DaemonLoop[Plan]):
         try:
             self._intake.tidy()
             delete_superseded(self.session)
+            self._keeping.delete_superseded()
         except (RescindError, OSError) as error:
             self.complain(error)
 
