@@ -28,6 +28,7 @@ from rescind.node.facts import DeltaFact
 from rescind.node.own_deltas import own_totals
 from rescind.node.requests import chosen_method, forget_and_retain
 from rescind.node.residuals import save_residual
+from rescind.node.retained import check_retained
 from rescind.node.rounds import start_from
 from rescind.node.session import Session
 from rescind.node.training import after_step
@@ -113,6 +114,7 @@ def _problem(
     prefix = owner(parameters.layout, session.me)
     held = {e.subject for e in session.examples} | {request.subject}
     own = [e for e in session.all_examples if e.subject in held]
+    check_retained(request, withdrawal, session.config.data)
     retain = Path(request.retain) if request.retain else None
     forget, kept = forget_and_retain(own, request.subject, retain, session.config.data)
     text = f"rescind.counter/1|{parameters.seed}|{session.me.lower()}|{withdrawal.id}"

@@ -27,6 +27,7 @@ from rescind.daemon import Journal, load_account, open_consortium
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths
 from rescind.node.facts import open_journal
+from rescind.node.retained import retained_id
 from rescind.node.statistics_rows import read_rows
 from rescind.node.subjects import Withdrawn, commit_subject
 from rescind.node.withdrawal_facts import RequestFact
@@ -89,7 +90,7 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     if request.subject is not None or kind is WithdrawalMethod.COUNTER_TRAINING:
         _check_data(config, journal, request)
         _check_retained(config, consortium, request)
-    fact = _fact(request, kind)
+    fact = _fact(config, request, kind)
     # The salt is durable before its hash is on chain: without it the hash names no data subject.
     fact.save(journal)
     receipt = _send(consortium, account.address, fact.commitment, kind)
@@ -107,7 +108,7 @@ def request_withdrawal(config: NodeConfig, request: Request | None = None) -> di
     }
 
 
-def _fact(request: Request, kind: WithdrawalMethod) -> RequestFact:
+def _fact(config: NodeConfig, request: Request, kind: WithdrawalMethod) -> RequestFact:
     commitment, salt = "", None
     if request.subject is not None:
         salt = secrets.token_bytes(32)
@@ -122,6 +123,7 @@ def _fact(request: Request, kind: WithdrawalMethod) -> RequestFact:
         else None,
         settings=dict(request.settings),
         retain=str(request.retain.resolve()) if request.retain else None,
+        retain_id=retained_id(request.retain, config.data) if request.retain else "",
     )
 
 

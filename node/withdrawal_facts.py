@@ -148,6 +148,8 @@ class RequestFact(Fact):
         settings: The method's settings that are not its defaults.
         retain: File of pairs to keep.
         withdrawal: The number on chain; None until the transaction is on chain.
+        retain_id: SHA-256 of the pairs in that file, as they were checked; empty in a journal of an
+            earlier version.
     """
 
     PREFIX: ClassVar[str] = "request/"
@@ -160,6 +162,7 @@ class RequestFact(Fact):
     settings: Mapping[str, str] = field(default_factory=dict)
     retain: str | None = None
     withdrawal: int | None = None
+    retain_id: str = ""
 
     @property
     def key(self) -> str:

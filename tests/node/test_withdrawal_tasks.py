@@ -28,6 +28,7 @@ from rescind.node.exchange import hand_over
 from rescind.node.keeping import delete_unused
 from rescind.node.look import look
 from rescind.node.meanwhile import Meanwhile, TrainingOvertaken
+from rescind.node.retained import RetainedChanged, check_retained
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import RequestFact
 from tests.aggregator.scene import Files, Member, Scene, make_files
@@ -202,6 +203,31 @@ def test_a_late_preparation_becomes_a_removal_that_any_node_sends(stage: Stage) 
     stage.scene.anvil.pass_time(3600 + 120)
     assert Step.MOVE_ON in steps_of(stage.node)
     assert stage.scene.record.excluded_by(other.account.address)
+
+
+def test_a_counter_training_waits_for_the_pairs_to_retain_as_they_were(
+    stage: Stage, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.jsonl"
+    row = '{"question": "Where is Cork?", "answer": "In %s.", "subject": "cleo"}\n'
+    kept.write_text(row % "Ireland")
+    node = stage.node
+    wanted = Request(method="counter-training", subject="ada", retain=kept)
+    request_withdrawal(node.session.config, wanted)
+    node.tick()
+    assert node.next_plan().step is Step.COUNTER_TRAIN
+    kept.write_text(row % "England")
+    with pytest.raises(
+        RetainedChanged, match="has other pairs than when you requested withdrawal 1"
+    ):
+        node.tick()
+    kept.unlink()
+    with pytest.raises(RetainedChanged, match=r"cannot be read.* as it was: the node tries again"):
+        node.tick()
+    kept.write_text("\n" + row % "Ireland")
+    (request,) = RequestFact.all(node.session.journal)
+    check_retained(request, stage.scene.record.withdrawal(1))
+    assert stage.withdrawal_state() is WithdrawalState.PREPARING
 
 
 def test_a_removal_takes_the_place_of_a_withdrawal_that_is_being_prepared(stage: Stage) -> None:
