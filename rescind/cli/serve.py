@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 _Chain = tuple[list[str] | None, Path | None, Path | None, int]
 """The values of --rpc, --contracts, --index and --confirmations."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A source of models, and what it says about the base model."""
+
+    source: ModelSource
+    base: str = ""
+    dtype: str = "float32"
+    remote_code: bool = False
 
 
 def serve_command(
@@ -80,6 +90,13 @@ def serve_command(
         Literal["float32", "bfloat16", "4bit"] | None,
         typer.Option(help="Type of the base model's weights. Default: the source's, or float32."),
     ] = None,
+    remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--remote-code",
+            help="Let Python files that come with the base model run, as model.remote_code of a node.",
+        ),
+    ] = False,
     upstream: Annotated[
         str | None, typer.Option(help="URL of the server that runs the model, such as vLLM.")
     ] = None,
@@ -118,7 +135,15 @@ def serve_command(
         keys = server.ApiKeys.read(api_key_file) if api_key_file else server.ApiKeys()
         watch = server.WatchSettings(check_seconds, overlap_seconds)
         options = server.ServeOptions(
-            host, port, keys, limits, watch, unchecked_seconds, device, dtype or "float32"
+            host,
+            port,
+            keys,
+            limits,
+            watch,
+            unchecked_seconds,
+            device,
+            dtype or "float32",
+            remote_code,
         )
         options.check()
         if accept_adapters is not None:
@@ -127,14 +152,16 @@ def serve_command(
             server.serve_adapters(_named(base), upstream_model or "base", accept_adapters, options)
             return
         chain = (rpc, contracts, index, confirmations)
-        source, own_base, own_dtype = _source(run, config, store, parameters, chain)
-        model, options = _named(base or own_base), replace(options, dtype=dtype or own_dtype)
+        found = _source(run, config, store, parameters, chain)
+        source, model = found.source, _named(base or found.base)
+        allowed = remote_code or found.remote_code
+        options = replace(options, dtype=dtype or found.dtype, remote_code=allowed)
         build = server.build_local
         if upstream is not None:
             key = server.read_keys(upstream_key_file)[0] if upstream_key_file else ""
             folder, seen_as = _adapters(adapters, adapters_seen_as)
             there = server.UpstreamPlace(upstream, key, folder, seen_as, upstream_model)
-            build = server.build_upstream(source, model, there)
+            build = server.build_upstream(source, model, there, remote_code=allowed)
         daemon_logging()
         server.serve(source, model, options, build)
 
@@ -174,8 +201,8 @@ def _adapters(folder: Path | None, seen_as: str | None) -> tuple[Path, str]:
 
 def _source(
     run: Path | None, config: Path | None, store: str | None, parameters: Path | None, chain: _Chain
-) -> tuple[ModelSource, str, str]:
-    """Return the source of models, and the base model that it names, with its type."""
+) -> _Found:
+    """Return the source of models, with the base model that it names."""
     if [run, config, store].count(None) != 2:
         raise ConfigError(
             "Pass one source of models: the folder of a run, --config NODE.TOML, or --store with "
@@ -186,13 +213,14 @@ def _source(
         from rescind.serving.sources import NodeSource
 
         loaded = load_config(config, NodeConfig)
-        return NodeSource.open(loaded), loaded.model.path, loaded.model.dtype
+        section = loaded.model
+        return _Found(NodeSource.open(loaded), section.path, section.dtype, section.remote_code)
     rpc, contracts, index, confirmations = chain
     reader = open_consortium(run, rpc, contracts, index, confirmations)
     if run is not None:
         from rescind.devnet.serving import run_source
 
-        return run_source(run, reader)
+        return _Found(*run_source(run, reader))
     from rescind.serving.sources import StoreSource
 
-    return StoreSource.open(reader, str(store), parameters), "", "float32"
+    return _Found(StoreSource.open(reader, str(store), parameters))

@@ -59,6 +59,7 @@ class ServeOptions:
         unchecked_seconds: For how long answers go on while the chain cannot be asked.
         device: A torch device, or "auto".
         dtype: Type of the base model's weights.
+        remote_code: Let Python files that come with the base model run.
     """
 
     host: str = "127.0.0.1"
@@ -69,6 +70,7 @@ class ServeOptions:
     unchecked_seconds: float = 300.0
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "4bit"] = "float32"
+    remote_code: bool = False
 
     def check(self) -> None:
         """Check what can be checked before anything is loaded.
@@ -126,13 +128,16 @@ class UpstreamPlace:
     model: str = ""
 
 
-def build_upstream(source: ModelSource, base: str, place: UpstreamPlace) -> Build:
+def build_upstream(
+    source: ModelSource, base: str, place: UpstreamPlace, *, remote_code: bool = False
+) -> Build:
     """Return what makes models that another server runs.
 
     Args:
         source: Where models come from.
         base: The base model's folder or hub id.
         place: The other server.
+        remote_code: Let Python files that come with the base model run.
 
     Raises:
         ConfigError: Its URL is not one of HTTP.
@@ -150,7 +155,9 @@ def build_upstream(source: ModelSource, base: str, place: UpstreamPlace) -> Buil
         from rescind.serving.upstream import UpstreamModels, UpstreamSettings
 
         planner = Planner(model, parameters, gate, limits)
-        settings = UpstreamSettings(client, mark, place.folder, place.seen_as, base, place.model)
+        settings = UpstreamSettings(
+            client, mark, place.folder, place.seen_as, base, place.model, remote_code
+        )
         return UpstreamModels(planner, parameters, settings, limits)
 
     return build
@@ -170,11 +177,18 @@ def serve(source: ModelSource, base: str, options: ServeOptions, build: Build) -
         TrainingError: The base model cannot be loaded, or is another one than agreed on.
     """
     options.check()
-    listener = _listener(options)
+    with _listener(options) as listener:
+        _run(_server(source, base, options, build), listener)
+
+
+def _server(source: ModelSource, base: str, options: ServeOptions, build: Build) -> Server:
+    """Load the base model, look at the chain once, and return what answers."""
     gate = Gate(options.unchecked_seconds)
     parameters = source.parameters
     training = _training()
-    loaded = training.load_agreed(base, parameters, options.device, options.dtype)
+    loaded = training.load_agreed(
+        base, parameters, options.device, options.dtype, remote_code=options.remote_code
+    )
     models = build(loaded, parameters, gate, options.limits)
     watch = Watch(source, gate, models, options.watch)
     watch.check()
@@ -204,10 +218,9 @@ def serve(source: ModelSource, base: str, options: ServeOptions, build: Build) -
         await asyncio.to_thread(thread.join, 10)
         await models.close()
 
-    server = Server(
+    return Server(
         models, listed, lambda: gate.refusal, facts, options.keys, options.limits, lifespan=lifespan
     )
-    _run(server, listener)
 
 
 def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) -> None:
@@ -230,8 +243,15 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
         )
     if not folder.is_dir():
         raise ConfigError(f"--accept-adapters {folder} is not a folder. Create it first.")
-    listener = _listener(options)
-    loaded = _training().load_base(base, None, options.device, options.dtype)
+    with _listener(options) as listener:
+        _run(_adapter_server(base, name, folder, options), listener)
+
+
+def _adapter_server(base: str, name: str, folder: Path, options: ServeOptions) -> Server:
+    """Load the base model, and return what answers with the adapters that are loaded into it."""
+    loaded = _training().load_base(
+        base, None, options.device, options.dtype, remote_code=options.remote_code
+    )
     from rescind.serving.engine import EngineModels
     from rescind.training.model.text_rules import default_text
 
@@ -244,7 +264,7 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
         yield
         await models.close()
 
-    server = Server(
+    return Server(
         models,
         models.listed,
         lambda: "",
@@ -254,7 +274,6 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
         routers=(adapter_routes(models, options.limits),),
         lifespan=lifespan,
     )
-    _run(server, listener)
 
 
 def _training() -> ModuleType:

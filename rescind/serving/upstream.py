@@ -38,6 +38,7 @@ class UpstreamSettings:
         seen_as: The same folder as that server sees it.
         base: The base model's folder or hub id.
         model: The name of the bare base model there; by default the first one that it lists.
+        remote_code: Let Python files that come with the base model run.
     """
 
     client: UpstreamClient
@@ -46,6 +47,7 @@ class UpstreamSettings:
     seen_as: str
     base: str
     model: str = ""
+    remote_code: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,9 @@ class UpstreamModels:
     def _export(self, model: ServedModel, totals: Totals, names: Mapping[str, str]) -> None:
         if not names:
             return
-        source = Source.open(self._parameters, self._settings.base)
+        source = Source.open(
+            self._parameters, self._settings.base, remote_code=self._settings.remote_code
+        )
         for name, owner in names.items():
             origin = Origin(
                 owner,

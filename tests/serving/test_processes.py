@@ -12,9 +12,12 @@ from pathlib import Path
 import openai
 import pytest
 from openai import OpenAI
+from typer.testing import CliRunner
 
+from rescind.cli.main import app
 from rescind.core.exports import exports_in
 from rescind.devnet import RunFolder
+from rescind.devnet.chain import url_of
 from rescind.devnet.defaults import BASE_MODEL
 from tests.support.daemons import consortium, finals, play_until, start_nodes, wait_for
 from tests.support.withdrawals import ask, closed
@@ -89,7 +92,19 @@ class Story:
     local: Served
     engine: Served
     front: Served
+    stored: Served
     adapters: Path
+
+    @property
+    def asking(self) -> tuple[Served, ...]:
+        """The servers that ask the chain."""
+        return self.local, self.front, self.stored
+
+
+def store_words(run: RunFolder) -> list[str | Path]:
+    """Return the words by which a server finds what an aggregator publishes, without a run folder."""
+    rpc = url_of(run.facts().chain_port)
+    return ["--store", run.store, "--contracts", run.contracts, "--rpc", rpc]
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +140,16 @@ def withdrawn(
                 "--upstream-key-file", keys, "--adapters", adapters,
             )
         )  # fmt: skip
-        story = Story(run, local, engine, front, adapters)
-        for served in (local, front):
+        words = (*store_words(run), "--base", BASE_MODEL, *check)
+        stored = stack.enter_context(serving(folder, "stored", *words))
+        story = Story(run, local, engine, front, stored, adapters)
+        for served in story.asking:
             wait_for("a server", lambda served=served: served.url)
             wait_for("model 1", lambda served=served: "devnet-1" in served.models())
         before = _asked(story)
         number = ask(run, "aurora")
         wait_for("the withdrawal", lambda: closed(record, number))
-        for served in (local, front):
+        for served in story.asking:
             wait_for("model 2", lambda served=served: "devnet-2" in served.models())
         yield story, before
 
@@ -142,6 +159,7 @@ def _asked(story: Story) -> dict[str, object]:
     return {
         "local": {name: story.local.answer(name) for name in names},
         "front": {name: story.front.answer(name) for name in names},
+        "stored": {name: story.stored.answer(name) for name in names},
         "streamed": {name: story.front.streamed(name) for name in names},
         "engine": story.engine.models(),
     }
@@ -152,7 +170,7 @@ def test_a_server_in_front_of_another_gives_the_same_answers(
 ) -> None:
     _, before = withdrawn
     local, front = before["local"], before["front"]
-    assert local == front
+    assert local == front == before["stored"]
     assert isinstance(front, dict)
     assert before["streamed"] == {name: text for name, (text, _) in front.items()}
     adapters = before["engine"]
@@ -165,7 +183,7 @@ def test_servers_switch_over_by_themselves_and_refuse_the_withdrawn_model(
 ) -> None:
     story, _ = withdrawn
     aurora = story.run.facts().organizations["aurora"].lower()
-    for served in (story.local, story.front):
+    for served in story.asking:
         assert served.answer("devnet")[0] is not None
         assert not any(aurora in name or "aurora" in name for name in served.models())
         for name in ("devnet-1", "devnet-1/aurora"):
@@ -173,7 +191,27 @@ def test_servers_switch_over_by_themselves_and_refuse_the_withdrawn_model(
                 served.answer(name)
         with pytest.raises(openai.NotFoundError, match="has no block of 'aurora'"):
             served.answer("devnet/aurora")
-    assert story.local.answer("devnet-2/borealis") == story.front.answer("devnet-2/borealis")
+    first, *others = [served.answer("devnet-2/borealis") for served in story.asking]
+    assert others == [first, first]
+
+
+def test_a_store_is_served_only_with_a_base_and_the_agreed_parameters(
+    withdrawn: tuple[Story, dict[str, object]], tmp_path: Path
+) -> None:
+    words = store_words(withdrawn[0].run)
+    other = tmp_path / "parameters.json"
+    other.write_text("{}")
+    base = ("--base", BASE_MODEL)
+    cases = (
+        (words, "Pass --base MODEL"),
+        ([*words[:1], tmp_path / "nowhere", *words[2:], *base], "nowhere is not a folder"),
+        ([*words[:1], tmp_path, *words[2:], *base], "is not in the store"),
+        ([*words, *base, "--parameters", other], "parameters"),
+    )
+    for given, reason in cases:
+        done = CliRunner().invoke(app, ["serve", "--port", "0", *map(str, given)])
+        assert done.exit_code, given
+        assert reason in done.output
 
 
 def test_the_server_behind_has_no_withdrawn_adapter_any_more(
