@@ -84,7 +84,7 @@ def size_of(reference: str, parameters: int, organizations: int) -> DemoSize:
     # All nodes train at once: more threads than cores would only wait for one another. Both runs
     # of a demo use the same number, because the order of additions depends on it.
     threads = max(1, available_cores() // organizations)
-    return DemoSize(settings, 2, 5, 4, 4, passes=Fraction(4), threads=threads, real=True)
+    return DemoSize(settings, 2, 4, 3, 3, passes=Fraction(4), threads=threads, real=True)
 
 
 def _scaled(settings: PresetSettings, parameters: int) -> PresetSettings:
