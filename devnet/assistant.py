@@ -13,10 +13,12 @@ from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
+    Answer,
     Assistant,
     load_agreed,
 )
 from rescind.training.serving.evidence import Evidence
+from rescind.training.serving.heads import skills_of
 from rescind.training.serving.suppression import (
     Names,
     Stage,
@@ -32,8 +34,8 @@ class Reply:
 
     Attributes:
         text: The answer.
-        by: A description of the block that gave it.
-        evidence: Why that block answered.
+        by: A description of the block or head that gave it.
+        evidence: Why that block or head answered.
     """
 
     text: str
@@ -85,7 +87,10 @@ class RunAssistant:
             else served_model(run, parameters, served.adapter_id, served.terms)
         )
         assistant = Assistant(
-            load_agreed(facts.model, parameters, dtype=facts.dtype), parameters, totals
+            load_agreed(facts.model, parameters, dtype=facts.dtype),
+            parameters,
+            totals,
+            skills=skills_of(parameters, totals, served.organizations),
         )
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
@@ -98,12 +103,18 @@ class RunAssistant:
         return str(Standing(Stage.SUPPRESSED)) if self.guarded else ""
 
     @property
+    def prompts(self) -> list[str]:
+        """The forms of questions that heads answer, with {text} for what they are about."""
+        skills = self.assistant.skills
+        return [each.task.prompt for each in skills.skills.values() if each.head] if skills else []
+
+    @property
     def names(self) -> dict[str, str]:
         """The organizations' names by lowercase address."""
         return {address.lower(): name for name, address in self.facts.organizations.items()}
 
     def ask(self, question: str) -> tuple[str, str]:
-        """Return the answer and a description of the block that gave it.
+        """Return the answer and a description of the block or head that gave it.
 
         Raises:
             RescindError: The model may not be served any more; as `ServedModel.check`.
@@ -112,7 +123,7 @@ class RunAssistant:
         return reply.text, reply.by
 
     def reply(self, question: str) -> Reply:
-        """Return the answer with the reason why its block gave it.
+        """Return the answer with the reason why its block or head gave it.
 
         Raises:
             RescindError: The model may not be served any more; as `ServedModel.check`.
@@ -120,10 +131,13 @@ class RunAssistant:
         self.served.check()
         answer = (self.guarded or self.assistant).ask(question)
         evidence = answer.evidence or Evidence.guarded()
-        by = "the guard" if evidence.is_guarded else self._name(answer.organization)
+        by = "the guard" if evidence.is_guarded else self._name(answer)
         return Reply(answer.text, by, evidence)
 
-    def _name(self, address: str | None) -> str:
+    def _name(self, answer: Answer) -> str:
+        if answer.task is not None:
+            return f"the head of task {answer.task}"
+        address = answer.organization
         if address is None:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
         return f"{self.names.get(address, address)}'s block"

@@ -22,7 +22,8 @@ from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.skill_scores import SkillScores
 from rescind.training import Assistant, Evaluation, Example, LoraModel, evaluate
-from rescind.withdrawals import terms_of
+from rescind.training.serving.heads import skills_of
+from rescind.withdrawals import organizations_in_sum, terms_of
 
 Sets = dict[str, Evaluation | None]
 """Evaluations by the name of whose questions they are; None where there are no questions."""
@@ -74,6 +75,15 @@ def evaluate_run(
         "after": served(facts.after_model or 0),
         "replay": replay.totals,
     }
+    numbers = {
+        "before": facts.before_model,
+        "after": facts.after_model,
+        "replay": facts.after_model,
+    }
+    in_sum = {
+        stage: organizations_in_sum(consortium, parameters, number or 0)
+        for stage, number in numbers.items()
+    }
     asked, kept = _questions(corpus)
     make_private_folder(run.evaluation)
     evaluations = Evaluations()
@@ -96,7 +106,8 @@ def evaluate_run(
             evaluations.kept[stage] = evaluations.kept[same]
             done += len(asked) + len(kept)
         else:
-            assistant = Assistant(model, parameters, adapter)
+            skills = skills_of(parameters, adapter, in_sum[stage])
+            assistant = Assistant(model, parameters, adapter, skills=skills)
             evaluations.asked[stage] = {n: answers(assistant, rows) for n, rows in asked.items()}
             evaluations.kept[stage] = {n: answers(assistant, rows) for n, rows in kept.items()}
         _save(run, stage, evaluations.asked[stage])

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rescind.audit import read_certificate
+from rescind.audit.certificate import EntryPart
 from rescind.contracts import Chain, ConsortiumReader, Deployment
-from rescind.core import ArtifactStore, ConsortiumParameters, Term, Totals
+from rescind.core import STATISTICS, ArtifactStore, ConsortiumParameters, Term, Totals
 from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAvg
 from rescind.devnet.chain import url_of
@@ -17,7 +18,7 @@ from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import own_artifacts
 from rescind.serving import NotServed, look
 from rescind.serving.sources import StoreSource, read_parameters
-from rescind.withdrawals import terms_of
+from rescind.withdrawals import organizations_in_sum, terms_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ServedModel:
         files: The files that it is loaded from. An erasure deletes them.
         consortium: The contracts; None for the model before a withdrawal, which is out of use.
         load: Returns the adapter, checked against the chain; None for the model before a withdrawal.
+        organizations: How many organizations' statistics are in it; None where no head depends on it.
     """
 
     model_id: int
@@ -42,6 +44,7 @@ class ServedModel:
     files: Sequence[Path]
     consortium: ConsortiumReader | None = None
     load: Callable[[], Totals] | None = None
+    organizations: int | None = None
 
     def check(self) -> None:
         """Check that the model is still in use, and that its files are still there.
@@ -107,6 +110,7 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         _files(run, files.adapter_id, terms),
         consortium,
         lambda: source.totals(newest, files),
+        organizations_in_sum(consortium, parameters, newest.number),
     )
 
 
@@ -149,9 +153,22 @@ def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
             Term(each.round_id, each.organization, artifacts[each.point_hash], each.weight)
             for each in part.content[0]
         ]
-    model = ServedModel(part.model_id, adapter_id, terms, _files(run, adapter_id, terms))
+    model = ServedModel(
+        part.model_id,
+        adapter_id,
+        terms,
+        _files(run, adapter_id, terms),
+        organizations=_in_sum(parameters, part.content),
+    )
     model.check()
     return model
+
+
+def _in_sum(parameters: ConsortiumParameters, content: Sequence[Sequence[EntryPart]]) -> int | None:
+    if parameters.statistics is None:
+        return None
+    entries = content[parameters.part_of(STATISTICS).number]
+    return len({entry.organization for entry in entries})
 
 
 def _files(run: RunFolder, adapter_id: str, terms: Sequence[Term]) -> list[Path]:

@@ -11,13 +11,15 @@ from rescind.cli.printing import out, plain
 
 
 def print_evidence(why: Mapping[str, Any]) -> None:
-    """Print why a block answered.
+    """Print why a block or head answered.
 
     Args:
         why: The evidence as JSON, with the number of the model that was asked.
     """
     out.print()
     out.print(plain(f"why: {why['reason']}"), soft_wrap=True)
+    if why["head"]:
+        out.print(_labels(why["head"]))
     if why["blocks"]:
         out.print(plain(f"router {why['router']}: {why['measure']}"), soft_wrap=True)
         out.print(_table(why))
@@ -45,4 +47,18 @@ def _table(why: Mapping[str, Any]) -> Table:
     if why["base_loss_nats"] is not None:
         blocks_answer = any(block["answered"] for block in why["blocks"])
         table.add_row("(base)", "0.00", "", "" if blocks_answer else "answered")
+    return table
+
+
+def _labels(head: Mapping[str, Any]) -> Table:
+    table = Table(box=None, header_style="bold")
+    table.add_column("label", overflow="fold")
+    table.add_column("score", justify="right")
+    table.add_column("")
+    for each in head["labels"]:
+        answered = "answered" if each["answered"] else ""
+        table.add_row(plain(each["label"]), f"{each['score']:.2f}", answered)
+    others = head["labels_with_rows"] - len(head["labels"])
+    if others:
+        table.add_row(plain(f"({others} more)"), "", "")
     return table

@@ -11,7 +11,7 @@ import typer
 from rescind.cli.answer_evidence import print_evidence
 from rescind.cli.chain_access import stopped_chain_hint
 from rescind.cli.options import RequiredRunArgument
-from rescind.cli.printing import out, print_json, reported_errors
+from rescind.cli.printing import out, plain, print_json, reported_errors
 from rescind.cli.transformers_output import quiet_transformers
 from rescind.core.errors import ConfigError
 
@@ -44,11 +44,13 @@ def ask_command(
     suppress: SuppressOption = None,
     why: Annotated[
         bool,
-        typer.Option("--why", help="Show which blocks were considered, and how each scored."),
+        typer.Option(
+            "--why", help="Show which blocks or labels were considered, and how each scored."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Answer a question with the run's model and name the block that answered."""
+    """Answer a question with the run's model and name the block or head that answered."""
     with reported_errors(), stopped_chain_hint(run):
         if not question.strip():
             raise ConfigError("The question is empty. Pass a question.")
@@ -77,6 +79,8 @@ def chat_command(
     with reported_errors(), stopped_chain_hint(run):
         assistant = _assistant(run, before=before, suppress=suppress or ())
         out.print("Ask about the people of the run. An empty line ends the chat.")
+        for prompt in assistant.prompts:
+            out.print(plain(f"A head answers: {prompt}"), soft_wrap=True)
         while True:
             try:
                 question = input("> ").strip()

@@ -248,6 +248,11 @@ class ConsortiumParameters(_Agreed):
                 "coupling 'hybrid' needs hiding: an organization whose statistics change registers "
                 "its delta again, and no point can be registered twice. Set hiding to true"
             )
+        if self.statistics is not None and self.server != FedAvg():
+            raise ValueError(
+                "coupling 'hybrid' needs the server 'fedavg': an optimizer would move the sums of "
+                "statistics as if they were parameters"
+            )
         return self
 
     @model_validator(mode="after")

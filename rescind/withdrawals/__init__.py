@@ -47,6 +47,7 @@ from rescind.withdrawals.sampling import (
     draw_samples,
     last_offers,
 )
+from rescind.withdrawals.summed import organizations_in_sum
 from rescind.withdrawals.terms import terms_of
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "missing_figures",
     "most_adapter_bytes",
     "most_opening_bytes",
+    "organizations_in_sum",
     "read_attestation",
     "read_report",
     "record_of",

@@ -66,11 +66,12 @@ def test_the_document_of_other_couplings_does_not_name_statistics() -> None:
     ("changes", "what"),
     [
         ({"hiding": False}, "Set hiding to true"),
+        ({"server": {"name": "fedadam"}}, "needs the server 'fedavg'"),
         ({"statistics": None}, "and only there"),
         ({"coupling": "isolated"}, "and only there"),
         ({"max_artifact_bytes": 40_000}, "max_artifact_bytes is 40000"),
     ],
-    ids=["no hiding", "no statistics", "another coupling", "too small"],
+    ids=["no hiding", "an optimizer", "no statistics", "another coupling", "too small"],
 )
 def test_agreements_that_do_not_fit_are_refused(changes: dict[str, object], what: str) -> None:
     with pytest.raises(ValidationError, match=what):

@@ -4,6 +4,7 @@ from rescind.cli.answer_evidence import print_evidence
 from rescind.cli.printing import out
 from rescind.training.routers import Choice, LikelihoodRouter
 from rescind.training.serving.evidence import NO_BLOCKS, ONE_ADAPTER, Evidence
+from rescind.training.skills import SkillAnswer
 
 A, B, C = ("0x" + digit * 40 for digit in "abc")
 NAMES = {A: "aurora", B: "borealis"}
@@ -71,3 +72,19 @@ def test_the_json_has_the_evidence_of_each_block() -> None:
 
 def test_a_suppressed_block_is_not_shown() -> None:
     assert [owner for owner, _ in evidence(WON).without({A}).ranked] == [B, C]
+
+
+def test_a_head_is_shown_with_its_best_labels_and_no_block() -> None:
+    scores = {f"desk {n}": 0.9 - n / 10 for n in range(7)}
+    answer = SkillAnswer("desk", "My card is lost", "desk 0", scores, 0.1, 40)
+    found = Evidence.of_head(answer)
+    document = found.to_dict(NAMES)
+    assert document["blocks"] == []
+    assert document["head"]["labels_with_rows"] == 7
+    text = shown(found)
+    assert f"why: {answer.reason}" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["desk", "0", "0.90", "answered"] in lines
+    assert ["desk", "4", "0.50"] in lines
+    assert ["(2", "more)"] in lines
+    assert "router" not in text

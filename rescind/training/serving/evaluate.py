@@ -19,13 +19,19 @@ from rescind.training.serving.serve import Assistant, adapter_name, answer_losse
 
 @dataclass(frozen=True)
 class Item:
-    """One question with the expected answer, the given one and the block that answered."""
+    """One question with the expected answer, the given one and the block or head that answered.
+
+    Attributes:
+        organization: Lowercase address of the block; None for the base or shared model and a head.
+        task: The task whose head answered; None if no head did.
+    """
 
     question: str
     expected: str
     answer: str
     right: bool
     organization: str | None
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,15 @@ class Evaluation:
         score: The share of answers that are right as a whole, 0..1.
         right: Right answers.
         total: Questions.
-        perplexity: Of the expected answers' tokens.
+        perplexity: Of the expected answers' tokens, where the language model answered. A head gives
+            no likelihood of tokens, so its questions do not count; None if heads answered all.
         items: One for each question.
     """
 
     score: float
     right: int
     total: int
-    perplexity: float
+    perplexity: float | None
     items: tuple[Item, ...]
 
     def to_dict(self) -> dict[str, object]:
@@ -70,15 +77,23 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
     longest = max(len(row.tokens) - row.prompt_length for row in rows)
     answers = assistant.ask_many(examples, max_new_tokens=longest)
     items = tuple(
-        Item(e.question, e.answer, a.text, normalize(a.text) == normalize(e.answer), a.organization)
+        Item(
+            question=e.question,
+            expected=e.answer,
+            answer=a.text,
+            right=normalize(a.text) == normalize(e.answer),
+            organization=a.organization,
+            task=a.task,
+        )
         for e, a in zip(examples, answers, strict=True)
     )
     nats, tokens = 0.0, 0
     # The router's choices are known from the answers: with a real base, asking again takes minutes.
     unnamed = SHARED if assistant.split or assistant.blocks == (SHARED,) else None
-    routes = [answer.organization or unnamed for answer in answers]
+    written = [(r, a.organization) for r, a in zip(rows, answers, strict=True) if a.task is None]
+    routes = [organization or unnamed for _, organization in written]
     for chosen in {*routes}:
-        picked = [row for row, route in zip(rows, routes, strict=True) if route == chosen]
+        picked = [row for (row, _), route in zip(written, routes, strict=True) if route == chosen]
         network = assistant.model.use(adapter_name(chosen) if chosen else None)
         losses, counts = answer_losses(assistant.model.base, network, picked)
         nats, tokens = nats + float(losses.sum()), tokens + int(counts.sum())
@@ -87,7 +102,7 @@ def evaluate(assistant: Assistant, examples: Sequence[Example]) -> Evaluation:
         score=right / len(items),
         right=right,
         total=len(items),
-        perplexity=float(np.exp(nats / tokens)),
+        perplexity=float(np.exp(nats / tokens)) if tokens else None,
         items=items,
     )
 

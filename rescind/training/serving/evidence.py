@@ -1,4 +1,4 @@
-"""Evidence of an answer: which blocks were considered, how each scored, and why one answered."""
+"""Evidence of an answer: what was considered, how each scored, and why a block or head answered."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rescind.training.routers.router import Choice, Router
+from rescind.training.skills import SkillAnswer
 
 ONE_ADAPTER = "The model is one shared adapter, which answers every question."
 NO_BLOCKS = "The model holds no block, so the base model answers."
 GUARDED = "The guard refused the question, so no block's answer was used."
+MOST_LABELS = 5
+"""So many of a head's labels are shown."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,19 @@ class Evidence:
         measure: The meaning of the scores, with their unit.
         choice: What the router chose, with each block's score and the threshold.
         reason: The reason, where no router was asked; otherwise `explain` works it out.
+        head: What the head answered, where one did.
     """
 
     router: str | None
     measure: str
     choice: Choice
     reason: str = ""
+    head: SkillAnswer | None = None
+
+    @classmethod
+    def of_head(cls, answer: SkillAnswer) -> Evidence:
+        """Return the evidence of a head's answer, for which no router was asked."""
+        return cls(None, "", Choice(None, {}), answer.reason, answer)
 
     @classmethod
     def of(cls, router: Router, choice: Choice) -> Evidence:
@@ -103,5 +113,21 @@ class Evidence:
             "threshold": self.choice.threshold,
             "threshold_rule": self.choice.rule,
             "base_loss_nats": self.choice.base_loss,
+            "head": head_facts(self.head) if self.head else None,
             "reason": self.explain(names),
         }
+
+
+def head_facts(answer: SkillAnswer) -> dict[str, Any]:
+    """Return what a head's answer rests on, as JSON, with the scores of the best labels."""
+    ranked = sorted(answer.scores.items(), key=lambda item: (-item[1], item[0] != answer.label))
+    return {
+        "task": answer.task,
+        "rows": answer.rows,
+        "margin": answer.margin,
+        "labels": [
+            {"label": label, "score": score, "answered": label == answer.label}
+            for label, score in ranked[:MOST_LABELS]
+        ],
+        "labels_with_rows": len(answer.scores),
+    }

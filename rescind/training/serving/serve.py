@@ -1,13 +1,14 @@
-"""Serving a model made of blocks: a router chooses one block for each question.
+"""Serving a model: heads answer questions of agreed tasks, blocks or the base the others.
 
-By default that is the likelihood router; training.routers has others. Everything that a router
-holds of an organization is dropped with the organization's block.
+A head is solved from the model's summed statistics, and its answer is the text of a label. For every
+other question a router chooses a block: by default the likelihood router; training.routers has
+others. Everything that a router holds of an organization is dropped with the organization's block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from rescind.core import (
     blocks_of,
     materialize,
 )
+from rescind.core.features import HiddenFeatures
 from rescind.training.engine.batches import (
     Encoded,
     batches_of,
@@ -30,6 +32,7 @@ from rescind.training.engine.batches import (
     pad,
     token_losses,
 )
+from rescind.training.features import HiddenRows
 from rescind.training.model.base import Base
 from rescind.training.model.lora import LoraModel
 from rescind.training.routers.likelihood import MARGIN as MARGIN
@@ -39,6 +42,8 @@ from rescind.training.routers.likelihood import prompt_losses as prompt_losses
 from rescind.training.routers.router import Choice, Router
 from rescind.training.serving.evidence import ONE_ADAPTER, Evidence
 from rescind.training.serving.generation import generate as generate
+from rescind.training.serving.heads import answers_of_heads, skills_of, texts_of_heads
+from rescind.training.skills import SkillAnswer, Skills
 from rescind.training.split.parts import (
     SplitParts,
     SplitSettings,
@@ -60,16 +65,23 @@ class Answer:
     Attributes:
         text: The answer.
         organization: Lowercase address of the block that answered, None for the base or shared
-            model.
+            model and for a head.
         gains: The router's score of each block. With the default router, the log-likelihood of the
-            question under the block, less that under the base, in nats.
-        evidence: The reason why this block answered, or why none did.
+            question under the block, less that under the base, in nats. Empty for a head's answer.
+        evidence: The reason why this block or head answered, or why none did.
+        task: The task whose head answered; None if no head did.
     """
 
     text: str
     organization: str | None
     gains: dict[str, float]
     evidence: Evidence | None = None
+    task: str | None = None
+
+    @classmethod
+    def of_head(cls, given: SkillAnswer) -> Answer:
+        """Return the answer of a head."""
+        return cls(given.label or "", None, {}, Evidence.of_head(given), given.task)
 
 
 class Assistant:
@@ -82,6 +94,8 @@ class Assistant:
         router: Is fitted to the blocks here. The default is LikelihoodRouter().
         split: The adapter has shared ranks beside each block. Where no block answers, the shared
             ranks alone do.
+        skills: The heads of the model's statistics. By default they are solved here; where noise is
+            agreed, `rescind.training.serving.heads.skills_of` needs more to do so.
     """
 
     def __init__(
@@ -92,6 +106,7 @@ class Assistant:
         *,
         router: Router | None = None,
         split: SplitSettings | None = None,
+        skills: Skills | None = None,
     ) -> None:
         model.read_as(parameters.text)
         self.model = model
@@ -106,6 +121,8 @@ class Assistant:
             model.put(adapter_name(name), self._adapter(totals or {}, name))
         if self.blocks != (SHARED,):
             self.router.fit(self)
+        solved = skills or skills_of(parameters, totals or {})
+        self.skills: Skills | None = replace(solved, hidden=self._hidden_rows) if solved else None
 
     @property
     def base(self) -> Base:
@@ -132,7 +149,10 @@ class Assistant:
         return SplitParts.of(tensors, self.split.shared_rank).own if self.split else tensors
 
     def drop(self, organization: str) -> None:
-        """Remove an organization's block, also from the router. Its tensors become zero."""
+        """Remove an organization's block, also from the router. Its tensors become zero.
+
+        Heads stay as they are: they are solved from a sum. Load the totals of the model without it.
+        """
         name = organization.lower()
         if name not in self.blocks:
             return
@@ -142,10 +162,17 @@ class Assistant:
         self.model.put(adapter_name(name), {n: np.zeros(s, dtype=np.float32) for n, s in shapes})
 
     def groups(self, questions: Sequence[Question]) -> Iterator[tuple[Any, list[int]]]:
-        """Yield each network with the indices of the questions that the router sends to it."""
-        routes, _ = self.route(questions)
+        """Yield each network with the indices of the questions that the router sends to it.
+
+        A head has no likelihood of tokens, so questions that one answers go to the bare base.
+        """
+        of_heads = texts_of_heads(self.skills, questions)
+        if of_heads:
+            yield self.bare(), sorted(of_heads)
+        left = [index for index in range(len(questions)) if index not in of_heads]
+        routes, _ = self.route([questions[index] for index in left]) if left else ([], [])
         for chosen in dict.fromkeys(routes):
-            indices = [index for index, route in enumerate(routes) if route == chosen]
+            indices = [index for index, route in zip(left, routes, strict=True) if route == chosen]
             yield self.network(chosen), indices
 
     def ask(self, question: Question) -> Answer:
@@ -155,7 +182,26 @@ class Assistant:
     def ask_many(
         self, questions: Sequence[Question], *, max_new_tokens: int = MAX_NEW_TOKENS
     ) -> list[Answer]:
-        """Return greedy answers. Questions for one block go through it together."""
+        """Return greedy answers. Questions for one block go through it together.
+
+        Args:
+            questions: The questions.
+            max_new_tokens: The longest answer of the language model. A head's is a whole label.
+        """
+        of_heads = self.answers_of_heads(questions)
+        answers = {index: Answer.of_head(given) for index, given in of_heads.items()}
+        left = [index for index in range(len(questions)) if index not in answers]
+        if left:
+            written = self._written([questions[index] for index in left], max_new_tokens)
+            answers |= zip(left, written, strict=True)
+        return [answers[index] for index in range(len(questions))]
+
+    def answers_of_heads(self, questions: Sequence[Question]) -> dict[int, SkillAnswer]:
+        """Return what heads answer, by the index of the question; the router has the others."""
+        return answers_of_heads(self.skills, questions)
+
+    def _written(self, questions: Sequence[Question], max_new_tokens: int) -> list[Answer]:
+        """Return what blocks and the base answer."""
         choices = self.choices(questions)
         routes = [self._answering(choice) for choice in choices]
         texts: dict[int, str] = {}
@@ -209,6 +255,11 @@ class Assistant:
         if self.blocks == (SHARED,):
             return Evidence(None, "", Choice(None, {}), ONE_ADAPTER)
         return Evidence.of(self.router, choice)
+
+    def _hidden_rows(self, features: HiddenFeatures, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Return hidden features, of the base without any block."""
+        self.bare()
+        return HiddenRows(self.base)(features, texts)
 
     def _adapter(self, totals: Totals, name: str) -> FloatTensors:
         if self.split:

@@ -15,7 +15,8 @@ The guard holds the following, which leaks with it:
   read. That is the price of catching a question that does not name the subject; leave it out to
   avoid it.
 - an organization's address, which is public. The router still asks its block, and a question that
-  the block would answer is refused, so that a person who asks sees which questions those are.
+  the block would answer is refused, so that a person who asks sees which questions those are. So is
+  every question that a head answers: heads are solved from sums that the organization may be in.
 - the refusal itself tells a person who asks that something about this name was withdrawn. Refusals
   look like the model's own ignorance, but times and wording may distinguish them.
 
@@ -41,6 +42,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from rescind.core import SHARED
 from rescind.core.errors import ConfigError, DataError
 from rescind.core.names import canonical_name
+from rescind.training.serving.heads import texts_of_heads
 from rescind.training.serving.refusals import REFUSALS, refusal
 from rescind.training.text.question import Question, question_text, question_turns
 
@@ -253,7 +255,8 @@ class Suppression:
     Attributes:
         names: Subjects whose questions are refused.
         questions: Withdrawn questions.
-        organizations: Owners of blocks that may not answer.
+        organizations: Owners of blocks that may not answer. Nor may any head, which is solved from
+            the sum of all organizations.
     """
 
     names: Names | None = None
@@ -354,6 +357,9 @@ class SuppressedAssistant:
 
     def _split(self, questions: Sequence[Question]) -> tuple[list[int], list[int]]:
         matched = [self._matched(question) for question in questions]
+        if self._suppressed:
+            for index in texts_of_heads(self._assistant.skills, questions):
+                matched[index] = True
         left = [index for index, hit in enumerate(matched) if not hit]
         if self._suppressed and left:
             routes, _ = self._assistant.route([questions[index] for index in left])
