@@ -91,7 +91,7 @@ def usage(done: Done) -> dict[str, int]:
 
 
 def headers(routed: Routed) -> dict[str, str]:
-    """Return the headers that say which model answers, and who is behind it."""
+    """Return the headers that say which model answers, and which block or head of it."""
     result = {"x-rescind-answered-by": routed.owner}
     model = routed.model
     if model is None:
@@ -101,6 +101,8 @@ def headers(routed: Routed) -> dict[str, str]:
         "x-rescind-adapter": model.adapter_id or "none",
         "x-rescind-block": str(routed.block),
     }
+    if routed.task:
+        result |= {"x-rescind-task": routed.task, "x-rescind-head": routed.head}
     organization = model.organizations.get(routed.owner)
     if organization:
         result["x-rescind-organization"] = quote(organization, safe=" ()'!~*,.:;@&=+$/-_")

@@ -24,15 +24,19 @@ class Routed:
 
     Attributes:
         model: The model; None where a server has adapters without a consortium.
-        owner: Lowercase address of the block that answers, "shared", or "base".
+        owner: Lowercase address of the block that answers, "shared", "base", or "head".
         name: The name of the model, as the answer states it.
         block: The block of the chain at which the model was in use; 0 where no chain is asked.
+        task: The task whose head answers; empty if no head does.
+        head: The SHA-256 of that head.
     """
 
     model: ServedModel | None
     owner: str
     name: str
     block: int = 0
+    task: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True)

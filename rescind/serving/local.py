@@ -48,17 +48,19 @@ class LocalModels:
         def work(job: Job) -> None:
             plan = self._planner.plan(asked)
             job.emit(plan.routed)
-            network = self._planner.network(plan.owner)
-            done = generate(
-                self._planner.base,
-                network,
-                plan.tokens,
-                asked.sampling,
-                plan.max_tokens,
-                job.emit,
-                lambda: job.stopped,
-                strip=asked.is_chat,
-            )
+            if plan.spoken is not None:
+                done = plan.spoken.tell(job.emit, len(plan.tokens))
+            else:
+                done = generate(
+                    self._planner.base,
+                    self._planner.network(plan.owner),
+                    plan.tokens,
+                    asked.sampling,
+                    plan.max_tokens,
+                    job.emit,
+                    lambda: job.stopped,
+                    strip=asked.is_chat,
+                )
             if job.refusal is None:
                 job.emit(done)
 

@@ -11,9 +11,12 @@ from typing import Any, Literal
 from rescind.core import SHARED
 from rescind.serving.errors import ApiError, unknown_model
 from rescind.serving.standing import ModelKey
+from rescind.training.skills import Skills
 
 BASE = "base"
 """The owner of the answers of the bare base model."""
+HEAD = "head"
+"""The owner of the answers of heads, which are solved from the statistics of all organizations."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class ServedModel:
         owners: Lowercase addresses of the organizations that have a block in it, sorted, or
             `rescind.core.SHARED` alone.
         organizations: Their names by lowercase address.
+        skills: The heads of its statistics; None if it has none.
     """
 
     prefix: str
@@ -34,6 +38,7 @@ class ServedModel:
     adapter_id: str
     owners: tuple[str, ...]
     organizations: Mapping[str, str] = field(default_factory=dict)
+    skills: Skills | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -146,8 +151,26 @@ def listing(prefix: str, served: ServedModel | None, created: int) -> list[dict[
         own = {"organization": organization, "address": address} if address else {}
         card = _card(name, organization or prefix, created, served.base_name)
         cards.append(card | {"rescind": facts | own})
+    tasks = _tasks(served.skills) if served.skills else []
+    for card in cards[:2] if tasks else ():
+        card["rescind"]["tasks"] = tasks
     cards[0]["root"] = served.name
     return [*cards, base]
+
+
+def _tasks(skills: Skills) -> list[dict[str, Any]]:
+    """Return what heads answer: the form of the questions, and the labels that have rows."""
+    return [
+        {
+            "task": name,
+            "prompt": skill.task.prompt,
+            "labels": list(skill.labels),
+            "rows": int(skill.counts.sum()),
+            "head": skill.head.id,
+        }
+        for name, skill in skills.skills.items()
+        if skill.head is not None
+    ]
 
 
 def _listed(served: ServedModel) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""The plan of an answer: which block answers it, and the tokens of its prompt. Imports torch."""
+"""The plan of an answer: which block or head answers, and the tokens of the prompt. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rescind.serving.gate import Gate
 from rescind.serving.jobs import Routed
 from rescind.serving.names import (
     BASE,
+    HEAD,
     ServedModel,
     Target,
     base_name,
@@ -21,8 +22,10 @@ from rescind.serving.names import (
     resolve,
     stated,
 )
+from rescind.serving.spoken import Spoken
 from rescind.training import Assistant, Base, Example, LoraModel
 from rescind.training.engine.batches import encode_prompt
+from rescind.training.skills import SkillAnswer
 
 _ROUTED = 8
 """Questions of a conversation that a block may be chosen by."""
@@ -39,12 +42,14 @@ class Plan:
         owner: The block's owner; None for the bare base model.
         tokens: The prompt.
         max_tokens: Most tokens of the answer.
+        spoken: The answer, where a head has given it. Then nothing is generated.
     """
 
     routed: Routed
     owner: str | None
     tokens: tuple[int, ...]
     max_tokens: int
+    spoken: Spoken | None = None
 
 
 class Planner:
@@ -74,7 +79,7 @@ class Planner:
     def load(self, model: ServedModel, totals: Totals) -> None:
         """Load a model in place of the present one."""
         self.unload()
-        self._assistant = Assistant(self._lora, self._parameters, totals)
+        self._assistant = Assistant(self._lora, self._parameters, totals, skills=model.skills)
         self._served = model
 
     def unload(self) -> None:
@@ -83,7 +88,7 @@ class Planner:
         self._lora.clear()
 
     def plan(self, asked: Asked) -> Plan:
-        """Choose the block that answers a request, and write its prompt.
+        """Choose the block that answers a request, or let a head answer it, and write its prompt.
 
         Raises:
             ApiError: The model is unknown or may not be served, or the prompt is too long.
@@ -96,8 +101,13 @@ class Planner:
         served, assistant = self._served, self._assistant
         if served is None or assistant is None or admission.model != served:
             raise ApiError(503, "The model is being changed. Ask again.", "model_changing")
-        owner = self._owner(assistant, resolve(asked.model, served), asked)
-        name = stated(asked.model, served)
+        target, name = resolve(asked.model, served), stated(asked.model, served)
+        given = self._given(assistant, asked, tokens) if target.kind == "routed" else None
+        if given is not None and assistant.skills is not None:
+            head = assistant.skills.head_ids[given.task]
+            by = Routed(served, HEAD, name, admission.block, given.task, head)
+            return Plan(by, None, tokens, most, self._spoken(given, asked, tokens, most))
+        owner = self._owner(assistant, target, asked)
         routed = Routed(served, owner or BASE, name, admission.block)
         return Plan(routed, owner, tokens, most)
 
@@ -106,6 +116,27 @@ class Planner:
         if owner is None or self._assistant is None:
             return self._lora.use(None)
         return self._assistant.network(owner)
+
+    def _given(
+        self, assistant: Assistant, asked: Asked, tokens: tuple[int, ...]
+    ) -> SkillAnswer | None:
+        """Return what a head answers; None if no task has the form of what was asked."""
+        if assistant.skills is None:
+            return None
+        if asked.is_chat:
+            questions = [asked.messages[-1].text]
+        else:
+            written = written_question(self.base, tokens)
+            questions = [self._text(asked), *([] if written is None else [written])]
+        return next(iter(assistant.answers_of_heads(questions).values()), None)
+
+    def _spoken(
+        self, given: SkillAnswer, asked: Asked, tokens: tuple[int, ...], most: int
+    ) -> Spoken:
+        label = given.label or ""
+        if not asked.is_chat and not self.base.tokenizer.decode(list(tokens))[-1:].isspace():
+            label = f" {label}"  # it continues a text
+        return Spoken.of(label, self.base.tokenizer, asked.sampling, most)
 
     def _owner(self, assistant: Assistant, target: Target, asked: Asked) -> str | None:
         if target.kind == "block":
@@ -128,9 +159,32 @@ class Planner:
         if asked.is_chat:
             questions = [turn.text for turn in reversed(asked.messages) if turn.role == "user"]
             return questions[:_ROUTED]
+        return [self._text(asked)]
+
+    def _text(self, asked: Asked) -> str:
+        """Return the text that is to be continued."""
         if asked.text is not None:
-            return [asked.text]
-        return [self.base.tokenizer.decode(list(asked.tokens or ()), skip_special_tokens=True)]
+            return asked.text
+        tokens = list(asked.tokens or ())
+        return str(self.base.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def written_question(base: Base, tokens: tuple[int, ...]) -> str | None:
+    """Return the question of which some tokens are the prompt, as the consortium writes prompts.
+
+    Returns:
+        None if they are not the prompt of one question without turns before it.
+    """
+    mark = "QUESTION"
+    before, _, after = base.tokenizer.decode(list(encode_prompt(base, mark))).partition(mark)
+    text = base.tokenizer.decode(list(tokens))
+    if not text.startswith(before) or not text.endswith(after) or len(text) <= len(before + after):
+        return None
+    question: str = text[len(before) : len(text) - len(after)]
+    try:
+        return question if encode_prompt(base, question) == tokens else None
+    except (DataError, TrainingError):
+        return None
 
 
 def encoded(base: Base, asked: Asked) -> tuple[int, ...]:

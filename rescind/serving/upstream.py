@@ -76,7 +76,8 @@ class _Forward:
 class UpstreamModels:
     """The served model in another server, to which requests are forwarded.
 
-    The router runs here: it needs the base model and the blocks, but only reads prompts.
+    The router runs here: it needs the base model and the blocks, but only reads prompts. Heads
+    answer here, and are not forwarded.
 
     Args:
         planner: Routes requests and writes their prompts.
@@ -246,6 +247,9 @@ class UpstreamModels:
             raise
 
     async def _answered(self, job: Job, plan: Plan, asked: Asked) -> Event:
+        if plan.spoken is not None:
+            job.emit(plan.routed)
+            return plan.spoken.tell(job.emit, len(plan.tokens))
         name = self._base_name
         if plan.owner is not None and plan.routed.model is not None:
             name = self._name(plan.routed.model, plan.owner)

@@ -15,6 +15,8 @@ from rescind.serving.gate import Gate
 from rescind.serving.names import ServedModel, prefix_of
 from rescind.serving.sources import Files, ModelSource
 from rescind.serving.standing import Decision, Look, decide, look
+from rescind.training.serving.heads import skills_of
+from rescind.withdrawals import organizations_in_sum
 
 
 class Models(Protocol):
@@ -141,12 +143,14 @@ class Watch:
         try:
             totals = source.totals(seen.newest, files)
             held = tuple(blocks_of(totals))
+            in_sum = organizations_in_sum(source.reader, source.parameters, seen.newest.number)
             model = ServedModel(
                 prefix_of(source.parameters.name),
                 seen.newest,
                 files.adapter_id,
                 held,
                 {each.address.lower(): each.name for each in source.reader.members()},
+                skills_of(source.parameters, totals, in_sum),
             )
             self._models.switch(model, totals)
         except (RescindError, OSError) as error:

@@ -19,7 +19,11 @@ from rescind.core.exports import exports_in
 from rescind.devnet import RunFolder
 from rescind.devnet.chain import url_of
 from rescind.devnet.defaults import BASE_MODEL
+from rescind.training import Example
+from rescind.training.heads import solve
 from tests.support.daemons import consortium, finals, play_until, start_nodes, wait_for
+from tests.support.hybrid import ABOUT_CARDS, AGREED, ROWS, statistics_of
+from tests.support.serving_chain import BOREALIS, NAMES
 from tests.support.withdrawals import ask, closed
 
 pytestmark = pytest.mark.slow
@@ -55,6 +59,14 @@ class Served:
         raw = create(model=model, messages=[{"role": "user", "content": QUESTION}], max_tokens=12)
         answer = raw.parse()
         return answer.choices[0].message.content, raw.headers["x-rescind-answered-by"]
+
+    def labelled(self) -> tuple[str | None, str, str]:
+        """Return the answer to a question of a task, who gave it, and by which head."""
+        create = self.client().chat.completions.with_raw_response.create
+        raw = create(model="devnet", messages=[{"role": "user", "content": ABOUT_CARDS}])
+        head = raw.headers.get("x-rescind-head", "")
+        by = raw.headers["x-rescind-answered-by"]
+        return raw.parse().choices[0].message.content, by, head
 
     def streamed(self, model: str) -> str:
         create = self.client().chat.completions.create
@@ -118,7 +130,13 @@ def withdrawn(
     keys.chmod(0o600)
     adapters.mkdir()
     with ExitStack() as stack:
-        run, record, daemons = stack.enter_context(consortium(folder / "run", 1))
+        rows = {
+            NAMES[owner]: {"desk": [Example(text, label, f"person {text}") for text, label in own]}
+            for owner, own in ROWS.items()
+        }
+        run, record, daemons = stack.enter_context(
+            consortium(folder / "run", 1, coupling="hybrid", statistics=AGREED, rows=rows)
+        )
         play_until(run, 1)
         daemons["aggregator"].start()
         start_nodes(run, daemons)
@@ -162,6 +180,7 @@ def _asked(story: Story) -> dict[str, object]:
         "stored": {name: story.stored.answer(name) for name in names},
         "streamed": {name: story.front.streamed(name) for name in names},
         "engine": story.engine.models(),
+        "heads": [served.labelled() for served in (story.local, story.front)],
     }
 
 
@@ -176,6 +195,19 @@ def test_a_server_in_front_of_another_gives_the_same_answers(
     adapters = before["engine"]
     assert isinstance(adapters, list)
     assert len(adapters) == 3
+
+
+def test_heads_answer_in_front_too_and_are_solved_again_after_a_withdrawal(
+    withdrawn: tuple[Story, dict[str, object]],
+) -> None:
+    story, before = withdrawn
+    heads = before["heads"]
+    assert isinstance(heads, list)
+    with_aurora = solve(statistics_of(ROWS)).id
+    assert heads == [("cards and PINs", "head", with_aurora)] * 2
+    without = solve(statistics_of([BOREALIS])).id
+    for served in (story.local, story.front):
+        assert served.labelled() == ("loans", "head", without)
 
 
 def test_servers_switch_over_by_themselves_and_refuse_the_withdrawn_model(

@@ -26,6 +26,7 @@ from rescind.serving.sources import Files
 from rescind.serving.standing import ModelKey
 from rescind.serving.watch import Watch, WatchSettings
 from rescind.training import LoraModel, load_base
+from tests.support.hybrid import with_statistics
 from tests.support.models import parameters_of
 from tests.support.serving_chain import AURORA, BOREALIS, Clock, ScriptedReader
 
@@ -60,6 +61,8 @@ class ScriptedSource:
         default_factory=lambda: {1: (AURORA, BOREALIS), 2: (BOREALIS,)}
     )
     missing: set[int] = field(default_factory=set)
+    opens: bool = True
+    """Whether the statistics of a hybrid model open."""
 
     def files(self, key: ModelKey) -> Files:
         if key.number in self.missing:
@@ -67,7 +70,11 @@ class ScriptedSource:
         return Files(ADAPTER)
 
     def totals(self, key: ModelKey, files: Files) -> Totals:
-        return random_totals(self.parameters, self.owners[key.number])
+        owners = self.owners[key.number]
+        blocks = random_totals(self.parameters, owners)
+        if self.parameters.statistics is None or not self.opens:
+            return blocks
+        return with_statistics(blocks, owners)
 
 
 @dataclass
@@ -93,9 +100,15 @@ class Stage:
 
 
 @contextmanager
-def stage(*, limits: Limits | None = None, keys: ApiKeys | None = None) -> Iterator[Stage]:
+def stage(
+    *,
+    limits: Limits | None = None,
+    keys: ApiKeys | None = None,
+    agreed: ConsortiumParameters | None = None,
+) -> Iterator[Stage]:
     """Open a server of model 1, which has two blocks; model 2 has one of them."""
     model, parameters = tiny()
+    parameters = agreed or parameters
     limits = limits or Limits(answer_tokens=64)
     clock = Clock()
     gate = Gate(300.0, clock)
