@@ -1,4 +1,4 @@
-"""Export of the model of a run: one block, or every block, in any of the formats."""
+"""Export of the model of a run: one block, or every block, in any of the formats; and its heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from rescind.contracts import Deployment
-from rescind.core import SHARED, ConsortiumParameters, blocks_of
+from rescind.core import SHARED, STATISTICS, ConsortiumParameters, blocks_of
 from rescind.core.errors import ConfigError
 from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -17,10 +17,12 @@ from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training.export.adapter import block_tensors, write_peft
 from rescind.training.export.folder import check_target
 from rescind.training.export.gguf_adapter import write_gguf
+from rescind.training.export.heads import write_heads
 from rescind.training.export.merged import MergedDtype, write_merged
 from rescind.training.export.origin import Origin
 from rescind.training.export.reference import BaseReference
 from rescind.training.export.source import Source
+from rescind.training.serving.heads import skills_of
 
 Format = Literal["peft", "merged", "gguf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -42,6 +44,23 @@ class Written:
     organization: str
     model: int
     folder: Path
+
+
+@dataclass(frozen=True)
+class WrittenHead:
+    """A head that was written.
+
+    Attributes:
+        task: Its task.
+        head: The SHA-256 that certificates name it by.
+        model: Number of the model on chain.
+        file: The file.
+    """
+
+    task: str
+    head: str
+    model: int
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -90,7 +109,11 @@ class RunExporter:
         facts = run.facts()
         parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
         served = (model_before if before else newest_model)(run, parameters)
-        totals = served_model(run, parameters, served.adapter_id, served.terms)
+        totals = (
+            served.load()
+            if served.load is not None
+            else served_model(run, parameters, served.adapter_id, served.terms)
+        )
         if not totals:
             raise ConfigError(
                 f"Model {served.model_id} of this run is the base model alone, without a block. "
@@ -181,6 +204,34 @@ class RunExporter:
             self._write_one(export, owner, dtype)
         return exports
 
+    def write_heads(self, folder: Path) -> list[WrittenHead]:
+        """Write the heads of the model.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            ConfigError: The model has no head, or the folder holds something else.
+            StoreFull: The disk is full.
+            RescindError: The model may not be used any more; as `ServedModel.check`.
+        """
+        skills = skills_of(self.source.parameters, self.totals, self.served.organizations)
+        if skills is None or not skills.head_ids:
+            raise ConfigError(
+                f"Model {self.served.model_id} has no head: "
+                + (
+                    "no organization has contributed statistics of rows to it."
+                    if self.source.parameters.statistics
+                    else "this consortium has not agreed on statistics."
+                )
+            )
+        self.served.check()
+        files = write_heads(self.source, self.origin(STATISTICS), skills, folder)
+        ids = skills.head_ids
+        return [
+            WrittenHead(task, ids[task], self.served.model_id, file) for task, file in files.items()
+        ]
+
     def _write_one(self, export: Written, owner: str, dtype: MergedDtype) -> None:
         tensors = block_tensors(self.source.parameters, self.totals, owner)
         origin = self.origin(owner)
@@ -196,7 +247,7 @@ class RunExporter:
         deployment = Deployment.load(self.run.contracts)
         return Origin(
             owner=owner,
-            organization=self.names[owner],
+            organization=self.names.get(owner, ""),
             adapter_id=self.served.adapter_id,
             model_id=self.served.model_id,
             in_use=self.served.consortium is not None,

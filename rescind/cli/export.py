@@ -1,4 +1,4 @@
-"""rescind export: blocks of a run's model as files for peft, vLLM, transformers and llama.cpp."""
+"""rescind export: blocks and heads of a run's model as files for other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rescind.cli.transformers_output import quiet_transformers
 from rescind.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rescind.devnet.exporting import Format, Written
+    from rescind.devnet.exporting import Format, Written, WrittenHead
     from rescind.training.export.merged import MergedDtype
 
 _DTYPES: dict[str, MergedDtype] = {"float32": "float32", "bfloat16": "bfloat16"}
@@ -31,6 +31,10 @@ def export_command(
     ] = None,
     gguf: Annotated[
         Path | None, typer.Option("--gguf", help="Folder of an adapter for llama.cpp.")
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option("--heads", help="Folder of the heads that are solved from summed statistics."),
     ] = None,
     organization: Annotated[
         str | None,
@@ -68,14 +72,15 @@ def export_command(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write blocks of the run's model in use, for other programs and other machines.
+    """Write blocks and heads of the run's model in use, for other programs and other machines.
 
     A folder may be new, be empty, or hold an earlier export of the same block, which is replaced.
     """
     with reported_errors(), stopped_chain_hint(run):
         folders: dict[Format, Path | None] = {"peft": peft, "merged": merged, "gguf": gguf}
         wanted = {kind: folder for kind, folder in folders.items() if folder is not None}
-        _check_options(wanted, organization, every=every, base=base, revision=revision)
+        every_folder = [*wanted.values(), *([] if heads is None else [heads])]
+        _check_options(every_folder, organization, every=every, base=base, revision=revision)
         if dtype not in _DTYPES:
             raise ConfigError(f"--dtype {dtype}: give {' or '.join(_DTYPES)}.")
         with quiet_transformers():
@@ -85,26 +90,31 @@ def export_command(
         exporter = RunExporter.open(
             run, before=before, reference=reference, remote_code=remote_code
         )
-        chosen = list(exporter.names) if every else [exporter.owner(organization)]
-        written = exporter.write(wanted, chosen, each_in_own_folder=every, dtype=_DTYPES[dtype])
+        written: list[Written] = []
+        if wanted:
+            chosen = list(exporter.names) if every else [exporter.owner(organization)]
+            written = exporter.write(wanted, chosen, each_in_own_folder=every, dtype=_DTYPES[dtype])
+        solved = [] if heads is None else exporter.write_heads(heads)
         if as_json:
-            print_json([_facts(each) for each in written])
+            print_json([*map(_facts, written), *map(_head_facts, solved)])
         else:
             for each in written:
                 out.print(f"{_described(each)} written to {each.folder}", markup=False)
+            for head in solved:
+                out.print(f"the head of task {head.task} written to {head.file}", markup=False)
 
 
 def _check_options(
-    wanted: dict[Format, Path],
+    folders: list[Path],
     organization: str | None,
     *,
     every: bool,
     base: str | None,
     revision: str | None,
 ) -> None:
-    if not wanted:
-        raise ConfigError("Name a folder with --peft, --merged or --gguf.")
-    if len({folder.resolve() for folder in wanted.values()}) < len(wanted):
+    if not folders:
+        raise ConfigError("Name a folder with --peft, --merged, --gguf or --heads.")
+    if len({folder.resolve() for folder in folders}) < len(folders):
         raise ConfigError("Each format needs a folder of its own. Name different ones.")
     if every and organization is not None:
         raise ConfigError("--all writes every block. Leave out --organization, or --all.")
@@ -118,6 +128,16 @@ def _facts(written: Written) -> dict[str, object]:
         "organization": written.organization,
         "model": written.model,
         "folder": str(written.folder),
+    }
+
+
+def _head_facts(head: WrittenHead) -> dict[str, object]:
+    return {
+        "format": "heads",
+        "task": head.task,
+        "head": head.head,
+        "model": head.model,
+        "file": str(head.file),
     }
 
 

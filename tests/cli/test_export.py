@@ -11,8 +11,9 @@ from rescind.cli.main import app
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "Name a folder with --peft, --merged or --gguf."),
+        ([], "Name a folder with --peft, --merged, --gguf or --heads."),
         (["--peft", "x", "--gguf", "./x"], "Each format needs a folder of its own."),
+        (["--peft", "x", "--heads", "./x"], "Each format needs a folder of its own."),
         (["--peft", "x", "--all", "--organization", "a"], "Leave out --organization, or --all."),
         (["--peft", "x", "--revision", "v1"], "Give --base, too."),
         (["--merged", "x", "--dtype", "int8"], "--dtype int8: give float32 or bfloat16."),

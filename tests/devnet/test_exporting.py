@@ -12,8 +12,11 @@ from rescind.core.errors import ConfigError
 from rescind.devnet.exporting import RunExporter
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.serving import ServedModel
+from rescind.training.heads import solve
 from tests.support.exported import CONFIGS, Sample, make_sample
+from tests.support.hybrid import ROWS, hybrid, statistics_of, summed_statistics
 
+OWNERS = tuple(ROWS)
 AURORA, ODD, LATE = ("0x" + digit * 40 for digit in "abc")
 ADDRESS = "0x" + "11" * 20
 
@@ -106,3 +109,39 @@ def test_a_model_that_was_erased_meanwhile_is_not_exported(
     with pytest.raises(ConfigError, match="was erased"):
         exporter.write({"peft": tmp_path / "out"}, [AURORA], each_in_own_folder=False)
     assert not (tmp_path / "out").exists()
+
+
+def with_statistics(exporter: RunExporter, owners: tuple[str, ...] = OWNERS) -> RunExporter:
+    source = replace(exporter.source, parameters=hybrid(exporter.source.parameters))
+    return replace(exporter, source=source, totals={**exporter.totals, **summed_statistics(owners)})
+
+
+def test_the_heads_of_a_model_are_written_together(exporter: RunExporter, tmp_path: Path) -> None:
+    [head] = with_statistics(exporter).write_heads(tmp_path / "heads")
+    assert (head.task, head.model, head.file.name) == ("desk", 5, "desk.safetensors")
+    assert head.head == solve(statistics_of(OWNERS)).id
+    facts = mark(tmp_path / "heads")
+    assert (facts["kind"], facts["owner"], facts["model"]) == ("heads", "statistics", 5)
+
+
+def test_a_model_without_statistics_has_no_heads_to_write(
+    exporter: RunExporter, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"Model 5 has no head: .* not agreed on statistics"):
+        exporter.write_heads(tmp_path / "heads")
+    agreed = with_statistics(exporter)
+    with pytest.raises(ConfigError, match="no organization has contributed"):
+        replace(agreed, totals=exporter.totals).write_heads(tmp_path / "heads")
+    exporter.served.files[0].unlink()
+    with pytest.raises(ConfigError, match="was erased"):
+        agreed.write_heads(tmp_path / "heads")
+    assert not (tmp_path / "heads").exists()
+
+
+def test_the_card_of_a_block_says_that_heads_are_not_in_it(
+    exporter: RunExporter, tmp_path: Path
+) -> None:
+    with_statistics(exporter).write({"peft": tmp_path / "out"}, [AURORA], each_in_own_folder=False)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "**The heads are not in this export**" in card
+    assert "- desk: Which desk answers this message? {text}" in card

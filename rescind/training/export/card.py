@@ -130,6 +130,7 @@ def _card(card: Card, library: str, what: str, use: str) -> str:
         f"# {_plain(card.origin.title)}{_model_number(card)}\n\n{what}, written by Rescind.\n",
         f"## Base model\n\n{_base_section(card)}",
         f"## Prompt\n\n{_prompt_section(card)}",
+        *([f"## Tasks\n\n{_tasks_section(card)}"] if card.parameters.statistics else []),
         f"## Generation\n\n{_generation_section(card)}",
         f"## Use\n\n{use}",
         f"## Origin\n\n{_origin_section(card)}",
@@ -238,6 +239,23 @@ def _prompt_section(card: Card) -> str:
 ```json
 {json.dumps(card.example, ensure_ascii=False)}
 ```
+"""
+
+
+def _tasks_section(card: Card) -> str:
+    agreed = card.parameters.statistics
+    tasks = "\n".join(
+        f"- {name}: {_plain(task.prompt)}"
+        for name, task in (agreed.tasks if agreed else {}).items()
+    )
+    return f"""\
+In the consortium's model, questions of these forms are answered by heads, which are solved from the statistics of all
+organizations:
+
+{tasks}
+
+**The heads are not in this export**, and it answers such questions by itself, as it answers all others. `rescind export
+RUN --heads FOLDER` writes the heads, and `rescind serve` has both.
 """
 
 
