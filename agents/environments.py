@@ -1,6 +1,6 @@
 """The game as environments of PettingZoo (all organizations) and Gymnasium (one organization).
 
-Importing this module registers `rescind/Participation-v0` with Gymnasium. The version rises with
+Importing this module registers `rescind/Participation-v1` with Gymnasium. The version rises with
 every change that alters results. The module needs `pip install 'rescind[agents]'`.
 """
 
@@ -14,15 +14,15 @@ from gymnasium.spaces import Box, Discrete, Space
 from pettingzoo import ParallelEnv
 
 from rescind.agents.game import Game, Step
-from rescind.agents.interface import FEATURES, open_actions
+from rescind.agents.interface import FEATURES
 from rescind.agents.learners import Learner, make_learner
 from rescind.agents.play import Seated, sit
 from rescind.agents.world import GameConfig
 
-ENVIRONMENT_ID = "rescind/Participation-v0"
+ENVIRONMENT_ID = "rescind/Participation-v1"
 
 # The highest value of each of FEATURES: far above any real count or price, 1 for shares.
-_HIGHEST = np.array([1e6, 1e6, 1.0, 1.0, 1e9, 1e9, 1.0], dtype=np.float32)
+_HIGHEST = np.array([1e6, 1e6, 1.0, 1.0, 1e9, 1e9, 1.0, 1.0], dtype=np.float32)
 
 Seen = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -36,7 +36,7 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
     """All organizations at once, as agents `organization_0` and so on.
 
     Members who left remain agents, and sit out. The `infos` of a round hold `acted`, `paid`,
-    `compute`, `privacy`, `gain` and `score` for each organization, as `rescind.agents.game.Step`
+    `compute`, `privacy`, `fees`, `gain` and `score` for each organization, as `rescind.agents.game.Step`
     describes them.
 
     Args:
@@ -44,14 +44,14 @@ class Participation(ParallelEnv[str, Seen, int]):  # type: ignore[misc]
         seed: Seed of the organizations and of random events.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"name": "rescind_participation_v0", "render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"name": "rescind_participation_v1", "render_modes": []}
 
     def __init__(self, config: GameConfig | None = None, *, seed: int = 0) -> None:
         self.config = config or GameConfig()
         self.possible_agents = [f"organization_{n}" for n in range(self.config.organizations)]
         self.agents: list[str] = []
         self.observation_spaces = {name: _space() for name in self.possible_agents}
-        count = open_actions(private=self.config.private)
+        count = self.config.open_actions
         self.action_spaces = {name: Discrete(count) for name in self.possible_agents}
         self._seed, self._episode = seed, -1
         self._game: Game | None = None
@@ -140,7 +140,7 @@ class Solo(gymnasium.Env[Seen, int]):
         if not 0 <= seat < self.config.organizations:
             raise ValueError(f"seat is {seat}, but must be 0 to {self.config.organizations - 1}.")
         self.observation_space: Space[Any] = _space()
-        self.action_space: Space[Any] = Discrete(open_actions(private=self.config.private))
+        self.action_space: Space[Any] = Discrete(self.config.open_actions)
         self.render_mode = render_mode
         self._seat, self._others_learn = seat, others_learn
         self._others, self._sit = others, isinstance(others, str)
@@ -185,7 +185,7 @@ class Solo(gymnasium.Env[Seen, int]):
 
 def _info(step: Step, organization: int) -> dict[str, Any]:
     """Return one organization's results of a round, by name."""
-    fields = ("paid", "compute", "privacy", "gain", "score")
+    fields = ("paid", "compute", "privacy", "fees", "gain", "score")
     values = {field: float(getattr(step, field)[0, organization]) for field in fields}
     return {"acted": int(step.acted[0, organization]), **values}
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from rescind.agents.interface import (
-    ACTIONS,
     SIT_OUT,
     Action,
     Agent,
     Decision,
     Observation,
     Outcome,
+    actions_of,
     open_actions,
 )
 from rescind.agents.learners import LEARNERS, Seating, Tabular, make_learner
 from rescind.agents.learners.base import Floats
-from rescind.agents.learners.tabular import describe, states_of
+from rescind.agents.learners.tabular import describe, states_for, states_of
 from rescind.agents.policy_file import PolicyFile
 from rescind.core.errors import AgentError
 from rescind.core.json_text import parse_json
@@ -41,6 +41,7 @@ class LiveAgent:
         start: Policy to begin with while there is no file at `path`.
         frozen: Neither learn nor explore.
         private: Whether the consortium's rounds are private, which opens the noisier actions.
+        statistics: Whether the consortium agreed on statistics, which opens posting them.
 
     Raises:
         AgentError: The policy file is damaged or of another version, or belongs to another learner
@@ -57,8 +58,10 @@ class LiveAgent:
         start: Path | None = None,
         frozen: bool = False,
         private: bool = False,
+        statistics: bool = False,
     ) -> None:
-        self._open = open_actions(private=private)
+        self._open = open_actions(private=private, statistics=statistics)
+        self._actions = actions_of(self._open)
         self._path, self._frozen, self._learned = path, frozen, 0
         source = path if path is not None and path.exists() else start
         if source is None:
@@ -74,7 +77,8 @@ class LiveAgent:
         if file.open_actions != self._open:
             raise AgentError(
                 f"{source} chooses from {file.open_actions} actions, but the consortium's rounds "
-                f"open {self._open}. Use a policy trained with private = {str(private).lower()}."
+                f"open {self._open}. Use a policy trained with private = {str(private).lower()} and "
+                f"{'' if statistics else 'no '}statistics."
             )
         merged = replace(file, settings={**file.settings, **settings})
         self._learner = merged.seated(source, [seed])
@@ -88,7 +92,7 @@ class LiveAgent:
         values = self._learner.values(features).reshape(-1)
         best = int(values.argmax()) if values.size else action
         return Decision(
-            ACTIONS[action],
+            self._actions[action],
             self._why(features, action, best, values),
             explored=action != best or self._learner.name == "random",
             values=tuple(float(value) for value in values),
@@ -123,7 +127,7 @@ class LiveAgent:
             }[name]
         state = ""
         if isinstance(self._learner, Tabular):
-            state = f"state {describe(int(states_of(features[0])[0]))}: "
+            state = f"state {describe(int(states_of(features[0], states_for(self._open))[0]))}: "
         verb = "takes" if action == best else "tries an action beside"
         return (
             f"{name}: {state}{verb} the best of {values.size} actions "
@@ -166,7 +170,10 @@ def read_decisions(path: Path) -> dict[int, Action]:
         content = parse_json(path.read_text(encoding="utf-8"))
         return {
             int(round_id): Action(
-                float(a["effort"]), float(a["data_fraction"]), float(a.get("noise", 0.0))
+                float(a["effort"]),
+                float(a["data_fraction"]),
+                float(a.get("noise", 0.0)),
+                float(a.get("statistics", 0.0)),
             )
             for round_id, a in content.items()
         }
@@ -184,6 +191,7 @@ def make_agent(
     start: Path | None = None,
     frozen: bool = False,
     private: bool = False,
+    statistics: bool = False,
 ) -> Agent:
     """Return the agent of a node's [agent] section.
 
@@ -196,6 +204,7 @@ def make_agent(
         start: Policy to begin with while there is no file at `table`.
         frozen: Neither learn nor explore.
         private: Whether the consortium's rounds are private.
+        statistics: Whether the consortium agreed on statistics.
 
     Raises:
         AgentError: The policy is unknown, or one of its files is missing or damaged.
@@ -218,6 +227,7 @@ def make_agent(
         start=start,
         frozen=frozen,
         private=private,
+        statistics=statistics,
     )
 
 
@@ -226,14 +236,16 @@ def nearest_action(action: Action, open_: int) -> int:
 
     A node may carry out something between its actions, for example more local steps than it chose.
     """
-    if action in ACTIONS[:open_]:
-        return ACTIONS.index(action)
+    actions = actions_of(open_)
+    if action in actions:
+        return actions.index(action)
     return min(
         range(open_),
         key=lambda index: (
-            abs(ACTIONS[index].effort - action.effort)
-            + abs(ACTIONS[index].data_fraction - action.data_fraction)
-            + abs(ACTIONS[index].noise - action.noise)
+            abs(actions[index].effort - action.effort)
+            + abs(actions[index].data_fraction - action.data_fraction)
+            + abs(actions[index].noise - action.noise)
+            + abs(actions[index].statistics - action.statistics)
         ),
     )
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rescind.agents.game import Actions, Floats, Game, Step
-from rescind.agents.interface import EFFORTS, FRACTIONS, NOISES
 from rescind.agents.learners import Learner, Oracle, Seating
 
 _Number = TypeVar("_Number", np.float64, np.int8)
@@ -154,8 +153,9 @@ _BY_ROUND = (
     "least_paid",
     "most_paid",
     "welfare",
+    "posted",
 )
-_LEVELS = {"effort": EFFORTS, "data_fraction": FRACTIONS, "noise": NOISES}
+_LEVELS = ("effort", "data_fraction", "noise", "statistics")
 _BY_ORGANIZATION = ("net", "paid", "cost", "gain", "rounds_in", *_LEVELS)
 
 
@@ -181,18 +181,25 @@ class _Tally:
             "paid": step.paid.sum(axis=1),
             "least_paid": np.where(np.isinf(least), 0.0, least),
             "most_paid": step.paid.max(axis=1),
-            "welfare": (step.reward - step.paid).sum(axis=1),
+            # Pay and penalties only move money.
+            "welfare": (step.reward - step.paid).sum(axis=1) + step.forfeited,
+            "posted": self._posted(),
         }
         for name, value in values.items():
             self._by_round[name][episode, round_] = value
         totals = self._by_organization
         totals["net"] += step.reward
         totals["paid"] += step.paid
-        totals["cost"] += step.compute + step.privacy
+        totals["cost"] += step.compute + step.privacy + step.fees
         totals["gain"] += step.gain
         totals["rounds_in"] += took_part
-        for name, levels in _LEVELS.items():
-            totals[name] += levels[step.acted]
+        for name in _LEVELS:
+            totals[name] += self._game.levels[name][step.acted]
+
+    def _posted(self) -> Floats:
+        """Return the share of all rows whose statistics are posted, (games,)."""
+        rows = np.maximum(self._game.state.posted, 0.0)
+        return np.asarray(rows.sum(axis=1) / self._game.organizations.size.sum(axis=1))
 
     def played(self) -> Played:
         """Return the results, with means over the episodes."""

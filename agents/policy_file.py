@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rescind.agents.interface import ACTIONS, OBSERVATION_VERSION
+from rescind.agents.interface import OBSERVATION_VERSION, actions_of
 from rescind.agents.learners import Learner, Seating, make_learner
 from rescind.core import write_atomically
 from rescind.core.errors import AgentError
 from rescind.core.json_text import parse_json
 
-POLICY_FORMAT = "rescind.policy/1"
+POLICY_FORMAT = "rescind.policy/2"
+"""Version 1 had no statistics among the actions and observations."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class PolicyFile:
     Attributes:
         learner: Name of the learner, one of LEARNERS.
         settings: Settings of the learner.
-        open_actions: How many of ACTIONS, from the first, the policy chooses from.
+        open_actions: Size of the set of actions that the policy chooses from.
         state: What was learned, see `Learner.state`.
         learned_round: The last round that a node learned from; 0 when trained in the game.
     """
@@ -44,7 +45,7 @@ class PolicyFile:
 
         Args:
             learner: The learner, whose name and settings are kept.
-            open_: How many of ACTIONS it chooses from.
+            open_: Size of the set of actions that it chooses from.
             state: What it learned on that seat, from `Learner.state`.
         """
         # A bandit has two configurations: its own in `bandit`, and the tabular one that it derives.
@@ -62,7 +63,7 @@ class PolicyFile:
         content = {
             "format": POLICY_FORMAT,
             "observation_version": OBSERVATION_VERSION,
-            "actions": [asdict(action) for action in ACTIONS[: self.open_actions]],
+            "actions": [asdict(action) for action in actions_of(self.open_actions)],
             "learner": self.learner,
             "settings": dict(self.settings),
             "learned_round": self.learned_round,
@@ -119,7 +120,7 @@ def _check_version(path: Path, content: Mapping[str, Any]) -> None:
     if content["format"] != POLICY_FORMAT:
         raise AgentError(
             f"{path} has format {content['format']!r}, but this version reads {POLICY_FORMAT}. "
-            "To start without it, move it away."
+            "Train it again, or move it away to start without it."
         )
     version = content["observation_version"]
     if version != OBSERVATION_VERSION:
@@ -128,11 +129,18 @@ def _check_version(path: Path, content: Mapping[str, Any]) -> None:
             f"{OBSERVATION_VERSION}. Train it again, or move it away to start without it."
         )
     actions = content["actions"]
-    if actions != [asdict(action) for action in ACTIONS[: len(actions)]]:
+    if not _is_a_set(actions):
         raise AgentError(
             f"{path} chooses from other actions than this version. Train it again, or move it away "
             "to start without it."
         )
+
+
+def _is_a_set(actions: Sequence[Any]) -> bool:
+    try:
+        return actions == [asdict(action) for action in actions_of(len(actions))]
+    except ValueError:
+        return False
 
 
 def _not_a_policy(path: Path, error: Exception) -> AgentError:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rescind.agents.chain_terms import BOND, UNREVEALED_PENALTY
 from rescind.agents.curves import LearningCurve
+from rescind.agents.interface import open_actions
 
 RewardRule = Literal["equal", "alone", "leave-one-out", "shapley"]
 Conduct = Literal[
@@ -22,6 +24,10 @@ Conduct = Literal[
     "sign-flipped",
     "duplicated",
     "stale",
+    "empty-statistics",
+    "copied-statistics",
+    "scaled-statistics",
+    "swapped-statistics",
 ]
 
 CONDUCTS: tuple[Conduct, ...] = get_args(Conduct)
@@ -35,26 +41,37 @@ class Effect(NamedTuple):
         alone: What the update seems to add by itself.
         marginal: What it adds beside the others' updates.
         cost: Compute and epsilon that it takes.
+        posted_alone: What the posted statistics seem to add by themselves.
+        posted: What they add beside the others' statistics.
     """
 
     accepted: int
     alone: float
     marginal: float
     cost: float
+    posted_alone: float
+    posted: float
 
 
 EFFECTS: Mapping[Conduct, Effect] = {
-    "honest": Effect(1, 1.0, 1.0, 1.0),
+    "honest": Effect(1, 1.0, 1.0, 1.0, 1.0, 1.0),
     # The chain rejects an update of zeros, and one that was registered before.
-    "zero": Effect(0, 0.0, 0.0, 0.0),
-    "random": Effect(1, 0.0, 0.0, 0.0),
+    "zero": Effect(0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "random": Effect(1, 0.0, 0.0, 0.0, 0.0, 0.0),
     # A copy looks as good as its original, but adds nothing beside it.
-    "copied": Effect(1, 1.0, 0.0, 0.0),
-    "replayed": Effect(0, 0.0, 0.0, 0.0),
+    "copied": Effect(1, 1.0, 0.0, 0.0, 1.0, 0.0),
+    "replayed": Effect(0, 0.0, 0.0, 0.0, 0.0, 0.0),
     # To flip an update's sign, it must be trained first.
-    "sign-flipped": Effect(1, -1.0, -1.0, 1.0),
-    "duplicated": Effect(1, 1.0, 0.0, 0.0),
-    "stale": Effect(1, 0.5, 0.0, 0.0),
+    "sign-flipped": Effect(1, -1.0, -1.0, 1.0, -1.0, -1.0),
+    "duplicated": Effect(1, 1.0, 0.0, 0.0, 1.0, 0.0),
+    "stale": Effect(1, 0.5, 0.0, 0.0, 0.5, 0.0),
+    # These train honestly, and fabricate only the statistics.
+    "empty-statistics": Effect(1, 1.0, 1.0, 1.0, 0.0, 0.0),
+    # Rows that the sum holds already seem good by themselves, and add nothing.
+    "copied-statistics": Effect(1, 1.0, 1.0, 1.0, 1.0, 0.0),
+    # Rows that count many times hold no more than rows that count once.
+    "scaled-statistics": Effect(1, 1.0, 1.0, 1.0, 1.0, 1.0),
+    "swapped-statistics": Effect(1, 1.0, 1.0, 1.0, -1.0, -1.0),
 }
 
 # By index into CONDUCTS, as the kernels need them.
@@ -62,10 +79,36 @@ ACCEPTED = np.array([EFFECTS[conduct].accepted for conduct in CONDUCTS], dtype=n
 ALONE = np.array([EFFECTS[conduct].alone for conduct in CONDUCTS])
 MARGINAL = np.array([EFFECTS[conduct].marginal for conduct in CONDUCTS])
 COST = np.array([EFFECTS[conduct].cost for conduct in CONDUCTS])
+POSTED_ALONE = np.array([EFFECTS[conduct].posted_alone for conduct in CONDUCTS])
+POSTED = np.array([EFFECTS[conduct].posted for conduct in CONDUCTS])
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ether = Annotated[float, Field(ge=0, le=1e6)]
 Spread = Annotated[float, Field(ge=0, le=3)]
+
+
+class StatisticsTerms(BaseModel):
+    """Statistics of rows in the game: what is answered from their sums, and the cost of posting.
+
+    Heads answer a share of the common questions. They answer 1 - exp(-(x / scale)^shape) of it
+    right, where x is the share of all rows whose statistics are posted. The defaults of `scale` and
+    `shape` are fitted to the coalitions of six organizations in scores-sums.json.
+
+    Attributes:
+        share: Share of the common questions that heads answer.
+        scale: Share of all rows from which 1 - 1/e is answered right.
+        shape: Steepness.
+        price: Cost of posting, as a share of the cost of a round at full effort.
+        epsilon: Epsilon that posting spends where rounds are private: the one-time noise.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: Share = 0.5
+    scale: Annotated[float, Field(gt=0, le=100)] = 0.72
+    shape: Annotated[float, Field(ge=0.1, le=10)] = 0.69
+    price: Annotated[float, Field(ge=0, le=10)] = 0.05
+    epsilon: Annotated[float, Field(ge=0, le=1e3)] = 0.5
 
 
 class GameConfig(BaseModel):
@@ -102,6 +145,13 @@ class GameConfig(BaseModel):
         evaluation_noise: Standard deviation of a score's value. Values below `evaluation_margin`
             times that count as 0.
         cheats: Number of organizations, from the last, that cheat.
+        statistics: What statistics are for and what posting them costs; None where the consortium
+            agreed on none.
+        gas_price: Price of a unit of gas, in gwei. Chains differ by powers of ten; at 0 transactions
+            cost nothing.
+        bond: Ether that each member has put down. It costs `capital_rate` of it in each round.
+        unrevealed_rate: Chance that a member which committed does not reveal. Its update is lost,
+            and it pays `unrevealed_penalty` into the pool, in ether.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -137,6 +187,12 @@ class GameConfig(BaseModel):
     evaluation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     evaluation_margin: Annotated[float, Field(ge=0, le=10)] = 1.0
     cheats: dict[Conduct, Annotated[int, Field(ge=0)]] = {}
+    statistics: StatisticsTerms | None = None
+    gas_price: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    bond: Ether = BOND
+    capital_rate: Share = 0.0
+    unrevealed_rate: Share = 0.0
+    unrevealed_penalty: Ether = UNREVEALED_PENALTY
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -156,7 +212,22 @@ class GameConfig(BaseModel):
                 f"dominant {self.dominant:g} does not exceed an equal share of "
                 f"{self.organizations} organizations"
             )
+        if self.unrevealed_penalty > self.bond:
+            raise ValueError(
+                f"unrevealed_penalty {self.unrevealed_penalty:g} is more than bond {self.bond:g}"
+            )
         return self
+
+    @property
+    def open_actions(self) -> int:
+        """Size of the set of actions that organizations choose from."""
+        return open_actions(private=self.private, statistics=self.statistics is not None)
+
+    @property
+    def statistics_scale(self) -> float:
+        """Scale of the heads' curve, in rows of organizations of mean size."""
+        scale = self.statistics.scale if self.statistics is not None else 1.0
+        return scale * math.pow(self.organizations, 1.0 - self.redundancy)
 
     @property
     def money(self) -> tuple[float, float]:

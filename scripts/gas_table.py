@@ -70,8 +70,8 @@ def read() -> list[Transaction]:
 
 
 STEPS = (
-    "propose", "vote", "execute", "open", "commit", "closeCommits", "reveal", "closeReveals", "judge",
-    "request", "start", "offer", "ready", "advance", "sum", "fold", "close",
+    "propose", "vote", "execute", "open", "sitOut", "commit", "closeCommits", "reveal", "closeReveals", "judge",
+    "claim", "request", "start", "offer", "ready", "advance", "sum", "fold", "close",
     "isClean", "modelsContaining (30 models)", "contentOf (400 places)",
 )  # fmt: skip
 

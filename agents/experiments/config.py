@@ -22,6 +22,17 @@ MINIMUM_SEEDS = 10
 """Seeds below which a report warns: intervals over fewer are too wide to compare learners."""
 
 
+_ADDED = (
+    "statistics",
+    "gas_price",
+    "bond",
+    "capital_rate",
+    "unrevealed_rate",
+    "unrevealed_penalty",
+)
+"""Parameters that results of rescind.results/1 did not always have."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -173,10 +184,22 @@ class Cell:
         """The cell as JSON-compatible values, without the question: it does not affect results."""
         return {
             "experiment": self.section.model_dump(mode="json", exclude={"question"}),
-            "game": self.game.model_dump(mode="json"),
+            "game": self._game_document(),
             "learner": self.learner.model_dump(mode="json"),
             "point": dict(self.point),
         }
+
+    def _game_document(self) -> dict[str, Any]:
+        # What changes nothing is left out, so that results from before these parameters keep their
+        # keys.
+        document = self.game.model_dump(mode="json")
+        fields = GameConfig.model_fields
+        kept = {n: v for n, v in document.items() if n not in _ADDED or v != fields[n].default}
+        if self.game.unrevealed_rate == 0:
+            kept.pop("unrevealed_penalty", None)
+        if self.game.capital_rate == 0:
+            kept.pop("bond", None)
+        return kept
 
     @property
     def key(self) -> str:

@@ -11,6 +11,9 @@ does not count. The plan is found in three steps:
 3. Of the plans that a range of prices gives, the one with the most welfare is taken (Everett 1963,
    Operations Research 11(3): each is the best plan with as much common knowledge).
 
+Statistics are cheap, and all members gain from them: in the plan each posts its own in the first
+round, and where rows or members can be lost, again in each round that it trains.
+
 The plan uses expectations only; its evaluation plays it out with chance.
 """
 
@@ -19,8 +22,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rescind.agents.chain_terms import CLAIM, ETHER_IN_GWEI, gas_of
 from rescind.agents.game import Floats, Game
-from rescind.agents.interface import FULL
+from rescind.agents.interface import ACTIONS, FULL, SIT_OUT
 from rescind.agents.world import CONDUCTS, GameConfig
 
 _PRICES = 120
@@ -30,7 +34,8 @@ _PRICES = 120
 def planned(game: Game) -> NDArray[np.int8]:
     """Return the plan's actions of every round, int8 (rounds, games, organizations)."""
     config = game.config
-    prices = np.stack([game.price(round_) for round_ in range(config.rounds)])
+    fees = _fees_of_training(config)
+    prices = np.stack([game.price(round_) for round_ in range(config.rounds)]) + fees
     kept = np.broadcast_to(_kept(config)[:, None, None], prices.shape)
     # 1e-12 keeps the division finite where nothing is expected to remain.
     order = (prices / np.maximum(kept, 1e-12)).argsort(axis=0, kind="stable")
@@ -50,7 +55,20 @@ def planned(game: Game) -> NDArray[np.int8]:
     actions = np.zeros(prices.shape, dtype=np.int8)
     chosen = np.where(np.arange(config.rounds)[:, None, None] < rounds, FULL, 0)
     np.put_along_axis(actions, order, chosen.astype(np.int8), axis=0)
+    if config.statistics is not None:
+        posts = np.zeros(actions.shape, dtype=bool)
+        posts[0] = game.organizations.conduct == CONDUCTS.index("honest")
+        if config.withdrawal_rate + config.leave_rate > 0:
+            posts |= actions > 0
+        actions[posts] += game.open_actions // 2
     return actions
+
+
+def _fees_of_training(config: GameConfig) -> float:
+    """Return what training costs in transactions beyond sitting out, in ether."""
+    statistics = config.statistics is not None
+    full, out = (gas_of(action, statistics=statistics)[0] for action in (ACTIONS[FULL], SIT_OUT))
+    return (full + CLAIM - out) * config.gas_price / ETHER_IN_GWEI
 
 
 def planned_welfare(game: Game, episodes: int, first_episode: int) -> Floats:

@@ -64,7 +64,7 @@ def evaluate_policies(cell: Cell, policies: Sequence[Path]) -> Played:
             raise AgentError(
                 f"{path} chooses from {file.open_actions} actions, but the game opens "
                 f"{game.open_actions}. It was trained with private = "
-                f"{str(not cell.game.private).lower()}."
+                f"{str(not cell.game.private).lower()}, or for another agreement on statistics."
             )
         seats = n if organization is None else 1
         first = organization or 0

@@ -34,6 +34,8 @@ MEASURES: Mapping[str, str] = {
     "effort": "effort of participants",
     "data_fraction": "data used by participants",
     "noise": "noise of participants",
+    "statistics": "rounds of participants with statistics",
+    "posted": "rows posted at the end",
     "quality": "quality at the end",
     "welfare": "social welfare (ether)",
     "price_of_anarchy": "price of anarchy",
@@ -148,12 +150,17 @@ def _results(cell: Cell, document: Mapping[str, Any]) -> CellResults:
     low, high = document["pay"]
     return CellResults(
         cell,
-        {name: [_number(value) for value in document["measures"][name]] for name in MEASURES},
+        {name: _measured(document["measures"], name) for name in MEASURES},
         _series(document["participation"]),
         _series(document["quality"]),
         _series(document["training"]),
         (low, high),
     )
+
+
+def _measured(measures: Mapping[str, Sequence[float | None]], name: str) -> list[float]:
+    """Return a measure of each seed; NaN where the results are from before there was this one."""
+    return [_number(value) for value in measures.get(name, [None] * len(measures["quality"]))]
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[list[float | None]]:

@@ -13,7 +13,6 @@ from scipy.stats import rankdata
 from rescind.agents.experiments.config import Cell
 from rescind.agents.experiments.planner import planned_welfare
 from rescind.agents.game import Floats, Game
-from rescind.agents.interface import ACTIONS
 from rescind.agents.learners import (
     DQN,
     Constant,
@@ -33,7 +32,7 @@ _CURVE_POINTS = 40
 _ORACLE_ORGANIZATIONS = 100
 """Largest game in which exploitability tries the oracle, whose rollouts clone the whole game."""
 
-_LEVELS = ("effort", "data_fraction", "noise")
+_LEVELS = ("effort", "data_fraction", "noise", "statistics")
 _MEASURE_COLUMNS = (
     "seed",
     "welfare",
@@ -43,6 +42,7 @@ _MEASURE_COLUMNS = (
     "participation",
     "late_participation",
     *_LEVELS,
+    "posted",
     "quality",
     "paid",
     "net",
@@ -156,6 +156,11 @@ def own_knowledge(name: str, game: GameConfig) -> dict[str, Any]:
         if game.private:
             knowledge["privacy_price"] = game.privacy_price
             knowledge["round_epsilon"] = game.round_epsilon
+        if game.statistics is not None:
+            terms = game.statistics
+            knowledge["statistics_share"] = game.overlap * terms.share
+            knowledge["statistics_price"] = terms.price
+            knowledge["statistics_epsilon"] = terms.epsilon if game.private else 0.0
     return knowledge
 
 
@@ -179,7 +184,9 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
     for g in range(planner.size):
         row = {
             "seed": g,
-            **_round_measures(played, g, planner[g]),
+            **_round_measures(
+                played, g, planner[g], has_statistics=cell.game.statistics is not None
+            ),
             "exploitability": gain[g],
             **_organization_measures(played, g, honest[g], work[g]),
         }
@@ -187,7 +194,9 @@ def _measures(cell: Cell, trained: Trained, played: Played) -> list[dict[str, An
     return rows
 
 
-def _round_measures(played: Played, g: int, planner_welfare: float) -> dict[str, Any]:
+def _round_measures(
+    played: Played, g: int, planner_welfare: float, *, has_statistics: bool
+) -> dict[str, Any]:
     """Return a game's measures over its rounds."""
     by_round = {name: values[..., g] for name, values in played.by_round.items()}
     welfare = by_round["welfare"].sum(axis=1).mean()
@@ -201,6 +210,7 @@ def _round_measures(played: Played, g: int, planner_welfare: float) -> dict[str,
         "price_of_anarchy": planner_welfare / welfare if welfare > 1e-9 else np.nan,
         "participation": by_round["participation"].mean(),
         "late_participation": by_round["participation"][:, rounds - late :].mean(),
+        "posted": by_round["posted"][:, -1].mean() if has_statistics else np.nan,
         "quality": by_round["quality"][:, -1].mean(),
         "paid": by_round["paid"].sum(axis=1).mean(),
     }
@@ -250,10 +260,7 @@ def exploitability(
         play(game, [*table, seated], train_episodes, learning=learning)
     candidates: list[Seated] = [
         seated,
-        *(
-            sit(game, Constant(f"action {n}", n), 0, 1)
-            for n in range(min(game.open_actions, len(ACTIONS)))
-        ),
+        *(sit(game, Constant(f"action {n}", n), 0, 1) for n in range(game.open_actions)),
     ]
     if game.config.organizations <= _ORACLE_ORGANIZATIONS:
         candidates.append(sit(game, Oracle(OracleConfig()), 0, 1))

@@ -16,11 +16,11 @@ from numba import njit
 from rescind.agents.learners.base import Actions, Floats, Seating
 from rescind.agents.learners.registry import register
 from rescind.agents.learners.tabular import (
-    STATES,
     Tabular,
     TabularConfig,
     fill_one,
     state_of,
+    states_for,
 )
 
 
@@ -51,7 +51,7 @@ class Bandit(Tabular):
     Attributes:
         bandit: Its settings.
         table: Mean reward of each action in ether, as `Tabular.table`.
-        pulls: Pulls of each action, float32 (games * seats, STATES, open actions).
+        pulls: Pulls of each action, float32 (games * seats, states, open actions).
     """
 
     name = "bandit"
@@ -62,7 +62,8 @@ class Bandit(Tabular):
 
     def start(self, seating: Seating) -> None:
         super().start(seating)
-        self.pulls = np.ones((self._keys.size, STATES, seating.open_actions), dtype=np.float32)
+        shape = (self._keys.size, states_for(seating.open_actions), seating.open_actions)
+        self.pulls = np.ones(shape, dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
         if not explore:
@@ -107,7 +108,7 @@ class Bandit(Tabular):
 def _choose(rows: Any, table: Any, pulls: Any, c: float, quality_value: float, out: Any) -> None:
     """Fill `out` (rows,) with the action of the highest upper bound; the first of equal ones."""
     for m in range(out.size):
-        s = state_of(rows[m])
+        s = state_of(rows[m], table.shape[2])
         fill_one(rows[m], m, s, table, quality_value)
         # Pulls begin at 1, so the logarithm is at least 0 and the division is finite.
         total = 0.0
@@ -127,7 +128,7 @@ def _learn(
 ) -> None:
     """Move the mean of each action that was taken by its new reward, in place."""
     for m in range(actions.size):
-        s, a = state_of(rows[m]), actions[m]
+        s, a = state_of(rows[m], table.shape[2]), actions[m]
         fill_one(rows[m], m, s, table, quality_value)
         pulls[m, s, a] += 1.0
         table[0, m, s, a] += (reward[m] - table[0, m, s, a]) / pulls[m, s, a]

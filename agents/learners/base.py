@@ -20,7 +20,16 @@ Floats = NDArray[np.float64]
 Actions = NDArray[np.int8]
 
 # Places of FEATURES on the last axis of an array of features.
-N_MEMBERS, N_PARTICIPANTS, N_SHARE, N_QUALITY, N_PRICE, N_AVAILABLE, N_SPENT = range(len(FEATURES))
+(
+    N_MEMBERS,
+    N_PARTICIPANTS,
+    N_SHARE,
+    N_QUALITY,
+    N_PRICE,
+    N_AVAILABLE,
+    N_SPENT,
+    N_POSTED,
+) = range(len(FEATURES))
 
 # A word of every learner's key; any constant will do, but changing it changes all results.
 _LEARNER_DRAWS = 7
@@ -33,7 +42,7 @@ class Seating:
     Attributes:
         seeds: Seed of each game, uint64 (games,).
         seats: How many organizations of each game it decides for.
-        open_actions: How many of ACTIONS, from the first, it may choose from.
+        open_actions: Size of the set of actions that it may choose from.
         first: Its first organization.
     """
 
@@ -74,7 +83,7 @@ class Learner(Protocol):
             explore: Whether actions other than the best may be tried.
 
         Returns:
-            Indices into ACTIONS, int8 (games, seats).
+            Indices into the set of open actions, int8 (games, seats).
         """
         ...
 

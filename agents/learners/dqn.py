@@ -16,6 +16,7 @@ from rescind.agents.learners.base import (
     N_AVAILABLE,
     N_MEMBERS,
     N_PARTICIPANTS,
+    N_POSTED,
     N_PRICE,
     N_QUALITY,
     N_SHARE,
@@ -181,8 +182,8 @@ def scaled(features: Floats) -> Floats:
 
     In order: turnout; share of the last reward relative to an equal one; quality; price relative to
     an equal share of the reward; the round's reward in ether; spent share of the privacy budget;
-    and the decimal logarithm of the number of members. Ratios are cut at 3, so that rare ones do
-    not dominate.
+    the decimal logarithm of the number of members; and the share of the rows that is posted. Ratios
+    are cut at 3, so that rare ones do not dominate.
 
     Args:
         features: float64 (..., FEATURES).
@@ -201,6 +202,7 @@ def scaled(features: Floats) -> Floats:
             np.minimum(3.0, features[..., N_AVAILABLE]),
             features[..., N_SPENT],
             np.log10(members),
+            features[..., N_POSTED],
         ],
         axis=-1,
     )

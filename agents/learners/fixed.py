@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from rescind.agents.counter_random import mix, uniform
-from rescind.agents.interface import FULL
+from rescind.agents.interface import FULL, HAS_STATISTICS
 from rescind.agents.learners.base import Actions, Floats, Memoryless
 from rescind.agents.learners.registry import register
 
@@ -21,20 +21,23 @@ class Constant(Memoryless):
 
     Args:
         name: Its name.
-        action: Index into ACTIONS.
+        action: Index into the set of open actions.
+        posts: Take it with statistics, where they are open.
     """
 
-    def __init__(self, name: str, action: int) -> None:
-        self.name, self.action = name, action
+    def __init__(self, name: str, action: int, *, posts: bool = False) -> None:
+        self.name, self.action, self._posts = name, action, posts
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:  # noqa: ARG002
-        return np.full(features.shape[:2], self.action, dtype=np.int8)
+        size = self._seating.open_actions
+        posting = size // 2 if self._posts and HAS_STATISTICS[size] else 0
+        return np.full(features.shape[:2], self.action + posting, dtype=np.int8)
 
 
 @register("always")
 def always() -> Constant:
-    """Return the baseline that takes part in full in every round."""
-    return Constant("always", FULL)
+    """Return the baseline that takes part in full in every round, with statistics where open."""
+    return Constant("always", FULL, posts=True)
 
 
 @register("never")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from rescind.agents.game import Game
-from rescind.agents.interface import FULL
 from rescind.agents.learners.base import Actions, Floats, Memoryless
 from rescind.agents.learners.registry import register
 
@@ -61,7 +60,8 @@ class Oracle(Memoryless):
             raise ValueError("The oracle needs a game to look into, and a live node has none.")
         last = game.last_actions
         # Before the first round, all others are assumed to take part.
-        others = np.full((*features.shape[:1], game.config.organizations), FULL, dtype=np.int8)
+        shape = (*features.shape[:1], game.config.organizations)
+        others = np.full(shape, game.fullest, dtype=np.int8)
         if last is not None:
             others = last
         values = np.zeros((*features.shape[:2], self._seating.open_actions))

@@ -82,7 +82,8 @@ def _learn(
 ) -> None:
     """Update the table (1, rows, STATES, actions) for each row, in place."""
     for m in range(actions.size):
-        s, next_, a = state_of(before[m]), state_of(after[m]), actions[m]
+        a, states = actions[m], table.shape[2]
+        s, next_ = state_of(before[m], states), state_of(after[m], states)
         fill_one(before[m], m, s, table, quality_value)
         fill_one(after[m], m, next_, table, quality_value)
         target = reward[m] + gamma * table[0, m, next_, next_actions[m]]

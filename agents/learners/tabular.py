@@ -1,11 +1,12 @@
 """States, prior values and exploration of the tabular learners.
 
-There are 72 states. A state combines
+There are 72 states, or 144 where statistics were agreed on. A state combines
 
 - quality, in quarters (4);
 - the last share of the reward relative to an equal one: below 0.5, up to 1.5, or above (3);
 - turnout, in thirds (3);
-- whether an equal share of the reward covers the price of a round (2).
+- whether an equal share of the reward covers the price of a round (2);
+- where statistics were agreed on, whether the model holds most of the organization's (2).
 """
 
 from __future__ import annotations
@@ -22,17 +23,28 @@ from rescind.agents.interface import (
     EFFORTS,
     FRACTIONS,
     FULL,
+    HAS_STATISTICS,
     NOISES,
+    POSTS,
 )
 from rescind.agents.learners.base import Actions, Floats, Seating
 
 STATES = 72
-"""Number of states, 4 * 3 * 3 * 2."""
+"""Number of states without statistics, 4 * 3 * 3 * 2."""
+
+
+def states_for(open_actions: int) -> int:
+    """Return the number of states for a set of actions of this size."""
+    return STATES * 2 if HAS_STATISTICS[open_actions] else STATES
+
 
 _EXPLORATION = 3
 """Stream of exploration (see `Seating.keys`)."""
 
-_WORK = EFFORTS * FRACTIONS / (1.0 + NOISES)
+# By size of the set of actions and index. Where statistics are open, training is thought to bring
+# half of what there is to gain, and posting the other half.
+_TRAINED = EFFORTS * FRACTIONS / (1.0 + NOISES)
+_WORK = np.where(HAS_STATISTICS[:, None], 0.5 * (_TRAINED + POSTS), _TRAINED)
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class Tabular:
 
     Attributes:
         tables: Number of tables; double Q-learning has two.
-        table: Action values in ether, float32 (tables, games * seats, STATES, open actions); NaN in
+        table: Action values in ether, float32 (tables, games * seats, states, open actions); NaN in
             states that were not seen.
     """
 
@@ -95,7 +107,8 @@ class Tabular:
     def start(self, seating: Seating) -> None:
         self._seating = seating
         self._keys = seating.keys(_EXPLORATION)
-        shape = (self.tables, self._keys.size, STATES, seating.open_actions)
+        states = states_for(seating.open_actions)
+        shape = (self.tables, self._keys.size, states, seating.open_actions)
         self.table = np.full(shape, np.nan, dtype=np.float32)
 
     def choose(self, features: Floats, round_: int, *, explore: bool) -> Actions:
@@ -117,7 +130,7 @@ class Tabular:
     def values(self, features: Floats) -> Floats:
         rows = self._flat(features)
         fill(rows, self.table, self.config.quality_value)
-        states = states_of(rows)
+        states = states_of(rows, self.table.shape[2])
         values = self.table[:, np.arange(states.size), states].mean(axis=0, dtype=np.float64)
         return np.asarray(values.reshape(*features.shape[:2], -1))
 
@@ -138,8 +151,9 @@ class Tabular:
                 raise ValueError(
                     f"the row of state {name} has a number that is not a finite float32"
                 )
-            if not 0 <= int(name) < STATES:
-                raise ValueError(f"there is no state {name}. States are 0 to {STATES - 1}")
+            states = self.table.shape[2]
+            if not 0 <= int(name) < states:
+                raise ValueError(f"there is no state {name}. States are 0 to {states - 1}")
             self.table[:, :, int(name)] = row[:, None]
 
     def _flat(self, features: Floats) -> Floats:
@@ -152,32 +166,35 @@ class Tabular:
 
 
 @njit(cache=True, inline="always")
-def state_of(row: Any) -> int:
-    """Return the state of one row of features, as the module's docstring describes it."""
-    # Columns are in the order of FEATURES: 3 is quality, 4 the price, 5 the available reward.
+def state_of(row: Any, states: int) -> int:
+    """Return the state of one row of features among so many, see the module's docstring."""
+    # Columns are in the order of FEATURES: 3 is quality, 4 the price, 5 the available reward, 7
+    # the share of the rows that is posted.
     members, participants, share = row[0], row[1], row[2]
     quality = min(3, int(row[3] * 4))
     relative_share = share * participants
     fair = 0 if relative_share < 0.5 else (1 if relative_share < 1.5 else 2)
     turnout = min(2, int(3 * participants / max(1.0, members)))
     dear = 1 if row[4] * members > row[5] else 0
-    return ((quality * 3 + fair) * 3 + turnout) * 2 + dear
+    posted = STATES if states > STATES and row[7] >= 0.5 else 0
+    return ((quality * 3 + fair) * 3 + turnout) * 2 + dear + posted
 
 
 def describe(state: int) -> str:
     """Return a state in words, with each level and the highest one."""
+    posted, state = ", statistics posted" if state >= STATES else "", state % STATES
     dear, rest = state % 2, state // 2
     turnout, rest = rest % 3, rest // 3
     price = "an equal share does not cover the price" if dear else "an equal share covers the price"
-    return f"quality {rest // 3}/3, share {rest % 3}/2, turnout {turnout}/2, {price}"
+    return f"quality {rest // 3}/3, share {rest % 3}/2, turnout {turnout}/2, {price}{posted}"
 
 
 @njit(cache=True)
-def states_of(rows: Any) -> Any:
-    """Return the state of each row, int64 (rows,)."""
+def states_of(rows: Any, states: int) -> Any:
+    """Return the state of each row among so many, int64 (rows,)."""
     out = np.empty(rows.shape[0], dtype=np.int64)
     for m in range(rows.shape[0]):
-        out[m] = state_of(rows[m])
+        out[m] = state_of(rows[m], states)
     return out
 
 
@@ -188,16 +205,17 @@ def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None
         # An equal share of the reward, and all of the quality that is still missing; both grow with
         # the action's work, and the price with its effort.
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
+        n = table.shape[3]
         for k in range(table.shape[0]):
-            for a in range(table.shape[3]):
-                table[k, m, s, a] = _WORK[a] * expected - EFFORTS[a] * row[4]
+            for a in range(n):
+                table[k, m, s, a] = _WORK[n, a] * expected - EFFORTS[n, a] * row[4]
 
 
 @njit(cache=True)
 def fill(rows: Any, table: Any, quality_value: float) -> None:
     """Fill the states of all rows that were not seen before."""
     for m in range(rows.shape[0]):
-        fill_one(rows[m], m, state_of(rows[m]), table, quality_value)
+        fill_one(rows[m], m, state_of(rows[m], table.shape[2]), table, quality_value)
 
 
 @njit(cache=True, inline="always")
@@ -229,12 +247,19 @@ def explored(best: int, key: Any, epsilon: float, any_action: bool, open_actions
     draw = uniform(mix(key, 1))
     if any_action:
         return int(draw * open_actions)
+    # Neighbours are the same action with or without statistics, and those beside it in its half.
+    half, first = open_actions, 0
+    if HAS_STATISTICS[open_actions]:
+        half = open_actions // 2
+        if draw < 1 / 3:
+            return (best + half) % open_actions
+        draw, first, best = (draw - 1 / 3) * 1.5, best - best % half, best % half
     if best == 0:
-        return 1
+        return first + 1
     # The action after FULL is the least with more noise, so it is not a neighbour of FULL.
-    if best in (FULL, open_actions - 1):
-        return best - 1
-    return best - 1 if draw < 0.5 else best + 1
+    if best in (FULL, half - 1):
+        return first + best - 1
+    return first + (best - 1 if draw < 0.5 else best + 1)
 
 
 @njit(cache=True, nogil=True)
@@ -250,7 +275,7 @@ def _choose(
 ) -> None:
     """Fill `out` (rows,) with the best or explored action of each row."""
     for m in range(rows.shape[0]):
-        s = state_of(rows[m])
+        s = state_of(rows[m], table.shape[2])
         fill_one(rows[m], m, s, table, quality_value)
         best = best_of(table, m, s)
         out[m] = explored(best, mix(keys[m], round_), epsilon, any_action, table.shape[3])

@@ -5,6 +5,7 @@ import {MemberId, ModelId, OfferId, PointHash, RoundId, WithdrawalId} from "../s
 import {IGovernance} from "../src/interfaces/IGovernance.sol";
 import {IModels} from "../src/interfaces/IModels.sol";
 import {IReplays} from "../src/interfaces/IReplays.sol";
+import {IRewards} from "../src/interfaces/IRewards.sol";
 import {IRounds} from "../src/interfaces/IRounds.sol";
 import {IWithdrawals} from "../src/interfaces/IWithdrawals.sol";
 import {Weights} from "../src/libraries/Weights.sol";
@@ -102,20 +103,44 @@ contract GasTest is Published {
 
     function test_gas_of_a_contribution() public {
         history(Weights.Rule.Block, 8, 1);
+        measuredContribution("contribution");
+        measure("reward of one round: claim", orgs[4], address(rewards), abi.encodeCall(IRewards.claim, singleRound(1)));
+    }
+
+    function test_gas_of_a_contribution_with_statistics() public {
+        Weights.Rule[] memory both = new Weights.Rule[](2);
+        (both[0], both[1]) = (Weights.Rule.Block, Weights.Rule.Latest);
+        deployAll(both, false, 8);
+        this.addRound();
+        measuredContribution("contribution of two parts");
+    }
+
+    function test_gas_of_sitting_out() public {
+        history(Weights.Rule.Block, 8, 1);
+        RoundId round = open();
+        measure("sitting out: sitOut", orgs[4], address(rounds), abi.encodeCall(IRounds.sitOut, round));
+    }
+
+    function singleRound(uint16 number) private pure returns (RoundId[] memory one) {
+        one = new RoundId[](1);
+        one[0] = RoundId.wrap(number);
+    }
+
+    function measuredContribution(string memory name) private {
         RoundId round = open();
         for (uint256 i = 0; i < 4; ++i) {
             commitAs(round, orgs[i]);
         }
         (bytes32[] memory ids, bytes memory points) = contributionOf(round, orgs[4]);
         bytes32 hash = keccak256(abi.encode(round, orgs[4], ids, keccak256(points), MANIFEST, SALT));
-        measure("contribution: commit", orgs[4], address(rounds), abi.encodeCall(IRounds.commit, (round, hash)));
+        measure(join2(name, ": commit"), orgs[4], address(rounds), abi.encodeCall(IRounds.commit, (round, hash)));
         pass(PHASE + 1);
         rounds.closeCommits(round);
         for (uint256 i = 0; i < 4; ++i) {
             revealAs(round, orgs[i]);
         }
         measure(
-            "contribution: reveal",
+            join2(name, ": reveal"),
             orgs[4],
             address(rounds),
             abi.encodeCall(IRounds.reveal, (round, ids, points, MANIFEST, SALT))

@@ -39,9 +39,11 @@ def pay_and_net_of_last(
     reward=st.floats(0.05, 3.0),
     noise=st.sampled_from([0.0, 0.001]),
     spread=st.sampled_from([0.0, 0.4]),
+    statistics=st.sampled_from([None, {"share": 0.6, "scale": 0.4}]),
+    gas_price=st.sampled_from([0.0, 30.0]),
 )
 def test_no_cheat_earns_more_than_honest_training(
-    rule, cheat, n, seed, overlap, scale, price, reward, noise, spread
+    rule, cheat, n, seed, overlap, scale, price, reward, noise, spread, statistics, gas_price
 ) -> None:
     document = {
         "organizations": n,
@@ -53,6 +55,8 @@ def test_no_cheat_earns_more_than_honest_training(
         "price_spread": spread,
         "curve": {"scale": scale},
         "evaluation_noise": noise,
+        "statistics": statistics,
+        "gas_price": gas_price,
     }
     honest = GameConfig.model_validate(document)
     paid, net = pay_and_net_of_last(honest, seed)

@@ -76,11 +76,13 @@ def test_a_policy_file_decides_as_its_learner_did(name: str, tmp_path) -> None:
         st.floats(0, 1e6),
         st.floats(0, 1e6),
         st.floats(0, 1),
+        st.floats(0, 1),
     ),
+    st.sampled_from([STATES, 2 * STATES]),
 )
-def test_every_observation_has_a_state(members, participants, rest) -> None:
+def test_every_observation_has_a_state(members, participants, rest, states) -> None:
     row = np.array([float(members), float(min(participants, members)), *rest])
-    assert 0 <= state_of(row) < STATES
+    assert 0 <= state_of(row, states) < states
 
 
 def test_learning_does_not_depend_on_which_games_are_played_together() -> None:

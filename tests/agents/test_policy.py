@@ -99,7 +99,7 @@ def spoil(path: Path, **changes) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "rescind.q-table/1"}, "reads rescind.policy/1"),
+        ({"format": "rescind.policy/1"}, "reads rescind.policy/2. Train it again"),
         ({"observation_version": 1}, "observations of version 1"),
         ({"actions": [{"effort": 2}]}, "other actions"),
         ({"state": {"table": {"99": [[0.0] * 5]}}}, "no state 99"),

@@ -34,7 +34,7 @@ MOST_BYTES = 1 << 16
 COMPILED = tuple(
     f"rescind.{name}"
     for name in (
-        "agents.counter_random agents.payout agents.game agents.learners.base "
+        "agents.counter_random agents.payout agents.round_kernels agents.learners.base "
         "agents.learners.double_q agents.learners.sarsa agents.learners.fixed "
         "agents.learners.q_learning agents.learners.tabular agents.learners.bandit "
         "core._ntt core._sum_kernels"
