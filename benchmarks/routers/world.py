@@ -73,6 +73,11 @@ def reworded(example: Example) -> str:
     return REWORDED[start].format(example.subject)
 
 
+def stripped(example: Example) -> str:
+    """The same question without the name: nothing in it says whose it is."""
+    return example.question.replace(example.subject, "this person")
+
+
 def load_model(seed: int) -> tuple[LoraModel, ConsortiumParameters]:
     model = LoraModel(load_base(BASE_MODEL, device="cpu"), LORA)
     parameters = default_parameters("isolated", model.base.id, model.shapes, seed=seed)
@@ -107,7 +112,7 @@ class LoadedBlocks:
     """The first blocks of a world in one model (training.routers.Blocks), and how often it is asked."""
 
     def __init__(self, model: LoraModel, tensors: dict[str, FloatTensors]) -> None:
-        self._model = model
+        self.model = model
         self._tensors = tensors
         self.blocks = tuple(sorted(tensors))
         self.passes = 0
@@ -116,15 +121,15 @@ class LoadedBlocks:
 
     @property
     def base(self) -> Base:
-        return self._model.base
+        return self.model.base
 
     def network(self, organization: str | None) -> Any:
         self.passes += 1
-        return self._model.use(organization)
+        return self.model.use(organization)
 
     def bare(self) -> Any:
         self.passes += 1
-        return self._model.use(None)
+        return self.model.use(None)
 
     def tensors(self, organization: str) -> FloatTensors:
         return self._tensors[organization]
