@@ -237,7 +237,7 @@ def test_a_store_is_served_only_with_a_base_and_the_agreed_parameters(
     cases = (
         (words, "Pass --base MODEL"),
         ([*words[:1], tmp_path / "nowhere", *words[2:], *base], "nowhere is not a folder"),
-        ([*words[:1], tmp_path, *words[2:], *base], "is not in the store"),
+        ([*words[:1], tmp_path, *words[2:], *base], "are not in the store"),
         ([*words, *base, "--parameters", other], "parameters"),
     )
     for given, reason in cases:

@@ -25,11 +25,11 @@ from rescind.training.text.question import Question
 MARGIN = 6.5
 """Nats by which a block must find a whole question more likely than the base does. Measured gains
 were 7.2 to 11.4 for questions that a block was trained on, and at most 5.5 for held-out people
-(docs/decisions/002-coupling.md)."""
+(docs/decisions/002-coupling.md), with the tiny base. docs/routers.md has those of a chat base."""
 
 SHARE = 0.25
 """The least share of the base's loss on a question that a block must remove. It leaves text unlike
-all training data to the base."""
+all training data to the base. With a chat base 0.4 keeps more strangers out (docs/routers.md)."""
 
 _BATCH = 64
 """Rows in one forward pass, which needs no gradients."""
