@@ -156,7 +156,9 @@ class Game:
                 f"actions holds values from {actions.min()} to {actions.max()}, but the open "
                 f"actions are 0..{self.open_actions - 1}."
             )
-        step = Step(actions.astype(np.int8), *np.empty((6, *self._shape)), np.zeros(self._shape[0]))
+        paid, compute, privacy, fees, gain, score = np.empty((6, *self._shape))
+        forfeited = np.zeros(self._shape[0])
+        step = Step(actions.astype(np.int8), paid, compute, privacy, fees, gain, score, forfeited)
         play_round(
             step,
             self.organizations,

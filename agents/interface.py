@@ -109,7 +109,7 @@ def _padded(name: str) -> NDArray[np.float64]:
 EFFORTS, FRACTIONS, NOISES, POSTS = (_padded(field.name) for field in fields(Action))
 """Levels by the size of the set and the index of the action, for kernels; 0 where there is none."""
 
-HAS_STATISTICS = POSTS.any(axis=1)
+HAS_STATISTICS: NDArray[np.bool_] = np.asarray(POSTS.any(axis=1))
 """By the size of a set: whether its second half is the first half with statistics."""
 
 
