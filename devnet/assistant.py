@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from rescind.core import SHARED, ConsortiumParameters
+from numpy.typing import NDArray
+
+from rescind.core import SHARED, ConsortiumParameters, Totals
+from rescind.core.parameters import reference_of
 from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.serving import ServedModel, model_before, newest_model
 from rescind.training import (
     Answer,
     Assistant,
+    LoraModel,
     load_agreed,
 )
+from rescind.training.routers import agreed_router
 from rescind.training.serving.evidence import Evidence
 from rescind.training.serving.heads import skills_of
 from rescind.training.serving.suppression import (
@@ -86,12 +91,8 @@ class RunAssistant:
             if served.load is not None
             else served_model(run, parameters, served.adapter_id, served.terms)
         )
-        assistant = Assistant(
-            load_agreed(facts.model, parameters, dtype=facts.dtype),
-            parameters,
-            totals,
-            skills=skills_of(parameters, totals, served.organizations),
-        )
+        model = load_agreed(facts.model, parameters, dtype=facts.dtype)
+        assistant = assistant_of(model, parameters, totals, served.members, served.published)
         guarded = (
             SuppressedAssistant(assistant, _suppression(facts, suppress)) if suppress else None
         )
@@ -141,6 +142,30 @@ class RunAssistant:
         if address is None:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
         return f"{self.names.get(address, address)}'s block"
+
+
+def assistant_of(
+    model: LoraModel,
+    parameters: ConsortiumParameters,
+    totals: Totals,
+    members: Mapping[str, int] | None,
+    published: Callable[[str], Mapping[str, NDArray[Any]]] | None,
+) -> Assistant:
+    """Return a model with its heads and its agreed router.
+
+    Args:
+        model: The base model.
+        parameters: What the consortium agreed on.
+        totals: The adapter as integer tensors by name.
+        members: What `members_in_sum` says.
+        published: Returns an artifact that members agreed on. Without it the likelihood router
+            chooses.
+    """
+    reference, router = reference_of(parameters), None
+    if reference and published is not None:
+        router = agreed_router(parameters, totals, members or {}, published(reference))
+    skills = skills_of(parameters, totals, members)
+    return Assistant(model, parameters, totals, router=router, skills=skills)
 
 
 def _suppression(facts: RunFacts, suppress: Sequence[str]) -> Suppression:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rescind.contracts import Consortium
 from rescind.core import (
+    ArtifactStore,
     ConsortiumParameters,
     artifact_id,
     encode,
@@ -18,12 +19,12 @@ from rescind.core import (
 )
 from rescind.daemon import Tell
 from rescind.devnet.adapters import Replay, published_adapter, served_model
+from rescind.devnet.assistant import assistant_of
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.skill_scores import SkillScores
 from rescind.training import Assistant, Evaluation, Example, LoraModel, evaluate
-from rescind.training.serving.heads import skills_of
-from rescind.withdrawals import organizations_in_sum, terms_of
+from rescind.withdrawals import members_in_sum, terms_of
 
 Sets = dict[str, Evaluation | None]
 """Evaluations by the name of whose questions they are; None where there are no questions."""
@@ -81,9 +82,10 @@ def evaluate_run(
         "replay": facts.after_model,
     }
     in_sum = {
-        stage: organizations_in_sum(consortium, parameters, number or 0)
+        stage: members_in_sum(consortium, parameters, number or 0)
         for stage, number in numbers.items()
     }
+    published = ArtifactStore(run.store).load
     asked, kept = _questions(corpus)
     make_private_folder(run.evaluation)
     evaluations = Evaluations()
@@ -106,8 +108,7 @@ def evaluate_run(
             evaluations.kept[stage] = evaluations.kept[same]
             done += len(asked) + len(kept)
         else:
-            skills = skills_of(parameters, adapter, in_sum[stage])
-            assistant = Assistant(model, parameters, adapter, skills=skills)
+            assistant = assistant_of(model, parameters, adapter, in_sum[stage], published)
             evaluations.asked[stage] = {n: answers(assistant, rows) for n, rows in asked.items()}
             evaluations.kept[stage] = {n: answers(assistant, rows) for n, rows in kept.items()}
         _save(run, stage, evaluations.asked[stage])

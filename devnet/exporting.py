@@ -215,7 +215,7 @@ class RunExporter:
             StoreFull: The disk is full.
             RescindError: The model may not be used any more; as `ServedModel.check`.
         """
-        skills = skills_of(self.source.parameters, self.totals, self.served.organizations)
+        skills = skills_of(self.source.parameters, self.totals, self.served.members)
         if skills is None or not skills.head_ids:
             raise ConfigError(
                 f"Model {self.served.model_id} has no head: "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from rescind.audit import read_certificate
 from rescind.audit.certificate import EntryPart
@@ -18,7 +21,7 @@ from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import own_artifacts
 from rescind.serving import NotServed, look
 from rescind.serving.sources import StoreSource, read_parameters
-from rescind.withdrawals import organizations_in_sum, terms_of
+from rescind.withdrawals import members_in_sum, terms_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class ServedModel:
         files: The files that it is loaded from. An erasure deletes them.
         consortium: The contracts; None for the model before a withdrawal, which is out of use.
         load: Returns the adapter, checked against the chain; None for the model before a withdrawal.
-        organizations: How many organizations' statistics are in it; None where no head depends on it.
+        members: Numbers of the members whose statistics are in it, by address; None where neither heads
+            nor a router depend on them.
+        published: Returns an artifact that members agreed on by its id; None for the model before a
+            withdrawal.
     """
 
     model_id: int
@@ -44,7 +50,8 @@ class ServedModel:
     files: Sequence[Path]
     consortium: ConsortiumReader | None = None
     load: Callable[[], Totals] | None = None
-    organizations: int | None = None
+    members: Mapping[str, int] | None = None
+    published: Callable[[str], Mapping[str, NDArray[Any]]] | None = None
 
     def check(self) -> None:
         """Check that the model is still in use, and that its files are still there.
@@ -110,7 +117,8 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         _files(run, files.adapter_id, terms),
         consortium,
         lambda: source.totals(newest, files),
-        organizations_in_sum(consortium, parameters, newest.number),
+        members_in_sum(consortium, parameters, newest.number),
+        source.published,
     )
 
 
@@ -158,17 +166,20 @@ def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         adapter_id,
         terms,
         _files(run, adapter_id, terms),
-        organizations=_in_sum(parameters, part.content),
+        members=_in_sum(parameters, part.content),
     )
     model.check()
     return model
 
 
-def _in_sum(parameters: ConsortiumParameters, content: Sequence[Sequence[EntryPart]]) -> int | None:
+def _in_sum(
+    parameters: ConsortiumParameters, content: Sequence[Sequence[EntryPart]]
+) -> dict[str, int] | None:
+    """Return the members in a certificate's sum. It does not have their numbers on chain."""
     if parameters.statistics is None:
         return None
     entries = content[parameters.part_of(STATISTICS).number]
-    return len({entry.organization for entry in entries})
+    return {name: place for place, name in enumerate(sorted({e.organization for e in entries}))}
 
 
 def _files(run: RunFolder, adapter_id: str, terms: Sequence[Term]) -> list[Path]:

@@ -8,6 +8,7 @@ import structlog
 
 from rescind.core import OpeningMismatch, split_owner
 from rescind.core.errors import RescindError
+from rescind.core.parameters import reference_of
 from rescind.daemon import RulesNotServed
 from rescind.node.checks import NotCarriedOut
 from rescind.node.facts import AdoptedModel, Fetched
@@ -55,6 +56,19 @@ def adopt(session: Session, model_id: int) -> None:
     AdoptedModel(model_id, files.adapter_id, files.opening_id, result.left_out, commitments).save(
         session.journal
     )
+    fetch_reference(session)
+
+
+def fetch_reference(session: Session) -> None:
+    """Download the agreed router's public reference, once. Only a server that routes needs it."""
+    reference = reference_of(session.parameters)
+    if not reference or session.store.has(reference):
+        return
+    limit = session.parameters.max_artifact_bytes
+    try:
+        session.client.download_into(session.store, reference, limit)
+    except RescindError as error:
+        structlog.get_logger().warning("the router's reference is missing", reason=str(error))
 
 
 def adopted(session: Session, model_id: int) -> AdoptedModel | None:

@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rescind.core import SHARED
 from rescind.serving.errors import ApiError, unknown_model
 from rescind.serving.standing import ModelKey
 from rescind.training.skills import Skills
+
+if TYPE_CHECKING:
+    from rescind.training.routers import Router
 
 BASE = "base"
 """The owner of the answers of the bare base model."""
@@ -31,6 +34,7 @@ class ServedModel:
             `rescind.core.SHARED` alone.
         organizations: Their names by lowercase address.
         skills: The heads of its statistics; None if it has none.
+        router: The agreed router, solved from its statistics; None for the likelihood router.
     """
 
     prefix: str
@@ -39,6 +43,7 @@ class ServedModel:
     owners: tuple[str, ...]
     organizations: Mapping[str, str] = field(default_factory=dict)
     skills: Skills | None = field(default=None, compare=False, repr=False)
+    router: Router | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:

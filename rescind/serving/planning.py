@@ -79,7 +79,9 @@ class Planner:
     def load(self, model: ServedModel, totals: Totals) -> None:
         """Load a model in place of the present one."""
         self.unload()
-        self._assistant = Assistant(self._lora, self._parameters, totals, skills=model.skills)
+        self._assistant = Assistant(
+            self._lora, self._parameters, totals, router=model.router, skills=model.skills
+        )
         self._served = model
 
     def unload(self) -> None:
@@ -104,8 +106,9 @@ class Planner:
         target, name = resolve(asked.model, served), stated(asked.model, served)
         given = self._given(assistant, asked, tokens) if target.kind == "routed" else None
         if given is not None and assistant.skills is not None:
-            head = assistant.skills.head_ids[given.task]
-            by = Routed(served, HEAD, name, admission.block, given.task, head)
+            head = assistant.skills.skills[given.task].head
+            head_id = head.id if head else ""
+            by = Routed(served, HEAD, name, admission.block, given.task, head_id)
             return Plan(by, None, tokens, most, self._spoken(given, asked, tokens, most))
         owner = self._owner(assistant, target, asked)
         routed = Routed(served, owner or BASE, name, admission.block)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import (
@@ -74,6 +77,14 @@ class ModelSource(Protocol):
         Raises:
             OpeningMismatch: The files do not open to what the chain registered.
             StoreError: A file is missing or was changed.
+        """
+        ...
+
+    def published(self, artifact_id: str) -> Mapping[str, NDArray[Any]]:
+        """Return an artifact that members agreed on by its id.
+
+        Raises:
+            StoreError: It is missing or was changed.
         """
         ...
 
@@ -147,6 +158,10 @@ class StoreSource:
         terms = terms_of(self.reader, record.entries)
         return served_of(self.parameters, terms, self.store.load)
 
+    def published(self, artifact_id: str) -> Mapping[str, NDArray[Any]]:
+        """Return an artifact of the store."""
+        return self.store.load(artifact_id)
+
 
 @dataclass(frozen=True)
 class NodeSource:
@@ -200,6 +215,10 @@ class NodeSource:
         sums = [self._sum(number, entries) for number, entries in groups.items()]
         counters = add_totals(each.aggregate for each in sums if not each.round_id)
         return served(self.parameters, [each for each in sums if each.round_id], counters)
+
+    def published(self, artifact_id: str) -> Mapping[str, NDArray[Any]]:
+        """Return an artifact that the node has fetched."""
+        return self.store.load(artifact_id)
 
     def _sum(self, round_id: int, entries: tuple[Entry, ...]) -> RoundSum:
         """Return the sum of one round, which the node checked before it trained on it."""

@@ -10,13 +10,14 @@ import structlog
 
 from rescind.core import Totals, blocks_of
 from rescind.core.errors import ChainError, RescindError
+from rescind.core.parameters import reference_of
 from rescind.serving.errors import FilesMissing
 from rescind.serving.gate import Gate
 from rescind.serving.names import ServedModel, prefix_of
 from rescind.serving.sources import Files, ModelSource
-from rescind.serving.standing import Decision, Look, decide, look
+from rescind.serving.standing import Decision, Look, ModelKey, decide, look
 from rescind.training.serving.heads import skills_of
-from rescind.withdrawals import organizations_in_sum
+from rescind.withdrawals import members_in_sum
 
 
 class Models(Protocol):
@@ -142,16 +143,7 @@ class Watch:
         source = self._source
         try:
             totals = source.totals(seen.newest, files)
-            held = tuple(blocks_of(totals))
-            in_sum = organizations_in_sum(source.reader, source.parameters, seen.newest.number)
-            model = ServedModel(
-                prefix_of(source.parameters.name),
-                seen.newest,
-                files.adapter_id,
-                held,
-                {each.address.lower(): each.name for each in source.reader.members()},
-                skills_of(source.parameters, totals, in_sum),
-            )
+            model = _served(source, seen.newest, files, totals)
             self._models.switch(model, totals)
         except (RescindError, OSError) as error:
             return str(error)
@@ -174,6 +166,28 @@ class Watch:
         if words != self._last_words:
             self._log.info(event, **facts)
         self._last_words = words
+
+
+def _served(source: ModelSource, key: ModelKey, files: Files, totals: Totals) -> ServedModel:
+    """Return a model with the heads and the router of its statistics, solved."""
+    parameters = source.parameters
+    members = members_in_sum(source.reader, parameters, key.number)
+    router = None
+    reference = reference_of(parameters)
+    if reference:
+        from rescind.training.routers import agreed_router
+
+        tensors = source.published(reference)
+        router = agreed_router(parameters, totals, members or {}, tensors)
+    return ServedModel(
+        prefix_of(parameters.name),
+        key,
+        files.adapter_id,
+        tuple(blocks_of(totals)),
+        {each.address.lower(): each.name for each in source.reader.members()},
+        skills_of(parameters, totals, members),
+        router,
+    )
 
 
 def _stale(number: int) -> str:

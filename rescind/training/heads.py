@@ -18,6 +18,7 @@ A holder of the witness checks the head with one exact multiplication.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Head:
     witness: NDArray[np.object_]
     extra_bits: int
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The SHA-256 of the weights as an artifact; the witness is not part of it."""
         return artifact_id(encode({"weights": self.weights}))

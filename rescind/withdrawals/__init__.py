@@ -47,7 +47,7 @@ from rescind.withdrawals.sampling import (
     draw_samples,
     last_offers,
 )
-from rescind.withdrawals.summed import organizations_in_sum
+from rescind.withdrawals.summed import members_in_sum
 from rescind.withdrawals.terms import terms_of
 
 __all__ = [
@@ -87,10 +87,10 @@ __all__ = [
     "erasure_facts",
     "first_problem",
     "last_offers",
+    "members_in_sum",
     "missing_figures",
     "most_adapter_bytes",
     "most_opening_bytes",
-    "organizations_in_sum",
     "read_attestation",
     "read_report",
     "record_of",

@@ -1,4 +1,4 @@
-"""How many organizations are in a model's sum of statistics."""
+"""The organizations whose statistics are in a model's sum."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from rescind.contracts import ConsortiumReader
 from rescind.core import STATISTICS, ConsortiumParameters
 
 
-def organizations_in_sum(
+def members_in_sum(
     reader: ConsortiumReader, parameters: ConsortiumParameters, model_id: int
-) -> int | None:
-    """Return how many organizations' statistics are in a model, by its content on chain.
+) -> dict[str, int] | None:
+    """Return the member numbers of the organizations whose statistics are in a model, by address.
 
-    Heads depend on it only where noise is agreed. Otherwise the chain is not asked, and the result
-    is None.
+    Heads depend on how many there are where noise is agreed, and an agreed router on the numbers.
+    Otherwise the chain is not asked, and the result is None.
 
     Args:
         reader: The consortium's public record.
         parameters: What the consortium agreed on.
         model_id: Number of the model.
     """
-    if parameters.statistics is None or parameters.statistics.noise is None:
+    agreed = parameters.statistics
+    if agreed is None or (agreed.noise is None and agreed.router is None):
         return None
-    part = parameters.part_of(STATISTICS).number
-    return len({entry.organization for entry in reader.content(model_id, part)})
+    entries = reader.content(model_id, parameters.part_of(STATISTICS).number)
+    return {entry.organization.lower(): entry.member_number for entry in entries}

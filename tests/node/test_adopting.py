@@ -7,12 +7,27 @@ from typing import Any
 import pytest
 
 from rescind.contracts import Publication
-from rescind.core import ArtifactStore, OpeningMismatch, encode, encode_openings, qualify
+from rescind.core import (
+    ArtifactStore,
+    OpeningMismatch,
+    artifact_id,
+    encode,
+    encode_openings,
+    qualify,
+)
 from rescind.daemon import Journal
-from rescind.node.adopting import adopt, adopted, adopted_tensors, try_to_adopt
+from rescind.node.adopting import (
+    adopt,
+    adopted,
+    adopted_tensors,
+    fetch_reference,
+    try_to_adopt,
+)
 from rescind.node.facts import AdoptedModel
 from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
+from tests.support.consortium import hybrid_parameters
+from tests.support.hybrid import REFERENCE, ROUTED
 from tests.support.stored_client import StoredClient
 from tests.withdrawals.test_acceptance import B, Scene, nudged, scene
 
@@ -119,3 +134,18 @@ def test_a_model_that_took_the_number_of_another_is_adopted_again(tmp_path: Path
     assert adopted(session, MODEL)
     session.consortium.commitments = lambda model: ("cd" * 32,)
     assert adopted(session, MODEL) is None
+
+
+def test_the_reference_of_an_agreed_router_is_fetched_once_and_may_be_missing(
+    tmp_path: Path,
+) -> None:
+    session = session_of(tmp_path, scene())
+    session.parameters = hybrid_parameters(statistics=ROUTED.model_dump(mode="json"))
+    wanted = artifact_id(REFERENCE)
+    fetch_reference(session)  # not published yet: the model is adopted all the same
+    assert not session.store.has(wanted)
+    session.client.store.put(REFERENCE)
+    fetch_reference(session)
+    assert session.store.has(wanted)
+    session.client = None
+    fetch_reference(session)

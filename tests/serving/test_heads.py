@@ -24,6 +24,8 @@ from tests.support.hybrid import (
     ABOUT_CARDS,
     ABOUT_LOANS,
     DESK,
+    QUESTIONS,
+    ROUTED,
     hybrid,
     statistics_of,
     with_statistics,
@@ -187,6 +189,24 @@ def test_statistics_that_do_not_open_are_not_served_but_blocks_are(server: Stage
     server.watch.check()
     assert asked(server, ABOUT_CARDS)[1]["x-rescind-answered-by"] != "head"
     assert "tasks" not in server.web.get("/v1/models").json()["data"][0]["rescind"]
+
+
+def test_an_agreed_router_is_solved_from_the_sums_and_chooses_the_block() -> None:
+    question = QUESTIONS[BOREALIS][0]
+    with stage(agreed=hybrid(tiny()[1], ROUTED)) as server:
+        planner = server.models._planner
+        assert planner._assistant.router.name == "additive"
+        assert asked(server, question, max_tokens=2)[1]["x-rescind-answered-by"] == BOREALIS
+        assert asked(server, ABOUT_CARDS)[1]["x-rescind-answered-by"] == "head"
+        ada = QUESTIONS[AURORA][0]
+        assert asked(server, ada, max_tokens=2)[1]["x-rescind-answered-by"] == AURORA
+        server.source.reader.head = 2
+        server.watch.check()
+        assert asked(server, ada, max_tokens=2)[1]["x-rescind-answered-by"] != AURORA
+        server.source.opens, server.source.reader.salt = False, "again"
+        server.watch.check()
+        # Without opened sums there is no router of them.
+        assert planner._assistant.router.name == "likelihood"
 
 
 class Unreached:

@@ -6,8 +6,16 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from rescind.core import ConsortiumParameters, Totals, add_totals, artifact_limits
+from rescind.core import (
+    ConsortiumParameters,
+    Totals,
+    add_totals,
+    artifact_id,
+    artifact_limits,
+    encode,
+)
 from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import ROUTER, RouterStatistics, reference_tensors
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.core.statistics_tensors import contributed_tensors
@@ -31,6 +39,8 @@ ROWS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("I want to repay my loan", "loans"),
     ),
 }
+NUMBERS = {AURORA: 0, BOREALIS: 1}
+"""Their member numbers."""
 ABOUT_CARDS = DESK.question("Where is my card?")
 ABOUT_LOANS = DESK.question("Can I repay the loan early?")
 
@@ -45,8 +55,36 @@ def summed_statistics(
     owners: Iterable[str], agreed: StatisticsParameters = AGREED
 ) -> dict[str, np.ndarray]:
     """Return the statistics in a model of some organizations, by qualified name."""
-    parts = [contributed_tensors(agreed, {"desk": statistics_of([owner])}) for owner in owners]
-    return dict(add_totals(parts))
+    return dict(add_totals(contributed_tensors(agreed, _rows_of(each, agreed)) for each in owners))
+
+
+def _rows_of(owner: str, agreed: StatisticsParameters) -> dict[str, RowStatistics]:
+    rows = {"desk": statistics_of([owner])}
+    if agreed.router is not None:
+        features = agreed.router.features.of(QUESTIONS[owner])
+        rows[ROUTER] = agreed.router.collect(features, NUMBERS[owner])
+    return rows
+
+
+_ROUTED = NgramFeatures(buckets=63)
+REFERENCE = encode(
+    reference_tensors(
+        _ROUTED.of(["Is it raining?", "Who won?", "What time is it?", "How far is the moon?"])
+    )
+)
+"""Public questions, from which a router learns what no organization knows."""
+ROUTED = AGREED.model_copy(
+    update={
+        "router": RouterStatistics(
+            features=_ROUTED, reference=artifact_id(REFERENCE), max_members=64, max_rows=1000
+        )
+    }
+)
+QUESTIONS = {
+    AURORA: ("Where was Ada Lovelace born?", "When did Ada Lovelace live?"),
+    BOREALIS: ("Which prize did Otto Vergalin win?", "What did Otto Vergalin write?"),
+}
+"""What an agreed router is solved from."""
 
 
 def hybrid(
@@ -70,6 +108,8 @@ def hybrid(
     )
 
 
-def with_statistics(blocks: Totals, owners: Iterable[str]) -> Totals:
+def with_statistics(
+    blocks: Totals, owners: Iterable[str], agreed: StatisticsParameters | None = None
+) -> Totals:
     """Return a model of blocks with the statistics of some organizations."""
-    return {**blocks, **summed_statistics(owners)}
+    return {**blocks, **summed_statistics(owners, agreed or AGREED)}

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
-from rescind.core import ConsortiumParameters, LoraParameters, Totals, qualify
+from rescind.core import ConsortiumParameters, LoraParameters, Totals, decode, qualify
 from rescind.devnet.defaults import BASE_MODEL
 from rescind.serving.app import Server, make_app
 from rescind.serving.asked import Limits
@@ -26,7 +26,7 @@ from rescind.serving.sources import Files
 from rescind.serving.standing import ModelKey
 from rescind.serving.watch import Watch, WatchSettings
 from rescind.training import LoraModel, load_base
-from tests.support.hybrid import with_statistics
+from tests.support.hybrid import REFERENCE, ROUTED, with_statistics
 from tests.support.models import parameters_of
 from tests.support.serving_chain import AURORA, BOREALIS, Clock, ScriptedReader
 
@@ -74,7 +74,11 @@ class ScriptedSource:
         blocks = random_totals(self.parameters, owners)
         if self.parameters.statistics is None or not self.opens:
             return blocks
-        return with_statistics(blocks, owners)
+        return with_statistics(blocks, owners, self.parameters.statistics)
+
+    def published(self, artifact_id: str) -> dict[str, Any]:
+        assert artifact_id == ROUTED.router.reference
+        return dict(decode(REFERENCE))
 
 
 @dataclass

@@ -47,6 +47,13 @@ class ScriptedReader:
     def is_stale(self, number: int) -> bool:
         return number in self.stale
 
+    def content(self, model_id: int, part: int = 0) -> list[Any]:
+        numbers = dict(zip(NAMES, range(2), strict=True))
+        left = {name: n for name, n in numbers.items() if model_id < 2 or name != AURORA}
+        return [
+            SimpleNamespace(organization=o, member_number=n, part=part) for o, n in left.items()
+        ]
+
     def members(self) -> list[Any]:
         return [SimpleNamespace(address=a, name=n) for a, n in NAMES.items()]
 

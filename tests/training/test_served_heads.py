@@ -137,10 +137,11 @@ def test_noise_needs_the_number_of_organizations() -> None:
     totals = summed_statistics(OWNERS, noisy)
     with pytest.raises(DataError, match="how many organizations are in the sum"):
         skills_of(agreed, totals)
-    two, three = (skills_of(agreed, totals, number) for number in (2, 3))
+    three = {**dict.fromkeys(OWNERS, 0), "0xcc": 2}
+    two, others = (skills_of(agreed, totals, each) for each in (dict.fromkeys(OWNERS, 0), three))
     assert two is not None
-    assert three is not None
-    assert two.head_ids != three.head_ids
+    assert others is not None
+    assert two.head_ids != others.head_ids
 
 
 def test_hidden_features_are_those_of_the_base_whichever_block_answered_last() -> None:

@@ -1,9 +1,11 @@
 """Routers choose the block that answers a question. Importing them imports torch.
 
-Daemons use the likelihood router. The others are research: no daemon uses them yet.
+A served model has the likelihood router, or the additive one where its members agreed on it. The
+others are research.
 """
 
 from rescind.training.routers.additive import AdditiveRouter
+from rescind.training.routers.agreed import agreed_router
 from rescind.training.routers.arrow import ArrowRouter
 from rescind.training.routers.likelihood import LikelihoodRouter
 from rescind.training.routers.prototype import PrototypeRouter, prototypes
@@ -24,6 +26,7 @@ __all__ = [
     "PrototypeRouter",
     "Router",
     "RouterMisfit",
+    "agreed_router",
     "prototypes",
     "state_bytes",
 ]

@@ -6,7 +6,7 @@ question goes to the bare base model, and `evaluate` leaves it out of the perple
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rescind.core import STATISTICS, ConsortiumParameters, Totals, block
 from rescind.core.errors import DataError
@@ -19,7 +19,7 @@ from rescind.training.text.question import Question, question_text
 def skills_of(
     parameters: ConsortiumParameters,
     totals: Totals,
-    organizations: int | None = None,
+    members: Mapping[str, int] | None = None,
     hidden: HiddenSource | None = None,
 ) -> Skills | None:
     """Return the skills of a model; None if it holds no statistics.
@@ -28,23 +28,23 @@ def skills_of(
         parameters: What the consortium agreed on.
         totals: The model's tensors by qualified name. A caller that found the statistics not to
             open leaves them out.
-        organizations: How many organizations are in the sum of statistics, by the chain
-            (`rescind.withdrawals.organizations_in_sum`). Needed only where noise is agreed.
+        members: The organizations in the sum of statistics, by the chain
+            (`rescind.withdrawals.members_in_sum`). Needed only where noise is agreed.
         hidden: Computes hidden states, where a task's features need them.
 
     Raises:
-        DataError: Noise is agreed, and `organizations` is missing.
+        DataError: Noise is agreed, and `members` is missing.
         NotSolvable: No head can be solved from the statistics.
     """
     agreed, tensors = parameters.statistics, block(totals, STATISTICS)
     if agreed is None or not tensors:
         return None
-    if agreed.noise is not None and organizations is None:
+    if agreed.noise is not None and members is None:
         raise DataError(
             "The statistics have noise, so their heads depend on how many organizations are in the "
-            "sum. Pass the number that the chain has."
+            "sum. Pass those that the chain has."
         )
-    sums = solvable_statistics(agreed, tensors, organizations or 0)
+    sums = solvable_statistics(agreed, tensors, len(members or ()))
     return Skills(
         {
             name: Skill.of(name, task, sums[name], agreed.ridge)
