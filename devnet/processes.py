@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rescind.core import append_private
 from rescind.core.errors import RescindError
 from rescind.core.machine import available_memory, out_of_memory_kills
+from rescind.devnet.forking import start
 from rescind.devnet.watching import Watch
 
 # A daemon finishes the step that it is in before it ends.
@@ -46,7 +44,7 @@ class Daemons:
     watch: Watch = field(default_factory=Watch)
     threads: int = 1
     needs: str = ""
-    started: dict[str, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
+    started: dict[str, tuple[BaseProcess, Path]] = field(default_factory=dict)
     _kills: int = field(default_factory=out_of_memory_kills)
 
     def __enter__(self) -> Self:
@@ -69,25 +67,8 @@ class Daemons:
             log: The file for its output.
             state: Its state folder.
         """
-        command = [sys.executable, "-m", "rescind", *arguments]
-        environment = {
-            # cuBLAS reads it when it starts: a replay on a GPU must give the same bytes.
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-            **os.environ,
-            "OMP_NUM_THREADS": str(self.threads),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
         self.watch.add(name, state, log)
-        with append_private(log) as file:
-            process = subprocess.Popen(
-                command,
-                stdout=file,
-                stderr=file,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
-        self.started[name] = (process, log)
+        self.started[name] = (start(self.threads, arguments, log), log)
 
     def check(self) -> None:
         """Check that every daemon runs, and show what they do.
@@ -97,10 +78,10 @@ class Daemons:
             TrainingFailed: A node could not train.
         """
         for name, (process, log) in self.started.items():
-            if process.poll() is not None:
+            if process.exitcode is not None:
                 text = log.read_text(encoding="utf-8", errors="replace")
                 tail = "\n".join(text.splitlines()[-_TAIL:])
-                how = self._how(name, process.returncode)
+                how = self._how(name, process.exitcode)
                 raise DaemonDied(f"{how} The end of {log}:\n{tail}")
         self.watch.look()
 
@@ -148,13 +129,11 @@ class Daemons:
         self.watch.clear()
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
-        if process.poll() is None:
-            process.terminate()
+        process.terminate()
     for process in processes:
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        process.join(_STOP_SECONDS)
+        if process.exitcode is None:
             process.kill()
-            process.wait()
+            process.join()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from rescind.contracts import Consortium, WithdrawalState
 from rescind.core import ArtifactStore
 from rescind.core.errors import RescindError
 from rescind.core.mapped import Bytes
 from rescind.devnet.adapters import Removal
+from rescind.devnet.forking import start
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.processes import Daemons
 from rescind.devnet.watching import Say
@@ -44,8 +45,8 @@ def remove(
     """
     before, in_use = consortium.latest_model_id(), consortium.models_in_use()
     say(f"{leaver} asks for its contribution to be removed")
-    with _request(run, leaver) as request:
-        daemons.wait_for(lambda: _is_mined(consortium, request), _LOOK_SECONDS)
+    with _request(run, leaver, daemons.threads) as request:
+        daemons.wait_for(lambda: _is_mined(consortium, *request), _LOOK_SECONDS)
         mined = time.monotonic()
         stale = ", ".join(str(each) for each in in_use if consortium.is_stale(each))
         say(f"request mined: {leaver} is out, and with it model {stale} in use is stale")
@@ -75,23 +76,25 @@ def opened_adapter(run: RunFolder, name: str, model_id: int) -> Bytes:
 
 
 @contextmanager
-def _request(run: RunFolder, name: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `rescind withdraw request`, and wait for its end."""
-    config = run.organization(name) / "node.toml"
-    command = [sys.executable, "-m", "rescind", "withdraw", "request", "-c", str(config)]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        _, problem = process.communicate()
-    if process.returncode:
-        raise RescindError(f"rescind withdraw request failed: {problem.strip()}")
+def _request(run: RunFolder, name: str, threads: int) -> Iterator[tuple[BaseProcess, Path]]:
+    """Run `rescind withdraw request` in a process of its own, and wait for its end."""
+    folder = run.organization(name)
+    log = folder / "withdraw.log"
+    words = ["withdraw", "request", "-c", str(folder / "node.toml")]
+    process = start(threads, words, log)
+    yield process, log
+    process.join()
+    _check_request(process, log)
 
 
-def _is_mined(consortium: Consortium, request: subprocess.Popen[str]) -> bool:
-    if request.poll():
-        problem = request.stderr.read() if request.stderr else ""
-        raise RescindError(f"rescind withdraw request failed: {problem.strip()}")
+def _check_request(process: BaseProcess, log: Path) -> None:
+    if process.exitcode:
+        problem = log.read_text(encoding="utf-8", errors="replace").strip()
+        raise RescindError(f"rescind withdraw request failed: {problem}")
+
+
+def _is_mined(consortium: Consortium, process: BaseProcess, log: Path) -> bool:
+    _check_request(process, log)
     return bool(consortium.withdrawals())
 
 

@@ -73,6 +73,11 @@ def demo_command(
     interrupt_on_sigterm()
     with reported_errors():
         with DemoDisplay(err) as display, quiet_transformers():
+            if model == "tiny":
+                # It loads while this process does. A real base may get more threads.
+                from rescind.devnet.forking import ready
+
+                ready(1)
             from rescind.devnet.demo import demo
             from rescind.devnet.preparing import DemoOptions
             from rescind.training import ReadOptions

@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-import subprocess
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -79,10 +80,12 @@ def test_half_a_line_and_a_line_that_is_not_json_are_left_alone(tmp_path: Path) 
 def ended(daemons: Daemons, log: Path, number: int) -> None:
     """Let a process stand for the daemon `cirrus`, and end it with a signal."""
     log.write_text("one\ntwo\n")
-    process = subprocess.Popen(["sleep", "60"])
+    process = get_context("spawn").Process(target=time.sleep, args=(60,))
+    process.start()
     daemons.started["cirrus"] = (process, log)
+    assert process.pid is not None
     os.kill(process.pid, number)
-    process.wait()
+    process.join()
 
 
 def test_a_daemon_killed_for_want_of_memory_is_explained(tmp_path: Path) -> None:
