@@ -10,9 +10,10 @@ import secrets
 from dataclasses import replace
 
 from rescind.contracts import REPLAY_OFFERS, WithdrawalMethod
-from rescind.core import HIDING, Term, commit, digest, encode, hiding_block, owner, qualify
+from rescind.core import HIDING, Term, commit, digest, encode, is_hiding, owner, qualify
 from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.node.facts import DeltaFact, RoundFacts
+from rescind.node.hiding import hiding_noise
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_at, save_residual
@@ -90,8 +91,10 @@ def _again(
     from rescind.training import choose, round_seed
 
     parameters, action = session.parameters, RoundFacts.load(session.journal, round_id).action
-    delta = dict(session.store.load(registered.artifact))
-    delta[qualify(owner(parameters.layout, session.me), HIDING)] = hiding_block()
+    loaded = session.store.load(registered.artifact)
+    delta = {name: value for name, value in loaded.items() if not is_hiding(name)}
+    noise = hiding_noise(session, delta, round_id, offer_id)
+    delta[qualify(owner(parameters.layout, session.me), HIDING)] = noise
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
     seed = round_seed(parameters.seed, session.me, round_id)
@@ -105,7 +108,7 @@ def _again(
         manifest_salt=salt.hex(),
         data_hash=data_hash(session.examples, salt),
         without=Withdrawn.of(session.journal).commitments,
-        statistics=contribute_statistics(session, agreed),
+        statistics=contribute_statistics(session, agreed, round_id, offer_id),
     )
     record_manifest(session, manifest, fact, round_id, offer_id)
     session.ledger.append(

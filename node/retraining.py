@@ -45,7 +45,7 @@ def retrain(session: Session, offer_id: int, round_id: int) -> None:
         start_id, start = _start_of_replay(session, offer_id, round_id)
     else:
         start_id, start = start_of_withdrawal(session, offer_id, round_id, before)
-    trained = make_delta(session, round_id, start, residual_of(session, before))
+    trained = make_delta(session, round_id, start, residual_of(session, before), offer_id)
     origin = {"start": start_id, "seed": _round_seed(session, round_id)}
     registered = own_artifacts(session.journal, rounds_only=True)
     trained.record(session, round_id, offer_id)

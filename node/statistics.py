@@ -25,6 +25,7 @@ from rescind.core.statistics_noise import (
 from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.core.statistics_tensors import contributed_tensors, kept_statistics, with_noise
 from rescind.node.facts import Fact, StatisticsFact
+from rescind.node.hiding import hiding_noise
 from rescind.node.session import Session
 
 if TYPE_CHECKING:
@@ -62,15 +63,23 @@ class NoiseFact(Fact):
         return Posting(self.number, self.exact) if self.number else None
 
 
-def contribute_statistics(session: Session, agreed: StatisticsParameters) -> StatisticsFact:
+def contribute_statistics(
+    session: Session, agreed: StatisticsParameters, round_id: int, offer_id: int | None
+) -> StatisticsFact:
     """Sum over the node's rows, without withdrawn data subjects, and store the artifact.
 
-    Fresh noise hides each artifact in its digest, so the same rows give another point.
+    Args:
+        session: The node's session.
+        agreed: What the members agreed on.
+        round_id: The round.
+        offer_id: The withdrawal or replay that the statistics are offered for, if it is one.
     """
     kept: Mapping[str, RowStatistics] = kept_statistics(agreed, _summed(session, agreed))
     if agreed.noise is not None and kept:
         kept = _noisy(session, agreed, agreed.noise, kept)
-    tensors = contributed_tensors(agreed, kept)
+    tensors = contributed_tensors(
+        agreed, kept, lambda sums: hiding_noise(session, sums, round_id, offer_id)
+    )
     return StatisticsFact(
         artifact=session.store.put(encode(tensors)), point=commit(digest(tensors)).hex()
     )

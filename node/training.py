@@ -18,7 +18,6 @@ from rescind.core import (
     block,
     commit,
     encode,
-    hiding_block,
     materialize,
     owner,
     qualify,
@@ -30,6 +29,7 @@ from rescind.node import fisher
 from rescind.node.commit_deadline import commit_deadline
 from rescind.node.engine import account, run_key, trainer
 from rescind.node.facts import DeltaFact, RoundFacts, Update, next_nonce
+from rescind.node.hiding import hiding_noise
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of, save_residual
@@ -145,7 +145,11 @@ def _place(round_id: int, offer_id: int | None) -> tuple[dict[str, int], str]:
 
 
 def make_delta(
-    session: Session, round_id: int, start: Start, residual: dict[str, Any] | None
+    session: Session,
+    round_id: int,
+    start: Start,
+    residual: dict[str, Any] | None,
+    offer_id: int | None = None,
 ) -> TrainedDelta:
     """Train the node's part in a round as it was decided then, and store the delta.
 
@@ -154,12 +158,13 @@ def make_delta(
         round_id: The round.
         start: What it is trained from.
         residual: The residual of the node's delta before it.
+        offer_id: The withdrawal or replay that it is trained for, if it is one.
     """
     examples = session.examples
     key = run_key(session, round_id, start.adapter, examples)
     contribution = train_part(session, round_id, start, residual)
     privacy = account(session, key, contribution.result)
-    return _store(session, round_id, examples, contribution, privacy)
+    return _store(session, round_id, offer_id, examples, contribution, privacy)
 
 
 def train_part(
@@ -218,6 +223,7 @@ def after_step(session: Session, tell: Tell) -> Callable[[Progress], None]:
 def _store(
     session: Session,
     round_id: int,
+    offer_id: int | None,
     examples: Sequence[Example],
     contribution: Contribution,
     privacy: dict[str, Any],
@@ -227,7 +233,8 @@ def _store(
     quantized = contribution.quantized
     delta = dict(quantized.delta)
     if session.parameters.hiding:
-        delta[qualify(owner(session.parameters.layout, session.me), HIDING)] = hiding_block()
+        noise = hiding_noise(session, delta, round_id, offer_id)
+        delta[qualify(owner(session.parameters.layout, session.me), HIDING)] = noise
     point = commit(digest_on(delta, session.model.base.device))
     if point == INFINITY:
         raise DataError(
@@ -246,7 +253,7 @@ def _store(
         manifest_salt=salt.hex(),
         data_hash=data_hash(examples, salt),
         without=Withdrawn.of(session.journal).commitments,
-        statistics=contribute_statistics(session, agreed) if agreed else None,
+        statistics=contribute_statistics(session, agreed, round_id, offer_id) if agreed else None,
     )
     run = {**_run(session, round_id, fact, contribution), **privacy}
     return TrainedDelta(fact, run, contribution.result.tensors, contribution.examples, manifest)

@@ -13,6 +13,7 @@ sum of that transform's absolute values.
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 HIDING = "digest.hiding"
 """The bare name of the hiding tensor."""
 HIDING_SHAPE = (8, 2048)
+_DOMAIN = b"rescind.hiding/1|"
 HIDING_DEVIATION = 2.0**20
 """The standard deviation of an entry."""
 HIDING_BOUND = 1.125 * HIDING_DEVIATION * (8 * 2048) ** 0.5
@@ -32,15 +34,20 @@ def is_hiding(name: str) -> bool:
     return name.rpartition("/")[2] == HIDING
 
 
-def hiding_block() -> NDArray[np.int32]:
-    """Return fresh noise of shape (8, 2048). Never use it twice.
-
-    It comes from the operating system's generator.
+def hiding_block(seed: bytes | None = None) -> NDArray[np.int32]:
+    """Return noise of shape (8, 2048). Never use it for two deltas.
 
     Box-Muller over 53-bit uniforms: no entry is beyond 9 standard deviations.
+
+    Args:
+        seed: 32 secret bytes that are used for one delta only; by default fresh ones of the operating
+            system. The same seed gives the same noise on one machine; logarithm and cosine of
+            another may round differently.
     """
-    words = np.frombuffer(os.urandom(16 * HIDING_SHAPE[0] * HIDING_SHAPE[1]), dtype=np.uint64)
-    radius, angle = (((words >> np.uint64(11)) + np.uint64(1)) * 2.0**-53).reshape(2, *HIDING_SHAPE)
+    secret = os.urandom(32) if seed is None else seed
+    words = hashlib.shake_256(_DOMAIN + secret).digest(16 * HIDING_SHAPE[0] * HIDING_SHAPE[1])
+    uniforms = (np.frombuffer(words, dtype="<u8") >> np.uint64(11)) + np.uint64(1)
+    radius, angle = (uniforms * 2.0**-53).reshape(2, *HIDING_SHAPE)
     normal = np.sqrt(-2.0 * np.log(radius)) * np.cos(2.0 * np.pi * angle)
     block: NDArray[np.int32] = np.rint(HIDING_DEVIATION * normal).astype(np.int32)
     return block

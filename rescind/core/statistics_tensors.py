@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,25 +17,31 @@ from rescind.core.statistics import GRAM, MOMENTS, RowStatistics, check
 from rescind.core.statistics_noise import Posting, add_noise, lifted
 from rescind.core.statistics_parameters import StatisticsParameters, tensor_name
 
+Hide = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.int32]]
+"""Returns the hiding noise for tensors."""
+
 
 def contributed_tensors(
-    agreed: StatisticsParameters, rows: Mapping[str, RowStatistics]
+    agreed: StatisticsParameters,
+    rows: Mapping[str, RowStatistics],
+    hide: Hide = lambda _: hiding_block(),
 ) -> dict[str, NDArray[Any]]:
     """Return the tensors that an organization contributes, by qualified name.
 
-    Fresh noise hides them in their digest: without it, a digest of few rows could be guessed.
+    Noise hides them in their digest: without it, a digest of few rows could be guessed.
 
     Args:
         agreed: What the members agreed on.
         rows: The organization's statistics by the names of `agreed.summed`. A missing one counts as
             without rows.
+        hide: Returns the hiding noise for the other tensors; by default fresh noise.
     """
     tensors: dict[str, NDArray[Any]] = {}
     for name, classes in agreed.summed.items():
         empty = {bare: np.zeros(shape, np.int64) for bare, shape in classes.shapes().items()}
         parts = rows[name].tensors() if name in rows else empty
         tensors |= {tensor_name(name, bare): value for bare, value in parts.items()}
-    tensors[HIDING] = hiding_block()
+    tensors[HIDING] = hide(tensors)
     dtype = np.int32 if agreed.dtype == "I32" else np.int64
     return {qualify(STATISTICS, name): tensors[name].astype(dtype) for name in sorted(tensors)}
 

@@ -304,6 +304,13 @@ def test_a_hiding_block_is_fresh_noise_within_its_bound() -> None:
     assert abs(np.corrcoef(first.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
 
 
+def test_a_hiding_block_of_a_seed_is_the_same_again() -> None:
+    first, other = hiding_block(b"\x01" * 32), hiding_block(b"\x02" * 32)
+    assert np.array_equal(first, hiding_block(b"\x01" * 32))
+    assert not np.array_equal(first, other)
+    assert abs(np.corrcoef(first.reshape(-1), other.reshape(-1))[0, 1]) < 0.06
+
+
 def test_the_hiding_tensor_has_its_own_bound() -> None:
     shapes = {"o/w": (3,), f"o/{HIDING}": HIDING_SHAPE}
     delta = {"o/w": np.ones(3, dtype=np.int32), f"o/{HIDING}": hiding_block()}
