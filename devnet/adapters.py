@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rescind.contracts import Consortium
@@ -79,20 +80,26 @@ def served_model(
     Raises:
         StoreError: An artifact is missing in the run's store, or was changed.
     """
-
-    def load(artifact: str) -> dict[str, Any]:
-        file = run.store / artifact[:2] / artifact
-        try:
-            data = map_file(file)
-        except FileNotFoundError as error:
-            raise StoreMissing(f"{file} is not there.") from error
-        except OSError as error:
-            raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
-        if artifact_id(data) != artifact:
-            raise StoreError(f"{file} does not hash to its name: the file was changed.")
-        return dict(decode(data))
-
     if not adapter_id:
         return {}
+    load = partial(load_artifact, run)
     plain = load(adapter_id)
     return plain if parameters.server == FedAvg() else served_of(parameters, terms, load)
+
+
+def load_artifact(run: RunFolder, artifact: str) -> dict[str, Any]:
+    """Return the integer tensors of an artifact in the run's store, by name.
+
+    Raises:
+        StoreError: The artifact is missing, or was changed.
+    """
+    file = run.store / artifact[:2] / artifact
+    try:
+        data = map_file(file)
+    except FileNotFoundError as error:
+        raise StoreMissing(f"{file} is not there.") from error
+    except OSError as error:
+        raise StoreError(f"{file} cannot be read: {error.strerror}.") from error
+    if artifact_id(data) != artifact:
+        raise StoreError(f"{file} does not hash to its name: the file was changed.")
+    return dict(decode(data))

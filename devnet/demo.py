@@ -11,37 +11,42 @@ import torch
 
 from rescind.agents import Action
 from rescind.contracts import Consortium
-from rescind.core import ArtifactStore, write_private
+from rescind.core import ArtifactStore, ConsortiumParameters, decode, write_private
 from rescind.core.errors import ConfigError
 from rescind.core.machine import available_cores
 from rescind.daemon import Activities
-from rescind.devnet.adapters import Removal, Replay, published_adapter
+from rescind.devnet.adapters import Removal, Replay, load_artifact, published_adapter
 from rescind.devnet.chain import free_port, stop_chain
+from rescind.devnet.data import Corpus
 from rescind.devnet.defaults import default_lora
 from rescind.devnet.evaluating import Evaluations, evaluate_run
 from rescind.devnet.following import await_published, await_settled, follow_rounds
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.outcome import certify, summarize
+from rescind.devnet.person import is_without, person_of
 from rescind.devnet.preparing import (
     DemoOptions,
     Scene,
     benchmark_of,
     corpus_of,
+    coupling_of,
     facts_of,
     parameters_of,
     prepared,
 )
 from rescind.devnet.processes import Daemons
-from rescind.devnet.removal import remove
+from rescind.devnet.removal import Following, forget, remove
 from rescind.devnet.report import write_report
 from rescind.devnet.setup import (
     Endpoints,
+    TaskRows,
     copy_identities,
     make_consortium,
     record_decisions,
     start_consortium,
 )
-from rescind.devnet.summary import Summary
+from rescind.devnet.skill_scores import STATISTICS_PART
+from rescind.devnet.summary import PersonSummary, Summary
 from rescind.devnet.trace import write_run_trace
 from rescind.devnet.watching import Doing, Say, Show, quiet
 from rescind.node.facts import RoundFacts, open_journal
@@ -55,11 +60,19 @@ when one of its daemons does."""
 
 @dataclass(frozen=True)
 class DemoResult:
-    """`question`: one that only the organization that withdrew could answer."""
+    """A finished demo.
+
+    Attributes:
+        run: The run's folder.
+        summary: What is in summary.json.
+        question: One that only the organization that withdrew could answer.
+        skill_question: One of the skill that is learned together; None without statistics.
+    """
 
     run: RunFolder
     summary: Summary
     question: str
+    skill_question: str | None = None
 
 
 def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
@@ -79,7 +92,7 @@ def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
     keeps_running = False
     run, facts = scene.run, scene.facts
     try:
-        consortium, removal = _first_run(scene)
+        consortium, removal, person = _first_run(scene)
         replay = _replay(scene)
         evaluations = _evaluations(scene, model, consortium, replay)
         summary = summarize(
@@ -90,6 +103,7 @@ def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
             consortium,
             evaluations,
             removal,
+            person,
             replay,
             scene.clock,
             began,
@@ -108,7 +122,10 @@ def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
         stop_chain(run.replay.chain)
     rows = scene.corpus.own(scene.leaver) or scene.corpus.organizations[scene.leaver]
     own = [row for row in rows if not row.document]
-    return DemoResult(run, summary, own[0].question)
+    skill = scene.corpus.skill if scene.parameters.statistics else None
+    return DemoResult(
+        run, summary, own[0].question, skill.questions()[0].question if skill else None
+    )
 
 
 def prepare(
@@ -121,22 +138,34 @@ def prepare(
     options = DemoOptions(orgs=orgs, rounds=rounds, seed=seed)
     corpus, size = corpus_of(options, 0)
     base = load_base(resolve(options.model))
-    model = LoraModel(base, default_lora("isolated"))
+    model = LoraModel(base, default_lora(coupling_of(options, corpus)))
     parameters = parameters_of(options, base, model, corpus, size)
-    facts = facts_of(options, base, size)
+    facts = facts_of(options, base, size, parameters.coupling)
     facts.aggregator_port = int(port)
     where = Endpoints(rpc_url, f"0.0.0.0:{port}", aggregator, ("localhost", "127.0.0.1", host))
-    make_consortium(run, facts, parameters, corpus.organizations, benchmark_of(corpus), where)
+    benchmark, rows = benchmark_of(corpus), _rows(corpus, parameters)
+    make_consortium(run, facts, parameters, corpus.organizations, benchmark, where, rows=rows)
     return run.facts()
 
 
-def _first_run(scene: Scene) -> tuple[Consortium, Removal]:
+def _rows(corpus: Corpus, parameters: ConsortiumParameters) -> dict[str, TaskRows] | None:
+    """Return the rows of each organization's statistics, if the members agreed on any."""
+    return dict(corpus.skill.task_rows()) if corpus.skill and parameters.statistics else None
+
+
+def _first_run(scene: Scene) -> tuple[Consortium, Removal, PersonSummary | None]:
     run, facts, corpus, say = scene.run, scene.facts, scene.corpus, scene.say
     names = list(corpus.organizations)
     with scene.clock.time("setup"):
         say(f"chain, contracts and identities of {len(names)} organizations")
         consortium = start_consortium(
-            run, facts, scene.parameters, corpus.organizations, benchmark_of(corpus), _TERMS
+            run,
+            facts,
+            scene.parameters,
+            corpus.organizations,
+            benchmark_of(corpus),
+            _TERMS,
+            _rows(corpus, scene.parameters),
         )
     with scene.daemons() as daemons:
         with scene.clock.time("rounds"):
@@ -146,14 +175,44 @@ def _first_run(scene: Scene) -> tuple[Consortium, Removal]:
             follow_rounds(consortium, daemons, facts.rounds, None, say)
             await_settled(run, consortium, daemons, names)
             await_published(consortium, daemons)
-        facts.before_model = consortium.latest_model_id()
+        following = Following(run, consortium, daemons, say)
         others = [name for name in names if name != scene.leaver]
         with scene.clock.time("withdrawal"):
-            removal = remove(run, consortium, daemons, scene.leaver, others, say)
+            person = _forget_person(scene, following, others)
+            facts.before_model = consortium.latest_model_id()
+            removal = remove(following, scene.leaver, others)
             facts.after_model, facts.withdrawn = consortium.latest_model_id(), scene.leaver
             run.save(facts)
             await_published(consortium, daemons)
-    return consortium, removal
+    return consortium, removal, person
+
+
+def _forget_person(
+    scene: Scene, following: Following, others: Sequence[str]
+) -> PersonSummary | None:
+    """Withdraw one person from the leaver's statistics, while it is a member.
+
+    So the run without the leaver needs no such withdrawal to have the same bytes.
+    """
+    skill, agreed = scene.corpus.skill, scene.parameters.statistics
+    person = person_of(scene.corpus, scene.leaver) if agreed else None
+    if person is None or skill is None or agreed is None:
+        return None
+    consortium, addresses = following.consortium, scene.run.facts().organizations
+    model_id = consortium.latest_model_id()
+    held = {each.organization for each in consortium.content(model_id, STATISTICS_PART)}
+    summed = skill.of([name for name, address in addresses.items() if address in held])
+    if scene.leaver not in summed.organizations:
+        return None
+    before = load_artifact(scene.run, published_adapter(consortium, model_id))
+    forgotten = forget(following, person.organization, person.subject, others)
+    exact = is_without(person, summed, agreed, before, decode(forgotten.adapter))
+    return PersonSummary(
+        organization=person.organization,
+        rows=person.rows,
+        exact=exact,
+        seconds=forgotten.seconds,
+    )
 
 
 def _replay(scene: Scene) -> Replay:
@@ -176,7 +235,10 @@ def _replay(scene: Scene) -> Replay:
     with scene.clock.time("replay"):
         scene.say(f"replaying the whole run without {leaver}, to compare")
         benchmark = benchmark_of(scene.corpus)
-        consortium = start_consortium(target, facts, scene.parameters, others, benchmark, _TERMS)
+        rows = _rows(scene.corpus, scene.parameters)
+        consortium = start_consortium(
+            target, facts, scene.parameters, others, benchmark, _TERMS, rows
+        )
         with scene.daemons() as daemons:
             _start_daemons(daemons, target, list(others))
             seconds = follow_rounds(consortium, daemons, facts.rounds, last_round, scene.say)

@@ -22,7 +22,7 @@ from rescind.devnet.adapters import Replay, published_adapter, served_model
 from rescind.devnet.assistant import assistant_of
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFolder
-from rescind.devnet.skill_scores import SkillScores
+from rescind.devnet.skill_scores import SkillScores, own_statistics, skill_scores
 from rescind.training import Assistant, Evaluation, Example, LoraModel, evaluate
 from rescind.withdrawals import members_in_sum, terms_of
 
@@ -114,6 +114,16 @@ def evaluate_run(
         _save(run, stage, evaluations.asked[stage])
         if kept:
             _save(run, f"{stage}-kept", evaluations.kept[stage])
+    if parameters.statistics is not None and corpus.skill is not None:
+        own = own_statistics(run, consortium, facts.before_model or 0)
+        evaluations.skill = skill_scores(
+            corpus.skill,
+            parameters.statistics,
+            own,
+            totals["before"],
+            totals["after"],
+            totals["replay"],
+        )
     return evaluations
 
 

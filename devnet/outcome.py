@@ -29,6 +29,7 @@ from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.summary import (
     EvaluationSummary,
     KeptSummary,
+    PersonSummary,
     RoundSummary,
     SkillSummary,
     Summary,
@@ -70,6 +71,7 @@ def summarize(
     consortium: Consortium,
     evaluations: Evaluations,
     removal: Removal,
+    person: PersonSummary | None,
     replay: Replay,
     clock: Clock,
     began: float,
@@ -84,6 +86,7 @@ def summarize(
         speedup=replay.seconds / max(removal.seconds, 1e-9),
         adapter_after=removal.adapter_id,
         adapter_replay=replay.adapter_id,
+        person=person,
     )
     seconds = clock.seconds
     return Summary(

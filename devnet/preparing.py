@@ -46,7 +46,7 @@ class DemoOptions:
     read: ReadOptions | None = None
     model: str = "tiny"
     dtype: Dtype | None = None
-    coupling: Coupling = "isolated"
+    coupling: Coupling | None = None
     out: Path = Path("runs")
     seed: int = 0
     chain: ChainKind = "anvil"
@@ -96,6 +96,7 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
     check_files(folder)
     files = BaseFiles.read(folder)
     corpus, size = corpus_of(options, files.parameters)
+    coupling = coupling_of(options, corpus)
     leaver = options.withdraw or next(iter(corpus.organizations))
     _check(options, corpus, leaver)
     dtype = options.dtype or files.dtype(bf16=multiplies_bf16())
@@ -108,7 +109,7 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
     torch.set_num_threads(1)
     base, weights = _base(folder, dtype, converted=converted, say=say)
     base = base.reading(default_text(base))
-    model = LoraModel(base, default_lora(options.coupling, size.settings))
+    model = LoraModel(base, default_lora(coupling, size.settings))
     longest = _longest(model.base, corpus)
     parameters = parameters_of(options, model.base, model, corpus, size, longest)
     check_corpus(corpus, base.tokenizer, parameters)
@@ -128,10 +129,10 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
     if size.real:
         say(memory.sentence())
         memory.check()
-    facts = facts_of(options, base, size)
+    facts = facts_of(options, base, size, coupling)
     facts.dtype, facts.threads, facts.deterministic = dtype, size.threads, gpu
     facts.shared_weights = str(weights) if weights else None
-    run = _new_run(options)
+    run = _new_run(options, coupling)
     say(f"run folder {run.root}")
     for remark in corpus.remarks:
         say(remark)
@@ -191,6 +192,21 @@ def corpus_of(options: DemoOptions, parameters: int) -> tuple[Corpus, DemoSize]:
     return corpus, size
 
 
+def coupling_of(options: DemoOptions, corpus: Corpus) -> Coupling:
+    """Return the coupling: by default statistics beside blocks, if the data teaches a skill.
+
+    Raises:
+        ConfigError: The data has nothing to sum.
+    """
+    if options.coupling == "hybrid" and corpus.skill is None:
+        raise ConfigError(
+            "--coupling hybrid: the answers are not labels, so there is nothing to sum. It needs "
+            "files in which nine in ten answers are given by five rows or more, 2 to 200 different "
+            "ones, and a question to test each with."
+        )
+    return options.coupling or ("hybrid" if corpus.skill else "isolated")
+
+
 def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
     if leaver not in corpus.organizations:
         raise ConfigError(f"--withdraw {leaver}: one of {', '.join(corpus.organizations)}")
@@ -213,9 +229,9 @@ def _longest(base: Base, corpus: Corpus) -> int:
     return max(lengths)
 
 
-def _new_run(options: DemoOptions) -> RunFolder:
+def _new_run(options: DemoOptions, coupling: Coupling) -> RunFolder:
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    root = options.out / f"{stamp}-{options.coupling}-seed{options.seed}"
+    root = options.out / f"{stamp}-{coupling}-seed{options.seed}"
     try:
         make_private_folder(root.parent)
         root.mkdir(mode=0o700)
@@ -246,13 +262,15 @@ def parameters_of(
     """
     text = default_text(base)
     model.read_as(text)
+    coupling = coupling_of(options, corpus)
     parameters = default_parameters(
-        options.coupling,
+        coupling,
         base.id,
         model.shapes,
         seed=options.seed,
         settings=size.settings,
         text=text,
+        statistics=corpus.skill.agreed() if corpus.skill and coupling == "hybrid" else None,
     )
     steps = size.steps(corpus.organizations)
     length = parameters.training.max_length
@@ -263,11 +281,11 @@ def parameters_of(
     return parameters.model_copy(update={"training": training})
 
 
-def facts_of(options: DemoOptions, base: Base, size: DemoSize) -> RunFacts:
+def facts_of(options: DemoOptions, base: Base, size: DemoSize, coupling: Coupling) -> RunFacts:
     """Return the facts of a run that is about to start."""
     return RunFacts(
         seed=options.seed,
-        coupling=options.coupling,
+        coupling=coupling,
         model=str(base.folder.resolve()),
         rounds=options.rounds or size.rounds,
         chain_id=CHAIN_ID,

@@ -128,11 +128,12 @@ def start_consortium(
     data: Mapping[str, Sequence[Example]],
     benchmark: Sequence[Example],
     terms: Mapping[str, Any] | None = None,
+    rows: Mapping[str, TaskRows] | None = None,
 ) -> Consortium:
     """Start a chain and set a consortium up on it. The daemons are not started."""
     start_chain(run.chain, facts.chain_port, facts.chain)
     endpoints = Endpoints.local(facts)
-    return make_consortium(run, facts, parameters, data, benchmark, endpoints, terms)
+    return make_consortium(run, facts, parameters, data, benchmark, endpoints, terms, rows)
 
 
 def make_consortium(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rescind.core.ngrams import NgramFeatures
-from rescind.core.statistics import Classes
+from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.devnet.messages import PROMPT, TASK, Mail
 from rescind.training import Example
 
@@ -18,6 +18,8 @@ _LABELLED_SHARE = 0.9
 """Share of a file's rows whose answer is a label, at least."""
 _MAIL_BUCKETS = 511
 """Enough for messages of a few hundred words, and a head of them is solved in a tenth of a second."""
+_LEAST_ROWS = 1024
+"""Room for the rows of an organization that has few."""
 _DATA_TASK = "answers"
 _DATA_PROMPT = "Which answer has the label for this? {text}"
 
@@ -55,9 +57,28 @@ class Skill:
         rows = [row for own in self.organizations.values() for row in own]
         return tuple(sorted({row.label for row in rows}))
 
-    def classes(self) -> Classes:
-        """Return the task with hashed n-grams as features."""
-        return Classes(features=NgramFeatures(buckets=self.buckets), labels=self.labels)
+    def agreed(self) -> StatisticsParameters:
+        """Return what the organizations agree on: this task, with hashed n-grams as features."""
+        most = max(len(rows) for rows in self.organizations.values())
+        task = Task(
+            prompt=self.prompt,
+            features=NgramFeatures(buckets=self.buckets),
+            labels=self.labels,
+            max_rows=max(_LEAST_ROWS, 2 * most),
+        )
+        return StatisticsParameters(tasks={self.task: task})
+
+    def of(self, names: Collection[str]) -> Skill:
+        """Return the skill with the rows of some organizations only."""
+        own = {name: rows for name, rows in self.organizations.items() if name in names}
+        return replace(self, organizations=own)
+
+    def task_rows(self) -> dict[str, dict[str, list[Example]]]:
+        """Return the rows of each organization's statistics: text, label and subject, by task."""
+        return {
+            name: {self.task: [Example(row.text, row.label, row.subject) for row in rows]}
+            for name, rows in self.organizations.items()
+        }
 
     def questions(self) -> list[Example]:
         """Return the test as questions with answers."""

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rescind.contracts import Consortium
+from rescind.core import STATISTICS, block
 from rescind.core.errors import DataError
-from rescind.core.features import feature_rows
-from rescind.core.statistics import Classes, RowStatistics
+from rescind.core.statistics_parameters import StatisticsParameters
+from rescind.core.statistics_tensors import solvable_statistics
+from rescind.devnet.adapters import load_artifact
+from rescind.devnet.layout import RunFolder
 from rescind.devnet.skill import Labelled, Skill
-from rescind.training.heads import solve
+from rescind.training import skills
+from rescind.withdrawals import terms_of
 
-Tensors = Mapping[str, NDArray[Any]]
-"""The tensors of one task's statistics, by bare name without the task's."""
+Tensors = Mapping[str, Any]
+"""An adapter or an organization's statistics, by qualified name."""
+STATISTICS_PART = 1
+"""The part of a contribution that statistics are."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +50,8 @@ class SkillScores:
 
 def skill_scores(
     skill: Skill,
-    classes: Classes,
-    own: Mapping[str, Tensors],
+    agreed: StatisticsParameters,
+    own: Sequence[Tensors],
     together: Tensors,
     after: Tensors,
     replay: Tensors,
@@ -54,61 +60,48 @@ def skill_scores(
 
     Args:
         skill: The skill with its test.
-        classes: The agreed task.
-        own: Each organization's statistics, by name.
-        together: The sums of all statistics.
-        after: The sums after the removal.
-        replay: The sums of the replay.
+        agreed: What the members agreed on.
+        own: The statistics of each organization.
+        together: The adapter with the sums of all statistics.
+        after: The adapter after the removal of one of them.
+        replay: The adapter of the replay.
 
     Raises:
-        DataError: There is no test row or no organization, or statistics have no rows.
+        DataError: There is no test row or no organization.
     """
     if not skill.test or not own:
         raise DataError("A skill needs a test and an organization that has statistics.")
-    asked = Asked.of(classes, skill.test)
-    alone = [asked.score(tensors) for tensors in own.values()]
+    task = agreed.tasks[skill.task]
+
+    def score(tensors: Tensors, organizations: int) -> float:
+        sums = solvable_statistics(agreed, block(dict(tensors), STATISTICS), organizations)
+        served = skills.Skill.of(skill.task, task, sums[skill.task], agreed.ridge)
+        return score_of(skill.test, served)
+
+    alone = [score(tensors, 1) for tensors in own]
     return SkillScores(
         task=skill.task,
-        labels=len(classes.labels),
+        labels=len(task.labels),
         questions=len(skill.test),
         alone=float(np.mean(alone)),
-        together=asked.score(together),
-        after=asked.score(after),
-        replay=asked.score(replay),
+        together=score(together, len(own)),
+        after=score(after, len(own) - 1),
+        replay=score(replay, len(own) - 1),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """The test of a skill, as features.
+def own_statistics(run: RunFolder, consortium: Consortium, model_id: int) -> list[Tensors]:
+    """Return the statistics of each organization in a model, from the artifacts that it registered.
 
-    Attributes:
-        classes: The task.
-        features: int64 (rows, dimensions).
-        wanted: The label of each row.
+    Raises:
+        StoreError: An artifact is missing in the run's store, or was changed.
     """
+    terms = terms_of(consortium, consortium.content(model_id, STATISTICS_PART))
+    return [load_artifact(run, term.artifact_id) for term in terms]
 
-    classes: Classes
-    features: NDArray[np.int64]
-    wanted: tuple[str, ...]
 
-    @classmethod
-    def of(cls, classes: Classes, test: Sequence[Labelled]) -> Asked:
-        """Return the features and labels of test rows."""
-        features = feature_rows(classes.features, [row.text for row in test])
-        return cls(classes, features, tuple(row.label for row in test))
-
-    def score(self, tensors: Tensors) -> float:
-        """Return the share of rows that the head of statistics gives their label.
-
-        A label without rows is never given. Among equal scores, the first label counts.
-
-        Raises:
-            NotSolvable: The statistics have no rows.
-        """
-        statistics = RowStatistics.of_tensors(tensors)
-        least = np.iinfo(np.int64).min
-        scores = np.where(statistics.counts > 0, solve(statistics).scores(self.features), least)
-        given = [self.classes.labels[int(place)] for place in scores.argmax(axis=1)]
-        right = sum(label == wanted for label, wanted in zip(given, self.wanted, strict=True))
-        return right / len(self.wanted)
+def score_of(test: Sequence[Labelled], served: skills.Skill) -> float:
+    """Return the share of a test's rows that a served skill gives their label."""
+    answers = served.answers([row.text for row in test])
+    right = sum(answer.label == row.label for answer, row in zip(answers, test, strict=True))
+    return right / len(test)

@@ -59,8 +59,12 @@ def demo_command(
         ),
     ] = None,
     coupling: Annotated[
-        Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
-    ] = "isolated",
+        Literal["isolated", "federated", "hybrid"] | None,
+        typer.Option(
+            help="How the organizations train. Default: hybrid, or isolated where answers are not "
+            "labels."
+        ),
+    ] = None,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for runs.")] = Path("runs"),
     seed: Annotated[int, typer.Option(help="Seed of people, training and agents.")] = 0,
     chain: Annotated[
@@ -125,10 +129,11 @@ def _show(result: DemoResult) -> None:
     out.print(
         "  report.html  summary.json  certificate.json  trace.jsonl  and a log for each daemon\n"
     )
-    _next_steps(_short(run.root), run.facts().chain, withdrawn, result.question)
+    _next_steps(_short(run.root), run.facts().chain, withdrawn, result)
 
 
-def _next_steps(run: str, chain: ChainKind, withdrawn: str, question: str) -> None:
+def _next_steps(run: str, chain: ChainKind, withdrawn: str, result: DemoResult) -> None:
+    question, skill = result.question, result.skill_question
     lines = [
         # Hardhat's chain still runs.
         *([f"rescind devnet up {run}"] if chain == "anvil" else []),
@@ -139,6 +144,7 @@ def _next_steps(run: str, chain: ChainKind, withdrawn: str, question: str) -> No
         f"rescind audit members {run}",
         f'rescind ask {run} "{question}"',
         f'rescind ask {run} "{question}" --before-withdrawal',
+        *([f'rescind ask {run} "{skill}" --why'] if skill else []),
         f"rescind chat {run}",
         f"rescind ledger verify {run}/orgs/{withdrawn}/ledger",
         f"rescind devnet down {run}",

@@ -93,7 +93,7 @@ def test_other_users_can_enter_no_folder_of_the_run_and_read_no_private_file(run
 
 
 def test_no_log_of_the_run_names_a_person(run: Run) -> None:
-    files = [path.read_text() for path in run.folder.rglob("private.jsonl")]
+    files = [path.read_text() for path in run.folder.glob("orgs/*/data/*.jsonl")]
     people = {json.loads(line)["subject"] for text in files for line in text.splitlines()}
     logs = [path.read_text() for path in run.folder.rglob("*.log")]
     assert people
@@ -103,7 +103,8 @@ def test_no_log_of_the_run_names_a_person(run: Run) -> None:
 
 def test_the_run_meets_its_goals(run: Run) -> None:
     met = {goal.name: goal.met for goal in run.summary.goals}
-    assert met.pop("time of removal") is not None, "a speed is shown, and no test's condition"
+    for name in ("time of removal", "time of a person's withdrawal"):
+        assert met.pop(name) is not None, "a speed is shown, and no test's condition"
     assert set(met.values()) == {True}, met
 
 
@@ -117,15 +118,31 @@ def test_the_removal_is_exact_and_its_answers_are_forgotten(run: Run) -> None:
 
 def test_the_demo_shows_the_request_the_stale_model_the_fold_and_the_opening(run: Run) -> None:
     said = (
-        "borealis asks for its contribution to be removed",
-        "request mined: borealis is out, and with it model 2 in use is stale",
-        "folded: model 3 succeeds model 2 with 4 contributions of the rest",
+        "one person whose rows are in borealis's statistics asks to be forgotten",
+        "request mined: borealis sums its rows again, without the person",
+        "folded: model 3 succeeds model 2; nothing was trained",
         "has opened model 3",
-        "closed: all who stay have opened model 3",
+        "closed: the others have opened model 3",
+        "borealis asks for its contribution to be removed",
+        "request mined: borealis is out, and with it model 3 in use is stale",
+        "folded: model 4 succeeds model 3 with 4 contributions of the rest",
+        "has opened model 4",
+        "closed: all who stay have opened model 4",
     )
     places = [run.steps.find(words) for words in said]
     assert -1 not in places
     assert places == sorted(places)
+
+
+def test_a_skill_is_learned_together_and_a_person_leaves_it(run: Run) -> None:
+    skill, person = run.summary.evaluation.skill, run.summary.withdrawal.person
+    assert skill is not None
+    assert person is not None
+    assert 0 < skill.alone < skill.together - 0.2
+    assert skill.alone < skill.after == skill.replay <= skill.together
+    assert (person.organization, person.exact) == ("borealis", True)
+    assert person.rows >= 2
+    assert person.seconds > 0
 
 
 def test_the_summary_lists_the_rounds_and_is_saved(run: Run) -> None:
@@ -138,7 +155,8 @@ def test_the_summary_lists_the_rounds_and_is_saved(run: Run) -> None:
 
 def test_the_report_is_one_file_with_its_plots(run: Run) -> None:
     page = (run.folder / "report.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
+    assert "What they learn together" in page
     assert "borealis withdrew" in page
     assert "src=" not in page
     assert set(re.findall(r"https?://[^/\"']+", page)) <= {"http://www.w3.org"}
@@ -199,7 +217,8 @@ def test_a_changed_ledger_is_refused(run: Run) -> None:
 
 def test_the_audit_lists_all_contributions(run: Run) -> None:
     rows = json.loads(rescind("audit", "contributions", run.folder, "--json").stdout)
-    assert len(rows) == sum(len(r.participants) for r in run.summary.rounds)
+    in_rounds = [row for row in rows if row["registered_for"] == "round"]
+    assert len(in_rounds) == sum(len(r.participants) for r in run.summary.rounds)
 
 
 def test_the_audit_shows_that_the_latest_model_is_without_the_organization(run: Run) -> None:
@@ -210,7 +229,10 @@ def test_the_audit_shows_that_the_latest_model_is_without_the_organization(run: 
 
 def test_the_withdrawal_is_listed_as_closed(run: Run) -> None:
     rows = json.loads(rescind("audit", "withdrawals", run.folder, "--json").stdout)
-    assert [(row["name"], row["state"]) for row in rows] == [("borealis", "closed")]
+    assert [(row["name"], row["method"], row["state"]) for row in rows] == [
+        ("borealis", "replacement", "closed"),
+        ("borealis", "removal", "closed"),
+    ]
     assert "closed" in rescind("withdraw", "status", run.folder).stdout
 
 
@@ -237,12 +259,22 @@ def test_a_run_says_why_a_block_answered(run: Run) -> None:
     row = generated(3, 0).own("borealis")[0]
     before = rescind("ask", run.folder, row.question, "--before-withdrawal", "--why", "--json")
     why = json.loads(before.stdout)["why"]
-    assert why["model"] == run.summary.rounds[-1].round
+    # The model after the person's withdrawal.
+    assert why["model"] == run.summary.rounds[-1].round + 1
     assert [block["answered"] for block in why["blocks"]] == [True, False, False]
     assert why["blocks"][0]["organization"] == "borealis"
     after = rescind("ask", run.folder, row.question, "--why").stdout
     assert "why: No block exceeds the threshold of" in after
     assert "borealis" not in after.partition("why:")[2]
+
+
+def test_the_heads_of_all_answer_a_question_of_the_skill(run: Run) -> None:
+    skill = generated(3, 0).skill
+    assert skill is not None
+    question = skill.questions()[0].question
+    answer = json.loads(rescind("ask", run.folder, question, "--json").stdout)
+    assert answer["answer"] in skill.labels
+    assert "'departments'" in rescind("ask", run.folder, question, "--why").stdout
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from rescind.core import STATISTICS
 from rescind.core.statistics import RowStatistics
 from rescind.devnet.data import organization_names
 from rescind.devnet.messages import DEPARTMENTS, make_mail
 from rescind.devnet.skill import skill_of_mail
-from rescind.devnet.skill_scores import Asked, skill_scores
+from rescind.devnet.skill_scores import score_of, skill_scores
+from rescind.training import skills
 
 
 def test_the_same_seed_deals_the_same_messages() -> None:
@@ -38,18 +40,26 @@ def test_every_department_is_asked_about_and_none_is_dealt_evenly() -> None:
         assert max(counts) >= sum(counts) / 3
 
 
+def qualified(part: RowStatistics, task: str) -> dict[str, np.ndarray]:
+    """Return statistics as an adapter holds them."""
+    return {f"{STATISTICS}/{task}.{name}": value for name, value in part.tensors().items()}
+
+
 def test_together_they_find_the_department_that_none_finds_alone() -> None:
     for seed in range(3):
         skill = skill_of_mail(make_mail(organization_names(4), seed=seed))
-        classes = skill.classes()
+        agreed = skill.agreed()
+        task = agreed.tasks[skill.task]
         own = {
-            name: classes.collect([row.text for row in rows], [row.label for row in rows])
+            name: task.collect([row.text for row in rows], [row.label for row in rows])
             for name, rows in skill.organizations.items()
         }
-        tensors = {name: part.tensors() for name, part in own.items()}
-        rest = RowStatistics.sum(part for name, part in own.items() if name != "aurora").tensors()
-        together = RowStatistics.sum(own.values()).tensors()
-        scores = skill_scores(skill, classes, tensors, together, rest, rest)
+        rest = RowStatistics.sum(part for name, part in own.items() if name != "aurora")
+        together, after = RowStatistics.sum(own.values()), qualified(rest, skill.task)
+        parts = [qualified(part, skill.task) for part in own.values()]
+        scores = skill_scores(
+            skill, agreed, parts, qualified(together, skill.task), after, dict(after)
+        )
         assert 0.8 <= scores.together <= 0.97
         assert scores.alone < 0.5
         assert scores.alone < scores.after == scores.replay < scores.together
@@ -57,10 +67,10 @@ def test_together_they_find_the_department_that_none_finds_alone() -> None:
 
 def test_a_label_without_rows_is_never_given() -> None:
     skill = skill_of_mail(make_mail(organization_names(2), seed=0))
-    classes = skill.classes()
+    task = skill.agreed().tasks[skill.task]
     rows = [row for row in skill.test if row.label == "billing"]
-    part = classes.collect([row.text for row in rows], [row.label for row in rows])
-    asked = Asked.of(classes, [row for row in skill.test if row.label != "billing"])
-    assert asked.score(part.tensors()) == 0
-    assert Asked.of(classes, rows).score(part.tensors()) == 1
-    assert np.flatnonzero(part.counts).tolist() == [classes.labels.index("billing")]
+    part = task.collect([row.text for row in rows], [row.label for row in rows])
+    served = skills.Skill.of(skill.task, task, part, "trace")
+    assert score_of([row for row in skill.test if row.label != "billing"], served) == 0
+    assert score_of(rows, served) == 1
+    assert np.flatnonzero(part.counts).tolist() == [task.labels.index("billing")]
