@@ -98,6 +98,7 @@ class Aggregation:
                 point_hash=contribution.parts.point_hashes[part],
                 round_id=contribution.round_id,
                 part=part,
+                member=contribution.member_number,
             )
             for part, artifact_id in enumerate(contribution.parts.artifact_ids)
         ]
