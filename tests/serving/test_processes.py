@@ -22,7 +22,7 @@ from rescind.devnet.defaults import BASE_MODEL
 from rescind.training import Example
 from rescind.training.heads import solve
 from tests.support.daemons import consortium, finals, play_until, start_nodes, wait_for
-from tests.support.hybrid import ABOUT_CARDS, AGREED, ROWS, statistics_of
+from tests.support.hybrid import ABOUT_CARDS, REFERENCE, ROUTED, ROWS, statistics_of
 from tests.support.serving_chain import BOREALIS, NAMES
 from tests.support.withdrawals import ask, closed
 
@@ -135,7 +135,14 @@ def withdrawn(
             for owner, own in ROWS.items()
         }
         run, record, daemons = stack.enter_context(
-            consortium(folder / "run", 1, coupling="hybrid", statistics=AGREED, rows=rows)
+            consortium(
+                folder / "run",
+                1,
+                coupling="hybrid",
+                statistics=ROUTED,
+                rows=rows,
+                reference=REFERENCE,
+            )
         )
         play_until(run, 1)
         daemons["aggregator"].start()
