@@ -102,8 +102,14 @@ class Aggregation:
             )
             for part, artifact_id in enumerate(contribution.parts.artifact_ids)
         ]
+        refused = next((each for each in verdicts if not each.accepted), None)
+        if refused is None and all(each.empty for each in verdicts):
+            return Verdict(
+                reason=RejectReason.ZERO,
+                what="every value of the delta is zero, and the statistics are of no rows",
+            )
         # The artifact of the first part is the delta.
-        return next((each for each in verdicts if not each.accepted), verdicts[0])
+        return refused or verdicts[0]
 
     def _scores(self, deltas: Mapping[str, Mapping[str, Any]], round_id: int) -> dict[str, int]:
         with self._activities.during("scoring", round_id=round_id) as tell:

@@ -41,11 +41,13 @@ class Verdict:
         artifact_id: Id of the delta; the delta itself is in the store.
         reason: The rejection as it is recorded on chain; None if the delta is accepted.
         what: The rejection in words, for incidents and logs.
+        empty: Whether the artifact says nothing: a delta that changes nothing, statistics of no rows.
     """
 
     artifact_id: str = ""
     reason: RejectReason | None = None
     what: str = ""
+    empty: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -107,20 +109,21 @@ def judge(
         refused = _unusable(delta, [qualify(block_owner, name) for name in frozen], round_id)
         if refused is not None:
             return refused
+    empty = not any(value.any() for name, value in delta.items() if not is_hiding(name))
+    if empty and len(parameters.parts) == 1:
+        return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
     own = scanned.point_hash
     if own != point_hash:
         what = f"the artifact's commitment has hash {own}, registered on chain is {point_hash}"
         return Verdict(reason=RejectReason.WRONG_DIGEST, what=what)
-    return Verdict(artifact_id)
+    return Verdict(artifact_id, empty=empty)
 
 
 def _unusable(delta: Mapping[str, Any], frozen: Iterable[str], round_id: int) -> Verdict | None:
-    """Return the rejection of a delta that changes nothing, or a tensor that is frozen; else None."""
+    """Return the rejection of a delta that changes a tensor that is frozen; else None."""
     changed = [name for name in frozen if delta[name].any()]
     if changed:
         bare = split_owner(min(changed))[1]
         what = f"tensor {bare!r} changes in round {round_id}, in which it is frozen"
         return Verdict(reason=RejectReason.WRONG_SHAPE, what=what)
-    if not any(value.any() for name, value in delta.items() if not is_hiding(name)):
-        return Verdict(reason=RejectReason.ZERO, what="every value of the delta is zero")
     return None

@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +213,7 @@ def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) 
 def record_decisions(run: RunFolder, name: str, decisions: Mapping[int, Action]) -> None:
     """Make a node follow recorded decisions instead of its agent."""
     folder = run.organization(name)
-    content = {
-        str(n): {"effort": a.effort, "data_fraction": a.data_fraction, "noise": a.noise}
-        for n, a in decisions.items()
-    }
+    content = {str(n): asdict(a) for n, a in decisions.items()}
     make_private_folder(folder)
     write_private(folder / "decisions.json", json.dumps(content, indent=1).encode())
 

@@ -49,4 +49,5 @@ def agent_of(config: NodeConfig, parameters: ConsortiumParameters) -> Agent:
         start=section.start,
         frozen=section.frozen,
         private=parameters.training.privacy is not None,
+        statistics=parameters.statistics is not None,
     )

@@ -10,6 +10,7 @@ from rescind.core import uses_controls
 from rescind.node.engine import spent
 from rescind.node.facts import Decision, RoundFacts, latest_quality
 from rescind.node.session import Session
+from rescind.node.withdrawal_facts import OfferedDelta
 
 ETHER = 10**18
 """Wei in one ether."""
@@ -49,7 +50,24 @@ def observe(session: Session, round_id: int) -> Observation:
         reward_available=consortium.reward_available() / ETHER,
         privacy_spent=budget_used(session),
         private=private,
+        statistics_posted=statistics_posted(session),
     )
+
+
+def statistics_posted(session: Session) -> float:
+    """Return the share of the node's rows whose statistics the newest model holds, 0 to 1."""
+    head = session.consortium.latest_model_id()
+    if session.parameters.statistics is None or not head:
+        return 0.0
+    own = {
+        entry.point_hash
+        for entry in session.consortium.content(head, 1)
+        if entry.organization == session.me
+    }
+    updates = [facts.update.delta for facts in RoundFacts.all(session.journal) if facts.update]
+    deltas = [*updates, *(fact.delta for fact in OfferedDelta.all(session.journal))]
+    posted = [each.statistics for each in deltas if each.statistics is not None]
+    return next((each.share for each in posted if each.point_hash in own), 0.0)
 
 
 def budget_used(session: Session) -> float:

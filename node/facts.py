@@ -98,10 +98,12 @@ class StatisticsFact:
     Attributes:
         artifact: Artifact id of the statistics.
         point: Commitment of their digest, 128 bytes in hexadecimal.
+        share: Share of the node's rows that are in them, 0 to 1.
     """
 
     artifact: str
     point: str
+    share: float = 1.0
 
     @property
     def point_hash(self) -> str:
