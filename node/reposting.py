@@ -98,7 +98,8 @@ def _again(
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
     seed = round_seed(parameters.seed, session.me, round_id)
-    manifest = manifest_of(session, choose(session.examples, action.data_fraction, seed), salt)
+    trained = choose(session.examples, action.data_fraction, seed) if action.effort else []
+    manifest = manifest_of(session, trained, salt, round_id)
     fact = replace(
         registered,
         artifact=artifact,

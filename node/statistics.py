@@ -24,7 +24,7 @@ from rescind.core.statistics_noise import (
 )
 from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.core.statistics_tensors import contributed_tensors, kept_statistics, with_noise
-from rescind.node.facts import Fact, StatisticsFact
+from rescind.node.facts import Fact, RoundFacts, StatisticsFact
 from rescind.node.hiding import hiding_noise
 from rescind.node.session import Session
 
@@ -66,7 +66,9 @@ class NoiseFact(Fact):
 def contribute_statistics(
     session: Session, agreed: StatisticsParameters, round_id: int, offer_id: int | None
 ) -> StatisticsFact:
-    """Sum over the node's rows, without withdrawn data subjects, and store the artifact.
+    """Sum over the rows that the agent decided to post in a round, and store the artifact.
+
+    Rows of withdrawn data subjects are left out.
 
     Args:
         session: The node's session.
@@ -74,23 +76,29 @@ def contribute_statistics(
         round_id: The round.
         offer_id: The withdrawal or replay that the statistics are offered for, if it is one.
     """
-    kept: Mapping[str, RowStatistics] = kept_statistics(agreed, _summed(session, agreed))
+    share = RoundFacts.load(session.journal, round_id).action.statistics
+    summed = _summed(session, agreed, round_id) if share else {}
+    kept: Mapping[str, RowStatistics] = kept_statistics(agreed, summed)
     if agreed.noise is not None and kept:
         kept = _noisy(session, agreed, agreed.noise, kept)
     tensors = contributed_tensors(
         agreed, kept, lambda sums: hiding_noise(session, sums, round_id, offer_id)
     )
     return StatisticsFact(
-        artifact=session.store.put(encode(tensors)), point=commit(digest(tensors)).hex()
+        artifact=session.store.put(encode(tensors)),
+        point=commit(digest(tensors)).hex(),
+        share=share,
     )
 
 
-def _summed(session: Session, agreed: StatisticsParameters) -> dict[str, RowStatistics]:
-    """Return the sums over the node's rows, and over its questions for the router."""
-    rows = kept_rows(session)
+def _summed(
+    session: Session, agreed: StatisticsParameters, round_id: int
+) -> dict[str, RowStatistics]:
+    """Return the sums over the round's rows, and over as large a share of questions for the router."""
+    rows = posted_rows(session, round_id)
     texts = {name: [row.question for row in rows.get(name, ())] for name in agreed.tasks}
     if agreed.router is not None:
-        texts[ROUTER] = _questions(session)
+        texts[ROUTER] = _questions(session, round_id)
     hidden = _hidden_rows(session, agreed, texts)
     sums = {}
     for name, task in agreed.tasks.items():
@@ -104,11 +112,11 @@ def _summed(session: Session, agreed: StatisticsParameters) -> dict[str, RowStat
     return sums
 
 
-def _questions(session: Session) -> list[str]:
-    """Return the questions of the data that the block is trained on."""
+def _questions(session: Session, round_id: int) -> list[str]:
+    """Return the questions of a share of the data that the block is trained on."""
     from rescind.training.text.question import question_text
 
-    return [question_text(example) for example in session.examples]
+    return [question_text(each) for each in _share(session, session.examples, round_id)]
 
 
 def _hidden_rows(
@@ -160,9 +168,21 @@ def _noisy(
     return with_noise(agreed, rows, bytes.fromhex(fact.secret), posting)
 
 
-def kept_rows(session: Session) -> dict[str, list[Example]]:
-    """Return the rows of each task, without those of withdrawn data subjects."""
+def posted_rows(session: Session, round_id: int) -> dict[str, list[Example]]:
+    """Return the rows of each task that a round's statistics are sums of.
+
+    They are the share that the agent decided on, without those of withdrawn data subjects.
+    """
     return {
-        task: session.without_withdrawn([each.example for each in rows])
+        task: _share(session, session.without_withdrawn([each.example for each in rows]), round_id)
         for task, rows in session.statistics_rows.items()
     }
+
+
+def _share(session: Session, examples: Sequence[Example], round_id: int) -> list[Example]:
+    from rescind.training import choose, round_seed
+
+    share = RoundFacts.load(session.journal, round_id).action.statistics
+    if not share or not examples:
+        return []
+    return choose(examples, share, round_seed(session.parameters.seed, session.me, round_id))

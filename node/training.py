@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import structlog
 
 from rescind.core import (
@@ -17,6 +18,7 @@ from rescind.core import (
     FloatTensors,
     block,
     commit,
+    digest,
     encode,
     materialize,
     owner,
@@ -35,7 +37,7 @@ from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of, save_residual
 from rescind.node.rounds import Start, start_from
 from rescind.node.session import Session
-from rescind.node.statistics import contribute_statistics, kept_rows
+from rescind.node.statistics import contribute_statistics, posted_rows
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import OfferedDelta
 
@@ -160,11 +162,52 @@ def make_delta(
         residual: The residual of the node's delta before it.
         offer_id: The withdrawal or replay that it is trained for, if it is one.
     """
+    if not RoundFacts.load(session.journal, round_id).action.effort:
+        return _untrained(session, round_id, residual, offer_id)
     examples = session.examples
     key = run_key(session, round_id, start.adapter, examples)
     contribution = train_part(session, round_id, start, residual)
     privacy = account(session, key, contribution.result)
     return _store(session, round_id, offer_id, examples, contribution, privacy)
+
+
+def _untrained(
+    session: Session, round_id: int, residual: dict[str, Any] | None, offer_id: int | None
+) -> TrainedDelta:
+    """Store a delta that changes nothing, for a contribution of statistics alone."""
+    parameters, agreed = session.parameters, session.parameters.statistics
+    if agreed is None:
+        raise DataError(
+            f"round {round_id} was decided to be contributed to with statistics alone, and the "
+            "consortium has not agreed on any"
+        )
+    prefix = owner(parameters.layout, session.me)
+    shapes = {n: shape for n, shape in parameters.delta_shapes().items() if n != HIDING}
+    delta: dict[str, Any] = {
+        qualify(prefix, name): np.zeros(shape, dtype=np.int32) for name, shape in shapes.items()
+    }
+    delta[qualify(prefix, HIDING)] = hiding_noise(session, delta, round_id, offer_id)
+    artifact, salt = session.store.put(encode(delta)), secrets.token_bytes(32)
+    manifest = manifest_of(session, (), salt, round_id)
+    fact = DeltaFact(
+        artifact=artifact,
+        point=commit(digest(delta)).hex(),
+        residual=save_residual(session, artifact, residual or {}),
+        manifest_root=manifest.commitment.hex(),
+        manifest_salt=salt.hex(),
+        data_hash=data_hash(session.examples, salt),
+        without=Withdrawn.of(session.journal).commitments,
+        statistics=contribute_statistics(session, agreed, round_id, offer_id),
+    )
+    run = {
+        "artifact": fact.artifact,
+        "point_hash": fact.point_hash,
+        "manifest_root": fact.manifest_root,
+        "statistics": fact.artifacts[fact.parts.point_hashes[1]],
+        **dict.fromkeys(("examples", "steps", "tokens"), 0),
+        **dict.fromkeys(("first_loss", "last_loss", "norm"), 0.0),
+    }
+    return TrainedDelta(fact, run, {}, (), manifest)
 
 
 def train_part(
@@ -244,7 +287,7 @@ def _store(
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
     agreed = session.parameters.statistics
-    manifest = manifest_of(session, contribution.examples, salt)
+    manifest = manifest_of(session, contribution.examples, salt, round_id)
     fact = DeltaFact(
         artifact=artifact,
         point=point.hex(),
@@ -320,8 +363,10 @@ def data_hash(examples: Sequence[Example], salt: bytes) -> str:
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 
-def manifest_of(session: Session, examples: Iterable[Example], secret: bytes) -> Manifest:
+def manifest_of(
+    session: Session, examples: Iterable[Example], secret: bytes, round_id: int
+) -> Manifest:
     """Return the commitment to all data of a contribution: examples, and rows of statistics."""
-    rows = kept_rows(session).values() if session.parameters.statistics else ()
+    rows = posted_rows(session, round_id).values() if session.parameters.statistics else ()
     every = chain(examples, *rows)
     return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in every), secret)

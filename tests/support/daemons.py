@@ -157,9 +157,10 @@ def consortium(
         aggregator_port=free_port(),
         organizations={},
     )
+    action = replace(ACTIONS[-1], statistics=0.0 if statistics is None else 1.0)
     for name in data:
         # Three more rounds than become final, because an abandoned round is played again.
-        record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), ACTIONS[-1]))
+        record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), action))
     benchmark = corpus.shared if scored else []
     with ExitStack() as stack:
         stack.callback(stop_chain, run.chain)
