@@ -189,6 +189,8 @@ class CostSection(Section):
 
     Attributes:
         compute_price: Cost of one round at full effort.
+        statistics_price: Cost of posting the statistics of all rows, as a share of `compute_price`.
+        gas_price: Gwei for a unit of gas, by which the agent counts what its transactions cost.
         energy_by_hour: Factors on `compute_price` for each hour of the day, UTC.
         quality_value: Worth of a model that answers every question about your data.
         privacy_price: Cost of one unit of epsilon spent on all of your data.
@@ -196,6 +198,8 @@ class CostSection(Section):
     """
 
     compute_price: Annotated[float, Field(ge=0)] = 0.02
+    statistics_price: Annotated[float, Field(ge=0)] = 0.05
+    gas_price: Annotated[float, Field(ge=0)] = 0.0
     energy_by_hour: Annotated[
         list[Annotated[float, Field(ge=0)]], Field(min_length=24, max_length=24)
     ] = [1.0] * 24

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rescind.agents import Outcome
+from rescind.agents.chain_terms import ETHER_IN_GWEI, gas_of
 from rescind.contracts import MemberStatus
 from rescind.core import owner, split_owner
 from rescind.node.deciding import ETHER, observe
@@ -55,11 +56,14 @@ def _quality_after(session: Session, round_id: int, *, contributed: bool) -> flo
 def _outcome(session: Session, round_id: int, paid: int, quality: float) -> Outcome:
     costs, decision = session.config.costs, RoundFacts.load(session.journal, round_id).decided()
     action, before = decision.action, decision.observation
+    work = action.effort + costs.statistics_price * action.statistics
+    gas, _ = gas_of(action, statistics=session.parameters.statistics is not None)
     return Outcome(
         paid_reward=paid / ETHER,
-        compute_cost=before.compute_price * action.effort,
+        compute_cost=before.compute_price * work,
         privacy_cost=costs.privacy_price * epsilon_of(session, round_id) * action.data_fraction,
         quality_gain=costs.quality_value * (quality - before.quality),
+        chain_cost=gas * costs.gas_price / ETHER_IN_GWEI,
     )
 
 
