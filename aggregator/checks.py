@@ -64,9 +64,9 @@ def judge(
     *,
     submitted: bool,
     point_hash: str,
+    member: int,
     round_id: int = 0,
     part: int = 0,
-    member: int = 0,
 ) -> Verdict:
     """Check one part of a contribution against the agreed parameters and its registered point.
 

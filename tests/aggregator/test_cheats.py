@@ -126,6 +126,7 @@ class Scene:
             self.record.parameters,
             submitted=True,
             point_hash=parts.point_hashes[0],
+            member=0,
             round_id=round_id,
         )
 

@@ -122,8 +122,9 @@ def test_the_judgement_of_a_round_holds_one_update(
             PARAMETERS,
             submitted=True,
             point_hash=points[address],
+            member=number,
         )
-        for address in ADDRESSES
+        for number, address in enumerate(ADDRESSES)
     ]
     assert all(verdict.accepted for verdict in verdicts)
     assert (store.live, store.most) == (0, 1)
