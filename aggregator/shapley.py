@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rescind.core.delta import WEIGHT_ONE
+from rescind.core import WEIGHT_ONE
 
 Floats = NDArray[np.float64]
 Value = Callable[[frozenset[int]], Floats]

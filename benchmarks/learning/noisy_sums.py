@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.conditions import conditions
 from benchmarks.forgetting.table import spread
 from benchmarks.learning.tasks import TaskSet, banking77, pubmedqa
+from rescind.core.features import feature_rows
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import Classes, RowStatistics, check
 from rescind.core.statistics_noise import GaussianNoise, Posting, add_noise, lifted, tolerance
@@ -87,7 +88,7 @@ def measure(tasks: TaskSet, each: Map, seed: int) -> dict[str, Any]:
     )
     parts = [_collected(classes, rows) for rows in held.values()]
     test = tasks.test["all"]
-    features = classes.cut(classes.features.of([row.question for row in test]))
+    features = classes.cut(feature_rows(classes.features, [row.question for row in test]))
     wanted = [row.answer for row in test]
     common = Counter(every).most_common(1)[0][0]
     right = {}

@@ -166,7 +166,7 @@ def play(mebibytes: int, folder: Path, steps: Steps) -> None:
         entries.append(Entry(1, person, number, WEIGHT, scanned.point_hash))
 
     def judged() -> None:
-        for term in terms:
+        for number, term in enumerate(terms):
             verdict = judge(
                 term.organization,
                 term.artifact_id,
@@ -175,6 +175,7 @@ def play(mebibytes: int, folder: Path, steps: Steps) -> None:
                 parameters,
                 submitted=True,
                 point_hash=term.point_hash,
+                member=number,
             )
             assert verdict.accepted, verdict.what
 

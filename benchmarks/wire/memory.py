@@ -97,6 +97,7 @@ def play(
             parameters,
             submitted=True,
             point_hash=points[artifact],
+            member=n,
         )
         assert verdict.accepted, verdict.what
         terms.append(Term(1, address, artifact, share[address]))

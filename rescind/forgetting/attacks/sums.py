@@ -90,7 +90,8 @@ def leverages(
     size = statistics.dimensions
     own = np.einsum("ij,ij->i", features @ inverse[:size, :size], features)
     shared: NDArray[np.float64] = 2 * features @ inverse[:size, size:]
-    return own[:, None] + shared + inverse[size:, size:].diagonal()[None, :]
+    leverages: NDArray[np.float64] = own[:, None] + shared + inverse[size:, size:].diagonal()
+    return leverages
 
 
 def word_counts(
