@@ -56,8 +56,10 @@ def observe(session: Session, round_id: int) -> Observation:
 
 def statistics_posted(session: Session) -> float:
     """Return the share of the node's rows whose statistics the newest model holds, 0 to 1."""
+    if session.parameters.statistics is None:
+        return 0.0
     head = session.consortium.latest_model_id()
-    if session.parameters.statistics is None or not head:
+    if not head:
         return 0.0
     own = {
         entry.point_hash

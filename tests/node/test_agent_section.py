@@ -21,8 +21,11 @@ def config(folder: Path, **agent: Any) -> Any:
     return SimpleNamespace(agent=AgentSection(**agent), costs=costs, node=node)
 
 
-def public(*, private: bool = False) -> Any:
-    return SimpleNamespace(training=SimpleNamespace(privacy=object() if private else None))
+def public(*, private: bool = False, statistics: bool = False) -> Any:
+    return SimpleNamespace(
+        training=SimpleNamespace(privacy=object() if private else None),
+        statistics=object() if statistics else None,
+    )
 
 
 def test_an_unknown_setting_is_rejected_before_the_parameters_are_known(tmp_path: Path) -> None:
@@ -55,3 +58,8 @@ def test_the_agent_values_quality_as_its_node_is_configured(tmp_path: Path) -> N
 
 def test_private_rounds_open_more_actions(tmp_path: Path) -> None:
     assert len(agent_of(config(tmp_path), public(private=True)).decide(SEEN, 1).values) == 9
+
+
+def test_agreed_statistics_open_each_action_with_them(tmp_path: Path) -> None:
+    decided = agent_of(config(tmp_path), public(statistics=True)).decide(SEEN, 1)
+    assert len(decided.values) == 10
