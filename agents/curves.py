@@ -32,6 +32,7 @@ class TraceRow(BaseModel):
         effort: Share of the agreed local steps.
         data_fraction: Share of the private data.
         noise: Noise beyond the agreed one; 1.0 doubles the multiplier.
+        statistics: Share of its rows whose statistics it posted.
         took_part: Whether it trained.
         quality_before: Share of its questions that its model answered right before the round.
         quality: The same after the round.
@@ -48,6 +49,7 @@ class TraceRow(BaseModel):
     effort: Annotated[float, Field(ge=0, le=1)]
     data_fraction: Annotated[float, Field(ge=0, le=1)]
     noise: Annotated[float, Field(ge=0)] = 0.0
+    statistics: Annotated[float, Field(ge=0, le=1)] = 0.0
     took_part: bool
     quality_before: Annotated[float, Field(ge=0, le=1)]
     quality: Annotated[float, Field(ge=0, le=1)]
