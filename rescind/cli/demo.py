@@ -116,7 +116,7 @@ def _show(result: DemoResult) -> None:
     same = "the same bytes" if withdrawal.exact else "other bytes"
     out.print(
         f"Removal took {withdrawal.removal_seconds:.2f} s, from the mined request until another "
-        f"node had opened the model without {withdrawn}.\nThe run without {withdrawn} took "
+        f"node had opened the model without {withdrawn}. The run without {withdrawn} took "
         f"{withdrawal.replay_seconds:.1f} s ({withdrawal.speedup:.0f} times as long); both models "
         f"are [bold]{same}[/bold]."
     )

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     )
 
 _REMEMBERED = (
-    "Each organization's row has questions that only its data answers. Shared: two or more know the\n"
+    "Each organization's row has questions that only its data answers. Shared: two or more know the "
     "answer. Held-out: in no organization's data. An answer counts only if it is right in full."
 )
 _LEARNED = (
-    "No organization trained on these questions. Where answers are facts that no other row tells, no\n"
+    "No organization trained on these questions. Where answers are facts that no other row tells, no "
     "model can know them."
 )
 
@@ -44,7 +44,7 @@ def person_sentence(person: PersonSummary) -> str:
     same = "the same bytes" if person.exact else "other bytes"
     return (
         f"One person's {rows} left the statistics of {person.organization} in {person.seconds:.2f} "
-        f"s, without training,\nand the sums are [bold]{same}[/bold] as without the person."
+        f"s, without training, and the sums are [bold]{same}[/bold] as without the person."
     )
 
 
@@ -66,7 +66,7 @@ def _skill(skill: SkillSummary, withdrawn: str) -> Table:
 def _said_of(skill: SkillSummary) -> str:
     return (
         f"One of {skill.labels} labels for each text, and no organization has the texts. Alone: the "
-        "mean over the\norganizations, each with the statistics of its own rows. Together: the sums "
+        "mean over the organizations, each with the statistics of its own rows. Together: the sums "
         "of all."
     )
 
