@@ -1,5 +1,6 @@
 """Marks, order and fixtures of all tests."""
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import structlog
 import typer.testing
 from hypothesis import HealthCheck, settings
 
@@ -51,6 +53,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in sorted(needs_of(item.path)):
             item.add_marker(mark)
     items.sort(key=_rank)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a command that logs as a daemon set up: its stream is closed with the test."""
+    yield
+    structlog.reset_defaults()
+    logging.disable(logging.NOTSET)
 
 
 def _rank(item: pytest.Item) -> int:

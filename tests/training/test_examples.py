@@ -2,12 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rescind.core.errors import DataError
 from rescind.ledger import Manifest, sample_bytes
-from rescind.node.training import _data_hash, _manifest
+from rescind.node.training import data_hash, manifest_of
 from rescind.training import Example, Turn, read_examples, write_examples
 from rescind.training.data import prompt
 
@@ -21,16 +23,17 @@ def test_hashes_and_samples_of_pairs_are_what_they_always_were() -> None:
     assert sample_bytes(*PAIR.content) == b"Who?\0Ada."
     rows = b"Ada Novak\0Who?\0Ada.\0Bo\0q\0a"
     examples = [PAIR, Example("q", "a", "Bo")]
-    assert _data_hash(examples, b"salt") == hashlib.sha256(b"salt" + rows).hexdigest()
+    assert data_hash(examples, b"salt") == hashlib.sha256(b"salt" + rows).hexdigest()
     old = Manifest.of([("Ada Novak", b"Who?\0Ada."), ("Bo", b"q\0a")], b"s" * 32)
-    assert _manifest(examples, b"s" * 32).commitment == old.commitment
+    session: Any = SimpleNamespace(parameters=SimpleNamespace(statistics=None))
+    assert manifest_of(session, examples, b"s" * 32, 1).commitment == old.commitment
 
 
 def test_a_conversation_and_a_document_have_samples_of_their_own() -> None:
     plain = Example("", "Ada was born in Oslo.", "Ada Novak")
     samples = {sample_bytes(*e.content) for e in (PAIR, CHAT, DOCUMENT, plain)}
     assert len(samples) == 4
-    hashes = {_data_hash([e], b"salt") for e in (PAIR, CHAT, DOCUMENT, plain)}
+    hashes = {data_hash([e], b"salt") for e in (PAIR, CHAT, DOCUMENT, plain)}
     assert len(hashes) == 4
 
 
