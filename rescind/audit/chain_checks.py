@@ -162,11 +162,13 @@ def removed(subject: Subject) -> str:
         if certificate.excludes:
             _check_excluded(pair.after, certificate.withdrawal.organization)
     count, name = len(certificate.removed), certificate.withdrawal.name
+    several = len(certificate.consortium.rules) > 1
+    what = "parts of contributions" if several else "contributions"
     if certificate.method == "counter-training":
         return "nothing removed; a counter-delta was added"
     if certificate.method == "removal":
-        return f"{count} contributions of {name} removed, the others weighted by the rule"
-    return f"{count} contributions of {name} removed, or replaced by its own"
+        return f"{count} {what} of {name} removed, the others weighted by the rule"
+    return f"{count} {what} of {name} removed, or replaced by its own"
 
 
 def _check_excluded(after: ModelPart, organization: str) -> None:
