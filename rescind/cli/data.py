@@ -128,13 +128,17 @@ def _check_statistics(data: _Data, *, as_json: bool) -> None:
     Raises:
         DataError: A row cannot be read, or is not of an agreed task and label.
     """
-    if data.node is None or not data.node.statistics.data:
+    if data.node is None:
         return
-    from rescind.node.statistics_rows import check_rows, read_rows
+    from rescind.node.data_checks import read_data
+    from rescind.node.statistics_rows import check_questions, check_rows, read_rows
 
     rows = read_rows(data.node)
+    agreed = data.parameters.statistics if data.parameters else None
     if data.parameters is not None:
-        check_rows(rows, data.parameters.statistics)
+        check_rows(rows, agreed)
+    if agreed is not None and agreed.router is not None:
+        check_questions(read_data(data.node), agreed)
     if as_json:
         return
     for task, located in rows.items():
