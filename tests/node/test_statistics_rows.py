@@ -75,5 +75,5 @@ def test_a_row_without_a_label_is_refused_with_what_to_declare(tmp_path: Path) -
 def test_a_file_that_cannot_be_read_is_refused_by_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD)
     path.write_text(path.read_text() + "{")
-    with pytest.raises(DataUnfit, match="desk.jsonl:3"):
+    with pytest.raises(DataUnfit, match=r"desk\.jsonl:3"):
         read_rows(config(path))
