@@ -17,6 +17,7 @@ from rescind.contracts import Contribution, Entry
 from rescind.core import Term, adapter_totals, encoded_id, expected_delta
 from rescind.core.adapter_stream import adapter_bytes
 from rescind.core.mapped import Bytes
+from rescind.withdrawals import terms_of
 
 
 def artifacts(subject: Subject) -> str:
@@ -111,7 +112,7 @@ def _missing(subject: Subject, model: ModelPart) -> int:
 def _check_sum(subject: Subject, model: ModelPart) -> None:
     """Sum the contributions of a published model again, and compare the adapter."""
     assert model.publication is not None
-    terms = [_term(entry, contribution) for entry, contribution in subject.registered(model)]
+    terms = terms_of(subject.view, [entry for entry, _ in subject.registered(model)])
     by_id = {term.artifact_id: term for term in terms}
 
     def load(each: str) -> dict[str, NDArray[Any]]:
@@ -139,17 +140,6 @@ def _hash_of(pieces: Iterable[Bytes]) -> str:
 def _counted(names: Iterable[str]) -> str:
     """Return names with how often each occurs."""
     return ", ".join(f"{count} {name}" for name, count in sorted(Counter(names).items()))
-
-
-def _term(entry: Entry, contribution: Contribution) -> Term:
-    return Term(
-        entry.round_id,
-        entry.organization,
-        contribution.parts.artifact_ids[entry.part],
-        entry.weight,
-        entry.point_hash,
-        entry.part,
-    )
 
 
 def _held(subject: Subject, term: Term) -> dict[str, NDArray[Any]]:
