@@ -35,6 +35,10 @@ def publish_reference(session: AggregatorSession) -> None:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ConfigError(
+            f"aggregator.reference: {path} cannot be read: {error.strerror}. It holds the public "
+            f"reference of the agreed router, {agreed.router.reference}: copy it from the former "
+            "aggregator, or make it again from the same questions"
+        ) from error
     agreed.router.reference_rows(decode(data))
     session.publish(data)

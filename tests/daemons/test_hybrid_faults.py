@@ -104,6 +104,7 @@ def test_another_aggregator_rebuilds_blocks_and_sums_from_the_members(tmp_path: 
         shutil.rmtree(run.store)
         shutil.rmtree(run.aggregator / "state")
         successor = new_aggregator(run, record)
+        shutil.copy(run.aggregator / "reference.safetensors", run.root / "successor")
         vote_in(run, record, successor)
         new = Daemon("aggregator", run.root / "successor" / "aggregator.toml", tmp_path / "log")
         daemons["successor"] = new
