@@ -60,7 +60,7 @@ def session_of(folder: Path, files: Scene) -> Any:
         parameters=files.parameters,
         journal=Journal(folder / "node.db"),
         store=ArtifactStore(folder / "node"),
-        unavailable=Unavailable(),
+        unavailable=Unavailable(clock=lambda: 0.0),
     )
 
 
