@@ -44,7 +44,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is agreed.
+    """A setting that the members agree on.
 
     Attributes:
         name: Its name in the table.

@@ -144,7 +144,7 @@ def _key(
     parameters: ConsortiumParameters,
     data: Mapping[str, Sequence[Example]],
 ) -> str:
-    """What a training is a function of, as a name."""
+    """Return a name of a training: a hash of all inputs that it depends on."""
     whole = (parameters.id, recipe.rounds, recipe.steps, it.engine, sorted(data.items()))
     return hashlib.sha256(repr(whole).encode()).hexdigest()[:32]
 

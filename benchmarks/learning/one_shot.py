@@ -30,10 +30,10 @@ from rescind.training.summed_ranks import merge
 
 RANKS = (16, 64, 256)
 TASK_SHARE = 0.4
-"""What task arithmetic multiplies the sum of deltas with: what its authors found to do well
+"""Factor of the sum of deltas in task arithmetic, which its authors found to do well
 (Ilharco et al. 2023, arXiv 2212.04089)."""
 OFF_DIAGONAL = 0.9
-"""What RegMean multiplies other entries than the diagonal with, as its authors do."""
+"""Factor of the entries off the diagonal in RegMean, as its authors set it."""
 
 Dense = dict[str, NDArray[np.float64]]
 
@@ -71,7 +71,7 @@ def uniform_mixture(it: Setting) -> Learned:
 
 @dataclass(frozen=True)
 class _Alone:
-    """What every organization trained alone. `tensors`: by name of the organization."""
+    """The adapters that organizations trained alone. `tensors`: by name of the organization."""
 
     model: LoraModel
     parameters: ConsortiumParameters

@@ -38,7 +38,7 @@ def page(lines: Sequence[Line]) -> str:
 
 
 def costs(lines: Sequence[Line]) -> str:
-    """What summed ranks cost, a row for each rank and task; empty where there are none."""
+    """Return a table of the cost of summed ranks, a row for each rank and task; empty where there are none."""
     heads = ("MB of one", "sums of one, s", "solution, s", "removal, s", "same bytes as without")
     rows = [f"| arrangement | task | {' | '.join(heads)} |", "|---" * 7 + "|"]
     for name in _present(lines):

@@ -109,7 +109,7 @@ def feature_maps(base: Base, layers: tuple[int, ...] = (1, 2, 3)) -> dict[str, F
 
 @dataclass(frozen=True)
 class Summed:
-    """What each organization posts for an additive router, and the public reference."""
+    """The statistics that organizations post for an additive router, and the public reference."""
 
     agreed: RouterStatistics
     posted: Mapping[str, RowStatistics]

@@ -121,7 +121,7 @@ class BareBlocks:
 
 @pytest.fixture(scope="module")
 def summed(model: LoraModel, examples) -> dict[str, dict[str, RowStatistics]]:
-    """What each organization posts for an additive router, by kind of features."""
+    """Return the statistics that organizations post for an additive router, by kind of features."""
     blocks = BareBlocks(model)
     return {
         kind: {
