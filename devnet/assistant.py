@@ -84,7 +84,7 @@ class RunAssistant:
         """
         run = RunFolder.find(path)
         facts = run.facts()
-        parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
+        parameters = run.agreed()
         served = (model_before if before else newest_model)(run, parameters)
         totals: dict[str, Any] = dict(
             served.load()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from rescind.contracts import Deployment
-from rescind.core import SHARED, STATISTICS, ConsortiumParameters, blocks_of
+from rescind.core import SHARED, STATISTICS, blocks_of
 from rescind.core.errors import ConfigError
 from rescind.devnet.adapters import served_model
 from rescind.devnet.layout import RunFacts, RunFolder
@@ -107,7 +107,7 @@ class RunExporter:
         """
         run = RunFolder.find(path)
         facts = run.facts()
-        parameters = ConsortiumParameters.parse(run.parameters.read_bytes())
+        parameters = run.agreed()
         served = (model_before if before else newest_model)(run, parameters)
         totals = (
             served.load()

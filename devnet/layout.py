@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rescind.core import make_private_folder, write_atomically
+from rescind.core import ConsortiumParameters, make_private_folder, write_atomically
 from rescind.core.errors import ConfigError
 from rescind.devnet.chain import ChainKind
 from rescind.training.model.presets import Dtype
@@ -106,6 +106,20 @@ class RunFolder:
         """Write run.json."""
         make_private_folder(self.root)
         write_atomically(self.facts_file, (facts.model_dump_json(indent=2) + "\n").encode())
+
+    def agreed(self) -> ConsortiumParameters:
+        """Read what the members of the run agreed on.
+
+        Raises:
+            ConfigError: The file is missing, or is not such a document.
+        """
+        try:
+            return ConsortiumParameters.parse(self.parameters.read_bytes())
+        except OSError as error:
+            raise ConfigError(
+                f"{self.parameters} cannot be read: {error.strerror}. Every store of the run "
+                "holds a copy, named by its SHA-256: put one back, or run the demo again"
+            ) from error
 
     def facts(self) -> RunFacts:
         """Read run.json.
