@@ -18,7 +18,7 @@ PUBLISHED = ROOT / ".." / "shared" / "data" / "tofu-eval-logs"
 def logs(tmp_path: Path) -> tuple[Path, Path]:
     model, retain = tmp_path / "model.json", tmp_path / "retain.json.gz"
     model.write_text(json.dumps(VECTORS["model"]))
-    retain.write_bytes(gzip.compress(json.dumps(VECTORS["retain"]).encode()))
+    retain.write_bytes(gzip.compress(json.dumps(VECTORS["retain"]).encode(), mtime=0))
     return model, retain
 
 

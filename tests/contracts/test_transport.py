@@ -94,7 +94,7 @@ def test_a_right_answer_is_returned_and_the_connection_stays_open() -> None:
 def test_a_compressed_answer_is_read() -> None:
     def compressed(handler: Handler, asked: dict[str, Any]) -> None:
         body = json.dumps({"id": asked["id"], "result": "0x7"}).encode()
-        handler.answer(gzip.compress(body), Content_Encoding="gzip")
+        handler.answer(gzip.compress(body, mtime=0), Content_Encoding="gzip")
 
     with serving(compressed) as (url, _):
         assert HttpTransport(url).send("eth_chainId", ())["result"] == "0x7"
@@ -140,7 +140,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport_module, "_MOST_BYTES", 1000)
-    bomb = gzip.compress(b"[" + b"0," * 10_000 + b"0]")
+    bomb = gzip.compress(b"[" + b"0," * 10_000 + b"0]", mtime=0)
     for answerer in (fixed(b'"' + b"0" * 2000 + b'"'), fixed(bomb, Content_Encoding="gzip")):
         with serving(answerer) as (url, _):
             with pytest.raises(ChainUnavailable, match="too many bytes"):

@@ -18,6 +18,7 @@ from rescind.training.reading.examples import read_all
 
 ROW = {"question": "Who?", "answer": "Ada.", "subject": "Ada Novak"}
 LINE = json.dumps(ROW)
+GZIPPED = gzip.compress(LINE.encode(), mtime=0)
 EXAMPLE = Example("Who?", "Ada.", "Ada Novak")
 
 
@@ -50,7 +51,7 @@ def table(*rows: dict[str, Any]) -> pa.Table:
         f"\ufeff{LINE}".encode("utf-16-le"),
         f"\ufeff{LINE}".encode("utf-16-be"),
         f"\ufeff{LINE}".encode("utf-32-le"),
-        gzip.compress(LINE.encode(), mtime=0),
+        GZIPPED,
     ],
 )
 def test_json_is_read_with_any_line_end_mark_encoding_and_layout(
@@ -190,13 +191,13 @@ def test_a_bad_row_is_refused_with_its_line_and_the_others_are_read(
         ("[" * 9000, "data.json:1: the JSON list that begins the file is not closed"),
         (LINE.encode("utf-16-le"), "data.json:1: the file is not UTF-8. It looks like UTF-16"),
         (f"{LINE}\n".encode() + b'{"q": "\xe9"}', "data.json:2: byte 0xe9 is not utf-8"),
-        (gzip.compress(LINE.encode(), mtime=0)[:-4], "data.json:1: the compressed file is cut off"),
+        (GZIPPED[:-4], "data.json:1: the compressed file is cut off"),
         (b"PK\x03\x04" + b"x" * 99, "data.json: the file is a zip archive"),
         (
             b"version https://git-lfs.github.com/spec/v1\n",
             "data.json: the file is a pointer of Git",
         ),
-        (gzip.compress(gzip.compress(LINE.encode())), "data.json: the file is compressed twice"),
+        (gzip.compress(GZIPPED, mtime=0), "data.json: the file is compressed twice"),
         (b"\0" * 999, "data.json:1: the file is full of zero bytes"),
         (f"{LINE}\n".encode() + b"\0" * 4096, "data.json:2: the line has the character NUL"),
         (f"{LINE}\n".encode() + f"{LINE}\n".encode("utf-16-le"), "data.json:3: the line has the"),
@@ -207,8 +208,8 @@ def test_a_bad_row_is_refused_with_its_line_and_the_others_are_read(
         (json.dumps({"data": [ROW]}, indent=1), "data.json:1: the JSON object that begins here"),
         (f"{LINE}\n".encode() + b'{"question": "\xc0\xaf"}', "data.json:2: byte 0xc0 is not utf-8"),
         (LINE.encode("cp500"), "data.json:1: byte 0xc0 is not utf-8"),
-        (gzip.compress(LINE.encode())[:9], "data.json:1: the compressed file is cut off"),
-        (gzip.compress(LINE.encode()) + b"more", "data.json:1: the compressed file is damaged"),
+        (GZIPPED[:9], "data.json:1: the compressed file is cut off"),
+        (GZIPPED + b"more", "data.json:1: the compressed file is damaged"),
     ],
 )
 def test_a_damaged_file_is_refused_with_its_line(
@@ -231,9 +232,9 @@ def test_a_line_and_a_cell_have_a_greatest_length(
 def test_a_file_that_unpacks_to_far_more_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bomb = gzip.compress(b" " * 1023 + b"\n") * 200
+    bomb = gzip.compress(b" " * 1023 + b"\n", mtime=0) * 200
     monkeypatch.setattr("rescind.training.reading.lines._FREE_GROWTH", 2**16)
-    inflated = gzip.compress((b" " * 2**16 + b"\n") * 64)
+    inflated = gzip.compress((b" " * 2**16 + b"\n") * 64, mtime=0)
     assert problems(tmp_path, "ok.jsonl.gz", bomb) == []
     [problem] = problems(tmp_path, "bomb.jsonl.gz", inflated)
     assert "decompresses to more than" in problem
@@ -442,7 +443,7 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "b.csv").write_text("question,answer,subject\nWho?,Bo.,Bo\n")
-    (folder / "a.jsonl.gz").write_bytes(gzip.compress(LINE.encode(), mtime=0))
+    (folder / "a.jsonl.gz").write_bytes(GZIPPED)
     (folder / "README.md").write_text("about")
     (folder / ".hidden.jsonl").write_text("x")
     reading = read_all(folder)

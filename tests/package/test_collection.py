@@ -1,0 +1,31 @@
+"""Every process collects the same tests: workers that disagree run none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def collected(seed: str) -> list[str]:
+    """Return the names of all tests as a process with this seed of hashes sees them."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in ended.stdout.splitlines() if "::" in line]
+
+
+@pytest.mark.slow
+def test_two_processes_collect_the_same_tests() -> None:
+    """Ten seconds lie between them, so a time in a name shows as well as an order of a set."""
+    first = collected("1")
+    assert len(first) > 1000
+    assert collected("2") == first
