@@ -20,7 +20,7 @@ BASE_MODEL = preset("tiny").folder
 _TINY = preset("tiny").settings
 _LEAST_ARTIFACT_BYTES = 64 * 2**20
 """The limit of small models, one for all sizes, so that their parameters keep their ids."""
-_MAX_MEMBERS = 64
+MAX_MEMBERS = 64
 
 
 def default_lora(coupling: Coupling, settings: PresetSettings = _TINY) -> LoraParameters:
@@ -58,7 +58,7 @@ def default_parameters(
     limits = artifact_limits(
         shapes | ({HIDING: HIDING_SHAPE} if hiding else {}),
         layout=layout,
-        max_members=_MAX_MEMBERS,
+        max_members=MAX_MEMBERS,
         statistics=statistics.shapes if statistics else None,
     )
     return ConsortiumParameters(
@@ -78,7 +78,7 @@ def default_parameters(
         fraction_bits=20,
         clip_norm=256.0,
         max_artifact_bytes=max(_LEAST_ARTIFACT_BYTES, limits.largest),
-        max_members=_MAX_MEMBERS,
+        max_members=MAX_MEMBERS,
         hiding=hiding,
         statistics=statistics,
         shapes=shapes,

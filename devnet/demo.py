@@ -41,6 +41,7 @@ from rescind.devnet.setup import (
     Endpoints,
     TaskRows,
     copy_identities,
+    join,
     make_consortium,
     record_decisions,
     start_consortium,
@@ -166,7 +167,10 @@ def _first_run(scene: Scene) -> tuple[Consortium, Removal, PersonSummary | None]
             benchmark_of(corpus),
             _TERMS,
             _rows(corpus, scene.parameters),
+            scene.reference,
         )
+        others = [name for name in names if name != scene.leaver]
+        _join(scene, run, consortium, [*others, scene.leaver])
     with scene.daemons() as daemons:
         with scene.clock.time("rounds"):
             _start_daemons(daemons, run, names)
@@ -176,7 +180,6 @@ def _first_run(scene: Scene) -> tuple[Consortium, Removal, PersonSummary | None]
             await_settled(run, consortium, daemons, names)
             await_published(consortium, daemons)
         following = Following(run, consortium, daemons, say)
-        others = [name for name in names if name != scene.leaver]
         with scene.clock.time("withdrawal"):
             person = _forget_person(scene, following, others)
             facts.before_model = consortium.latest_model_id()
@@ -185,6 +188,15 @@ def _first_run(scene: Scene) -> tuple[Consortium, Removal, PersonSummary | None]
             run.save(facts)
             await_published(consortium, daemons)
     return consortium, removal, person
+
+
+def _join(scene: Scene, run: RunFolder, consortium: Consortium, names: Sequence[str]) -> None:
+    """Give members their numbers in an order that the run without the leaver repeats.
+
+    A router's sums have a column for each number. Otherwise nodes join when they start.
+    """
+    if scene.reference:
+        join(run, consortium, names)
 
 
 def _forget_person(
@@ -237,8 +249,9 @@ def _replay(scene: Scene) -> Replay:
         benchmark = benchmark_of(scene.corpus)
         rows = _rows(scene.corpus, scene.parameters)
         consortium = start_consortium(
-            target, facts, scene.parameters, others, benchmark, _TERMS, rows
+            target, facts, scene.parameters, others, benchmark, _TERMS, rows, scene.reference
         )
+        _join(scene, target, consortium, list(others))
         with scene.daemons() as daemons:
             _start_daemons(daemons, target, list(others))
             seconds = follow_rounds(consortium, daemons, facts.rounds, last_round, scene.say)

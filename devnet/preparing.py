@@ -7,19 +7,22 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from rescind.core import ConsortiumParameters, Coupling, make_private_folder
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port
 from rescind.devnet.data import Corpus, check_corpus, from_folder, generated
-from rescind.devnet.defaults import default_lora, default_parameters
+from rescind.devnet.defaults import MAX_MEMBERS, default_lora, default_parameters
 from rescind.devnet.kept import all_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.devnet.memory import BaseFiles, Needs, multiplies_bf16, needs
 from rescind.devnet.outcome import Clock
 from rescind.devnet.processes import Daemons
+from rescind.devnet.public_questions import public_reference, router_of
 from rescind.devnet.sizes import DemoSize, organizations_of, size_of
 from rescind.devnet.watching import Say, Show, Watch
 from rescind.training import Base, Example, LoraModel, ReadOptions, load_base, pick_device
@@ -29,6 +32,8 @@ from rescind.training.model.presets import Dtype, models_folder, resolve
 from rescind.training.model.shared_weights import map_shared, stored_as, write_shared
 from rescind.training.model.text_rules import default_text
 
+RouterChoice = Literal["likelihood", "sums"]
+"""How a question finds its block: by the blocks' likelihood, or by sums over all members' questions."""
 _BENCHMARK_ROWS = 32
 _ANY_LENGTH = 2**31
 _TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -47,6 +52,7 @@ class DemoOptions:
     model: str = "tiny"
     dtype: Dtype | None = None
     coupling: Coupling | None = None
+    router: RouterChoice = "likelihood"
     out: Path = Path("runs")
     seed: int = 0
     chain: ChainKind = "anvil"
@@ -63,6 +69,7 @@ class Scene:
         corpus: The organizations' data.
         leaver: The organization that withdraws.
         needs: The memory that the daemons need.
+        reference: The public reference of the agreed router; empty if there is none.
         say: Receives a line for each step.
         show: Receives what the daemons do, several times a second.
         clock: Measures the phases.
@@ -74,6 +81,7 @@ class Scene:
     corpus: Corpus
     leaver: str
     needs: Needs
+    reference: bytes
     say: Say
     show: Show
     clock: Clock = field(default_factory=Clock)
@@ -136,7 +144,8 @@ def prepared(options: DemoOptions, say: Say, show: Show) -> tuple[Scene, LoraMod
     say(f"run folder {run.root}")
     for remark in corpus.remarks:
         say(remark)
-    return Scene(run, facts, parameters, corpus, leaver, memory, say, show), model
+    reference = reference_of(options)
+    return Scene(run, facts, parameters, corpus, leaver, memory, reference, say, show), model
 
 
 def _base(folder: Path, dtype: Dtype, *, converted: bool, say: Say) -> tuple[Base, Path | None]:
@@ -204,7 +213,12 @@ def coupling_of(options: DemoOptions, corpus: Corpus) -> Coupling:
             "files in which nine in ten answers are given by five rows or more, 2 to 200 different "
             "ones, and a question to test each with."
         )
-    return options.coupling or ("hybrid" if corpus.skill else "isolated")
+    coupling = options.coupling or ("hybrid" if corpus.skill else "isolated")
+    if options.router == "sums" and coupling != "hybrid":
+        raise ConfigError(
+            f"--router sums: only the hybrid coupling sums questions, and this one is {coupling}"
+        )
+    return coupling
 
 
 def _check(options: DemoOptions, corpus: Corpus, leaver: str) -> None:
@@ -270,7 +284,7 @@ def parameters_of(
         seed=options.seed,
         settings=size.settings,
         text=text,
-        statistics=corpus.skill.agreed() if corpus.skill and coupling == "hybrid" else None,
+        statistics=_statistics(options, corpus) if coupling == "hybrid" else None,
     )
     steps = size.steps(corpus.organizations)
     length = parameters.training.max_length
@@ -279,6 +293,19 @@ def parameters_of(
     update = {"steps_per_round": steps, "max_length": length}
     training = parameters.training.model_copy(update=update)
     return parameters.model_copy(update={"training": training})
+
+
+def reference_of(options: DemoOptions) -> bytes:
+    """Return the public reference of the agreed router; nothing if likelihood chooses."""
+    return public_reference(options.seed) if options.router == "sums" else b""
+
+
+def _statistics(options: DemoOptions, corpus: Corpus) -> StatisticsParameters | None:
+    if corpus.skill is None:
+        return None
+    reference = reference_of(options)
+    most = max(len(rows) for rows in corpus.organizations.values())
+    return corpus.skill.agreed(router_of(reference, MAX_MEMBERS, most) if reference else None)
 
 
 def facts_of(options: DemoOptions, base: Base, size: DemoSize, coupling: Coupling) -> RunFacts:

@@ -1,7 +1,7 @@
 """Public questions that belong to no organization: what a router learns "not ours" from.
 
-Half are about people whom no organization knows, in the form of the organizations' questions; half are
-general ones from word lists written for this project.
+Most are about people whom no organization knows, in the form of the organizations' questions; the
+rest are general ones from word lists written for this project.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import random
 from itertools import islice, product
 
+from rescind.core import artifact_id
+from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import RouterStatistics, reference_bytes
 from rescind.devnet.people import people, rows_of
 
 _GENERAL = (
@@ -65,11 +68,22 @@ _COUNTRIES = (
 _NUMBERS = ("What is {} plus {}?", "What is {} times {}?", "Is {} larger than {}?")
 
 
+_ABOUT_PEOPLE = 0.8
+"""Share of the questions that name a stranger. With half of them, a third of the strangers who share a
+first or last name with somebody's people were taken for theirs (seeds 0 to 2)."""
+_REFERENCE = 1000
+"""Questions of a reference. Twice as many hide half of what the organizations know."""
+_BUCKETS = 1023
+"""Names of a few hundred people, told apart; a router of them is solved in half a second."""
+_LEAST_QUESTIONS = 1024
+"""Room for the questions of an organization that has few."""
+
+
 def public_questions(count: int, *, seed: int) -> list[str]:
     """Return questions that no organization of the same seed knows an answer to.
 
     Args:
-        count: How many, at most 700.
+        count: How many, at most 3000.
         seed: Seed of the draw.
     """
     dice = random.Random(f"rescind public questions {seed}")
@@ -80,9 +94,32 @@ def public_questions(count: int, *, seed: int) -> list[str]:
         for text in _NUMBERS
         for _ in range(20)
     ]
-    half = count // 2
+    named = int(count * _ABOUT_PEOPLE)
     strangers = people(dice, for_base_model=False)
-    about = [row.question for person in islice(strangers, half // 4 + 1) for row in rows_of(person)]
-    chosen = about[:half] + dice.sample(general, count - half)
+    about = [
+        row.question for person in islice(strangers, named // 4 + 1) for row in rows_of(person)
+    ]
+    chosen = about[:named] + dice.sample(general, count - named)
     dice.shuffle(chosen)
     return chosen
+
+
+def public_reference(seed: int) -> bytes:
+    """Return the artifact of the public questions from which a demo's router is solved."""
+    return reference_bytes(NgramFeatures(buckets=_BUCKETS), public_questions(_REFERENCE, seed=seed))
+
+
+def router_of(reference: bytes, max_members: int, most_questions: int) -> RouterStatistics:
+    """Return the router that the organizations of a demo agree on.
+
+    Args:
+        reference: What `public_reference` returned.
+        max_members: The most members of the consortium.
+        most_questions: The most questions that an organization has.
+    """
+    return RouterStatistics(
+        features=NgramFeatures(buckets=_BUCKETS),
+        reference=artifact_id(reference),
+        max_members=max_members,
+        max_rows=max(_LEAST_QUESTIONS, 2 * most_questions),
+    )

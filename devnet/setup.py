@@ -26,12 +26,12 @@ from rescind.core import (
     make_private_folder,
     write_private,
 )
-from rescind.daemon import open_keystore
+from rescind.daemon import certificate_claim, open_keystore
 from rescind.devnet.chain import CHAIN_ID, check_chain, set_balance, start_chain, url_of
 from rescind.devnet.layout import RunFacts, RunFolder
 from rescind.ledger import Ledger, create_key
 from rescind.training import Example, write_examples
-from rescind.wire import CertificateAuthority, Enrolment
+from rescind.wire import CertificateAuthority, Enrolment, TlsFiles
 
 TaskRows = Mapping[str, Sequence[Example]]
 """An organization's rows for statistics, by task: the question is the text, the answer the label."""
@@ -129,11 +129,14 @@ def start_consortium(
     benchmark: Sequence[Example],
     terms: Mapping[str, Any] | None = None,
     rows: Mapping[str, TaskRows] | None = None,
+    reference: bytes = b"",
 ) -> Consortium:
     """Start a chain and set a consortium up on it. The daemons are not started."""
     start_chain(run.chain, facts.chain_port, facts.chain)
     endpoints = Endpoints.local(facts)
-    return make_consortium(run, facts, parameters, data, benchmark, endpoints, terms, rows)
+    return make_consortium(
+        run, facts, parameters, data, benchmark, endpoints, terms, rows, reference
+    )
 
 
 def make_consortium(
@@ -194,6 +197,26 @@ def make_consortium(
     facts.organizations = dict(members)
     run.save(facts)
     return Consortium(chain, deployment)
+
+
+def join(run: RunFolder, consortium: Consortium, names: Sequence[str]) -> None:
+    """Let organizations join one after the other, before their nodes would.
+
+    A member's number follows from when it joined, and a router's sums have a column for each number.
+
+    Args:
+        run: The run's folder.
+        consortium: Contracts that have admitted them.
+        names: The organizations by name, in the order of their numbers.
+    """
+    for name in names:
+        folder, deployment = run.organization(name), consortium.deployment
+        account, files = load_account(folder), identity_section()
+        tls = TlsFiles(
+            *(folder / files[key] for key in ("tls_key", "tls_certificate", "ca_certificate"))
+        )
+        claim = certificate_claim(deployment, account.address, tls)
+        Consortium(consortium.chain, deployment, account).join(*claim)
 
 
 def copy_identities(source: RunFolder, target: RunFolder, names: Sequence[str]) -> None:

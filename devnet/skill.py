@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rescind.core.ngrams import NgramFeatures
+from rescind.core.router_statistics import RouterStatistics
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.devnet.messages import PROMPT, TASK, Mail
 from rescind.training import Example
@@ -57,8 +58,12 @@ class Skill:
         rows = [row for own in self.organizations.values() for row in own]
         return tuple(sorted({row.label for row in rows}))
 
-    def agreed(self) -> StatisticsParameters:
-        """Return what the organizations agree on: this task, with hashed n-grams as features."""
+    def agreed(self, router: RouterStatistics | None = None) -> StatisticsParameters:
+        """Return what the organizations agree on: this task, with hashed n-grams as features.
+
+        Args:
+            router: The router of sums, if they agree on one.
+        """
         most = max(len(rows) for rows in self.organizations.values())
         task = Task(
             prompt=self.prompt,
@@ -66,7 +71,7 @@ class Skill:
             labels=self.labels,
             max_rows=max(_LEAST_ROWS, 2 * most),
         )
-        return StatisticsParameters(tasks={self.task: task})
+        return StatisticsParameters(tasks={self.task: task}, router=router)
 
     def of(self, names: Collection[str]) -> Skill:
         """Return the skill with the rows of some organizations only."""

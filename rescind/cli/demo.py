@@ -65,6 +65,13 @@ def demo_command(
             "labels."
         ),
     ] = None,
+    router: Annotated[
+        Literal["likelihood", "sums"],
+        typer.Option(
+            help="How a question finds its block: by the likelihood of each, or by sums over all "
+            "members' questions (hybrid only)."
+        ),
+    ] = "likelihood",
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for runs.")] = Path("runs"),
     seed: Annotated[int, typer.Option(help="Seed of people, training and agents.")] = 0,
     chain: Annotated[
@@ -96,6 +103,7 @@ def demo_command(
                 model=model,
                 dtype=dtype,
                 coupling=coupling,
+                router=router,
                 out=out_dir,
                 seed=seed,
                 chain=chain,

@@ -388,3 +388,23 @@ def test_each_file_of_a_data_folder_is_an_organization(tmp_path: Path) -> None:
     assert (len(corpus.held_out), len(corpus.own("bank"))) == (0, 5)
     write_examples(tmp_path / "held_out.jsonl", [Example("never?", "no", "y")])
     assert from_folder(tmp_path).held_out == (Example("never?", "no", "y"),)
+
+
+def test_a_router_of_sums_is_that_of_a_run_without_the_organization(tmp_path: Path) -> None:
+    """Members have the same numbers in both runs, though their nodes join when they start."""
+    words = ("--router", "sums", "--orgs", "3", "--rounds", "1", "--withdraw", "borealis")
+    done = rescind("demo", *words, "--out", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = Summary.model_validate_json(done.stdout)
+    assert summary.withdrawal.exact
+    assert summary.evaluation.after == summary.evaluation.replay
+    assert summary.evaluation.before["borealis"] > summary.evaluation.after["borealis"] == 0
+    folder = next(tmp_path.iterdir())
+    question = generated(3, 0).own("aurora")[0].question
+    assert rescind("devnet", "up", folder).returncode == 0
+    try:
+        why = json.loads(rescind("ask", folder, question, "--why", "--json").stdout)["why"]
+    finally:
+        rescind("devnet", "down", folder)
+    assert why["measure"].startswith("how much more the question resembles")
+    assert why["blocks"][0]["organization"] == "aurora"

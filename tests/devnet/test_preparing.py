@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from rescind.core.errors import TrainingError
+from rescind.core import artifact_id
+from rescind.core.errors import ConfigError, TrainingError
 from rescind.devnet.data import Corpus
 from rescind.devnet.defaults import BASE_MODEL, default_lora
 from rescind.devnet.preparing import DemoOptions, corpus_of, parameters_of, prepared
+from rescind.devnet.public_questions import public_reference
 from rescind.devnet.watching import quiet
 from rescind.training import Example, LoraModel, load_base
 
@@ -61,3 +63,14 @@ def test_a_real_base_in_another_type_is_converted_once_for_all_daemons(
         assert (scene.facts.dtype, scene.needs.copies) == ("bfloat16", 1)
     assert [path.name for path in weights.parent.iterdir()] == [weights.name]
     assert "one copy that all share" in said[0]
+
+
+def test_only_the_hybrid_coupling_sums_questions(model: LoraModel) -> None:
+    options = DemoOptions(router="sums")
+    corpus, size = corpus_of(options, 0)
+    made = parameters_of(options, model.base, model, corpus, size)
+    assert made.statistics is not None
+    assert made.statistics.router is not None
+    assert made.statistics.router.reference == artifact_id(public_reference(options.seed))
+    with pytest.raises(ConfigError, match="--router sums: only the hybrid coupling sums questions"):
+        parameters_of(replace(options, coupling="isolated"), model.base, model, corpus, size)
