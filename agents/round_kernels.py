@@ -297,8 +297,8 @@ def _know(step: Step, organizations: Organizations, state: State, p: Parameters)
             for i in range(n):
                 rows += posted[g, i]
             # Swapped labels take away what others' rows tell, but never more than there is.
-            told = _reached(max(0.0, rows) / p.statistics_scale, p.statistics_shape)
-            common_share += p.statistics * (told - common_share)
+            learned = _reached(max(0.0, rows) / p.statistics_scale, p.statistics_shape)
+            common_share += p.statistics * (learned - common_share)
         for i in range(n):
             before = quality[g, i]
             if member[g, i] == 1:

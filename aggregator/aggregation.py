@@ -150,11 +150,11 @@ class Aggregation:
         session = self._session
         agreed = session.parameters.statistics
         assert agreed is not None
-        found = {}
+        statistics = {}
         for organization, artifact_id in artifacts.items():
             tensors = session.store.load(artifact_id)
-            found[organization] = named_statistics(agreed, block(tensors, STATISTICS))
-        return found
+            statistics[organization] = named_statistics(agreed, block(tensors, STATISTICS))
+        return statistics
 
     def _parent(self) -> Mapping[str, Any]:
         """Return the adapter that the round started from, as views of its file where there is one."""

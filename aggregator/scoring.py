@@ -225,9 +225,9 @@ class RoundScorer(ABC):
         before = self.losses(block(parent, shared_owner), shared_owner)
 
         def value(coalition: frozenset[int]) -> Floats:
-            those = [name for i in coalition for name in groups[i]]
-            share = weights(self._parameters.layout, those)
-            together = weighted_sum((deltas[name], share[name]) for name in sorted(those))
+            names = [name for i in coalition for name in groups[i]]
+            share = weights(self._parameters.layout, names)
+            together = weighted_sum((deltas[name], share[name]) for name in sorted(names))
             after = self.losses(block(add_totals([parent, together]), shared_owner), shared_owner)
             return _taken_away(before, after)
 

@@ -207,14 +207,14 @@ class Uploads:
     def _check_quotas(self, organization: str, size: int) -> None:
         quotas, everything = self._quotas, list(self._open.values())
         own = [each for each in everything if each.organization == organization]
-        for uploads, files, most, whose in (
+        for uploads, files, most, sender in (
             (own, quotas.member_files, quotas.member_bytes, f"of {organization} "),
             (everything, quotas.files, quotas.bytes, ""),
         ):
             announced = sum(each.artifact.size for each in uploads)
             if len(uploads) >= files or announced + size > most:
                 raise TooManyUploads(
-                    f"{len(uploads)} uploads {whose}with {announced} bytes are in progress, at most "
+                    f"{len(uploads)} uploads {sender}with {announced} bytes are in progress, at most "
                     f"{files} with {most} bytes are allowed: finish one first, or wait"
                 )
         expected = sum(each.artifact.size - each.held for each in everything)

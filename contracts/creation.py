@@ -74,11 +74,11 @@ def _check_arguments(
     expected = _expected(name, inputs, given, addresses, read)
     # The bytes are compared as well: an encoding can carry more than what is decoded.
     if encode(types, expected) != data:
-        for item, one, other in zip(inputs, given, expected, strict=True):
-            if _flat(one) != _flat(other):
+        for item, value, expected_value in zip(inputs, given, expected, strict=True):
+            if _flat(value) != _flat(expected_value):
                 raise ContractsMissing(
-                    f"the contract {name} at {address} was created with {item['name']} {one}, but "
-                    f"the consortium shows {other}. Do not join this consortium."
+                    f"the contract {name} at {address} was created with {item['name']} {value}, but "
+                    f"the consortium shows {expected_value}. Do not join this consortium."
                 )
         raise ContractsMissing(
             f"the contract {name} at {address} was created with more than its arguments. Do not "

@@ -127,10 +127,10 @@ class EventReader:
         for header, parent in zip(headers, hashes, strict=False):
             if parent and header.parent != parent:
                 raise ChainMoved
-        found = self._together([partial(self._logs_of, header) for header in headers])
+        answers = self._together([partial(self._logs_of, header) for header in headers])
         return [
             (Point(header.number, header.hash), logs)
-            for header, logs in zip(headers, found, strict=True)
+            for header, logs in zip(headers, answers, strict=True)
         ]
 
     def _logs_of(self, header: Header) -> list[Log]:
@@ -183,9 +183,9 @@ class EventReader:
     def _ranges(self, bounds: Sequence[int]) -> list[list[Log]]:
         """Return the logs between bounds, up to the first page that is too large."""
         asked = [(first + 1, last) for first, last in pairwise(bounds)]
-        found = self._together([partial(self._range, first, last) for first, last in asked])
+        answers = self._together([partial(self._range, first, last) for first, last in asked])
         pages: list[list[Log]] = []
-        for (first, last), logs in zip(asked, found, strict=True):
+        for (first, last), logs in zip(asked, answers, strict=True):
             if logs is None:
                 self._pages.failed(last - first + 1)
                 break

@@ -299,8 +299,8 @@ class EventStore:
         except OSError as error:
             raise IndexRefused(f"{path} cannot be read: {error.strerror}") from error
         application = header[_APPLICATION_AT : _APPLICATION_AT + 4]
-        ours = header.startswith(_MAGIC) and application == _APPLICATION.to_bytes(4, "big")
-        if not header or ours:
+        is_index = header.startswith(_MAGIC) and application == _APPLICATION.to_bytes(4, "big")
+        if not header or is_index:
             return
         if not self._owned:
             raise IndexRefused(

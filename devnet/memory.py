@@ -132,9 +132,9 @@ class Needs:
     def sentence(self) -> str:
         """Say it in one line."""
         copies = "one copy that all share" if self.copies == 1 else f"{self.copies} copies"
-        there = "" if self.available is None else f" of {_gib(self.available)} available"
+        available = "" if self.available is None else f" of {_gib(self.available)} available"
         return (
-            f"about {_gib(self.total)} of {self.place} needed{there}: {_gib(self.weights)} of "
+            f"about {_gib(self.total)} of {self.place} needed{available}: {_gib(self.weights)} of "
             f"weights in {copies}, and {_gib(self.each)} for each of {self.processes} processes"
         )
 

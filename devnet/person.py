@@ -57,9 +57,9 @@ def is_without(
         before: The adapter before the person's withdrawal.
         after: The adapter after it.
     """
-    found = named_statistics(agreed, block(after, STATISTICS))[skill.task]
+    statistics = named_statistics(agreed, block(after, STATISTICS))[skill.task]
     wanted = _sums_without(person, skill, agreed.tasks[skill.task])
-    if encode(found.tensors()) != encode(wanted.tensors()):
+    if encode(statistics.tensors()) != encode(wanted.tensors()):
         return False
     return _blocks(before) == _blocks(after)
 

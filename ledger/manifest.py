@@ -219,10 +219,10 @@ def _commitment(public: bytes, root: bytes) -> bytes:
     return hashlib.sha256(canonical_json(text)).digest()
 
 
-def _check_format(name: str, found: object) -> None:
-    if found != FORMAT:
+def _check_format(name: str, format_: object) -> None:
+    if format_ != FORMAT:
         raise ProofInvalid(
-            f"{name} has format {str(found)[:40]!r}, and this version reads {FORMAT!r}. Use the "
+            f"{name} has format {str(format_)[:40]!r}, and this version reads {FORMAT!r}. Use the "
             "version of Rescind that wrote it."
         )
 

@@ -95,11 +95,11 @@ def held_blocks(session: Session, adapter_id: str, record: RecordedModel) -> Hel
 def _contents(session: Session, entries: Iterable[Entry]) -> dict[str, Content]:
     """Return the contributions of each owner with their weights, in an order of its own."""
     forms = session.parameters.parts
-    found: dict[str, list[tuple[str, int]]] = {}
+    terms_of: dict[str, list[tuple[str, int]]] = {}
     for entry in entries:
         name = forms[entry.part].owner(entry.organization)
-        found.setdefault(name, []).append((entry.point_hash, entry.weight))
-    return {name: tuple(sorted(terms)) for name, terms in found.items()}
+        terms_of.setdefault(name, []).append((entry.point_hash, entry.weight))
+    return {name: tuple(sorted(terms)) for name, terms in terms_of.items()}
 
 
 def _blocks(header: Header) -> dict[str, _Block]:

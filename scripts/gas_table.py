@@ -76,11 +76,11 @@ STEPS = (
 )  # fmt: skip
 
 
-def _order(it: Transaction) -> tuple[list[tuple[bool, int, str]], int]:
+def _order(transaction: Transaction) -> tuple[list[tuple[bool, int, str]], int]:
     """Numbers in a scenario's name sort as numbers."""
-    words = it.scenario.replace(",", "").split()
+    words = transaction.scenario.replace(",", "").split()
     key = [(word.isdigit(), int(word) if word.isdigit() else 0, word) for word in words]
-    return key, STEPS.index(it.step)
+    return key, STEPS.index(transaction.step)
 
 
 def table(transactions: list[Transaction]) -> str:
@@ -89,9 +89,9 @@ def table(transactions: list[Transaction]) -> str:
         "| what | transactions | gas in all | largest transaction | of the 2^24 allowed |",
         "|---|--:|--:|--:|--:|",
     ]
-    sent = [it for it in transactions if it.scenario != READ_ONLY]
-    for scenario, steps in groupby(sent, key=lambda it: it.scenario):
-        gas = [it.gas for it in steps]
+    sent = [transaction for transaction in transactions if transaction.scenario != READ_ONLY]
+    for scenario, steps in groupby(sent, key=lambda transaction: transaction.scenario):
+        gas = [transaction.gas for transaction in steps]
         share = f"{max(gas) / MOST_GAS:.0%}"
         lines.append(f"| {scenario} | {len(gas)} | {sum(gas):,} | {max(gas):,} | {share} |")
     lines += [
@@ -99,13 +99,13 @@ def table(transactions: list[Transaction]) -> str:
         "| transaction | execution gas | calldata bytes | gas of the transaction | charged for |",
         "|---|--:|--:|--:|---|",
     ]
-    for it in transactions:
-        charged = "calldata (floor)" if it.gas == it.floor else "use"
-        gas = f"{it.gas:,}"
-        if it.scenario == READ_ONLY:
+    for transaction in transactions:
+        charged = "calldata (floor)" if transaction.gas == transaction.floor else "use"
+        gas = f"{transaction.gas:,}"
+        if transaction.scenario == READ_ONLY:
             gas, charged = "none", "a call, not a transaction"
         lines.append(
-            f"| {it.scenario}: {it.step} | {it.execution:,} | {it.calldata:,} | {gas} | {charged} |"
+            f"| {transaction.scenario}: {transaction.step} | {transaction.execution:,} | {transaction.calldata:,} | {gas} | {charged} |"
         )
     return "\n".join(lines)
 
@@ -113,10 +113,10 @@ def table(transactions: list[Transaction]) -> str:
 def main(arguments: list[str]) -> int:
     """Exit code 1 if, with --check, the page is not what the snapshots say, or a transaction is too large."""
     transactions = read()
-    for it in transactions:
-        if it.gas > MOST_GAS and it.scenario != READ_ONLY:
+    for transaction in transactions:
+        if transaction.gas > MOST_GAS and transaction.scenario != READ_ONLY:
             sys.stderr.write(
-                f"{it.scenario}: {it.step} takes {it.gas:,} gas, more than {MOST_GAS:,}\n"
+                f"{transaction.scenario}: {transaction.step} takes {transaction.gas:,} gas, more than {MOST_GAS:,}\n"
             )
             return 1
     page = PAGE.read_text(encoding="utf-8")

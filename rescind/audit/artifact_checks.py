@@ -57,12 +57,14 @@ def contributions(subject: Subject) -> str:
         else:
             check_contribution(data, contribution, subject.parameters, entry.part)
     checked = len(known) - len(missing)
-    found = f"{checked} contributions have the agreed tensors and norms, and open their points"
+    checked_so_far = (
+        f"{checked} contributions have the agreed tensors and norms, and open their points"
+    )
     if not missing:
-        return found
+        return checked_so_far
     if set(missing) <= set(subject.withdrawn()):
         names = _counted(subject.name_of(each.organization) for each in missing.values())
-        raise Partly(found, f"the withdrawn contributions ({names})")
+        raise Partly(checked_so_far, f"the withdrawn contributions ({names})")
     raise Skipped(
         f"{len(missing)} of {len(known)} contributions are not at hand; the other {checked} are as "
         "agreed"

@@ -69,9 +69,9 @@ def withdrawal(subject: Subject) -> str:
     )
     for name in type(claimed).model_fields:
         same(name.replace("_", " "), getattr(claimed, name), getattr(recorded, name))
-    whose = f"a data subject of {claimed.name}" if claimed.subject else claimed.name
+    requester = f"a data subject of {claimed.name}" if claimed.subject else claimed.name
     return (
-        f"withdrawal {actual.id} of {whose} by {certificate.method}, closed in block "
+        f"withdrawal {actual.id} of {requester} by {certificate.method}, closed in block "
         f"{claimed.close_block}"
     )
 
@@ -131,9 +131,11 @@ def _check_model(subject: Subject, claimed: ModelPart) -> None:
     name = f"model {claimed.model_id}"
     same(f"commitments of {name}", claimed.commitments, actual.commitments)
     same(f"number of parts of {name}", len(claimed.content), len(actual.content))
-    for part, (one, other) in enumerate(zip(claimed.content, actual.content, strict=True)):
-        same(f"number of contributions in {name}", len(one), len(other))
-        for each, recorded in zip(one, other, strict=True):
+    for part, (claimed_terms, actual_terms) in enumerate(
+        zip(claimed.content, actual.content, strict=True)
+    ):
+        same(f"number of contributions in {name}", len(claimed_terms), len(actual_terms))
+        for each, recorded in zip(claimed_terms, actual_terms, strict=True):
             same(f"a contribution to part {part} of {name}", each, recorded)
     published = claimed.publication
     # A later statement on the files of a model does not make an earlier certificate wrong.

@@ -76,11 +76,11 @@ class Examiner:
         same("method", evidence.method, withdrawal.method.value)
         same("organization", evidence.organization, withdrawal.organization)
         same("subject", evidence.subject, withdrawal.subject)
-        whose = "one data subject of " if evidence.subject else ""
+        scope = "one data subject of " if evidence.subject else ""
         return Finding(
             "withdrawal",
             "measured",
-            f"{evidence.withdrawal_id}: {evidence.method} of {whose}{evidence.organization}",
+            f"{evidence.withdrawal_id}: {evidence.method} of {scope}{evidence.organization}",
         )
 
     def model(self) -> Finding:

@@ -266,8 +266,8 @@ def choose_publication(
     """
     present, former = reader.aggregator(), reader.aggregators()
     own = [each for each in published if each.publisher == present]
-    theirs = own or [each for each in published if each.publisher in former]
-    return theirs[-1] if theirs else None
+    accepted = own or [each for each in published if each.publisher in former]
+    return accepted[-1] if accepted else None
 
 
 def replaced_models(

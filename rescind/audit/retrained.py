@@ -286,13 +286,13 @@ def relative_distance(delta: Tensors, reference: Tensors) -> float:
     names = {name for name in (*delta, *reference) if not is_hiding(name)}
     difference, length = 0.0, 0.0
     for name in names:
-        one, other = (
+        vector, reference_vector = (
             each[name].astype(np.float64).ravel() if name in each else np.zeros(1)
             for each in (delta, reference)
         )
-        gap = one - other
+        gap = vector - reference_vector
         difference += float(gap @ gap)
-        length += float(other @ other)
+        length += float(reference_vector @ reference_vector)
     if not difference:
         return 0.0
     return math.sqrt(difference / length) if length else math.inf

@@ -108,8 +108,8 @@ def ensure_private(path: Path) -> None:
     try:
         create_private(path).close()
     except FileExistsError:
-        found = path.stat()
-        if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        status = path.stat()
+        if status.st_mode & 0o077 and status.st_uid == os.geteuid():
             path.chmod(PRIVATE_FILE)
 
 
@@ -122,7 +122,7 @@ def append_private(path: Path) -> BinaryIO:
         OSError: The file cannot be opened.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-    found = os.fstat(descriptor)
-    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+    status = os.fstat(descriptor)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, PRIVATE_FILE)
     return os.fdopen(descriptor, "ab")

@@ -78,11 +78,11 @@ def demand_secret(path: Path) -> None:
         FileModeRefused: Other users can read it. The message has the command that closes it.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return
-    others = _OTHERS if found.st_uid == os.geteuid() else 0o007
-    if stat.S_ISREG(found.st_mode) and found.st_mode & others:
+    others = _OTHERS if status.st_uid == os.geteuid() else 0o007
+    if stat.S_ISREG(status.st_mode) and status.st_mode & others:
         raise FileModeRefused(_refusal(path))
 
 
@@ -95,12 +95,12 @@ def _inside(folder: Path) -> Iterator[Path]:
 def _narrow(path: Path) -> bool:
     """Close a file or folder of this user to others. Return whether it was open."""
     try:
-        found = path.lstat()
-        if not found.st_mode & _OTHERS or found.st_uid != os.geteuid():
+        status = path.lstat()
+        if not status.st_mode & _OTHERS or status.st_uid != os.geteuid():
             return False
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             path.chmod(PRIVATE_FOLDER)
-        elif stat.S_ISREG(found.st_mode):
+        elif stat.S_ISREG(status.st_mode):
             path.chmod(PRIVATE_FILE)
         else:
             return False

@@ -92,12 +92,12 @@ def redacted(value: Any) -> Any:
 
 
 def _shortened(match: re.Match[str]) -> str:
-    found = match.group(0)
-    end = len(found.rstrip(".:!?"))
+    text = match.group(0)
+    end = len(text.rstrip(".:!?"))
     if match.group(1).lower() == "sqlite":
         # The rest of it is the path of a file on this machine.
-        return found
-    return shown_url(found[:end]) + found[end:]
+        return text
+    return shown_url(text[:end]) + text[end:]
 
 
 def _secret_parts(url: str) -> set[str]:

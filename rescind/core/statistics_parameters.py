@@ -81,10 +81,10 @@ class StatisticsParameters(BaseModel):
     @model_validator(mode="after")
     def _prompts_differ(self) -> Self:
         for name, task in self.tasks.items():
-            for other, its in self.tasks.items():
-                if name != other and its.text_of(task.question("x")) is not None:
+            for other_name, other in self.tasks.items():
+                if name != other_name and other.text_of(task.question("x")) is not None:
                     raise ValueError(
-                        f"a question of task {name!r} has the form of task {other!r}, too: give "
+                        f"a question of task {name!r} has the form of task {other_name!r}, too: give "
                         "them prompts that differ in their words"
                     )
         return self

@@ -210,8 +210,8 @@ class ArtifactStore:
         """
         self._check_size(digest, max_bytes)
         data = self.view(digest, check=False)
-        found = self._hashed(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
-        return found.header.views(data), found
+        scanned = self._hashed(digest, lambda: scan(data, max_bytes=max_bytes, expected=expected))
+        return scanned.header.views(data), scanned
 
     def scan(
         self, digest: str, *, max_bytes: int | None = None, expected: Expected | None = None

@@ -28,10 +28,10 @@ def check_rules(settings: Settings, parameters: ConsortiumParameters) -> None:
     rules, chained = rules_of(parameters)
     if (settings.rules, settings.chained) == (rules, chained):
         return
-    found = ", ".join(rule.value for rule in settings.rules)
+    configured = ", ".join(rule.value for rule in settings.rules)
     wanted = ", ".join(rule.value for rule in rules)
     raise RulesNotServed(
-        f"the contracts take contributions with the parts {found} "
+        f"the contracts take contributions with the parts {configured} "
         f"({_chained(settings.chained)}), but coupling {parameters.coupling} has the parts "
         f"{wanted} ({_chained(chained)}): use a version of rescind that serves them, or deploy "
         "the contracts for this coupling"

@@ -89,7 +89,7 @@ def certificate_status(tls: TlsFiles) -> list[dict[str, object]]:
     """Return for each certificate that a daemon depends on when it ends, for its status."""
     now = utc_now()
     try:
-        found = tls.check()
+        validities = tls.check()
     except CertificateProblem as error:
         return [{"file": str(tls.certificate), "warning": str(error)}]
     return [
@@ -100,7 +100,7 @@ def certificate_status(tls: TlsFiles) -> list[dict[str, object]]:
             "days_left": validity.days_left(now),
             "warning": validity.warning(now),
         }
-        for validity in found
+        for validity in validities
     ]
 
 
@@ -134,22 +134,22 @@ class CertificateWatch:
             structlog.get_logger().error("certificate trouble", reason=str(error))
 
     def _look(self, now: float) -> None:
-        found = self._tls.check()
-        own, log = found[0], structlog.get_logger()
-        if own.days_left(utc_now()) < RENEWAL_DAYS and self._can_renew(found):
+        validities = self._tls.check()
+        own, log = validities[0], structlog.get_logger()
+        if own.days_left(utc_now()) < RENEWAL_DAYS and self._can_renew(validities):
             self._renew()
             log.info("certificate renewed", fingerprint=fingerprint(self._tls.read()[1]))
-            found = self._tls.check()
+            validities = self._tls.check()
         if now - self._warned >= _WARN_SECONDS:
             self._warned = now
-            for warning in filter(None, (each.warning(utc_now()) for each in found)):
+            for warning in filter(None, (each.warning(utc_now()) for each in validities)):
                 log.warning("certificate ends soon", reason=warning)
 
-    def _can_renew(self, found: list[Validity]) -> bool:
+    def _can_renew(self, validities: list[Validity]) -> bool:
         """Return whether a certificate that lasts longer can be issued, or waits already."""
         enrolment = Enrolment(self._tls)
         if enrolment.is_staged:
             return True
-        issuers = found[1:]
+        issuers = validities[1:]
         lasts = min(each.days_left(utc_now()) for each in issuers)
         return enrolment.renews_itself and lasts >= RENEWAL_DAYS

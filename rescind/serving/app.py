@@ -190,14 +190,14 @@ async def _while_connected(request: Request, work: Awaitable[Any]) -> Any:
         ApiError: The client went away. No one reads the answer.
     """
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
+    disconnected = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise ApiError(499, "The client closed the connection.", "client_gone")
         return task.result()
     finally:
-        for each in (task, gone):
+        for each in (task, disconnected):
             each.cancel()
             with suppress(asyncio.CancelledError, ApiError, StopAsyncIteration):
                 await each

@@ -219,8 +219,8 @@ class FeatureStore:
         }
         with self._connected() as connection:
             held = [key for (key,) in connection.execute("SELECT key FROM rows")]
-            gone = [(key,) for key in held if key not in wanted]
-            connection.executemany("DELETE FROM rows WHERE key = ?", gone)
+            unwanted = [(key,) for key in held if key not in wanted]
+            connection.executemany("DELETE FROM rows WHERE key = ?", unwanted)
 
     def _compute(
         self,
@@ -245,15 +245,15 @@ class FeatureStore:
     def _read(
         self, connection: sqlite3.Connection, features: HiddenFeatures, key: bytes
     ) -> NDArray[np.int64] | None:
-        found = connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
-        if found is None:
+        row = connection.execute("SELECT row FROM rows WHERE key = ?", (key,)).fetchone()
+        if row is None:
             return None
-        if len(found[0]) != 2 * features.dimensions:
+        if len(row[0]) != 2 * features.dimensions:
             raise StoreError(
                 f"{self._path} holds a damaged row of features. Delete the file: its rows are "
                 "computed again."
             )
-        return np.frombuffer(found[0], dtype="<i2").astype(np.int64)
+        return np.frombuffer(row[0], dtype="<i2").astype(np.int64)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

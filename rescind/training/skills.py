@@ -82,8 +82,8 @@ class Skill:
             NotSolvable: No head can be solved from them.
         """
         # Noise may leave fewer than no rows.
-        some = statistics.rows > 0
-        head = solve(statistics, ridge=agreed_ridge(statistics, rule)) if some else None
+        seen = statistics.rows > 0
+        head = solve(statistics, ridge=agreed_ridge(statistics, rule)) if seen else None
         return cls(name, task, head, statistics.counts)
 
     @property
@@ -160,8 +160,8 @@ class Skills:
         Raises:
             NeedsBase: The task's features need the base model.
         """
-        found = self.find(question)
-        if found is None:
+        skill_and_text = self.find(question)
+        if skill_and_text is None:
             return None
-        skill, text = found
+        skill, text = skill_and_text
         return skill.answers([text], self.hidden)[0]

@@ -90,7 +90,7 @@ def _configuration(contents: Contents) -> Any:
 
 def _stamp(tls: TlsFiles) -> _Stamp:
     try:
-        found = [path.stat() for path in tls.paths]
+        statuses = [path.stat() for path in tls.paths]
     except OSError as error:
         raise CertificateProblem(f"cannot read {error.filename}: {error.strerror}") from error
-    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in found)
+    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in statuses)

@@ -128,17 +128,17 @@ def check_identity(
         )
     root = _root_of(chain, roots, files)
     kinds = ["certificate", *["organization certificate"] * (len(chain) - 1)]
-    found = [_validity(each, files[1], kind) for each, kind in zip(chain, kinds, strict=True)]
-    found.append(_validity(root, files[2], "authority"))
+    validities = [_validity(each, files[1], kind) for each, kind in zip(chain, kinds, strict=True)]
+    validities.append(_validity(root, files[2], "authority"))
     # From the authority down: an expired issuer cannot renew what is below it.
-    for validity in reversed(found):
+    for validity in reversed(validities):
         validity.check(now)
     if serves and not _is_for(chain[0], ExtendedKeyUsageOID.SERVER_AUTH):
         raise CertificateProblem(
             f"the certificate {files[1]} is not for a server, and this daemon serves others. Make a "
             "request that names its hosts: rescind org request --serve HOST."
         )
-    return found
+    return validities
 
 
 def read_certificates(content: bytes, file: Path) -> list[x509.Certificate]:
@@ -175,10 +175,10 @@ def _root_of(
                 f"did not issue that of {common_name(certificate.subject)!r}. Renew with rescind "
                 "org renew."
             )
-    found = [root for root in roots if is_issued_by(chain[-1], root)]
-    if found:
+    issuers = [root for root in roots if is_issued_by(chain[-1], root)]
+    if issuers:
         # Of two certificates of one authority, the longer one counts.
-        return max(found, key=lambda root: root.not_valid_after_utc)
+        return max(issuers, key=lambda root: root.not_valid_after_utc)
     names = ", ".join(repr(common_name(root.subject)) for root in roots)
     raise CertificateProblem(
         f"the certificate {files[1]} was issued by {common_name(chain[-1].issuer)!r}, and the "

@@ -178,9 +178,9 @@ class _Plan:
         for model_id, withdrawals in sorted(models.items()):
             for artifact in sorted(self._models[model_id].artifacts):
                 result.setdefault(artifact, Reason(withdrawals[0], f"file of model {model_id}"))
-        gone = {point: points[point] for point in points if point not in kept_points}
+        withdrawn_points = {point: points[point] for point in points if point not in kept_points}
         for derived in self._facts.derived:
-            withdrawal = self._withdrawn_by(derived, gone)
+            withdrawal = self._withdrawn_by(derived, withdrawn_points)
             for artifact in sorted(derived.artifacts) if withdrawal else ():
                 result.setdefault(artifact, Reason(withdrawal, derived.what))
         return {artifact: why for artifact, why in result.items() if artifact not in kept}
@@ -314,15 +314,19 @@ class _Plan:
 
     # 4. What is derived.
 
-    def _withdrawn_by(self, derived: Derived, gone: Mapping[str, int]) -> int:
+    def _withdrawn_by(self, derived: Derived, withdrawn_points: Mapping[str, int]) -> int:
         """Return the withdrawal for which a derived file is erased, or 0."""
         if derived.organization and (removed := self._removed(derived.organization)):
             return removed
         if derived.withdrawal:
             own = [w for w in self._facts.withdrawals if w.withdrawal_id == derived.withdrawal]
             return derived.withdrawal if own and own[0].closed is not None else 0
-        held = gone if derived.points is None else [p for p in gone if p in derived.points]
-        return max((gone[point] for point in held), default=0)
+        held = (
+            withdrawn_points
+            if derived.points is None
+            else [p for p in withdrawn_points if p in derived.points]
+        )
+        return max((withdrawn_points[point] for point in held), default=0)
 
     def _removed(self, organization: str) -> int:
         """Return the closed withdrawal by which an organization is out, or 0."""

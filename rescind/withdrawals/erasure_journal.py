@@ -44,15 +44,15 @@ class Erasure:
         return [each for each in cls.all(journal) if not each.done]
 
     @classmethod
-    def begin(cls, journal: Journal, found: Mapping[str, Reason]) -> list[Self]:
+    def begin(cls, journal: Journal, reasons: Mapping[str, Reason]) -> list[Self]:
         """Record that files will be erased, and return one erasure for each withdrawal.
 
         Args:
             journal: The daemon's journal.
-            found: Why each file is to be erased, by artifact id.
+            reasons: Why each file is to be erased, by artifact id.
         """
         by_withdrawal: dict[int, dict[str, str]] = {}
-        for artifact, reason in sorted(found.items()):
+        for artifact, reason in sorted(reasons.items()):
             by_withdrawal.setdefault(reason.withdrawal_id, {})[artifact] = reason.what
         begun = []
         for withdrawal_id, files in sorted(by_withdrawal.items()):

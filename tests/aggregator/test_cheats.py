@@ -248,18 +248,20 @@ def _as_own(scene: Scene, delta: Delta) -> Delta:
     parameters = scene.record.parameters
     if parameters.layout != "blocks":
         return delta
-    own, theirs = (owner("blocks", a.address) for a in (scene.cheat, scene.victim))
+    own, victims = (owner("blocks", a.address) for a in (scene.cheat, scene.victim))
     parent, result = scene.parent(), {}
     for bare, shape in parameters.shapes.items():
-        here, there = (
+        own_start, victim_start = (
             initial(
                 parameters.seed, organization, bare, shape, fraction_bits=parameters.fraction_bits
             )
             + parent.get(qualify(organization, bare), np.zeros(shape, np.int64)) // 10_000
-            for organization in (own, theirs)
+            for organization in (own, victims)
         )
-        name = qualify(theirs, bare)
-        result[qualify(own, bare)] = (there + delta.get(name, 0) - here).astype(np.int32)
+        name = qualify(victims, bare)
+        result[qualify(own, bare)] = (victim_start + delta.get(name, 0) - own_start).astype(
+            np.int32
+        )
     return result
 
 

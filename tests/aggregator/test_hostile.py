@@ -144,10 +144,10 @@ def test_an_update_signed_by_another_member_is_refused(scene: Scene) -> None:
 
 
 def test_members_cannot_download_the_deltas_of_others(scene: Scene) -> None:
-    theirs = scene.record.contributions(1)[0].parts.artifact_ids[0]
+    copied = scene.record.contributions(1)[0].parts.artifact_ids[0]
     client = AggregatorClient(scene.hostile.address, scene.hostile.tls)
     with client, pytest.raises(NotPublished):
-        client.download(theirs, 10**6)
+        client.download(copied, 10**6)
 
 
 def test_the_files_of_a_model_open_to_the_points_on_chain(scene: Scene) -> None:

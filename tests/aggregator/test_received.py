@@ -30,10 +30,10 @@ class Place:
     uploads: Uploads
     received: Received
 
-    def send(self, who: str, use: str, take: Callable[[], None] = lambda: None) -> None:
-        self.uploads.begin(who, ARTIFACT, use, 1)
-        self.uploads.put(who, ARTIFACT.artifact_id, 0, DATA)
-        self.received.submit(who, ARTIFACT, use, take)
+    def send(self, organization: str, use: str, take: Callable[[], None] = lambda: None) -> None:
+        self.uploads.begin(organization, ARTIFACT, use, 1)
+        self.uploads.put(organization, ARTIFACT.artifact_id, 0, DATA)
+        self.received.submit(organization, ARTIFACT, use, take)
 
     @property
     def kept(self) -> bool:

@@ -60,9 +60,9 @@ def scores(method: str, knows: list[float], **settings: object) -> dict[str, int
 
 
 def test_the_best_has_all_points_and_who_adds_nothing_none() -> None:
-    most, some, nothing = scores("shapley", [0.8, 0.4, 0.0]).values()
+    most, middling, nothing = scores("shapley", [0.8, 0.4, 0.0]).values()
     assert most == 10_000
-    assert 0 < some < 10_000
+    assert 0 < middling < 10_000
     assert nothing == 0
 
 

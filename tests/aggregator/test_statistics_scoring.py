@@ -168,10 +168,10 @@ def test_a_benchmark_of_another_task_is_refused() -> None:
 
 
 def test_rows_that_could_be_others_are_taken_out_as_often_as_they_fit() -> None:
-    own, theirs, others = consortium(3).values()
-    times = RowStatistics(3 * theirs.gram, 3 * theirs.moments)
+    own, victims, others = consortium(3).values()
+    times = RowStatistics(3 * victims.gram, 3 * victims.moments)
     mixed = RowStatistics.sum([own, times, others])
-    left = without_known(mixed, [others, theirs], CLASSES)
+    left = without_known(mixed, [others, victims], CLASSES)
     assert np.array_equal(left.gram, own.gram)
     assert np.array_equal(left.moments, own.moments)
 
@@ -202,13 +202,13 @@ def share(scores: Mapping[str, int], name: str) -> float:
 
 
 def fabrications(before, full, cheat: str, victim: str):
-    own, theirs, honest = before[cheat], before[victim], full[cheat]
+    own, victims, honest = before[cheat], before[victim], full[cheat]
     swapped = np.roll(np.arange(len(CLASSES.labels)), 1)
     return {
         "no rows": RowStatistics(np.zeros_like(own.gram), np.zeros_like(own.moments)),
         "its earlier rows": own,
-        "another's rows": theirs,
-        "another's rows beside its own": RowStatistics.sum([own, theirs]),
+        "another's rows": victims,
+        "another's rows beside its own": RowStatistics.sum([own, victims]),
         "everyone's rows": RowStatistics.sum(before.values()),
         "its rows many times": RowStatistics(50 * own.gram, 50 * own.moments),
         "swapped labels": RowStatistics(honest.gram, honest.moments[:, swapped]),

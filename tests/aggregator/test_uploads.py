@@ -40,14 +40,16 @@ def uploads(tmp_path: Path, clock: Clock) -> Uploads:
     return Uploads(tmp_path / "uploads", QUOTAS, clock)
 
 
-def begin(uploads: Uploads, who: str, artifact: SizedArtifact, purpose: str = "offer") -> int:
-    return uploads.begin(who, artifact, purpose, 1)
+def begin(
+    uploads: Uploads, organization: str, artifact: SizedArtifact, purpose: str = "offer"
+) -> int:
+    return uploads.begin(organization, artifact, purpose, 1)
 
 
-def put_all(uploads: Uploads, who: str, data: bytes, piece: int = 2**18) -> None:
+def put_all(uploads: Uploads, organization: str, data: bytes, piece: int = 2**18) -> None:
     artifact_id = SizedArtifact.of(data).artifact_id
     for offset in range(0, len(data), piece):
-        uploads.put(who, artifact_id, offset, data[offset : offset + piece])
+        uploads.put(organization, artifact_id, offset, data[offset : offset + piece])
 
 
 def files(tmp_path: Path) -> list[Path]:

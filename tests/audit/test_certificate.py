@@ -267,14 +267,14 @@ def test_a_strangers_files_in_a_certificate_are_called_a_strangers(story: Story)
     consortium.of(stranger).publish(3, "aa" * 32, "bb" * 32)
     certificate = build_certificate(consortium.of(), 1)
     assert certificate.latest.publication is not None
-    theirs = certificate.latest.publication.model_copy(
+    stated = certificate.latest.publication.model_copy(
         update={
             "publisher": stranger.address,
             "adapter_id": "aa" * 32,
             "opening_id": "bb" * 32,
         }
     )
-    latest = certificate.latest.model_copy(update={"publication": theirs})
+    latest = certificate.latest.model_copy(update={"publication": stated})
     replaced = tuple(
         pair.model_copy(update={"after": latest})
         if pair.after.model_id == latest.model_id

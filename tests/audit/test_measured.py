@@ -165,8 +165,8 @@ def test_reports_of_strangers_and_of_other_rounds_are_refused(honest: ReplayedCo
     other = report.model_copy(update={"block_hash": "0x" + "ab" * 32}).signed(owner)
     refused(other.witnessed(auditor), "The sample of block")
     refused(report.model_copy(update={"rounds": ()}).signed(owner), "ask it to repeat these")
-    another = report.model_copy(update={"withdrawal_id": 2}).signed(owner)
-    refused(another, "is for withdrawal 2")
+    report_of_two = report.model_copy(update={"withdrawal_id": 2}).signed(owner)
+    refused(report_of_two, "is for withdrawal 2")
     moved = report.rounds[0].model_copy(update={"start": "ab" * 32})
     refused(report.model_copy(update={"rounds": (moved,)}).signed(owner), "from the start abab")
 

@@ -55,8 +55,8 @@ def test_every_function_and_error_of_the_abi_reads_its_own_encoding(name: str) -
             data = function.encode(values)
             assert Web3.to_hex(data) == contract.encode_abi(item["name"], values)
             assert interface.called[data[:4]] is function
-            theirs = contract.decode_function_input(data)[1]
-            assert plain(function.decode_arguments(data)) == plain(dict(theirs))
+            expected = contract.decode_function_input(data)[1]
+            assert plain(function.decode_arguments(data)) == plain(dict(expected))
         if item["type"] == "error":
             (error,) = [each for each in interface.errors.values() if each.name == item["name"]]
             decoded = error.decode(error.selector + encode(error.types, values))
@@ -69,9 +69,9 @@ def test_the_arguments_of_a_constructor_are_encoded_as_web3_encodes_them() -> No
         inputs = next(item["inputs"] for item in compiled.abi if item["type"] == "constructor")
         values = [sample(item) for item in inputs]
         contract = Web3().eth.contract(abi=compiled.abi, bytecode="0x" + compiled.bytecode)
-        theirs = contract.constructor(*values).data_in_transaction
-        ours = compiled.bytecode + load_interface(name).encode_constructor(values).hex()
-        assert theirs == "0x" + ours
+        expected = contract.constructor(*values).data_in_transaction
+        encoded = compiled.bytecode + load_interface(name).encode_constructor(values).hex()
+        assert expected == "0x" + encoded
 
 
 REVEALED = load_interface("Rounds").events["UpdateRevealed"]

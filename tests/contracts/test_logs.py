@@ -45,10 +45,10 @@ def test_the_logs_of_a_play_are_decoded_as_web3_decodes_them(anvil: Anvil) -> No
     )  # type: ignore[arg-type]
     assert len(logs) == len(events)
     for log, event in zip(logs, events, strict=True):
-        theirs = decoders[event.contract].events[event.name]().process_log(log)
-        assert plain(dict(theirs["args"])) == plain(dict(event.args))
-        assert theirs["address"] == addresses[event.contract]
-        assert (theirs["blockNumber"], theirs["transactionHash"].to_0x_hex()) == (
+        expected = decoders[event.contract].events[event.name]().process_log(log)
+        assert plain(dict(expected["args"])) == plain(dict(event.args))
+        assert expected["address"] == addresses[event.contract]
+        assert (expected["blockNumber"], expected["transactionHash"].to_0x_hex()) == (
             event.block,
             event.tx_hash,
         )

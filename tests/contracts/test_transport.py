@@ -242,8 +242,16 @@ def test_a_proxy_that_is_not_of_http_is_one_clear_error(proxied: Callable[[str],
 
 
 def test_addresses_of_this_machine_are_recognized() -> None:
-    here = ("localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.255.0.9", "127.1", "::1")
-    assert all(map(is_loopback, (*here, "2130706433", "::ffff:127.0.0.1")))
+    local_hosts = (
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "127.0.0.1",
+        "127.255.0.9",
+        "127.1",
+        "::1",
+    )
+    assert all(map(is_loopback, (*local_hosts, "2130706433", "::ffff:127.0.0.1")))
     elsewhere = ("localhost.example", "128.0.0.1", "0.0.0.0", "::", "node", "", "1.127.0.0.1")
     assert not any(map(is_loopback, elsewhere))
 

@@ -161,7 +161,7 @@ def _all_points() -> list[bytes]:
 
 @pytest.mark.parametrize("case", VECTORS["sums"], ids=lambda case: case["name"])
 def test_sums_of_the_golden_vectors_are_the_stored_ones(case) -> None:
-    terms = [(bytes.fromhex(it["point"]), int(it["coefficient"])) for it in case["terms"]]
+    terms = [(bytes.fromhex(term["point"]), int(term["coefficient"])) for term in case["terms"]]
     assert sum_points(terms).hex() == case["sum"]
     assert total(terms).hex() == case["sum"]
 
@@ -191,11 +191,11 @@ def test_weighted_sums_are_those_of_py_ecc(terms) -> None:
 @given(sparse_words, sparse_words, st.integers(1, 2**64))
 @FEW
 def test_a_negative_coefficient_takes_away_what_a_positive_one_added(first, second, weight) -> None:
-    kept, gone = commit_words(dense(first)), commit_words(dense(second))
-    both = sum_points([(kept, weight), (gone, weight)])
-    assert sum_points([(both, 1), (gone, -weight)]) == sum_points([(kept, weight)])
-    assert sum_points([(gone, weight), (gone, -weight)]) == INFINITY
-    assert sum_points([(gone, -weight)]) == sum_points([(gone, ORDER - weight)])
+    kept, removed = commit_words(dense(first)), commit_words(dense(second))
+    both = sum_points([(kept, weight), (removed, weight)])
+    assert sum_points([(both, 1), (removed, -weight)]) == sum_points([(kept, weight)])
+    assert sum_points([(removed, weight), (removed, -weight)]) == INFINITY
+    assert sum_points([(removed, -weight)]) == sum_points([(removed, ORDER - weight)])
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.randoms())

@@ -304,8 +304,8 @@ def test_malformed_openings_are_refused() -> None:
 def test_the_golden_opening_has_the_stored_bytes_and_points() -> None:
     golden = COMMITMENTS["opening"]
     openings = [
-        Opening.build(owner, [(DIGESTS[it["digest"]], it["weight"]) for it in terms])
+        Opening.build(owner, [(DIGESTS[term["digest"]], term["weight"]) for term in terms])
         for owner, terms in golden["owners"].items()
     ]
     assert hashlib.sha256(encode_openings(openings)).hexdigest() == golden["sha256"]
-    assert {it.owner: it.commitment.hex() for it in openings} == golden["points"]
+    assert {opening.owner: opening.commitment.hex() for opening in openings} == golden["points"]

@@ -45,8 +45,8 @@ def test_sums_are_those_of_their_definition() -> None:
     features = CLASSES.features.of([text for text, _ in ROWS])
     assert np.array_equal(statistics.full_gram(), features.T @ features)
     for place, label in enumerate(CLASSES.labels):
-        mine = [row for row, (_, own) in zip(features, ROWS, strict=True) if own == label]
-        assert np.array_equal(statistics.moments[:, place], sum(mine))
+        rows_of_label = [row for row, (_, own) in zip(features, ROWS, strict=True) if own == label]
+        assert np.array_equal(statistics.moments[:, place], sum(rows_of_label))
     assert statistics.counts.tolist() == [2, 2, 1]
     assert statistics.rows == 5
     assert statistics.trace == int((features**2).sum())

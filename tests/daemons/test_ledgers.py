@@ -46,9 +46,9 @@ def configure(path: Path, **ledger: object) -> None:
 
 
 def done(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    found = rescind(*words)
-    assert found.returncode == 0, found.stderr + found.stdout
-    return found
+    ran = rescind(*words)
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    return ran
 
 
 def tls_of(folder: Path) -> TlsFiles:
@@ -61,18 +61,23 @@ def account_of(folder: Path) -> Account:
 
 
 def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
-    gone = generated(2, seed=1).organizations["aurora"][0].subject
+    subject = generated(2, seed=1).organizations["aurora"][0].subject
     with consortium(tmp_path / "run", 3) as (run, record, daemons):
         rpc = record.chain.rpc_url
         aurora, borealis = run.organization("aurora"), run.organization("borealis")
-        here, there = (f"localhost:{free_port()}" for _ in range(2))
-        configure(aurora / "node.toml", serve={"listen": here}, witnesses=[there], anchor_seconds=1)
-        configure(borealis / "node.toml", serve={"listen": there})
+        aurora_address, borealis_address = (f"localhost:{free_port()}" for _ in range(2))
+        configure(
+            aurora / "node.toml",
+            serve={"listen": aurora_address},
+            witnesses=[borealis_address],
+            anchor_seconds=1,
+        )
+        configure(borealis / "node.toml", serve={"listen": borealis_address})
         play_until(run, 1)
         for daemon in daemons.values():
             daemon.start()
         wait_for("a round", lambda: finals(record) == 1)
-        number = ask(run, "aurora", "--method", "replacement", "--subject", gone)
+        number = ask(run, "aurora", "--method", "replacement", "--subject", subject)
         wait_for("the replacement", lambda: closed(record, number))
         daemons["aggregator"].stop()
         play_until(run, 2)
@@ -80,9 +85,9 @@ def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
         wait_for("a round after it", lambda: finals(record) == 2)
         wait_for("the cosignatures", lambda: list((aurora / "state" / "cosignatures").glob("*")))
 
-        presence_is_proven(run, rpc, gone, number)
-        an_auditor_is_shown_one_record(run, record, rpc, here)
-        witnesses_are_strict(run, here, there)
+        presence_is_proven(run, rpc, subject, number)
+        an_auditor_is_shown_one_record(run, record, rpc, aurora_address)
+        witnesses_are_strict(run, aurora_address, borealis_address)
 
         size = record.anchor(run.facts().organizations["aurora"]).size
         given = json.dumps({"event": "given"})
@@ -100,7 +105,7 @@ def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
         wait_for("an anchor on the timer", lambda: anchored() > size)
         for daemon in daemons.values():
             daemon.stop()
-        forgotten_and_brought_back(run, tmp_path, gone)
+        forgotten_and_brought_back(run, tmp_path, subject)
         daemons["aurora"].start()
         wait_for(
             "the node again", lambda: daemons["aurora"].log.read_text().count("node started") == 2
@@ -109,21 +114,21 @@ def test_a_node_that_ran_proves_forgets_and_is_restored(tmp_path: Path) -> None:
         an_older_state_does_not_start(run, tmp_path, daemons["aurora"])
 
 
-def presence_is_proven(run, rpc: str, gone: str, withdrawal: int) -> None:
+def presence_is_proven(run, rpc: str, subject: str, withdrawal: int) -> None:
     folder = run.organization("aurora")
     for words, inside in (((), True), (("--withdrawal", str(withdrawal)), False)):
         path = folder / f"presence-{inside}.json"
-        made = rescind(
-            "ledger", "prove-subject", "--round", "1", "--subject", gone, "--out", path, *words,
+        proven = rescind(
+            "ledger", "prove-subject", "--round", "1", "--subject", subject, "--out", path, *words,
             "--config", folder / "node.toml", "--json",
         )  # fmt: skip
-        assert json.loads(made.stdout)["inside"] is inside
-        found = check_disclosure(path, rpc)
-        assert found.verification.exit_code == 0
-        assert ("is NOT in" in found.verification.checks[-1].detail) is not inside
+        assert json.loads(proven.stdout)["inside"] is inside
+        result = check_disclosure(path, rpc)
+        assert result.verification.exit_code == 0
+        assert ("is NOT in" in result.verification.checks[-1].detail) is not inside
     later = folder / "later.json"
     done(
-        "ledger", "prove-subject", "--round", "2", "--subject", gone, "--out", later,
+        "ledger", "prove-subject", "--round", "2", "--subject", subject, "--out", later,
         "--config", folder / "node.toml",
     )  # fmt: skip
     assert "is NOT in" in check_disclosure(later, rpc).verification.checks[-1].detail
@@ -137,55 +142,57 @@ def presence_is_proven(run, rpc: str, gone: str, withdrawal: int) -> None:
 def an_auditor_is_shown_one_record(run, record, rpc: str, address: str) -> None:
     organization = run.facts().organizations["aurora"]
     auditor = run.auditor(1)
-    me, tls = account_of(auditor), tls_of(auditor)
+    auditor_account, tls = account_of(auditor), tls_of(auditor)
     folder = run.organization("aurora")
     with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
-        runs = [it.index for it in ledger.records("training-run")]
-        manifests = [it.index for it in ledger.records("manifest")]
+        runs = [entry.index for entry in ledger.records("training-run")]
+        manifests = [entry.index for entry in ledger.records("manifest")]
     shown = folder / "shown.json"
-    shown.write_bytes(ask_node(record, me, tls, address, organization, runs[0]))
-    found = check_disclosure(shown, rpc)
-    statuses = {check.name: check.status for check in found.verification.checks}
+    shown.write_bytes(ask_node(record, auditor_account, tls, address, organization, runs[0]))
+    result = check_disclosure(shown, rpc)
+    statuses = {check.name: check.status for check in result.verification.checks}
     # No contracts.json of the auditor's own is at hand to pin the consortium with.
     assert statuses.pop("pinned") == "skipped"
     assert list(statuses.values()) == ["passed"] * 5
-    assert found.what is not None
-    assert found.what.record.type == "training-run"  # type: ignore[union-attr]
+    assert result.what is not None
+    assert result.what.record.type == "training-run"  # type: ignore[union-attr]
     document = json.loads(shown.read_text())
     document["record"]["payload"]["steps"] += 1
     shown.write_text(json.dumps(document))
     assert check_disclosure(shown, rpc).verification.exit_code == 63
     with pytest.raises(NotDisclosed, match="manifest are not shown"):
-        ask_node(record, me, tls, address, organization, manifests[0])
+        ask_node(record, auditor_account, tls, address, organization, manifests[0])
     with pytest.raises(NotDisclosed, match="no record 9999"):
-        ask_node(record, me, tls, address, organization, 9999)
+        ask_node(record, auditor_account, tls, address, organization, 9999)
     stranger = Account.create(folder / "stranger.json", "x")
     with pytest.raises(NotAnAuditor, match="is not an auditor on chain"):
         ask_node(record, stranger, tls, address, organization, runs[0])
     with LedgerClient(address, tls) as client, pytest.raises(NotAnAuditor, match="s apart"):
         client.disclose(runs[0], 1, b"x" * 65)
     with Ledger.open(folder / "ledger", load_key(folder / "ledger.key")) as ledger:
-        told = [it.payload for it in ledger.records("disclosure")]
-    assert [(it["to"], it["record"]) for it in told] == [(me.address, runs[0])]
+        disclosures = [entry.payload for entry in ledger.records("disclosure")]
+    assert [(entry["to"], entry["record"]) for entry in disclosures] == [
+        (auditor_account.address, runs[0])
+    ]
 
 
-def witnesses_are_strict(run, here: str, there: str) -> None:
+def witnesses_are_strict(run, own_address: str, witness_address: str) -> None:
     folder = run.organization("aurora")
     kept = sorted((folder / "state" / "cosignatures").glob("*"))
     newest = Checkpoint.parse(kept[-1].read_text())
-    assert [it.name.split("/")[0] for it in newest.signatures] == [
+    assert [signature.name.split("/")[0] for signature in newest.signatures] == [
         "rescind.ledger",
         "rescind.witness",
     ]
-    signed = done("ledger", "cosign", "--at", there, "--config", folder / "node.toml")
+    signed = done("ledger", "cosign", "--at", witness_address, "--config", folder / "node.toml")
     assert Checkpoint.parse(signed.stdout).size >= newest.size
-    with LedgerClient(there, tls_of(folder)) as client:
+    with LedgerClient(witness_address, tls_of(folder)) as client:
         assert client.seen(client.checkpoint()[1]) == 0
     outside = folder.parent.parent / "outside"
     _, request = make_identity(outside, "outside", ("localhost",))
     authority = CertificateAuthority.load(run.authority)
     take_certificate(outside, authority.issue(request), authority.pem)
-    with LedgerClient(there, tls_of(outside)) as client:
+    with LedgerClient(witness_address, tls_of(outside)) as client:
         note, key = client.checkpoint()
         with pytest.raises(NotAMember):
             client.cosign(note, key, 0, [])
@@ -194,26 +201,26 @@ def witnesses_are_strict(run, here: str, there: str) -> None:
     pem = foreign.issue(signing_request(key, "outside", ["localhost"]))
     (outside / "tls" / "certificate.pem").write_bytes(pem)
     with (
-        LedgerClient(here, tls_of(outside), patience=0.5) as client,
+        LedgerClient(own_address, tls_of(outside), patience=0.5) as client,
         pytest.raises(NodeUnavailable),
     ):
         client.checkpoint()
 
 
-def forgotten_and_brought_back(run, tmp_path: Path, gone: str) -> None:
+def forgotten_and_brought_back(run, tmp_path: Path, subject: str) -> None:
     folder = run.organization("aurora")
     config, backups = folder / "node.toml", tmp_path / "backups"
     data = folder / "data"
     rows = next(iter(data.glob("*.jsonl")))
-    rows.write_text("".join(x for x in rows.read_text().splitlines(True) if gone not in x))
+    rows.write_text("".join(x for x in rows.read_text().splitlines(True) if subject not in x))
     done("ledger", "backup", tmp_path / "before", "--config", config)
-    told = done("ledger", "shred", "--subject", gone, "--config", config, "--json")
-    assert json.loads(told.stdout)["records"] >= 1
+    shredded = done("ledger", "shred", "--subject", subject, "--config", config, "--json")
+    assert json.loads(shredded.stdout)["records"] >= 1
     done("ledger", "anchor", "--config", config)
     kept = json.loads(done("ledger", "backup", backups, "--config", config, "--json").stdout)
     for path in (p for p in folder.rglob("*") if p.is_file() and p.name != "presence-True.json"):
         if not path.name.startswith(("presence", "later")):
-            assert gone.encode() not in path.read_bytes(), path
+            assert subject.encode() not in path.read_bytes(), path
     shutil.rmtree(folder / "ledger")
     old = next((tmp_path / "before").iterdir())
     refused = rescind("ledger", "restore", old, "--config", config)

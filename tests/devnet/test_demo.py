@@ -357,14 +357,14 @@ def test_every_block_is_exported_and_answers_alike_in_another_place(
         text=True,
         check=True,
     )
-    ours = json.loads(rescind("ask", run.folder, question, "--json").stdout)
-    assert ours["answered_by"] == "aurora's block"
-    assert elsewhere.stdout.strip() == ours["answer"]
+    answer = json.loads(rescind("ask", run.folder, question, "--json").stdout)
+    assert answer["answered_by"] == "aurora's block"
+    assert elsewhere.stdout.strip() == answer["answer"]
 
 
 def test_a_removed_block_is_not_exported(run: Run, tmp_path: Path) -> None:
-    gone = rescind("export", run.folder, "--peft", tmp_path / "b", "--organization", "borealis")
-    assert (gone.returncode, "one of aurora, cirrus" in gone.stderr) == (10, True)
+    refused = rescind("export", run.folder, "--peft", tmp_path / "b", "--organization", "borealis")
+    assert (refused.returncode, "one of aurora, cirrus" in refused.stderr) == (10, True)
     assert not (tmp_path / "b").exists()
 
 

@@ -81,7 +81,7 @@ def test_the_model_before_a_withdrawal_answers_until_it_is_erased(story: Story) 
 
 
 def test_a_statement_of_a_stranger_is_not_what_a_run_serves(story: Story) -> None:
-    ours, _ = story.publish()
+    published, _ = story.publish()
     stranger = story.consortium.of(story.consortium.organizations[0])
     stranger.publish(2, "ab" * 32, "cd" * 32)
-    assert newest(story).adapter_id == ours
+    assert newest(story).adapter_id == published

@@ -140,12 +140,12 @@ def test_gradient_norms_equal_those_of_the_merged_model(attacked: Case) -> None:
             b, a = attacked.block.original[f"{module}.lora_B"], attacked.block.original[name]
             targets[f"{module}.weight"].add_(torch.from_numpy(scale * (b @ a)))
     with loaded(attacked.model, attacked.block.original, max_length=attacked.length) as served:
-        ours = grad_norm_attack(served, attacked.forget[:2], attacked.unseen[:2])
+        served_scores = grad_norm_attack(served, attacked.forget[:2], attacked.unseen[:2])
     alone = OneNetwork(merged, merged.model, attacked.length)
-    theirs = grad_norm_attack(alone, attacked.forget[:2], attacked.unseen[:2])
-    for name in ours.scores:
-        assert ours.scores[name] == pytest.approx(theirs.scores[name], rel=1e-3)
-    assert max(ours.scores["forget"]) < 0
+    alone_scores = grad_norm_attack(alone, attacked.forget[:2], attacked.unseen[:2])
+    for name in served_scores.scores:
+        assert served_scores.scores[name] == pytest.approx(alone_scores.scores[name], rel=1e-3)
+    assert max(served_scores.scores["forget"]) < 0
 
 
 def test_gradient_norms_of_another_order_are_rejected(scene) -> None:

@@ -29,8 +29,8 @@ def rows(count: int, seed: int = 0) -> list[tuple[str, str]]:
     return [(text, dice.choice(LABELS)) for text in dice.sample(texts, count)]
 
 
-def posted(some: list[tuple[str, str]], classes: Classes = CLASSES) -> RowStatistics:
-    return classes.collect([text for text, _ in some], [label for _, label in some])
+def posted(rows: list[tuple[str, str]], classes: Classes = CLASSES) -> RowStatistics:
+    return classes.collect([text for text, _ in rows], [label for _, label in rows])
 
 
 DICTIONARY = [
@@ -83,10 +83,10 @@ def test_random_projections_do_not_hide_members_while_rows_are_fewer_than_featur
     held, others = rows(200)[:30], rows(200)[30:60]
     sums = posted(held, projected)
 
-    def least(some: list[tuple[str, str]]) -> np.ndarray:
+    def least(rows: list[tuple[str, str]]) -> np.ndarray:
         features = projected.features
         assert isinstance(features, RandomFeatures)
-        texts = [text for text, _ in some]
+        texts = [text for text, _ in rows]
         return leverages(sums, features.projected(CLASSES.features.of(texts))).min(axis=1)
 
     assert len(find_rows(sums).features) == 0

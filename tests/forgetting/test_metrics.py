@@ -223,12 +223,12 @@ def test_more_questions_lower_p_at_the_same_statistic() -> None:
 @few
 @given(PAIRS, PAIRS)
 def test_forget_quality_is_symmetric_and_independent_of_the_direction_of_ratios(one, other) -> None:
-    ours, theirs = truth_ratios(*columns(one)), truth_ratios(*columns(other))
-    result, back = forget_quality(ours, theirs), forget_quality(theirs, ours)
+    first, second = truth_ratios(*columns(one)), truth_ratios(*columns(other))
+    result, back = forget_quality(first, second), forget_quality(second, first)
     assert 0 <= result.value <= 1
     assert result.value == pytest.approx(back.value)
     assert result.details["statistic"] == pytest.approx(back.details["statistic"])
-    turned = forget_quality(-ours, -theirs)
+    turned = forget_quality(-first, -second)
     assert result.details["statistic"] == pytest.approx(turned.details["statistic"])
 
 
@@ -331,7 +331,7 @@ def test_an_unknown_metric_is_rejected_with_the_known_ones() -> None:
 
 def examples_of_every_metric() -> list[Measured]:
     right, wrong, hits = [0.1, 2.0], [[1.0, 2.0], [0.5]], [[True, False], [False, True, True]]
-    some = {
+    columns_kept = {
         "answer_losses": right,
         "paraphrase_losses": right,
         "wrong_losses": wrong,
@@ -351,7 +351,7 @@ def examples_of_every_metric() -> list[Measured]:
     } | dict.fromkeys(
         ("forget_before", "forget_after", "retain_before", "retain_after", "before", "after"), right
     )
-    return [m.compute(**{need: some[need] for need in m.needs}) for m in METRICS.values()]
+    return [m.compute(**{need: columns_kept[need] for need in m.needs}) for m in METRICS.values()]
 
 
 def test_every_metric_has_a_figure_in_its_range_and_items_as_json() -> None:

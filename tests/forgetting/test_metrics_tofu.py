@@ -72,17 +72,20 @@ def test_the_published_log_gives_the_published_components(published) -> None:
 
 def test_a_log_that_is_read_and_written_keeps_the_published_figures(published, tmp_path) -> None:
     write_tofu_log(tmp_path / "again.json", published[0])
-    ours = json.loads((tmp_path / "again.json").read_text())
+    computed = json.loads((tmp_path / "again.json").read_text())
     packed = (SHARED / "tofu-eval-logs" / "llama2-7b-full.json.gz").read_bytes()
     theirs = json.loads(gzip.decompress(packed))
     for name, table in theirs.items():
-        assert set(ours[name]) == set(table)
+        assert set(computed[name]) == set(table)
         for field, column in table.items():
             for key, value in column.items():
                 if field in ("generated_text", "average_perturb_loss") or "num" in field:
-                    assert ours[name][field][key] == value
+                    assert computed[name][field][key] == value
                 else:
-                    assert ours[name][field][key] == pytest.approx(value, rel=1e-4), (name, field)
+                    assert computed[name][field][key] == pytest.approx(value, rel=1e-4), (
+                        name,
+                        field,
+                    )
 
 
 def test_the_invented_logs_give_the_figures_of_the_definitions(invented) -> None:

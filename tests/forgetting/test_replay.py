@@ -52,8 +52,8 @@ class Learner:
         update = {}
         for bare, shape in self.parameters.delta_shapes().items():
             name = qualify(block_owner, bare)
-            here = adapter[name] / unit if name in adapter else np.zeros(shape)
-            update[name] = (target.normal(size=shape) - here) * 0.001 * task.entry.steps
+            parent = adapter[name] / unit if name in adapter else np.zeros(shape)
+            update[name] = (target.normal(size=shape) - parent) * 0.001 * task.entry.steps
         quantized = quantize(update, task.residual, fraction_bits=16, clip_norm=100.0)
         return TrainedDelta(quantized.delta, quantized.residual)
 

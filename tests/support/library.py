@@ -70,7 +70,11 @@ def play(
         return TrainedDelta(quantized.delta, quantized.residual)
 
     steps = parameters.training.steps_per_round
-    plan = [Entry(number, who, steps) for number in range(1, rounds + 1) for who in data]
+    plan = [
+        Entry(number, organization, steps)
+        for number in range(1, rounds + 1)
+        for organization in data
+    ]
     with _one_thread():
         return extend(History(parameters, ArtifactStore(folder)), plan, train)
 

@@ -24,8 +24,8 @@ def tensors() -> dict[str, np.ndarray]:
 def test_the_torch_digest_equals_the_kernel_digest(device: str) -> None:
     wanted = digest(tensors())
     assert digest_on(tensors(), device) == wanted
-    there = {name: torch.from_numpy(value).to(device) for name, value in tensors().items()}
-    assert digest_on(there, torch.device(device)) == wanted
+    on_device = {name: torch.from_numpy(value).to(device) for name, value in tensors().items()}
+    assert digest_on(on_device, torch.device(device)) == wanted
     assert digest_on({}, device) == ZERO_DIGEST
 
 

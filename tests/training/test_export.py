@@ -76,21 +76,21 @@ def prompt_of(folder: Path, question: str) -> Any:
 
 
 def test_logits_and_answers_are_the_same_after_a_move(sample: Sample, tmp_path: Path) -> None:
-    there = shutil.move(exported(sample, tmp_path / "here"), tmp_path / "elsewhere")
+    moved = shutil.move(exported(sample, tmp_path / "here"), tmp_path / "elsewhere")
     base = AutoModelForCausalLM.from_pretrained(
         shutil.copytree(sample.folder, tmp_path / "other"), dtype=torch.float32
     )
     with warnings.catch_warnings(record=True) as warned:
-        loaded = PeftModel.from_pretrained(base.eval(), there).eval()
+        loaded = PeftModel.from_pretrained(base.eval(), moved).eval()
     assert not [each for each in warned if "fan_in_fan_out" in str(each.message)]
-    inputs = prompt_of(there, ASKED)
+    inputs = prompt_of(moved, ASKED)
     assert tuple(inputs["input_ids"][0].tolist()) == sample.prompt(ASKED)
-    settings = GenerationConfig.from_pretrained(there, max_new_tokens=8)
+    settings = GenerationConfig.from_pretrained(moved, max_new_tokens=8)
     with torch.inference_mode():
         assert torch.equal(loaded(**inputs).logits, sample.logits(inputs))
         reply = loaded.generate(**inputs, generation_config=settings)
     assert not torch.allclose(sample.logits(inputs), sample.bare_logits(inputs))
-    said = AutoTokenizer.from_pretrained(there).decode(
+    said = AutoTokenizer.from_pretrained(moved).decode(
         reply[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
     )
     assert said.strip() == sample.answer(ASKED, 8)

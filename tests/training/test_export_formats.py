@@ -106,7 +106,7 @@ def test_a_gguf_adapter_reads_back_with_the_names_and_rows_of_llama_cpp(
     tensors = {tensor.name: tensor.data for tensor in reader.tensors}
     assert len(tensors) == len(llama.tensors)
     layer = "model.layers.1."
-    for name, ours in {
+    for name, original in {
         "blk.1.attn_q.weight.lora_a": llama.tensors[f"{layer}self_attn.q_proj.lora_A"],
         "blk.1.attn_q.weight.lora_b": permuted(
             llama.tensors[f"{layer}self_attn.q_proj.lora_B"], heads=4
@@ -117,7 +117,7 @@ def test_a_gguf_adapter_reads_back_with_the_names_and_rows_of_llama_cpp(
         "blk.1.attn_v.weight.lora_b": llama.tensors[f"{layer}self_attn.v_proj.lora_B"],
         "blk.1.ffn_down.weight.lora_a": llama.tensors[f"{layer}mlp.down_proj.lora_A"],
     }.items():
-        assert np.array_equal(tensors[name], ours), name
+        assert np.array_equal(tensors[name], original), name
 
 
 def test_rows_of_a_head_are_interleaved() -> None:

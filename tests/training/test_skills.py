@@ -85,12 +85,12 @@ def test_a_label_that_only_a_leaver_had_disappears_with_it() -> None:
 
 
 def test_one_label_alone_has_no_margin_and_none_has_no_answer() -> None:
-    one = skills_of({"loans": ["I want a loan"]})
-    answer = one.answer("Which department answers this message? My card")
+    single = skills_of({"loans": ["I want a loan"]})
+    answer = single.answer("Which department answers this message? My card")
     assert answer is not None
     assert (answer.label, answer.margin) == ("loans", None)
     assert answer.reason.endswith("gives 'loans', the only label with rows.")
-    nothing = one.answer("Is my aunt glad or sorry?")
+    nothing = single.answer("Is my aunt glad or sorry?")
     assert nothing is not None
     assert (nothing.label, nothing.rows, nothing.scores) == (None, 0, {})
     assert nothing.reason == "No organization has contributed rows of the task 'moods'."

@@ -229,8 +229,8 @@ def test_a_model_without_an_organizations_private_block_equals_one_it_never_join
 ) -> None:
     """YOU gives revocable data only, so the aggregate less its block is the round without it."""
     own = give(model, parameters, people, "revocable", "public")
-    yours = give(model, parameters, people, "revocable", open_steps=0, organization=YOU)
-    whole = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: yours.own.delta})
+    other = give(model, parameters, people, "revocable", open_steps=0, organization=YOU)
+    whole = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: other.own.delta})
     dropped = {n: v for n, v in whole.items() if not n.startswith(YOU)}
     assert same(dropped, split_sum({ME: {**own.shared.delta, **own.own.delta}}))
     later = give(model, parameters, people, "public", revocable_steps=0, totals=whole)
@@ -259,13 +259,13 @@ def test_digests_of_the_parts_add_up_to_that_of_the_aggregate(
     model: LoraModel, parameters, people
 ) -> None:
     own = give(model, parameters, people, "revocable", "public", open_steps=1, revocable_steps=1)
-    yours = give(
+    other = give(
         model, parameters, people, "public", open_steps=1, revocable_steps=0, organization=YOU
     )
-    total = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: yours.shared.delta})
+    total = split_sum({ME: {**own.shared.delta, **own.own.delta}, YOU: other.shared.delta})
     expected = (
         5_000 * digest(own.shared.delta)
-        + 5_000 * digest(yours.shared.delta)
+        + 5_000 * digest(other.shared.delta)
         + 10_000 * digest(own.own.delta)
     )
     assert digest(total) == expected

@@ -38,8 +38,8 @@ RULES = {
 
 def arrays(tensors: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
     return {
-        name: np.array(it["values"], dtype=it["dtype"]).reshape(it["shape"])
-        for name, it in tensors.items()
+        name: np.array(tensor["values"], dtype=tensor["dtype"]).reshape(tensor["shape"])
+        for name, tensor in tensors.items()
     }
 
 

@@ -51,7 +51,7 @@ def find_rows(statistics: RowStatistics) -> FoundRows:
         statistics: Posted sums, or the difference of two published ones.
     """
     matrix, size = _joint(statistics), statistics.dimensions
-    found: list[NDArray[np.int64]] = []
+    rows_of_one: list[NDArray[np.int64]] = []
     searching = True
     while searching:
         searching = False
@@ -60,9 +60,9 @@ def find_rows(statistics: RowStatistics) -> FoundRows:
             if matrix[place, place] == 1 and _is_row(row, size):
                 used = np.flatnonzero(row)
                 matrix[np.ix_(used, used)] -= np.outer(row[used], row[used])
-                found.append(row)
+                rows_of_one.append(row)
                 searching = True
-    rows = np.array(found, dtype=np.int64).reshape(len(found), len(matrix))
+    rows = np.array(rows_of_one, dtype=np.int64).reshape(len(rows_of_one), len(matrix))
     return FoundRows(rows[:, :size], rows[:, size:].argmax(axis=1), max(0, int(matrix[0, 0])))
 
 

@@ -125,9 +125,12 @@ def gap_to_replay(
         raise MetricInput(
             f"{measured.metric} does not follow from its items, so it has no paired interval."
         )
-    ours, theirs = vector("measured", measured.items), vector("replayed", replayed.items)
-    same_length(measured=len(ours), replayed=len(theirs))
-    if len(ours) < 2:
+    measured_values, replayed_values = (
+        vector("measured", measured.items),
+        vector("replayed", replayed.items),
+    )
+    same_length(measured=len(measured_values), replayed=len(replayed_values))
+    if len(measured_values) < 2:
         raise MetricInput("An interval over items needs at least two items, but there is one.")
     aggregate = AGGREGATES[measured.aggregate]
 
@@ -135,7 +138,7 @@ def gap_to_replay(
         return aggregate(model) - aggregate(replay)
 
     interval = bootstrap(
-        (ours, theirs),
+        (measured_values, replayed_values),
         gap,
         paired=True,
         vectorized=True,
@@ -152,8 +155,10 @@ def gap_to_replay(
         "high": float(interval.high),
         "confidence": confidence,
     }
-    items = tuple((ours - theirs).tolist())
-    return Measured("gap_to_replay", float(gap(ours, theirs)), items, details=details)
+    items = tuple((measured_values - replayed_values).tolist())
+    return Measured(
+        "gap_to_replay", float(gap(measured_values, replayed_values)), items, details=details
+    )
 
 
 def checked_confidence(confidence: float) -> float:

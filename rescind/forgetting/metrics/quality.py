@@ -62,14 +62,14 @@ def forget_quality(truth_ratios: ArrayLike, reference_truth_ratios: ArrayLike) -
         A Measured whose items are the model's truth ratios. Details: `statistic` (0..1, the largest
         distance of the two distributions), `n`, `reference_n`.
     """
-    ours = vector("truth_ratios", truth_ratios)
-    theirs = vector("reference_truth_ratios", reference_truth_ratios)
+    ratios = vector("truth_ratios", truth_ratios)
+    reference_ratios = vector("reference_truth_ratios", reference_truth_ratios)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "ks_2samp: Exact calculation unsuccessful")
-        test = ks_2samp(ours, theirs)
+        test = ks_2samp(ratios, reference_ratios)
     details = {
         "statistic": float(test.statistic),
-        "n": int(ours.size),
-        "reference_n": int(theirs.size),
+        "n": int(ratios.size),
+        "reference_n": int(reference_ratios.size),
     }
-    return Measured("forget_quality", float(test.pvalue), tuple(ours.tolist()), details=details)
+    return Measured("forget_quality", float(test.pvalue), tuple(ratios.tolist()), details=details)

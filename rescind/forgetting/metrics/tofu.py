@@ -160,11 +160,11 @@ def tofu_forget_quality(record: TofuRecord, retrained: TofuRecord) -> Measured:
         MetricInput: The two were not asked the same questions. The test would compare the
             questions, not the models.
     """
-    ours, theirs = record.of(FORGET), retrained.of(FORGET)
-    _same_questions(FORGET, ours, theirs)
+    forget_set, retrained_set = record.of(FORGET), retrained.of(FORGET)
+    _same_questions(FORGET, forget_set, retrained_set)
     return forget_quality(
-        truth_ratios(ours.paraphrase_losses, ours.wrong_losses),
-        truth_ratios(theirs.paraphrase_losses, theirs.wrong_losses),
+        truth_ratios(forget_set.paraphrase_losses, forget_set.wrong_losses),
+        truth_ratios(retrained_set.paraphrase_losses, retrained_set.wrong_losses),
     )
 
 
@@ -196,7 +196,7 @@ def utility_gap(
     """
     tail = (1 - checked_confidence(confidence)) / 2
     rng = np.random.default_rng(seed)
-    ours, theirs = tofu_utility(record), tofu_utility(replayed)
+    utility, replayed_utility = tofu_utility(record), tofu_utility(replayed)
     columns: list[tuple[Floats, Floats]] = []
     for name in UTILITY_SETS:
         _same_questions(name, record.of(name), replayed.of(name))
@@ -212,15 +212,15 @@ def utility_gap(
     gaps = harmonic_mean(model_figures) - harmonic_mean(replay_figures)
     low, high = np.quantile(gaps, [tail, 1 - tail])
     details = {
-        "metric": ours.metric,
-        "found": ours.value,
-        "replayed": theirs.value,
+        "metric": utility.metric,
+        "found": utility.value,
+        "replayed": replayed_utility.value,
         "low": float(low),
         "high": float(high),
         "confidence": confidence,
     }
-    items = tuple(a - b for a, b in zip(ours.items, theirs.items, strict=True))
-    return Measured("gap_to_replay", ours.value - theirs.value, items, details=details)
+    items = tuple(a - b for a, b in zip(utility.items, replayed_utility.items, strict=True))
+    return Measured("gap_to_replay", utility.value - replayed_utility.value, items, details=details)
 
 
 def _resampled(score: Measured, draws: ArrayLike) -> Floats:
@@ -228,22 +228,22 @@ def _resampled(score: Measured, draws: ArrayLike) -> Floats:
     return AGGREGATES[score.aggregate or "mean"](items)
 
 
-def _same_questions(name: str, ours: TofuSet, theirs: TofuSet) -> None:
-    if len(ours.ids) != len(theirs.ids):
+def _same_questions(name: str, first: TofuSet, second: TofuSet) -> None:
+    if len(first.ids) != len(second.ids):
         raise MetricInput(
-            f"The {name} sets differ: one has {len(ours.ids)} questions and the other "
-            f"{len(theirs.ids)}. Ask both models the same questions."
+            f"The {name} sets differ: one has {len(first.ids)} questions and the other "
+            f"{len(second.ids)}. Ask both models the same questions."
         )
-    if set(ours.ids) != set(theirs.ids):
-        odd = sorted(set(ours.ids) ^ set(theirs.ids))[0]
+    if set(first.ids) != set(second.ids):
+        odd = sorted(set(first.ids) ^ set(second.ids))[0]
         raise MetricInput(
             f"The {name} sets differ: question {odd!r} is in only one of them. Ask both models the "
             "same questions."
         )
-    if ours.texts is None or theirs.texts is None:
+    if first.texts is None or second.texts is None:
         return
-    other = dict(zip(theirs.ids, _answers(theirs.texts), strict=True))
-    for key, answer in zip(ours.ids, _answers(ours.texts), strict=True):
+    other = dict(zip(second.ids, _answers(second.texts), strict=True))
+    for key, answer in zip(first.ids, _answers(first.texts), strict=True):
         if answer != other[key]:
             raise MetricInput(
                 f"The {name} sets differ: the right answer to question {key!r} is "

@@ -87,7 +87,7 @@ def check_shapes(folder: Path, *, remote_code: bool = False) -> None:
     Raises:
         TrainingError: One differs. The message has the tensor and both shapes.
     """
-    found = tensor_shapes(folder)
+    shapes = tensor_shapes(folder)
     config = check_config(folder, remote_code=remote_code)
     try:
         with torch.device("meta"):  # without memory: the shapes may be anything
@@ -96,9 +96,9 @@ def check_shapes(folder: Path, *, remote_code: bool = False) -> None:
     except Exception:  # the caller says why the model cannot be built
         return
     for name, tensor in model.named_parameters():
-        if name in found and found[name] != list(tensor.shape):
+        if name in shapes and shapes[name] != list(tensor.shape):
             raise TrainingError(
-                f"The tensor {name} in the weights of {folder} has shape {found[name]}, and config.json "
+                f"The tensor {name} in the weights of {folder} has shape {shapes[name]}, and config.json "
                 f"asks for {list(tensor.shape)}. They are of different models: fetch the model again."
             )
 

@@ -69,10 +69,10 @@ def integers_in_memory(
             parameters.seed, owner, name, value.shape, fraction_bits=parameters.fraction_bits
         ).astype(np.int64)
         exact = np.nan_to_num(value.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0) * unit
-        here = np.rint(np.clip(exact, -(2.0**62), 2.0**62)).astype(np.int64) - start * WEIGHT_ONE
+        loaded = np.rint(np.clip(exact, -(2.0**62), 2.0**62)).astype(np.int64) - start * WEIGHT_ONE
         expected_value = expected.get(name, np.zeros(value.shape, dtype=np.int64))
         result[name] = np.where(
-            same, expected_value, np.where(here == expected_value, here + 1, here)
+            same, expected_value, np.where(loaded == expected_value, loaded + 1, loaded)
         )
     if HIDING in expected:
         result[HIDING] = expected[HIDING]
@@ -104,16 +104,16 @@ def verify_loaded(
     """
     if owner not in owners(totals):
         raise WrongAdapter(f"The registered adapter {registered} has no block of {owner}.")
-    here = {
+    loaded = {
         qualify(owner, name): value
         for name, value in integers_in_memory(model, adapter, totals, parameters, owner).items()
     }
     others = {n: value for n, value in totals.items() if not n.startswith(f"{owner}/")}
-    own_id = artifact_id(encode({**others, **here}))
+    own_id = artifact_id(encode({**others, **loaded}))
     if hmac.compare_digest(own_id, registered.removeprefix("0x").lower()):
         return own_id
     different = [
-        n for n in sorted(here) if n not in totals or not np.array_equal(here[n], totals[n])
+        n for n in sorted(loaded) if n not in totals or not np.array_equal(loaded[n], totals[n])
     ]
     where = (
         f"{different[0]} differs in memory"

@@ -84,20 +84,20 @@ def map_shared(base: Base, file: Path) -> Base:
         WeightsDiffer: The file holds other weights, or is not complete. The model may have some of
             its weights from it by then, and those are its own.
     """
-    weights, found = _weights(base.model), torch.float32
+    weights, dtype = _weights(base.model), torch.float32
     try:
         with safe_open(file, framework="pt") as content:
             for name, own in weights.items():
                 mapped = content.get_tensor(name)
                 if not torch.equal(mapped, _converted(own.data, mapped.dtype)):
                     raise WeightsDiffer(f"{file} differs from the base model at {name}. Delete it.")
-                own.data, found = mapped, mapped.dtype
+                own.data, dtype = mapped, mapped.dtype
     except (SafetensorError, OSError, RuntimeError) as error:
         raise WeightsDiffer(f"{file} cannot be used: {error}. Delete it.") from error
     for buffer in base.model.buffers():
         if buffer.dtype in (torch.bfloat16, torch.float16):
-            buffer.data = buffer.data.to(found)
-    return replace(base, dtype="bfloat16" if found == torch.bfloat16 else "float32")
+            buffer.data = buffer.data.to(dtype)
+    return replace(base, dtype="bfloat16" if dtype == torch.bfloat16 else "float32")
 
 
 def _weights(model: Any) -> dict[str, torch.nn.Parameter]:

@@ -82,7 +82,7 @@ def texts_of_heads(
         return texts
     for index, question in enumerate(questions):
         is_document = not isinstance(question, str) and question.document
-        found = None if is_document else skills.find(question_text(question))
-        if found is not None and found[0].head is not None:
-            texts[index] = (found[0].name, found[1])
+        skill_and_text = None if is_document else skills.find(question_text(question))
+        if skill_and_text is not None and skill_and_text[0].head is not None:
+            texts[index] = (skill_and_text[0].name, skill_and_text[1])
     return texts

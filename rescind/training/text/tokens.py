@@ -249,10 +249,10 @@ def _template_text(tokenizer: Any) -> str:
 
 def _shifts(pieces: Sequence[Piece], written: Sequence[str]) -> list[tuple[int, int]]:
     """Return where each piece ends as written, and how far that is from its end in the text."""
-    shifts, original, here = [], 0, 0
+    shifts, original, position = [], 0, 0
     for piece, text in zip(pieces, written, strict=True):
-        original, here = original + len(piece.text), here + len(text)
-        shifts.append((here, original - here))
+        original, position = original + len(piece.text), position + len(text)
+        shifts.append((position, original - position))
     return shifts
 
 

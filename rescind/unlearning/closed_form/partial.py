@@ -109,9 +109,9 @@ def directions(forget: Matrix, keep: Matrix, ridge: float) -> Directions:
     return Directions(ratios[::-1].copy(), vectors, metric @ vectors)
 
 
-def drop(b: NDArray[Any], solved: Directions, which: Sequence[int]) -> Matrix:
+def drop(b: NDArray[Any], solved: Directions, indices: Sequence[int]) -> Matrix:
     """Return B' = B (I - (V^-T)[:,J] (V^T)[J,:]), (out, rank), for the directions J = `which`."""
-    chosen = list(which)
+    chosen = list(indices)
     b64 = np.asarray(b, dtype=np.float64)
     return np.asarray(b64 - (b64 @ solved.dual[:, chosen]) @ solved.vectors[:, chosen].T)
 
@@ -184,11 +184,11 @@ def partial(problem: Problem, settings: PartialSettings) -> Outcome:
             continue
         solved = directions(forget.tensors[module], keep.tensors[module], settings.ridge)
         ratios[module] = [float(value) for value in solved.ratios]
-        which = [index for index, value in enumerate(solved.ratios) if value > settings.threshold]
-        if which:
+        indices = [index for index, value in enumerate(solved.ratios) if value > settings.threshold]
+        if indices:
             name = f"{module}.lora_B"
-            tensors[name] = drop(problem.start[name], solved, which).astype(np.float32)
-            dropped[module] = which
+            tensors[name] = drop(problem.start[name], solved, indices).astype(np.float32)
+            dropped[module] = indices
     if all(np.array_equal(tensors[name], problem.start[name]) for name in tensors):
         raise NothingSelected(_too_high(settings.threshold, ratios))
     return Outcome("partial", tensors, _report(settings, forget, keep, dropped, ratios))
@@ -218,7 +218,7 @@ def _report(
         "forget_tokens": forget.count,
         "keep_tokens": keep.count,
         "dropped": dict(dropped),
-        "dropped_directions": sum(len(which) for which in dropped.values()),
+        "dropped_directions": sum(len(indices) for indices in dropped.values()),
         "directions": sum(len(values) for values in ratios.values()),
         "ratios": dict(ratios),
     }

@@ -194,11 +194,11 @@ def _everything(problem: Problem, settings: SsdSettings) -> Posted:
 
 
 def _highest_ratio(forget: NDArray[Any], everything: NDArray[Any]) -> float:
-    some = forget > 0
-    if not some.any():
+    relevant = forget > 0
+    if not relevant.any():
         return 0.0
     with np.errstate(divide="ignore"):
-        return float((forget[some].astype(np.float64) / everything[some]).max())
+        return float((forget[relevant].astype(np.float64) / everything[relevant]).max())
 
 
 def _report(

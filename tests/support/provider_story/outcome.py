@@ -67,7 +67,7 @@ class Outcome:
 
     def paid_otherwise(self, plain: Outcome) -> list[str]:
         """Return the accounts that gained or paid another amount than in the plain run."""
-        return [who for who in plain.net if self.net.get(who) != plain.net[who]]
+        return [account for account in plain.net if self.net.get(account) != plain.net[account]]
 
     def failures(self, plain: Outcome) -> list[str]:
         """Return everything that must not happen under any provider."""
@@ -78,7 +78,7 @@ class Outcome:
             *([f"{self.late} withdrawals late"] if self.late else []),
             *(f"lost: {each}" for each in self.lost(plain)),
             *(f"doubled: {each}" for each in self.doubled(plain)),
-            *(f"balance of {who}" for who in self.paid_otherwise(plain)),
+            *(f"balance of {account}" for account in self.paid_otherwise(plain)),
             *([f"{self.events_missing} events missing"] if self.events_missing else []),
         ]
 
