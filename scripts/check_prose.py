@@ -1,7 +1,8 @@
 """Report phrases that the style guide bans: python scripts/check_prose.py [FILE ...]
 
-Without files it checks every tracked Python file: docstrings, comments and string literals, but not
-code. CONTRIBUTING.md has the rules and what to write instead.
+Without files it checks every tracked Python file (docstrings, comments and string literals, but not
+code) and every page (text, but not tables, quotations and code). CONTRIBUTING.md has the rules and
+what to write instead.
 """
 
 from __future__ import annotations
@@ -32,15 +33,6 @@ DOCSTRING_ADVICE = {
     r"^(What|Who|Whose|Whom|Whether)\b": "begin with a verb in the imperative or a noun",
 }
 
-# Replaced, with their wording, by the change to commitments that the contract adds itself.
-PENDING = (
-    "aggregator/proof.py",
-    "contracts/consortium.py",
-    "contracts/reader.py",
-    "contracts/types.py",
-    "node/watch.py",
-    "rescind/audit/verify.py",
-)
 # Text that a model is trained on or that a test feeds in, not prose for a reader.
 DATA = (
     "benchmarks/",
@@ -71,7 +63,10 @@ class Finding:
 
 
 def findings(path: str, source: str) -> Iterator[Finding]:
-    """Yield the banned phrases of one Python file, in the order of its lines."""
+    """Yield the banned phrases of one file, in the order of its lines."""
+    if path.endswith(".md"):
+        yield from _scan(path, 1, _prose_of(source), ADVICE)
+        return
     docstring_lines = _docstring_lines(source)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _TEXT:
@@ -90,6 +85,12 @@ def _docstring_lines(source: str) -> set[int]:
     return lines
 
 
+def _prose_of(page: str) -> str:
+    """Return a page with tables, code and quotations left blank, line for line."""
+    blank = re.compile(r'^```.*?^ *```|^\|.*?$|`[^`\n]*`|"[^"]*"', re.MULTILINE | re.DOTALL)
+    return blank.sub(lambda match: "\n" * match.group().count("\n"), page)
+
+
 def _scan(path: str, first_line: int, text: str, advice: dict[str, str]) -> Iterator[Finding]:
     for pattern, remedy in advice.items():
         for match in re.finditer(pattern, text):
@@ -99,12 +100,12 @@ def _scan(path: str, first_line: int, text: str, advice: dict[str, str]) -> Iter
 
 def _tracked() -> list[str]:
     listed = subprocess.run(
-        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return [
         path
         for path in listed.stdout.splitlines()
-        if not path.startswith(PENDING + DATA + GENERATED) and (ROOT / path).is_file()
+        if not path.startswith(DATA + GENERATED) and (ROOT / path).is_file()
     ]
 
 
