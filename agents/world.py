@@ -149,7 +149,7 @@ class GameConfig(BaseModel):
             agreed on none.
         gas_price: Price of a unit of gas, in gwei. Chains differ by powers of ten; at 0 transactions
             cost nothing.
-        bond: Ether that each member has put down. It costs `capital_rate` of it in each round.
+        bond: Ether that each member has at stake. It costs `capital_rate` of it in each round.
         unrevealed_rate: Chance that a member which committed does not reveal. Its update is lost,
             and it pays `unrevealed_penalty` into the pool, in ether.
     """

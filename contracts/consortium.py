@@ -250,7 +250,7 @@ class Consortium(ConsortiumReader):
 
         Args:
             method: Removal, counter-training or, where rounds are chained, replay.
-            value: What you put down for a replay; without it, its price.
+            value: Deposit for a replay, in wei. Default: its price.
         """
         if value is None:
             value = self._price_of_everything() if method is WithdrawalMethod.REPLAY else 0
@@ -280,7 +280,7 @@ class Consortium(ConsortiumReader):
 
         Args:
             withdrawal_id: The withdrawal.
-            value: What you put down for a replay; without it, its price.
+            value: Deposit for a replay, in wei. Default: its price.
         """
         if value is None:
             withdrawal = self.withdrawal(withdrawal_id)
@@ -339,7 +339,7 @@ class Consortium(ConsortiumReader):
         return self._write("Replays", "claim", replay_id, list(rounds))
 
     def refund_replay(self) -> Receipt:
-        """Take back what you put down for replays and what was not used."""
+        """Take back deposits for replays, as far as they were not used."""
         return self._write("Replays", "refund")
 
     # Rewards and anchors

@@ -179,7 +179,7 @@ class ConsortiumReader(ModelsReader):
         return int(self._read("Replays", "priceFrom", from_round))
 
     def replay_refund(self, account: str) -> int:
-        """Return what an account put down for replays and can take back, in wei."""
+        """Return the unused deposits for replays that an account can take back, in wei."""
         return int(self._read("Replays", "refundOf", account))
 
     # Rewards and anchors

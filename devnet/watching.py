@@ -14,7 +14,7 @@ from rescind.daemon import Activity, activity_of
 _LOOK_SECONDS = 0.5
 """Least time between two looks at the files."""
 _STUCK_SECONDS = 30.0
-"""A daemon that has logged nothing for so long after a failed step fails at it again and again."""
+"""A daemon that has logged nothing for this long after a failed step keeps failing at it."""
 
 
 class TrainingFailed(RescindError):

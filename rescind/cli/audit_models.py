@@ -113,9 +113,9 @@ def _show_model(row: ModelRow) -> None:
             )
         )
     for amendment in row.amendments:
-        whose = f" of {amendment.name}" if amendment.name else ""
+        requester = f" of {amendment.name}" if amendment.name else ""
         origin = f", points of {amendment.offered_for}" if amendment.offered_for else ""
-        out.print(plain(f"  amendment {amendment.number}: {amendment.kind}{whose}{origin}"))
+        out.print(plain(f"  amendment {amendment.number}: {amendment.kind}{requester}{origin}"))
     for entry in row.content:
         origin = f"round {entry.round_id}" if entry.round_id else "counter"
         out.print(

@@ -65,12 +65,10 @@ def org_sign(
 @authority_app.command("authority")
 def org_authority(
     folder: Annotated[Path, typer.Argument(help="A new folder for the authority.")],
-    name: Annotated[str, typer.Option(help="Its name.")] = "Rescind authority",
+    name: Annotated[str, typer.Option(help="Name of the authority.")] = "Rescind authority",
     replaces: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder or certificate file of the authority that it takes the place of."
-        ),
+        typer.Option(help="Folder or certificate file of the authority that the new one replaces."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

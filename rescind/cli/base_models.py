@@ -77,7 +77,7 @@ def check_command(
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     dtype: Annotated[
         Literal["float32", "bfloat16", "4bit"] | None,
-        typer.Option(help="Of the frozen weights. Default: what suits the model."),
+        typer.Option(help="Type of the frozen weights. Default: what suits the model."),
     ] = None,
     tokens: Annotated[
         int, typer.Option(min=8, help="Tokens of a pair, for the measured step of training.")

@@ -51,7 +51,7 @@ def devnet_init(
 
 @devnet_app.command("up")
 def devnet_up(run: RequiredRunArgument) -> None:
-    """Start the run's chain again, in the background. Only Anvil's can be."""
+    """Start the run's chain again, in the background. Only Anvil keeps one to start."""
     from rescind.devnet import RunFolder
     from rescind.devnet.chain import (
         free_port,

@@ -94,7 +94,9 @@ def propose_admit(
 
 @propose_app.command("revoke")
 def propose_revoke(
-    organization: Annotated[str, typer.Argument(help="Name or address of an admitted one.")],
+    organization: Annotated[
+        str, typer.Argument(help="Name or address of an admitted organization.")
+    ],
     config: DaemonConfigOption,
     as_json: JsonOption = False,
 ) -> None:

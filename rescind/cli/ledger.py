@@ -112,7 +112,7 @@ def ledger_append(
 def ledger_show(
     directory: LedgerArgument = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only records of this type.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Only those about this subject.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only records about it.")] = None,
     start: Annotated[int, typer.Option("--from", min=0, help="From this index on.")] = 0,
     where: LedgerOption = None,
     config: NodeConfigOption = None,

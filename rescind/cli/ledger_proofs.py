@@ -111,7 +111,7 @@ def _write(path: Path, document: Any) -> None:
 @proofs_app.command("prove-subject")
 def ledger_prove_subject(
     round_id: Annotated[
-        int, typer.Option("--round", min=1, help="The round whose training data is meant.")
+        int, typer.Option("--round", min=1, help="Look in the training data of this round.")
     ],
     subject: Annotated[str, typer.Option(help="The data subject.")],
     path: OutOption,
@@ -199,7 +199,7 @@ def _sample(path: Path, subject: str) -> tuple[str, ...]:
 
     examples = read_examples(path)
     if len(examples) > 1:
-        raise ConfigError(f"{path} has {len(examples)} samples. Keep the one that is meant.")
+        raise ConfigError(f"{path} has {len(examples)} samples. Leave only the sample to prove.")
     if examples[0].subject != subject:
         raise ConfigError(f"The sample in {path} belongs to another subject than --subject names.")
     return examples[0].content

@@ -20,7 +20,7 @@ RoundsOption = Annotated[
 
 @rewards_app.command("list")
 def rewards_list(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
-    """Show which rounds' rewards you can claim, and what is left of what you put down."""
+    """Show which rounds' rewards you can claim, and which of your deposits you can take back."""
     with node_account(config) as (consortium, address):
         rounds = consortium.claimable_rounds(address)
         facts = {
@@ -82,7 +82,7 @@ def rewards_claim_replay(
 
 @rewards_app.command("refund")
 def rewards_refund(config: DaemonConfigOption, as_json: JsonOption = False) -> None:
-    """Take back what you put down for replays and what was not used."""
+    """Take back deposits for replays, as far as they were not used."""
     with node_account(config) as (consortium, address):
         amount = consortium.replay_refund(address)
         receipt = consortium.refund_replay()

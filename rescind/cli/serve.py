@@ -67,13 +67,13 @@ def serve_command(
     ] = 60.0,
     unchecked_seconds: Annotated[
         float,
-        typer.Option(min=1, help="Stop answering when the chain cannot be asked for so long."),
+        typer.Option(min=1, help="Stop answering when the chain cannot be asked for this long."),
     ] = 300.0,
     overlap_seconds: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Serve a model that a later round replaced for so long, while the files of the "
+            help="Serve a model that a later round replaced for this long, while the files of the "
             "newer one are not there. A withdrawn model is never served.",
         ),
     ] = 600.0,
@@ -100,9 +100,11 @@ def serve_command(
     upstream: Annotated[
         str | None, typer.Option(help="URL of the server that runs the model, such as vLLM.")
     ] = None,
-    upstream_key_file: Annotated[Path | None, typer.Option(help="File with its API key.")] = None,
+    upstream_key_file: Annotated[
+        Path | None, typer.Option(help="File with the key of --upstream.")
+    ] = None,
     upstream_model: Annotated[
-        str, typer.Option(help="Its name of the base model. Default: the first that it lists.")
+        str, typer.Option(help="The base model's name there. Default: the first that it lists.")
     ] = "",
     adapters: Annotated[
         Path | None, typer.Option(help="Folder to export adapters to, for --upstream.")
@@ -152,16 +154,16 @@ def serve_command(
             server.serve_adapters(_named(base), upstream_model or "base", accept_adapters, options)
             return
         chain = (rpc, contracts, index, confirmations)
-        found = _source(run, config, store, parameters, chain)
-        source, model = found.source, _named(base or found.base)
-        allowed = remote_code or found.remote_code
-        options = replace(options, dtype=dtype or found.dtype, remote_code=allowed)
+        served = _source(run, config, store, parameters, chain)
+        source, model = served.source, _named(base or served.base)
+        allowed = remote_code or served.remote_code
+        options = replace(options, dtype=dtype or served.dtype, remote_code=allowed)
         build = server.build_local
         if upstream is not None:
             key = server.read_keys(upstream_key_file)[0] if upstream_key_file else ""
             folder, seen_as = _adapters(adapters, adapters_seen_as)
-            there = server.UpstreamPlace(upstream, key, folder, seen_as, upstream_model)
-            build = server.build_upstream(source, model, there, remote_code=allowed)
+            place = server.UpstreamPlace(upstream, key, folder, seen_as, upstream_model)
+            build = server.build_upstream(source, model, place, remote_code=allowed)
         daemon_logging()
         server.serve(source, model, options, build)
 
