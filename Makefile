@@ -22,8 +22,9 @@ demo-real: setup ## Get SmolLM2-135M once, and run the same with it
 	@$(BIN)/rescind demo --model smollm2 $(ARGS)
 
 # Two workers with a thread each: more threads only wait for one another, and add floats up in another order.
-# A file stays on one worker, because its tests share what they set up.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# A file stays on one worker, because its tests share what they set up. Compiled files are kept, even if the environment
+# says otherwise: each worker and each process that a test starts would compile everything again.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Compiling the contracts keeps one core busy while pytest starts, so both run at the same time.
 test: setup-dev ## Run all tests but the slow ones

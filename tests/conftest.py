@@ -26,17 +26,21 @@ settings.load_profile("rescind")
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands|provider_story)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
-    "trains": r"load_base|train_round|tests\.support\.(trained|attacked_model|models|tiny_models)"
-    r"|rescind\.devnet\.outcome|rescind\.forgetting\.attacks|agents\.experiments\.report",
+    "trains": r"load_base|train_round|(^|\n)(import|from) (torch|transformers|peft)\b"
+    r"|tests\.support\.(trained|attacked_model|models|tiny_models|exported|tokenizers)"
+    r"|rescind\.devnet\.(outcome|preparing|exporting)|rescind\.training\.(engine\.batches|routers|serving\.serve)"
+    r"|rescind\.forgetting\.attacks|agents\.experiments\.report",
 }
 """The text that gives all tests of a file a mark."""
 
 
 @cache
 def needs_of(path: Path) -> frozenset[str]:
-    """Return the marks that a file of tests gets for what it uses."""
+    """Return the marks that a file of tests gets for what it uses, and those that it gives itself."""
     text = path.read_text(encoding="utf-8")
-    return frozenset(mark for mark, words in NEEDS.items() if re.search(words, text))
+    given = " ".join(re.findall(r"^pytestmark = (.*)", text, re.MULTILINE))
+    own = (mark for mark in ("slow", *NEEDS) if f"pytest.mark.{mark}" in given)
+    return frozenset([*own, *(mark for mark, words in NEEDS.items() if re.search(words, text))])
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -102,11 +102,6 @@ def test_every_error_has_an_exit_code_and_every_code_a_line_in_the_docs() -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["demo", "--orgs", "1"], 10, "2 to 64"),
-        (["demo", "--withdraw", "nobody"], 10, "one of aurora"),
-        (["demo", "--rounds", "0"], 10, "1 to 1000"),
-        (["demo", "--data", "/nowhere"], 11, "Put one there for each"),
-        (["demo", "--model", "./nowhere"], 17, "does not exist"),
         (["node", "run", "-c", "none.toml"], 10, "cannot be read"),
         (["audit", "lineage"], 10, "--rpc URL and --contracts FILE"),
         (["ask", "/tmp", "who?"], 10, "not the folder of a run"),

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rescind.ledger import (
     Ledger,
     Manifest,
     ManifestDisclosure,
+    NewRecord,
     Verifier,
     create_key,
     merkle,
@@ -37,13 +39,16 @@ class Target:
     ask: Callable[[bytes], Any]
 
 
+NAMES = ("disclosure", "checkpoint", "manifest, person 3", "manifest, nobody", "inclusion")
+
+
+@cache
 def targets() -> list[Target]:
+    """Return the targets, in the order of NAMES."""
     with tempfile.TemporaryDirectory() as folder:
         key = create_key(Path(folder) / "key")
         with Ledger.create(Path(folder) / "ledger", key) as ledger:
-            for number in range(300):
-                payload = {"round": number, "why": "because", "observation": {"members": 4}}
-                ledger.append("decision", payload, subject=("Ada", None)[number % 2])
+            ledger.append_all([_decision(number) for number in range(300)])
             verifier = ledger.key.verifier()
             where = Anchored({"chain_id": 1}, "0x00", "0x01", "0x02")
             shown = Disclosure.of(ledger.prove(123), verifier, where)
@@ -64,6 +69,11 @@ def targets() -> list[Target]:
             Target(f"manifest, {name}", _json(disclosure.to_json()), _of_manifest(disclosure))
         )
     return [*targets_, _inclusion()]
+
+
+def _decision(number: int) -> NewRecord:
+    payload = {"round": number, "why": "because", "observation": {"members": 4}}
+    return NewRecord("decision", payload, subject=("Ada", None)[number % 2])
 
 
 def _disclosed(data: bytes) -> Any:
@@ -224,4 +234,4 @@ if __name__ == "__main__":
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     for fuzzed in targets():
         refused = strike(fuzzed, each, number)
-        print(f"{fuzzed.name}: {each} tried, {refused} refused, no false yes")  # noqa: T201
+        print(f"{fuzzed.name}: {each} tried, {refused} refused, no false yes")

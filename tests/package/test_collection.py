@@ -1,6 +1,7 @@
-"""Every process collects the same tests: workers that disagree run none."""
+"""What processes collect: workers that disagree run no test, and torch takes each one seconds."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,17 @@ def test_two_processes_collect_the_same_tests() -> None:
     first = collected("1")
     assert len(first) > 1000
     assert collected("2") == first
+
+
+@pytest.mark.slow
+def test_the_fast_tests_are_collected_without_torch() -> None:
+    """Mark what imports torch `trains`, or extend NEEDS in tests/conftest.py."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (fast,) = re.findall(r'-m "(not \(slow or [\w ]+\))"', makefile)
+    program = (
+        "import sys, pytest\n"
+        f"status = pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider', '-m', {fast!r}])\n"
+        "assert status == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
