@@ -22,7 +22,8 @@ from rescind.devnet.adapters import Replay, published_adapter, served_model
 from rescind.devnet.assistant import assistant_of
 from rescind.devnet.data import Corpus
 from rescind.devnet.layout import RunFolder
-from rescind.devnet.skill_scores import SkillScores, own_statistics, skill_scores
+from rescind.devnet.skill_scores import own_statistics, skill_scores
+from rescind.devnet.summary import SkillSummary
 from rescind.training import Assistant, Evaluation, Example, LoraModel, evaluate
 from rescind.withdrawals import members_in_sum, terms_of
 
@@ -42,7 +43,7 @@ class Evaluations:
 
     asked: dict[str, Sets] = field(default_factory=dict)
     kept: dict[str, Sets] = field(default_factory=dict)
-    skill: SkillScores | None = None
+    skill: SkillSummary | None = None
 
 
 def evaluate_run(

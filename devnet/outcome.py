@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import torch
 
@@ -31,7 +30,6 @@ from rescind.devnet.summary import (
     KeptSummary,
     PersonSummary,
     RoundSummary,
-    SkillSummary,
     Summary,
     TimingSummary,
     WithdrawalSummary,
@@ -136,7 +134,7 @@ def _evaluation_summary(evaluations: Evaluations) -> EvaluationSummary:
         )
         if kept["before"]
         else None,
-        skill=SkillSummary(**asdict(skill)) if skill else None,
+        skill=skill,
     )
 
 

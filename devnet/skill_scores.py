@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rescind.core.statistics_tensors import solvable_statistics
 from rescind.devnet.adapters import load_artifact
 from rescind.devnet.layout import RunFolder
 from rescind.devnet.skill import Labelled, Skill
+from rescind.devnet.summary import SkillSummary
 from rescind.training import skills
 from rescind.withdrawals import terms_of
 
@@ -25,29 +25,6 @@ STATISTICS_PART = 1
 """The part of a contribution that statistics are."""
 
 
-@dataclass(frozen=True)
-class SkillScores:
-    """Shares of test rows that get their label, 0..1.
-
-    Attributes:
-        task: Name of the task.
-        labels: Number of agreed labels.
-        questions: Number of test rows.
-        alone: The mean over the organizations of what the head of its own statistics gets.
-        together: The head of all statistics.
-        after: The head after the removal.
-        replay: The head of a run that the organization was never in.
-    """
-
-    task: str
-    labels: int
-    questions: int
-    alone: float
-    together: float
-    after: float
-    replay: float
-
-
 def skill_scores(
     skill: Skill,
     agreed: StatisticsParameters,
@@ -55,7 +32,7 @@ def skill_scores(
     together: Tensors,
     after: Tensors,
     replay: Tensors,
-) -> SkillScores:
+) -> SkillSummary:
     """Return the scores of a skill in a run and its replay.
 
     Args:
@@ -79,7 +56,7 @@ def skill_scores(
         return score_of(skill.test, served)
 
     alone = [score(tensors, 1) for tensors in own]
-    return SkillScores(
+    return SkillSummary(
         task=skill.task,
         labels=len(task.labels),
         questions=len(skill.test),

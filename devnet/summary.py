@@ -24,7 +24,7 @@ class SkillSummary(_Part):
     Attributes:
         task: Name of the task.
         labels: Number of agreed labels.
-        questions: Number of texts, which no organization has.
+        questions: Number of texts. No organization has them.
         alone: Mean over the organizations of the head of its own statistics.
         together: The head of all statistics.
         after: The head after the removal.
