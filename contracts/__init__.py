@@ -13,6 +13,7 @@ from rescind.contracts.deployment import (
     Address,
     Deployment,
     DeploySettings,
+    agreed_settings,
     deploy,
     rules_of,
 )
@@ -141,6 +142,7 @@ __all__ = [
     "WithdrawalState",
     "WithdrawalTerms",
     "WrongChain",
+    "agreed_settings",
     "check_precompiles",
     "commitment",
     "deploy",

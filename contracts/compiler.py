@@ -87,6 +87,7 @@ def _sources() -> dict[str, dict[str, str]]:
             ):
                 continue
             target = line.split('"')[1]
+            # Names in the compiler's input, not paths of this machine.
             inner = os.path.normpath(
                 target if target.startswith("@") else os.path.join(os.path.dirname(name), target)  # noqa: PTH118, PTH120
             )

@@ -209,6 +209,19 @@ def rules_of(parameters: ConsortiumParameters) -> tuple[tuple[Rule, ...], bool]:
     return rules, parameters.layout == "shared"
 
 
+def agreed_settings(parameters: ConsortiumParameters) -> dict[str, Any]:
+    """Return the fields of DeploySettings that follow from the agreed parameters."""
+    rules, chained = rules_of(parameters)
+    return {
+        "parameters_id": parameters.id,
+        "base_model_id": parameters.base_model_id,
+        "rules": rules,
+        "chained": chained,
+        "max_rounds": parameters.max_rounds,
+        "max_members": parameters.max_members,
+    }
+
+
 def deploy(
     chain: Chain, founder: Account, settings: DeploySettings, path: Path | None = None
 ) -> Deployment:

@@ -17,8 +17,8 @@ from rescind.contracts import (
     Account,
     Consortium,
     DeploySettings,
+    agreed_settings,
     deploy,
-    rules_of,
 )
 from rescind.core import (
     ConsortiumParameters,
@@ -258,17 +258,11 @@ def _settings(
     auditors: Sequence[str],
     terms: Mapping[str, Any],
 ) -> DeploySettings:
-    rules, chained = rules_of(parameters)
     values = {
-        "parameters_id": parameters.id,
-        "base_model_id": parameters.base_model_id,
-        "rules": rules,
-        "chained": chained,
+        **agreed_settings(parameters),
         # No auditor runs beside a devnet, and rounds that wait for one would pay no rewards.
         "attested": False,
         "aggregator": aggregator,
-        "max_rounds": parameters.max_rounds,
-        "max_members": parameters.max_members,
         "auditors": tuple(auditors),
         "auditor_quorum": len(auditors),
         "exit_seconds": 30,

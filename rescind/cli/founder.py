@@ -179,7 +179,7 @@ def read_settings(path: Path) -> DeploySettings:
     """
     from pydantic import ValidationError
 
-    from rescind.contracts import DeploySettings, rules_of
+    from rescind.contracts import DeploySettings, agreed_settings
     from rescind.core import ConsortiumParameters
 
     content = load_config(path, _form()).model_dump()
@@ -188,16 +188,10 @@ def read_settings(path: Path) -> DeploySettings:
         parameters = ConsortiumParameters.parse(document.read_bytes())
     except OSError as error:
         raise ConfigError(f"{document} cannot be read: {error.strerror}.") from error
-    rules, chained = rules_of(parameters)
     attested = content.pop("attested")
     try:
         return DeploySettings(
-            parameters_id=parameters.id,
-            base_model_id=parameters.base_model_id,
-            rules=rules,
-            chained=chained,
-            max_rounds=parameters.max_rounds,
-            max_members=parameters.max_members,
+            **agreed_settings(parameters),
             **({} if attested is None else {"attested": attested}),
             **content,
         )

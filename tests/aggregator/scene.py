@@ -23,8 +23,8 @@ from rescind.contracts import (
     Parts,
     RejectReason,
     RoundState,
+    agreed_settings,
     deploy,
-    rules_of,
 )
 from rescind.contracts import Consortium as Record
 from rescind.core import (
@@ -202,7 +202,7 @@ class Scene:
         return judgement.rejections[0].reason
 
     def incidents(self) -> list[str]:
-        return [incident["code"] for incident in status(self.config)["incidents"]]  # type: ignore[union-attr, index]
+        return [incident["code"] for incident in status(self.config)["incidents"]]
 
 
 def tls_of(folder: Path, authority: CertificateAuthority) -> TlsFiles:
@@ -273,15 +273,9 @@ def deploy_contracts(
     parameters: ConsortiumParameters,
     settings: Mapping[str, object],
 ) -> Deployment:
-    rules, chained = rules_of(parameters)
     agreed = {
-        "parameters_id": parameters.id,
-        "base_model_id": parameters.base_model_id,
-        "rules": rules,
-        "chained": chained,
+        **agreed_settings(parameters),
         "attested": False,
-        "max_rounds": parameters.max_rounds,
-        "max_members": parameters.max_members,
         "aggregator": aggregator.address,
     }
     chosen = DeploySettings.model_validate({**agreed, **settings})

@@ -84,21 +84,12 @@ def test_a_contribution_that_does_not_open_its_point_is_not_attested(
 ) -> None:
     from rescind.contracts import Parts
     from rescind.core import commit, digest
-    from tests.support.consortium import SALT
 
     rng = np.random.default_rng(3)
-    first, second = consortium.organizations
-    aggregator = consortium.of(consortium.aggregator)
-    aggregator.open_round()
+    first = consortium.organizations[0]
     shown, hidden = (consortium.random_delta(first, rng) for _ in range(2))
     garbage = Parts((consortium.store.put(encode(shown)),), (commit(digest(hidden)),))
-    consortium.of(first).commit(2, garbage, SALT)
-    consortium.of(second).sit_out(2)
-    aggregator.close_commits(2)
-    consortium.of(first).reveal(2, garbage, SALT)
-    aggregator.close_reveals(2)
-    consortium.judge(2)
-    consortium.fold()
+    assert consortium.play({first: garbage}) == 2
     with pytest.raises(NotAttested, match="does not open the point"):
         attest_round(consortium.of(), 2, consortium.auditors[0], artifacts=[tmp_path / "store"])
 

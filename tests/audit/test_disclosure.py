@@ -10,7 +10,7 @@ from rescind.audit import DISCLOSURE_CHECKS, anchored_at, check_disclosure
 from rescind.contracts import Account, WithdrawalMethod
 from rescind.ledger import Ledger, Manifest, ManifestDisclosure, load_key
 from tests.support.chain import Anvil
-from tests.support.consortium import SALT, ChainConsortium, make_consortium, micro_parameters
+from tests.support.consortium import ChainConsortium, make_consortium, micro_parameters
 from tests.support.falsified import falsified, field, leaves, put
 from tests.support.files import rescind
 
@@ -21,18 +21,11 @@ def manifest_of(*subjects: str) -> Manifest:
 
 def play(consortium: ChainConsortium, manifest: Manifest) -> None:
     """Play a round in which the first organization commits to a manifest."""
-    first, second = consortium.organizations
-    aggregator = consortium.of(consortium.aggregator)
-    aggregator.open_round()
+    first = consortium.organizations[0]
     delta = consortium.random_delta(first, np.random.default_rng(0))
-    parts = replace(consortium.register(delta), manifest=manifest.commitment.hex())
-    consortium.of(first).commit(1, parts, SALT)
-    consortium.of(second).sit_out(1)
-    aggregator.close_commits(1)
-    consortium.of(first).reveal(1, parts, SALT)
-    aggregator.close_reveals(1)
-    consortium.judge(1)
-    consortium.fold()
+    consortium.play(
+        {first: replace(consortium.register(delta), manifest=manifest.commitment.hex())}
+    )
 
 
 def artifact_of(consortium: ChainConsortium, offer_id: int | None = None, round_id: int = 1) -> str:

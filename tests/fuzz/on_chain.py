@@ -29,7 +29,7 @@ from tests.fuzz.target import Target
 from tests.ledger.fuzz import spoiled
 from tests.support.certified import begin, remove_first
 from tests.support.chain import start_anvil
-from tests.support.consortium import SALT, ChainConsortium, make_consortium
+from tests.support.consortium import ChainConsortium, make_consortium
 from tests.support.falsified import falsified, field, put
 
 _STATEMENTS = {"replay", "evaluation"}
@@ -61,7 +61,7 @@ def targets() -> Iterator[Target]:
     anvil = stack.enter_context(start_anvil())
     consortium = make_consortium(anvil, 2, store=folder / "second")
     disclosures = _disclosures(consortium, folder)
-    chain_module.HttpTransport = KeptAnswers  # type: ignore[misc]
+    chain_module.HttpTransport = KeptAnswers
     anchor = json.loads(disclosures["record-disclosure"][0])["anchor"]
 
     def certified(data: bytes) -> Any:
@@ -105,19 +105,12 @@ def targets() -> Iterator[Target]:
 
 
 def _disclosures(consortium: ChainConsortium, folder: Path) -> dict[str, list[bytes]]:
-    first, second = consortium.organizations
+    first = consortium.organizations[0]
     manifest = Manifest.of([("Bo", b"b"), ("Cleo", b"c")], bytes(32))
-    aggregator = consortium.of(consortium.aggregator)
-    aggregator.open_round()
     delta = consortium.random_delta(first, np.random.default_rng(0))
-    parts = replace(consortium.register(delta), manifest=manifest.commitment.hex())
-    consortium.of(first).commit(1, parts, SALT)
-    consortium.of(second).sit_out(1)
-    aggregator.close_commits(1)
-    consortium.of(first).reveal(1, parts, SALT)
-    aggregator.close_reveals(1)
-    consortium.judge(1)
-    consortium.fold()
+    consortium.play(
+        {first: replace(consortium.register(delta), manifest=manifest.commitment.hex())}
+    )
     artifact = consortium.of().contributions(1)[-1].parts.artifact_ids[0]
     with Ledger.create(folder / "ledger", create_key(folder / "key")) as ledger:
         for number in range(5):

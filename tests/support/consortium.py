@@ -22,9 +22,9 @@ from rescind.contracts import (
     MemberStatus,
     Parts,
     RejectReason,
+    agreed_settings,
     deploy,
     next_piece,
-    rules_of,
 )
 from rescind.core import (
     ArtifactStore,
@@ -156,20 +156,23 @@ class ChainConsortium:
 
         Without `fold` it is left judged.
         """
+        contributors = list(only) or [each for each in self.organizations if self._is_active(each)]
+        contributions = [self.register(self.random_delta(each, rng)) for each in contributors]
+        return self.play(dict(zip(contributors, contributions, strict=True)), fold=fold)
+
+    def play(self, contributions: Mapping[Account, Parts], *, fold: bool = True) -> int:
+        """Play a round of given contributions, in which all other members sit out."""
         aggregator = self.of(self.aggregator)
         aggregator.open_round()
         round_id = aggregator.current_round_id()
-        contributors = list(only) or [each for each in self.organizations if self._is_active(each)]
-        contributions: dict[str, Parts] = {}
-        for account in contributors:
-            contributions[account.address] = self.register(self.random_delta(account, rng))
-            self.of(account).commit(round_id, contributions[account.address], SALT)
+        for account, parts in contributions.items():
+            self.of(account).commit(round_id, parts, SALT)
         for account in self.organizations:
-            if self._is_active(account) and account.address not in contributions:
+            if self._is_active(account) and account not in contributions:
                 self.of(account).sit_out(round_id)
         aggregator.close_commits(round_id)
-        for account in contributors:
-            self.of(account).reveal(round_id, contributions[account.address], SALT)
+        for account, parts in contributions.items():
+            self.of(account).reveal(round_id, parts, SALT)
         aggregator.close_reveals(round_id)
         self.judge(round_id)
         if fold:
@@ -273,15 +276,9 @@ def make_consortium(
     founder, aggregator = anvil.funded(), anvil.funded()
     organizations = _accounts(anvil, members)
     auditors = _accounts(anvil, 2)
-    rules, chained = rules_of(parameters)
     agreed = {
-        "parameters_id": parameters.id,
-        "base_model_id": parameters.base_model_id,
-        "rules": rules,
-        "chained": chained,
+        **agreed_settings(parameters),
         "attested": False,
-        "max_rounds": parameters.max_rounds,
-        "max_members": parameters.max_members,
         "aggregator": aggregator.address,
         "auditors": tuple(account.address for account in auditors),
         "auditor_quorum": 2,
