@@ -6,12 +6,19 @@ import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tenacity import retry, stop_after_delay, wait_fixed
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from rescind.contracts import Account, Chain
 from rescind.contracts.compiler import foundry
@@ -93,44 +100,67 @@ def seeded_key(seed: int, number: int) -> bytes:
     return hashlib.sha256(f"rescind.test-account|{seed}|{number}".encode()).digest()
 
 
+class ChainEnded(Exception):
+    """A chain ended before it answered."""
+
+
 @contextlib.contextmanager
 def start_anvil(
     state: Path | None = None, *, seed: int = 0, options: Sequence[str] = ()
 ) -> Iterator[Anvil]:
     """Start a chain. Two chains that are open together need different seeds."""
-    port = free_port()
-    command = [str(foundry("anvil")), "--port", str(port), "--silent"]
-    command += ["--state", str(state)] if state else []
-    command += options
-    with _running(command, port, seed) as anvil:
+
+    def command(port: int) -> list[str]:
+        kept = ["--state", str(state)] if state else []
+        return [str(foundry("anvil")), "--port", str(port), "--silent", *kept, *options]
+
+    with _running(command, seed) as anvil:
         yield anvil
 
 
 @contextlib.contextmanager
 def start_hardhat(folder: Path, *, seed: int = 0, hardfork: str | None = None) -> Iterator[Anvil]:
     """Start Hardhat, with its configuration in `folder`."""
-    port = free_port()
-    with _running(chain_command("hardhat", folder, port, hardfork), port, seed) as hardhat:
+    with _running(lambda port: chain_command("hardhat", folder, port, hardfork), seed) as hardhat:
         yield hardhat
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, seed: int) -> Iterator[Anvil]:
+def _running(command: Callable[[int], list[str]], seed: int) -> Iterator[Anvil]:
+    url, process = _start(command)
+    try:
+        yield Anvil(url, process, seed)
+    finally:
+        process.terminate()
+        process.wait(120)
+
+
+@retry(retry=retry_if_exception_type(ChainEnded), stop=stop_after_attempt(3), reraise=True)
+def _start(command: Callable[[int], list[str]]) -> tuple[str, subprocess.Popen[bytes]]:
+    """Start a chain, on another port if another program has meanwhile taken the first."""
+    port = free_port()
     process = subprocess.Popen(
-        command,
+        command(port),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, **ENVIRONMENT},
     )
-    url = url_of(port)
     try:
-        _wait(url)
-        yield Anvil(url, process, seed)
-    finally:
-        process.terminate()
-        process.wait(20)
+        _wait(url_of(port), process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return url_of(port), process
 
 
-@retry(stop=stop_after_delay(20), wait=wait_fixed(0.05), reraise=True)
-def _wait(url: str) -> None:
+@retry(
+    retry=retry_if_not_exception_type(ChainEnded),
+    stop=stop_after_delay(120),
+    wait=wait_fixed(0.05),
+    reraise=True,
+)
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        raise ChainEnded(f"the chain at {url} ended before it answered")
     Chain(url).check()

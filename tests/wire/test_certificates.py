@@ -220,7 +220,7 @@ def test_an_installation_that_was_cut_short_is_finished(
         if len(done) >= replaced:
             raise OSError("power failure")
         done.append(paths)
-        replace(*paths)  # type: ignore[arg-type]
+        replace(*paths)
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "replace", crash)

@@ -25,8 +25,8 @@ from rescind.wire import (
     serve,
     serve_ledger,
 )
+from tests.wire.handler import Handler
 from tests.wire.identities import Dated, days, enrolled
-from tests.wire.test_wire import Handler
 
 
 class Replaced(WireError):
@@ -174,7 +174,7 @@ def test_a_replaced_aggregator_does_not_get_the_rest_of_an_upload(stage: Stage) 
         return put(organization, artifact_id, offset, piece)
 
     own = fingerprint(stage.aggregator.tls.read()[1])
-    stage.handler.put_piece = replaced_meanwhile  # type: ignore[method-assign]
+    stage.handler.put_piece = replaced_meanwhile
     with stage.client() as client:
         with pytest.raises(Replaced):
             client.upload(data)

@@ -61,7 +61,7 @@ def test_a_huge_name_in_a_message_comes_back_short(consortium: Consortium) -> No
         asked = health_pb2.HealthCheckRequest(service="é" * 100_000)
         with capture_logs() as lines, pytest.raises(grpc.RpcError) as refused:
             health_pb2_grpc.HealthStub(opened).Check(asked, timeout=60)
-    error: grpc.Call = refused.value  # type: ignore[assignment]
+    error: grpc.Call = refused.value
     assert dict(error.trailing_metadata())[CODE_KEY] == BadMessage.code
     assert len(error.details()) <= MOST_CHARACTERS
     assert [len(each["reason"]) for each in lines] == [MOST_CHARACTERS]

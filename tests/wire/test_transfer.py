@@ -24,6 +24,7 @@ from rescind.wire import (
     serve,
 )
 from rescind.wire.generated import rescind_pb2 as pb
+from rescind.wire.grpc_client import CALL_SECONDS
 from rescind.wire.transfer import (
     FIRST_PIECE_BYTES,
     LEAST_PIECE_BYTES,
@@ -31,8 +32,8 @@ from rescind.wire.transfer import (
     Pace,
     piece_message,
 )
+from tests.wire.handler import Wire, identity
 from tests.wire.relay import Relay, relayed
-from tests.wire.test_wire import Wire, identity, wire  # noqa: F401 (a fixture)
 
 DATA = bytes(range(256)) * 8192  # 2 MiB
 
@@ -42,7 +43,7 @@ def through_relay(running: Wire, **options: float) -> Iterator[tuple[AggregatorC
     port = int(running.address.rpartition(":")[2])
     with (
         relayed(port) as relay,
-        AggregatorClient(f"localhost:{relay.port}", running.tls, **options) as client,  # type: ignore[arg-type]
+        AggregatorClient(f"localhost:{relay.port}", running.tls, **options) as client,
     ):
         yield client, relay
 
@@ -93,7 +94,7 @@ def test_a_piece_is_serialized_as_protobuf_does() -> None:
         assert piece_message("01" * 32, 7, memoryview(data)) == expected
 
 
-def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:  # noqa: F811
+def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:
     data = DATA[: 2**17]
     with through_relay(wire, seconds=30.0) as (client, relay):
         relay.bytes_per_second = 64_000
@@ -102,7 +103,7 @@ def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:  # noqa: F811
 
 
 @pytest.mark.slow
-def test_an_upload_works_at_8_kbit_per_second(wire: Wire) -> None:  # noqa: F811
+def test_an_upload_works_at_8_kbit_per_second(wire: Wire) -> None:
     data = DATA[: 3 * 2**15]
     with through_relay(wire) as (client, relay):
         relay.bytes_per_second = 1000
@@ -111,7 +112,7 @@ def test_an_upload_works_at_8_kbit_per_second(wire: Wire) -> None:  # noqa: F811
     assert sum(length for _, length in wire.handler.pieces) == len(data)
 
 
-def test_an_upload_goes_on_where_a_cut_connection_left_it(wire: Wire) -> None:  # noqa: F811
+def test_an_upload_goes_on_where_a_cut_connection_left_it(wire: Wire) -> None:
     with through_relay(wire, patience=20.0) as (client, relay):
         cut = threading.Event()
 
@@ -129,9 +130,9 @@ def test_an_upload_goes_on_where_a_cut_connection_left_it(wire: Wire) -> None:  
 
 
 def test_an_upload_on_a_connection_that_drops_all_bytes_goes_on_over_another(
-    wire: Wire,  # noqa: F811
+    wire: Wire,
 ) -> None:
-    with through_relay(wire, seconds=1.0, patience=5.0) as (client, relay):
+    with through_relay(wire, seconds=1.0, patience=60.0) as (client, relay):
         silenced = threading.Event()
 
         def silence_once() -> None:
@@ -142,12 +143,12 @@ def test_an_upload_on_a_connection_that_drops_all_bytes_goes_on_over_another(
 
         client.on_piece = silence_once
         client.upload(DATA)
-        assert relay.opened == 2
+        assert relay.opened >= 2  # more on a machine that is too busy to answer in time
     assert silenced.is_set()
     assert wire.handler.uploads[SizedArtifact.of(DATA).artifact_id] == DATA
 
 
-def test_an_upload_goes_on_after_the_server_was_started_again(wire: Wire) -> None:  # noqa: F811
+def test_an_upload_goes_on_after_the_server_was_started_again(wire: Wire) -> None:
     address = wire.address.replace("localhost", "127.0.0.1")
     tls = wire.server_tls
     with wire.client() as client:
@@ -168,7 +169,7 @@ def test_an_upload_goes_on_after_the_server_was_started_again(wire: Wire) -> Non
     assert sum(length for _, length in wire.handler.pieces) == len(DATA)
 
 
-def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:  # noqa: F811
+def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:
     with through_relay(wire) as (client, relay):
         client.describe()
         relay.silence()
@@ -176,7 +177,7 @@ def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:  # noq
         began = time.monotonic()
         with pytest.raises((TransferGivenUp, AggregatorUnavailable)):
             client.upload(DATA)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < CALL_SECONDS
         client.until = None
         client.upload(DATA)
 
@@ -204,7 +205,7 @@ def test_an_upload_to_a_server_that_forgets_what_it_was_sent_is_given_up(tmp_pat
     authority = CertificateAuthority.create(tmp_path / "ca", "test authority")
     tls = [identity(tmp_path / name, authority, name) for name in ("aggregator", "member")]
     handler = Forgetful()
-    server = serve(handler, "127.0.0.1:0", tls[0])  # type: ignore[arg-type]
+    server = serve(handler, "127.0.0.1:0", tls[0])
     try:
         with (
             AggregatorClient(f"localhost:{server.port}", tls[1], patience=0.3) as client,
@@ -217,7 +218,7 @@ def test_an_upload_to_a_server_that_forgets_what_it_was_sent_is_given_up(tmp_pat
 
 
 def test_a_download_goes_on_after_the_node_was_started_again(
-    wire: Wire,  # noqa: F811
+    wire: Wire,
     tmp_path: Path,
 ) -> None:
     digest = SizedArtifact.of(DATA).artifact_id
@@ -244,7 +245,7 @@ def test_a_download_goes_on_after_the_node_was_started_again(
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_bytes_that_the_receiver_has_are_not_fetched(
-    wire: Wire,  # noqa: F811
+    wire: Wire,
     tmp_path: Path,
     kept: bool,
 ) -> None:
@@ -269,7 +270,7 @@ def test_bytes_that_the_receiver_has_are_not_fetched(
     assert not parts or not [path for path in parts.iterdir() if path.name != digest]
 
 
-def test_a_header_is_fetched_alone_and_not_again(wire: Wire, tmp_path: Path) -> None:  # noqa: F811
+def test_a_header_is_fetched_alone_and_not_again(wire: Wire, tmp_path: Path) -> None:
     data = encode({"layer": np.arange(2**18)})
     digest = SizedArtifact.of(data).artifact_id
     wire.handler.published[digest] = data
@@ -285,7 +286,7 @@ def test_a_header_is_fetched_alone_and_not_again(wire: Wire, tmp_path: Path) -> 
     assert store.get(digest) == data
 
 
-def test_a_piece_without_bytes_or_of_too_many_is_refused(wire: Wire) -> None:  # noqa: F811
+def test_a_piece_without_bytes_or_of_too_many_is_refused(wire: Wire) -> None:
     key, certificate, authority = wire.tls.read()
     credentials = grpc.ssl_channel_credentials(authority, key, certificate)
     with grpc.secure_channel(wire.address, credentials) as channel:
