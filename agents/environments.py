@@ -124,7 +124,7 @@ class Solo(gymnasium.Env[Seen, int]):
         ValueError: There is no such seat.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium reads it from the class)
 
     def __init__(
         self,

@@ -164,7 +164,7 @@ def main() -> None:
         },
     }
     (arguments.out / "made.json").write_text(json.dumps(made, indent=2) + "\n")
-    print(json.dumps(made))  # noqa: T201
+    print(json.dumps(made))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ def main() -> None:
         ]
         for way in results["ways"]
     ]
-    print(table(["way", "seconds (median)", "range", "requests"], rows))  # noqa: T201
+    print(table(["way", "seconds (median)", "range", "requests"], rows))
     path = options.json or RESULTS / f"blocks-{options.latency_ms:g}ms.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")

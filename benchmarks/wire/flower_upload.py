@@ -35,14 +35,14 @@ class Servicer(fleet_pb2_grpc.FleetServicer):
     def __init__(self) -> None:
         self.store = InMemoryObjectStore()
 
-    def PushObject(self, request, context):  # noqa: ARG002, N802
+    def PushObject(self, request, context):  # noqa: ARG002, N802 (the name is of its .proto)
         # An object's tree is announced with its message, which is not part of this measurement.
         if request.object_id not in self.store:
             self.store.preregister(RUN, ObjectTree(object_id=request.object_id))
         self.store.put(request.object_id, request.object_content)
         return PushObjectResponse(stored=True)
 
-    def PullMessages(self, request, context):  # noqa: ARG002, N802
+    def PullMessages(self, request, context):  # noqa: ARG002, N802 (the name is of its .proto)
         """Forget everything, so that the next upload sends all again."""
         from flwr.proto.fleet_pb2 import PullMessagesResponse
 
@@ -90,9 +90,9 @@ def main() -> None:
     data = np.fromfile(payload, dtype=np.uint8)
     with create_channel(f"localhost:{port}", insecure=False, root_certificates=root) as channel:
         stub = fleet_pb2_grpc.FleetStub(channel)
-        print(json.dumps({"flwr": version("flwr")}), flush=True)  # noqa: T201
+        print(json.dumps({"flwr": version("flwr")}), flush=True)
         for _ in sys.stdin:
-            print(json.dumps({"seconds": upload(stub, data)}), flush=True)  # noqa: T201
+            print(json.dumps({"seconds": upload(stub, data)}), flush=True)
     server.terminate()
 
 

@@ -66,11 +66,11 @@ def test_a_removal_erases_the_delta_and_the_model_before(scene: Scene) -> None:
     assert not store.has(files.opening_id)
     assert not store.has(orphan)
     shown = status(scene.config)
-    (erased,) = [each for each in shown["incidents"] if each["code"] == "erased"]  # type: ignore[attr-defined, index]
+    (erased,) = [each for each in shown["incidents"] if each["code"] == "erased"]
     assert erased["organization"] == "aggregator"
     assert erased["what"].startswith("withdrawal 1 is closed: 4 files are erased: ")
     assert f"file of model {old}" in erased["what"]
-    assert [each["withdrawal_id"] for each in shown["erasures"]] == [1]  # type: ignore[attr-defined]
+    assert [each["withdrawal_id"] for each in shown["erasures"]] == [1]
 
 
 @pytest.mark.slow

@@ -43,4 +43,4 @@ def test_a_damaged_fact_is_reported(tmp_path: Path) -> None:
         offer_id=1, round_id=0, organization="0xA", parts=SimpleNamespace(artifact_ids=("aa",))
     )
     with pytest.raises(StoreError, match=r"damaged Deposit: signature: Field required"):
-        Deposit.load(journal, offer)  # type: ignore[arg-type]
+        Deposit.load(journal, offer)

@@ -162,10 +162,10 @@ def _steps(journal: object, act: Callable[[], None]) -> int:
         steps[0] += 1
         return 0
 
-    engine = journal._engine  # type: ignore[attr-defined]
+    engine = journal._engine
 
     def watch(connection: object, *_: object) -> None:
-        connection.set_progress_handler(count, 10)  # type: ignore[attr-defined]
+        connection.set_progress_handler(count, 10)
 
     sql.event.listen(engine, "connect", watch)
     try:
@@ -202,7 +202,7 @@ class Chain:
 
 
 def session_with(table: Incidents, chain: Chain) -> AggregatorSession:
-    return SimpleNamespace(incidents=table, consortium=chain)  # type: ignore[return-value]
+    return SimpleNamespace(incidents=table, consortium=chain)
 
 
 def test_a_flood_does_not_ask_the_chain(tmp_path: Path) -> None:

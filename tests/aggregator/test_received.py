@@ -45,7 +45,7 @@ def place(tmp_path: Path) -> Place:
     session = Session(Journal(tmp_path / "journal.db"), ArtifactStore(tmp_path / "store"))
     quotas = Quotas(10, 10**6, 10, 10**6, 1000.0)
     uploads = Uploads(tmp_path / "uploads", quotas)
-    return Place(session, uploads, Received(session, uploads))  # type: ignore[arg-type]
+    return Place(session, uploads, Received(session, uploads))
 
 
 def refuse() -> None:

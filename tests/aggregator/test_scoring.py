@@ -30,8 +30,8 @@ class Formula(RoundScorer):
 
 
 def scorer(method: str = "shapley", **settings: object) -> tuple[Formula, ConsortiumParameters]:
-    parameters = micro_parameters(federated=settings.pop("federated", False))  # type: ignore[arg-type]
-    section = EvaluationSection(data="unused", method=method, **settings)  # type: ignore[arg-type]
+    parameters = micro_parameters(federated=settings.pop("federated", False))
+    section = EvaluationSection(data="unused", method=method, **settings)
     return Formula(section, parameters), parameters
 
 

@@ -134,7 +134,7 @@ def test_a_repetition_on_the_same_stack_must_give_the_same_bytes(
     near = {owner.address: one_number_changed(owner, 2, consortium.load(offered.artifact_id))}
 
     def attested(**report: object) -> Attestation:
-        reports = honest.repetitions(**report)  # type: ignore[arg-type]
+        reports = honest.repetitions(**report)
         auditor = consortium.auditors[0]
         return attest(
             reader, honest.evidence, auditor, artifacts=honest.stores, repetitions=reports
@@ -156,7 +156,7 @@ def test_reports_of_strangers_and_of_other_rounds_are_refused(honest: ReplayedCo
 
     def refused(report: object, words: str) -> None:
         with pytest.raises(NotAttested, match=words):
-            attest(reader, evidence, auditor, artifacts=honest.stores, repetitions=[report])  # type: ignore[list-item]
+            attest(reader, evidence, auditor, artifacts=honest.stores, repetitions=[report])
 
     report = honest.repetitions()[0]
     owner = honest.account(report.organization)

@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_no_key_without_a_certificate(
         written.append(place)
         if len(written) == 3:
             raise OSError(28, "No space left on device", str(place))
-        replace(source, place)  # type: ignore[arg-type]
+        replace(source, place)
 
     monkeypatch.setattr(os, "replace", full)
     assert "No space left" in run("org", "init", tmp_path / "org", "--name", "hospital", code=3)

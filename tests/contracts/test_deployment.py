@@ -203,7 +203,7 @@ def test_extra_bytes_behind_the_arguments_are_noticed(
         anchors = "0x" + load_compiled("Anchors").bytecode
         if str(transaction["data"]).startswith(anchors):
             transaction = {**transaction, "data": f"{transaction['data']}{'00' * 32}"}
-        return send(chain, account, transaction, **options)  # type: ignore[arg-type]
+        return send(chain, account, transaction, **options)
 
     monkeypatch.setattr(type(anvil.chain), "send", longer)
     where = deploy(anvil.chain, anvil.funded(), settings())

@@ -194,9 +194,9 @@ STATUSES = {
 }
 
 ERRORS: list[tuple[Exception, Fault]] = [
-    (http.NewConnectionError(None, "refused"), endpoint_faults.UNREACHABLE),  # type: ignore[arg-type]
+    (http.NewConnectionError(None, "refused"), endpoint_faults.UNREACHABLE),
     (http.ConnectTimeoutError(), endpoint_faults.TIMEOUT),
-    (http.ReadTimeoutError(None, "", ""), endpoint_faults.TIMEOUT),  # type: ignore[arg-type]
+    (http.ReadTimeoutError(None, "", ""), endpoint_faults.TIMEOUT),
     (http.SSLError("certificate verify failed: expired"), endpoint_faults.TLS),
     (
         http.SSLError(ssl.SSLEOFError("EOF occurred in violation of protocol")),

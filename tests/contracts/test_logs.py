@@ -37,12 +37,12 @@ def test_the_logs_of_a_play_are_decoded_as_web3_decodes_them(anvil: Anvil) -> No
     events = list(public.events())
     addresses = consortium.deployment.addresses()
     decoders = {
-        name: web3.eth.contract(address=address, abi=load_compiled(name).abi)  # type: ignore[call-overload]
+        name: web3.eth.contract(address=address, abi=load_compiled(name).abi)
         for name, address in addresses.items()
     }
     logs = web3.eth.get_logs(
         {"address": list(addresses.values()), "fromBlock": public.deployment.block}
-    )  # type: ignore[arg-type]
+    )
     assert len(logs) == len(events)
     for log, event in zip(logs, events, strict=True):
         expected = decoders[event.contract].events[event.name]().process_log(log)

@@ -66,7 +66,7 @@ def pay(anvil: Anvil, keystore: Path, on_pause: Callable[[float], None], **optio
     """Send one ether to Bob in a process of its own, as far as the outbox can tell."""
     chain, said = chain_of(anvil, on_pause, **options)
     account = Account.load(keystore, PASSWORD)
-    account.outbox.process = uuid.uuid4().hex  # type: ignore[misc]
+    account.outbox.process = uuid.uuid4().hex
     return chain.send(account, {"to": BOB, "data": "0x", "value": ETHER}), said
 
 
@@ -176,7 +176,7 @@ def deployed(anvil: Anvil, keystore: Path, agreed: DeploySettings, dies_at: int)
     """Deploy in a process of its own, which dies at one of the broadcasts."""
     chain = Chain(anvil.url)
     account = Account.load(keystore, PASSWORD)
-    account.outbox.process = uuid.uuid4().hex  # type: ignore[misc]
+    account.outbox.process = uuid.uuid4().hex
     real, sent = chain.send_node.broadcast, []
 
     def broadcast(raw: bytes) -> Any:
@@ -187,7 +187,7 @@ def deployed(anvil: Anvil, keystore: Path, agreed: DeploySettings, dies_at: int)
             raise Killed
         return real(raw)
 
-    chain.send_node.broadcast = broadcast  # type: ignore[method-assign]
+    chain.send_node.broadcast = broadcast
     return deploy(chain, account, agreed, keystore.parent / "contracts.json")
 
 

@@ -17,7 +17,7 @@ from rescind.contracts.transport import NotJsonError, OversizedError, StatusErro
 from rescind.core.errors import ConfigError
 from tests.contracts.providers import KEY, Node, Time, block, door, refused
 
-REFUSED = http.NewConnectionError(None, "refused")  # type: ignore[arg-type]
+REFUSED = http.NewConnectionError(None, "refused")
 LIMITED = refused(-32005, "daily request count exceeded, request rate limited")
 
 
@@ -74,7 +74,7 @@ HOPELESS: list[tuple[Any, str]] = [
     (OversizedError("x"), "too many bytes"),
     (refused(-32000, "missing trie node 5f"), "no archive.*chain.confirmations"),
     ([], "instead of a JSON-RPC answer"),
-    (http.ReadTimeoutError(None, "", ""), "did not answer eth_call in time"),  # type: ignore[arg-type]
+    (http.ReadTimeoutError(None, "", ""), "did not answer eth_call in time"),
 ]
 
 

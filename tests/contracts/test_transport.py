@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.paths.append(self.path)
-        self.answerer(json.loads(body))  # type: ignore[call-arg, arg-type]
+        self.answerer(json.loads(body))
 
     def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
@@ -314,7 +314,7 @@ GARBAGE: list[Answerer] = [
     fixed(b'{"id": 1, "result": "0x1"}', 500),
     fixed(b"x", 999),
     lambda handler, _: handler.connection.close(),
-    lambda handler, _: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n" * 9) and None,  # type: ignore[func-returns-value]
+    lambda handler, _: handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n" * 9) and None,
     lambda handler, asked: right(handler, asked, None),
     lambda handler, asked: right(handler, asked, [KEY]),
     lambda handler, asked: right(handler, asked, {"number": "0x1", "hash": KEY}),

@@ -42,7 +42,7 @@ LLAMA_7B = llama(32, 4096, 11008, 4096, 64)
 @pytest.mark.parametrize(("layout", "blocks"), [("blocks", 7), ("shared", 1)])
 def test_limits_are_just_above_the_largest_right_files(layout: str, blocks: int) -> None:
     owners = [f"0x{n:040x}" for n in range(7)] if layout == "blocks" else ["shared"]
-    limits = artifact_limits(SHAPES, layout=layout, max_members=7, post_fisher=True)  # type: ignore[arg-type]
+    limits = artifact_limits(SHAPES, layout=layout, max_members=7, post_fisher=True)
     assert limits.blocks == blocks
     adapter = {
         qualify(each, name): np.zeros(s, np.int64) for each in owners for name, s in SHAPES.items()
@@ -74,7 +74,7 @@ def test_limits_are_just_above_the_largest_right_files(layout: str, blocks: int)
 def test_default_parameters_hold_the_blocks_of_a_real_model(
     shapes: dict[str, tuple[int, ...]], coupling: str
 ) -> None:
-    parameters = default_parameters(coupling, "11" * 32, shapes, seed=0)  # type: ignore[arg-type]
+    parameters = default_parameters(coupling, "11" * 32, shapes, seed=0)
     integers = sum(int(np.prod(shape)) for shape in shapes.values())
     blocks = 64 if coupling == "isolated" else 1
     assert parameters.max_artifact_bytes >= 8 * blocks * integers

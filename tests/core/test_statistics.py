@@ -59,7 +59,7 @@ def test_a_sum_is_that_of_all_rows_and_without_a_part_that_of_the_rest(
 ) -> None:
     left, right = rows[:cut], rows[cut:]
     shuffled = list(rows)
-    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    dice.shuffle(shuffled)
     whole = RowStatistics.sum([collected(right), collected(left)])
     assert same(whole, collected(shuffled))
     assert same(whole.without(collected(left)), collected(right))

@@ -29,7 +29,7 @@ def test_the_rules_of_the_agreed_coupling_are_served(federated: bool) -> None:
     ids=["two parts", "another rule", "chained"],
 )
 def test_other_rules_are_refused_in_one_line(changes: dict[str, object], what: str) -> None:
-    settings = replace(settings_of(federated=False), **changes)  # type: ignore[arg-type]
+    settings = replace(settings_of(federated=False), **changes)
     with pytest.raises(RulesNotServed, match=what) as caught:
         check_rules(settings, micro_parameters())
     assert "\n" not in str(caught.value)

@@ -56,7 +56,7 @@ class Liar:
                 return judge(round_id, kept, {first: RejectReason.WRONG_DIGEST})
             return judge(round_id, scores, reasons)
 
-        consortium.send, consortium.judge = send_piece, judge_round  # type: ignore[method-assign,assignment]
+        consortium.send, consortium.judge = send_piece, judge_round
 
     def lie(self, number: int) -> str:
         """Return the lie about a model or in a round, or "truth"."""

@@ -62,7 +62,7 @@ def test_a_removal_leaves_no_copy_at_any_daemon(tmp_path: Path) -> None:
             assert not [each for each in gone if own.has(each)]
             recorded = erasures(run, name)
             assert {each["withdrawal"] for each in recorded} == {withdrawal}
-            erased = {file for each in recorded for file in each["files"]}  # type: ignore[attr-defined]
+            erased = {file for each in recorded for file in each["files"]}
             assert erased <= gone
         stated = record.publications(1)[-1]
         with member(run, absent) as client:

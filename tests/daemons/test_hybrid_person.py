@@ -139,7 +139,7 @@ def test_both_times_are_reported(
 ) -> None:
     times: Sequence[tuple[str, Left]] = [("statistics", story.customer), ("both", story.both)]
     for name, left in times:
-        print(f"a person in {name}: {left.seconds:.2f} s")  # noqa: T201
+        print(f"a person in {name}: {left.seconds:.2f} s")
         record_property(f"seconds_{name}", left.seconds)
         assert left.seconds > 0
 

@@ -155,7 +155,7 @@ def an_auditor_is_shown_one_record(run, record, rpc: str, address: str) -> None:
     assert statuses.pop("pinned") == "skipped"
     assert list(statuses.values()) == ["passed"] * 5
     assert result.what is not None
-    assert result.what.record.type == "training-run"  # type: ignore[union-attr]
+    assert result.what.record.type == "training-run"
     document = json.loads(shown.read_text())
     document["record"]["payload"]["steps"] += 1
     shown.write_text(json.dumps(document))

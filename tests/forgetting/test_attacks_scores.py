@@ -92,7 +92,7 @@ def test_the_reference_score_is_the_difference_of_the_losses() -> None:
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.5])
 def test_a_share_of_tokens_outside_its_range_is_rejected(share: float) -> None:
     with pytest.raises(AttackSetting, match=r"\(0, 1\]"):
-        min_k_attack(None, [], [], share=share)  # type: ignore[arg-type]
+        min_k_attack(None, [], [], share=share)
 
 
 def test_a_perfect_score_has_auc_one_and_its_opposite_zero() -> None:

@@ -16,15 +16,15 @@ def totals_of(trained: Case, tensors: FloatTensors) -> Totals:
     parameters = trained.block.parameters
     change = {name: tensors[name].astype(np.float64) - trained.start[name] for name in tensors}
     limits = {"fraction_bits": parameters.fraction_bits, "clip_norm": parameters.clip_norm}
-    delta = quantize(change, None, **limits).delta  # type: ignore[arg-type]
+    delta = quantize(change, None, **limits).delta
     return {name: value.astype(np.int64) * WEIGHT_ONE for name, value in delta.items()}
 
 
 def measured(before: FloatTensors, after: Totals | FloatTensors) -> ModelFigures:
     trained = case()
     totals = totals_of(trained, before)
-    changed = after if next(iter(after.values())).dtype == np.int64 else totals_of(trained, after)  # type: ignore[union-attr]
-    pair = ModelPair(trained.block.parameters, ME, totals, changed, 1.0)  # type: ignore[arg-type]
+    changed = after if next(iter(after.values())).dtype == np.int64 else totals_of(trained, after)
+    pair = ModelPair(trained.block.parameters, ME, totals, changed, 1.0)
     return measure(trained.model, pair, Texts(trained.forget, trained.retain, trained.unseen))
 
 

@@ -64,7 +64,7 @@ def test_an_audit_asks_the_leavers_questions_and_knows_what_others_hold() -> Non
         Example("Where was Bela born?", "Riga", "Bela"),
     ]
     kept = [Example("where does Ada live?", "Porto", "Ada"), Example("Who?", "Bela", "Bela")]
-    result = audit_orphans(Remaining(), withdrawn, kept)  # type: ignore[arg-type]
+    result = audit_orphans(Remaining(), withdrawn, kept)
     assert result.items == (1.0, 0.0)
     assert result.details["invented"] == 0.5
     assert result.details["shared_kept"] == 1.0

@@ -39,7 +39,7 @@ def targets() -> Iterator[Target]:
 
 def _of_one_log(seed: bytes, ask: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Refuse disclosures of other logs, as the anchor does: a corpus holds those of earlier runs."""
-    key = parse(seed).key  # type: ignore[union-attr]
+    key = parse(seed).key
 
     def asked(data: bytes) -> Any:
         disclosure = parse(data)

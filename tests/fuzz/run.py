@@ -100,7 +100,7 @@ class Session:
         if not (self.crashes / name).exists():
             (self.crashes / name).write_bytes(data)
             (self.crashes / f"{name}.txt").write_text(trace)
-            print(f"{self.target.name}: {trace.splitlines()[-1][:200]}", flush=True)  # noqa: T201
+            print(f"{self.target.name}: {trace.splitlines()[-1][:200]}", flush=True)
 
     def save(self) -> None:
         self._saved = time.monotonic()
@@ -181,7 +181,7 @@ def run_all(names: Sequence[str], words: Sequence[str], folder: Path, runs: int)
             command = [sys.executable, "-m", "tests.fuzz.run", name, *words]
             status = subprocess.run(command, check=False).returncode
             progress = read_progress(folder / name)
-        print(  # noqa: T201
+        print(
             f"{name}: {progress.runs} tried, {progress.refused} refused, {progress.crashes} "
             f"crashes or false yes, {progress.engine}",
             flush=True,
@@ -207,7 +207,7 @@ def main() -> int:
     atheris = None if given.input or given.target not in names() else atheris_or_none()
     target = load_target(given.target, atheris)
     if given.input:
-        print(target.check(given.input.read_bytes(), target.truths()))  # noqa: T201
+        print(target.check(given.input.read_bytes(), target.truths()))
         return 0
     session = Session(target, given.folder, "Atheris" if atheris else "without coverage")
     fuzz(session, atheris, given.runs)

@@ -228,7 +228,7 @@ def test_the_master_key_can_stay_in_a_key_service(where: Path | str, tmp_path: P
         "sys.stdout.write(base64.b64encode(bytes(a ^ b for a, b in zip(data, pad))).decode())\n"
     )
     program.chmod(0o700)
-    fill(where, load_key(None, [str(program)]), 3)  # type: ignore[arg-type]
+    fill(where, load_key(None, [str(program)]), 3)
     with Ledger.open(where, KeyProgram((str(program),))) as ledger:
         assert ledger.verify().sound
     program.write_text("#!/bin/sh\necho the service is away >&2\nexit 7\n")

@@ -169,4 +169,4 @@ def test_a_proof_about_one_subject_reveals_no_other() -> None:
 )
 def test_malformed_proofs_are_rejected(document: object) -> None:
     with pytest.raises(ProofInvalid):
-        ManifestProof.from_json(document)  # type: ignore[arg-type]
+        ManifestProof.from_json(document)

@@ -61,7 +61,7 @@ def test_the_trees_of_the_rfc_have_its_proofs() -> None:
     leaf = [merkle.leaf_hash(bytes([n])) for n in range(7)]
     a, b, c, d, e, f, j = leaf
     g, h, i = merkle.node_hash(a, b), merkle.node_hash(c, d), merkle.node_hash(e, f)
-    k, l = merkle.node_hash(g, h), merkle.node_hash(i, j)  # noqa: E741
+    k, l = merkle.node_hash(g, h), merkle.node_hash(i, j)  # noqa: E741 (the letters of RFC 9162)
     subtree = merkle.subtrees_of(leaf)
     assert merkle.root(7, subtree) == merkle.node_hash(k, l)
     assert merkle.inclusion_proof(0, 7, subtree) == [b, h, l]

@@ -29,7 +29,7 @@ def node_config(
     folder = member.tls.key.parent
     data, key = folder / "data.jsonl", folder / "ledger.key"
     names = ("question", "answer", "subject")
-    lines = [json.dumps(dict(zip(names, row, strict=True))) for row in rows]  # type: ignore[call-overload]
+    lines = [json.dumps(dict(zip(names, row, strict=True))) for row in rows]
     data.write_text("".join(f"{line}\n" for line in lines))
     if not key.exists():
         with Ledger.create(folder / "ledger", create_key(key)):
@@ -51,7 +51,7 @@ def node_config(
 @contextmanager
 def open_node(scene: Scene, member: Member, **choices: object) -> Iterator[Node]:
     """Open a member's node; see `node_config` for the choices."""
-    config = node_config(scene, member, **choices)  # type: ignore[arg-type]
+    config = node_config(scene, member, **choices)
     with open_session(config, threading.Event()) as session:
         yield Node(session)
 

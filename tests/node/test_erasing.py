@@ -71,7 +71,7 @@ def test_a_node_erases_the_model_before_and_keeps_the_one_after(scene: Scene) ->
         assert store.has(own)
         (record,) = records(node)
         assert record["withdrawal"] == 1
-        assert set(record["files"]) == {before.adapter_id, before.opening_id}  # type: ignore[call-overload]
+        assert set(record["files"]) == {before.adapter_id, before.opening_id}
         assert steps_of(node) == []
 
 
@@ -95,7 +95,7 @@ def test_the_node_of_the_organization_that_is_out_erases_its_own(scene: Scene) -
         assert not checkpoints.exists()
         (record,) = records(node)
         address = leaver.account.address
-        assert record["files"][artifact_id(data)] == f"contribution of {address} to round 1"  # type: ignore[index]
+        assert record["files"][artifact_id(data)] == f"contribution of {address} to round 1"
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_a_removal_is_only_a_header(blocks: Blocks) -> None:
     adopt(blocks.session, 1)
     blocks.publish(2, out=blocks.people[2:3])
     assert fetched(blocks, 2) == 0
-    assert not AdoptedModel.load(blocks.session.journal, 2).left_out  # type: ignore[union-attr]
+    assert not AdoptedModel.load(blocks.session.journal, 2).left_out
 
 
 def test_a_block_of_an_older_model_is_taken_too(blocks: Blocks) -> None:

@@ -15,7 +15,7 @@ TENSORS = {"a/w": np.arange(6, dtype=np.int32)}
 
 def session_of(key: int) -> Session:
     account = Account.from_key(bytes([key]) * 32)
-    return SimpleNamespace(account=account)  # type: ignore[return-value]
+    return SimpleNamespace(account=account)
 
 
 def test_a_run_that_is_repeated_with_the_same_keys_has_the_same_noise() -> None:

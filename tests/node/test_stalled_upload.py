@@ -46,7 +46,7 @@ class Aggregator:
 def open_node_of(scene: Scene, handler: Aggregator) -> Iterator[Node]:
     """Open the honest member's node with another server of the aggregator's certificate."""
     tls = scene.config.identity.tls
-    server = serve(handler, "127.0.0.1:0", tls)  # type: ignore[arg-type]
+    server = serve(handler, "127.0.0.1:0", tls)
     config = node_config(scene, scene.honest)
     config = config.model_copy(
         update={

@@ -23,7 +23,7 @@ GOOD = [
 
 def config(path: Path, task: str = "desk", **columns: str) -> Any:
     columns = columns or {"question": "text", "answer": "label"}
-    section = StatisticsSection(data={task: path}, columns=ReadOptions(**columns))  # type: ignore[arg-type]
+    section = StatisticsSection(data={task: path}, columns=ReadOptions(**columns))
     return SimpleNamespace(statistics=section)
 
 

@@ -207,7 +207,7 @@ def test_prompts_and_answers_have_a_limit(server: Stage) -> None:
     create = server.client().chat.completions.create
     long = [{"role": "user", "content": "word " * 20_000}]
     with pytest.raises(openai.BadRequestError, match="takes at most") as error:
-        create(model="dev-net", messages=long)  # type: ignore[arg-type]
+        create(model="dev-net", messages=long)
     assert error.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="at most 64 tokens"):
         create(model="dev-net", messages=ASK, max_tokens=65)

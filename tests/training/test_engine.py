@@ -489,7 +489,7 @@ def train_with_checkpoint(folder: Path, *, tell: bool = False) -> str:
 
     def progress(state: Progress) -> None:
         if tell:
-            print(f"step {state.step}", flush=True)  # noqa: T201
+            print(f"step {state.step}", flush=True)
 
     checkpoint = Checkpoint(folder, every=2)
     settings = EngineSettings(batching="bucketed", micro_batch=2)

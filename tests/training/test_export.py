@@ -172,7 +172,7 @@ def test_the_loader_of_vllm_takes_the_folder(sample: Sample, tmp_path: Path) -> 
     assert not any(settings[k] for k in ("rank_pattern", "alpha_pattern", "layers_to_transform"))
     base = AutoModelForCausalLM.from_pretrained(sample.folder)
     with safe_open(folder / WEIGHTS, "pt") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
     for name, shape in shapes.items():
         prefix, module = name[:17], name[17:].rpartition(".lora_")[0]
         layer = base.get_submodule(module)
@@ -266,5 +266,5 @@ def test_a_block_is_exported_from_its_integers(llama: Sample, tmp_path: Path) ->
     }
     export_peft(llama.source.parameters, totals, OWNER, str(llama.folder), tmp_path / "out")
     with safe_open(tmp_path / "out" / WEIGHTS, "np") as file:
-        b = file.get_tensor(next(n for n in file.keys() if "lora_B" in n))  # noqa: SIM118
+        b = file.get_tensor(next(n for n in file.keys() if "lora_B" in n))  # noqa: SIM118 (not a dict)
     assert np.all(b == np.float32(5 * 2**-20))

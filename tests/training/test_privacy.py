@@ -315,7 +315,7 @@ def test_a_model_whose_rows_mix_is_trained_pair_by_pair(model: LoraModel) -> Non
             each, losses = honest(part)
             return [g.flip(0) for g in each], losses
 
-        source._hooked = mixed  # type: ignore[method-assign]
+        source._hooked = mixed
         source(0, rows)
         summed = [p.grad.clone() for p in engine.parameters]
         assert source._hooks is None

@@ -125,8 +125,11 @@ def _check_apart(respondents: Sequence[Respondent | None]) -> None:
     for first, other in combinations(present, 2):
         if first.base.model is not other.base.model:
             continue
-        assistants = isinstance(first, Assistant) and isinstance(other, Assistant)
-        if assistants and set(first.blocks) & set(other.blocks):  # type: ignore[attr-defined]
+        if (
+            isinstance(first, Assistant)
+            and isinstance(other, Assistant)
+            and set(first.blocks) & set(other.blocks)
+        ):
             raise AttackInput(
                 "Two assistants on one LoraModel have blocks of the same owner, and the later "
                 "assistant's tensors serve for both. Give each a LoraModel with its own base model."

@@ -124,7 +124,7 @@ def read(checkpoint: Checkpoint, facts: Facts) -> State | None:
     try:
         with safe_open(path, "pt") as opened:
             header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         if header.get("format") != _FORMAT:
             raise CheckpointBroken(f"{path} is not a checkpoint of this version. Delete it.")
         run, step, tokens = json.loads(header["facts"]), int(header["step"]), header["tokens"]
