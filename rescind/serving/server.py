@@ -238,8 +238,8 @@ def serve_adapters(base: str, name: str, folder: Path, options: ServeOptions) ->
     """
     if not options.keys:
         raise ConfigError(
-            "--accept-adapters needs --api-key-file: it serves what it is told to, without asking "
-            "a chain, so that only the server in front of it may reach it."
+            "--accept-adapters needs --api-key-file: this server loads any adapter it is asked to, "
+            "without asking a chain, so only the server in front of it may reach it."
         )
     if not folder.is_dir():
         raise ConfigError(f"--accept-adapters {folder} is not a folder. Create it first.")

@@ -225,9 +225,9 @@ class NodeSource:
         fact = CheckedSum.find(self.journal, entries_key(entries))
         if fact is None:
             raise StoreMissing(
-                f"The node has not fetched the sum of round {round_id}, of which the agreed server "
-                "optimizer makes the model. It does so when it trains the next round; until then "
-                "serve the aggregator's store."
+                f"The node has not fetched the sum of round {round_id}, which the agreed server "
+                "optimizer needs to compute the model. The node fetches the sum when it trains the "
+                "next round; until then serve the aggregator's store."
             )
         organizations = tuple(entry.organization for entry in entries)
         return RoundSum(round_id, organizations, self.store.load(fact.artifact))

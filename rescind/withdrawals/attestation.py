@@ -160,8 +160,8 @@ class Attestation(SignedFile):
         signer = text_signer(data, self.statement_signature)
         if signer != self.auditor:
             raise BadSignature(
-                f"what the attestation of {self.auditor} says was measured is signed by {signer}: "
-                "it was changed. Ask the auditor for the file again."
+                f"the measurements in the attestation of {self.auditor} are signed by {signer}: the "
+                "file was changed. Ask the auditor for it again."
             )
 
     def statement_bytes(self) -> bytes:

@@ -68,7 +68,7 @@ def test_incidents_of_two_processes_are_all_kept(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in "ab"
     ]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(300) for process in processes] == [0, 0]
     rows = Incidents(open_journal(tmp_path)).newest()
     assert len(rows) == 41
     assert [each.count for each in rows if each.what == "same"] == [40]

@@ -84,12 +84,13 @@ def test_a_face_binds_no_public_name_that_it_does_not_list(room: str) -> None:
     assert public - set(face.__all__) == set()
 
 
-def test_neither_a_face_nor_the_command_line_imports_torch() -> None:
+def test_no_face_nor_the_command_line_nor_the_solver_of_a_head_imports_torch() -> None:
+    heads = ("training.heads", "training.ridges", "training.skills")
     program = (
         "import importlib, sys\n"
-        f"for room in {(*ROOMS, 'cli.main')!r}:\n"
-        "    importlib.import_module('rescind.' + room)\n"
-        "    assert 'torch' not in sys.modules, room\n"
+        f"for module in {(*ROOMS, 'cli.main', *heads)!r}:\n"
+        "    importlib.import_module('rescind.' + module)\n"
+        "    assert 'torch' not in sys.modules, module\n"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, capture_output=True, text=True
