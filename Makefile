@@ -34,7 +34,7 @@ test: setup-dev ## Run all tests but the slow ones
 	if [ $$forge -ne 0 ]; then cat runs/forge-test.log; else tail -n 1 runs/forge-test.log; fi; \
 	[ $$python -eq 0 ] && [ $$forge -eq 0 ]
 
-test-fast: setup-dev ## Run the tests that start no chain or daemon and train no model
+test-fast: setup-dev ## Run the tests that start no chain or daemon and import no torch
 	@$(PYTEST) -m "not (slow or daemons or chain or trains)" $(ARGS)
 
 test-slow: test-forge ## Run what make test leaves out: slow tests, gas, long random plays of the contracts
