@@ -77,9 +77,12 @@ def test_records_are_appended_all_or_none(filled: Path | str, key: LocalKey) -> 
 
 def test_records_are_found_by_type_and_subject(filled: Path | str, key: LocalKey) -> None:
     with Ledger.open(filled, key) as ledger:
-        for number in range(600):
-            subject = f"person {number % 3}"
-            ledger.append("consent", {"event": "given", "n": number}, subject=subject)
+        ledger.append_all(
+            [
+                NewRecord("consent", {"event": "given", "n": n}, subject=f"person {n % 3}")
+                for n in range(600)
+            ]
+        )
         of_one = list(ledger.records(subject="person 1"))
         assert [record.payload["n"] for record in of_one if isinstance(record, Record)] == list(
             range(1, 600, 3)
