@@ -6,10 +6,8 @@ the request to a node near by. Here they are read once.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -26,6 +24,7 @@ from requests.utils import (
 )
 
 from rescind.contracts.errors import ChainUnavailable
+from rescind.core.hosts import is_loopback
 from rescind.core.json_text import parse_json
 from rescind.core.redaction import shown_url
 
@@ -190,29 +189,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return urllib3.Retry().parse_retry_after(text) if text else None
     except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine.
-
-    Example:
-        >>> [is_loopback(host) for host in ("localhost", "127.8.0.1", "127.1", "::1")]
-        [True, True, True, True]
-        >>> is_loopback("localhost.example")
-        False
-    """
-    host = host.rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return socket.inet_aton(host)[0] == 127  # also the short forms that resolvers take
-    except (OSError, UnicodeError):
-        pass
-    try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return (address.ipv4_mapped or address).is_loopback
 
 
 def _authorization(url: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Marks, order and fixtures of all tests."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,15 @@ def one_thread() -> None:
     """Let torch add floats up in the same order on every machine."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_proxy() -> Iterator[None]:
+    """Talk to servers of tests directly, whatever proxy the environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ import structlog
 
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
+from rescind.core.hosts import is_loopback
 from rescind.serving.adapter_routes import adapter_routes
 from rescind.serving.app import Server, make_app
 from rescind.serving.asked import Asked, Limits
@@ -78,7 +78,7 @@ class ServeOptions:
         Raises:
             ConfigError: Others could reach the server without a key.
         """
-        if not self.keys and not _is_loopback(self.host):
+        if not self.keys and not is_loopback(self.host):
             raise ConfigError(
                 f"--host {self.host} can be reached from other machines, and there is no key. Pass "
                 "--api-key-file FILE, or listen on 127.0.0.1."
@@ -294,15 +294,6 @@ def _training() -> ModuleType:
         ) from error
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     return training
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _listener(options: ServeOptions) -> socket.socket:

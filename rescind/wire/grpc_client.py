@@ -16,6 +16,7 @@ from tenacity import (
 )
 
 from rescind.core.errors import WireError
+from rescind.core.hosts import is_loopback
 from rescind.wire.diagnosis import why_unreachable
 from rescind.wire.errors import (
     CODE_KEY,
@@ -100,6 +101,7 @@ class GrpcClient:
             self._check_again(self._check)
         if self._channel is None:
             key, certificate, roots = self._files.contents
+            host = self._address.rpartition(":")[0].strip("[]")
             if self._check is not None:
                 roots = self._server = self._server_certificate()
                 self._check(roots)
@@ -111,6 +113,8 @@ class GrpcClient:
                     ("grpc.max_send_message_length", MESSAGE_BYTES),
                     # Otherwise a new channel would take over the dead connection of the old one.
                     ("grpc.use_local_subchannel_pool", 1),
+                    # The environment's proxy does not reach this machine's own servers.
+                    ("grpc.enable_http_proxy", int(not is_loopback(host))),
                     *KEEPALIVE,
                 ],
             )

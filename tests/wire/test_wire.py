@@ -42,6 +42,15 @@ def test_a_repeated_upload_sends_only_what_is_missing(wire: Wire) -> None:
     assert wire.handler.submitted[0].artifact == artifact == SizedArtifact.of(data)
 
 
+def test_this_machine_is_not_reached_through_a_proxy(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with wire.client() as client:
+        assert client.describe().chain_id == 31337
+
+
 def test_a_download_is_checked_against_its_id(wire: Wire) -> None:
     data = b"adapter" * 10**6
     digest = SizedArtifact.of(data).artifact_id
