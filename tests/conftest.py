@@ -24,6 +24,14 @@ settings.register_profile(
 )
 settings.load_profile("rescind")
 
+# No test depends on the caller's terminal or proxy. The command line's consoles read the terminal
+# when they are imported, so this cannot wait for a fixture.
+_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+for _name in list(os.environ):
+    if _name in _TERMINAL or _name.lower().endswith("_proxy"):
+        del os.environ[_name]
+os.environ["TERM"] = "xterm"
+
 NEEDS = {
     "daemons": r"tests\.support\.(daemons|commands|provider_story)",
     "chain": r"\bAnvil\b|open_stage|tests\.support\.files",
@@ -83,15 +91,6 @@ def one_thread() -> None:
     """Let torch add floats up in the same order on every machine."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_proxy() -> Iterator[None]:
-    """Talk to servers of tests directly, whatever proxy the environment names."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-            patch.delenv(name)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
