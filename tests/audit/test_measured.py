@@ -55,7 +55,7 @@ def test_a_changed_list_of_what_was_measured_is_noticed(honest: ReplayedConsorti
     )
     assert [each.check.split()[0] for each in signed.skipped] == ["repetition"] * 2
     better = signed.model_copy(update={"measured": signed.skipped, "skipped": ()})
-    with pytest.raises(BadSignature, match="it was changed"):
+    with pytest.raises(BadSignature, match="the file was changed"):
         better.check(honest.evidence, reader)
     assert isinstance(signed, Attestation)
 
