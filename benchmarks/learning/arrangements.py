@@ -5,41 +5,31 @@ All get the same steps of each organization. Centralized training gets as many a
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.conditions import clock
-from benchmarks.consortium import Recipe, Trainer, address, history, schedule
+from benchmarks.consortium import address
+from benchmarks.learning.trainings import Setting, blocks_of, trained_history
 from rescind.core import (
     SHARED,
     WEIGHT_ONE,
-    ConsortiumParameters,
     Totals,
-    adapter_totals,
     add_totals,
-    decode,
     dequantize,
     encode,
     materialize,
     quantize,
     weighted_sum,
     weights,
-    write_atomically,
 )
-from rescind.forgetting.history import extend
 from rescind.training import (
     Assistant,
-    Base,
-    EngineSettings,
     Example,
-    LoraModel,
     RoundTraining,
     round_seed,
     train_round,
@@ -49,45 +39,6 @@ from rescind.training.split.parts import SplitSettings
 from rescind.training.split.train import contribute_split
 
 Tensors = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """`held`: what each organization trains on, by name. `rounds` of `steps` each. `public`: pairs that
-    everybody has. `ridge_bits`: of summed ranks. `kept`: where trained adapters are kept for other
-    arrangements of the same training."""
-
-    base: Base
-    held: Mapping[str, Sequence[Example]]
-    private: bool
-    seed: int
-    rounds: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    rank: int
-    work: Path
-    say: Callable[[str], None]
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    max_length: int = 256
-    public: Sequence[Example] = ()
-    ridge_bits: int = 10
-    kept: Path | None = None
-
-    def recipe(self, **changes: Any) -> Recipe:
-        agreed = {
-            "coupling": "federated",
-            "layout": "shared",
-            "rank": self.rank,
-            "alpha": 2 * self.rank,
-            "train_a": True,
-            "rounds": self.rounds,
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "learning_rate": self.learning_rate,
-            "max_length": self.max_length,
-        }
-        return Recipe.model_validate(agreed | changes)
 
 
 @dataclass
@@ -104,55 +55,6 @@ class Learned:
 
 
 Arrangement = Callable[[Setting], Learned]
-
-
-def blocks_of(it: Setting) -> tuple[Trainer, Totals, int]:
-    """An isolated block of each organization, and the bytes of all deltas."""
-    recipe = it.recipe(coupling="isolated", layout="blocks")
-    return trained_history(it, recipe, dict(it.held))
-
-
-def trained_history(
-    it: Setting,
-    recipe: Recipe,
-    held: Mapping[str, Sequence[Example]],
-    pair: tuple[ConsortiumParameters, LoraModel] | None = None,
-) -> tuple[Trainer, Totals, int]:
-    """A history of all rounds; its adapter, and the bytes of all deltas."""
-    parameters, model = pair or recipe.parameters(it.base, it.seed)
-    data = {address(name): rows for name, rows in held.items()}
-    trainer = Trainer(model, parameters, data, it.say, it.engine)
-    path = it.kept and it.kept / f"{_key(it, recipe, parameters, data)}.rescind"
-    if path and path.exists():
-        return _kept(trainer, path)
-    done = extend(
-        history(parameters, it.work), schedule(sorted(data), recipe.rounds, recipe.steps), trainer
-    )
-    uploads = sum(len(done.store.get(entry.artifact_id)) for entry in done.entries)
-    totals = adapter_totals(done.terms(), done.load)
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cost = {"tokens": trainer.tokens, "seconds": trainer.seconds, "uploads": uploads}
-        path.with_suffix(".json").write_text(json.dumps(cost), encoding="utf-8")
-        write_atomically(path, encode(totals))
-    return trainer, totals, uploads
-
-
-def _key(
-    it: Setting,
-    recipe: Recipe,
-    parameters: ConsortiumParameters,
-    data: Mapping[str, Sequence[Example]],
-) -> str:
-    """Return a name of a training: a hash of all inputs that it depends on."""
-    whole = (parameters.id, recipe.rounds, recipe.steps, it.engine, sorted(data.items()))
-    return hashlib.sha256(repr(whole).encode()).hexdigest()[:32]
-
-
-def _kept(trainer: Trainer, path: Path) -> tuple[Trainer, Totals, int]:
-    cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    trainer.tokens, trainer.seconds = cost["tokens"], cost["seconds"]
-    return trainer, cast(Totals, decode(path.read_bytes())), cost["uploads"]
 
 
 def local(it: Setting) -> Learned:

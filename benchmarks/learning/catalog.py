@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from benchmarks.learning.arrangements import REPEATED, Arrangement, Learned, Setting
+from benchmarks.learning.arrangements import REPEATED, Arrangement, Learned
 from benchmarks.learning.one_shot import ONE_SHOT
+from benchmarks.learning.trainings import Setting
 
 ARRANGEMENTS: Mapping[str, Arrangement] = {**REPEATED, **ONE_SHOT}
 

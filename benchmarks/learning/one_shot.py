@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 
 from benchmarks.conditions import clock
 from benchmarks.consortium import Trainer, address
-from benchmarks.learning.arrangements import (
-    Arrangement,
-    Learned,
-    Setting,
-    blocks_of,
-    trained_history,
-)
+from benchmarks.learning.arrangements import Arrangement, Learned
 from benchmarks.learning.mixture import TokenMixture
+from benchmarks.learning.trainings import Setting, blocks_of, trained_history
 from rescind.core import SHARED, ConsortiumParameters, FloatTensors, block, encode, materialize
 from rescind.core.summed_ranks import RankStatistics, SummedRanks, check
 from rescind.training import Assistant, LoraModel

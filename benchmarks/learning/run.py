@@ -20,11 +20,12 @@ import numpy as np
 import torch
 
 from benchmarks.conditions import conditions
-from benchmarks.learning.arrangements import Learned, Setting
+from benchmarks.learning.arrangements import Learned
 from benchmarks.learning.catalog import ARRANGEMENTS, learned
 from benchmarks.learning.tasks import TASKS, TaskSet, public_pairs
+from benchmarks.learning.trainings import Setting
 from rescind.core.errors import RescindError
-from rescind.training import EngineSettings, load_base, normalize
+from rescind.training import Base, EngineSettings, load_base, normalize
 from rescind.training.model.text_rules import default_text
 from rescind.training.serving.respond import answers, token_scores
 
@@ -32,6 +33,7 @@ RESULTS = Path(__file__).parent / "results.jsonl"
 
 PLAN: Mapping[str, Mapping[str, Any]] = {
     "facts": {"organizations": (2, 4, 16), "total_steps": 960, "private": True},
+    "people": {"organizations": (4,), "total_steps": 960, "private": True},
     "banking77 Dirichlet 0.1": {"organizations": (4,), "total_steps": 960, "private": False},
     "banking77 Dirichlet 0.5": {"organizations": (4,), "total_steps": 960, "private": False},
     "pubmedqa": {"organizations": (4,), "total_steps": 400, "private": False},
@@ -59,18 +61,24 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     torch.set_num_threads(arguments.threads)
-    base = load_base(arguments.base)
-    base = base.reading(default_text(base))
+    base = _base(arguments)
     for seed in arguments.seed or (0,):
         for task in arguments.task or TASKS:
             for count in arguments.organizations or PLAN[task]["organizations"]:
                 for name in arguments.arrangement or ARRANGEMENTS:
                     cell = {"task": task, "organizations": count, "arrangement": name, "seed": seed}
                     if not _known(arguments.results, base.id, cell):
-                        _run(arguments, base, cell)
+                        _run(arguments, cell)
 
 
-def _run(arguments: argparse.Namespace, base: Any, cell: Mapping[str, Any]) -> None:
+def _base(arguments: argparse.Namespace) -> Base:
+    base = load_base(arguments.base)
+    return base.reading(default_text(base))
+
+
+def _run(arguments: argparse.Namespace, cell: Mapping[str, Any]) -> None:
+    # Of its own: adapters of another rank stay in the layers of a base that has had them.
+    base = _base(arguments)
     plan = PLAN[cell["task"]]
     count, seed = cell["organizations"], cell["seed"]
     tasks = TASKS[cell["task"]](arguments.data, count, seed)
