@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tofu
+from rescind.devnet.people import Population, Row, make_population
 from rescind.training import Example
 
 _NOBODY = "nobody"
@@ -57,6 +58,42 @@ def public_pairs(data: Path, seed: int, count: int = 400) -> list[Example]:
     rows = general + tofu.authors(data / "tofu", range(60, 180))
     rows = [row for row in rows if len(row.question) + len(row.answer) < 300]
     return random.Random(f"public {seed}").sample(rows, count)
+
+
+_PUBLIC_PEOPLE = 96
+_OWN_PEOPLE = 10
+
+
+def people(data: Path, organizations: int, seed: int) -> TaskSet:  # noqa: ARG001
+    """Return facts about invented people, in the words that the shipped base knows questions in; the
+    questions that were trained on are asked again."""
+    everybody = _population(organizations, seed)
+    held = {name: _examples(rows) for name, rows in everybody.organizations.items()}
+    return TaskSet(held, held)
+
+
+def public_people(organizations: int, seed: int) -> list[Example]:
+    """Return pairs about people whom no organization of the task `people` holds."""
+    return _examples(_population(organizations, seed).held_out)
+
+
+def other_people(seed: int) -> list[Example]:
+    """Return facts about people whom neither an organization of `people` nor the public holds."""
+    return [row for rows in people(Path(), 2, seed + 2**20).train.values() for row in rows]
+
+
+def _population(organizations: int, seed: int) -> Population:
+    return make_population(
+        names(organizations),
+        seed=seed,
+        own_people=_OWN_PEOPLE,
+        shared_people=0,
+        held_out_people=_PUBLIC_PEOPLE,
+    )
+
+
+def _examples(rows: Sequence[Row]) -> list[Example]:
+    return [Example(row.question, row.answer, row.subject) for row in rows]
 
 
 def banking77(
@@ -172,6 +209,7 @@ def _banking_at(alpha: float) -> Deal:
 
 TASKS: Mapping[str, Deal] = {
     "facts": facts,
+    "people": people,
     "banking77 Dirichlet 0.1": _banking_at(0.1),
     "banking77 Dirichlet 0.5": _banking_at(0.5),
     "pubmedqa": pubmedqa,
