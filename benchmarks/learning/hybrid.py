@@ -28,6 +28,7 @@ from benchmarks.conditions import clock, conditions
 from benchmarks.consortium import address
 from benchmarks.forgetting.table import spread
 from benchmarks.learning.hybrid_model import (
+    ORGANIZATIONS,
     ROUNDS,
     Agreed,
     Consortium,
@@ -193,13 +194,20 @@ def main() -> None:
     base = load_base(options.base)
     base = base.reading(default_text(base))
     lines = _lines(options.results)
+    total = options.steps or PLAN[options.facts]["total_steps"]
+    chosen = {
+        "base": base.id,
+        "facts": options.facts,
+        "buckets": options.buckets,
+        "steps_each": max(1, total // ORGANIZATIONS // ROUNDS) * ROUNDS,
+        "precision": options.precision,
+    }
     for seed in options.seed or (0, 1, 2):
-        key = {"seed": seed, "base": base.id, "facts": options.facts}
+        key = {"seed": seed, **chosen}
         if not any(line.items() >= key.items() for line in lines):
-            lines.append({**key, **_run(options, base, seed)})
+            lines.append({**key, **_run(options, base, seed, total)})
             with options.results.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps(lines[-1]) + "\n")
-    chosen = {"base": base.id, "facts": options.facts}
     sys.stdout.write(page([line for line in lines if line.items() >= chosen.items()]))
 
 
@@ -209,7 +217,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _run(options: argparse.Namespace, base: Base, seed: int) -> dict[str, Any]:
+def _run(options: argparse.Namespace, base: Base, seed: int, total: int) -> dict[str, Any]:
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -220,7 +228,7 @@ def _run(options: argparse.Namespace, base: Base, seed: int) -> dict[str, Any]:
         base,
         data,
         seed,
-        steps=options.steps or PLAN[options.facts]["total_steps"],
+        steps=total,
         work=options.work,
         say=say,
         precision=options.precision,
@@ -231,9 +239,6 @@ def _run(options: argparse.Namespace, base: Base, seed: int) -> dict[str, Any]:
     finally:
         shutil.rmtree(setting.work, ignore_errors=True)
     return {
-        "buckets": options.buckets,
-        "steps_each": setting.steps * ROUNDS,
-        "precision": options.precision,
         **figures,
         "load": os.getloadavg()[0],
         "conditions": conditions(),
