@@ -130,6 +130,13 @@ class Intake:
         """Add a piece to an upload, and return how many bytes are held; see `Uploads.put`."""
         return self._uploads.put(organization, artifact_id, offset, data)
 
+    def copy_piece(
+        self, organization: str, artifact_id: str, source_id: str, offset: int, length: int
+    ) -> int:
+        """Add a piece of an earlier artifact of the sender; see `Received.read`, `Uploads.put`."""
+        data = self._received.read(organization, source_id, offset, length)
+        return self._uploads.put(organization, artifact_id, offset, data)
+
     def submit(self, organization: str, update: SubmittedUpdate) -> None:
         """Check and keep an update of the current round; it replaces an earlier one.
 
@@ -222,7 +229,9 @@ class Intake:
         round_id = consortium.current_round_id()
         over = not round_id or consortium.round(round_id).state not in _IN_PROGRESS
         running = "" if over else _round_purpose(round_id)
-        self._uploads.end_purposes(lambda each: _is_of_round(each) and each != running)
+        self._uploads.end_purposes(
+            lambda each: each.startswith(_round_purpose()) and each != running
+        )
         for number in range(1, round_id + 1):
             tidied = TidiedRound(number)
             if tidied.holds(journal) or not consortium.round(number).state.over:
@@ -386,10 +395,6 @@ def _update_of(round_id: int) -> str:
     return f"update/{round_id}"
 
 
-def _round_purpose(round_id: int) -> str:
-    """Return the purpose of an upload for a round."""
+def _round_purpose(round_id: int | str = "") -> str:
+    """Return the purpose of an upload for a round, or what all of them begin with."""
     return f"round/{round_id}"
-
-
-def _is_of_round(purpose: str) -> bool:
-    return purpose.startswith("round/")

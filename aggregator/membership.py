@@ -21,7 +21,7 @@ from rescind.contracts import MemberStatus, WithdrawalMethod, WithdrawalState
 from rescind.daemon import certificate_owners
 from rescind.wire import Admission, NotAMember, fingerprint
 
-_UPLOAD = frozenset({"BeginUpload", "PutPiece"})
+_UPLOAD = frozenset({"BeginUpload", "PutPiece", "CopyPiece"})
 
 HAND_OVER = _UPLOAD | {"GetWanted", "HandOver"}
 """Calls with which an organization hands contributions over that models in use hold."""

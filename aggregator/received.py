@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from rescind.aggregator.facts import Published
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.uploads import Uploads
+from rescind.core import StoreMissing
 from rescind.daemon import Journal
-from rescind.wire import SizedArtifact
+from rescind.wire import NotHeld, SizedArtifact
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,21 @@ class Received:
         """Return whether an organization sent all of an artifact, and the store has it."""
         fact = ReceivedFact.load(self._session.journal, artifact_id, organization)
         return bool(fact.uses) and self._session.store.has(artifact_id)
+
+    def read(self, organization: str, artifact_id: str, offset: int, length: int) -> bytes:
+        """Return bytes of an artifact that an organization sent, for another upload of its own.
+
+        Statistics of the same rows differ from those before in their hiding noise alone.
+
+        Raises:
+            NotHeld: The organization did not send it, or it is not kept any more.
+        """
+        if self.has(organization, artifact_id):
+            with suppress(StoreMissing):  # It may be deleted between the two looks.
+                return self._session.store.read(artifact_id, offset, length)[0]
+        raise NotHeld(
+            f"artifact {artifact_id} of {organization} is not kept here: send the piece itself"
+        )
 
     def keep(self, organization: str, artifact: SizedArtifact, use: str) -> None:
         """Move a complete upload into the store; an artifact that came before gets one more use.

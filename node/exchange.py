@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
 
 from rescind.core.errors import RescindError
+from rescind.core.mapped import Bytes
 from rescind.node import fisher
 from rescind.node.facts import RoundFacts, Update
 from rescind.node.session import Session
 from rescind.node.withdrawal_facts import own_artifacts
-from rescind.wire import NotAMember, sign_typed, update_typed_data
+from rescind.wire import NotAMember, SizedArtifact, WrongHash, sign_typed, update_typed_data
 
 
 def commit(session: Session, round_id: int) -> None:
@@ -40,21 +42,64 @@ def upload(session: Session, round_id: int) -> None:
 
 
 def _send(session: Session, round_id: int, update: Update) -> None:
-    for part, artifact in enumerate(update.delta.parts.artifact_ids):
-        data, nonce = session.store.view(artifact), update.nonce + part
-        document = update_typed_data(
-            chain_id=session.consortium.deployment.chain_id,
-            rounds_address=session.consortium.deployment.rounds,
-            round_id=round_id,
-            artifact_id=artifact,
-            size=len(data),
-            nonce=nonce,
-        )
-        signature = sign_typed(document, session.account.key)
-        sent = session.client.upload(data)
-        session.client.submit(round_id, sent, nonce, signature, part)
+    for part in range(len(update.delta.parts.artifact_ids)):
+        _send_part(session, round_id, update, part)
     if update.fisher is not None:
         fisher.post(session, round_id, update.fisher)
+
+
+def _send_part(session: Session, round_id: int, update: Update, part: int) -> None:
+    artifact, nonce = update.delta.parts.artifact_ids[part], update.nonce + part
+    document = update_typed_data(
+        chain_id=session.consortium.deployment.chain_id,
+        rounds_address=session.consortium.deployment.rounds,
+        round_id=round_id,
+        artifact_id=artifact,
+        size=len(session.store.view(artifact)),
+        nonce=nonce,
+    )
+    signature = sign_typed(document, session.account.key)
+    # A round's delta is like none before; statistics are, where the rows did not change.
+    like = in_newest_model(session, part) if part else None
+
+    def submit(sent: SizedArtifact) -> None:
+        session.client.submit(round_id, sent, nonce, signature, part)
+
+    deliver(session, artifact, like, submit)
+
+
+def deliver(
+    session: Session, artifact: str, like: Bytes | None, submit: Callable[[SizedArtifact], None]
+) -> None:
+    """Send the bytes of an artifact that the aggregator does not hold, then submit it.
+
+    Args:
+        session: The node's session.
+        artifact: Its id; it is in the node's store.
+        like: An earlier artifact, whose bytes at the same places are not sent again.
+        submit: Submits the artifact once the aggregator holds it.
+    """
+    data, before = session.store.view(artifact), session.client.sent_bytes
+    sent = session.client.upload(data, like)
+    try:
+        submit(sent)
+    except WrongHash:
+        if like is None:
+            raise
+        # What the aggregator kept is damaged there.
+        submit(session.client.upload(data))
+    moved = session.client.sent_bytes - before
+    structlog.get_logger().info("sent", artifact=artifact, size=len(data), moved=moved)
+
+
+def in_newest_model(session: Session, part: int) -> Bytes | None:
+    """Return the node's latest contribution in the newest model, which the aggregator keeps."""
+    head = session.consortium.latest_model_id()
+    entries = session.consortium.content(head, part) if head else ()
+    own = [entry for entry in entries if entry.organization == session.me]
+    latest = max(own, key=lambda entry: entry.round_id, default=None)
+    artifact = own_artifacts(session.journal).get(latest.point_hash, "") if latest else ""
+    return session.store.view(artifact) if artifact and session.store.has(artifact) else None
 
 
 def reveal(session: Session, round_id: int) -> None:

@@ -9,11 +9,12 @@ import structlog
 from rescind.contracts import REPLAY_OFFERS, ContractRefused, Withdrawal, WithdrawalMethod
 from rescind.core.canonical_json import canonical_json
 from rescind.node import settle
+from rescind.node.exchange import deliver, in_newest_model
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.session import Session
 from rescind.node.subjects import forget_name
 from rescind.node.withdrawal_facts import OfferedDelta, ReplayPaid, RequestFact, WithdrawalFacts
-from rescind.wire import offer_typed_data, sign_typed
+from rescind.wire import SizedArtifact, offer_typed_data, sign_typed
 
 
 def record(session: Session, withdrawal_id: int) -> None:
@@ -93,25 +94,29 @@ def deposit(session: Session, offer_id: int, round_id: int) -> None:
 
 def _send(session: Session, offered: OfferedDelta) -> None:
     # The delta comes last, with the report: then the aggregator has all of the offer.
-    if offered.delta.statistics is not None:
-        _send_part(session, offered, offered.delta.statistics.artifact, canonical_json({}))
-    _send_part(session, offered, offered.delta.artifact, canonical_json(offered.report))
+    reports = (offered.report, *({} for _ in offered.delta.parts.artifact_ids[1:]))
+    for part, report in reversed(list(enumerate(reports))):
+        _send_part(session, offered, part, canonical_json(report))
 
 
-def _send_part(session: Session, offered: OfferedDelta, artifact: str, report: bytes) -> None:
-    data = session.store.view(artifact)
+def _send_part(session: Session, offered: OfferedDelta, part: int, report: bytes) -> None:
+    artifact = offered.delta.parts.artifact_ids[part]
     document = offer_typed_data(
         chain_id=session.consortium.deployment.chain_id,
         rounds_address=session.consortium.deployment.rounds,
         offer_id=offered.offer_id,
         round_id=offered.round_id,
         artifact_id=artifact,
-        size=len(data),
+        size=len(session.store.view(artifact)),
         report=report,
     )
-    sent = session.client.upload(data)
     signature = sign_typed(document, session.account.key)
-    session.client.submit_offered(offered.offer_id, offered.round_id, sent, report, signature)
+
+    def submit(sent: SizedArtifact) -> None:
+        session.client.submit_offered(offered.offer_id, offered.round_id, sent, report, signature)
+
+    # A delta that is registered again, without training, has other hiding noise alone.
+    deliver(session, artifact, in_newest_model(session, part), submit)
 
 
 def ready(session: Session, withdrawal_id: int) -> None:

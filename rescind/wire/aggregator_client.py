@@ -11,14 +11,20 @@ from rescind.core import ArtifactStore
 from rescind.core.mapped import Bytes
 from rescind.core.tensor_header import LENGTH_BYTES, header_size
 from rescind.wire.aggregator_service import AggregatorDescription, ModelFiles
+from rescind.wire.copying import send
 from rescind.wire.downloading import Downloads, HeldBytes, Part, check_complete, next_held
 from rescind.wire.errors import AggregatorUnavailable, BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.grpc_client import CALL_SECONDS, GrpcClient
 from rescind.wire.identity import TlsFiles
-from rescind.wire.transfer import LEAST_PIECE_BYTES, Pace, SizedArtifact, check_size, id_from_wire
-from rescind.wire.uploading import Upload
+from rescind.wire.transfer import (
+    LEAST_PIECE_BYTES,
+    Pace,
+    SizedArtifact,
+    check_size,
+    id_from_wire,
+)
 
 _CHECKED_BYTES = 2**21
 """Bytes a second that the aggregator hashes and digests at least, with others' artifacts before it."""
@@ -44,6 +50,7 @@ class AggregatorClient(GrpcClient):
 
     Attributes:
         on_piece: Called before each piece; may raise to end a transfer, which can go on later.
+        sent_bytes: Bytes of all messages with pieces so far.
     """
 
     peer, unavailable = "the aggregator", AggregatorUnavailable
@@ -62,6 +69,7 @@ class AggregatorClient(GrpcClient):
         super().__init__(address, tls, patience, check, seconds)
         self._downloads = Downloads(downloads)
         self.on_piece: Callable[[], None] | None = None
+        self.sent_bytes = 0
 
     def describe(self) -> AggregatorDescription:
         """Return the consortium that the aggregator serves, and its latest model."""
@@ -82,12 +90,17 @@ class AggregatorClient(GrpcClient):
         reply: pb.ModelFiles = self.call("GetModel", pb.ModelId(model_id=model_id))
         return _files(reply)
 
-    def upload(self, data: Bytes) -> SizedArtifact:
+    def upload(self, data: Bytes, like: Bytes | None = None) -> SizedArtifact:
         """Send the bytes of an artifact that the aggregator does not hold; safe to repeat.
 
-        Bytes of a mapped file are read in piece by piece.
+        Bytes of a mapped file are read in piece by piece. An upload that is cut short, also by a
+        restart on either side, goes on where it ended.
 
-        An upload that is cut short, also by a restart on either side, goes on where it ended.
+        Args:
+            data: The artifact.
+            like: An artifact that was sent before. Bytes that both have at their beginning and at
+                their end are not sent again, if the aggregator still keeps it. If it keeps other
+                bytes, the submission is refused with WrongHash: upload again without `like`.
 
         Returns:
             The artifact, to be named in a submission.
@@ -98,9 +111,7 @@ class AggregatorClient(GrpcClient):
             TooManyUploads: The aggregator has no room for it now.
             TransferGivenUp: The time `until` has come.
         """
-        artifact = SizedArtifact.of(data)
-        Upload(self, artifact, data, seconds=self._seconds, patience=self._patience).run()
-        return artifact
+        return send(self, data, like, seconds=self._seconds, patience=self._patience)
 
     def begin_upload(self, artifact: SizedArtifact) -> int:
         """Begin or resume an upload, and return how many bytes the aggregator holds."""
@@ -109,9 +120,9 @@ class AggregatorClient(GrpcClient):
 
     def send_piece(self, message: bytes, seconds: float) -> Any:
         """Send a serialized Piece, and return the future of the reply."""
-        stub = self._stub  # connects
-        assert stub is not None
+        assert self._stub is not None  # connects
         assert self._channel is not None
+        self.sent_bytes += len(message)
         # The message is serialized already, so that the piece is not copied again.
         put: Any = self._channel.unary_unary(
             "/rescind.v1.Aggregator/PutPiece",
@@ -119,6 +130,12 @@ class AggregatorClient(GrpcClient):
             response_deserializer=pb.Held.FromString,
         )
         return put.future(message, timeout=self.seconds_left(seconds))
+
+    def copy_piece(self, message: pb.CopiedPiece) -> int:
+        """Have the aggregator copy a piece, and return how many bytes of the upload it holds."""
+        self.before_piece()
+        held: pb.Held = self.call("CopyPiece", message)
+        return held.bytes
 
     def before_piece(self) -> None:
         """Call `on_piece`, which may raise to end a transfer."""

@@ -113,6 +113,9 @@ class AggregatorHandler(Protocol):
     def describe(self) -> AggregatorDescription: ...
     def begin_upload(self, organization: str, artifact: SizedArtifact) -> int: ...
     def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int: ...
+    def copy_piece(
+        self, organization: str, artifact_id: str, source_id: str, offset: int, length: int
+    ) -> int: ...
     def submit(self, organization: str, update: SubmittedUpdate) -> None: ...
     def submit_offered(self, organization: str, offer: SubmittedOffer) -> None: ...
     def post_fisher(self, organization: str, fisher: SubmittedFisher) -> None: ...
@@ -191,6 +194,18 @@ class _Servicer:
             )
         artifact_id = id_from_wire(request.artifact_id)
         held = self._handler.put_piece(caller, artifact_id, request.offset, data)
+        return pb.Held(bytes=held)
+
+    def CopyPiece(self, caller: str, request: pb.CopiedPiece) -> pb.Held:
+        length = request.length
+        if not 0 < length <= MOST_PIECE_BYTES:
+            raise BadMessage(
+                f"a piece of {length} bytes is to be copied, at least 1 and at most "
+                f"{MOST_PIECE_BYTES} are accepted"
+            )
+        artifact_id = id_from_wire(request.artifact_id)
+        source_id = id_from_wire(request.source_id)
+        held = self._handler.copy_piece(caller, artifact_id, source_id, request.offset, length)
         return pb.Held(bytes=held)
 
     def SubmitUpdate(self, caller: str, request: pb.SignedUpdate) -> pb.Receipt:

@@ -58,6 +58,12 @@ class NotPublished(WireError):
     code = "not-published"
 
 
+class NotHeld(WireError):
+    """The aggregator does not keep the artifact that a piece is to be copied from."""
+
+    code = "not-held"
+
+
 class BadSignature(WireError):
     """A signature is not valid, or another key made it."""
 
@@ -125,6 +131,7 @@ STATUS: dict[type[RescindError], grpc.StatusCode] = {
     BadSignature: grpc.StatusCode.PERMISSION_DENIED,
     WrongPhase: grpc.StatusCode.FAILED_PRECONDITION,
     NotPublished: grpc.StatusCode.NOT_FOUND,
+    NotHeld: grpc.StatusCode.NOT_FOUND,
     ReusedNonce: grpc.StatusCode.ALREADY_EXISTS,
     TooManyUploads: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,

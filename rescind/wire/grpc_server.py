@@ -33,8 +33,8 @@ KEEPALIVE = [
 ]
 """Options of servers and clients: a ping each minute, whether or not calls are open."""
 
-PIECES = frozenset({"PutPiece", "GetPiece"})
-"""The calls that send or fetch pieces of artifacts."""
+PIECES = frozenset({"PutPiece", "CopyPiece", "GetPiece"})
+"""The calls that send, copy or fetch pieces of artifacts."""
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 

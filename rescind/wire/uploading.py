@@ -27,6 +27,9 @@ class Connection(Protocol):
     def send_piece(self, message: bytes, seconds: float) -> Any:
         """Send a serialized Piece, and return the future of the reply."""
 
+    def copy_piece(self, message: pb.CopiedPiece) -> int:
+        """Have the server copy a piece, and return how many bytes of the upload it holds."""
+
     def before_piece(self) -> None:
         """Raise if the upload must end now."""
 
@@ -48,7 +51,7 @@ class _Sent:
 
 
 class Upload:
-    """Sends an artifact until the server holds all of it.
+    """Sends an artifact until the server holds all of it, or as much as is asked for.
 
     Args:
         connection: The client.
@@ -56,6 +59,7 @@ class Upload:
         data: Its bytes.
         seconds: Shortest deadline of a piece.
         patience: Seconds without progress after which the upload fails.
+        until: How many bytes the server is to hold; all by default.
     """
 
     def __init__(
@@ -66,9 +70,11 @@ class Upload:
         *,
         seconds: float,
         patience: float,
+        until: int | None = None,
     ) -> None:
         self._connection, self._artifact = connection, artifact
         self._data, self._patience = memoryview(data), patience
+        self._until = artifact.size if until is None else until
         self._pace = Pace(seconds)
         self._sent: deque[_Sent] = deque()
         self._held = 0
@@ -86,7 +92,7 @@ class Upload:
         """
         self._held = most = self._connection.begin_upload(self._artifact)
         progressed, was_late = time.monotonic(), False
-        while self._held < self._artifact.size:
+        while self._held < self._until:
             error = self._try_rest()
             now = time.monotonic()
             # A late piece is tried once more, on a new connection, whatever the patience.
@@ -125,9 +131,9 @@ class Upload:
 
     def _send_rest(self) -> None:
         """Send pieces from what is held on, until all are held or one is not added."""
-        offset, size = self._held, self._artifact.size
-        while offset < size or self._sent:
-            while offset < size and len(self._sent) < self._pace.under_way:
+        offset, end = self._held, self._until
+        while offset < end or self._sent:
+            while offset < end and len(self._sent) < self._pace.under_way:
                 offset = self._send(offset)
             sent = self._sent.popleft()
             held = self._result(sent)
@@ -139,7 +145,7 @@ class Upload:
     def _send(self, offset: int) -> int:
         """Send a piece, and return where the next one begins."""
         self._connection.before_piece()
-        data = self._data[offset : offset + self._pace.size]
+        data = self._data[offset : min(offset + self._pace.size, self._until)]
         message = piece_message(self._artifact.artifact_id, offset, data)
         reply = self._connection.send_piece(message, self._pace.deadline(len(data)))
         end = offset + len(data)

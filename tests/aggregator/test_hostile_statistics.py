@@ -9,7 +9,8 @@ from rescind.aggregator.superseded import delete_superseded
 from rescind.contracts import Parts, RejectReason, RoundState
 from rescind.core import STATISTICS, artifact_id, commit, digest, encode
 from rescind.core.statistics_tensors import contributed_tensors
-from rescind.wire import AggregatorClient, SizedArtifact, sign_typed, update_typed_data
+from rescind.wire import AggregatorClient, NotHeld, SizedArtifact, sign_typed, update_typed_data
+from rescind.wire.generated import rescind_pb2 as pb
 from tests.aggregator.scene import SALT, Member, Scene, open_scene
 from tests.support.chain import Anvil
 from tests.support.consortium import hybrid_parameters
@@ -116,6 +117,31 @@ def test_statistics_that_later_ones_replaced_are_deleted(scene: Scene) -> None:
             delta, sums = contribution.parts.artifact_ids
             assert store.has(delta)
             assert store.has(sums) is kept
+
+
+def test_bytes_of_another_member_s_statistics_cannot_be_copied(scene: Scene) -> None:
+    """A copy would make statistics without having the rows."""
+    play(scene, statistics("My card"))
+    round_id = scene.until(RoundState.OPEN)
+    good = [encode(scene.honest.delta(value=round_id)), encode(statistics("My card is lost"))]
+    scene.honest.record.commit(round_id, parts_of(good), SALT)
+    scene.hostile.record.commit(round_id, parts_of([encode(scene.hostile.delta()), good[1]]), SALT)
+    scene.until(RoundState.COMMITTED)
+    for part, each in enumerate(good):
+        submit(scene.honest, round_id, each, part)
+    with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
+        artifact = SizedArtifact.of(good[1])
+        client.begin_upload(artifact)
+        message = pb.CopiedPiece(
+            artifact_id=bytes.fromhex(artifact.artifact_id),
+            length=100,
+            source_id=bytes.fromhex(artifact.artifact_id),
+        )
+        with pytest.raises(NotHeld):
+            client.copy_piece(message)
+    scene.honest.record.reveal(round_id, parts_of(good), SALT)
+    scene.anvil.pass_time(10**6)
+    scene.until(RoundState.FINAL)
 
 
 def test_the_served_sum_is_that_of_the_latest_rows(scene: Scene) -> None:

@@ -138,4 +138,4 @@ def test_a_certificate_is_renewed_while_the_aggregator_runs(anvil: Anvil, tmp_pa
 
 
 def test_hand_over_is_these_calls_and_no_others() -> None:
-    assert {"GetWanted", "HandOver", "BeginUpload", "PutPiece"} == HAND_OVER
+    assert {"GetWanted", "HandOver", "BeginUpload", "PutPiece", "CopyPiece"} == HAND_OVER

@@ -11,7 +11,7 @@ from rescind.aggregator.received import Received
 from rescind.aggregator.uploads import Quotas, Uploads
 from rescind.core import ArtifactStore
 from rescind.daemon import Journal
-from rescind.wire import BadMessage, DeltaRefused, SizedArtifact
+from rescind.wire import BadMessage, DeltaRefused, NotHeld, SizedArtifact
 
 ALICE, MALLORY = "0x" + "aa" * 20, "0x" + "bb" * 20
 DATA = b"a delta"
@@ -95,3 +95,13 @@ def test_a_submission_can_be_repeated_without_another_upload(place: Place) -> No
     # Another organization needs the bytes themselves, though the store has them.
     with pytest.raises(BadMessage, match="0 of 7 bytes"):
         place.received.submit(MALLORY, ARTIFACT, "update/1", lambda: None)
+
+
+def test_an_organization_reads_bytes_of_its_own_artifacts_alone(place: Place) -> None:
+    place.send(ALICE, "update/1")
+    assert place.received.read(ALICE, ARTIFACT.artifact_id, 2, 3) == b"del"
+    with pytest.raises(NotHeld, match="send the piece itself"):
+        place.received.read(MALLORY, ARTIFACT.artifact_id, 2, 3)
+    place.session.store.delete(ARTIFACT.artifact_id)
+    with pytest.raises(NotHeld):
+        place.received.read(ALICE, ARTIFACT.artifact_id, 2, 3)

@@ -32,6 +32,7 @@ class _Handler:
             "describe": AggregatorDescription("ab" * 32, 1, "0x" + "ab" * 20, ModelFiles()),
             "begin_upload": 0,
             "put_piece": len(_DATA),
+            "copy_piece": len(_DATA),
             "piece": (_DATA, len(_DATA)),
             "fisher": "ab" * 32,
             "model": ModelFiles(),

@@ -13,6 +13,7 @@ from rescind.wire import (
     CertificateAuthority,
     ModelFiles,
     NotAMember,
+    NotHeld,
     NotPublished,
     RunningServer,
     SizedArtifact,
@@ -39,6 +40,7 @@ class Handler:
     max_artifact_bytes: int = 3 * MOST_PIECE_BYTES
     uploads: dict[str, bytes] = field(default_factory=dict)
     pieces: list[tuple[int, int]] = field(default_factory=list)
+    copied: list[tuple[int, int]] = field(default_factory=list)
     served: list[tuple[int, int]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     published: dict[str, bytes] = field(default_factory=dict)
@@ -74,6 +76,17 @@ class Handler:
                 self.pieces.append((offset, len(data)))
                 self.uploads[artifact_id] = held + data
             return len(self.uploads[artifact_id])
+
+    def copy_piece(
+        self, organization: str, artifact_id: str, source_id: str, offset: int, length: int
+    ) -> int:
+        if source_id not in self.uploads:
+            raise NotHeld(f"artifact {source_id} is not kept here")
+        self.copied.append((offset, length))
+        data = self.uploads[source_id][offset : offset + length]
+        if len(self.uploads[artifact_id]) == offset:
+            self.uploads[artifact_id] += data
+        return len(self.uploads[artifact_id])
 
     def submit(self, organization: str, update: SubmittedUpdate) -> None:
         if update.nonce == 13:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rrescind.proto\x12\nrescind.v1\"\x11\n\x0f\x44\x65scribeRequest\"u\n\x0b\x44\x65scription\x12\x15\n\rparameters_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\x04\x12\x16\n\x0erounds_address\x18\x03 \x01(\t\x12%\n\x05model\x18\x04 \x01(\x0b\x32\x16.rescind.v1.ModelFiles\"F\n\nModelFiles\x12\x10\n\x08model_id\x18\x01 \x01(\x04\x12\x12\n\nadapter_id\x18\x02 \x01(\x0c\x12\x12\n\nopening_id\x18\x03 \x01(\x0c\"\x0f\n\rWantedRequest\"2\n\rSizedArtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x15\n\x04Held\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\":\n\x05Piece\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"C\n\x0cPieceRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\")\n\x0bServedPiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"}\n\x0cSignedUpdate\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x0c\n\x04part\x18\x05 \x01(\x04\"`\n\x0cSignedFisher\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x81\x01\n\x0bSignedOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\x12+\n\x08\x61rtifact\x18\x03 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\x0e\n\x06report\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"2\n\x0bReplayRound\x12\x11\n\treplay_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\"\x1e\n\x07Receipt\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"!\n\nArtifactId\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"#\n\x0b\x41rtifactIds\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x0c\"\x1b\n\x07ModelId\x12\x10\n\x08model_id\x18\x01 \x01(\x04\"\x13\n\x11\x43heckpointRequest\"*\n\rLogCheckpoint\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"C\n\x11\x44isclosureRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04time\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\"\n\x0e\x44isclosureFile\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x15\n\x06LogKey\x12\x0b\n\x03key\x18\x01 \x01(\t\"\x18\n\x08SeenSize\x12\x0c\n\x04size\x18\x01 \x01(\x04\"K\n\rCosignRequest\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x10\n\x08old_size\x18\x03 \x01(\x04\x12\r\n\x05proof\x18\x04 \x03(\x0c\"(\n\x0b\x43osignature\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t2\xe9\x06\n\nAggregator\x12@\n\x08\x44\x65scribe\x12\x1b.rescind.v1.DescribeRequest\x1a\x17.rescind.v1.Description\x12\x37\n\x08GetModel\x12\x13.rescind.v1.ModelId\x1a\x16.rescind.v1.ModelFiles\x12:\n\x0b\x42\x65ginUpload\x12\x19.rescind.v1.SizedArtifact\x1a\x10.rescind.v1.Held\x12/\n\x08PutPiece\x12\x11.rescind.v1.Piece\x1a\x10.rescind.v1.Held\x12=\n\x0cSubmitUpdate\x12\x18.rescind.v1.SignedUpdate\x1a\x13.rescind.v1.Receipt\x12=\n\x08GetPiece\x12\x18.rescind.v1.PieceRequest\x1a\x17.rescind.v1.ServedPiece\x12;\n\nPostFisher\x12\x18.rescind.v1.SignedFisher\x1a\x13.rescind.v1.Receipt\x12\x38\n\tGetFisher\x12\x13.rescind.v1.ModelId\x1a\x16.rescind.v1.ArtifactId\x12=\n\rSubmitOffered\x12\x17.rescind.v1.SignedOffer\x1a\x13.rescind.v1.Receipt\x12\x41\n\x0eGetReplayStart\x12\x17.rescind.v1.ReplayRound\x1a\x16.rescind.v1.ModelFiles\x12<\n\x0cGetRoundSums\x12\x13.rescind.v1.ModelId\x1a\x17.rescind.v1.ArtifactIds\x12\x41\n\rGetReplaySums\x12\x17.rescind.v1.ReplayRound\x1a\x17.rescind.v1.ArtifactIds\x12?\n\tGetWanted\x12\x19.rescind.v1.WantedRequest\x1a\x17.rescind.v1.ArtifactIds\x12:\n\x08HandOver\x12\x19.rescind.v1.SizedArtifact\x1a\x13.rescind.v1.Receipt2\x8d\x02\n\x06Ledger\x12I\n\rGetCheckpoint\x12\x1d.rescind.v1.CheckpointRequest\x1a\x19.rescind.v1.LogCheckpoint\x12\x45\n\x08\x44isclose\x12\x1d.rescind.v1.DisclosureRequest\x1a\x1a.rescind.v1.DisclosureFile\x12\x33\n\x07GetSeen\x12\x12.rescind.v1.LogKey\x1a\x14.rescind.v1.SeenSize\x12<\n\x06\x43osign\x12\x19.rescind.v1.CosignRequest\x1a\x17.rescind.v1.Cosignatureb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rrescind.proto\x12\nrescind.v1\"\x11\n\x0f\x44\x65scribeRequest\"u\n\x0b\x44\x65scription\x12\x15\n\rparameters_id\x18\x01 \x01(\x0c\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\x04\x12\x16\n\x0erounds_address\x18\x03 \x01(\t\x12%\n\x05model\x18\x04 \x01(\x0b\x32\x16.rescind.v1.ModelFiles\"F\n\nModelFiles\x12\x10\n\x08model_id\x18\x01 \x01(\x04\x12\x12\n\nadapter_id\x18\x02 \x01(\x0c\x12\x12\n\nopening_id\x18\x03 \x01(\x0c\"\x0f\n\rWantedRequest\"2\n\rSizedArtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"\x15\n\x04Held\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\":\n\x05Piece\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"U\n\x0b\x43opiedPiece\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\x12\x11\n\tsource_id\x18\x04 \x01(\x0c\"C\n\x0cPieceRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\")\n\x0bServedPiece\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\"}\n\x0cSignedUpdate\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\r\n\x05nonce\x18\x03 \x01(\x04\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x0c\n\x04part\x18\x05 \x01(\x04\"`\n\x0cSignedFisher\x12\x10\n\x08round_id\x18\x01 \x01(\x04\x12+\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x81\x01\n\x0bSignedOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\x12+\n\x08\x61rtifact\x18\x03 \x01(\x0b\x32\x19.rescind.v1.SizedArtifact\x12\x0e\n\x06report\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\"2\n\x0bReplayRound\x12\x11\n\treplay_id\x18\x01 \x01(\x04\x12\x10\n\x08round_id\x18\x02 \x01(\x04\"\x1e\n\x07Receipt\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"!\n\nArtifactId\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\x0c\"#\n\x0b\x41rtifactIds\x12\x14\n\x0c\x61rtifact_ids\x18\x01 \x03(\x0c\"\x1b\n\x07ModelId\x12\x10\n\x08model_id\x18\x01 \x01(\x04\"\x13\n\x11\x43heckpointRequest\"*\n\rLogCheckpoint\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"C\n\x11\x44isclosureRequest\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04time\x18\x02 \x01(\x04\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\"\n\x0e\x44isclosureFile\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\"\x15\n\x06LogKey\x12\x0b\n\x03key\x18\x01 \x01(\t\"\x18\n\x08SeenSize\x12\x0c\n\x04size\x18\x01 \x01(\x04\"K\n\rCosignRequest\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x10\n\x08old_size\x18\x03 \x01(\x04\x12\r\n\x05proof\x18\x04 \x03(\x0c\"(\n\x0b\x43osignature\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t2\xa1\x07\n\nAggregator\x12@\n\x08\x44\x65scribe\x12\x1b.rescind.v1.DescribeRequest\x1a\x17.rescind.v1.Description\x12\x37\n\x08GetModel\x12\x13.rescind.v1.ModelId\x1a\x16.rescind.v1.ModelFiles\x12:\n\x0b\x42\x65ginUpload\x12\x19.rescind.v1.SizedArtifact\x1a\x10.rescind.v1.Held\x12/\n\x08PutPiece\x12\x11.rescind.v1.Piece\x1a\x10.rescind.v1.Held\x12\x36\n\tCopyPiece\x12\x17.rescind.v1.CopiedPiece\x1a\x10.rescind.v1.Held\x12=\n\x0cSubmitUpdate\x12\x18.rescind.v1.SignedUpdate\x1a\x13.rescind.v1.Receipt\x12=\n\x08GetPiece\x12\x18.rescind.v1.PieceRequest\x1a\x17.rescind.v1.ServedPiece\x12;\n\nPostFisher\x12\x18.rescind.v1.SignedFisher\x1a\x13.rescind.v1.Receipt\x12\x38\n\tGetFisher\x12\x13.rescind.v1.ModelId\x1a\x16.rescind.v1.ArtifactId\x12=\n\rSubmitOffered\x12\x17.rescind.v1.SignedOffer\x1a\x13.rescind.v1.Receipt\x12\x41\n\x0eGetReplayStart\x12\x17.rescind.v1.ReplayRound\x1a\x16.rescind.v1.ModelFiles\x12<\n\x0cGetRoundSums\x12\x13.rescind.v1.ModelId\x1a\x17.rescind.v1.ArtifactIds\x12\x41\n\rGetReplaySums\x12\x17.rescind.v1.ReplayRound\x1a\x17.rescind.v1.ArtifactIds\x12?\n\tGetWanted\x12\x19.rescind.v1.WantedRequest\x1a\x17.rescind.v1.ArtifactIds\x12:\n\x08HandOver\x12\x19.rescind.v1.SizedArtifact\x1a\x13.rescind.v1.Receipt2\x8d\x02\n\x06Ledger\x12I\n\rGetCheckpoint\x12\x1d.rescind.v1.CheckpointRequest\x1a\x19.rescind.v1.LogCheckpoint\x12\x45\n\x08\x44isclose\x12\x1d.rescind.v1.DisclosureRequest\x1a\x1a.rescind.v1.DisclosureFile\x12\x33\n\x07GetSeen\x12\x12.rescind.v1.LogKey\x1a\x14.rescind.v1.SeenSize\x12<\n\x06\x43osign\x12\x19.rescind.v1.CosignRequest\x1a\x17.rescind.v1.Cosignatureb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,44 +45,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELD']._serialized_end=329
   _globals['_PIECE']._serialized_start=331
   _globals['_PIECE']._serialized_end=389
-  _globals['_PIECEREQUEST']._serialized_start=391
-  _globals['_PIECEREQUEST']._serialized_end=458
-  _globals['_SERVEDPIECE']._serialized_start=460
-  _globals['_SERVEDPIECE']._serialized_end=501
-  _globals['_SIGNEDUPDATE']._serialized_start=503
-  _globals['_SIGNEDUPDATE']._serialized_end=628
-  _globals['_SIGNEDFISHER']._serialized_start=630
-  _globals['_SIGNEDFISHER']._serialized_end=726
-  _globals['_SIGNEDOFFER']._serialized_start=729
-  _globals['_SIGNEDOFFER']._serialized_end=858
-  _globals['_REPLAYROUND']._serialized_start=860
-  _globals['_REPLAYROUND']._serialized_end=910
-  _globals['_RECEIPT']._serialized_start=912
-  _globals['_RECEIPT']._serialized_end=942
-  _globals['_ARTIFACTID']._serialized_start=944
-  _globals['_ARTIFACTID']._serialized_end=977
-  _globals['_ARTIFACTIDS']._serialized_start=979
-  _globals['_ARTIFACTIDS']._serialized_end=1014
-  _globals['_MODELID']._serialized_start=1016
-  _globals['_MODELID']._serialized_end=1043
-  _globals['_CHECKPOINTREQUEST']._serialized_start=1045
-  _globals['_CHECKPOINTREQUEST']._serialized_end=1064
-  _globals['_LOGCHECKPOINT']._serialized_start=1066
-  _globals['_LOGCHECKPOINT']._serialized_end=1108
-  _globals['_DISCLOSUREREQUEST']._serialized_start=1110
-  _globals['_DISCLOSUREREQUEST']._serialized_end=1177
-  _globals['_DISCLOSUREFILE']._serialized_start=1179
-  _globals['_DISCLOSUREFILE']._serialized_end=1213
-  _globals['_LOGKEY']._serialized_start=1215
-  _globals['_LOGKEY']._serialized_end=1236
-  _globals['_SEENSIZE']._serialized_start=1238
-  _globals['_SEENSIZE']._serialized_end=1262
-  _globals['_COSIGNREQUEST']._serialized_start=1264
-  _globals['_COSIGNREQUEST']._serialized_end=1339
-  _globals['_COSIGNATURE']._serialized_start=1341
-  _globals['_COSIGNATURE']._serialized_end=1381
-  _globals['_AGGREGATOR']._serialized_start=1384
-  _globals['_AGGREGATOR']._serialized_end=2257
-  _globals['_LEDGER']._serialized_start=2260
-  _globals['_LEDGER']._serialized_end=2529
+  _globals['_COPIEDPIECE']._serialized_start=391
+  _globals['_COPIEDPIECE']._serialized_end=476
+  _globals['_PIECEREQUEST']._serialized_start=478
+  _globals['_PIECEREQUEST']._serialized_end=545
+  _globals['_SERVEDPIECE']._serialized_start=547
+  _globals['_SERVEDPIECE']._serialized_end=588
+  _globals['_SIGNEDUPDATE']._serialized_start=590
+  _globals['_SIGNEDUPDATE']._serialized_end=715
+  _globals['_SIGNEDFISHER']._serialized_start=717
+  _globals['_SIGNEDFISHER']._serialized_end=813
+  _globals['_SIGNEDOFFER']._serialized_start=816
+  _globals['_SIGNEDOFFER']._serialized_end=945
+  _globals['_REPLAYROUND']._serialized_start=947
+  _globals['_REPLAYROUND']._serialized_end=997
+  _globals['_RECEIPT']._serialized_start=999
+  _globals['_RECEIPT']._serialized_end=1029
+  _globals['_ARTIFACTID']._serialized_start=1031
+  _globals['_ARTIFACTID']._serialized_end=1064
+  _globals['_ARTIFACTIDS']._serialized_start=1066
+  _globals['_ARTIFACTIDS']._serialized_end=1101
+  _globals['_MODELID']._serialized_start=1103
+  _globals['_MODELID']._serialized_end=1130
+  _globals['_CHECKPOINTREQUEST']._serialized_start=1132
+  _globals['_CHECKPOINTREQUEST']._serialized_end=1151
+  _globals['_LOGCHECKPOINT']._serialized_start=1153
+  _globals['_LOGCHECKPOINT']._serialized_end=1195
+  _globals['_DISCLOSUREREQUEST']._serialized_start=1197
+  _globals['_DISCLOSUREREQUEST']._serialized_end=1264
+  _globals['_DISCLOSUREFILE']._serialized_start=1266
+  _globals['_DISCLOSUREFILE']._serialized_end=1300
+  _globals['_LOGKEY']._serialized_start=1302
+  _globals['_LOGKEY']._serialized_end=1323
+  _globals['_SEENSIZE']._serialized_start=1325
+  _globals['_SEENSIZE']._serialized_end=1349
+  _globals['_COSIGNREQUEST']._serialized_start=1351
+  _globals['_COSIGNREQUEST']._serialized_end=1426
+  _globals['_COSIGNATURE']._serialized_start=1428
+  _globals['_COSIGNATURE']._serialized_end=1468
+  _globals['_AGGREGATOR']._serialized_start=1471
+  _globals['_AGGREGATOR']._serialized_end=2400
+  _globals['_LEDGER']._serialized_start=2403
+  _globals['_LEDGER']._serialized_end=2672
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,18 @@ class Piece(_message.Message):
     data: bytes
     def __init__(self, artifact_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
+class CopiedPiece(_message.Message):
+    __slots__ = ("artifact_id", "offset", "length", "source_id")
+    ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
+    artifact_id: bytes
+    offset: int
+    length: int
+    source_id: bytes
+    def __init__(self, artifact_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., source_id: _Optional[bytes] = ...) -> None: ...
+
 class PieceRequest(_message.Message):
     __slots__ = ("artifact_id", "offset", "length")
     ARTIFACT_ID_FIELD_NUMBER: _ClassVar[int]

@@ -57,6 +57,11 @@ class AggregatorStub(object):
                 request_serializer=rescind__pb2.Piece.SerializeToString,
                 response_deserializer=rescind__pb2.Held.FromString,
                 _registered_method=True)
+        self.CopyPiece = channel.unary_unary(
+                '/rescind.v1.Aggregator/CopyPiece',
+                request_serializer=rescind__pb2.CopiedPiece.SerializeToString,
+                response_deserializer=rescind__pb2.Held.FromString,
+                _registered_method=True)
         self.SubmitUpdate = channel.unary_unary(
                 '/rescind.v1.Aggregator/SubmitUpdate',
                 request_serializer=rescind__pb2.SignedUpdate.SerializeToString,
@@ -139,6 +144,14 @@ class AggregatorServicer(object):
     def PutPiece(self, request, context):
         """Adds a piece to the caller's own upload. A piece that is held already changes nothing, and one that
         begins behind what is held is dropped: the caller goes on from the returned number of bytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyPiece(self, request, context):
+        """Adds a piece that an earlier artifact of the caller's has at the same place, so that it need not be
+        sent again. Refused with NotHeld unless the caller sent that artifact and it is still kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +252,11 @@ def add_AggregatorServicer_to_server(servicer, server):
             'PutPiece': grpc.unary_unary_rpc_method_handler(
                     servicer.PutPiece,
                     request_deserializer=rescind__pb2.Piece.FromString,
+                    response_serializer=rescind__pb2.Held.SerializeToString,
+            ),
+            'CopyPiece': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyPiece,
+                    request_deserializer=rescind__pb2.CopiedPiece.FromString,
                     response_serializer=rescind__pb2.Held.SerializeToString,
             ),
             'SubmitUpdate': grpc.unary_unary_rpc_method_handler(
@@ -402,6 +420,33 @@ class Aggregator(object):
             target,
             '/rescind.v1.Aggregator/PutPiece',
             rescind__pb2.Piece.SerializeToString,
+            rescind__pb2.Held.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyPiece(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rescind.v1.Aggregator/CopyPiece',
+            rescind__pb2.CopiedPiece.SerializeToString,
             rescind__pb2.Held.FromString,
             options,
             channel_credentials,
