@@ -99,7 +99,8 @@ def _again(
     salt = secrets.token_bytes(32)
     seed = round_seed(parameters.seed, session.me, round_id)
     trained = choose(session.examples, action.data_fraction, seed) if action.effort else []
-    manifest = manifest_of(session, trained, salt, round_id)
+    posted = contribute_statistics(session, agreed, round_id, offer_id)
+    manifest = manifest_of((*trained, *posted.rows), salt)
     fact = replace(
         registered,
         artifact=artifact,
@@ -109,7 +110,7 @@ def _again(
         manifest_salt=salt.hex(),
         data_hash=data_hash(session.examples, salt),
         without=Withdrawn.of(session.journal).commitments,
-        statistics=contribute_statistics(session, agreed, round_id, offer_id),
+        statistics=posted.fact,
     )
     record_manifest(session, manifest, fact, round_id, offer_id)
     session.ledger.append(

@@ -63,9 +63,23 @@ class NoiseFact(Fact):
         return Posting(self.number, self.exact) if self.number else None
 
 
+@dataclass(frozen=True)
+class PostedStatistics:
+    """Statistics of a contribution, and what they are sums of.
+
+    Attributes:
+        fact: The artifact in the node's store.
+        rows: The rows in the sums, questions for the router included. Rows of which too few were
+            there, or for whose noise no epsilon is left, are in no sum and not among them.
+    """
+
+    fact: StatisticsFact
+    rows: tuple[Example, ...]
+
+
 def contribute_statistics(
     session: Session, agreed: StatisticsParameters, round_id: int, offer_id: int | None
-) -> StatisticsFact:
+) -> PostedStatistics:
     """Sum over the rows that the agent decided to post in a round, and store the artifact.
 
     Rows of withdrawn data subjects are left out.
@@ -77,32 +91,52 @@ def contribute_statistics(
         offer_id: The withdrawal or replay that the statistics are offered for, if it is one.
     """
     share = RoundFacts.load(session.journal, round_id).action.statistics
-    summed = _summed(session, agreed, round_id) if share else {}
+    rows = _rows_to_post(session, agreed, round_id)
+    summed = _summed(session, agreed, rows) if share else {}
     kept: Mapping[str, RowStatistics] = kept_statistics(agreed, summed)
     if agreed.noise is not None and kept:
         kept = _noisy(session, agreed, agreed.noise, kept)
     tensors = contributed_tensors(
         agreed, kept, lambda sums: hiding_noise(session, sums, round_id, offer_id)
     )
-    return StatisticsFact(
+    fact = StatisticsFact(
         artifact=session.store.put(encode(tensors)),
         point=commit(digest(tensors)).hex(),
-        share=share,
+        share=share if kept else 0.0,
     )
+    return PostedStatistics(fact, tuple(row for name in kept for row in rows[name]))
+
+
+def _rows_to_post(
+    session: Session, agreed: StatisticsParameters, round_id: int
+) -> dict[str, list[Example]]:
+    """Return the rows of each task, and for the router those of the data that the block learns.
+
+    They are the share that the agent decided on, without those of withdrawn data subjects.
+    """
+    located = {name: session.statistics_rows.get(name, ()) for name in agreed.tasks}
+    rows = {
+        name: session.without_withdrawn([each.example for each in own])
+        for name, own in located.items()
+    }
+    if agreed.router is not None:
+        rows[ROUTER] = list(session.examples)
+    return {name: _share(session, own, round_id) for name, own in rows.items()}
 
 
 def _summed(
-    session: Session, agreed: StatisticsParameters, round_id: int
+    session: Session, agreed: StatisticsParameters, rows: Mapping[str, Sequence[Example]]
 ) -> dict[str, RowStatistics]:
-    """Return the sums over the round's rows, and over as large a share of questions for the router."""
-    rows = posted_rows(session, round_id)
-    texts = {name: [row.question for row in rows.get(name, ())] for name in agreed.tasks}
+    """Return the sums over rows, by the names of `agreed.summed`."""
+    from rescind.training.text.question import question_text
+
+    texts = {name: [row.question for row in rows[name]] for name in agreed.tasks}
     if agreed.router is not None:
-        texts[ROUTER] = _questions(session, round_id)
+        texts[ROUTER] = [question_text(row) for row in rows[ROUTER]]
     hidden = _hidden_rows(session, agreed, texts)
     sums = {}
     for name, task in agreed.tasks.items():
-        labels = [row.answer for row in rows.get(name, ())]
+        labels = [row.answer for row in rows[name]]
         features = feature_rows(task.features, texts[name], hidden)
         sums[name] = task.collect(texts[name], labels, features)
     if agreed.router is not None:
@@ -110,13 +144,6 @@ def _summed(
         features = feature_rows(agreed.router.features, texts[ROUTER], hidden)
         sums[ROUTER] = agreed.router.collect(features, member)
     return sums
-
-
-def _questions(session: Session, round_id: int) -> list[str]:
-    """Return the questions of a share of the data that the block is trained on."""
-    from rescind.training.text.question import question_text
-
-    return [question_text(each) for each in _share(session, session.examples, round_id)]
 
 
 def _hidden_rows(
@@ -166,17 +193,6 @@ def _noisy(
         key=f"statistics/privacy-budget/{posting.number}",
     )
     return with_noise(agreed, rows, bytes.fromhex(fact.secret), posting)
-
-
-def posted_rows(session: Session, round_id: int) -> dict[str, list[Example]]:
-    """Return the rows of each task that a round's statistics are sums of.
-
-    They are the share that the agent decided on, without those of withdrawn data subjects.
-    """
-    return {
-        task: _share(session, session.without_withdrawn([each.example for each in rows]), round_id)
-        for task, rows in session.statistics_rows.items()
-    }
 
 
 def _share(session: Session, examples: Sequence[Example], round_id: int) -> list[Example]:

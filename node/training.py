@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from rescind.node.own_deltas import own_terms
 from rescind.node.residuals import residual_of, save_residual
 from rescind.node.rounds import Start, start_from
 from rescind.node.session import Session
-from rescind.node.statistics import contribute_statistics, posted_rows
+from rescind.node.statistics import contribute_statistics
 from rescind.node.subjects import Withdrawn
 from rescind.node.withdrawal_facts import OfferedDelta
 
@@ -188,7 +187,8 @@ def _untrained(
     }
     delta[qualify(prefix, HIDING)] = hiding_noise(session, delta, round_id, offer_id)
     artifact, salt = session.store.put(encode(delta)), secrets.token_bytes(32)
-    manifest = manifest_of(session, (), salt, round_id)
+    posted = contribute_statistics(session, agreed, round_id, offer_id)
+    manifest = manifest_of(posted.rows, salt)
     fact = DeltaFact(
         artifact=artifact,
         point=commit(digest(delta)).hex(),
@@ -197,7 +197,7 @@ def _untrained(
         manifest_salt=salt.hex(),
         data_hash=data_hash(session.examples, salt),
         without=Withdrawn.of(session.journal).commitments,
-        statistics=contribute_statistics(session, agreed, round_id, offer_id),
+        statistics=posted.fact,
     )
     run = {
         "artifact": fact.artifact,
@@ -287,7 +287,8 @@ def _store(
     artifact = session.store.put(encode(delta))
     salt = secrets.token_bytes(32)
     agreed = session.parameters.statistics
-    manifest = manifest_of(session, contribution.examples, salt, round_id)
+    posted = contribute_statistics(session, agreed, round_id, offer_id) if agreed else None
+    manifest = manifest_of((*contribution.examples, *(posted.rows if posted else ())), salt)
     fact = DeltaFact(
         artifact=artifact,
         point=point.hex(),
@@ -296,7 +297,7 @@ def _store(
         manifest_salt=salt.hex(),
         data_hash=data_hash(examples, salt),
         without=Withdrawn.of(session.journal).commitments,
-        statistics=contribute_statistics(session, agreed, round_id, offer_id) if agreed else None,
+        statistics=posted.fact if posted else None,
     )
     run = {**_run(session, round_id, fact, contribution), **privacy}
     return TrainedDelta(fact, run, contribution.result.tensors, contribution.examples, manifest)
@@ -363,10 +364,12 @@ def data_hash(examples: Sequence[Example], salt: bytes) -> str:
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 
-def manifest_of(
-    session: Session, examples: Iterable[Example], secret: bytes, round_id: int
-) -> Manifest:
-    """Return the commitment to all data of a contribution: examples, and rows of statistics."""
-    rows = posted_rows(session, round_id).values() if session.parameters.statistics else ()
-    every = chain(examples, *rows)
-    return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in every), secret)
+def manifest_of(examples: Iterable[Example], secret: bytes) -> Manifest:
+    """Return the commitment to all data of a contribution.
+
+    Args:
+        examples: What the delta was trained on, and the rows that the statistics are sums of. One
+            that is both counts once.
+        secret: The manifest's secret, 32 bytes.
+    """
+    return Manifest.of(((e.subject, sample_bytes(*e.content)) for e in examples), secret)

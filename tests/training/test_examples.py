@@ -2,8 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -25,8 +23,7 @@ def test_hashes_and_samples_of_pairs_are_what_they_always_were() -> None:
     examples = [PAIR, Example("q", "a", "Bo")]
     assert data_hash(examples, b"salt") == hashlib.sha256(b"salt" + rows).hexdigest()
     old = Manifest.of([("Ada Novak", b"Who?\0Ada."), ("Bo", b"q\0a")], b"s" * 32)
-    session: Any = SimpleNamespace(parameters=SimpleNamespace(statistics=None))
-    assert manifest_of(session, examples, b"s" * 32, 1).commitment == old.commitment
+    assert manifest_of(examples, b"s" * 32).commitment == old.commitment
 
 
 def test_a_conversation_and_a_document_have_samples_of_their_own() -> None:
