@@ -1,6 +1,5 @@
 """A hybrid consortium under faults: killed in a withdrawal, erased, and rebuilt from its members."""
 
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,20 +8,20 @@ import pytest
 from rescind.contracts import Consortium
 from rescind.core import STATISTICS, ArtifactStore, block, encode
 from rescind.core.statistics_tensors import named_statistics
-from rescind.devnet import RunFolder
-from tests.daemons.test_handover import new_aggregator, publishers, vote_in
-from tests.support.daemons import Daemon, consortium, finals, start_nodes, wait_for
-from tests.support.desk import AGREED, REFERENCE, ROWS, sums_of
+from tests.support.daemons import finals, start_nodes, wait_for
+from tests.support.desk import AGREED, ROWS, sums_of
+from tests.support.desk_consortium import desk_consortium
+from tests.support.handover import replace_aggregator
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
-TASK_ROWS = {name: {"desk": own} for name, own in ROWS.items()}
+ALL = sums_of(ROWS["aurora"] + ROWS["borealis"])
 LEFT = [row for row in ROWS["aurora"] if row.subject != "Ann Lee"] + ROWS["borealis"]
 
 
-def served(run: RunFolder, adapter_id: str) -> bytes:
-    """Return the bytes of the summed rows in an adapter."""
-    tensors = ArtifactStore(run.store).load(adapter_id)
+def served(store: Path, adapter_id: str) -> bytes:
+    """Return the bytes of the summed rows in an adapter of a store."""
+    tensors = ArtifactStore(store).load(adapter_id)
     return encode(named_statistics(AGREED, block(tensors, STATISTICS))["desk"].tensors())
 
 
@@ -40,13 +39,7 @@ def statistics_of(record: Consortium, rounds: Collection[int], organization: str
 def test_a_node_that_is_killed_in_a_person_s_withdrawal_goes_on(
     tmp_path: Path, kill: tuple[str, str]
 ) -> None:
-    with consortium(
-        tmp_path, 1, coupling="hybrid", statistics=AGREED, rows=TASK_ROWS, reference=REFERENCE
-    ) as (
-        run,
-        record,
-        daemons,
-    ):
+    with desk_consortium(tmp_path, 1) as (run, record, daemons):
         daemons["aggregator"].start()
         daemons["borealis"].start()
         daemons["aurora"].start(*kill)
@@ -56,20 +49,12 @@ def test_a_node_that_is_killed_in_a_person_s_withdrawal_goes_on(
         daemons["aurora"].die()
         daemons["aurora"].start()
         wait_for("the withdrawal", lambda: closed(record, number))
-        assert served(run, adapter(record)) == encode(sums_of(LEFT).tensors())
+        assert served(run.store, adapter(record)) == encode(sums_of(LEFT).tensors())
         assert accepted(run, record, number)["heads"] == "passed"
 
 
 def test_no_statistics_of_a_person_are_left_anywhere(tmp_path: Path) -> None:
-    with consortium(
-        tmp_path,
-        2,
-        coupling="hybrid",
-        statistics=AGREED,
-        rows=TASK_ROWS,
-        reference=REFERENCE,
-        keep_withdrawn=False,
-    ) as (run, record, daemons):
+    with desk_consortium(tmp_path, 2, keep_withdrawn=False) as (run, record, daemons):
         daemons["aggregator"].start()
         start_nodes(run, daemons)
         wait_for("two rounds", lambda: finals(record) == 2)
@@ -80,34 +65,16 @@ def test_no_statistics_of_a_person_are_left_anywhere(tmp_path: Path) -> None:
         stores = [ArtifactStore(run.store), ArtifactStore(run.node_state("aurora") / "store")]
         for store in stores:
             wait_for("the erasure", lambda: not any(store.has(each) for each in old))  # noqa: B023
-        assert served(run, adapter(record)) == encode(sums_of(LEFT).tensors())
+        assert served(run.store, adapter(record)) == encode(sums_of(LEFT).tensors())
 
 
 def test_another_aggregator_rebuilds_blocks_and_sums_from_the_members(tmp_path: Path) -> None:
-    with consortium(
-        tmp_path / "run",
-        2,
-        coupling="hybrid",
-        statistics=AGREED,
-        rows=TASK_ROWS,
-        reference=REFERENCE,
-    ) as (
-        run,
-        record,
-        daemons,
-    ):
+    with desk_consortium(tmp_path / "run", 2) as (run, record, daemons):
         daemons["aggregator"].start()
         start_nodes(run, daemons)
         wait_for("two rounds", lambda: finals(record) == 2)
         lost = adapter(record)
-        daemons["aggregator"].stop()
-        shutil.rmtree(run.store)
-        shutil.rmtree(run.aggregator / "state")
-        successor = new_aggregator(run, record)
-        shutil.copy(run.aggregator / "reference.safetensors", run.root / "successor")
-        vote_in(run, record, successor)
-        new = Daemon("aggregator", run.root / "successor" / "aggregator.toml", tmp_path / "log")
-        daemons["successor"] = new
-        new.start()
-        wait_for("the rebuilt files", lambda: publishers(record, 2) == [successor], 150)
+        replace_aggregator(run, record, daemons, rebuilt=2)
         assert adapter(record) == lost
+        wait_for("a third round", lambda: finals(record) == 3)
+        assert served(run.root / "successor" / "store", adapter(record)) == encode(ALL.tensors())

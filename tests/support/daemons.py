@@ -1,5 +1,6 @@
 """A small, quick consortium of real daemons on this machine."""
 
+import json
 import os
 import signal
 import tomllib
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import context, forkserver, get_context
 from pathlib import Path
+from typing import Any
 
 import tomli_w
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
@@ -58,6 +60,11 @@ class Daemon:
     def said(self, word: str) -> bool:
         """Return whether the word is in its log."""
         return self.log.is_file() and word in self.log.read_text()
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the entries of its log for an event, oldest first."""
+        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [entry for entry in map(json.loads, lines) if entry["event"] == name]
 
     def configure(self, section: str, **settings: object) -> None:
         """Change settings of a section, from the next start on."""
