@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rescind.contracts import Chain, ConsortiumReader, Deployment
 from rescind.core import STATISTICS, ArtifactStore, ConsortiumParameters, Term, Totals
 from rescind.core.errors import ConfigError
 from rescind.core.optimizers import FedAvg
+from rescind.core.parameters import reference_of
 from rescind.devnet.chain import url_of
 from rescind.devnet.layout import RunFolder
 from rescind.node.facts import open_journal
@@ -40,8 +41,7 @@ class ServedModel:
         load: Returns the adapter, checked against the chain; None for the model before a withdrawal.
         members: Numbers of the members whose statistics are in it, by address; None where neither heads
             nor a router depend on them.
-        published: Returns an artifact that members agreed on by its id; None for the model before a
-            withdrawal.
+        published: Returns an artifact that members agreed on by its id.
     """
 
     model_id: int
@@ -98,10 +98,8 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         ChainUnavailable: The run's chain does not answer.
         NotServed: The model is stale, or its aggregator has not published it.
     """
-    deployment = Deployment.load(run.contracts)
-    chain = Chain(url_of(run.facts().chain_port), deployment.chain_id)
-    consortium = ConsortiumReader(chain, deployment)
-    consortium.check()
+    consortium = _reader(run)
+    chain = consortium.chain
     source = StoreSource(consortium, parameters, ArtifactStore(run.store))
     newest = look(consortium, None).newest
     ServedModel(newest.number, "", (), (), consortium).check()
@@ -120,6 +118,19 @@ def newest_model(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         members_in_sum(consortium, parameters, newest.number),
         source.published,
     )
+
+
+def _reader(run: RunFolder) -> ConsortiumReader:
+    """Return the public record of a run.
+
+    Raises:
+        ChainUnavailable: The run's chain does not answer.
+    """
+    deployment = Deployment.load(run.contracts)
+    chain = Chain(url_of(run.facts().chain_port), deployment.chain_id)
+    reader = ConsortiumReader(chain, deployment)
+    reader.check()
+    return reader
 
 
 def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str, str]:
@@ -141,8 +152,12 @@ def run_source(path: Path, reader: ConsortiumReader) -> tuple[StoreSource, str, 
 def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedModel:
     """Return the model before the withdrawal that the run's certificate is about.
 
+    An agreed router is solved from the statistics in the model, as it was before the withdrawal.
+
     Raises:
-        ConfigError: The withdrawal concerned no model, or the model was erased.
+        ConfigError: The withdrawal concerned no model, or the model or the router's public reference
+            was erased.
+        ChainUnavailable: A router was agreed on, and the run's chain does not answer.
     """
     certificate = read_certificate(run.certificate)
     if not certificate.replaced:
@@ -166,10 +181,14 @@ def model_before(run: RunFolder, parameters: ConsortiumParameters) -> ServedMode
         adapter_id,
         terms,
         _files(run, adapter_id, terms),
-        members=_in_sum(parameters, part.content),
+        published=ArtifactStore(run.store).load,
     )
     model.check()
-    return model
+    if not reference_of(parameters):
+        return replace(model, members=_in_sum(parameters, part.content))
+    _check_reference(run, parameters, part.model_id)
+    # A router's columns are the members' numbers, which the certificate does not have.
+    return replace(model, members=members_in_sum(_reader(run), parameters, part.model_id))
 
 
 def _in_sum(
@@ -180,6 +199,16 @@ def _in_sum(
         return None
     entries = content[parameters.part_of(STATISTICS).number]
     return {name: place for place, name in enumerate(sorted({e.organization for e in entries}))}
+
+
+def _check_reference(run: RunFolder, parameters: ConsortiumParameters, model_id: int) -> None:
+    reference = reference_of(parameters)
+    if not ArtifactStore(run.store).has(reference):
+        raise ConfigError(
+            f"The router of the model before the withdrawal, model {model_id}, cannot be solved: "
+            f"the agreed public reference {reference} is not in {run.store}. Start the run's "
+            "aggregator, which publishes it again."
+        )
 
 
 def _files(run: RunFolder, adapter_id: str, terms: Sequence[Term]) -> list[Path]:

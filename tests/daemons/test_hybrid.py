@@ -1,5 +1,6 @@
 """Blocks and summed statistics in one consortium of real daemons: a person and an organization leave."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +9,20 @@ import pytest
 
 from rescind.audit import Inputs, read_certificate, verify
 from rescind.contracts import Consortium
-from rescind.core import STATISTICS, ArtifactStore, block, blocks_of, encode
+from rescind.core import HIDING_SHAPE, STATISTICS, ArtifactStore, block, blocks_of, encode
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_tensors import named_statistics
 from rescind.devnet import RunFolder
+from rescind.devnet.assistant import RunAssistant
+from rescind.ledger import Ledger, Manifest, load_key, sample_bytes
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import OfferedDelta
 from rescind.training import read_examples
 from rescind.training.heads import solve
-from tests.support.daemons import Daemon, consortium, finals, wait_for
-from tests.support.desk import AGREED, REFERENCE, ROUTER, ROWS, sums_of
+from rescind.training.routers.additive import AdditiveRouter
+from tests.support.daemons import Daemon, finals, wait_for
+from tests.support.desk import AGREED, ROUTER, ROWS, sums_of
+from tests.support.desk_consortium import desk_consortium
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
@@ -61,10 +66,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder: Path = tmp_path_factory.mktemp("hybrid")
-    rows = {name: {"desk": own} for name, own in ROWS.items()}
-    with consortium(
-        folder, 2, coupling="hybrid", statistics=AGREED, rows=rows, reference=REFERENCE
-    ) as opened:
+    with desk_consortium(folder, 2) as opened:
         run, record, daemons = opened
         for daemon in daemons.values():
             daemon.start()
@@ -149,3 +151,46 @@ def test_the_router_s_sums_are_of_the_questions_of_who_is_left(story: Story) -> 
     every = RowStatistics.sum(own.values())
     assert encode(story.router(story.before).tensors()) == encode(every.tensors())
     assert encode(story.router(story.after).tensors()) == encode(own["aurora"].tensors())
+
+
+def test_sums_that_did_not_change_are_not_sent_again(story: Story) -> None:
+    """The second round's statistics are those of the first, but for 64 KiB of hiding noise."""
+    address = story.addresses["aurora"]
+    first, second = (
+        next(
+            e.parts.artifact_ids[1]
+            for e in story.record.contributions(n)
+            if e.organization == address
+        )
+        for n in (1, 2)
+    )
+    assert first != second
+    sent = {each["artifact"]: each for each in story.daemons["aurora"].events("sent")}
+    noise = 4 * HIDING_SHAPE[0] * HIDING_SHAPE[1]
+    assert sent[first]["moved"] >= sent[first]["size"]
+    assert noise <= sent[second]["moved"] < noise + 4096 < sent[second]["size"]
+
+
+def test_a_manifest_lists_the_rows_and_the_questions_that_are_in_the_sums(story: Story) -> None:
+    folder = story.run.organization("aurora")
+    with Ledger.open(folder / "ledger", load_key(folder / "ledger.key", None)) as ledger:
+        records = list(ledger.records("manifest"))
+    manifests = {each.payload["round"]: Manifest.from_json(each.payload) for each in records[:2]}
+    asked = read_examples(story.data("aurora"))
+    for row in [*ROWS["aurora"], *asked]:
+        assert manifests[2].prove(row.subject, sample_bytes(*row.content)).path.inside
+
+
+def test_the_model_before_a_withdrawal_has_its_own_router(story: Story) -> None:
+    """The chain still has the members' numbers, and the adapter the sums of that time."""
+    accepted(story.run, story.record, story.removal)
+    shutil.copy(story.run.root / f"certificate-{story.removal}.json", story.run.certificate)
+    before = RunAssistant.load(story.run.root, before=True)
+    router = before.assistant.router
+    assert isinstance(router, AdditiveRouter)
+    sums = router.total.tensors()
+    assert encode(sums) == encode(story.router(story.without_person).tensors())
+    assert router.organizations == tuple(sorted(a.lower() for a in story.addresses.values()))
+    evidence = before.reply("Where was Ada born?").evidence
+    assert evidence.router == router.name
+    assert set(evidence.choice.scores) == set(router.organizations)
