@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rescind.core import ConsortiumParameters, Coupling
-from rescind.core.errors import ConfigError
+from rescind.core.errors import ConfigError, TrainingError
+from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.devnet.defaults import default_lora, default_parameters
 from rescind.devnet.memory import BaseFiles, Needs, multiplies_bf16, needs
+from rescind.devnet.messages import make_mail
+from rescind.devnet.skill import skill_of_mail
+from rescind.devnet.statistics_check import StatisticsCost, measure_statistics
 from rescind.training import EngineSettings, LoraModel, load_base, pick_device
 from rescind.training.engine.trial import Trial, measure_step
 from rescind.training.model.file_checks import check_files
@@ -54,6 +58,7 @@ class ModelCheck:
         trial: A measured step, None if there are problems.
         steps: Steps of a round.
         max_artifact_bytes: The limit of an artifact.
+        statistics: What statistics take, where the coupling has them.
     """
 
     folder: str
@@ -67,6 +72,7 @@ class ModelCheck:
     trial: Trial | None
     steps: int
     max_artifact_bytes: int
+    statistics: StatisticsCost | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the check as JSON."""
@@ -97,6 +103,8 @@ class ModelCheck:
             f"{_size(report.adapter_bytes)} for {self.members} organizations; the limit of an "
             f"artifact is {_size(self.max_artifact_bytes)}",
         )
+        if self.statistics is not None:
+            yield from self.statistics.lines(_size)
         yield from self._costs()
         for note in report.notes:
             yield "note", note
@@ -146,6 +154,13 @@ def check_model(options: CheckOptions, say: Callable[[str], None]) -> ModelCheck
     if agreed is None:
         agreed = _suited(options, settings, model)
     report = describe(model, agreed, options.members)
+    statistics = None
+    if not report.problems and agreed.statistics is not None:
+        say("measuring statistics")
+        try:
+            statistics = measure_statistics(model, agreed.statistics)
+        except TrainingError as error:
+            report = replace(report, problems=(*report.problems, str(error).rstrip(".")))
     trial = None
     if not report.problems:
         say("measuring a step of training")
@@ -171,6 +186,7 @@ def check_model(options: CheckOptions, say: Callable[[str], None]) -> ModelCheck
         trial=trial,
         steps=agreed.training.steps_per_round,
         max_artifact_bytes=agreed.max_artifact_bytes,
+        statistics=statistics,
     )
 
 
@@ -181,12 +197,24 @@ def _suited(
     text = default_text(model.base)
     model.read_as(text)
     parameters = default_parameters(
-        options.coupling, model.base.id, model.shapes, seed=0, settings=settings, text=text
+        options.coupling,
+        model.base.id,
+        model.shapes,
+        seed=0,
+        settings=settings,
+        text=text,
+        statistics=_demo_statistics(options.members) if options.coupling == "hybrid" else None,
     )
     training = parameters.training
     longest = min(training.max_length, model.base.positions or training.max_length)
     training = training.model_copy(update={"max_length": longest})
     return parameters.model_copy(update={"training": training})
+
+
+def _demo_statistics(members: int) -> StatisticsParameters:
+    """Return the statistics that members of a demo agree on: the department of a message."""
+    names = [f"organization-{number}" for number in range(members)]
+    return skill_of_mail(make_mail(names, seed=0)).agreed()
 
 
 def _read(path: Path) -> ConsortiumParameters:

@@ -68,7 +68,8 @@ def check_command(
     model: ModelArgument,
     orgs: Annotated[int, typer.Option(min=1, max=1024, help="Number of organizations.")] = 4,
     coupling: Annotated[
-        Literal["isolated", "federated"], typer.Option(help="How the organizations train.")
+        Literal["isolated", "federated", "hybrid"],
+        typer.Option(help="How the organizations train. hybrid: with the statistics of a demo."),
     ] = "isolated",
     parameters: Annotated[
         Path | None,
