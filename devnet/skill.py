@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rescind.core.ngrams import NgramFeatures
+from rescind.core.names import hidden_character
+from rescind.core.ngrams import NgramFeatures, fold
 from rescind.core.router_statistics import RouterStatistics
+from rescind.core.statistics import MOST_LABEL_CHARACTERS, clean_label
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.devnet.messages import PROMPT, TASK, Mail
 from rescind.training import Example
@@ -119,23 +121,46 @@ def skill_of_rows(
         None if no file teaches a skill, if there are fewer than 2 or more than 200 labels, or if no
         test has one.
     """
-    asked = {name: _askable(rows) for name, rows in rows_of.items()}
+    spelling = _spellings([row for rows in rows_of.values() for row in _askable(rows)])
+    asked = {name: _spelled(_askable(rows), spelling) for name, rows in rows_of.items()}
     counts = Counter(row.answer for rows in asked.values() for row in rows)
     taught: dict[str, tuple[Labelled, ...]] = {}
     for name, rows in asked.items():
-        labelled = [row for row in rows if counts[row.answer] >= _LEAST_REPEATS]
+        labelled = [
+            row
+            for row in rows
+            if counts[row.answer] >= _LEAST_REPEATS and fold(row.answer) in spelling
+        ]
         if labelled and len(labelled) >= _LABELLED_SHARE * len(rows):
             taught[name] = _labelled(labelled)
     skill = Skill(_DATA_TASK, _DATA_PROMPT, taught, ())
     if not 2 <= len(skill.labels) <= MOST_LABELS:
         return None
     known = set(skill.labels)
-    own = _labelled([row for row in _askable(test) if row.answer in known])
+    own = _labelled([row for row in _spelled(_askable(test), spelling) if row.answer in known])
     return replace(skill, test=own) if own else None
 
 
 def _askable(rows: Sequence[Example]) -> list[Example]:
     return [row for row in rows if not row.document and not row.turns]
+
+
+def _spellings(rows: Sequence[Example]) -> dict[str, str]:
+    """Return the most frequent spelling of each answer that can be a label, by its folded form.
+
+    Answers are compared without regard to case and white space, so "Yes" and "yes " are one label.
+    """
+    counts = Counter(clean_label(row.answer) for row in rows)
+    spelling: dict[str, str] = {}
+    for answer, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if answer and len(answer) <= MOST_LABEL_CHARACTERS and not hidden_character(answer):
+            spelling.setdefault(fold(answer), answer)
+    return spelling
+
+
+def _spelled(rows: Sequence[Example], spelling: Mapping[str, str]) -> list[Example]:
+    """Return rows with their answers in the most frequent spelling."""
+    return [replace(row, answer=spelling.get(fold(row.answer), row.answer)) for row in rows]
 
 
 def _labelled(rows: Sequence[Example]) -> tuple[Labelled, ...]:

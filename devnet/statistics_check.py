@@ -1,4 +1,4 @@
-"""What statistics take on this machine: their size, the time of each who handles them, the memory."""
+"""The cost of statistics on this machine: their size, the time of each step, the memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class TaskCost:
-    """What the statistics of a task, or of the router, take here. All times are seconds.
+    """The cost of the statistics of a task, or of the router, on this machine. All times are seconds.
 
     Attributes:
         name: The task's name, or that of the router.
@@ -66,13 +66,13 @@ class TaskCost:
 
     @property
     def is_router(self) -> bool:
-        """Whether it is the router."""
+        """True for the router's sums."""
         return self.name == ROUTER
 
 
 @dataclass(frozen=True)
 class StatisticsCost:
-    """What agreed statistics take here.
+    """The cost of agreed statistics on this machine.
 
     Attributes:
         bytes: Of the artifact that an organization contributes.

@@ -19,7 +19,8 @@ class NodeSection(Section):
     Attributes:
         name: The node's name in its log.
         state_dir: Folder of the journal, the store and the checkpoints.
-        data: File or folder of private examples; the [data] section says what its columns mean.
+        data: File or folder of private examples; the [data] section says what its columns mean. A
+            node without it trains nothing, and contributes statistics alone.
         poll_seconds: Time between two looks at the chain.
         exports: Folders of exported copies of models, or folders that hold such folders. A copy of
             an erased model is deleted.
@@ -28,7 +29,7 @@ class NodeSection(Section):
 
     name: str
     state_dir: Path
-    data: Path
+    data: Path | None = None
     poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 2.0
     exports: tuple[Path, ...] = ()
     keep_withdrawn: bool = False
@@ -222,3 +223,11 @@ class NodeConfig(Section):
     ledger: LedgerSection
     agent: AgentSection = AgentSection()
     costs: CostSection = CostSection()
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Self:
+        if self.node.data is None and not self.statistics.data:
+            raise ValueError(
+                "the node has no data: give node.data, to train on, or [statistics] data, or both"
+            )
+        return self

@@ -19,13 +19,15 @@ class DataUnfit(DataError):
 
 
 def read_data(config: NodeConfig) -> list[Located]:
-    """Read the node's data, and log what of it is not used.
+    """Read the node's data, and log what of it is not used; nothing where it has statistics alone.
 
     Raises:
         DataUnfit: A row or file cannot be read. The message has file and line.
     """
     from rescind.training.reading.examples import demand, read_all
 
+    if config.node.data is None:
+        return []
     reading = read_all(config.node.data, config.data, most_problems=1)
     for remark in reading.remarks:
         # A remark names rows and no person.
@@ -48,6 +50,8 @@ def check_lengths(
             line.
         TrainingError: The base model's tokenizer cannot be loaded.
     """
+    if not examples:
+        return
     from rescind.training.checking.start import demand_lengths
 
     try:

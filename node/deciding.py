@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from rescind.agents import Observation
+from rescind.agents import SIT_OUT, Observation
 from rescind.core import uses_controls
 from rescind.node.engine import spent
 from rescind.node.facts import Decision, RoundFacts, latest_quality
@@ -26,6 +26,9 @@ def decide(session: Session, round_id: int) -> None:
     if action.takes_part and action.effort < 1 and uses_controls(session.parameters):
         action = replace(action, effort=1.0)
         why = f"{why}; with scaffold all train every step"
+    if action.effort and not session.examples:
+        action = replace(SIT_OUT, statistics=action.statistics)
+        why = f"{why}; there is nothing to train on"
     decision = Decision(action, why, answer.explored, observation)
     payload = {"round": round_id, **decision.to_json()}
     session.ledger.append("decision", payload, key=f"decision/{round_id}")

@@ -220,11 +220,11 @@ def spent(session: Session, *, but: str | None = None) -> PrivacySpent | None:
     Returns:
         None where rounds are not private.
     """
-    from rescind.training import Mechanism, PrivacySpent
-
     privacy = session.parameters.training.privacy
     if privacy is None:
         return None
+    from rescind.training import Mechanism, PrivacySpent
+
     result = PrivacySpent(privacy.delta, privacy.accountant)
     for run in PrivateRun.all(session.journal):
         if run.mechanism is not None and run.name != but:

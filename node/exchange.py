@@ -59,8 +59,9 @@ def _send_part(session: Session, round_id: int, update: Update, part: int) -> No
         nonce=nonce,
     )
     signature = sign_typed(document, session.account.key)
-    # A round's delta is like none before; statistics are, where the rows did not change.
-    like = in_newest_model(session, part) if part else None
+    # A trained delta is like none before. One that was not is, and so are sums of the same rows.
+    trained = RoundFacts.load(session.journal, round_id).action.effort > 0
+    like = None if part == 0 and trained else in_newest_model(session, part)
 
     def submit(sent: SizedArtifact) -> None:
         session.client.submit(round_id, sent, nonce, signature, part)

@@ -325,7 +325,7 @@ def _check_data(config: NodeConfig, journal: Journal, request: Request) -> None:
 
     if _is_in_statistics(config, request):
         return
-    own = read_examples(config.node.data, options=config.data)
+    own = read_examples(config.node.data, options=config.data) if config.node.data else []
     subjects, withdrawn = {e.subject for e in own}, Withdrawn.of(journal)
     excluded = {subject for subject in subjects if subject in withdrawn} - {request.subject}
     left = [e for e in own if e.subject not in excluded]

@@ -218,7 +218,10 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
     check_file_modes(
         [folder for folder in (config.node.state_dir, config.ledger.dir) if folder],
         config.identity,
-        private=[config.node.data, *config.statistics.data.values()],
+        private=[
+            *([config.node.data] if config.node.data else []),
+            *config.statistics.data.values(),
+        ],
         secrets=[config.ledger.key_file] if config.ledger.key_file else [],
     )
     check_certificates(config.identity.tls, serves=config.ledger.serve is not None)

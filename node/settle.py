@@ -44,11 +44,16 @@ def settle(session: Session, round_id: int) -> None:
 
 
 def _quality_after(session: Session, round_id: int, *, contributed: bool) -> float:
-    """Return the model's quality after a round, evaluated once and only after a contribution."""
+    """Return the model's quality after a round, evaluated once.
+
+    Only after a contribution that was trained: statistics alone leave the node's own block as it was,
+    and a node that posts nothing else needs no base model.
+    """
     facts = RoundFacts.load(session.journal, round_id)
     if facts.quality is not None:
         return facts.quality
-    quality = own_quality(session) if contributed else facts.decided().observation.quality
+    trained = contributed and facts.action.effort > 0
+    quality = own_quality(session) if trained else facts.decided().observation.quality
     replace(facts, quality=quality).save(session.journal)
     return quality
 

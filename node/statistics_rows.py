@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rescind.core.errors import DataError
+from rescind.core.ngrams import fold
 from rescind.core.statistics_noise import check_people
-from rescind.core.statistics_parameters import StatisticsParameters
+from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import DataUnfit
 
@@ -81,8 +82,20 @@ def check_rows(rows: Mapping[str, list[Located]], agreed: StatisticsParameters |
                     "the label."
                 )
             if example.answer not in task.labels:
-                raise DataUnfit(
-                    f"{row.place}: the label {example.answer!r} is not one of the "
-                    f"{len(task.labels)} that the members agreed on for task {name!r}. Correct the "
-                    "row, or remove it."
-                )
+                raise DataUnfit(_not_agreed(row, name, task))
+
+
+def _not_agreed(row: Located, name: str, task: Task) -> str:
+    """Say that a row's label is not an agreed one, and which one it only reads like."""
+    label = row.example.answer
+    said = (
+        f"{row.place}: the label {label!r} is not one of the {len(task.labels)} that the members "
+        f"agreed on for task {name!r}."
+    )
+    alike = next((each for each in task.labels if fold(each) == fold(label)), None)
+    if alike is None:
+        return f"{said} Correct the row, or remove it."
+    return (
+        f"{said} It reads like {alike!r}, and is written in other characters, case or white space "
+        f"({label!a} instead of {alike!a}). Write the label as it was agreed on."
+    )

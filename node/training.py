@@ -161,9 +161,9 @@ def make_delta(
         residual: The residual of the node's delta before it.
         offer_id: The withdrawal or replay that it is trained for, if it is one.
     """
-    if not RoundFacts.load(session.journal, round_id).action.effort:
+    action, examples = RoundFacts.load(session.journal, round_id).action, session.examples
+    if not action.effort or not examples:
         return _untrained(session, round_id, residual, offer_id)
-    examples = session.examples
     key = run_key(session, round_id, start.adapter, examples)
     contribution = train_part(session, round_id, start, residual)
     privacy = account(session, key, contribution.result)
@@ -177,8 +177,8 @@ def _untrained(
     parameters, agreed = session.parameters, session.parameters.statistics
     if agreed is None:
         raise DataError(
-            f"round {round_id} was decided to be contributed to with statistics alone, and the "
-            "consortium has not agreed on any"
+            f"there is nothing to train on for round {round_id}, and the consortium has not agreed on "
+            "statistics, which could be contributed alone. Check node.data."
         )
     prefix = owner(parameters.layout, session.me)
     shapes = {n: shape for n, shape in parameters.delta_shapes().items() if n != HIDING}

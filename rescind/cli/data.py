@@ -41,9 +41,12 @@ def _group() -> None:
 
 @dataclass(frozen=True)
 class _Data:
-    """The data to check, and the model and parameters to check it against."""
+    """The data to check, and the model and parameters to check it against.
 
-    path: Path
+    `path` is None for a node that trains nothing and has rows of statistics alone.
+    """
+
+    path: Path | None
     options: ReadOptions
     model: str | None
     parameters: ConsortiumParameters | None
@@ -79,6 +82,9 @@ def data_check(
 
     with reported_errors():
         data = _data(source, model, parameters, mapping or [])
+        if data.path is None:
+            _check_statistics(data, as_json=as_json)
+            return
         count, limit = None, None
         if data.parameters is not None:
             limit = data.parameters.training.max_length
@@ -140,6 +146,8 @@ def _check_statistics(data: _Data, *, as_json: bool) -> None:
     if agreed is not None and agreed.router is not None:
         check_questions(read_data(data.node), agreed)
     if as_json:
+        if data.path is None:
+            print_json({task: len(located) for task, located in rows.items()})
         return
     for task, located in rows.items():
         labels = len({row.example.answer for row in located})

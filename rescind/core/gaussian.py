@@ -42,7 +42,15 @@ def gaussian_multiplier(epsilon: float, delta: float) -> float:
     """Return the least deviation, in units of the sensitivity, that is (epsilon, delta)-private.
 
     It is a multiple of 2^-20, rounded up.
+
+    Raises:
+        ValueError: It would be more than 2^20.
     """
+    if gaussian_delta(_MOST, epsilon) > delta:
+        raise ValueError(
+            f"epsilon {epsilon:g} at delta {delta:g} needs noise of more than {_MOST:.0f} times what a "
+            "person changes: agree on a larger epsilon or delta"
+        )
     low, high = 0, int(_MOST / _GRID)
     while high - low > 1:
         middle = (low + high) // 2

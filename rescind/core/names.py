@@ -47,6 +47,11 @@ def canonical_name(text: str) -> str:
     return name
 
 
+def hidden_character(text: str) -> str:
+    """Describe the first lone surrogate, control or invisible character of a text; empty if none."""
+    return next((_described(each) for each in text if _is_hidden(each)), "")
+
+
 def _is_hidden(character: str) -> bool:
     category = unicodedata.category(character)
     return category in ("Cc", "Cs") or (category == "Cf" and character not in _JOINERS)

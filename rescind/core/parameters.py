@@ -405,7 +405,8 @@ class ConsortiumParameters(_Agreed):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise ConfigError(f"consortium parameters: {where}: {first['msg']}") from error
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"consortium parameters: {where}: {message}") from error
         try:
             canonical = parameters.canonical_bytes()
         except ValueError:  # a number beyond the range of floats was read as infinity

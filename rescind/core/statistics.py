@@ -13,13 +13,14 @@ Zhuang et al. 2024 (AFL, arXiv 2405.16240); Fani et al. 2024 (Fed3R).
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rescind.core.delta import WEIGHT_ONE, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
@@ -29,11 +30,13 @@ from rescind.core.features import (
     checked_rows,
     feature_rows,
 )
-from rescind.core.ngrams import NgramFeatures
+from rescind.core.names import hidden_character
+from rescind.core.ngrams import NgramFeatures, fold
 from rescind.core.security import DigestBudgetExceeded, check_budget
 from rescind.core.totals import add_totals
 
 GRAM, MOMENTS = "gram", "moments"
+MOST_LABEL_CHARACTERS = 1024
 _EXACT = 2**53
 """Integers below are exact in float64, and so are sums of products that stay below."""
 
@@ -48,6 +51,36 @@ class UnknownLabel(DataError):
     """A row has a label that is not one of the agreed ones."""
 
     code = "unknown-label"
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Check that labels can be told apart by those who read them.
+
+    Answers are compared without regard to case and white space, so labels must differ in more.
+
+    Raises:
+        ValueError: A label has a hidden character, is not in Unicode form NFC with single spaces, or
+            reads like another.
+    """
+    read: dict[str, str] = {}
+    for label in labels:
+        if hidden := hidden_character(label):
+            raise ValueError(f"the label {label!r} has {hidden}: remove it")
+        if not clean_label(label):
+            raise ValueError("a label is of white space alone: remove it")
+        if label != clean_label(label):
+            raise ValueError(
+                f"the label {label!a} has white space at an end or in a row, or is not in Unicode "
+                f"form NFC: write {clean_label(label)!a}"
+            )
+        other = read.setdefault(fold(label), label)
+        if other != label:
+            raise ValueError(f"the labels {other!a} and {label!a} read alike: keep one of them")
+
+
+def clean_label(text: str) -> str:
+    """Return how a label is written: in Unicode form NFC, with single spaces and none at the ends."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 class Classes(BaseModel):
@@ -65,7 +98,10 @@ class Classes(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: Features = NgramFeatures()
-    labels: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
+    labels: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=MOST_LABEL_CHARACTERS)], ...],
+        Field(min_length=2),
+    ]
     max_rows: Annotated[int, Field(ge=1, le=2**31)] = 2**20
     min_rows: Annotated[int, Field(ge=1)] = 1
     row_square: Annotated[int, Field(ge=2)] | None = None
@@ -75,6 +111,12 @@ class Classes(BaseModel):
         if list(self.labels) != sorted(set(self.labels)):
             raise ValueError("give the labels in ascending order, each once")
         return self
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ_to_readers(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        check_labels(labels)
+        return labels
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
@@ -231,7 +273,8 @@ class RowStatistics:
     @property
     def trace(self) -> int:
         """The trace of G."""
-        return int(np.trace(self.full_gram()))
+        # Of Python integers: false statistics may have a diagonal whose sum does not fit 64 bits.
+        return sum(np.diagonal(self.full_gram()).tolist())
 
     def full_gram(self) -> NDArray[np.int64]:
         """Return G, symmetric, int64 (dimensions, dimensions)."""
@@ -333,7 +376,8 @@ def check(statistics: RowStatistics, classes: Classes, tolerance: Tolerance = EX
     if not -tolerance.trace <= trace <= most:
         raise OutOfBounds(f"the trace of G is {trace}, and {rows} rows have at most {most:.0f}")
     largest = most_rows * classes.features.largest + tolerance.moments
-    if np.abs(statistics.moments).max(initial=0) > largest:
+    # Not by absolute values: that of -2^63 does not fit 64 bits and stays negative.
+    if max(statistics.moments.max(initial=0), -int(statistics.moments.min(initial=0))) > largest:
         raise OutOfBounds(f"an entry of Q is larger than {rows} rows allow")
     _check_scatter(statistics, tolerance.spectrum)
 

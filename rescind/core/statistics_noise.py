@@ -23,11 +23,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rescind.core.errors import ConfigError, DataError
 from rescind.core.gaussian import gaussian_epsilon, gaussian_multiplier, integer_noise
@@ -74,6 +74,11 @@ class GaussianNoise(BaseModel):
     delta: Annotated[float, Field(gt=0, le=1e-2)]
     postings: Annotated[int, Field(ge=1, le=1024)] = 4
     person_rows: Annotated[int, Field(ge=1, le=2**20)] = 1
+
+    @model_validator(mode="after")
+    def _noise_can_be_drawn(self) -> Self:
+        gaussian_multiplier(self.epsilon, self.delta)
+        return self
 
     @property
     def multiplier(self) -> float:

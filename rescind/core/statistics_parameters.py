@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rescind.core.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE
+from rescind.core.names import hidden_character
 from rescind.core.router_statistics import ROUTER, RouterStatistics
 from rescind.core.statistics import GRAM, MOMENTS, Classes, Tolerance
 from rescind.core.statistics_noise import TENSORS_OF_A_TASK, GaussianNoise, tolerance
@@ -31,6 +32,8 @@ class Task(Classes):
 
     @model_validator(mode="after")
     def _prompt_holds_text(self) -> Self:
+        if hidden := hidden_character(self.prompt.replace("\n", "")):
+            raise ValueError(f"the prompt {self.prompt!r} has {hidden}: remove it")
         if self.prompt.count(TEXT) != 1:
             raise ValueError(f"the prompt must hold {TEXT} once, in the place of the row's text")
         if self.prompt != self.prompt.strip() or self.prompt == TEXT:
@@ -43,6 +46,12 @@ class Task(Classes):
     def question(self, text: str) -> str:
         """Return the question that asks for a text's label."""
         return self.prompt.replace(TEXT, text.strip())
+
+    def overlaps(self, other: Task) -> bool:
+        """Return whether some question has the forms of both tasks."""
+        (before, after), (start, end) = self.prompt.split(TEXT), other.prompt.split(TEXT)
+        begins = before.startswith(start) or start.startswith(before)
+        return begins and (after.endswith(end) or end.endswith(after))
 
     def text_of(self, question: str) -> str | None:
         """Return the text that a question asks about; None if it is not a question of the task."""
@@ -82,9 +91,9 @@ class StatisticsParameters(BaseModel):
     def _prompts_differ(self) -> Self:
         for name, task in self.tasks.items():
             for other_name, other in self.tasks.items():
-                if name != other_name and other.text_of(task.question("x")) is not None:
+                if name < other_name and task.overlaps(other):
                     raise ValueError(
-                        f"a question of task {name!r} has the form of task {other_name!r}, too: give "
+                        f"a question of task {name!r} can have the form of task {other_name!r}, too: give "
                         "them prompts that differ in their words"
                     )
         return self

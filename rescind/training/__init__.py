@@ -15,11 +15,12 @@ if typing.TYPE_CHECKING:
         CheckpointMismatch,
         RuleNotResumable,
     )
+    from rescind.training.engine.choice import choose, round_seed
     from rescind.training.engine.packing import NotPackable
     from rescind.training.engine.privacy import BudgetSpent, Mechanism, PrivacySpent
     from rescind.training.engine.round import Progress, RoundPrivacy, RoundTraining
     from rescind.training.engine.settings import EngineSettings
-    from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
+    from rescind.training.engine.train import Trainer, TrainResult, train_round
     from rescind.training.export.adapter import export_peft
     from rescind.training.model.agreed import load_agreed
     from rescind.training.model.base import Base, WrongBaseModel, load_base, model_id, pick_device
@@ -43,7 +44,8 @@ _NAMES = {
     "engine.privacy": "BudgetSpent Mechanism PrivacySpent",
     "engine.round": "Progress RoundPrivacy RoundTraining",
     "engine.settings": "EngineSettings",
-    "engine.train": "Trainer TrainResult choose round_seed train_round",
+    "engine.choice": "choose round_seed",
+    "engine.train": "Trainer TrainResult train_round",
     "model.agreed": "load_agreed",
     "model.base": "Base WrongBaseModel load_base model_id pick_device",
     "model.digest": "digest_on",

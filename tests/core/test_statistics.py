@@ -170,3 +170,23 @@ def test_a_task_that_cannot_be_is_refused(different: dict[str, object], message:
 def test_sums_that_may_not_be_exact_are_refused() -> None:
     with pytest.raises(OutOfBounds, match=r"2\^53"):
         RowStatistics.of(np.full((2, 3), 2**27), np.eye(2, 3, dtype=np.int64))
+
+
+@pytest.mark.parametrize("value", [2**62, 2**63 - 1])
+def test_a_trace_that_does_not_fit_64_bits_is_not_taken_for_a_small_one(value: int) -> None:
+    """Modulo 2^64 the four come to at most -4."""
+    honest = collected(ROWS)
+    gram, size = honest.gram.copy(), honest.dimensions
+    diagonal = np.cumsum([0, *range(size, 1, -1)])
+    gram[diagonal[1 : 1 + 2**64 // value]] = value
+    with pytest.raises(OutOfBounds, match="the trace of G is"):
+        check(replace(honest, gram=gram), CLASSES)
+
+
+def test_the_least_integer_is_not_taken_for_a_small_entry() -> None:
+    """Its absolute value does not fit 64 bits, and stays negative."""
+    honest = collected(ROWS)
+    moments = honest.moments.copy()
+    moments[3, 0] = -(2**63)
+    with pytest.raises(OutOfBounds, match="an entry of Q is larger than 5 rows allow"):
+        check(replace(honest, moments=moments), CLASSES)

@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from rescind.core import HIDING, STATISTICS, ConsortiumParameters, OutOfBounds, block
+from rescind.core.canonical_json import canonical_json
 from rescind.core.contributed import check_contributed
+from rescind.core.errors import ConfigError
 from rescind.core.expected import expected_delta
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.router_statistics import RouterStatistics
@@ -95,7 +97,7 @@ def test_prompts_that_tell_nothing_apart_are_refused(prompt: str, what: str) -> 
 def test_two_tasks_need_prompts_that_differ() -> None:
     one = Task(prompt="Desk: {text}", labels=("a", "b"))
     other = Task(prompt="Desk: {text}!", labels=("a", "b"))
-    with pytest.raises(ValidationError, match="has the form of task"):
+    with pytest.raises(ValidationError, match="can have the form of task"):
         StatisticsParameters(tasks={"one": one, "two": other})
 
 
@@ -223,3 +225,64 @@ def test_a_router_that_does_not_fit_is_refused(changes: dict[str, object], what:
     document["router"] |= changes
     with pytest.raises(ValidationError, match=what):
         hybrid_parameters(statistics=document)
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (["cafe\u0301", "caf\u00e9"], r"not in Unicode form NFC: write 'caf\\xe9'"),
+        (["cards", "cards "], "white space at an end or in a row"),
+        ([" ", "cards"], "of white space alone"),
+        (["cards", "cards\u200b"], r"the invisible character U\+200B"),
+        (["ca\x00rds", "loans"], r"the control character U\+0000"),
+        (["cards", "\uff43ards"], r"'cards' and '\\uff43ards' read alike"),
+        (["Cards", "cards"], "read alike"),
+        (["", "cards"], "at least 1 character"),
+        (["a" * 1025, "b"], "at most 1024 characters"),
+        (["cards"], "at least 2 items"),
+        (["loans", "cards"], "ascending order"),
+    ],
+)
+def test_labels_that_readers_cannot_tell_apart_are_refused(labels: list[str], what: str) -> None:
+    with pytest.raises(ValidationError, match=what):
+        Task(prompt="Which? {text}", labels=tuple(labels), features=NgramFeatures(buckets=31))
+
+
+def test_a_label_may_begin_like_another() -> None:
+    Task(prompt="Which? {text}", labels=("cards", "cards and PINs"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Say {text}", "{text} now"),
+        ("Which {text}", "Which desk {text}"),
+        ("A {text} B", "A {text}"),
+    ],
+)
+def test_prompts_that_one_question_can_fit_together_are_refused(first: str, second: str) -> None:
+    one, other = (Task(prompt=each, labels=("a", "b")) for each in (first, second))
+    for tasks in ({"x": one, "y": other}, {"x": other, "y": one}):
+        with pytest.raises(ValidationError, match="can have the form of task 'y', too"):
+            StatisticsParameters(tasks=tasks)
+
+
+def test_a_prompt_with_a_hidden_character_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"the control character U\+0000"):
+        Task(prompt="Wh\x00ich? {text}", labels=("a", "b"))
+
+
+def test_a_refused_document_says_where_and_why_in_one_line() -> None:
+    document = hybrid_parameters().model_dump(mode="json")
+    document["statistics"]["tasks"]["desk"]["labels"] = ["cards", "cards "]
+    with pytest.raises(ConfigError) as why:
+        ConsortiumParameters.parse(canonical_json(document))
+    assert str(why.value).startswith(
+        "consortium parameters: statistics.tasks.desk.labels: the label 'cards '"
+    )
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(5e-324, 5e-324), (1e-9, 1e-12)])
+def test_noise_that_cannot_be_drawn_is_refused(epsilon: float, delta: float) -> None:
+    with pytest.raises(ValidationError, match="agree on a larger epsilon or delta"):
+        GaussianNoise(epsilon=epsilon, delta=delta)

@@ -15,6 +15,7 @@ from rescind.daemon import Journal
 from rescind.node import CostSection
 from rescind.node.deciding import decide
 from rescind.node.facts import RoundFacts
+from rescind.training import Example
 from tests.support.consortium import micro_parameters
 
 
@@ -29,6 +30,7 @@ def session_of(folder: Path, action: Action, rule: str | None) -> Any:
         ledger=SimpleNamespace(append=lambda *_, **__: None),
         config=SimpleNamespace(costs=CostSection()),
         check_data=lambda: None,
+        examples=[Example("Where was Ada born?", "In Bergen.", "Ada")],
         agent=SimpleNamespace(
             decide=lambda *_: Decision(action, "drawn", explored=False),
         ),
@@ -53,3 +55,14 @@ def test_without_scaffold_the_agent_is_followed(tmp_path: Path, rule: str | None
     session = session_of(tmp_path, Action(0.5, 0.5), rule)
     decide(session, 1)
     assert RoundFacts.load(session.journal, 1).action == Action(0.5, 0.5)
+
+
+@pytest.mark.parametrize("statistics", [0.0, 1.0])
+def test_a_node_without_data_to_train_on_trains_nothing(tmp_path: Path, statistics: float) -> None:
+    session = session_of(tmp_path, Action(1.0, 0.5, 1.0, statistics), None)
+    session.examples = []
+    decide(session, 1)
+    decision = RoundFacts.load(session.journal, 1).decided()
+    assert decision.action == Action(0.0, 0.0, 0.0, statistics)
+    assert decision.action.takes_part is bool(statistics)
+    assert "there is nothing to train on" in decision.why

@@ -77,3 +77,23 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_line(tmp_path: Path) -> No
     path.write_text(path.read_text() + "{")
     with pytest.raises(DataUnfit, match=r"desk\.jsonl:3"):
         read_rows(config(path))
+
+
+@pytest.mark.parametrize("label", ["Cards", " cards", "cards ", "\uff43ards"])
+def test_a_label_that_only_reads_like_an_agreed_one_is_named(tmp_path: Path, label: str) -> None:
+    path = written(tmp_path, [*GOOD, {"text": "Hello", "label": label, "subject": "Cy Roe"}])
+    with pytest.raises(DataUnfit, match=r"desk.jsonl:3: .* It reads like 'cards'"):
+        check_rows(read_rows(config(path)), AGREED)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "[]"])
+def test_a_file_without_rows_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "desk.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataUnfit, match=r"desk\.jsonl"):
+        read_rows(config(path))
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataUnfit, match=r"desk\.jsonl"):
+        read_rows(config(tmp_path / "desk.jsonl"))

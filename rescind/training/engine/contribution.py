@@ -25,9 +25,10 @@ from rescind.core.agreed_rules import ProximalRule, ScaffoldRule
 from rescind.core.errors import TrainingError
 from rescind.core.round_sums import controls
 from rescind.training.data import Example
+from rescind.training.engine.choice import choose, round_seed
 from rescind.training.engine.round import RoundTraining
 from rescind.training.engine.schedule import StepRate
-from rescind.training.engine.train import Trainer, TrainResult, choose, round_seed, train_round
+from rescind.training.engine.train import Trainer, TrainResult, train_round
 from rescind.training.model.lora import LoraModel
 from rescind.training.rules.freezing import Freeze
 from rescind.training.rules.proximal import Proximal
