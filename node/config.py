@@ -129,7 +129,7 @@ class LedgerSection(Section):
     url: str | None = None
     key_file: Path | None = None
     key_program: tuple[str, ...] = ()
-    anchor_seconds: Annotated[float, Field(ge=1)] = 3600.0
+    anchor_seconds: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3600.0
     serve: ServeSection | None = None
     witnesses: tuple[str, ...] = ()
     clock_ran_ahead: AwareDatetime | None = None
@@ -185,6 +185,9 @@ class AgentSection(Section):
     decisions: Path | None = None
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class CostSection(Section):
     """The [costs] section; amounts in ether.
 
@@ -198,15 +201,13 @@ class CostSection(Section):
         privacy_budget: Epsilon that you are ready to spend where rounds are private.
     """
 
-    compute_price: Annotated[float, Field(ge=0)] = 0.02
-    statistics_price: Annotated[float, Field(ge=0)] = 0.05
-    gas_price: Annotated[float, Field(ge=0)] = 0.0
-    energy_by_hour: Annotated[
-        list[Annotated[float, Field(ge=0)]], Field(min_length=24, max_length=24)
-    ] = [1.0] * 24
-    quality_value: Annotated[float, Field(ge=0)] = 0.5
-    privacy_price: Annotated[float, Field(ge=0)] = 0.0
-    privacy_budget: Annotated[float, Field(gt=0)] | None = None
+    compute_price: Price = 0.02
+    statistics_price: Price = 0.05
+    gas_price: Price = 0.0
+    energy_by_hour: Annotated[list[Price], Field(min_length=24, max_length=24)] = [1.0] * 24
+    quality_value: Price = 0.5
+    privacy_price: Price = 0.0
+    privacy_budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class NodeConfig(Section):

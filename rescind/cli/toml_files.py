@@ -60,7 +60,8 @@ def _explain(path: Path, model: type[BaseModel], error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         what = first["msg"].removeprefix("Value error, ")
-        return f"{path}: {where}: {what[:1].lower()}{what[1:]}"
+        what = f"{what[:1].lower()}{what[1:]}"
+        return f"{path}: {where}: {what}" if where else f"{path}: {what}"
     allowed = _fields(model, first["loc"][:-1])
     return f"{path}: unknown key {where}. Allowed keys: {', '.join(allowed)}."
 

@@ -63,6 +63,12 @@ def test_paths_are_those_beside_the_file(tmp_path: Path) -> None:
             r"unknown key node\.nmae. Allowed keys: data, keep_withdrawn, name,|node\.name",
         ),
         (("chain_id = 31337", 'chain_id = "one"'), r"chain\.chain_id"),
+        (('data = "private.jsonl"', ""), r"node\.toml: the node has no data: give node\.data"),
+        (
+            ("[chain]", "[costs]\nstatistics_price = inf\n[chain]"),
+            r"costs\.statistics_price: .*finite",
+        ),
+        (("[chain]", "[statistics]\ndata = { desk = nan }\n[chain]"), r"statistics\.data\.desk"),
         (("[ledger]", "[ledgre]"), r"unknown key ledgre|ledger: field required"),
         (("[node]", "[node"), "not TOML"),
     ],

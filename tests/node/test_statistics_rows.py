@@ -97,3 +97,8 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataUnfit, match=r"desk\.jsonl"):
         read_rows(config(tmp_path / "desk.jsonl"))
+
+
+def test_a_path_that_is_too_long_for_the_system_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataUnfit, match="cannot be read: File name too long"):
+        read_rows(config(tmp_path / ("x" * 5000)))

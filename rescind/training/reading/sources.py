@@ -45,16 +45,16 @@ def open_source(path: Path, options: ReadOptions) -> Source:
     Raises:
         FileDamaged: There is none, or a folder of a data set is incomplete.
     """
-    if not path.is_dir():
-        return Source((path,))
     try:
+        if not path.is_dir():
+            return Source((path,))
         if (path / _SPLITS).is_file():
             return _split(path, options)
         if (path / _STATE).is_file() and (path / _INFO).is_file():
             return Source(_data_files(path))
         return _folder(path)
     except OSError as error:
-        raise FileDamaged(path, f"the folder cannot be read: {error.strerror}") from error
+        raise FileDamaged(path, f"the path cannot be read: {error.strerror}") from error
 
 
 def has_data(path: Path) -> bool:
