@@ -9,14 +9,14 @@ from typing import Any
 import structlog
 
 from rescind.aggregator.checks import Verdict, judge
-from rescind.aggregator.facts import Submission
+from rescind.aggregator.facts import AnsweredQuestions, Submission
 from rescind.aggregator.hybrid_scoring import HybridScorer, make_hybrid_scorer
 from rescind.aggregator.models import Models
 from rescind.aggregator.scoring import RoundScorer, Scorer, make_scorer
 from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.stored_deltas import StoredDeltas
-from rescind.contracts import Contribution, MemberStatus, RejectReason
+from rescind.contracts import Contribution, MemberStatus, RejectReason, RoundState
 from rescind.core import STATISTICS, block, needs_rounds, served_of
 from rescind.core.errors import StoreError
 from rescind.core.statistics import RowStatistics
@@ -141,9 +141,29 @@ class Aggregation:
             for term in terms
             if term.part == STATISTICS_PART and self._models.opens(term)
         }
-        return scorer.score(
-            deltas, self._parent(), self._statistics(posted), self._statistics(before)
+        answered = self._answered(round_id)
+        scores = scorer.score(
+            deltas,
+            self._parent(),
+            self._statistics(posted),
+            self._statistics(before),
+            answered,
         )
+        AnsweredQuestions(round_id, sorted(scorer.answered)).save(session.journal)
+        return scores
+
+    def _answered(self, round_id: int) -> frozenset[str]:
+        """Return the questions that the heads of a model before a round answered right."""
+        session = self._session
+
+        def is_final(earlier: int) -> bool:
+            return session.consortium.round(earlier).state is RoundState.FINAL
+
+        last = AnsweredQuestions.before(session.journal, round_id, is_final)
+        if last is None:
+            return frozenset()
+        last.delete_earlier(session.journal)
+        return frozenset(last.questions)
 
     def _statistics(self, artifacts: Mapping[str, str]) -> dict[str, dict[str, RowStatistics]]:
         """Return statistics by organization and task, from the artifact of each organization."""

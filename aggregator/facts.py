@@ -6,7 +6,7 @@ the order of their numbers. A fact is on the disk when `save` returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -121,6 +121,59 @@ class TidiedRound(Mark):
     @property
     def key(self) -> str:
         return f"tidied/{self.round_id:06d}"
+
+
+@dataclass(frozen=True)
+class AnsweredQuestions:
+    """The benchmark's questions that the heads of a model answered right, up to a round.
+
+    They outlast a removal: a question is paid for once. See `rescind.aggregator.statistics_scoring`.
+
+    Attributes:
+        round_id: The round; its model and all before it count.
+        questions: Ids of the questions, in ascending order.
+    """
+
+    round_id: int
+    questions: Sequence[str]
+
+    PREFIX: ClassVar[str] = "answered/"
+
+    @classmethod
+    def all(cls, journal: Journal) -> list[Self]:
+        """Return what was recorded, by ascending round."""
+        return [cls(**value) for value in journal.all(cls.PREFIX).values()]
+
+    @classmethod
+    def before(
+        cls, journal: Journal, round_id: int, is_final: Callable[[int], bool]
+    ) -> Self | None:
+        """Return what was recorded in the last final round before another, or None.
+
+        A round that was abandoned has no model and was not paid, so it does not count. A round that
+        is judged again after a crash does not count itself.
+
+        Args:
+            journal: The aggregator's journal.
+            round_id: The other round.
+            is_final: Says whether a round is final.
+        """
+        earlier = [fact for fact in cls.all(journal) if fact.round_id < round_id]
+        return next((fact for fact in reversed(earlier) if is_final(fact.round_id)), None)
+
+    def save(self, journal: Journal) -> None:
+        """Record the questions."""
+        journal.set(self._key, asdict(self))
+
+    def delete_earlier(self, journal: Journal) -> None:
+        """Delete the records of earlier rounds, whose questions are among those of this one."""
+        for fact in self.all(journal):
+            if fact.round_id < self.round_id:
+                journal.delete(fact._key)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.PREFIX}{self.round_id:06d}"
 
 
 @dataclass(frozen=True)

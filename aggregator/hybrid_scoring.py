@@ -7,7 +7,7 @@ statistics to the first, each weighted by its share of the questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from rescind.aggregator.config import AggregatorConfig
@@ -83,8 +83,18 @@ class HybridScorer:
     ) -> None:
         self.blocks, self._statistics, self._share = blocks, statistics, share
 
+    @property
+    def answered(self) -> frozenset[str]:
+        """Ids of the tasks' questions that a model answered right until the end of the last round."""
+        return self._statistics.answered if self._statistics is not None else frozenset()
+
     def score(
-        self, deltas: Deltas, parent: Totals, posted: Posted, before: Posted
+        self,
+        deltas: Deltas,
+        parent: Totals,
+        posted: Posted,
+        before: Posted,
+        answered: Set[str] = frozenset(),
     ) -> dict[str, int]:
         """Return the score of each organization whose contribution was accepted, 0 to 10,000.
 
@@ -93,12 +103,13 @@ class HybridScorer:
             parent: The adapter that the round started from.
             posted: Accepted statistics by organization and task.
             before: Statistics in the model that the round started from.
+            answered: Ids of the tasks' questions that an earlier model answered right.
         """
         worths = dict.fromkeys(deltas, 0.0)
         if self.blocks is not None:
             for name, worth in self.blocks.worths(deltas, parent).items():
                 worths[name] += (1.0 - self._share) * worth
         if self._statistics is not None:
-            for name, each in self._statistics.worths(posted, before).items():
+            for name, each in self._statistics.worths(posted, before, answered).items():
                 worths[name] += self._share * each.sure
         return to_scores(worths)

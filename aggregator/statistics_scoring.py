@@ -5,6 +5,13 @@ the share of a public benchmark that the heads answer right when these members' 
 in the sum and the others' earlier ones, less the share before the round. So what the sum held
 already, to anybody, earns nothing again. Each set is one solve for each task, and no training.
 
+A question that the heads of an earlier model answered right earns nothing either, though they no
+longer do. Otherwise rows that were taken back would be paid again when they are posted again: by
+the member that took them back, or by another, to whom the sums before and after have shown them. To
+tell such rows from others, the withdrawn statistics would have to be kept; the questions are
+public, and tell about models, not about rows. So those who make up for rows that were taken back
+are not paid for that.
+
 Sums are no secret, and another's rows posted once more change their weight, which helps by chance.
 Therefore rows that could be another's earlier ones are not counted, see `without_known`.
 
@@ -15,7 +22,8 @@ byte: scores are the aggregator's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +39,7 @@ from rescind.aggregator.shapley import (
     surely,
     to_scores,
 )
+from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import DataError, RescindError
 from rescind.core.features import checked_rows, feature_rows
 from rescind.core.statistics import Classes, RowStatistics, check
@@ -64,6 +73,12 @@ class Question:
     task: str
     text: str
     label: str
+
+    @property
+    def id(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the question with its answer."""
+        document = canonical_json([self.task, self.text, self.label])
+        return hashlib.sha256(document).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -212,6 +227,8 @@ class StatisticsScorer:
 
     Attributes:
         solved: Number of coalitions whose heads were solved in the last round.
+        answered: Ids of the questions that were answered right by a model until the end of the last
+            round.
 
     Raises:
         DataError: The benchmark has no question, or one of another task or with another label.
@@ -238,34 +255,44 @@ class StatisticsScorer:
         self._tasks = {
             n: _Task(tasks[n], asked, rule, rows) for n, asked in by_task.items() if asked
         }
+        self._ids = np.array([q.id for asked in by_task.values() for q in asked])
         self._classes, self._permutations, self._seed = tasks, permutations, seed
         self.solved = 0
+        self.answered: frozenset[str] = frozenset()
 
-    def score(self, posted: Posted, before: Posted) -> dict[str, int]:
+    def score(
+        self, posted: Posted, before: Posted, answered: Set[str] = frozenset()
+    ) -> dict[str, int]:
         """Return the score of each organization that posted statistics.
 
         Args:
             posted: Accepted statistics by organization and task.
             before: Those in the model that the round started from.
+            answered: Ids of the questions that an earlier model answered right; they earn nothing.
 
         Returns:
             0 to 10,000. The best has 10,000, unless none is surely worth anything.
         """
-        return to_scores({name: each.sure for name, each in self.worths(posted, before).items()})
+        worths = self.worths(posted, before, answered)
+        return to_scores({name: each.sure for name, each in worths.items()})
 
-    def worths(self, posted: Posted, before: Posted) -> dict[str, StatisticsWorth]:
+    def worths(
+        self, posted: Posted, before: Posted, answered: Set[str] = frozenset()
+    ) -> dict[str, StatisticsWorth]:
         """Return what the statistics of each organization are worth, see `score`."""
+        self.answered = frozenset(answered)
         names = sorted(posted, key=str.lower)
         if not names:
             return {}
-        value = self.value_of(names, posted, before)
-        n, known = len(names), Remembered(value, self._rows)
+        right = self._right(names, posted, before)
+        n, known = len(names), Remembered(self._gains(right, answered), self._ids.size)
         if n <= EXACT_SUMS_UP_TO:
             worth = shapley(n, known)
             low = high = worth.mean(axis=1)
         else:
             worth, low, high = sampled(n, known, permutations=self._permutations, seed=self._seed)
         self.solved = known.asked
+        self.answered |= self._ids_of(right(frozenset())) | self._ids_of(right(frozenset(range(n))))
         sure = surely(worth)
         mean = worth.mean(axis=1)
         return {
@@ -283,12 +310,18 @@ class StatisticsScorer:
             counted[task] = _Sums.of(without_known(posted[task], known, self._classes[task]))
         return counted
 
-    @property
-    def _rows(self) -> int:
-        return sum(task.questions for task in self._tasks.values())
+    def value_of(
+        self,
+        names: Sequence[str],
+        posted: Posted,
+        before: Posted,
+        answered: Set[str] = frozenset(),
+    ) -> Value:
+        """Return the value of a set of organizations, by their places in `names`; see `score`."""
+        return self._gains(self._right(names, posted, before), answered)
 
-    def value_of(self, names: Sequence[str], posted: Posted, before: Posted) -> Value:
-        """Return the value of a set of organizations, by their places in `names`."""
+    def _right(self, names: Sequence[str], posted: Posted, before: Posted) -> Value:
+        """Return which questions are answered right when a set's new statistics are in the sum."""
         everyone = sorted({*before, *names})
         asked = self._tasks.keys()
         old = {
@@ -306,9 +339,18 @@ class StatisticsScorer:
                 ]
             )
 
+        return right
+
+    def _gains(self, right: Value, answered: Set[str]) -> Value:
         start = right(frozenset())
+        earlier = np.array([each in answered for each in self._ids])
 
         def value(coalition: frozenset[int]) -> Floats:
-            return right(coalition) - start
+            gain = right(coalition) - start
+            # Only the gain is not paid: an answer that is lost again costs as any other.
+            return np.where(earlier, np.minimum(gain, 0.0), gain)
 
         return value
+
+    def _ids_of(self, right: Floats) -> frozenset[str]:
+        return frozenset(self._ids[right > 0].tolist())

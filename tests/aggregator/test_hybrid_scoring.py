@@ -67,6 +67,17 @@ def test_the_same_statistics_earn_nothing_again() -> None:
     assert scores == {"0xa": 10_000, "0xb": 0}
 
 
+def test_questions_that_were_answered_earn_nothing_again() -> None:
+    first = scorer(None, share=1.0)
+    first.score({"0xa": {}}, {}, {"0xa": CARDS}, {})
+    assert len(first.answered) == 1
+    deltas = {"0xb": {}, "0xc": {}}
+    posted = {"0xb": CARDS, "0xc": LOANS}
+    scores = scorer(None, share=1.0).score(deltas, {}, posted, {}, first.answered)
+    assert scores == {"0xb": 0, "0xc": 10_000}
+    assert HybridScorer(Blocks(), None, 0.0).answered == frozenset()
+
+
 def test_a_benchmark_of_tasks_alone_scores_statistics_alone() -> None:
     scores = scorer(None, share=1.0).score({"0xa": {}, "0xb": {}}, {}, {"0xa": CARDS}, {})
     assert scores == {"0xa": 10_000, "0xb": 0}

@@ -237,6 +237,80 @@ def test_fabricated_statistics_earn_no_more_than_honest_ones(second_round, cheat
         assert share(scores, name) <= share(honest, name) + 1e-3, name
 
 
+# Rows that were taken back: the sums before and after have shown them to everybody.
+
+
+@pytest.fixture(scope="module")
+def leaver() -> RowStatistics:
+    return statistics(rows(24, 77, ("returns", "technical")))
+
+
+@pytest.mark.parametrize("beside", ["its earlier rows", "all of its rows"])
+def test_rows_of_a_member_that_left_are_not_paid_again(second_round, leaver, beside: str) -> None:
+    before, full, _ = second_round
+    scoring = scorer()
+    scoring.score(by_task({**before, "0xleaver": leaver}), {})
+    answered = scoring.answered
+    honest = scoring.score(by_task(full), by_task(before), answered)
+    for name in sorted(full):
+        own = before[name] if beside == "its earlier rows" else full[name]
+        posted = by_task({**full, name: RowStatistics.sum([own, leaver])})
+        scores = scoring.score(posted, by_task(before), answered)
+        assert share(scores, name) <= share(honest, name) + 1e-3, name
+
+
+def test_only_the_record_keeps_rows_of_a_member_that_left_from_being_paid(leaver) -> None:
+    first, second = (statistics(rows(12, seed, ("billing", "delivery"))) for seed in (5, 6))
+    before = by_task({"0xa": first, "0xb": second})
+    scoring = scorer()
+    scoring.score({**before, "0xleaver": {TASK: leaver}}, {})
+    answered = scoring.answered
+    posted = by_task({"0xa": RowStatistics.sum([first, leaver])})
+    assert scoring.score(posted, before) == {"0xa": 10_000}
+    assert scoring.score(posted, before, answered) == {"0xa": 0}
+
+
+def test_rows_that_a_member_took_back_are_not_paid_again(second_round) -> None:
+    before, full, _ = second_round
+    scoring = scorer()
+    name = min(full)
+    scoring.score(by_task(full), {})
+    again = by_task({**before, name: full[name]})
+    assert scoring.score(again, by_task(before), scoring.answered)[name] == 0
+
+
+def test_an_answer_that_was_right_before_earns_nothing_and_costs_when_lost(second_round) -> None:
+    before, full, _ = second_round
+    every = {question.id for question in questions()}
+    worths = scorer().worths(by_task(full), by_task(before), every)
+    # One member can make good what another loses, but together they gain nothing.
+    assert sum(each.worth for each in worths.values()) <= 0
+    name = min(full)
+    swapped = np.roll(np.arange(len(CLASSES.labels)), 1)
+    wrong = RowStatistics(full[name].gram, full[name].moments[:, swapped])
+    posted = by_task({**full, name: wrong})
+    assert scorer().worths(posted, by_task(before), every)[name].worth < worths[name].worth
+
+
+def test_what_was_answered_once_is_kept(second_round) -> None:
+    before, full, _ = second_round
+    scoring = scorer()
+    scoring.score(by_task(before), {})
+    first = scoring.answered
+    assert 0 < len(first) < len(questions())
+    scoring.score(by_task(full), by_task(before), first)
+    assert scoring.answered >= first
+    empty = scoring.answered
+    scoring.score({}, by_task(before), empty)
+    assert scoring.answered == empty
+
+
+def test_a_question_has_an_id_of_its_own() -> None:
+    ids = [Question(*each).id for each in (("a", "b", "c"), ("a", "bc", ""), ("a", "b", "d"))]
+    assert len(set(ids)) == 3
+    assert Question("a", "b", "c").id == ids[0]
+
+
 def test_honest_statistics_are_paid(second_round) -> None:
     _, _, honest = second_round
     assert max(honest.values()) == 10_000
