@@ -7,8 +7,8 @@ One call of `Game.step` plays one round of the consortium, in six steps:
 2. work: it trains, work = effort x fraction^b / (1 + c noise), and knowledge grows: its own by the
    work, the common one by overlap x size x accuracy x work; statistics that it posts replace its
    earlier ones;
-3. score: the reward rule values the accepted updates, and what the posted statistics add to the
-   sum before, and makes scores of the values;
+3. score: the reward rule values the accepted updates, Shapley values what the posted statistics
+   add to what the organization ever posted, and scores are made of both;
 4. pay: the contract's rule divides the round's reward by the scores;
 5. churn: by chance data subjects withdraw and members leave or return; knowledge and statistics
    leave with them;
@@ -84,6 +84,7 @@ class Game:
             member=np.ones(shape, dtype=np.int8),
             share=np.zeros(shape),
             posted=np.zeros(shape),
+            credited=np.zeros(shape),
             common=np.zeros(games),
             pool=np.full(games, self.config.money[1]),
             participants=np.zeros(games),
@@ -94,7 +95,6 @@ class Game:
         self._scratch = Scratch(
             np.zeros(shape),
             np.zeros(shape),
-            np.zeros(rows),
             np.zeros(rows),
             np.zeros(rows),
             np.zeros(shape, dtype=np.int8),

@@ -54,6 +54,7 @@ class State(NamedTuple):
         share: Share of the last round's reward, 0 to 1 (games, organizations).
         posted: Rows that its posted statistics are worth, in those of an organization of mean size
             (games, organizations); negative where their labels are wrong.
+        credited: The most rows that it has posted, which are not paid again, same unit and shape.
         common: Common knowledge, in full rounds (games,).
         pool: Ether left in the reward pool (games,).
         participants: Number of accepted updates in the last round (games,).
@@ -66,6 +67,7 @@ class State(NamedTuple):
     member: NDArray[np.int8]
     share: Floats
     posted: Floats
+    credited: Floats
     common: Floats
     pool: Floats
     participants: Floats
@@ -117,17 +119,15 @@ class Scratch(NamedTuple):
     """Values of a round's updates, in full rounds (games, organizations).
 
     Attributes:
-        alone: What an update seems to add by itself.
+        alone: What an update seems to add by itself; scoring overwrites it.
         marginal: What it adds beside the others.
-        posted_alone: What its posted statistics seem to add by themselves, in rows.
-        posted: What they add beside the others', in rows.
+        posted: What its posted statistics add beside the others', in rows.
         worth: What they are worth, 0 to 1.
         accepted: 1 where an update was accepted, int8.
     """
 
     alone: Floats
     marginal: Floats
-    posted_alone: Floats
     posted: Floats
     worth: Floats
     accepted: NDArray[np.int8]

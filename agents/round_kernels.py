@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from rescind.agents.counter_random import mix, normal, uniform
 from rescind.agents.game_state import Floats, Parameters, Scratch, State, Step
-from rescind.agents.payout import to_scores, worths
+from rescind.agents.payout import SHAPLEY, to_scores, worths
 from rescind.agents.world import (
     ACCEPTED,
     ALONE,
     COST,
     MARGINAL,
     POSTED,
-    POSTED_ALONE,
     Organizations,
 )
 
@@ -192,19 +191,24 @@ def _work(
 def _post(
     step: Step, organizations: Organizations, state: State, scratch: Scratch, p: Parameters
 ) -> None:
-    """Step 2 for statistics: replace earlier ones, and note what that adds to the sum."""
+    """Step 2 for statistics: replace earlier ones, and note what of that is paid."""
     acted, accuracy, size = step.acted, organizations.accuracy, organizations.size
     conducts, posts, posted = organizations.conduct, p.posts, state.posted
-    alone, added, accepted = scratch.posted_alone, scratch.posted, scratch.accepted
+    added, accepted, credited = scratch.posted, scratch.accepted, state.credited
     games, n = acted.shape
     for g in range(games):
         for i in range(n):
-            alone[g, i], added[g, i] = 0.0, 0.0
+            added[g, i] = 0.0
             if accepted[g, i] == 1 and posts[acted[g, i]] > 0:
-                rows, conduct = size[g, i] * accuracy[g, i], conducts[g, i]
-                alone[g, i] = rows * POSTED_ALONE[conduct] - posted[g, i]
-                added[g, i] = rows * POSTED[conduct] - posted[g, i]
-                posted[g, i] += added[g, i]
+                rows = size[g, i] * accuracy[g, i] * POSTED[conducts[g, i]]
+                # Rows that come back after a withdrawal answer what was answered before: the
+                # aggregator pays a question once, see rescind.aggregator.statistics_scoring.
+                if rows > credited[g, i]:
+                    added[g, i] = rows - credited[g, i]
+                    credited[g, i] = rows
+                else:
+                    added[g, i] = min(0.0, rows - posted[g, i])
+                posted[g, i] = rows
 
 
 @njit(cache=True, nogil=True)
@@ -214,20 +218,26 @@ def _score(
     """Step 3: value the accepted updates by the reward rule, with noise, and score the values."""
     score, noise, accepted = step.score, p.evaluation_noise, scratch.accepted
     alone, marginal, worth = scratch.alone, scratch.marginal, scratch.worth
-    posted_alone, posted = scratch.posted_alone, scratch.posted
+    posted, acted, effort = scratch.posted, step.acted, p.effort
     games, n = score.shape
     for g in range(games):
         key = mix(mix(keys[g], round_), _SCORE_DRAWS)
         worths(p.rule, alone[g], marginal[g], n, p.common_scale, score[g])
         # Rule 0, equal pay, evaluates nothing.
         if p.statistics > 0 and p.rule > 0:
-            worths(p.rule, posted_alone[g], posted[g], n, p.statistics_scale, worth[g])
+            # As the aggregator does with every evaluation.method: alone, rows that the sum holds
+            # already would seem as good as new ones. The values in `alone` are used up.
+            worths(SHAPLEY, alone[g], posted[g], n, p.statistics_scale, worth[g])
             for i in range(n):
                 score[g, i] += p.statistics * (worth[g, i] - score[g, i])
         for i in range(n):
             if accepted[g, i] == 0:
                 score[g, i] = 0.0
             elif noise > 0 and p.rule > 0:
+                # Statistics that add nothing leave every sum as it was: no chance pays them.
+                if effort[acted[g, i]] == 0 and posted[g, i] <= 0:
+                    score[g, i] = 0.0
+                    continue
                 score[g, i] += noise * normal(mix(key, i))
                 if score[g, i] < p.evaluation_margin * noise:
                     score[g, i] = 0.0

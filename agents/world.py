@@ -41,7 +41,6 @@ class Effect(NamedTuple):
         alone: What the update seems to add by itself.
         marginal: What it adds beside the others' updates.
         cost: Compute and epsilon that it takes.
-        posted_alone: What the posted statistics seem to add by themselves.
         posted: What they add beside the others' statistics.
     """
 
@@ -49,29 +48,28 @@ class Effect(NamedTuple):
     alone: float
     marginal: float
     cost: float
-    posted_alone: float
     posted: float
 
 
 EFFECTS: Mapping[Conduct, Effect] = {
-    "honest": Effect(1, 1.0, 1.0, 1.0, 1.0, 1.0),
+    "honest": Effect(1, 1.0, 1.0, 1.0, 1.0),
     # The chain rejects an update of zeros, and one that was registered before.
-    "zero": Effect(0, 0.0, 0.0, 0.0, 0.0, 0.0),
-    "random": Effect(1, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "zero": Effect(0, 0.0, 0.0, 0.0, 0.0),
+    "random": Effect(1, 0.0, 0.0, 0.0, 0.0),
     # A copy looks as good as its original, but adds nothing beside it.
-    "copied": Effect(1, 1.0, 0.0, 0.0, 1.0, 0.0),
-    "replayed": Effect(0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "copied": Effect(1, 1.0, 0.0, 0.0, 0.0),
+    "replayed": Effect(0, 0.0, 0.0, 0.0, 0.0),
     # To flip an update's sign, it must be trained first.
-    "sign-flipped": Effect(1, -1.0, -1.0, 1.0, -1.0, -1.0),
-    "duplicated": Effect(1, 1.0, 0.0, 0.0, 1.0, 0.0),
-    "stale": Effect(1, 0.5, 0.0, 0.0, 0.5, 0.0),
+    "sign-flipped": Effect(1, -1.0, -1.0, 1.0, -1.0),
+    "duplicated": Effect(1, 1.0, 0.0, 0.0, 0.0),
+    "stale": Effect(1, 0.5, 0.0, 0.0, 0.0),
     # These train honestly, and fabricate only the statistics.
-    "empty-statistics": Effect(1, 1.0, 1.0, 1.0, 0.0, 0.0),
-    # Rows that the sum holds already seem good by themselves, and add nothing.
-    "copied-statistics": Effect(1, 1.0, 1.0, 1.0, 1.0, 0.0),
+    "empty-statistics": Effect(1, 1.0, 1.0, 1.0, 0.0),
+    # The aggregator takes rows that the sum holds already out of what is posted.
+    "copied-statistics": Effect(1, 1.0, 1.0, 1.0, 0.0),
     # Rows that count many times hold no more than rows that count once.
-    "scaled-statistics": Effect(1, 1.0, 1.0, 1.0, 1.0, 1.0),
-    "swapped-statistics": Effect(1, 1.0, 1.0, 1.0, -1.0, -1.0),
+    "scaled-statistics": Effect(1, 1.0, 1.0, 1.0, 1.0),
+    "swapped-statistics": Effect(1, 1.0, 1.0, 1.0, -1.0),
 }
 
 # By index into CONDUCTS, as the kernels need them.
@@ -79,7 +77,6 @@ ACCEPTED = np.array([EFFECTS[conduct].accepted for conduct in CONDUCTS], dtype=n
 ALONE = np.array([EFFECTS[conduct].alone for conduct in CONDUCTS])
 MARGINAL = np.array([EFFECTS[conduct].marginal for conduct in CONDUCTS])
 COST = np.array([EFFECTS[conduct].cost for conduct in CONDUCTS])
-POSTED_ALONE = np.array([EFFECTS[conduct].posted_alone for conduct in CONDUCTS])
 POSTED = np.array([EFFECTS[conduct].posted for conduct in CONDUCTS])
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -121,6 +118,8 @@ class GameConfig(BaseModel):
         organizations: Number of organizations.
         rounds: Length of the game.
         reward_rule: How scores are computed. The contract's rule always decides what a score pays.
+            Statistics are scored by Shapley values under every rule but "equal", as the aggregator
+            does.
         reward_per_round: Ether for each round, or for each organization if `per_organization`.
         pool: Ether that the contract holds at the start, or for each organization likewise.
         quality_value: Value to an organization of a model that answers all of its questions.

@@ -41,10 +41,11 @@ def states_for(open_actions: int) -> int:
 _EXPLORATION = 3
 """Stream of exploration (see `Seating.keys`)."""
 
-# By size of the set of actions and index. Where statistics are open, training is thought to bring
-# half of what there is to gain, and posting the other half.
-_TRAINED = EFFORTS * FRACTIONS / (1.0 + NOISES)
-_WORK = np.where(HAS_STATISTICS[:, None], 0.5 * (_TRAINED + POSTS), _TRAINED)
+# By size of the set of actions and index: the share of what there is to gain that an action is
+# thought to bring. Where statistics are open, training brings half of it, and posting the other
+# half of what is not posted yet.
+_BY_TRAINING = EFFORTS * FRACTIONS / (1.0 + NOISES) * np.where(HAS_STATISTICS, 0.5, 1.0)[:, None]
+_BY_POSTING = 0.5 * POSTS
 
 
 @dataclass(frozen=True)
@@ -203,12 +204,14 @@ def fill_one(row: Any, m: int, s: int, table: Any, quality_value: float) -> None
     """Fill an unseen state of row `m` with the estimated value of one round, without the future."""
     if math.isnan(table[0, m, s, 0]):
         # An equal share of the reward, and all of the quality that is still missing; both grow with
-        # the action's work, and the price with its effort.
+        # what the action brings, and the price with its effort.
+        new_rows = 1.0 - row[7]
         expected = row[5] / max(1.0, row[0]) + quality_value * (1.0 - row[3])
         n = table.shape[3]
         for k in range(table.shape[0]):
             for a in range(n):
-                table[k, m, s, a] = _WORK[n, a] * expected - EFFORTS[n, a] * row[4]
+                brought = _BY_TRAINING[n, a] + _BY_POSTING[n, a] * new_rows
+                table[k, m, s, a] = brought * expected - EFFORTS[n, a] * row[4]
 
 
 @njit(cache=True)

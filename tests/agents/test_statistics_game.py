@@ -109,6 +109,40 @@ def test_withdrawn_rows_leave_the_sum_at_once() -> None:
     assert game.state.posted == pytest.approx(0.75 * game.organizations.size)
 
 
+def test_rows_that_come_back_are_not_paid_again() -> None:
+    game = one(config(withdrawal_rate=1.0, withdrawn_share=0.25))
+    assert game.step(all_take(game.config, ONLY_POST)).paid.sum() > 0
+    quality = game.state.quality.copy()
+    again = game.step(all_take(game.config, ONLY_POST))
+    assert again.paid.sum() == 0
+    # They are in the sum again, until the next withdrawal.
+    assert game.state.posted == pytest.approx(0.75 * game.organizations.size)
+    assert game.state.quality == pytest.approx(quality)
+
+
+def test_members_that_come_back_are_not_paid_again_for_their_rows() -> None:
+    game = one(config(leave_rate=1.0, join_rate=1.0, organizations=2))
+    first = game.step(all_take(game.config, ONLY_POST))
+    game.step(all_take(game.config, 0))
+    second = game.step(all_take(game.config, ONLY_POST))
+    assert first.paid.sum() > 0 == second.paid.sum()
+
+
+def test_posting_the_same_alone_is_not_paid_by_chance() -> None:
+    game = one(config(rounds=40, evaluation_noise=0.01))
+    game.step(all_take(game.config, ONLY_POST))
+    for _ in range(39):
+        assert game.step(all_take(game.config, ONLY_POST)).paid.sum() == 0
+
+
+@pytest.mark.parametrize("rule", ["alone", "leave-one-out", "shapley"])
+def test_a_copy_of_statistics_earns_nothing_under_every_rule(rule: str) -> None:
+    game = one(config(organizations=3, cheats={"copied": 1}, reward_rule=rule))
+    paid = game.step(all_take(game.config, ONLY_POST)).paid[0]
+    assert paid[2] == 0
+    assert paid[0] > 0
+
+
 def test_swapped_labels_take_away_what_others_rows_tell() -> None:
     with_cheat = one(config(organizations=3, cheats={"swapped-statistics": 1}))
     without = one(config(organizations=3))
@@ -184,6 +218,17 @@ def test_q_learning_learns_to_post_where_it_pays() -> None:
     play(game, table, 100, learning=[True])
     played = play(game, table, 1, learning=[False], first_episode=10_000)
     assert played.by_round["posted"][0, -1].mean() > 0.9
+
+
+def test_the_prior_expects_nothing_of_statistics_that_are_posted() -> None:
+    learner = make_learner("q-learning")
+    learner.start(Seating(np.zeros(1, np.uint64), 1, 10))
+    seen = np.array([[[4.0, 4.0, 0.25, 0.5, 0.02, 1.0, 0.0, 0.0]]])
+    new = learner.values(seen)[0, 0].copy()
+    seen[..., 7] = 1.0
+    posted = learner.values(seen)[0, 0]
+    assert (new[5:] > new[:5]).all()
+    assert (posted[5:] == posted[:5]).all()
 
 
 def test_a_state_says_whether_statistics_are_posted() -> None:

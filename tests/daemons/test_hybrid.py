@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rescind.aggregator.facts import AnsweredQuestions
+from rescind.aggregator.facts import open_journal as open_aggregator_journal
 from rescind.audit import Inputs, read_certificate, verify
 from rescind.contracts import Consortium
 from rescind.core import HIDING_SHAPE, STATISTICS, ArtifactStore, block, blocks_of, encode
@@ -17,15 +19,22 @@ from rescind.devnet.assistant import RunAssistant
 from rescind.ledger import Ledger, Manifest, load_key, sample_bytes
 from rescind.node.facts import open_journal
 from rescind.node.withdrawal_facts import OfferedDelta
-from rescind.training import read_examples
+from rescind.training import Example, read_examples
 from rescind.training.heads import solve
 from rescind.training.routers.additive import AdditiveRouter
 from tests.support.daemons import Daemon, finals, wait_for
-from tests.support.desk import AGREED, ROUTER, ROWS, sums_of
+from tests.support.desk import AGREED, DESK, ROUTER, ROWS, sums_of
 from tests.support.desk_consortium import desk_consortium
 from tests.support.withdrawals import accepted, adapter, ask, closed, settled
 
 pytestmark = pytest.mark.slow
+
+QUESTIONS = [
+    Example(DESK.question(row.question), row.answer, "nobody")
+    for own in ROWS.values()
+    for row in own
+]
+"""The benchmark: each row of both organizations is a question."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder: Path = tmp_path_factory.mktemp("hybrid")
-    with desk_consortium(folder, 2) as opened:
+    with desk_consortium(folder, 2, questions=QUESTIONS) as opened:
         run, record, daemons = opened
         for daemon in daemons.values():
             daemon.start()
@@ -91,6 +100,24 @@ def test_a_model_holds_blocks_and_the_sums_of_all_rows(story: Story) -> None:
     assert len(blocks_of(tensors)) == 2
     every = RowStatistics.sum([sums_of(rows) for rows in ROWS.values()])
     assert encode(story.served(story.before).tensors()) == encode(every.tensors())
+
+
+def test_statistics_are_scored_and_their_questions_are_paid_once(story: Story) -> None:
+    scores = {
+        (round_id, name): story.record.score(round_id, address)[0]
+        for round_id in (1, 2)
+        for name, address in story.addresses.items()
+    }
+    # Cards are three of the five questions, loans two; in the second round nothing is new.
+    assert scores == {
+        (1, "aurora"): 10_000,
+        (1, "borealis"): 6_667,
+        (2, "aurora"): 0,
+        (2, "borealis"): 0,
+    }
+    [first, second] = AnsweredQuestions.all(open_aggregator_journal(story.run.aggregator / "state"))
+    assert len(first.questions) == len(QUESTIONS)
+    assert second.questions == first.questions
 
 
 def test_a_person_in_statistics_alone_is_taken_out_without_training(story: Story) -> None:

@@ -25,7 +25,7 @@ from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts
 from rescind.devnet.setup import Endpoints, TaskRows, make_consortium, record_decisions
-from rescind.training import LoraModel, load_base
+from rescind.training import Example, LoraModel, load_base
 from tests.daemons import harness
 from tests.support.rpc_proxy import rpc_proxy
 
@@ -120,6 +120,7 @@ def consortium(
     statistics: StatisticsParameters | None = None,
     rows: Mapping[str, TaskRows] | None = None,
     reference: bytes = b"",
+    questions: Sequence[Example] = (),
 ) -> Iterator[tuple[RunFolder, Consortium, dict[str, Daemon]]]:
     """Set up a consortium on its own chain. Tests start its daemons; all are stopped at the end.
 
@@ -140,6 +141,7 @@ def consortium(
         statistics: The tasks of a hybrid coupling.
         rows: The rows of each organization's statistics, by name.
         reference: The public reference of the agreed router.
+        questions: Further questions by which contributions are scored.
     """
     run, corpus = RunFolder(folder), generated(organizations, seed=1)
     data = corpus.organizations
@@ -168,7 +170,7 @@ def consortium(
     for name in data:
         # Three more rounds than become final, because an abandoned round is played again.
         record_decisions(run, name, dict.fromkeys(range(1, rounds + 4), action))
-    benchmark = corpus.shared if scored else []
+    benchmark = [*(corpus.shared if scored else ()), *questions]
     with ExitStack() as stack:
         stack.callback(stop_chain, run.chain)
         endpoints = stack.enter_context(_provider(run, facts, block_seconds, modes, seed))
