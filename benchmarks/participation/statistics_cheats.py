@@ -163,11 +163,17 @@ def measure(case: tuple[Path, int, int, float]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
 
     def note(
-        cheat: str, seat: int, paid: float, instead: float, *, refused: bool = False, **more: float
+        cheat: str,
+        seat: int,
+        paid: float,
+        instead: float,
+        more: Mapping[str, float] | None = None,
+        *,
+        refused: bool = False,
     ) -> None:
         start: dict[str, Any] = {"alpha": alpha, "seed": seed, "cheat": cheat, "refused": 0}
         row = rows.setdefault(cheat, start)
-        numbers = {"seats": seat, "paid": paid, "honest": instead, **more}
+        numbers = {"seats": seat, "paid": paid, "honest": instead, **(more or {})}
         for name, number in numbers.items():
             row.setdefault(name, []).append(round(number, 5))
         row["refused"] += refused
@@ -197,7 +203,7 @@ def measure(case: tuple[Path, int, int, float]) -> list[dict[str, Any]]:
             once = pay(scorer.score(posted, before, with_leaver))
             more = {"paid_again": paid[cheat], "honest_again": honest[cheat]}
             more |= seen(scene, cheat, statistics, "") | seen(scene, cheat, full[cheat], "honest_")
-            note(name, seat, once[cheat], honest_after[cheat], **more)
+            note(name, seat, once[cheat], honest_after[cheat], more)
         under_two = {**second, "second name": second[cheat]}
         paid = pay(scorer.score(under_two, before))
         note(TWO_NAMES, seat, paid[cheat] + paid["second name"], honest[cheat])
@@ -205,7 +211,7 @@ def measure(case: tuple[Path, int, int, float]) -> list[dict[str, Any]]:
         with_all = answered({**scene.first, cheat: scene.full[cheat]})
         once = pay(scorer.score(second, before, with_all))
         again = {"paid_again": honest[cheat], "honest_again": 0.0}
-        note(TAKEN_BACK, seat, once[cheat], 0.0, **again)
+        note(TAKEN_BACK, seat, once[cheat], 0.0, again)
     return list(rows.values())
 
 
