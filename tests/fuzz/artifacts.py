@@ -45,7 +45,7 @@ def targets() -> Iterator[Target]:
         lambda data: decode_openings(data, max_bytes=_MOST_BYTES),
         canonical=lambda openings: encode_openings(openings.values()),
     )
-    yield Target("statistics", [_statistics()], _checked_statistics, canonical=encode)
+    yield _statistics(hybrid_parameters())
     yield Target(
         "posted",
         [_fisher(rng).encode()],
@@ -81,17 +81,17 @@ def _posted(data: bytes) -> Posted:
     return posted
 
 
-def _statistics() -> bytes:
-    """Return what an organization with two rows contributes."""
-    agreed = hybrid_parameters().statistics
+def _statistics(parameters: ConsortiumParameters) -> Target:
+    """Return the target of what an organization with two rows contributes."""
+    agreed = parameters.statistics
     assert agreed is not None
     rows = agreed.tasks["desk"].collect(["My card is lost", "A wrong bill"], ["cards", "billing"])
-    return encode(contributed_tensors(agreed, {"desk": rows}))
-
-
-def _checked_statistics(data: bytes) -> dict[str, np.ndarray]:
-    parameters = hybrid_parameters()
     expected = expected_delta(parameters, "0x" + "ab" * 20, 1)
-    tensors = dict(decode(data, max_bytes=_MOST_BYTES, expected=expected))
-    check_contributed(tensors, parameters, 1, 0)
-    return tensors
+
+    def checked(data: bytes) -> dict[str, np.ndarray]:
+        tensors = dict(decode(data, max_bytes=_MOST_BYTES, expected=expected))
+        check_contributed(tensors, parameters, 1, 0)
+        return tensors
+
+    seed = encode(contributed_tensors(agreed, {"desk": rows}))
+    return Target("statistics", [seed], checked, canonical=encode)
