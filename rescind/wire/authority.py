@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rescind.core import make_private_folder, write_atomically, write_private
 from rescind.wire.errors import CertificateProblem
-from rescind.wire.keys import TlsKey, generate_key, key_pem, load_key
+from rescind.wire.keys import UNREADABLE, TlsKey, generate_key, key_pem, load_key, readable
 from rescind.wire.names import Host, common_name, parse_host, subject
 from rescind.wire.signing_requests import SigningRequest
 
@@ -105,15 +105,16 @@ class Issuer:
         """
         try:
             loaded = load_key(key.read_bytes(), str(key))
-            parsed = x509.load_pem_x509_certificate(certificate.read_bytes())
+            parsed = readable(x509.load_pem_x509_certificate(certificate.read_bytes()))
+            belongs = loaded.public_key() == parsed.public_key()
         except OSError as error:
             raise CertificateProblem(
                 f"{key.parent} holds no {what}: {Path(str(error.filename)).name} cannot be read "
                 f"({error.strerror})"
             ) from error
-        except ValueError as error:
+        except UNREADABLE as error:
             raise CertificateProblem(f"{certificate} is not a certificate in PEM") from error
-        if loaded.public_key() != parsed.public_key():
+        if not belongs:
             raise CertificateProblem(f"the key {key} does not belong to {certificate}")
         return cls(loaded, parsed)
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from rescind.wire.errors import CertificateProblem
-from rescind.wire.keys import verifies
+from rescind.wire.keys import UNREADABLE, readable, verifies
 from rescind.wire.names import ascii_host, common_name
 from rescind.wire.validity import Validity, check_identity, utc_now
 
@@ -137,7 +137,11 @@ def is_signed_by(certificate: bytes, message: bytes, signature: bytes) -> bool:
     Raises:
         CertificateProblem: The bytes are not a certificate.
     """
-    return verifies(_parsed(certificate).public_key(), message, signature)
+    try:
+        key = _parsed(certificate).public_key()
+    except UNREADABLE as error:
+        raise CertificateProblem(f"the certificate's key cannot be read: {error}") from error
+    return verifies(key, message, signature)
 
 
 def _content(path: Path) -> bytes:
@@ -187,12 +191,10 @@ def _refusal(address: str, error: ssl.SSLCertVerificationError) -> str:
 
 def _parsed(certificate: bytes) -> x509.Certificate:
     try:
-        return (
-            x509.load_pem_x509_certificate(certificate)
-            if certificate.lstrip().startswith(b"-----")
-            else x509.load_der_x509_certificate(certificate)
-        )
-    except ValueError as error:
+        is_pem = certificate.lstrip().startswith(b"-----")
+        load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
+        return readable(load(certificate))
+    except UNREADABLE as error:
         raise CertificateProblem(
             f"the bytes are not a certificate in PEM or DER: {error}"
         ) from error

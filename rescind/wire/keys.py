@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -14,11 +15,33 @@ from rescind.wire.errors import CertificateProblem
 
 TlsKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for keys, certificates and requests that it cannot read, also when a field
+of one is first looked at. They have no class in common."""
+
 _CURVES = ("secp256r1", "secp384r1")
 """Curves that gRPC's TLS verifies."""
 
 _RSA_BITS = (2048, 8192)
 """Least and most bits of an RSA modulus: fewer are weak, more are refused by gRPC's TLS."""
+
+
+def readable(certificate: x509.Certificate) -> x509.Certificate:
+    """Return a certificate whose names and dates can be read: cryptography reads them when asked.
+
+    Raises:
+        Exception: One of `UNREADABLE`.
+    """
+    _ = certificate.subject, certificate.issuer
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return certificate
 
 
 def check_key(key: Any) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rescind.wire.errors import CertificateProblem
-from rescind.wire.keys import TlsKey, check_key
+from rescind.wire.keys import UNREADABLE, TlsKey, check_key
 from rescind.wire.names import Host, common_name, hosts_in, parse_host, subject
 
 
@@ -46,7 +45,8 @@ class SigningRequest:
         try:
             signed, extensions = request.is_signature_valid, request.extensions
             key = request.public_key()
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+            name = common_name(request.subject)
+        except UNREADABLE as error:
             raise CertificateProblem(
                 f"the signing request cannot be used: {error}. Make another one."
             ) from error
@@ -54,7 +54,7 @@ class SigningRequest:
             raise CertificateProblem("the signing request is not signed by its own key")
         hosts = hosts_in(extensions)
         return cls(
-            name=common_name(request.subject),
+            name=name,
             hosts=hosts if _serves(extensions) else (),
             key=key,
             key_kind=check_key(key),
@@ -99,7 +99,7 @@ def _loaded(content: bytes) -> x509.CertificateSigningRequest:
         if content.lstrip().startswith(b"-----"):
             return x509.load_pem_x509_csr(content)
         return x509.load_der_x509_csr(content)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise CertificateProblem(
             "the file is not a certificate signing request in PEM or DER"
         ) from error

@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rescind.wire.errors import CertificateProblem
-from rescind.wire.keys import check_key, load_key
+from rescind.wire.keys import UNREADABLE, check_key, load_key, readable
 from rescind.wire.names import common_name
 
 WARNING_DAYS = 60
@@ -148,8 +148,8 @@ def read_certificates(content: bytes, file: Path) -> list[x509.Certificate]:
         CertificateProblem: There is none.
     """
     try:
-        return x509.load_pem_x509_certificates(content)
-    except ValueError as error:
+        return [readable(each) for each in x509.load_pem_x509_certificates(content)]
+    except UNREADABLE as error:
         raise CertificateProblem(f"{file} holds no certificate in PEM") from error
 
 
@@ -157,7 +157,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Return whether one certificate issued another, as far as name and signature say."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -202,4 +202,6 @@ def _is_for(certificate: x509.Certificate, usage: x509.ObjectIdentifier) -> bool
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return True
+    except UNREADABLE:
+        return False
     return usage in usages

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from rescind.wire.identity import fingerprint
+from rescind.wire.identity import fingerprint, is_signed_by
 from rescind.wire.signing_requests import SigningRequest, signing_request
+from rescind.wire.validity import is_issued_by, read_certificates
 from tests.fuzz.target import Target
 
 
@@ -19,7 +21,20 @@ def targets() -> Iterator[Target]:
     requests = [signing_request(key, "hospital", hosts) for hosts in (["node.example"], ["::1"])]
     der = [_der(request) for request in requests]
     yield Target("signing-request", [*requests, *der], SigningRequest.parse)
-    yield Target("fingerprint", [certificate(key)], fingerprint)
+    pem = certificate(key)
+    whole = x509.load_pem_x509_certificate(pem)
+    der = whole.public_bytes(serialization.Encoding.DER)
+
+    def ask(data: bytes) -> str:
+        """Do what a caller does with the certificate that a server presents."""
+        found = fingerprint(data)
+        is_signed_by(data, b"message", b"signature")
+        if data.lstrip().startswith(b"-----"):
+            for each in read_certificates(data, Path("file")):
+                is_issued_by(each, whole)
+        return found
+
+    yield Target("fingerprint", [pem, der], ask)
 
 
 def _der(request: bytes) -> bytes:
@@ -28,8 +43,6 @@ def _der(request: bytes) -> bytes:
 
 
 def certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
-    from cryptography import x509
-
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "hospital")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 7)
     builder = builder.not_valid_before(datetime(2026, 1, 1, tzinfo=UTC))

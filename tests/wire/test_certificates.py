@@ -1,5 +1,6 @@
 """Requests, the authority, and how long certificates last. No test needs another clock."""
 
+import base64
 import datetime
 import os
 import subprocess
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from rescind.wire import (
@@ -23,7 +25,8 @@ from rescind.wire import (
     signing_request,
 )
 from rescind.wire.keys import generate_key
-from rescind.wire.names import parse_host, target
+from rescind.wire.names import common_name, parse_host, target
+from rescind.wire.validity import is_issued_by, read_certificates
 from tests.wire.identities import Dated, days, enrolled
 
 
@@ -134,6 +137,33 @@ def test_a_request_that_was_changed_is_refused(tmp_path: Path) -> None:
     request[request.index(b"clinic")] ^= 1
     with pytest.raises(CertificateProblem, match="not signed by its own key"):
         SigningRequest.parse(bytes(request))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_no_changed_bit_of_a_request_or_a_certificate_ends_in_another_error(
+    tmp_path: Path, authority: CertificateAuthority
+) -> None:
+    request = request_of_openssl(tmp_path, *P256, names="DNS:a.example,IP:::1", der=True)
+    issued = x509.load_pem_x509_certificate(authority.issue(request))
+    der = issued.public_bytes(serialization.Encoding.DER)
+
+    def read(content: bytes) -> None:
+        is_signed_by(content, b"message", b"signature")
+        armoured = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(content)
+        (first,) = read_certificates(armoured + b"-----END CERTIFICATE-----\n", Path("file"))
+        is_issued_by(first, issued)
+        common_name(first.subject)
+
+    refused = 0
+    for content, reader in ((request, SigningRequest.parse), (der, read)):
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            try:
+                reader(bytes(changed))
+            except CertificateProblem:
+                refused += 1
+    assert refused > 8 * len(request)
 
 
 @pytest.mark.parametrize(
