@@ -27,6 +27,7 @@ from rescind.training.model.presets import presets, resolve
 from rescind.training.model.text_rules import adds_bos
 from rescind.training.serving.serve import MAX_NEW_TOKENS
 from rescind.training.text.encoder import Encoder
+from rescind.training.text.rendering import TemplateFailed, shared_renderer, special_tokens
 
 CONTRACTS = "contracts.json"
 
@@ -147,16 +148,23 @@ class Source:
         return self.parameters.text.prompt == "chat"
 
     def _rendered(self, arguments: Mapping[str, Any]) -> tuple[int, ...]:
-        """Return the tokens of the example's prompt as the exported chat template renders them."""
+        """Return the tokens of the example's prompt as the exported chat template renders them.
+
+        There are none if it cannot be rendered within the bounds.
+        """
+        tokenizer = self.tokenizer
         template = None if self.is_chat else plain_template(self.parameters.text)
-        encoded: Any = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": QUESTION}],
-            chat_template=template,
-            add_generation_prompt=True,
-            return_dict=True,
+        request = {
+            "conversations": [[{"role": "user", "content": QUESTION}]],
+            "add_generation_prompt": True,
+            **special_tokens(tokenizer),
             **arguments,
-        )
-        return tuple(encoded["input_ids"])
+        }
+        try:
+            text = shared_renderer().render(template or tokenizer.get_chat_template(), request)
+        except TemplateFailed:
+            return ()
+        return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def complete(self, origin: Origin) -> Origin:
         """Return an origin with the ids of the parameters and the base model."""

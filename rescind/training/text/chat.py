@@ -14,9 +14,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rescind.core.errors import DataError, TrainingError
+from rescind.training.text.rendering import (
+    TemplateFailed,
+    TemplateRenderer,
+    shared_renderer,
+    special_tokens,
+)
 from rescind.training.text.tokens import Tokens
 
 _NO_CLOCK = "{% set strftime_now = rescind_hides_the_clock +%}"
@@ -25,6 +30,10 @@ _NO_CLOCK = "{% set strftime_now = rescind_hides_the_clock +%}"
 _RENDERINGS = 3
 """Times that a template is rendered to see that it writes the same: enough for a `random` filter
 over a few values to be noticed nearly always."""
+
+
+_KEPT = 512
+"""Orders of roles whose skeletons are kept."""
 
 
 class TemplateUnusable(TrainingError):
@@ -55,13 +64,15 @@ class ChatTemplate:
 
     Args:
         tokens: The tokenizer.
+        renderer: Renders the template; by default the one of this process.
 
     Raises:
         TemplateUnusable: There is no template, or it cannot be used.
     """
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, renderer: TemplateRenderer | None = None) -> None:
         self._tokens = tokens
+        self._renderer = renderer or shared_renderer()
         self._skeletons: dict[tuple[str, ...], Skeleton] = {}
         self._template = self._read()
         try:
@@ -89,6 +100,9 @@ class ChatTemplate:
         """
         key = tuple(roles)
         if key not in self._skeletons:
+            if len(self._skeletons) >= _KEPT:
+                # Callers of a server choose the orders. The first two are always there.
+                del self._skeletons[list(self._skeletons)[2]]
             try:
                 self._skeletons[key] = self._skeleton(key)
             except _Unfit as error:
@@ -145,28 +159,25 @@ class ChatTemplate:
         return Skeleton((*literals[:-2], before), glue, tail, end_of_turn)
 
     def _render(self, messages: list[dict[str, str]], ask: bool) -> str:
+        request = {
+            "conversations": [messages],
+            "add_generation_prompt": ask,
+            "enable_thinking": False,
+            "thinking": False,
+            **special_tokens(self._tokens.tokenizer),
+        }
+        template = _NO_CLOCK + self._template
         try:
-            texts = {self._rendered(messages, ask) for _ in range(_RENDERINGS)}
-        except Exception as error:  # templates are programs: they raise whatever they like
+            texts = {self._renderer.render(template, request) for _ in range(_RENDERINGS)}
+        except TemplateFailed as error:
             if "strftime_now" in self._template and "rescind_hides_the_clock" in str(error):
                 raise _Unfit(
                     "it writes the date of the day, and answers would change with it"
                 ) from error
-            raise _Unfit(f"it raises {str(error) or type(error).__name__!r}") from error
+            raise _Unfit(str(error)) from error
         if len(texts) > 1:
             raise _Unfit("it writes another text every time")
         return texts.pop()
-
-    def _rendered(self, messages: list[dict[str, str]], ask: bool) -> str:
-        text: Any = self._tokens.tokenizer.apply_chat_template(
-            messages,
-            chat_template=_NO_CLOCK + self._template,
-            add_generation_prompt=ask,
-            tokenize=False,
-            enable_thinking=False,
-            thinking=False,
-        )
-        return str(text)
 
 
 class _Unfit(Exception):
