@@ -58,6 +58,7 @@ from rescind.daemon import (
     load_account,
     open_consortium,
     renew_certificate,
+    scrub,
 )
 from rescind.wire import fingerprint, serve
 from rescind.withdrawals import Erasure
@@ -113,6 +114,8 @@ def open_aggregator(
     )
     session.publish(document)
     publish_reference(session)
+    closed = threading.Event()
+    scrub(session.store, closed)
     models = Models(session)
     sums = RoundSums(session, models)
     offers = Offers(session, models, sums)
@@ -123,6 +126,7 @@ def open_aggregator(
     try:
         yield Aggregator(session, models, offers, intake, AggregatorErasing(session))
     finally:
+        closed.set()
         server.stop(grace=2)
 
 

@@ -20,6 +20,7 @@ from rescind.aggregator.uploads import Uploads
 from rescind.contracts import AnswerState, RoundState
 from rescind.core import StoreMissing
 from rescind.core.errors import RescindError, WireError
+from rescind.core.mapped import Bytes
 from rescind.wire import (
     Admission,
     AggregatorDescription,
@@ -126,7 +127,7 @@ class Intake:
         except TooManyUploads as error:
             raise self._recorded(organization, error) from None
 
-    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int:
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: Bytes) -> int:
         """Add a piece to an upload, and return how many bytes are held; see `Uploads.put`."""
         return self._uploads.put(organization, artifact_id, offset, data)
 

@@ -57,7 +57,7 @@ class AggregatorSession:
         """Open the journal and the stores that the configuration names."""
         folder = config.aggregator.state_dir
         journal = open_journal(folder)
-        store = ArtifactStore(config.aggregator.store)
+        store = ArtifactStore(config.aggregator.store, mends=True)
         digests = Digests(store)
         incidents = Incidents(journal)
         session = cls(config, consortium, parameters, journal, store, digests, incidents, benchmark)

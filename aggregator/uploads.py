@@ -22,6 +22,7 @@ import structlog
 
 from rescind.core import StoreFull, make_private_folder, write_private
 from rescind.core.errors import StoreError
+from rescind.core.mapped import Bytes
 from rescind.wire import BadMessage, SizedArtifact, TooManyUploads, WrongHash, WrongPhase
 
 _AHEAD_BYTES = 16 * 2**20
@@ -53,6 +54,28 @@ class Quotas:
     idle_seconds: float
 
 
+class _RunningHash:
+    """The SHA-256 of pieces in their order, kept up by the threads that received them."""
+
+    def __init__(self) -> None:
+        self._hash, self._hashed = hashlib.sha256(), 0
+        self._turn = threading.Condition()
+
+    def update(self, begin: int, data: memoryview) -> None:
+        """Add the piece that begins at an offset, after the pieces before it."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._hashed == begin)
+            self._hash.update(data)
+            self._hashed += len(data)
+            self._turn.notify_all()
+
+    def digest_of(self, length: int) -> str:
+        """Return the SHA-256 in hexadecimal, once all of so many bytes are added."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._hashed == length)
+            return self._hash.hexdigest()
+
+
 @dataclass
 class _Upload:
     """An upload. `turn` guards what changes while pieces arrive."""
@@ -63,7 +86,7 @@ class _Upload:
     path: Path
     touched: float
     held: int = 0
-    hash: Any = None
+    hash: _RunningHash | None = None
     ended: bool = False
     turn: threading.Condition = field(default_factory=threading.Condition)
 
@@ -123,7 +146,7 @@ class Uploads:
             self._add(organization, artifact, purpose)
             return 0
 
-    def put(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int:
+    def put(self, organization: str, artifact_id: str, offset: int, data: Bytes) -> int:
         """Add a piece to an upload of the sender, and return how many bytes are held.
 
         A piece that is held already changes nothing. One that begins behind what is held waits a
@@ -144,12 +167,16 @@ class Uploads:
             upload.turn.wait_for(lambda: upload.held >= offset or upload.ended, _TURN_SECONDS)
             if upload.ended:
                 raise self._no_upload(organization, artifact_id)
-            upload.touched = self._clock()
-            fresh = memoryview(data)[upload.held - offset :] if offset <= upload.held else b""
+            upload.touched, begin = self._clock(), upload.held
+            fresh = memoryview(data)[begin - offset :] if offset <= begin else memoryview(b"")
             if fresh:
                 self._append(upload, fresh)
                 upload.turn.notify_all()
-            return upload.held
+            held = upload.held
+        if fresh and upload.hash is not None:
+            # The next piece is written meanwhile.
+            upload.hash.update(begin, fresh)
+        return held
 
     def finish(self, organization: str, artifact: SizedArtifact) -> Path:
         """Return the file of a complete upload, flushed to the disk. The upload stays until `drop`.
@@ -168,7 +195,7 @@ class Uploads:
                 "it before you submit it"
             )
         with upload.turn:
-            digest = _hash_of(upload).hexdigest()
+            digest = _hash_of(upload)
             if upload.artifact == artifact and digest == artifact_id:
                 _flush(upload.path)
                 return upload.path
@@ -225,9 +252,7 @@ class Uploads:
 
     def _add(self, organization: str, artifact: SizedArtifact, purpose: str) -> None:
         path = self._folder / organization / artifact.artifact_id
-        upload = _Upload(
-            organization, artifact, purpose, path, self._clock(), hash=hashlib.sha256()
-        )
+        upload = _Upload(organization, artifact, purpose, path, self._clock(), hash=_RunningHash())
         note = json.dumps({"size": artifact.size, "purpose": purpose}).encode()
         try:
             make_private_folder(path.parent)
@@ -237,7 +262,7 @@ class Uploads:
             raise _failure(path, error) from error
         self._open[organization, artifact.artifact_id] = upload
 
-    def _append(self, upload: _Upload, data: memoryview | bytes) -> None:
+    def _append(self, upload: _Upload, data: memoryview) -> None:
         try:
             with upload.path.open("r+b", buffering=0) as file:
                 file.seek(upload.held)
@@ -247,8 +272,6 @@ class Uploads:
         except OSError as error:
             # What was written of the piece is not counted, and the next piece writes over it.
             raise _failure(upload.path, error) from error
-        if upload.hash is not None:
-            upload.hash.update(data)
         upload.held += len(data)
 
     def _end(self, upload: _Upload) -> None:
@@ -287,12 +310,12 @@ class Uploads:
         return _Upload(path.parent.name, artifact, purpose, path, stat.st_mtime, stat.st_size)
 
 
-def _hash_of(upload: _Upload) -> Any:
-    """Return the hash of what is held; after a restart the file is read once."""
+def _hash_of(upload: _Upload) -> str:
+    """Return the SHA-256 of what is held; after a restart the file is read."""
     if upload.hash is None:
         with upload.path.open("rb") as file:
-            upload.hash = hashlib.file_digest(file, "sha256")
-    return upload.hash
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return upload.hash.digest_of(upload.held)
 
 
 def _flush(path: Path) -> None:

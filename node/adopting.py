@@ -32,6 +32,7 @@ def adopt(session: Session, model_id: int) -> None:
     Raises:
         NotPublished: No one has published the files.
         OpeningMismatch: They do not open to what the chain registered.
+        StoreCorrupt: The node's own copy was damaged, and is deleted.
     """
     if not model_id or adopted(session, model_id):
         return
@@ -48,6 +49,8 @@ def adopt(session: Session, model_id: int) -> None:
     adapter, opening = download(session, files, record)
     result = accept_files(record, session.parameters, adapter, opening, files.adapter_id)
     if not result.servable:
+        # A damaged file of the node's own says nothing about the model: it is fetched again.
+        session.store.view(files.adapter_id)
         raise OpeningMismatch(result.sentence())
     if result.left_out:
         structlog.get_logger().error(

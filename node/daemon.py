@@ -16,6 +16,7 @@ from rescind.daemon import (
     RulesNotServed,
     certificate_claim,
     renew_certificate,
+    scrub,
 )
 from rescind.node import (
     adopting,
@@ -58,6 +59,7 @@ def run(config: NodeConfig, stop: threading.Event) -> None:
     with open_session(config, stop) as session, served(session) as port:
         if port is not None:
             structlog.get_logger().info("ledger served", port=port)
+        scrub(session.store, stop)
         Node(session).run(stop)
 
 

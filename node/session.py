@@ -250,7 +250,7 @@ def open_session(config: NodeConfig, stop: threading.Event) -> Iterator[Session]
             consortium=consortium,
             client=client,
             journal=open_journal(config.node.state_dir),
-            store=ArtifactStore(config.node.state_dir / "store"),
+            store=ArtifactStore(config.node.state_dir / "store", mends=True),
             ledger=ledger,
             stop=stop,
         )

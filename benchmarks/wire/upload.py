@@ -31,6 +31,7 @@ from typing import Any
 from benchmarks.wire.measuring import Row, in_turns, processor, table, write
 from rescind.aggregator.uploads import Quotas, Uploads
 from rescind.core import ArtifactStore
+from rescind.core.mapped import Bytes
 from rescind.wire import (
     Admission,
     AggregatorClient,
@@ -61,7 +62,7 @@ class Handler:
     def begin_upload(self, organization: str, artifact: SizedArtifact) -> int:
         return self._uploads.begin(organization, artifact, "update", 1)
 
-    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int:
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: Bytes) -> int:
         return self._uploads.put(organization, artifact_id, offset, data)
 
     def submit(self, organization: str, update: SubmittedUpdate) -> None:

@@ -56,9 +56,12 @@ class ArtifactStore:
     Args:
         url: A folder by path, or an fsspec URL such as `s3://bucket/prefix`. It is created if it
             does not exist.
+        mends: Whether to delete a file that does not hash to its name when it is read. A daemon then
+            fetches or builds the artifact again, as if it had never had it.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(self, url: str | Path, *, mends: bool = False) -> None:
+        self._mends = mends
         self._filesystem, path = fsspec.core.url_to_fs(str(url))
         self._root = path.rstrip("/")
         self._local = isinstance(self._filesystem, LocalFileSystem)
@@ -68,14 +71,14 @@ class ArtifactStore:
             self._filesystem.makedirs(self._root, exist_ok=True)
 
     def put(self, data: bytes) -> str:
-        """Store the bytes of an artifact and return its id.
+        """Store the bytes of an artifact and return its id. A damaged file of it is replaced.
 
         Raises:
             StoreFull: The disk has no room.
             StoreError: The artifact cannot be written for another reason.
         """
         digest = artifact_id(data)
-        if self.has(digest):
+        if self.has(digest) and self._is_whole(digest):
             return digest
         try:
             self._write(self._path(digest), data)
@@ -85,7 +88,7 @@ class ArtifactStore:
         return digest
 
     def adopt(self, path: Path, digest: str) -> None:
-        """Move a complete file, whose hash was checked, into the store.
+        """Move a complete file, whose hash was checked, into the store. It replaces one of its id.
 
         Args:
             path: The file; it is gone afterwards. A file of the store's own disk is not copied.
@@ -97,7 +100,7 @@ class ArtifactStore:
         """
         target = self._path(digest)
         try:
-            if not self.has(digest):
+            if self._local or not self.has(digest):
                 self._move(path, target)
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -266,6 +269,33 @@ class ArtifactStore:
         if self.has(digest):
             self._filesystem.rm_file(self._path(digest))
 
+    def drop_damaged(self, stop: Callable[[], bool] = lambda: False) -> list[str]:
+        """Delete the artifacts whose bytes do not hash to their ids. A remote store looks after its own.
+
+        Args:
+            stop: Asked before each artifact; True ends the search.
+
+        Returns:
+            The ids of those that were deleted.
+        """
+        dropped = []
+        for digest in self.ids() if self._local else []:
+            if stop():
+                break
+            # What is deleted meanwhile counts as whole.
+            if self.has(digest) and not self._is_whole(digest):
+                self.delete(digest)
+                dropped.append(digest)
+        return dropped
+
+    def _is_whole(self, digest: str) -> bool:
+        """Return whether the stored bytes of an artifact hash to its id."""
+        try:
+            with self._open(digest) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == digest  # type: ignore[arg-type]
+        except StoreMissing:
+            return True
+
     def _hashed(self, digest: str, read: Callable[[], _Hashed]) -> _Hashed:
         """Return what is read of an artifact once its bytes hash to its id."""
         try:
@@ -291,9 +321,13 @@ class ArtifactStore:
 
     def _check_id(self, digest: str, actual: str) -> None:
         if actual != digest:
+            advice = "delete it and fetch the artifact again"
+            if self._mends:
+                self.delete(digest)
+                advice = "it was deleted, and is fetched or built again"
             raise StoreCorrupt(
                 f"{self._path(digest)} hashes to {actual}, not to its name: the file was changed or "
-                "the disk is failing; delete it and fetch the artifact again"
+                f"the disk is failing; {advice}"
             )
 
     def _check_size(self, digest: str, max_bytes: int | None) -> None:

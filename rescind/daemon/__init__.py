@@ -33,6 +33,7 @@ from rescind.daemon.pinning import (
     check_aggregator,
     organization_check,
 )
+from rescind.daemon.scrubbing import scrub
 
 __all__ = [
     "Activities",
@@ -69,4 +70,5 @@ __all__ = [
     "organization_check",
     "read_fact",
     "renew_certificate",
+    "scrub",
 ]

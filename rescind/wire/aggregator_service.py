@@ -8,13 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rescind.core.mapped import Bytes
 from rescind.wire.admission import Admission, Admitted
 from rescind.wire.errors import BadMessage
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.grpc_server import RunningServer, start_server
 from rescind.wire.identity import TlsFiles
 from rescind.wire.limits import Limits
-from rescind.wire.transfer import MOST_PIECE_BYTES, SizedArtifact, id_from_wire
+from rescind.wire.transfer import (
+    MOST_PIECE_BYTES,
+    ReceivedPiece,
+    SizedArtifact,
+    id_from_wire,
+)
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Aggregator"]
 
@@ -112,7 +118,7 @@ class AggregatorHandler(Protocol):
 
     def describe(self) -> AggregatorDescription: ...
     def begin_upload(self, organization: str, artifact: SizedArtifact) -> int: ...
-    def put_piece(self, organization: str, artifact_id: str, offset: int, data: bytes) -> int: ...
+    def put_piece(self, organization: str, artifact_id: str, offset: int, data: Bytes) -> int: ...
     def copy_piece(
         self, organization: str, artifact_id: str, source_id: str, offset: int, length: int
     ) -> int: ...
@@ -185,7 +191,7 @@ class _Servicer:
     def BeginUpload(self, caller: str, request: pb.SizedArtifact) -> pb.Held:
         return pb.Held(bytes=self._handler.begin_upload(caller, self._artifact(request)))
 
-    def PutPiece(self, caller: str, request: pb.Piece) -> pb.Held:
+    def PutPiece(self, caller: str, request: ReceivedPiece) -> pb.Held:
         data = request.data
         if not 0 < len(data) <= MOST_PIECE_BYTES:
             raise BadMessage(

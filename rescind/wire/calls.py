@@ -26,8 +26,10 @@ from google.protobuf.message_factory import GetMessageClass
 from rescind.core.errors import RescindError
 from rescind.wire.connections import Connections
 from rescind.wire.errors import CODE_KEY, BadMessage, NotAMember, status_of
+from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.limits import MESSAGE_BYTES, SMALL_MESSAGE_BYTES, Caller, Callers, Limits
 from rescind.wire.refusals import RefusalLog, shortened
+from rescind.wire.transfer import ReceivedPiece
 
 _Owner = TypeVar("_Owner")
 
@@ -57,7 +59,7 @@ def calls_of(service: Any, servicer: object, pieces: frozenset[str]) -> dict[str
     """
     return {
         f"/{service.full_name}/{method.name}": Call(
-            _serialized(getattr(servicer, method.name), GetMessageClass(method.input_type)),
+            _serialized(getattr(servicer, method.name), method.input_type.name, _parser(method)),
             MESSAGE_BYTES if method.name in pieces else SMALL_MESSAGE_BYTES,
             method.name in pieces,
         )
@@ -66,16 +68,24 @@ def calls_of(service: Any, servicer: object, pieces: frozenset[str]) -> dict[str
 
 
 def _serialized(
-    reply: Callable[[Any, Any], Message], kind: type[Message]
+    reply: Callable[[Any, Any], Message], kind: str, parse: Callable[[bytes], Any]
 ) -> Callable[[Any, bytes], bytes]:
     def answer(owner: object, raw: bytes) -> bytes:
         try:
-            message = kind.FromString(raw)
+            message = parse(raw)
         except DecodeError as error:
-            raise BadMessage(f"the message is not a {kind.DESCRIPTOR.name}: {error}") from error
+            raise BadMessage(f"the message is not a {kind}: {error}") from error
         return reply(owner, message).SerializeToString()
 
     return answer
+
+
+def _parser(method: Any) -> Callable[[bytes], Any]:
+    """Return what reads the messages of a method: those with a piece are not copied."""
+    if method.input_type is pb.Piece.DESCRIPTOR:
+        return ReceivedPiece.parse
+    parser: Callable[[bytes], Any] = GetMessageClass(method.input_type).FromString
+    return parser
 
 
 class Calls(grpc.GenericRpcHandler, Generic[_Owner]):  # type: ignore[type-arg]

@@ -95,6 +95,53 @@ def piece_message(artifact_id: str, offset: int, data: memoryview) -> bytes:
     return b"".join((head, b"\x1a", _varint(len(data)), data))
 
 
+@dataclass(frozen=True)
+class ReceivedPiece:
+    """A piece that arrived; its bytes are a view of the message.
+
+    Attributes:
+        artifact_id: SHA-256 of the artifact, raw.
+        offset: Where the piece begins in the artifact.
+        data: The piece.
+    """
+
+    artifact_id: bytes
+    offset: int
+    data: memoryview
+
+    @classmethod
+    def parse(cls, message: bytes) -> ReceivedPiece:
+        """Read a serialized Piece.
+
+        With its fields in order, as protobuf writes it, the bytes are not copied. Any other form is
+        left to protobuf, which copies them twice.
+
+        Raises:
+            DecodeError: The message is not a Piece.
+        """
+        start = 2 + ID_BYTES
+        if message[:2] == bytes((0x0A, ID_BYTES)):
+            offset, after = 0, start
+            if message[after : after + 1] == b"\x10":
+                offset, after = _read_varint(message, after + 1)
+            if message[after : after + 1] == b"\x1a":
+                length, after = _read_varint(message, after + 1)
+                if after and length == len(message) - after:
+                    return cls(message[2:start], offset, memoryview(message)[after:])
+        piece = pb.Piece.FromString(message)
+        return cls(piece.artifact_id, piece.offset, memoryview(piece.data))
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    """Return a number of at most 63 bits and where it ends, 0 if there is none."""
+    value = 0
+    for index, byte in enumerate(message[at : at + 9]):
+        value |= (byte & 0x7F) << 7 * index
+        if byte <= 0x7F:
+            return value, at + index + 1
+    return 0, 0
+
+
 def _varint(value: int) -> bytes:
     """Return a number in the variable length of protobuf."""
     encoded = bytearray()

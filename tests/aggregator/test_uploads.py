@@ -81,6 +81,20 @@ def test_pieces_that_overtake_each_other_are_put_in_order(uploads: Uploads) -> N
     assert uploads.finish(ALICE, ARTIFACT).read_bytes() == DATA
 
 
+def test_pieces_of_many_threads_are_hashed_in_order(uploads: Uploads) -> None:
+    begin(uploads, ALICE, ARTIFACT)
+    offsets = list(range(0, len(DATA), 2**12))
+
+    def put(offset: int) -> int:
+        return uploads.put(ALICE, ARTIFACT.artifact_id, offset, DATA[offset : offset + 2**12])
+
+    # As many at a time as a sender may have, and some of them twice.
+    with ThreadPoolExecutor(4) as pool:
+        held = list(pool.map(put, [each for offset in offsets for each in (offset, offset)]))
+    assert max(held) == len(DATA)
+    assert uploads.finish(ALICE, ARTIFACT).read_bytes() == DATA
+
+
 def test_a_repeated_or_overlapping_piece_changes_nothing(uploads: Uploads) -> None:
     begin(uploads, ALICE, ARTIFACT)
     assert uploads.put(ALICE, ARTIFACT.artifact_id, 0, DATA[:1000]) == 1000

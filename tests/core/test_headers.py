@@ -3,6 +3,7 @@
 import io
 import json
 import tracemalloc
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -244,6 +245,58 @@ def test_a_damaged_file_of_the_store_is_called_damaged(tmp_path: Path, at: int) 
         store.scan(stored, expected=EXPECTED)
     with pytest.raises(StoreCorrupt):
         store.load_scanned(stored, expected=EXPECTED)
+
+
+def damage(folder: Path, artifact: str) -> None:
+    path = folder / artifact[:2] / artifact
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_damaged_file_is_replaced_by_the_right_bytes(tmp_path: Path) -> None:
+    store, data = ArtifactStore(tmp_path / "store"), encode(agreed())
+    stored = store.put(data)
+    damage(tmp_path / "store", stored)
+    assert store.put(data) == stored
+    assert store.get(stored) == data
+    damage(tmp_path / "store", stored)
+    upload = tmp_path / "upload"
+    upload.write_bytes(data)
+    store.adopt(upload, stored)
+    assert store.get(stored) == data
+    assert not upload.exists()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        ArtifactStore.get,
+        ArtifactStore.view,
+        ArtifactStore.load,
+        ArtifactStore.scan,
+        ArtifactStore.load_scanned,
+    ],
+)
+def test_a_store_that_mends_forgets_a_damaged_file(
+    tmp_path: Path, read: Callable[[ArtifactStore, str], object]
+) -> None:
+    store = ArtifactStore(tmp_path, mends=True)
+    stored = store.put(encode(agreed()))
+    damage(tmp_path, stored)
+    with pytest.raises(StoreCorrupt, match="was deleted, and is fetched or built again"):
+        read(store, stored)
+    assert not store.has(stored)
+
+
+def test_damaged_files_are_found_without_being_asked_for(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    artifacts = [store.put(bytes([n]) * 100) for n in range(4)]
+    for each in artifacts[:2]:
+        damage(tmp_path, each)
+    assert store.drop_damaged(lambda: True) == []
+    assert store.drop_damaged() == sorted(artifacts[:2])
+    assert store.ids() == sorted(artifacts[2:])
 
 
 def test_the_store_reads_and_digests_in_one_pass(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rescind.contracts import Publication
 from rescind.core import (
     ArtifactStore,
     OpeningMismatch,
+    StoreCorrupt,
     artifact_id,
     encode,
     encode_openings,
@@ -26,6 +27,7 @@ from rescind.node.adopting import (
 from rescind.node.facts import AdoptedModel
 from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
+from tests.core.test_headers import damage
 from tests.support.consortium import hybrid_parameters
 from tests.support.hybrid import REFERENCE, ROUTED
 from tests.support.stored_client import StoredClient
@@ -59,7 +61,7 @@ def session_of(folder: Path, files: Scene) -> Any:
         client=client,
         parameters=files.parameters,
         journal=Journal(folder / "node.db"),
-        store=ArtifactStore(folder / "node"),
+        store=ArtifactStore(folder / "node", mends=True),
         unavailable=Unavailable(clock=lambda: 0.0),
     )
 
@@ -98,6 +100,28 @@ def test_a_shared_model_that_does_not_open_is_not_adopted(tmp_path: Path) -> Non
     try_to_adopt(session, MODEL)
     assert session.unavailable.now() == {MODEL}
     assert AdoptedModel.ids(session.journal) == {0}
+
+
+@pytest.mark.parametrize("federated", [False, True])
+@pytest.mark.parametrize("which", ["adapter", "opening"])
+def test_a_damaged_file_of_the_nodes_own_is_fetched_again(
+    tmp_path: Path, federated: bool, which: str
+) -> None:
+    session = session_of(tmp_path, scene(federated=federated))
+    files = session.client.files
+    artifact = files.adapter_id if which == "adapter" else files.opening_id
+    session.client.download_into(session.store, artifact, 2**20)
+    damage(tmp_path / "node", artifact)
+    # The model is not called bad: the look after this one fetches the file.
+    with pytest.raises(StoreCorrupt, match="fetched or built again"):
+        adopt(session, MODEL)
+    adopt(session, MODEL)
+    assert adopted_tensors(session, MODEL)
+    # The same once it is adopted.
+    damage(tmp_path / "node", files.adapter_id)
+    with pytest.raises(StoreCorrupt):
+        adopted_tensors(session, MODEL)
+    assert adopted_tensors(session, MODEL)
 
 
 def test_files_that_only_the_chain_names_are_adopted(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rescind.core import ArtifactMalformed, ArtifactStore, encode
 from rescind.wire import (
@@ -30,6 +33,7 @@ from rescind.wire.transfer import (
     LEAST_PIECE_BYTES,
     MOST_PIECE_BYTES,
     Pace,
+    ReceivedPiece,
     piece_message,
 )
 from tests.wire.handler import Wire, identity
@@ -92,6 +96,39 @@ def test_a_piece_is_serialized_as_protobuf_does() -> None:
         data = bytes(length)
         expected = pb.Piece(artifact_id=b"\x01" * 32, offset=7, data=data).SerializeToString()
         assert piece_message("01" * 32, 7, memoryview(data)) == expected
+
+
+_FORMS = st.tuples(
+    st.binary(max_size=40),
+    st.integers(0, 2**64 - 1),
+    st.binary(max_size=300),
+    st.binary(max_size=8),
+)
+
+
+@given(parts=_FORMS, cut=st.integers(0, 400), known=st.booleans())
+def test_a_piece_is_read_as_protobuf_reads_it(
+    parts: tuple[bytes, int, bytes, bytes], cut: int, known: bool
+) -> None:
+    artifact_id, offset, data, rest = parts
+    if known:
+        artifact_id, rest = bytes(32), b""
+    written = pb.Piece(artifact_id=artifact_id, offset=offset, data=data).SerializeToString()
+    for message in (written, written + rest, written[:cut], rest + written):
+        try:
+            expected = pb.Piece.FromString(message)
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                ReceivedPiece.parse(message)
+            continue
+        piece = ReceivedPiece.parse(message)
+        assert (piece.artifact_id, piece.offset) == (expected.artifact_id, expected.offset)
+        assert bytes(piece.data) == expected.data
+
+
+def test_the_bytes_of_a_piece_are_not_copied() -> None:
+    message = piece_message("01" * 32, 7, memoryview(bytes(2**21)))
+    assert ReceivedPiece.parse(message).data.obj is message
 
 
 def test_an_upload_works_on_a_slow_link(wire: Wire) -> None:
