@@ -1,5 +1,6 @@
 """gRPC between daemons: TLS identities, signed messages, artifacts in pieces."""
 
+from rescind.wire import _quiet  # noqa: F401 (before gRPC is imported)
 from rescind.wire.admission import Admission
 from rescind.wire.aggregator_client import AggregatorClient
 from rescind.wire.aggregator_service import (

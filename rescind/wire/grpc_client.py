@@ -25,7 +25,7 @@ from rescind.wire.errors import (
     TransferGivenUp,
     class_of,
 )
-from rescind.wire.grpc_server import KEEPALIVE
+from rescind.wire.grpc_server import KEEPALIVE, UNCOMPRESSED
 from rescind.wire.identity import ServerCertificateRefused, TlsFiles, presented_certificate
 from rescind.wire.limits import MESSAGE_BYTES
 from rescind.wire.names import target
@@ -116,6 +116,7 @@ class GrpcClient:
                     # The environment's proxy does not reach this machine's own servers.
                     ("grpc.enable_http_proxy", int(not is_loopback(host))),
                     *KEEPALIVE,
+                    *UNCOMPRESSED,
                 ],
             )
             self._connected = type(self).stub_type(self._channel)

@@ -33,6 +33,10 @@ KEEPALIVE = [
 ]
 """Options of servers and clients: a ping each minute, whether or not calls are open."""
 
+UNCOMPRESSED = [("grpc.compression_enabled_algorithms_bitset", 1)]
+"""Option of servers and clients: gRPC unpacks a compressed message whole before it looks at its size,
+so that 4 MiB would take 4 GiB. None is taken."""
+
 PIECES = frozenset({"PutPiece", "CopyPiece", "GetPiece"})
 """The calls that send, copy or fetch pieces of artifacts."""
 
@@ -131,6 +135,7 @@ def _options(limits: Limits, most_connections: int) -> list[tuple[str, int]]:
         # Without this, two servers could share the port, each answering some of the calls.
         ("grpc.so_reuseport", 0),
         *KEEPALIVE,
+        *UNCOMPRESSED,
         ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ("grpc.max_concurrent_streams", limits.streams),
         ("grpc.max_connection_age_ms", 1000 * limits.age_seconds),

@@ -1,5 +1,8 @@
 """A caller that is refused again and again fills neither the log nor the disk."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -65,6 +68,15 @@ def test_a_huge_name_in_a_message_comes_back_short(consortium: Consortium) -> No
     assert dict(error.trailing_metadata())[CODE_KEY] == BadMessage.code
     assert len(error.details()) <= MOST_CHARACTERS
     assert [len(each["reason"]) for each in lines] == [MOST_CHARACTERS]
+
+
+def test_grpc_writes_no_lines_of_its_own() -> None:
+    # One for each refused call would fill the disk.
+    program = "import rescind.wire, os; print(os.environ['GRPC_VERBOSITY'])"
+    command = [sys.executable, "-c", program]
+    environment = {k: v for k, v in os.environ.items() if k != "GRPC_VERBOSITY"}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == "NONE\n"
 
 
 def test_a_flood_of_refused_calls_is_logged_in_a_few_lines(consortium: Consortium) -> None:

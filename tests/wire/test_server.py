@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from rescind.wire import (
     AggregatorClient,
     AggregatorDescription,
     AggregatorUnavailable,
+    BadMessage,
     CertificateAuthority,
     LedgerClient,
     Limits,
@@ -226,6 +228,45 @@ def test_a_refused_certificate_pays_for_its_look_ups() -> None:
     now[0] = 0.2
     with callers.entered("stranger"):
         pass
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+@pytest.mark.parametrize("name", ["member", "stranger"])
+def test_a_compressed_message_is_not_unpacked(
+    consortium: Consortium, compression: grpc.Compression, name: str
+) -> None:
+    bomb = bytes(2**25)  # a thousandth of it is sent
+    with consortium.serving() as port, channel(port, consortium.tls[name]) as opened:
+        for method in pb.DESCRIPTOR.services_by_name["Aggregator"].methods:
+            call = opened.unary_unary(f"/rescind.v1.Aggregator/{method.name}")
+            with pytest.raises(grpc.RpcError) as refused:
+                call(bomb, timeout=60, compression=compression)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+        plain = opened.unary_unary(DESCRIBE)
+        if name == "member":
+            assert plain(b"", timeout=60)
+
+
+def test_a_compressed_reply_is_not_unpacked(consortium: Consortium) -> None:
+    key, certificate, authority = consortium.tls["aggregator"].read()
+    credentials = grpc.ssl_server_credentials([(key, certificate)], authority, True)
+    bomb = pb.Description(parameters_id=bytes(2**25)).SerializeToString()
+
+    class Bomb(grpc.GenericRpcHandler):
+        def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(lambda *_: bomb)
+
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool, [Bomb()], compression=grpc.Compression.Gzip)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        address = f"localhost:{port}"
+        with (
+            AggregatorClient(address, consortium.tls["member"], patience=0.1) as client,
+            pytest.raises(BadMessage, match="disabled"),
+        ):
+            client.describe()
+        server.stop(0).wait()
 
 
 @pytest.mark.parametrize("reflected", [False, True])
