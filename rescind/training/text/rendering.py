@@ -33,7 +33,7 @@ class TemplateFailed(Exception):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What rendering a template once may use. Templates in use need a few milliseconds.
+    """Bounds of rendering a template once. Templates in use need a few milliseconds.
 
     Attributes:
         seconds: CPU time.
