@@ -225,7 +225,11 @@ class Intake:
             raise NotPublished(f"artifact {artifact_id} is not published any more") from error
 
     def tidy(self) -> None:
-        """Delete uploads whose round is over, and what was submitted in it but not revealed."""
+        """Delete uploads whose round is over, and what was submitted in it and is not in a model.
+
+        What was revealed and rejected is in none either: otherwise a member could fill the disk with
+        false contributions.
+        """
         consortium, journal = self._session.consortium, self._session.journal
         round_id = consortium.current_round_id()
         over = not round_id or consortium.round(round_id).state not in _IN_PROGRESS
@@ -237,13 +241,15 @@ class Intake:
             tidied = TidiedRound(number)
             if tidied.holds(journal) or not consortium.round(number).state.over:
                 continue
-            revealed = {
+            accepted = consortium.accepted(number)
+            kept = {
                 (each.organization, artifact_id)
                 for each in consortium.contributions(number)
+                if each.organization in accepted
                 for artifact_id in each.parts.artifact_ids
             }
             for fact in Submission.of_round(journal, number):
-                if (fact.organization, fact.artifact_id) not in revealed:
+                if (fact.organization, fact.artifact_id) not in kept:
                     self._take_back(fact)
             tidied.save(journal)
 
@@ -257,8 +263,14 @@ class Intake:
                 self._take_back(fact)
 
     def _take_back(self, fact: Submission) -> None:
-        fact.delete(self._session.journal)
-        self._received.release(fact.organization, fact.artifact_id, _update_of(fact.round_id))
+        journal = self._session.journal
+        fact.delete(journal)
+        others = Submission.of_round(journal, fact.round_id)
+        # The same bytes may have been submitted as another part too.
+        if (fact.organization, fact.artifact_id) not in {
+            (each.organization, each.artifact_id) for each in others
+        }:
+            self._received.release(fact.organization, fact.artifact_id, _update_of(fact.round_id))
 
     def _check_update(self, organization: str, update: SubmittedUpdate) -> None:
         round_id = self._round_for_upload(organization)
