@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,13 +36,18 @@ def slow_names() -> list[str]:
     return [name for text in SLOW.values() for name in text.split()]
 
 
-def find(name: str) -> Target:
-    """Return a target by its name; only its own module is imported."""
+def module_of(name: str) -> ModuleType:
+    """Import the module of a target, and no other."""
     for module, text in {**_TARGETS, **SLOW}.items():
         if name in text.split():
-            found = import_module(f"tests.fuzz.{module}").targets()
-            return next(each for each in found if each.name == name)
+            return import_module(f"tests.fuzz.{module}")
     raise SystemExit(f"{name} is not a target. Choose from: {', '.join([*names(), *slow_names()])}")
+
+
+def find(name: str) -> Target:
+    """Return a target by its name; only its own module is imported."""
+    found = module_of(name).targets()
+    return next(each for each in found if each.name == name)
 
 
 def targets() -> dict[str, Target]:

@@ -6,8 +6,8 @@
 
 With Atheris, inputs are guided by the coverage of Rescind's code, and half of them are changed as
 JSON. Without it the same changes are made blindly. The folder keeps, for each target, `corpus/`
-(inputs that reached new code), `progress.json` and `crashes/`. A run of all starts a process for
-each target, because Atheris ends its own.
+(inputs that reached new code), `progress.json` and `crashes/`. A run of all imports everything once
+and forks a process for each target, because Atheris ends its own.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ import io
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 SAVE_SECONDS = 5.0
-MOST_BYTES = 1 << 16
+MOST_BYTES = 1 << 17
 COMPILED = tuple(
     f"rescind.{name}"
     for name in (
@@ -123,19 +122,17 @@ def atheris_or_none() -> Any:
     return atheris
 
 
-def load_target(name: str, atheris: Any) -> Any:
-    """Import the targets, and with them Rescind, instrumented for coverage if Atheris is there."""
+@contextlib.contextmanager
+def instrumented(atheris: Any) -> Iterator[None]:
+    """Instrument what is imported of Rescind for coverage, if Atheris is there."""
     if atheris is None:
-        from tests.fuzz.registry import find
-
-        return find(name)
+        yield
+        return
     with (
         contextlib.redirect_stderr(io.StringIO()),
         atheris.instrument_imports(include=["rescind"], exclude=list(COMPILED)),
     ):
-        from tests.fuzz.registry import find
-
-        return find(name)
+        yield
 
 
 def fuzz(session: Session, atheris: Any, runs: int) -> None:
@@ -172,14 +169,18 @@ def fuzz(session: Session, atheris: Any, runs: int) -> None:
     atheris.Fuzz()
 
 
-def run_all(names: Sequence[str], words: Sequence[str], folder: Path, runs: int) -> int:
+def run_all(names: Sequence[str], folder: Path, runs: int) -> int:
     """Fuzz each target in a process of its own, and print what was tried in all."""
-    failed = 0
+    from tests.fuzz.registry import module_of
+
+    atheris, failed = atheris_or_none(), 0
     for name in names:
         status, progress = 0, read_progress(folder / name)
         if progress.runs < runs:
-            command = [sys.executable, "-m", "tests.fuzz.run", name, *words]
-            status = subprocess.run(command, check=False).returncode
+            # Most of a start is the import, which the processes share from here on.
+            with instrumented(atheris):
+                module_of(name)
+            status = forked(lambda name=name: run_one(name, folder, runs, atheris))
             progress = read_progress(folder / name)
         print(
             f"{name}: {progress.runs} tried, {progress.refused} refused, {progress.crashes} "
@@ -190,8 +191,35 @@ def run_all(names: Sequence[str], words: Sequence[str], folder: Path, runs: int)
     return failed
 
 
+def forked(work: Callable[[], int]) -> int:
+    """Do some work in a process of its own, and return its exit status."""
+    process = os.fork()
+    if not process:
+        status = 1
+        try:
+            status = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            atexit._run_exitfuncs()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def run_one(name: str, folder: Path, runs: int, atheris: Any) -> int:
+    """Fuzz a target, and return the exit status of the process. With Atheris it does not return."""
+    from tests.fuzz.registry import find
+
+    with instrumented(atheris):
+        target = find(name)
+    session = Session(target, folder, "Atheris" if atheris else "without coverage")
+    fuzz(session, atheris, runs)
+    return int(session.progress.crashes > 0)
+
+
 def main() -> int:
-    from tests.fuzz.registry import names
+    from tests.fuzz.registry import find, names
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", help=f"all, or one of {', '.join(names())}")
@@ -201,17 +229,14 @@ def main() -> int:
     )
     parser.add_argument("--input", type=Path, help="Try one input, and show what comes of it")
     given = parser.parse_args()
-    words = ["--folder", str(given.folder), "--runs", str(given.runs)]
     if given.target == "all":
-        return run_all(names(), words, given.folder, given.runs)
+        return run_all(names(), given.folder, given.runs)
     atheris = None if given.input or given.target not in names() else atheris_or_none()
-    target = load_target(given.target, atheris)
     if given.input:
+        target = find(given.target)
         print(target.check(given.input.read_bytes(), target.truths()))
         return 0
-    session = Session(target, given.folder, "Atheris" if atheris else "without coverage")
-    fuzz(session, atheris, given.runs)
-    return int(session.progress.crashes > 0)
+    return run_one(given.target, given.folder, given.runs, atheris)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import pytest
 
 from tests.fuzz.loop import run_plain
 from tests.fuzz.registry import names, targets
+from tests.fuzz.run import MOST_BYTES
 from tests.fuzz.target import REFUSED, FalseYes, Target
 
 INPUTS = 2000
@@ -19,6 +20,7 @@ def test_a_target_accepts_what_it_is_seeded_with(all_targets: dict[str, Target],
     target = all_targets[name]
     truths = target.truths()
     assert truths, "without a seed nothing is ever accepted"
+    assert max(map(len, target.seeds)) <= MOST_BYTES, "a longer seed is cut off, and never accepted"
     for seed in target.seeds:
         assert target.check(seed, truths) is not REFUSED
     assert target.check(b"\xff not such a file", truths) is REFUSED
