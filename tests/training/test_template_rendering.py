@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from rescind.core import TextParameters
+from rescind.core.errors import TrainingError
 from rescind.training.model.text_rules import default_text, template_problem
 from rescind.training.text.chat import ChatTemplate, TemplateUnusable
 from rescind.training.text.encoder import Encoder
@@ -201,6 +202,13 @@ def test_the_process_ends_with_its_renderer() -> None:
     process.wait(timeout=60)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_a_busy_machine_is_not_called_a_bad_template() -> None:
+    renderer = TemplateRenderer(Bounds(seconds=60, wall_seconds=0.5))
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="when this machine is less busy"):
+            renderer.render(LONG["loops in a loop"], ASKED)
 
 
 def test_a_process_that_cannot_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,13 +37,14 @@ class Bounds:
 
     Attributes:
         seconds: CPU time.
-        wall_seconds: Time until the reply, on a machine that is busy with other work.
+        wall_seconds: Time until the reply. A machine that is busy with other work may need long for
+            the CPU time, so an end of this time says nothing about the template.
         memory: Bytes, beside the program itself. Only Linux counts them.
         text: Characters of the text.
     """
 
     seconds: int = 5
-    wall_seconds: float = 120.0
+    wall_seconds: float = 600.0
     memory: int = 512 * 2**20
     text: int = 2**20
 
@@ -81,7 +82,7 @@ class TemplateRenderer:
 
         Raises:
             TemplateFailed: The template raises an error, or uses more than the bounds.
-            TrainingError: No process can be started.
+            TrainingError: No process can be started, or the machine is too busy.
         """
         key = sha256(template.encode(errors="surrogatepass")).digest()
         request = json.dumps({"chat_template": template, **arguments}).encode() + b"\n"
@@ -104,13 +105,20 @@ class TemplateRenderer:
     def _ask(self, request: bytes) -> dict[str, str] | None:
         """Return the reply to a request; None if the process had ended before it read the request."""
         process, bounds = self._running(), self._bounds
-        line = _exchanged(process, request, bounds.wall_seconds)
+        late = threading.Event()
+        line = _exchanged(process, request, bounds.wall_seconds, late)
         if line.endswith(b"\n"):
             reply: dict[str, str] = json.loads(line)
             return reply
         _end(process)
+        if late.is_set():
+            raise TrainingError(
+                f"The base model's chat template was not rendered within {bounds.wall_seconds:g} s, "
+                f"and did not get the {bounds.seconds} s of computing that it may take. Try again "
+                "when this machine is less busy."
+            )
         if process.returncode < 0:
-            # The system ended it, or we did; a recursion in C can also overflow its stack.
+            # The system ended it. A recursion in C can also overflow its stack.
             return {
                 "exceeds": f"it takes more than {bounds.seconds} s of computing to write a text"
             }
@@ -137,6 +145,9 @@ class TemplateRenderer:
             )
             self._ending = weakref.finalize(self, _end, process)
             self._process, self._owner = process, os.getpid()
+            # The imports take long on a busy machine, and are no work of a template.
+            assert process.stdout is not None
+            process.stdout.readline()
         return process
 
 
@@ -155,11 +166,21 @@ def shared_renderer() -> TemplateRenderer:
     return TemplateRenderer()
 
 
-def _exchanged(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
-    """Send a request, and return the line of the reply, or nothing if the process ends first."""
+def _exchanged(
+    process: subprocess.Popen[bytes], request: bytes, seconds: float, late: threading.Event
+) -> bytes:
+    """Send a request, and return the line of the reply, or nothing if the process ends first.
+
+    After so many seconds the process is ended, and `late` is set.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
-    watch = threading.Timer(seconds, process.kill)
+
+    def give_up() -> None:
+        late.set()
+        process.kill()
+
+    watch = threading.Timer(seconds, give_up)
     watch.daemon = True
     watch.start()
     try:

@@ -1,8 +1,8 @@
 """The program that renders chat templates, in a process whose time and memory are bounded.
 
 It is run by its path and imports nothing of Rescind, so that it starts quickly and holds little. Each
-line of its input is a request in JSON: the arguments of transformers' `render_jinja_template`. Each
-line of its output is the text, or the error. What a template may use is counted by the system: a
+line of its input is a request in JSON: the arguments of transformers' `render_jinja_template`. Its
+first line of output is `ready`, each further one is the text, or the error. What a template may use is counted by the system: a
 sandbox sees neither loops in loops, nor texts that double, nor wide formats.
 """
 
@@ -38,6 +38,8 @@ def main(seconds: int, memory: int, text: int, idle: int) -> int:
     with contextlib.suppress(OSError):  # only Linux has it
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         _limit(resource.RLIMIT_AS, pages * resource.getpagesize() + memory)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while select.select([sys.stdin], [], [], idle)[0]:
         line = sys.stdin.readline()
         if not line:
