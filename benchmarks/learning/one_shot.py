@@ -131,6 +131,21 @@ def _served(it: Setting, alone: _Alone, factors: FloatTensors, **more: Any) -> L
     return Learned(lambda _: network, alone.tokens, alone.seconds, alone.moved + down, **more)
 
 
+def _frozen_local(rank: int) -> Arrangement:
+    def run(it: Setting) -> Learned:
+        """Every organization with its own B alone."""
+        alone = _frozen_alone(it, rank)
+        for name, tensors in alone.tensors.items():
+            alone.model.put(address(name), tensors)
+
+        def respondent(name: str) -> OneNetwork:
+            return OneNetwork(it.base, alone.model.use(address(name)), it.max_length)
+
+        return Learned(respondent, alone.tokens, alone.seconds, 0)
+
+    return run
+
+
 def _frozen_mean(rank: int) -> Arrangement:
     def run(it: Setting) -> Learned:
         """The mean of the B."""
@@ -279,6 +294,7 @@ ONE_SHOT: Mapping[str, Arrangement] = {
     "one-shot mean": _merged(lambda it, alone: _sum_of_products(it, alone, 1 / len(it.held))),
     "task arithmetic": _merged(lambda it, alone: _sum_of_products(it, alone, TASK_SHARE)),
     "RegMean": _merged(_regmean),
+    **{f"B alone, rank {rank}": _frozen_local(rank) for rank in RANKS},
     **{f"mean of B, rank {rank}": _frozen_mean(rank) for rank in RANKS},
     **{f"summed ranks, {rank}": _summed(rank, public=False) for rank in RANKS},
     **{f"summed ranks, {rank}, public": _summed(rank, public=True) for rank in RANKS},
