@@ -117,11 +117,13 @@ def test_check_refuses_features_that_the_model_does_not_have(folder: Path, tmp_p
     )
     agreed = StatisticsParameters(tasks={"desk": task}, router=router)
     parameters = default_parameters("hybrid", base.id, model.shapes, seed=0, statistics=agreed)
+    short = parameters.training.model_copy(update={"max_length": 64})
+    parameters = parameters.model_copy(update={"training": short})
     path = tmp_path / "parameters.json"
     path.write_bytes(parameters.canonical_bytes())
     words = ("--tokens", "8", "--device", "cpu", "--parameters", str(path))
     assert "99" in refusal(run("check", str(folder), *words))
 
     near = task.model_copy(update={"features": features.model_copy(update={"layers": (1,)})})
-    cost = measure_statistics(model, agreed.model_copy(update={"tasks": {"desk": near}}))
+    cost = measure_statistics(model, StatisticsParameters(tasks={"desk": near}, router=router))
     assert [each.name for each in cost.tasks] == ["desk", "router"]
