@@ -30,15 +30,15 @@ UNREVEALED_PENALTY = 0.1
 ETHER_IN_GWEI = 1e9
 
 
-def gas_of(action: Action, *, statistics: bool) -> tuple[int, int]:
+def gas_of(action: Action, *, two_parts: bool) -> tuple[int, int]:
     """Return the gas of the answer to a round, and the part of it that is spent before the reveal.
 
     Args:
         action: What the organization chose.
-        statistics: Whether a contribution has a second part for statistics.
+        two_parts: Whether a contribution has a second part, for statistics or shared ranks.
     """
     if not action.takes_part:
         return SIT_OUT_GAS, SIT_OUT_GAS
-    if statistics:
+    if two_parts:
         return COMMIT_TWO_PARTS + REVEAL_TWO_PARTS, COMMIT_TWO_PARTS
     return COMMIT + REVEAL, COMMIT

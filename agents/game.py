@@ -185,7 +185,7 @@ def _parameters(config: GameConfig) -> Parameters:
     curve, size, terms = config.curve, config.open_actions, config.statistics
     levels = levels_of(size)
     gas = np.array(
-        [gas_of(action, statistics=terms is not None) for action in actions_of(size)],
+        [gas_of(action, two_parts=terms is not None) for action in actions_of(size)],
         dtype=np.float64,
     ).T * (config.gas_price / ETHER_IN_GWEI)
     return Parameters(

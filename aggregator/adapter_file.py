@@ -43,17 +43,17 @@ def written(
     load: Load,
     reload: Load | None = None,
     *,
-    sums: Mapping[str, tuple[int, ...]] | None = None,
+    sums: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None,
 ) -> Iterator[AdapterFile]:
     """Write the sums of owners to a file with the bytes of `rescind.core.encode`.
 
     Args:
         folder: Where to write it. The file is deleted when the block ends, if it is still there.
         groups: The terms of each owner. Every term has exactly the agreed tensors.
-        shapes: The agreed shapes of LoRA parameters, by bare name.
+        shapes: The agreed shapes of a block or of the shared adapter, by bare name.
         load: Returns the tensors of an artifact.
         reload: As `load`, for an artifact that `load` returned before.
-        sums: The agreed shapes of summed statistics, by bare name.
+        sums: The agreed shapes of sums beside blocks, by owner and bare name.
 
     Raises:
         SumOverflow: A sum may not fit 64 bits.

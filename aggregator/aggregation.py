@@ -15,6 +15,7 @@ from rescind.aggregator.models import Models
 from rescind.aggregator.scoring import RoundScorer, Scorer, make_scorer
 from rescind.aggregator.selection import select
 from rescind.aggregator.session import AggregatorSession
+from rescind.aggregator.split_scoring import make_split_scorer
 from rescind.aggregator.stored_deltas import StoredDeltas
 from rescind.contracts import Contribution, MemberStatus, RejectReason, RoundState
 from rescind.core import STATISTICS, block, needs_rounds, served_of
@@ -46,8 +47,10 @@ class Aggregation:
         """Accept the updates that pass the checks, with their scores, and reject the others."""
         session = self._session
         verdicts = self._verdicts(round_id)
+        # In a split coupling both deltas of a contribution are scored together.
+        further = self._shared_deltas(round_id) if session.parameters.split else {}
         accepted = {
-            organization: verdict.artifact_id
+            organization: (verdict.artifact_id, *further.get(organization, ()))
             for organization, verdict in sorted(verdicts.items(), key=lambda item: item[0].lower())
             if verdict.accepted
         }
@@ -59,6 +62,11 @@ class Aggregation:
         deltas = StoredDeltas(session.store, accepted)
         scores = self._scores(deltas, round_id) if accepted else {}
         session.consortium.judge(round_id, scores, reasons)
+
+    def _shared_deltas(self, round_id: int) -> dict[str, tuple[str, ...]]:
+        """Return the artifact of each organization's shared ranks in a round."""
+        revealed = self._session.consortium.contributions(round_id)
+        return {each.organization: each.parts.artifact_ids[1:] for each in revealed}
 
     def _verdicts(self, round_id: int) -> dict[str, Verdict]:
         """Return the outcome for each revealed update; rejections are logged and recorded."""
@@ -106,7 +114,7 @@ class Aggregation:
         if refused is None and all(each.empty for each in verdicts):
             return Verdict(
                 reason=RejectReason.ZERO,
-                what="every value of the delta is zero, and the statistics are of no rows",
+                what="every value of the delta is zero, and so is what is beside it",
             )
         # The artifact of the first part is the delta.
         return refused or verdicts[0]
@@ -122,7 +130,11 @@ class Aggregation:
         session = self._session
         settings = (session.config, session.parameters, session.benchmark)
         if self._scorer is None:
-            self._scorer = make_hybrid_scorer(*settings) or make_scorer(*settings)
+            self._scorer = (
+                make_hybrid_scorer(*settings)
+                or make_split_scorer(*settings)
+                or make_scorer(*settings)
+            )
         scorer = self._scorer
         blocks = scorer.blocks if isinstance(scorer, HybridScorer) else scorer
         if isinstance(blocks, RoundScorer):
@@ -183,6 +195,8 @@ class Aggregation:
         if not needs_rounds(session.parameters):
             with suppress(NotPublished, StoreError):
                 return session.store.load(self._models.files(model_id).adapter_id)
-        content = session.consortium.content(model_id)
+        every = session.parameters.split is not None
+        consortium = session.consortium
+        content = consortium.contents(model_id) if every else consortium.content(model_id)
         terms = [term for term in self._models.terms(content) if self._models.opens(term)]
         return served_of(session.parameters, terms, session.store.load)

@@ -18,7 +18,7 @@ from rescind.aggregator.model_base import ModelBase, Share
 from rescind.aggregator.session import AggregatorSession
 from rescind.aggregator.withdrawal_facts import WithdrawalProgress
 from rescind.contracts import Entry, WithdrawalState
-from rescind.core import Term, encode_openings, sum_key
+from rescind.core import SHARED, Term, encode_openings, sum_key
 from rescind.core.errors import ArtifactError, RescindError
 from rescind.core.sums import Load
 from rescind.wire import ModelFiles, NotPublished
@@ -276,14 +276,14 @@ class Models:
     def _built(
         self, record: RecordedModel, terms: Sequence[Term], base: ModelBase | None
     ) -> tuple[str, str, str]:
-        session, layout = self._session, self._session.parameters.layout
-        forms = session.parameters.parts
+        session, parameters = self._session, self._session.parameters
+        forms = parameters.parts
         owned: dict[str, list[Term]] = {}
         for term in terms:
             owned.setdefault(forms[term.part].owner(term.organization), []).append(term)
         shares = {name: Share.of(name, group, base) for name, group in owned.items()}
         lost = {name for name, share in shares.items() if not all(map(self.opens, share.new))}
-        if lost and layout == "shared":
+        if SHARED in lost:
             raise ContributionsMissing(_named(term for term in terms if not self.opens(term)))
         kept = {name: share for name, share in shares.items() if name not in lost}
         openings = {name: share.opening(session.digests.of) for name, share in kept.items()}
@@ -293,11 +293,10 @@ class Models:
         reload: Load = partial(session.store.load, check=False)
         if base is not None:
             load, reload = base.loader(load), base.loader(reload)
-        shapes, agreed = session.parameters.delta_shapes(), session.parameters.statistics
-        sums = agreed.shapes if agreed else None
+        shapes, sums = parameters.delta_shapes(), parameters.summed_shapes
         with written(session.building, groups, shapes, load, reload, sums=sums) as file:
             digests = file.scanned.digests
-            acceptance = accept(record, session.parameters, file.tensors(), openings, digests)
+            acceptance = accept(record, parameters, file.tensors(), openings, digests)
             failed = {check.owner for check in acceptance.owners if not check.opened}
             if any(kept[name].base for name in failed & kept.keys()):
                 raise _BaseUnusable(acceptance.sentence())

@@ -13,6 +13,7 @@ from rescind.contracts import (
     Entry,
     WithdrawalState,
 )
+from rescind.core import SHARED
 from rescind.wire import (
     BadSignature,
     DeltaRefused,
@@ -205,7 +206,8 @@ class Offers:
             )
         if not 1 <= round_id <= consortium.current_round_id():
             raise WrongPhase(f"there is no round {round_id} to train again")
-        return remaining_content(consortium, round_id)
+        shared = self._session.parameters.part_of(SHARED).number
+        return remaining_content(consortium, round_id, shared)
 
     def _check_depositor(self, organization: str, artifact_id: str) -> None:
         depositor = Depositor.load(self._session.journal, artifact_id)
@@ -221,7 +223,7 @@ class Offers:
         ]
         if missing:
             raise DeltaRefused(
-                f"the offer's statistics, artifact {missing[0]}, are not here yet: submit them "
+                f"a further part of the offer, artifact {missing[0]}, is not here yet: submit it "
                 "before the delta"
             )
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +34,7 @@ from rescind.aggregator.vector_file import VectorFile
 from rescind.core import (
     WEIGHT_ONE,
     ConsortiumParameters,
+    FloatTensors,
     Totals,
     add_totals,
     block,
@@ -109,6 +111,11 @@ class RoundScorer(ABC):
             totals: A block or a shared adapter by bare name, or None for the base model alone.
             organization: Its owner.
         """
+
+    @property
+    def block_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of a block's LoRA parameters, by bare name."""
+        return self._parameters.shapes
 
     def score(self, deltas: Deltas, parent: Totals) -> dict[str, int]:
         worths, best = self._worths(deltas, parent)
@@ -214,7 +221,7 @@ class RoundScorer(ABC):
 
         def value(coalition: frozenset[int]) -> Floats:
             now = np.min([before, *(after[i] for i in coalition)], axis=0)
-            return _taken_away(before, now)
+            return taken_away(before, now)
 
         return value, before.size
 
@@ -229,7 +236,7 @@ class RoundScorer(ABC):
             share = weights(self._parameters.layout, names)
             together = weighted_sum((deltas[name], share[name]) for name in sorted(names))
             after = self.losses(block(add_totals([parent, together]), shared_owner), shared_owner)
-            return _taken_away(before, after)
+            return taken_away(before, after)
 
         return value, before.size
 
@@ -268,7 +275,7 @@ class RoundScorer(ABC):
         if parameters.layout == "blocks":
             totals, block_owner = self._block_after(organization, delta, parent)
             parts: Mapping[str, Any] = materialize(
-                totals, parameters.shapes, parameters=parameters, owner=block_owner
+                totals, self.block_shapes, parameters=parameters, owner=block_owner
             )
         else:
             parts = block(delta, owner(parameters.layout, organization))
@@ -315,24 +322,29 @@ class BenchmarkScorer(RoundScorer):
         return feature_rows(classes.features, texts, HiddenRows(self._model.base))
 
     def losses(self, totals: Totals | None, organization: str) -> Floats:
+        parameters = self._parameters
+        adapter: Callable[[], FloatTensors] | None = None
+        if totals is not None:
+            adapter = partial(
+                materialize, totals, parameters.shapes, parameters=parameters, owner=organization
+            )
+        return self.losses_once((organization, encoded_id(totals) if totals else ""), adapter)
+
+    def losses_once(
+        self, key: tuple[str, str], adapter: Callable[[], FloatTensors] | None
+    ) -> Floats:
+        """Return the losses of an adapter, or of the base model alone, measured once for each key."""
         from rescind.training import answer_loss_per_example
 
-        parameters, name = self._parameters, None
-        key = (organization, encoded_id(totals) if totals else "")
-        if key in self._known:
-            self.measured()
-            return self._known[key]
-        if totals is not None:
-            tensors = materialize(
-                totals, parameters.shapes, parameters=parameters, owner=organization
+        if key not in self._known:
+            name = None if adapter is None else "scored"
+            if adapter is not None:
+                self._model.put("scored", adapter())
+            self._known[key] = answer_loss_per_example(
+                self._model, name, self._examples, self._parameters.training.max_length
             )
-            self._model.put(name := "scored", tensors)
-        losses = answer_loss_per_example(
-            self._model, name, self._examples, parameters.training.max_length
-        )
-        self._known[key] = losses
         self.measured()
-        return losses
+        return self._known[key]
 
 
 def make_scorer(
@@ -348,6 +360,7 @@ def make_scorer(
     return scorer
 
 
-def _taken_away(before: Floats, after: Floats) -> Floats:
+def taken_away(before: Floats, after: Floats) -> Floats:
+    """Return the share of each row's loss that is taken away; negative where it is added to."""
     before, after = np.maximum(before, _LEAST_LOSS), np.maximum(after, _LEAST_LOSS)
     return (before - after) / np.maximum(before, after)

@@ -57,7 +57,7 @@ def select(
                 f"{rule.name} needs {needed} updates, the round has {len(accepted)}"
             )
         chosen = rule.select(
-            StoredDeltas(store, {each: result[each].artifact_id for each in accepted})
+            StoredDeltas(store, {each: (result[each].artifact_id,) for each in accepted})
         )
     except TooFewUpdates as error:
         return result | {

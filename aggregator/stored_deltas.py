@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,14 +18,17 @@ class StoredDeltas(Mapping[str, Mapping[str, NDArray[Any]]]):
 
     Args:
         store: Where the deltas are.
-        artifact_ids: The artifact of each organization, whose delta was checked already.
+        artifact_ids: The artifacts of each organization, which were checked already: its delta, or
+            both deltas of a split coupling.
     """
 
-    def __init__(self, store: ArtifactStore, artifact_ids: Mapping[str, str]) -> None:
+    def __init__(self, store: ArtifactStore, artifact_ids: Mapping[str, Sequence[str]]) -> None:
         self._store, self._ids = store, dict(artifact_ids)
 
     def __getitem__(self, organization: str) -> Mapping[str, NDArray[Any]]:
-        return self._store.load(self._ids[organization])
+        first, *others = self._ids[organization]
+        delta = self._store.load(first)
+        return {**delta, **self._store.load(others[0])} if others else delta
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)

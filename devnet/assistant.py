@@ -139,6 +139,8 @@ class RunAssistant:
         if answer.task is not None:
             return f"the head of task {answer.task}"
         address = answer.organization
+        if address is None and self.assistant.split is not None:
+            return "the shared ranks alone"
         if address is None:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"
         return f"{self.names.get(address, address)}'s block"

@@ -53,6 +53,12 @@ class Corpus:
         shared = set(self.shared)
         return [example for example in self.organizations[name] if example not in shared]
 
+    def public(self, name: str) -> tuple[str, ...]:
+        """Return the subjects of whom this organization has only pairs that others have too."""
+        own = {example.subject for example in self.own(name)}
+        subjects = dict.fromkeys(example.subject for example in self.organizations[name])
+        return tuple(subject for subject in subjects if subject not in own)
+
 
 def organization_names(count: int) -> list[str]:
     """Return `count` names: the eight of the demo, then member-9 and so on."""

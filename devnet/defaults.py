@@ -7,12 +7,12 @@ from rescind.core import (
     HIDING_SHAPE,
     ConsortiumParameters,
     Coupling,
-    Layout,
     LoraParameters,
     TextParameters,
     TrainingParameters,
     artifact_limits,
 )
+from rescind.core.split_settings import SplitSettings
 from rescind.core.statistics_parameters import StatisticsParameters
 from rescind.training.model.presets import PresetSettings, preset
 
@@ -21,6 +21,7 @@ _TINY = preset("tiny").settings
 _LEAST_ARTIFACT_BYTES = 64 * 2**20
 """The limit of small models, one for all sizes, so that their parameters keep their ids."""
 MAX_MEMBERS = 64
+_ANY_SIZE = 2**44
 
 
 def default_lora(coupling: Coupling, settings: PresetSettings = _TINY) -> LoraParameters:
@@ -51,35 +52,42 @@ def default_parameters(
         text: How text becomes tokens; see `rescind.training.model.text_rules.default_text`.
         statistics: The tasks of a hybrid coupling.
     """
-    isolated = coupling != "federated"
-    layout: Layout = "blocks" if isolated else "shared"
-    # No point can be registered twice, and statistics change beside a delta that stays.
-    hiding = statistics is not None
-    limits = artifact_limits(
-        shapes | ({HIDING: HIDING_SHAPE} if hiding else {}),
-        layout=layout,
-        max_members=MAX_MEMBERS,
-        statistics=statistics.shapes if statistics else None,
-    )
-    return ConsortiumParameters(
+    federated, lora = coupling == "federated", default_lora(coupling, settings)
+    agreed = ConsortiumParameters(
         name=name,
         base_model_id=base_model_id,
         coupling=coupling,
-        layout=layout,
+        layout="shared" if federated else "blocks",
         seed=seed,
-        lora=default_lora(coupling, settings),
+        lora=lora,
         training=TrainingParameters(
-            steps_per_round=settings.steps,
+            # Public and revocable data have half of a split coupling's steps each.
+            steps_per_round=settings.steps * (2 if coupling == "split" else 1),
             batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate if isolated else settings.shared_learning_rate,
+            learning_rate=settings.shared_learning_rate if federated else settings.learning_rate,
             max_length=settings.max_length,
         ),
         text=text or TextParameters(),
         fraction_bits=20,
         clip_norm=256.0,
-        max_artifact_bytes=max(_LEAST_ARTIFACT_BYTES, limits.largest),
+        max_artifact_bytes=_ANY_SIZE,
         max_members=MAX_MEMBERS,
-        hiding=hiding,
+        # No point can be registered twice, and a part may change beside another that stays.
+        hiding=coupling in ("hybrid", "split"),
         statistics=statistics,
+        split=SplitSettings(
+            shared_rank=lora.rank // 2, shared_learning_rate=settings.shared_learning_rate
+        )
+        if coupling == "split"
+        else None,
         shapes=shapes,
     )
+    # As if A were trained: then members may agree later that it is.
+    limits = artifact_limits(
+        shapes | ({HIDING: HIDING_SHAPE} if agreed.hiding else {}),
+        layout=agreed.layout,
+        max_members=MAX_MEMBERS,
+        summed=agreed.summed_shapes,
+    )
+    largest = max(_LEAST_ARTIFACT_BYTES, limits.largest)
+    return agreed.model_copy(update={"max_artifact_bytes": largest})

@@ -33,6 +33,7 @@ from rescind.devnet.preparing import (
     facts_of,
     parameters_of,
     prepared,
+    public_of,
 )
 from rescind.devnet.processes import Daemons
 from rescind.devnet.removal import Following, forget, remove
@@ -47,11 +48,11 @@ from rescind.devnet.setup import (
     start_consortium,
 )
 from rescind.devnet.skill_scores import STATISTICS_PART
-from rescind.devnet.summary import PersonSummary, Summary
+from rescind.devnet.summary import PersonSummary, Summary, without_of
 from rescind.devnet.trace import write_run_trace
 from rescind.devnet.watching import Doing, Say, Show, quiet
 from rescind.node.facts import RoundFacts, open_journal
-from rescind.training import LoraModel, load_base, pick_device
+from rescind.training import Example, LoraModel, load_base, pick_device
 from rescind.training.model.presets import resolve
 
 _TERMS = {"commit_seconds": 6 * 3600, "reveal_seconds": 3600, "judge_seconds": 3600}
@@ -145,7 +146,16 @@ def prepare(
     facts.aggregator_port = int(port)
     where = Endpoints(rpc_url, f"0.0.0.0:{port}", aggregator, ("localhost", "127.0.0.1", host))
     benchmark, rows = benchmark_of(corpus), _rows(corpus, parameters)
-    make_consortium(run, facts, parameters, corpus.organizations, benchmark, where, rows=rows)
+    make_consortium(
+        run,
+        facts,
+        parameters,
+        corpus.organizations,
+        benchmark,
+        where,
+        rows=rows,
+        public=public_of(corpus, parameters),
+    )
     return run.facts()
 
 
@@ -168,6 +178,7 @@ def _first_run(scene: Scene) -> tuple[Consortium, Removal, PersonSummary | None]
             _TERMS,
             _rows(corpus, scene.parameters),
             scene.reference,
+            public_of(corpus, scene.parameters),
         )
         others = [name for name in names if name != scene.leaver]
         _join(scene, run, consortium, [*others, scene.leaver])
@@ -228,11 +239,11 @@ def _forget_person(
 
 
 def _replay(scene: Scene) -> Replay:
-    run, target, leaver = scene.run, scene.run.replay, scene.leaver
-    others = {n: rows for n, rows in scene.corpus.organizations.items() if n != leaver}
-    copy_identities(run, target, list(others))
+    run, target = scene.run, scene.run.replay
+    members = _members_of_replay(scene)
+    copy_identities(run, target, list(members))
     last_round = 0
-    for name in others:
+    for name in members:
         decisions = recorded_decisions(run, name)
         last_round = max([last_round, *decisions])
         record_decisions(target, name, decisions)
@@ -245,21 +256,49 @@ def _replay(scene: Scene) -> Replay:
         }
     )
     with scene.clock.time("replay"):
-        scene.say(f"replaying the whole run without {leaver}, to compare")
-        benchmark = benchmark_of(scene.corpus)
-        rows = _rows(scene.corpus, scene.parameters)
+        left_out = without_of(scene.parameters.coupling, scene.leaver)
+        scene.say(f"replaying the whole run without {left_out}, to compare")
+        benchmark, agreed = benchmark_of(scene.corpus), scene.parameters
+        rows, public = _rows(scene.corpus, agreed), public_of(scene.corpus, agreed)
         consortium = start_consortium(
-            target, facts, scene.parameters, others, benchmark, _TERMS, rows, scene.reference
+            target,
+            facts,
+            agreed,
+            members,
+            benchmark,
+            _TERMS,
+            rows,
+            scene.reference,
+            public,
         )
-        _join(scene, target, consortium, list(others))
+        _join(scene, target, consortium, list(members))
         with scene.daemons() as daemons:
-            _start_daemons(daemons, target, list(others))
+            _start_daemons(daemons, target, list(members))
             seconds = follow_rounds(consortium, daemons, facts.rounds, last_round, scene.say)
             await_published(consortium, daemons)
+            if scene.leaver in members:
+                # Its public contributions go here too, so that nothing but private data differs.
+                others = [name for name in members if name != scene.leaver]
+                await_settled(target, consortium, daemons, list(members))
+                remove(Following(target, consortium, daemons, scene.say), scene.leaver, others)
+                await_published(consortium, daemons)
     adapter_id = published_adapter(consortium, consortium.latest_model_id())
     adapter = ArtifactStore(target.store).view(adapter_id) if adapter_id else b""
     stop_chain(target.chain)
     return Replay(adapter, seconds)
+
+
+def _members_of_replay(scene: Scene) -> dict[str, Sequence[Example]]:
+    """Return the data of each organization in the run to compare with.
+
+    It is a run without the organization that withdraws. In a split coupling the organization takes
+    part with its public data alone, because only its revocable data is removed without a trace.
+    """
+    corpus, leaver = scene.corpus, scene.leaver
+    public = corpus.public(leaver) if scene.parameters.split is not None else ()
+    members: dict[str, Sequence[Example]] = {**corpus.organizations}
+    members[leaver] = [row for row in corpus.organizations[leaver] if row.subject in public]
+    return {name: rows for name, rows in members.items() if rows}
 
 
 def _evaluations(

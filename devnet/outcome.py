@@ -170,16 +170,17 @@ def certify(
         f"evaluation/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.evaluation.glob("*.json"))
     }
-    exact = removal.adapter == replay.adapter
+    exact, absent = removal.adapter == replay.adapter, run.facts().coupling != "split"
     certificate = build_certificate(
         consortium,
         consortium.withdrawals()[-1].id,
         heads=heads_at(consortium, consortium.withdrawals()[-1].closed_model, Stores([run.store])),
-        replay=ReplayPart(adapter_id=replay.adapter_id, exact=exact),
+        # The run to compare with is not one without the organization where it gives public data.
+        replay=ReplayPart(adapter_id=replay.adapter_id, exact=exact) if absent else None,
         evaluation=EvaluationPart(
             before=_scores(evaluations.asked["before"]),
             after=_scores(evaluations.asked["after"]),
-            replay=_scores(evaluations.asked["replay"]),
+            replay=_scores(evaluations.asked["replay"]) if absent else {},
             files=files,
         ),
     )

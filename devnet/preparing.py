@@ -213,6 +213,11 @@ def coupling_of(options: DemoOptions, corpus: Corpus) -> Coupling:
             "files in which nine in ten answers are given by five rows or more, 2 to 200 different "
             "ones, and a question to test each with."
         )
+    if options.coupling == "split" and not any(map(corpus.public, corpus.organizations)):
+        raise ConfigError(
+            "--coupling split: no two organizations have a subject's pairs in common, so nothing is "
+            "public, and the shared ranks would learn nothing. Use --coupling isolated."
+        )
     coupling = options.coupling or ("hybrid" if corpus.skill else "isolated")
     if options.router == "sums" and coupling != "hybrid":
         raise ConfigError(
@@ -286,7 +291,8 @@ def parameters_of(
         text=text,
         statistics=_statistics(options, corpus) if coupling == "hybrid" else None,
     )
-    steps = size.steps(corpus.organizations)
+    # In a split coupling public and revocable data have half of the steps each.
+    steps = size.steps(corpus.organizations) * (2 if parameters.split is not None else 1)
     length = parameters.training.max_length
     if size.real:
         length = min(base.positions or _ANY_LENGTH, max(length, longest))
@@ -321,6 +327,12 @@ def facts_of(options: DemoOptions, base: Base, size: DemoSize, coupling: Couplin
         aggregator_port=free_port(),
         organizations={},
     )
+
+
+def public_of(corpus: Corpus, parameters: ConsortiumParameters) -> dict[str, tuple[str, ...]]:
+    """Return the subjects whose rows are public in a split coupling, by organization."""
+    names = corpus.organizations if parameters.split is not None else ()
+    return {name: corpus.public(name) for name in names}
 
 
 def benchmark_of(corpus: Corpus) -> list[Example]:

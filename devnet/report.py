@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rescind.core import write_private
 from rescind.devnet.layout import RunFolder
-from rescind.devnet.summary import SkillSummary, Summary
+from rescind.devnet.summary import SkillSummary, Summary, without_of
 
 _STAGES = (
     ("before", "before withdrawal", "#4568c9"),
@@ -33,6 +33,7 @@ def write_report(run: RunFolder, summary: Summary) -> None:
         skill_plot=_skill(summary.evaluation.skill) if summary.evaluation.skill else "",
         time_plot=_times(summary),
         certificate=run.certificate.name,
+        left_out=without_of(summary.coupling, summary.withdrawal.organization),
     )
     write_private(run.root / "report.html", page.encode())
 

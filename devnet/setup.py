@@ -130,12 +130,13 @@ def start_consortium(
     terms: Mapping[str, Any] | None = None,
     rows: Mapping[str, TaskRows] | None = None,
     reference: bytes = b"",
+    public: Mapping[str, Sequence[str]] | None = None,
 ) -> Consortium:
     """Start a chain and set a consortium up on it. The daemons are not started."""
     start_chain(run.chain, facts.chain_port, facts.chain)
     endpoints = Endpoints.local(facts)
     return make_consortium(
-        run, facts, parameters, data, benchmark, endpoints, terms, rows, reference
+        run, facts, parameters, data, benchmark, endpoints, terms, rows, reference, public
     )
 
 
@@ -149,6 +150,7 @@ def make_consortium(
     terms: Mapping[str, Any] | None = None,
     rows: Mapping[str, TaskRows] | None = None,
     reference: bytes = b"",
+    public: Mapping[str, Sequence[str]] | None = None,
 ) -> Consortium:
     """Set up identities, files, contracts and admissions on a running Anvil or Hardhat.
 
@@ -164,6 +166,7 @@ def make_consortium(
         terms: Fields of `DeploySettings` that are not those of a devnet.
         rows: The rows of each organization's statistics, by name.
         reference: The public reference of the agreed router, if there is one.
+        public: The subjects whose rows are public in a split coupling, by the organization's name.
 
     Raises:
         ChainError: The chain lacks EIP-2537, or does not give accounts ether.
@@ -192,7 +195,8 @@ def make_consortium(
         write_examples(run.aggregator / "benchmark.jsonl", benchmark)
     _write_aggregator(run, facts, endpoints, bool(benchmark), len(data), reference)
     for number, (name, examples) in enumerate(data.items()):
-        _write_node(run, facts, endpoints, name, number, examples, (rows or {}).get(name, {}))
+        beside = (rows or {}).get(name, {}), (public or {}).get(name, ())
+        _write_node(run, facts, endpoints, name, number, examples, *beside)
         consortium.admit(members[name], name)
     facts.organizations = dict(members)
     run.save(facts)
@@ -334,6 +338,7 @@ def _write_node(
     number: int,
     examples: Sequence[Example],
     rows: TaskRows,
+    public: Sequence[str],
 ) -> None:
     folder = run.organization(name)
     write_examples(folder / "data" / "private.jsonl", examples)
@@ -361,6 +366,7 @@ def _write_node(
             "aggregator": {"address": endpoints.aggregator},
             "model": model_section(facts),
             **({"statistics": statistics} if rows else {}),
+            **({"split": {"public": list(public)}} if public else {}),
             **engine,
             "ledger": {"dir": "ledger", "key_file": "ledger.key"},
             "agent": agent,

@@ -152,6 +152,14 @@ class Summary(_Part):
     machine: dict[str, str]
 
 
+def without_of(coupling: str, organization: str) -> str:
+    """Say what is left out of the run that a removal is compared with.
+
+    In a split coupling that run has the organization's public data.
+    """
+    return f"{organization}'s revocable data" if coupling == "split" else organization
+
+
 def goals(
     summary_scores: EvaluationSummary, withdrawal: WithdrawalSummary, coupling: str
 ) -> list[Goal]:
@@ -168,11 +176,12 @@ def goals(
             met=worst >= 0.8,
         )
     ]
+    other_run = f"a run without {without_of(coupling, withdrawn)}"
     left = abs((after[withdrawn] or 0.0) - (replay[withdrawn] or 0.0))
     results.append(
         Goal(
             name=f"{withdrawn}'s own facts, after",
-            wanted="within 5 points of a run without it",
+            wanted=f"within 5 points of {other_run}",
             measured=f"{left * 100:.1f} points apart",
             met=left <= 0.05,
         )

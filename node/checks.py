@@ -71,14 +71,19 @@ def check_anchor(ledger: Ledger, anchor: Anchor) -> None:
 def check_carried_out(parameters: ConsortiumParameters, processes: int) -> None:
     """Check that the agreed training runs in this node's number of processes.
 
-    Client rules and alternating LoRA matrices are implemented in one process only.
+    Client rules, alternating LoRA matrices and split adapters are implemented in one process only.
 
     Raises:
         NotCarriedOut: They are agreed on, and `processes` is more than one.
     """
     rule = parameters.training.rule
-    if processes > 1 and (rule is not None or parameters.lora.alternate):
-        what = f"training.rule {rule.name}" if rule else "lora.alternate"
+    agreed = {
+        f"training.rule {rule.name}" if rule else "": rule is not None,
+        "lora.alternate": parameters.lora.alternate,
+        "coupling split": parameters.split is not None,
+    }
+    what = next((name for name, holds in agreed.items() if holds), "")
+    if processes > 1 and what:
         raise NotCarriedOut(
             f"engine.processes is {processes}, and the consortium agreed on {what}, which runs in "
             "one process only. In your configuration set engine.processes to 1."

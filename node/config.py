@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
+from rescind.core.names import NameInvalid, canonical_name
 from rescind.daemon import ChainSettings, IdentitySettings, ModelSection, Section
 from rescind.training import ReadOptions
 
@@ -46,6 +47,25 @@ class StatisticsSection(Section):
 
     data: Mapping[str, Path] = Field(default_factory=dict)
     columns: ReadOptions = ReadOptions()
+
+
+class SplitSection(Section):
+    """The [split] section: which rows are public, where the members agreed on a split coupling.
+
+    Attributes:
+        public: The subjects whose rows are public and may train the shared ranks. All other rows are
+            revocable: they train the organization's private ranks only.
+    """
+
+    public: tuple[str, ...] = ()
+
+    @field_validator("public")
+    @classmethod
+    def _canonical(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(canonical_name(name) for name in names)
+        except NameInvalid as error:
+            raise ValueError(str(error)) from error
 
 
 class AggregatorLink(Section):
@@ -216,6 +236,7 @@ class NodeConfig(Section):
     node: NodeSection
     data: ReadOptions = ReadOptions()
     statistics: StatisticsSection = StatisticsSection()
+    split: SplitSection = SplitSection()
     chain: ChainSettings
     identity: IdentitySettings
     aggregator: AggregatorLink

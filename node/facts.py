@@ -92,28 +92,37 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class StatisticsFact:
-    """Statistics in the node's own store.
+class PartFact:
+    """A further part of a contribution in the node's own store, such as the delta of shared ranks.
 
     Attributes:
-        artifact: Artifact id of the statistics.
-        point: Commitment of their digest, 128 bytes in hexadecimal.
-        share: Share of the node's rows that are in them, 0 to 1.
+        artifact: Artifact id of the part.
+        point: Commitment of its digest, 128 bytes in hexadecimal.
     """
 
     artifact: str
     point: str
-    share: float = 1.0
 
     @property
     def point_hash(self) -> str:
-        """The hash of the point, by which the chain knows the statistics."""
+        """The hash of the point, by which the chain knows the part."""
         return point_hash(bytes.fromhex(self.point))
 
 
 @dataclass(frozen=True)
+class StatisticsFact(PartFact):
+    """Statistics in the node's own store.
+
+    Attributes:
+        share: Share of the node's rows that are in them, 0 to 1.
+    """
+
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class DeltaFact:
-    """A delta in the node's own store, with the statistics that are contributed beside it.
+    """A delta in the node's own store, with what is contributed beside it.
 
     Attributes:
         artifact: Artifact id of the delta.
@@ -124,6 +133,7 @@ class DeltaFact:
         data_hash: Salted SHA-256 of all examples that could have been chosen, in their order.
         without: Commitments of the data subjects that were withdrawn before the training.
         statistics: The statistics, where the consortium agreed on them.
+        shared: The delta of the shared ranks, in a split coupling; this one is of the private ranks.
     """
 
     artifact: str
@@ -134,6 +144,7 @@ class DeltaFact:
     data_hash: str | None = None
     without: tuple[str, ...] = ()
     statistics: StatisticsFact | None = None
+    shared: PartFact | None = None
 
     @property
     def point_hash(self) -> str:
@@ -141,18 +152,20 @@ class DeltaFact:
         return point_hash(bytes.fromhex(self.point))
 
     @property
+    def further(self) -> tuple[PartFact, ...]:
+        """The parts of the contribution after the delta, in their order."""
+        return tuple(each for each in (self.statistics, self.shared) if each is not None)
+
+    @property
     def artifacts(self) -> dict[str, str]:
         """The artifact of each part, by the hash of its point."""
-        own = {self.point_hash: self.artifact}
-        if self.statistics is not None:
-            own[self.statistics.point_hash] = self.statistics.artifact
-        return own
+        every: tuple[DeltaFact | PartFact, ...] = (self, *self.further)
+        return {each.point_hash: each.artifact for each in every}
 
     @property
     def parts(self) -> Parts:
         """The contribution as contracts take it."""
-        further = () if self.statistics is None else (self.statistics,)
-        every = (self, *further)
+        every: tuple[DeltaFact | PartFact, ...] = (self, *self.further)
         return Parts(
             tuple(each.artifact for each in every),
             tuple(bytes.fromhex(each.point) for each in every),

@@ -108,7 +108,7 @@ def _again(
         residual=save_residual(session, artifact, residual_at(session, registered.artifact)),
         manifest_root=manifest.commitment.hex(),
         manifest_salt=salt.hex(),
-        data_hash=data_hash(session.examples, salt),
+        data_hash=data_hash(session.examples, salt, session.public),
         without=Withdrawn.of(session.journal).commitments,
         statistics=posted.fact,
     )

@@ -299,11 +299,13 @@ def _check_may_request(consortium: Consortium, address: str, request: Request) -
         raise ConfigError("You have not contributed to any model, so there is nothing to withdraw.")
     settings = consortium.settings()
     replaces = request.method == WithdrawalMethod.REPLACEMENT.value
-    if Rule.LATEST in settings.rules and not (whole_removal or replaces):
+    if len(settings.rules) > 1 and not (whole_removal or replaces):
+        what = "statistics" if Rule.LATEST in settings.rules else "shared ranks"
+        exact = ": both are exact here" if Rule.LATEST in settings.rules else ""
         raise ConfigError(
-            f"In this consortium contributions hold statistics, and a {request.method} takes nothing "
+            f"In this consortium contributions hold {what}, and a {request.method} takes nothing "
             "out of them. Request a replacement for one data subject, or the removal of your "
-            "organization: both are exact here."
+            f"organization{exact}."
         )
     replays = request.method == WithdrawalMethod.REPLAY.value
     if replays and request.subject is None and not settings.chained:

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from rescind.contracts import REPLAY_OFFERS, Entry
-from rescind.core import Term, adapter_totals, encoded_id, needs_rounds
-from rescind.node.adopting import adopted_id
+from rescind.core import SHARED, Term, adapter_totals, encoded_id, needs_rounds
+from rescind.node.adopting import adopted, adopted_id
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.own_deltas import own_terms
 from rescind.node.reposting import contribute_again
@@ -16,6 +16,7 @@ from rescind.node.residuals import residual_of
 from rescind.node.rounds import (
     Start,
     checked_sum,
+    shared_totals,
     start_from,
     start_of_entries,
     start_of_own,
@@ -89,7 +90,8 @@ def start_of_withdrawal(
 
     In blocks it is made of the node's own deltas before, and of the counter-deltas that the round's
     recorded parent had. In a shared layout it is the recorded parent, or where that was erased after
-    another withdrawal, what the newest model still has of it.
+    another withdrawal, what the newest model still has of it. In a split coupling it is both: the
+    shared ranks of the recorded parent beside the node's own deltas.
     """
     parent = session.consortium.round(round_id).parent_model
     if session.parameters.layout == "shared":
@@ -98,11 +100,33 @@ def start_of_withdrawal(
         except NotPublished:
             if parent in session.consortium.models_in_use():
                 raise
-        entries = remaining_content(session.consortium, round_id)
-        return _start_of_sum(session, offer_id, round_id, entries)
+        return _start_of_remaining(session, offer_id, round_id)
     recorded = own_terms(session, session.consortium.content(parent))
     own = [*(term for term in recorded if not term.round_id), *before]
-    return _own_id(session, own), start_of_own(session, own)
+    if session.parameters.split is None:
+        return _own_id(session, own), start_of_own(session, own)
+    shared = _shared_start(session, offer_id, round_id, parent)
+    both = {**start_of_own(session, own).adapter, **shared.adapter}
+    return encoded_id(both) if both else "", Start(both)
+
+
+def _shared_start(session: Session, offer_id: int, round_id: int, parent: int) -> Start:
+    """Return the shared ranks of a round's recorded parent.
+
+    Files of models that others took the place of are deleted. Then the aggregator sums again what is
+    left of the parent's content: the same integers, unless a withdrawal changed it.
+    """
+    fact = adopted(session, parent) if parent else None
+    if not parent or (fact and (not fact.adapter_id or session.store.has(fact.adapter_id))):
+        return Start(shared_totals(session, parent))
+    return _start_of_remaining(session, offer_id, round_id)[1]
+
+
+def _start_of_remaining(session: Session, offer_id: int, round_id: int) -> tuple[str, Start]:
+    """Return what the newest model still has of what all shared in a round's recorded parent."""
+    shared = session.parameters.part_of(SHARED).number
+    entries = remaining_content(session.consortium, round_id, shared)
+    return _start_of_sum(session, offer_id, round_id, entries)
 
 
 def _own_id(session: Session, own: Sequence[Term]) -> str:

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from rescind.contracts import Entry
 from rescind.core import (
+    SHARED,
     ArtifactMalformed,
     OpeningMismatch,
     Past,
@@ -62,15 +63,27 @@ def start_from(session: Session, model_id: int) -> Start:
 
 
 def _plain_start(session: Session, model_id: int) -> Totals:
-    """Return the totals of a model; in blocks the node's own block, which it trains alone."""
+    """Return the totals of a model; in blocks the node's own block, which it trains alone.
+
+    In a split coupling the shared ranks are beside it.
+    """
     if session.parameters.layout == "shared":
         return adopted_tensors(session, model_id)
+    beside = shared_totals(session, model_id) if session.parameters.split else {}
     try:
-        return own_totals(session, model_id)
+        return {**own_totals(session, model_id), **beside}
     except StoreMissing:
         own = owner("blocks", session.me)
-        tensors = adopted_tensors(session, model_id)
-        return {name: value for name, value in tensors.items() if split_owner(name)[0] == own}
+        return {**_owned(adopted_tensors(session, model_id), own), **beside}
+
+
+def shared_totals(session: Session, model_id: int) -> Totals:
+    """Return the totals of what all share in a model: the adapter, or the shared ranks."""
+    return _owned(adopted_tensors(session, model_id), SHARED)
+
+
+def _owned(tensors: Totals, wanted: str) -> Totals:
+    return {name: value for name, value in tensors.items() if split_owner(name)[0] == wanted}
 
 
 def start_of_entries(session: Session, entries: Sequence[Entry], listed: Listed) -> Start:

@@ -38,6 +38,7 @@ from rescind.node.checks import (
 from rescind.node.config import NodeConfig
 from rescind.node.data_checks import check_lengths, read_data
 from rescind.node.facts import open_journal
+from rescind.node.split import check_public
 from rescind.node.statistics_rows import check_questions, check_rows, read_rows
 from rescind.node.subjects import Withdrawn
 from rescind.node.turns import Turns
@@ -161,6 +162,11 @@ class Session:
         return [located.example for located in self._located]
 
     @property
+    def public(self) -> tuple[str, ...]:
+        """The subjects whose rows are public; none where the members agreed on no split."""
+        return self.config.split.public if self.parameters.split else ()
+
+    @property
     def statistics_rows(self) -> dict[str, list[Located]]:
         """Every row that statistics are sums of, by task."""
         if "statistics" not in self._cache:
@@ -185,7 +191,20 @@ class Session:
             check_lengths(self.config, self.parameters, self._located)
             check_rows(self.statistics_rows, self.parameters.statistics)
             check_questions(self._located, self.parameters.statistics)
+            self.check_public(self.parameters)
             self._cache["data checked"] = True
+
+    def check_public(self, parameters: ConsortiumParameters | None) -> None:
+        """Check the subjects whose rows are declared public.
+
+        Args:
+            parameters: The agreed parameters; None where they are not known yet.
+
+        Raises:
+            DataUnfit: A row cannot be read, one of them has none, or no split was agreed on.
+        """
+        withdrawn = Withdrawn.of(self.journal)
+        check_public(self.config, parameters, self._located, withdrawn)
 
     @property
     def model(self) -> LoraModel:
@@ -275,7 +294,8 @@ def _check_agreed(session: Session, member: Member) -> None:
     if takes_part and known:
         session.check_data()
     elif takes_part:
-        _ = session.all_examples, session.statistics_rows
+        _ = session.statistics_rows
+        session.check_public(None)
 
 
 def _load_model(config: NodeConfig, parameters: ConsortiumParameters) -> LoraModel:

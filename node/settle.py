@@ -7,7 +7,7 @@ from dataclasses import replace
 from rescind.agents import Outcome
 from rescind.agents.chain_terms import ETHER_IN_GWEI, gas_of
 from rescind.contracts import MemberStatus
-from rescind.core import owner, split_owner
+from rescind.core import SHARED, owner, split_owner
 from rescind.node.deciding import ETHER, observe
 from rescind.node.disclosing import have_cosigned
 from rescind.node.engine import spent
@@ -62,7 +62,7 @@ def _outcome(session: Session, round_id: int, paid: int, quality: float) -> Outc
     costs, decision = session.config.costs, RoundFacts.load(session.journal, round_id).decided()
     action, before = decision.action, decision.observation
     work = action.effort + costs.statistics_price * action.statistics
-    gas, _ = gas_of(action, statistics=session.parameters.statistics is not None)
+    gas, _ = gas_of(action, two_parts=len(session.parameters.parts) > 1)
     return Outcome(
         paid_reward=paid / ETHER,
         compute_cost=before.compute_price * work,
@@ -101,7 +101,8 @@ def own_quality(session: Session) -> float:
     latest = session.consortium.latest_model_id()
     tensors = start_from(session, latest).adapter
     prefix = owner(parameters.layout, session.me)
-    own = {name: value for name, value in tensors.items() if split_owner(name)[0] == prefix}
+    used = (prefix, SHARED)
+    own = {name: value for name, value in tensors.items() if split_owner(name)[0] in used}
     questions = [example for example in session.examples if not example.document]
     examples = questions or session.examples
     asked = examples[:: -(-len(examples) // QUALITY_ROWS)] if examples else examples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ import structlog
 from rescind.core import (
     HIDING,
     INFINITY,
+    SHARED,
     FloatTensors,
+    IntTensors,
     block,
     commit,
     digest,
@@ -29,7 +31,7 @@ from rescind.ledger import Manifest, sample_bytes
 from rescind.node import fisher
 from rescind.node.commit_deadline import commit_deadline
 from rescind.node.engine import account, run_key, trainer
-from rescind.node.facts import DeltaFact, RoundFacts, Update, next_nonce
+from rescind.node.facts import DeltaFact, PartFact, RoundFacts, Update, next_nonce
 from rescind.node.hiding import hiding_noise
 from rescind.node.offers import about_offer, offer_name
 from rescind.node.own_deltas import own_terms
@@ -195,7 +197,7 @@ def _untrained(
         residual=save_residual(session, artifact, residual or {}),
         manifest_root=manifest.commitment.hex(),
         manifest_salt=salt.hex(),
-        data_hash=data_hash(session.examples, salt),
+        data_hash=data_hash(session.examples, salt, session.public),
         without=Withdrawn.of(session.journal).commitments,
         statistics=posted.fact,
     )
@@ -236,6 +238,8 @@ def train_part(
     key = run_key(session, round_id, start.adapter, examples)
     steps = max(1, round(parameters.training.steps_per_round * action.effort))
     with session.activities.during("training", total=steps, round_id=round_id) as tell:
+        if parameters.split is not None:
+            return _train_both(session, round_id, start, residual, steps, tell)
         return contribute(
             session.model,
             parameters,
@@ -251,6 +255,32 @@ def train_part(
                 session, round_id, key, noise=action.noise, keep_checkpoints=keep_checkpoints
             ),
         )
+
+
+def _train_both(
+    session: Session,
+    round_id: int,
+    start: Start,
+    residual: dict[str, Any] | None,
+    steps: int,
+    tell: Tell,
+) -> Contribution:
+    """Train private and shared ranks. They take no [engine] settings and keep no checkpoint."""
+    from rescind.training.split.contribution import contribute_both
+
+    return contribute_both(
+        session.model,
+        session.parameters,
+        session.me,
+        round_id,
+        start.adapter,
+        session.examples,
+        session.public,
+        residual,
+        steps=steps,
+        data_fraction=RoundFacts.load(session.journal, round_id).action.data_fraction,
+        progress=after_step(session, tell),
+    )
 
 
 def after_step(session: Session, tell: Tell) -> Callable[[Progress], None]:
@@ -271,36 +301,62 @@ def _store(
     contribution: Contribution,
     privacy: dict[str, Any],
 ) -> TrainedDelta:
-    from rescind.training import digest_on
-
-    quantized = contribution.quantized
-    delta = dict(quantized.delta)
-    if session.parameters.hiding:
-        noise = hiding_noise(session, delta, round_id, offer_id)
-        delta[qualify(owner(session.parameters.layout, session.me), HIDING)] = noise
-    point = commit(digest_on(delta, session.model.base.device))
-    if point == INFINITY:
-        raise DataError(
-            f"the training of round {round_id} changed nothing, and an empty delta cannot be "
-            "registered. Check learning_rate in the agreed parameters and the node's data."
-        )
-    artifact = session.store.put(encode(delta))
+    quantized, shared = contribution.quantized, contribution.shared
+    prefix = owner(session.parameters.layout, session.me)
+    stored = _put(session, quantized.delta, prefix, round_id, offer_id)
+    beside = _put(session, shared.delta, SHARED, round_id, offer_id) if shared else None
+    residual = quantized.residual | (shared.residual if shared else {})
+    artifact = stored.artifact
     salt = secrets.token_bytes(32)
     agreed = session.parameters.statistics
     posted = contribute_statistics(session, agreed, round_id, offer_id) if agreed else None
     manifest = manifest_of((*contribution.examples, *(posted.rows if posted else ())), salt)
     fact = DeltaFact(
         artifact=artifact,
-        point=point.hex(),
-        residual=save_residual(session, artifact, quantized.residual),
+        point=stored.point,
+        residual=save_residual(session, artifact, residual),
         manifest_root=manifest.commitment.hex(),
         manifest_salt=salt.hex(),
-        data_hash=data_hash(examples, salt),
+        data_hash=data_hash(examples, salt, session.public),
         without=Withdrawn.of(session.journal).commitments,
         statistics=posted.fact if posted else None,
+        shared=beside,
     )
     run = {**_run(session, round_id, fact, contribution), **privacy}
     return TrainedDelta(fact, run, contribution.result.tensors, contribution.examples, manifest)
+
+
+def _put(
+    session: Session,
+    tensors: IntTensors,
+    prefix: str,
+    round_id: int,
+    offer_id: int | None,
+) -> PartFact:
+    """Store a delta, with noise that hides its digest where it is agreed on.
+
+    Args:
+        session: The node's session.
+        tensors: The delta, by qualified name.
+        prefix: The owner of its tensors.
+        round_id: The round.
+        offer_id: The withdrawal or replay that it was trained for, if it is one.
+
+    Raises:
+        DataError: It changes nothing, and there is no noise.
+    """
+    from rescind.training import digest_on
+
+    delta = dict(tensors)
+    if session.parameters.hiding:
+        delta[qualify(prefix, HIDING)] = hiding_noise(session, delta, round_id, offer_id)
+    point = commit(digest_on(delta, session.model.base.device))
+    if point == INFINITY:
+        raise DataError(
+            f"the training of round {round_id} changed nothing, and an empty delta cannot be "
+            "registered. Check learning_rate in the agreed parameters and the node's data."
+        )
+    return PartFact(session.store.put(encode(delta)), point.hex())
 
 
 def _run(
@@ -323,6 +379,7 @@ def _run(
         "clipped": contribution.quantized.clipped,
         "engine": RoundFacts.load(session.journal, round_id).engine,
         **({"statistics": fact.statistics.artifact} if fact.statistics else {}),
+        **({"shared": fact.shared.artifact} if fact.shared else {}),
     }
 
 
@@ -354,13 +411,25 @@ def trained_on_same_data(session: Session, delta: DeltaFact) -> bool:
     """Return whether a delta was trained on the examples that the node would train on now."""
     if delta.manifest_salt is None:
         return False
-    return data_hash(session.examples, bytes.fromhex(delta.manifest_salt)) == delta.data_hash
+    salt = bytes.fromhex(delta.manifest_salt)
+    return data_hash(session.examples, salt, session.public) == delta.data_hash
 
 
-def data_hash(examples: Sequence[Example], salt: bytes) -> str:
-    """Return the salted hash of all examples that a training may choose from, in their order."""
+def data_hash(examples: Sequence[Example], salt: bytes, public: Collection[str] = ()) -> str:
+    """Return the salted hash of all examples that a training may choose from, in their order.
+
+    Args:
+        examples: The examples.
+        salt: The salt.
+        public: The subjects whose examples are public in a split coupling.
+    """
+
     # All rows in their order, because the choice of examples depends on both.
-    rows = "\0".join("\0".join((e.subject, *e.content)) for e in examples)
+    def text(example: Example) -> str:
+        label = ("public",) if example.subject in public else ()
+        return "\0".join((example.subject, *example.content, *label))
+
+    rows = "\0".join(map(text, examples))
     return hashlib.sha256(salt + rows.encode()).hexdigest()
 
 

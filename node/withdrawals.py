@@ -40,9 +40,9 @@ def record(session: Session, withdrawal_id: int) -> None:
     facts = WithdrawalFacts.load(session.journal, withdrawal.id)
     replace(facts, recorded=True).save(session.journal)
     attested = (WithdrawalMethod.REPLAY, WithdrawalMethod.COUNTER_TRAINING)
-    if session.parameters.statistics is not None and withdrawal.method in attested:
+    if len(session.parameters.parts) > 1 and withdrawal.method in attested:
         # The command refuses it, but anyone can call the contract.
-        give_up(session, withdrawal, f"a {withdrawal.method.value} takes nothing out of statistics")
+        give_up(session, withdrawal, f"a {withdrawal.method.value} is of one part alone")
     elif withdrawal.subject and request is None:
         why = "the node's journal does not have the data subject of this withdrawal"
         give_up(session, withdrawal, why)

@@ -67,7 +67,7 @@ def planned(game: Game) -> NDArray[np.int8]:
 def _fees_of_training(config: GameConfig) -> float:
     """Return what training costs in transactions beyond sitting out, in ether."""
     statistics = config.statistics is not None
-    full, out = (gas_of(action, statistics=statistics)[0] for action in (ACTIONS[FULL], SIT_OUT))
+    full, out = (gas_of(action, two_parts=statistics)[0] for action in (ACTIONS[FULL], SIT_OUT))
     return (full + CLAIM - out) * config.gas_price / ETHER_IN_GWEI
 
 

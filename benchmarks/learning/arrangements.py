@@ -27,6 +27,7 @@ from rescind.core import (
     weighted_sum,
     weights,
 )
+from rescind.core.split_settings import SplitSettings
 from rescind.training import (
     Assistant,
     Example,
@@ -35,7 +36,6 @@ from rescind.training import (
     train_round,
 )
 from rescind.training.serving.respond import OneNetwork, Respondent
-from rescind.training.split.parts import SplitSettings
 from rescind.training.split.train import contribute_split
 
 Tensors = Mapping[str, Any]

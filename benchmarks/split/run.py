@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from rescind.core import LoraParameters, Totals, add_totals
 from rescind.core.layout import split_sum
+from rescind.core.split_settings import SplitSettings
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.people import make_population
 from rescind.training import (
@@ -31,7 +32,6 @@ from rescind.training import (
     load_base,
     round_seed,
 )
-from rescind.training.split.parts import SplitSettings
 from rescind.training.split.plan import Label
 from rescind.training.split.train import contribute_split
 

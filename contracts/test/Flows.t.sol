@@ -356,7 +356,7 @@ contract FlowsTest is Fixture {
 
     function test_a_split_contribution_has_two_parts_each_with_its_sum() public {
         Weights.Rule[] memory split = new Weights.Rule[](2);
-        (split[0], split[1]) = (Weights.Rule.Share, Weights.Rule.Block);
+        (split[0], split[1]) = (Weights.Rule.Block, Weights.Rule.Share);
         delete orgs;
         delete auditorKeys;
         deployAll(split, false, 4);
@@ -375,7 +375,7 @@ contract FlowsTest is Fixture {
 
     function test_folds_of_two_models_in_parts_end_in_any_order() public {
         Weights.Rule[] memory split = new Weights.Rule[](2);
-        (split[0], split[1]) = (Weights.Rule.Share, Weights.Rule.Block);
+        (split[0], split[1]) = (Weights.Rule.Block, Weights.Rule.Share);
         delete orgs;
         delete auditorKeys;
         deployAll(split, false, 4);

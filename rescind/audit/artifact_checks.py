@@ -127,7 +127,7 @@ def _check_sum(subject: Subject, model: ModelPart) -> None:
         groups: dict[str, list[Term]] = {}
         for term in terms:
             groups.setdefault(agreed.parts[term.part].owner(term.organization), []).append(term)
-        sums = agreed.statistics.shapes if agreed.statistics else None
+        sums = agreed.summed_shapes
         total = _hash_of(adapter_bytes(groups, agreed.delta_shapes(), load, sums=sums))
     same(f"sum of the contributions of model {model.model_id}", model.publication.adapter_id, total)
 

@@ -26,7 +26,7 @@ from rescind.core.errors import VerificationError
 
 _RULES = {
     "block": "each organization's block is the sum of its rounds",
-    "share": "one adapter is the sum of all rounds, shared out equally in each",
+    "share": "what all share is the sum of all rounds, shared out equally in each",
     "latest": "the sum of the latest statistics of each organization",
 }
 """How the contributions of a part add up, in words."""
@@ -168,8 +168,12 @@ def removed(subject: Subject) -> str:
     what = "parts of contributions" if several else "contributions"
     if certificate.method == "counter-training":
         return "nothing removed; a counter-delta was added"
+    remains = ""
+    if {"block", "share"} <= set(certificate.consortium.rules):
+        # Only their owner trains private ranks; every organization starts from the shared ones.
+        remains = "; what later rounds learned from its shared ranks stays"
     if certificate.method == "removal":
-        return f"{count} {what} of {name} removed, the others weighted by the rule"
+        return f"{count} {what} of {name} removed, the others weighted by the rule{remains}"
     return f"{count} {what} of {name} removed, or replaced by its own"
 
 

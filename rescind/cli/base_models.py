@@ -68,7 +68,7 @@ def check_command(
     model: ModelArgument,
     orgs: Annotated[int, typer.Option(min=1, max=1024, help="Number of organizations.")] = 4,
     coupling: Annotated[
-        Literal["isolated", "federated", "hybrid"],
+        Literal["isolated", "federated", "hybrid", "split"],
         typer.Option(help="How the organizations train. hybrid: with the statistics of a demo."),
     ] = "isolated",
     parameters: Annotated[

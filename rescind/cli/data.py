@@ -98,6 +98,7 @@ def data_check(
         else:
             _print(check)
         _check_statistics(data, as_json=as_json)
+        _check_split(data, as_json=as_json)
     if check.problems or (strict and check.warnings):
         raise typer.Exit(BY_ERROR[DataError])
 
@@ -156,6 +157,27 @@ def _check_statistics(data: _Data, *, as_json: bool) -> None:
             plain(f"statistics {task}: {len(located):,} rows, {labels:,} labels{known}"),
             soft_wrap=True,
         )
+
+
+def _check_split(data: _Data, *, as_json: bool) -> None:
+    """Check which rows of a node are declared public, and print how many there are.
+
+    Raises:
+        DataError: A subject has no row, or the consortium has not agreed on a split.
+    """
+    public = data.node.split.public if data.node is not None else ()
+    agreed = data.parameters.split if data.parameters else None
+    if data.node is None or not (public or agreed):
+        return
+    from rescind.node.data_checks import read_data
+    from rescind.node.split import check_public
+
+    located = read_data(data.node)
+    check_public(data.node, data.parameters, located)
+    if as_json:
+        return
+    count = sum(row.example.subject in public for row in located)
+    out.print(f"split: {count:,} examples are public, {len(located) - count:,} are revocable")
 
 
 def _agreed(config: NodeConfig) -> ConsortiumParameters | None:

@@ -59,7 +59,7 @@ def demo_command(
         ),
     ] = None,
     coupling: Annotated[
-        Literal["isolated", "federated", "hybrid"] | None,
+        Literal["isolated", "federated", "hybrid", "split"] | None,
         typer.Option(
             help="How the organizations train. Default: hybrid, or isolated where answers are not "
             "labels."
@@ -116,18 +116,27 @@ def demo_command(
 
 
 def _show(result: DemoResult) -> None:
+    from rescind.devnet.summary import without_of
+
     summary, run = result.summary, result.run
     for table, explanation in tables(summary):
         out.print(table)
         out.print(f"{explanation}\n")
     withdrawal, withdrawn = summary.withdrawal, summary.withdrawal.organization
     same = "the same bytes" if withdrawal.exact else "other bytes"
+    left_out = without_of(summary.coupling, withdrawn)
     out.print(
         f"Removal took {withdrawal.removal_seconds:.2f} s, from the mined request until another "
-        f"node had opened the model without {withdrawn}. The run without {withdrawn} took "
+        f"node had opened the model without {withdrawn}. The run without {left_out} took "
         f"{withdrawal.replay_seconds:.1f} s ({withdrawal.speedup:.0f} times as long); both models "
         f"are [bold]{same}[/bold]."
     )
+    if summary.coupling == "split":
+        out.print(
+            f"{withdrawn}'s revocable data was in its private ranks alone, which are gone. Its "
+            "terms are out of the shared ranks too; what others learned from its public data in "
+            "later rounds stays."
+        )
     if withdrawal.person is not None:
         out.print(person_sentence(withdrawal.person))
     for goal in summary.goals:

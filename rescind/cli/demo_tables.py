@@ -28,14 +28,20 @@ _LEARNED = (
 
 def tables(summary: Summary) -> Iterator[tuple[Table, str]]:
     """Yield the tables of a run, each with what is to be said below it."""
+    from rescind.devnet.summary import without_of
+
     withdrawn, evaluation = summary.withdrawal.organization, summary.evaluation
+    left_out = without_of(summary.coupling, withdrawn)
     if evaluation.skill is not None:
         yield _skill(evaluation.skill, withdrawn), _said_of(evaluation.skill)
     title = "Remembered: questions answered right"
-    yield _answered(title, evaluation, evaluation.questions, withdrawn), _REMEMBERED
+    yield _answered(title, evaluation, evaluation.questions, withdrawn, left_out), _REMEMBERED
     if evaluation.kept is not None:
         title = "Learned: kept questions answered right"
-        yield _answered(title, evaluation.kept, evaluation.kept.questions, withdrawn), _LEARNED
+        yield (
+            _answered(title, evaluation.kept, evaluation.kept.questions, withdrawn, left_out),
+            _LEARNED,
+        )
 
 
 def person_sentence(person: PersonSummary) -> str:
@@ -76,6 +82,7 @@ def _answered(
     scores: EvaluationSummary | KeptSummary,
     questions: Mapping[str, int],
     withdrawn: str,
+    left_out: str,
 ) -> Table:
     table = _titled(
         title,
@@ -83,7 +90,7 @@ def _answered(
         "questions",
         "before",
         f"after {withdrawn} is removed",
-        f"run without {withdrawn}",
+        f"run without {left_out}",
     )
     for name, before in scores.before.items():
         if before is None:

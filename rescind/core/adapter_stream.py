@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from rescind.core.artifact import METADATA
 from rescind.core.layout import qualify, split_owner
 from rescind.core.mapped import Bytes
-from rescind.core.parts import STATISTICS
 from rescind.core.sums import Load, Term
 from rescind.core.tensor_header import TensorSpec, in_file_order, write_header
 from rescind.core.totals import weighted_sum
@@ -22,18 +21,18 @@ def adapter_bytes(
     load: Load,
     reload: Load | None = None,
     *,
-    sums: Mapping[str, tuple[int, ...]] | None = None,
+    sums: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None,
     group_bytes: int = GROUP_BYTES,
 ) -> Iterator[Bytes]:
     """Yield the canonical bytes of an adapter: those of `rescind.core.encode` of its sums.
 
     Args:
         groups: The terms of each owner. Every term has exactly the agreed tensors.
-        shapes: The agreed shapes of LoRA parameters, by bare name.
+        shapes: The agreed shapes of a block or of the shared adapter, by bare name.
         load: Returns the tensors of an artifact, by qualified name, as views of its file.
         reload: As `load`, for an artifact that `load` returned before, whose hash it need not check
             again; `load` by default.
-        sums: The agreed shapes of summed statistics, by bare name.
+        sums: The agreed shapes of sums beside blocks, by owner and bare name.
         group_bytes: Totals in memory at a time, unless a single tensor is larger.
 
     Raises:
@@ -42,7 +41,7 @@ def adapter_bytes(
     specs = {
         qualify(name, bare): TensorSpec("I64", tuple(shape))
         for name in groups
-        for bare, shape in ((sums or {}) if name == STATISTICS else shapes).items()
+        for bare, shape in (sums or {}).get(name, shapes).items()
     }
     yield write_header(specs, METADATA)
     current = ""

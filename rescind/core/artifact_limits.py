@@ -44,8 +44,9 @@ class ArtifactLimits:
         blocks: Blocks in an adapter.
         delta: A delta: int32.
         fisher: Posted Fisher information: float32; 0 where it is not agreed on.
-        statistics: Statistics of one organization; 0 where they are not agreed on.
-        adapter: An adapter or the sum of a round: int64, all blocks, and summed statistics.
+        summed: What an organization contributes beside its block to sums of all: statistics, or
+            shared ranks. 0 where there is nothing such.
+        adapter: An adapter or the sum of a round: int64, all blocks, and sums beside them.
         openings: The openings of an adapter.
     """
 
@@ -53,7 +54,7 @@ class ArtifactLimits:
     blocks: int
     delta: int
     fisher: int
-    statistics: int
+    summed: int
     adapter: int
     openings: int
 
@@ -64,12 +65,12 @@ class ArtifactLimits:
         It is twice the largest right one, so that a delta of other tensors or types is judged, and
         rejected on chain with the reason.
         """
-        return 2 * max(self.delta, self.fisher, self.statistics)
+        return 2 * max(self.delta, self.fisher, self.summed)
 
     @property
     def largest(self) -> int:
         """The largest right artifact: the smallest `max_artifact_bytes` that holds everything."""
-        return max(self.delta, self.fisher, self.statistics, self.adapter, self.openings)
+        return max(self.delta, self.fisher, self.summed, self.adapter, self.openings)
 
 
 def artifact_limits(
@@ -78,17 +79,18 @@ def artifact_limits(
     layout: Literal["blocks", "shared"],
     max_members: int,
     post_fisher: bool = False,
-    statistics: Shapes | None = None,
+    summed: Mapping[str, Shapes] | None = None,
 ) -> ArtifactLimits:
     """Return the most bytes of each kind of artifact.
 
     Args:
         shapes: The tensors of a delta by bare name (`ConsortiumParameters.delta_shapes`), the
-            hiding tensor included. In a layout of several parts a part has no more tensors.
+            hiding tensor included.
         layout: Whether an adapter has a block for each organization, or one for all.
         max_members: The most organizations.
         post_fisher: Whether members post Fisher information.
-        statistics: The tensors of an organization's statistics by bare name, hiding noise included.
+        summed: The tensors of sums beside blocks (`ConsortiumParameters.summed_shapes`), by owner
+            and bare name, hiding noise included.
 
     Raises:
         AdapterHeaderTooLarge: No reader of safetensors would take the adapter's header.
@@ -107,16 +109,17 @@ def artifact_limits(
     # As int64, and in a model under an owner whose name is shorter than an address.
     sums = sum(
         _INT64 * math.prod(shape) + _entry_bytes(_ADDRESS, name, shape)
-        for name, shape in (statistics or {}).items()
+        for shapes_ in (summed or {}).values()
+        for name, shape in shapes_.items()
     )
     opening = _UINT64 * WORDS + _entry_bytes(_ADDRESS, "", (WORDS,))
-    owners = blocks + 1 if statistics else blocks
+    owners = blocks + len(summed or {})
     return ArtifactLimits(
         parameters=count,
         blocks=blocks,
         delta=_INT32 * count + file,
         fisher=_FLOAT32 * count + file if post_fisher else 0,
-        statistics=sums + _METADATA_BYTES if statistics else 0,
+        summed=sums + _METADATA_BYTES if summed else 0,
         adapter=blocks * (_INT64 * count + header) + sums + _METADATA_BYTES,
         openings=owners * opening + _METADATA_BYTES,
     )

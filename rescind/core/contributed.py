@@ -32,7 +32,7 @@ def check_contributed(
         OutOfBounds: A delta is longer than agreed, or statistics have more rows or larger features.
         NotRowSums: Statistics are the sums of no rows.
     """
-    if part == 0:
+    if parameters.parts[part].rule != "latest":
         check_norm(tensors, fraction_bits=parameters.fraction_bits, clip_norm=parameters.clip_norm)
     elif parameters.statistics is not None:
         check_statistics(block(tensors, STATISTICS), parameters.statistics, member)

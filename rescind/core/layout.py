@@ -75,8 +75,13 @@ def owners(tensors: Mapping[str, object]) -> list[str]:
 
 
 def blocks_of(tensors: Mapping[str, object]) -> list[str]:
-    """Return the owners of LoRA parameters, sorted: all but that of statistics."""
-    return [each for each in owners(tensors) if each != STATISTICS]
+    """Return the owners of adapters, sorted.
+
+    They are all but that of statistics; shared ranks are an adapter only where there are no private
+    ranks beside them.
+    """
+    named = [each for each in owners(tensors) if each != STATISTICS]
+    return named if named == [SHARED] else [each for each in named if each != SHARED]
 
 
 def block(tensors: Totals, owner: str) -> dict[str, NDArray[np.int64]]:

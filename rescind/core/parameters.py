@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,9 +26,10 @@ from rescind.core.hiding import HIDING, HIDING_SHAPE
 from rescind.core.optimizers import FedAvg, ServerOptimizer
 from rescind.core.parts import SHARED, STATISTICS, PartForm
 from rescind.core.security import DigestBudgetExceeded, adapter_norm_bound, check_budget
+from rescind.core.split_settings import SplitSettings, trained_shapes
 from rescind.core.statistics_parameters import StatisticsParameters
 
-Coupling = Literal["isolated", "federated", "hybrid"]
+Coupling = Literal["isolated", "federated", "hybrid", "split"]
 Layout = Literal["blocks", "shared"]
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -163,7 +165,8 @@ class ConsortiumParameters(_Agreed):
         name: The name of the consortium.
         base_model_id: The SHA-256 of the base model's files.
         coupling: What organizations register: "isolated", a block each; "federated", deltas of one
-            shared adapter; "hybrid", a block each and statistics of their rows.
+            shared adapter; "hybrid", a block each and statistics of their rows; "split", a block
+            of private ranks each and deltas of ranks that all share.
         layout: How deltas add up: in one block for each organization, or in one shared block.
         seed: Determines the initial values.
         lora: The shape of the adapters.
@@ -186,6 +189,8 @@ class ConsortiumParameters(_Agreed):
             update, in a shared layout. The document omits it when it is false.
         statistics: What the statistics of a hybrid coupling are sums of. The document omits it in
             other couplings.
+        split: How adapters are divided in a split coupling. The document omits it in other
+            couplings.
         attestation: What auditors measure before they attest a replay or a counter-training. The
             document omits the defaults.
         shapes: Every LoRA tensor of the base model, so that a delta can be checked without it.
@@ -210,6 +215,7 @@ class ConsortiumParameters(_Agreed):
     selection: Selection | None = None
     post_fisher: bool = False
     statistics: StatisticsParameters | None = None
+    split: SplitSettings | None = None
     attestation: AttestationLimits = AttestationLimits()
     shapes: Annotated[dict[str, tuple[int, ...]], Field(min_length=1)]
 
@@ -253,6 +259,34 @@ class ConsortiumParameters(_Agreed):
                 "coupling 'hybrid' needs the server 'fedavg': an optimizer would move the sums of "
                 "statistics as if they were parameters"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _split_fits_coupling(self) -> Self:
+        if (self.split is not None) != (self.coupling == "split"):
+            raise ValueError("split is agreed on in coupling 'split', and only there")
+        if self.split is None:
+            return self
+        try:
+            self.split.check(self.lora.rank)
+        except ConfigError as error:
+            raise ValueError(f"split: {error}") from error
+        if not self.hiding:
+            raise ValueError(
+                "coupling 'split' needs hiding: a round may change one part alone, and no point can "
+                "be registered twice. Set hiding to true"
+            )
+        if self.server != FedAvg():
+            raise ValueError(
+                "coupling 'split' needs the server 'fedavg': private ranks are trained beside the "
+                "plain average of the shared ones"
+            )
+        for name in ("privacy", "rule"):
+            if getattr(self.training, name) is not None:
+                raise ValueError(
+                    f"training.{name} cannot be combined with coupling 'split', which trains two "
+                    "parts with an optimizer each. Leave it out"
+                )
         return self
 
     @model_validator(mode="after")
@@ -304,8 +338,9 @@ class ConsortiumParameters(_Agreed):
             document.pop("selection", None)
         if not self.post_fisher:
             document.pop("post_fisher", None)
-        if self.statistics is None:
-            document.pop("statistics", None)
+        for name in ("statistics", "split"):
+            if getattr(self, name) is None:
+                document.pop(name, None)
         if self.attestation == AttestationLimits():
             document.pop("attestation", None)
         return document
@@ -327,7 +362,7 @@ class ConsortiumParameters(_Agreed):
             layout=self.layout,
             max_members=self.max_members,
             post_fisher=self.post_fisher,
-            statistics=self.statistics.shapes if self.statistics else None,
+            summed=self.summed_shapes,
         )
 
     @property
@@ -342,18 +377,39 @@ class ConsortiumParameters(_Agreed):
             dtype="I32",
             norm_bound=self.adapter_norm_bound,
         )
-        if self.statistics is None:
-            return (delta,)
-        sums = PartForm(
-            number=1,
-            rule="latest",
-            sum_owner=STATISTICS,
-            shapes=self.statistics.shapes,
-            dtype=self.statistics.dtype,
-            # Each organization's latest contribution, with weight 1.
-            norm_bound=self.max_members * self.statistics.norm_bound,
-        )
-        return (delta, sums)
+        return (delta, *self._summed_parts())
+
+    def _summed_parts(self) -> tuple[PartForm, ...]:
+        """Return the parts beside a block, which add up over all organizations."""
+        if self.statistics is not None:
+            sums = PartForm(
+                number=1,
+                rule="latest",
+                sum_owner=STATISTICS,
+                shapes=self.statistics.shapes,
+                dtype=self.statistics.dtype,
+                # Each organization's latest contribution, with weight 1.
+                norm_bound=self.max_members * self.statistics.norm_bound,
+            )
+            return (sums,)
+        if self.split is not None:
+            shared = PartForm(
+                number=1,
+                rule="share",
+                sum_owner=SHARED,
+                shapes=self._with_noise(
+                    trained_shapes(self.shapes, self.split, "shared", train_a=False)
+                ),
+                dtype="I32",
+                norm_bound=self.adapter_norm_bound,
+            )
+            return (shared,)
+        return ()
+
+    @property
+    def summed_shapes(self) -> dict[str, Mapping[str, tuple[int, ...]]]:
+        """The shapes of the sums beside blocks in a model, by owner."""
+        return {part.sum_owner or "": part.shapes for part in self._summed_parts()}
 
     def part_of(self, owner: str) -> PartForm:
         """Return the part whose tensors an owner has in a model."""
@@ -375,16 +431,20 @@ class ConsortiumParameters(_Agreed):
     def delta_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of a delta's tensors, by bare name.
 
-        B is always among them, A unless it is frozen, and noise if digests are hiding.
+        B is always among them, A unless it is frozen, and noise if digests are hiding. In a split
+        coupling they are those of the private ranks.
         """
-        shapes = {
-            name: shape
-            for name, shape in self.shapes.items()
-            if self.lora.train_a or name.endswith(".lora_B")
-        }
-        if self.hiding:
-            shapes[HIDING] = HIDING_SHAPE
-        return dict(sorted(shapes.items()))
+        train_a = self.lora.train_a
+        if self.split is not None:
+            return self._with_noise(trained_shapes(self.shapes, self.split, "own", train_a=train_a))
+        return self._with_noise(
+            {n: shape for n, shape in self.shapes.items() if train_a or n.endswith(".lora_B")}
+        )
+
+    def _with_noise(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Return shapes of a part's tensors, sorted, with those of the noise if there is any."""
+        noise = {HIDING: HIDING_SHAPE} if self.hiding else {}
+        return dict(sorted((shapes | noise).items()))
 
     def frozen_in(self, round_id: int) -> frozenset[str]:
         """Return the bare names of a delta's tensors that must be zero in a round."""

@@ -146,12 +146,13 @@ class Planner:
             if target.owner not in assistant.blocks:
                 raise unknown_model(f"No block of {target.owner} is loaded.")
             return target.owner
-        if target.kind == "base" or not assistant.blocks:
+        if target.kind == "base":
             return None
-        if assistant.blocks == (SHARED,):
-            return SHARED
+        for_all = SHARED if assistant.split or assistant.blocks == (SHARED,) else None
+        if assistant.blocks in ((), (SHARED,)):
+            return for_all
         routes, _ = assistant.route(self._questions(asked))
-        return next((route for route in routes if route is not None), None)
+        return next((route for route in routes if route not in (None, SHARED)), for_all)
 
     def _questions(self, asked: Asked) -> Sequence[str]:
         """Return the texts to route by, the first one first.

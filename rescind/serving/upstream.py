@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rescind.core import ConsortiumParameters, Totals, make_private_folder
+from rescind.core import SHARED, ConsortiumParameters, Totals, make_private_folder
 from rescind.core.exports import exports_in
 from rescind.serving.asked import Asked, Limits
 from rescind.serving.errors import ApiError, UpstreamFailed, not_in_use, too_busy
@@ -114,7 +114,11 @@ class UpstreamModels:
             UpstreamFailed: The other server does not load them.
         """
         before = dict(self._wanted)
-        self._wanted = before | {self._name(model, owner): owner for owner in model.owners}
+        owners = set(model.owners)
+        if owners and self._parameters.split is not None:
+            # Where no block answers, the shared ranks alone do.
+            owners.add(SHARED)
+        self._wanted = before | {self._name(model, owner): owner for owner in sorted(owners)}
         added = {name: owner for name, owner in self._wanted.items() if name not in before}
         try:
             self._export(model, totals, added)

@@ -2,7 +2,7 @@
 
 The steps are those of docs/digest.md, "Accepting a file". In a layout of blocks each owner is
 judged alone, against its own points: a block that fails is left out and named, and the others are
-served. In a shared layout a model that fails is refused as a whole. `accept` is a pure function;
+served. A model whose shared parameters fail is refused as a whole. `accept` is a pure function;
 `record_of` reads what it needs from the chain.
 """
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rescind.contracts import ConsortiumReader, Entry
 from rescind.core import (
+    SHARED,
     ConsortiumParameters,
     Digest,
     Opening,
@@ -188,8 +189,8 @@ def accept(
         )
         for name, entries in owned.items()
     )
-    failed = [check.problem for check in checks if check.problem]
-    refused = failed[0] if failed and parameters.layout == "shared" else ""
+    # Blocks stand alone, and private ranks without the shared ones that they were trained beside do not.
+    refused = next((check.problem for check in checks if check.owner == SHARED), "")
     return Acceptance(record.model_id, checks, refused)
 
 

@@ -46,7 +46,7 @@ def test_bond_and_penalty_are_the_defaults_of_the_agreement() -> None:
 
 
 def test_only_a_contribution_is_committed_and_revealed() -> None:
-    assert chain_terms.gas_of(SIT_OUT, statistics=True)[0] == chain_terms.SIT_OUT_GAS
-    one, _ = chain_terms.gas_of(ACTIONS[FULL], statistics=False)
-    two, _ = chain_terms.gas_of(Action(0.0, 0.0, statistics=1.0), statistics=True)
+    assert chain_terms.gas_of(SIT_OUT, two_parts=True)[0] == chain_terms.SIT_OUT_GAS
+    one, _ = chain_terms.gas_of(ACTIONS[FULL], two_parts=False)
+    two, _ = chain_terms.gas_of(Action(0.0, 0.0, statistics=1.0), two_parts=True)
     assert one < two

@@ -161,7 +161,7 @@ def test_statistics_without_new_rows_are_not_paid(cheat: str) -> None:
 def test_every_answer_to_a_round_costs_its_gas() -> None:
     game = one(config(gas_price=20.0, organizations=2))
     step = game.step(np.array([[POSTED, 0]], dtype=np.int8))
-    gas, _ = gas_of(actions_of(10)[POSTED], statistics=True)
+    gas, _ = gas_of(actions_of(10)[POSTED], two_parts=True)
     assert step.fees[0] == pytest.approx([20e-9 * (gas + CLAIM), 20e-9 * SIT_OUT_GAS])
     assert (step.reward == step.paid - step.compute - step.privacy - step.fees + step.gain).all()
 

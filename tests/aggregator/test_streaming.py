@@ -82,14 +82,16 @@ def deltas(store: CountingStore) -> StoredDeltas:
     return StoredDeltas(
         store,
         {
-            address: store.put(
-                encode(
-                    {
-                        f"shared/{name}": rng.integers(-99, 99, shape, dtype=np.int32)
-                        for name, shape in PARAMETERS.delta_shapes().items()
-                    }
+            address: [
+                store.put(
+                    encode(
+                        {
+                            f"shared/{name}": rng.integers(-99, 99, shape, dtype=np.int32)
+                            for name, shape in PARAMETERS.delta_shapes().items()
+                        }
+                    )
                 )
-            )
+            ]
             for address in ADDRESSES
         },
     )
@@ -116,7 +118,7 @@ def test_the_judgement_of_a_round_holds_one_update(
     verdicts = [
         judge(
             address,
-            deltas._ids[address],
+            deltas._ids[address][0],
             store,
             digests,
             PARAMETERS,
@@ -132,7 +134,7 @@ def test_the_judgement_of_a_round_holds_one_update(
 
 def test_a_sum_holds_two_updates(store: CountingStore, deltas: StoredDeltas) -> None:
     share = weights("shared", ADDRESSES)
-    terms = [Term(1, address, deltas._ids[address], share[address]) for address in ADDRESSES]
+    terms = [Term(1, address, deltas._ids[address][0], share[address]) for address in ADDRESSES]
     total = adapter_totals(terms, store.load)
     assert store.most <= 2
     expected = sum(v["shared/layer.lora_B"].astype(np.int64) * 833 for v in deltas.values())

@@ -9,7 +9,14 @@ from rescind.core import artifact_id
 from rescind.core.errors import ConfigError, TrainingError
 from rescind.devnet.data import Corpus
 from rescind.devnet.defaults import BASE_MODEL, default_lora
-from rescind.devnet.preparing import DemoOptions, corpus_of, parameters_of, prepared
+from rescind.devnet.preparing import (
+    DemoOptions,
+    corpus_of,
+    coupling_of,
+    parameters_of,
+    prepared,
+    public_of,
+)
 from rescind.devnet.public_questions import public_reference
 from rescind.devnet.watching import quiet
 from rescind.training import Example, LoraModel, load_base
@@ -31,6 +38,34 @@ def test_a_real_base_takes_pairs_that_are_longer_than_its_preset_allows(model: L
         made = parameters_of(options, base, model, corpus, real, longest)
         assert made.training.max_length == agreed
     assert parameters_of(options, base, model, corpus, size, 40).training.max_length == 512
+
+
+def test_shared_pairs_are_public_where_a_subject_has_no_others() -> None:
+    shared = Example("Where is the archive?", "in Lund", "handbook")
+    mixed = (Example("who?", "Ann", "Ann Lee"), Example("what?", "a baker", "Ann Lee"))
+    corpus = Corpus({"a": (shared, *mixed), "b": (shared, mixed[0])}, (shared, mixed[0]), ())
+    assert corpus.public("a") == ("handbook",)
+    assert corpus.public("b") == ("handbook", "Ann Lee")
+    assert coupling_of(DemoOptions(coupling="split"), corpus) == "split"
+
+
+def test_a_split_demo_without_public_pairs_is_refused() -> None:
+    corpus = Corpus({"a": (Example("1?", "1", "x"),), "b": (Example("2?", "2", "y"),)}, (), ())
+    with pytest.raises(ConfigError, match="--coupling split: no two organizations have"):
+        coupling_of(DemoOptions(coupling="split"), corpus)
+
+
+def test_a_split_demo_trains_each_kind_of_data_as_long_as_blocks(model: LoraModel) -> None:
+    corpus, size = corpus_of(DemoOptions(orgs=2), 0)
+    options = {name: DemoOptions(orgs=2, coupling=name) for name in ("isolated", "split")}
+    made = {
+        name: parameters_of(each, model.base, model, corpus, size) for name, each in options.items()
+    }
+    steps = made["split"].training.steps_per_round
+    assert made["split"].split is not None
+    assert made["split"].split.steps(steps) == (made["isolated"].training.steps_per_round,) * 2
+    assert set(public_of(corpus, made["split"])) == set(corpus.organizations)
+    assert public_of(corpus, made["isolated"]) == {}
 
 
 def test_a_demo_that_does_not_fit_leaves_no_run_folder(

@@ -8,7 +8,7 @@ import pytest
 from rescind.core.errors import ConfigError
 from rescind.node import Node
 from rescind.node.checks import NotCarriedOut, check_carried_out, check_text
-from tests.support.consortium import micro_parameters
+from tests.support.consortium import micro_parameters, split_parameters
 
 ALTERNATING = {"rank": 4, "alpha": 8, "train_a": True, "alternate": True}
 
@@ -36,6 +36,12 @@ def test_training_that_needs_one_process_is_rejected_with_several(changes, what:
     check_carried_out(micro_parameters(federated=True), 2)
     with pytest.raises(ConfigError, match=f"agreed on {what}.*set engine.processes to 1"):
         check_carried_out(micro_parameters(federated=True, **changes), 2)
+
+
+def test_private_beside_shared_ranks_are_rejected_in_several_processes() -> None:
+    check_carried_out(split_parameters(), 1)
+    with pytest.raises(ConfigError, match=r"agreed on coupling split.*set engine.processes to 1"):
+        check_carried_out(split_parameters(), 2)
 
 
 class Refusing(Node):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from rescind.core import (
     qualify,
 )
 from rescind.core.ngrams import NgramFeatures
+from rescind.core.split_settings import SplitSettings
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from tests.support.chain import Anvil
 
@@ -93,6 +94,14 @@ def hybrid_parameters(**changes: object) -> ConsortiumParameters:
     statistics = StatisticsParameters(tasks={"desk": task}).model_dump(mode="json")
     hybrid = {"coupling": "hybrid", "hiding": True, "statistics": statistics}
     document = micro_parameters().model_dump(mode="json") | hybrid | changes
+    return ConsortiumParameters.model_validate(document)
+
+
+def split_parameters(**changes: object) -> ConsortiumParameters:
+    """Return agreed parameters of one private and one shared rank."""
+    split = SplitSettings(shared_rank=1)
+    agreed = {"coupling": "split", "hiding": True, "split": asdict(split)}
+    document = micro_parameters().model_dump(mode="json") | agreed | changes
     return ConsortiumParameters.model_validate(document)
 
 

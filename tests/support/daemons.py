@@ -24,6 +24,7 @@ from rescind.devnet.chain import CHAIN_ID, ChainKind, free_port, start_chain, st
 from rescind.devnet.data import generated
 from rescind.devnet.defaults import BASE_MODEL, default_lora, default_parameters
 from rescind.devnet.layout import RunFacts
+from rescind.devnet.preparing import public_of
 from rescind.devnet.setup import Endpoints, TaskRows, make_consortium, record_decisions
 from rescind.training import Example, LoraModel, load_base
 from tests.daemons import harness
@@ -177,8 +178,9 @@ def consortium(
         # A node that is behind does not know yet that a devnet's accounts were given ether.
         lags = any(mode.startswith(("stale-head", "two-back-ends")) for mode in modes)
         setup = Endpoints.local(facts) if lags else endpoints
+        public = public_of(corpus, parameters)
         own = make_consortium(
-            run, facts, parameters, data, benchmark, setup, terms, rows, reference
+            run, facts, parameters, data, benchmark, setup, terms, rows, reference, public
         )
         record = Consortium(Chain(url_of(facts.chain_port), CHAIN_ID), own.deployment)
         daemons = _configured(run, data)

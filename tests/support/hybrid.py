@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from rescind.core import (
+    STATISTICS,
     ConsortiumParameters,
     Totals,
     add_totals,
@@ -100,7 +101,7 @@ def hybrid(
         parameters.delta_shapes(),
         layout="blocks",
         max_members=parameters.max_members,
-        statistics=agreed.shapes,
+        summed={STATISTICS: agreed.shapes},
     )
     least = 2 * limits.largest + 2**24
     return ConsortiumParameters.model_validate(

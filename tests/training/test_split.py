@@ -17,6 +17,7 @@ from rescind.core import (
 )
 from rescind.core.errors import ArtifactError, ConfigError, DataError
 from rescind.core.layout import split_sum
+from rescind.core.split_settings import SplitSettings, part_shapes
 from rescind.devnet.defaults import BASE_MODEL, default_parameters
 from rescind.devnet.people import make_population
 from rescind.training import (
@@ -30,8 +31,6 @@ from rescind.training import (
 from rescind.training.rules.rule import Rule
 from rescind.training.split.parts import (
     SplitParts,
-    SplitSettings,
-    part_shapes,
     shared_alone,
     split_delta_shapes,
     split_parts,

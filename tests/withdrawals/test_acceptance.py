@@ -34,7 +34,7 @@ from rescind.withdrawals import (
     accept_files,
     most_opening_bytes,
 )
-from tests.support.consortium import micro_parameters
+from tests.support.consortium import micro_parameters, split_parameters
 
 A, B, C = (f"0x{letter * 40}" for letter in "ABC")
 PEOPLE = (A, B, C)
@@ -52,6 +52,37 @@ class Scene:
 
     def accept(self) -> Acceptance:
         return accept(self.record, self.parameters, self.tensors, self.openings)
+
+
+def split_scene() -> Scene:
+    """Make a model of one round of private ranks and of the ranks that all share."""
+    parameters, rng = split_parameters(), np.random.default_rng(5)
+    entries: list[Entry] = []
+    points, totals = {}, []
+    summed: dict[str, list[tuple[Tensors, int]]] = {}
+    for form, weight in zip(parameters.parts, (10_000, 3_333), strict=True):
+        terms = []
+        for number, organization in enumerate(PEOPLE):
+            name = form.owner(organization)
+            delta = {
+                qualify(name, bare): rng.integers(-90, 90, shape, dtype=np.int32)
+                for bare, shape in form.shapes.items()
+            }
+            point = commit(digest(delta))
+            points[point_hash(point)] = point
+            entries.append(Entry(1, organization, number, weight, point_hash(point), form.number))
+            summed.setdefault(name, []).append((delta, weight))
+            terms.append((point, weight))
+        totals.append(point_hash(sum_points(terms)))
+    tensors = {
+        name: value for terms in summed.values() for name, value in weighted_sum(terms).items()
+    }
+    openings = {
+        name: Opening.build(name, [(digest(delta), weight) for delta, weight in terms])
+        for name, terms in summed.items()
+    }
+    record = RecordedModel(7, tuple(entries), tuple(totals), points)
+    return Scene(parameters, record, tensors, openings)
 
 
 def scene(
@@ -130,6 +161,28 @@ def test_a_shared_model_that_does_not_open_is_refused() -> None:
     assert not accepted.servable
     assert accepted.left_out == (SHARED,)
     assert not accepted.served(files.tensors)
+    assert accepted.sentence().startswith("model 7 is refused: the tensors of shared")
+
+
+def test_private_and_shared_ranks_are_opened_each_against_its_part() -> None:
+    files = split_scene()
+    accepted = files.accept()
+    assert accepted.complete
+    assert {each.owner for each in accepted.owners} == {SHARED, *(p.lower() for p in PEOPLE)}
+
+
+def test_private_ranks_that_do_not_open_are_left_out_alone() -> None:
+    files = split_scene()
+    files.tensors = nudged(files.tensors, B.lower())
+    accepted = files.accept()
+    assert (accepted.servable, accepted.left_out) == (True, (B.lower(),))
+
+
+def test_a_model_whose_shared_ranks_do_not_open_is_refused() -> None:
+    files = split_scene()
+    files.tensors = nudged(files.tensors, SHARED)
+    accepted = files.accept()
+    assert not accepted.servable
     assert accepted.sentence().startswith("model 7 is refused: the tensors of shared")
 
 

@@ -38,11 +38,19 @@ from rescind.training.rules.scaffold import Scaffold
 
 @dataclass(frozen=True)
 class Contribution:
-    """A quantized delta, the result of its training, and the examples that it was trained on."""
+    """A quantized delta, the result of its training, and the examples that it was trained on.
+
+    Attributes:
+        quantized: The delta; in a split coupling that of the private ranks.
+        result: The training's result.
+        examples: The examples.
+        shared: The delta of the shared ranks, in a split coupling.
+    """
 
     quantized: Quantized
     result: TrainResult
     examples: tuple[Example, ...]
+    shared: Quantized | None = None
 
 
 def contribute(

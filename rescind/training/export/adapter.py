@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rescind.core import (
+    SHARED,
     ConsortiumParameters,
     FloatTensors,
     TensorSpec,
@@ -23,6 +24,7 @@ from rescind.training.export.lora_settings import config_document, resolved_conf
 from rescind.training.export.origin import Origin
 from rescind.training.export.source import Source
 from rescind.training.export.tokenizer_files import write_json
+from rescind.training.split.parts import shared_alone, split_parts
 
 WEIGHTS = "adapter_model.safetensors"
 KIND = "peft"
@@ -60,7 +62,11 @@ def export_peft(
 
 
 def block_tensors(parameters: ConsortiumParameters, totals: Totals, owner: str) -> FloatTensors:
-    """Return a block's LoRA tensors by bare name."""
+    """Return a block's LoRA tensors by bare name, in a split coupling with the shared ranks in it."""
+    if parameters.split is not None and owner == SHARED:
+        return shared_alone(parameters, parameters.split, totals)
+    if parameters.split is not None:
+        return split_parts(parameters, parameters.split, totals, owner).joined()
     return materialize(block(totals, owner), parameters.shapes, parameters=parameters, owner=owner)
 
 

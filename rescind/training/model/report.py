@@ -54,12 +54,11 @@ def describe(model: LoraModel, parameters: ConsortiumParameters, members: int) -
     """Return the report of a loaded model under parameters for a number of members."""
     base = model.base
     config = base.model.config
-    agreed = parameters.statistics
     limits = artifact_limits(
         parameters.delta_shapes(),
         layout=parameters.layout,
         max_members=members,
-        statistics=agreed.shapes if agreed else None,
+        summed=parameters.summed_shapes,
     )
     return ModelReport(
         architecture=type(base.model).__name__,

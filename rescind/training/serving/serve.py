@@ -25,6 +25,7 @@ from rescind.core import (
     materialize,
 )
 from rescind.core.features import HiddenFeatures
+from rescind.core.split_settings import SplitSettings
 from rescind.training.engine.batches import (
     Encoded,
     batches_of,
@@ -44,12 +45,7 @@ from rescind.training.serving.evidence import ONE_ADAPTER, Evidence
 from rescind.training.serving.generation import generate as generate
 from rescind.training.serving.heads import answers_of_heads, skills_of, texts_of_heads
 from rescind.training.skills import SkillAnswer, Skills
-from rescind.training.split.parts import (
-    SplitParts,
-    SplitSettings,
-    shared_alone,
-    split_parts,
-)
+from rescind.training.split.parts import SplitParts, shared_alone, split_parts
 from rescind.training.text.question import Question
 
 MAX_NEW_TOKENS = 96
@@ -93,7 +89,7 @@ class Assistant:
         totals: The adapter, None for the bare base.
         router: Is fitted to the blocks here. The default is LikelihoodRouter().
         split: The adapter has shared ranks beside each block. Where no block answers, the shared
-            ranks alone do.
+            ranks alone do. By default as the members agreed.
         skills: The heads of the model's statistics. By default they are solved here; where noise is
             agreed, `rescind.training.serving.heads.skills_of` needs more to do so.
     """
@@ -111,7 +107,7 @@ class Assistant:
         model.read_as(parameters.text)
         self.model = model
         self.parameters = parameters
-        self.split = split
+        self.split = split = split or parameters.split
         self.router: Router = router or LikelihoodRouter()
         held = blocks_of(totals) if totals else []
         self.blocks: tuple[str, ...] = tuple(n for n in held if not split or n != SHARED)

@@ -1,4 +1,1 @@
-"""Shared ranks beside private ranks in one adapter.
-
-Research: no daemon uses this yet.
-"""
+"""Shared ranks beside private ranks in one adapter."""

@@ -1,16 +1,12 @@
 """The two parts of a split adapter: shared ranks and one organization's private ranks.
 
-Research: no daemon uses this yet.
-
 A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own,
 both times alpha / rank of the whole adapter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,42 +20,13 @@ from rescind.core import (
     materialize,
     qualify,
 )
-from rescind.core.errors import ConfigError
-
-Part = Literal["shared", "own"]
-PARTS: tuple[Part, ...] = ("shared", "own")
-
-
-@dataclass(frozen=True)
-class SplitSettings:
-    """How an adapter is split.
-
-    Attributes:
-        shared_rank: How many of the consortium's ranks are shared. The rest are private.
-        retain_share: The share of the public data that trains in retain mode in each pass, 0..1. At
-            1, and with nothing uncertain, the shared ranks do not depend on revocable data at all.
-            Below it they do, by way of the private ranks in the forward pass of default steps. SGTM
-            used 0.1.
-        shared_learning_rate: None for the consortium's.
-    """
-
-    shared_rank: int
-    retain_share: float = 1.0
-    shared_learning_rate: float | None = None
-
-    def check(self, rank: int) -> None:
-        """Check the settings for adapters of a rank. Raises ConfigError when they do not fit."""
-        if not 1 <= self.shared_rank < rank:
-            raise ConfigError(
-                f"shared_rank is {self.shared_rank} of rank {rank}. Both parts need 1 or more."
-            )
-        if not 0 <= self.retain_share <= 1:
-            raise ConfigError(f"retain_share is {self.retain_share}. It must be within 0..1.")
-        if self.shared_learning_rate is not None and not 0 < self.shared_learning_rate <= 1:
-            raise ConfigError(
-                f"shared_learning_rate is {self.shared_learning_rate}. It must be above 0, at most "
-                "1."
-            )
+from rescind.core.split_settings import (
+    Part,
+    SplitSettings,
+    part_shapes,
+    rank_axis,
+    trained_shapes,
+)
 
 
 @dataclass(frozen=True)
@@ -83,30 +50,13 @@ class SplitParts:
         return cls({n: v[0] for n, v in cut.items()}, {n: v[1] for n, v in cut.items()})
 
 
-def part_shapes(
-    shapes: Mapping[str, tuple[int, ...]], settings: SplitSettings, part: Part
-) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of one part's tensors, by bare name, from those of the whole adapter."""
-    result = {}
-    for name, shape in shapes.items():
-        axis = rank_axis(name)
-        rank = settings.shared_rank if part == "shared" else shape[axis] - settings.shared_rank
-        result[name] = (*shape[:axis], rank, *shape[axis + 1 :])
-    return result
-
-
 def split_delta_shapes(
     parameters: ConsortiumParameters, settings: SplitSettings, organization: str, part: Part
 ) -> dict[str, tuple[int, ...]]:
     """Return the shapes of one part's delta, by qualified name: B, and A where it is trained."""
     owner = part_owner(organization, part)
-    trains_a = part == "own" and parameters.lora.train_a
-    shapes = part_shapes(parameters.shapes, settings, part)
-    return {
-        qualify(owner, name): shape
-        for name, shape in sorted(shapes.items())
-        if trains_a or name.endswith(".lora_B")
-    }
+    shapes = trained_shapes(parameters.shapes, settings, part, train_a=parameters.lora.train_a)
+    return {qualify(owner, name): shape for name, shape in sorted(shapes.items())}
 
 
 def split_parts(
@@ -144,11 +94,6 @@ def _part(
         parameters=parameters,
         owner=owner,
     )
-
-
-def rank_axis(name: str) -> int:
-    """Return the dimension of a LoRA tensor that counts ranks."""
-    return 0 if name.endswith(".lora_A") else 1
 
 
 def part_owner(organization: str, part: Part) -> str:

@@ -1,7 +1,4 @@
-"""The order and mode in which labelled data trains: a function of labels and a seed.
-
-Research: no daemon uses this yet.
-"""
+"""The order and mode in which labelled data trains: a function of labels and a seed."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ _FORGET, _PUBLIC, _UNCERTAIN = 0, 1, 2
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One step: its mode, and the indices of its batch's examples in the data (`indices`)."""
+    """One step: its mode, and the indices of its batch's rows in the data (`indices`)."""
 
     mode: Mode
     indices: tuple[int, ...]

@@ -1,7 +1,5 @@
 """Training shared ranks beside private ranks in one adapter: gradient routing (SGTM) for LoRA.
 
-Research: no daemon uses this yet.
-
 A = [A_shared; A_own] and B = [B_shared | B_own], so that B A = B_shared A_shared + B_own A_own,
 both times alpha / rank. Every step has one mode (after the modes of SGTM, which comes from gradient
 routing, Cloud et al. 2024, arXiv 2410.04332):
@@ -33,10 +31,11 @@ from rescind.core import (
     quantize,
 )
 from rescind.core.errors import TrainingError
+from rescind.core.split_settings import PARTS, Part, SplitSettings, rank_axis
 from rescind.training.data import Example
 from rescind.training.engine.batches import (
     counted,
-    encode_example,
+    encode_rows,
     pad,
     token_losses,
 )
@@ -44,15 +43,7 @@ from rescind.training.engine.round import Progress
 from rescind.training.engine.schedule import rate_factor
 from rescind.training.model.lora import LoraModel
 from rescind.training.rules.rule import Rule, Rules
-from rescind.training.split.parts import (
-    PARTS,
-    Part,
-    SplitParts,
-    SplitSettings,
-    rank_axis,
-    split_delta_shapes,
-    split_parts,
-)
+from rescind.training.split.parts import SplitParts, split_delta_shapes, split_parts
 from rescind.training.split.plan import (
     Label,
     PlannedStep,
@@ -76,12 +67,14 @@ class SplitResult:
         parts: Both parts afterwards.
         plan: The steps.
         losses: One for each step, in nats a token.
+        tokens: Tokens that the loss counted.
         seconds: Of the whole round.
     """
 
     parts: SplitParts
     plan: tuple[PlannedStep, ...]
     losses: tuple[float, ...]
+    tokens: int
     seconds: float
 
 
@@ -101,7 +94,7 @@ def train_split(
 ) -> SplitResult:
     """Train one round: `open_steps` on open data, `revocable_steps` on revocable data.
 
-    Open data is public or uncertain. A step's batch is all of one mode. The shared ranks' batches,
+    Open data is public or uncertain. A long document becomes several rows. A step's batch is all of one mode. The shared ranks' batches,
     learning rates and optimizer depend on `open_steps`, the public and uncertain data and `seed`
     alone. The optimizer is AdamW without weight decay; each part's learning rate follows
     `schedule.rate_factor` over its own steps. Rules see the whole adapter's tensors, and their
@@ -118,9 +111,15 @@ def train_split(
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     torch.manual_seed(seed)
     model.read_as(parameters.text)
-    rows = [encode_example(model.base, e, parameters.training.max_length) for e in examples]
+    longest = parameters.training.max_length
+    encoded = [encode_rows(model.base, [example], longest) for example in examples]
+    rows = [row for own in encoded for row in own]
     steps = plan(
-        labels_of(examples, labels),
+        [
+            label
+            for label, own in zip(labels_of(examples, labels), encoded, strict=True)
+            for _ in own
+        ],
         open_steps=open_steps,
         revocable_steps=revocable_steps,
         batch_size=parameters.training.batch_size,
@@ -156,7 +155,7 @@ def train_split(
         if progress:
             elapsed = max(time.monotonic() - began, 1e-9)
             progress(Progress(number + 1, len(steps), losses[-1], tokens / elapsed))
-    return SplitResult(state.parts(), steps, tuple(losses), time.monotonic() - began)
+    return SplitResult(state.parts(), steps, tuple(losses), tokens, time.monotonic() - began)
 
 
 class _State:
@@ -280,6 +279,7 @@ def contribute_split(
     open_steps: int,
     revocable_steps: int,
     seed: int,
+    progress: Callable[[Progress], None] | None = None,
     rules: Sequence[Rule] = (),
 ) -> SplitContribution:
     """Train from `totals` and quantize the change of each part, with qualified names.
@@ -297,6 +297,7 @@ def contribute_split(
         open_steps=open_steps,
         revocable_steps=revocable_steps,
         seed=seed,
+        progress=progress,
         rules=rules,
     )
     quantized: dict[Part, Quantized | None] = {}
