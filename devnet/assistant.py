@@ -110,6 +110,11 @@ class RunAssistant:
         return [each.task.prompt for each in skills.skills.values() if each.head] if skills else []
 
     @property
+    def has_shared_ranks(self) -> bool:
+        """True if ranks that all share answer where no block does; a block must beat them, too."""
+        return self.assistant.split is not None
+
+    @property
     def names(self) -> dict[str, str]:
         """The organizations' names by lowercase address."""
         return {address.lower(): name for name, address in self.facts.organizations.items()}
@@ -139,7 +144,7 @@ class RunAssistant:
         if answer.task is not None:
             return f"the head of task {answer.task}"
         address = answer.organization
-        if address is None and self.assistant.split is not None:
+        if address is None and self.has_shared_ranks:
             return "the shared ranks alone"
         if address is None:
             return "the shared adapter" if self.assistant.blocks == (SHARED,) else "the base model"

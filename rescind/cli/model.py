@@ -66,6 +66,8 @@ def ask_command(
             out.print(f"(answered by {reply.by}{said})", style="dim")
             if why:
                 print_evidence(_why(assistant, reply))
+                if assistant.has_shared_ranks and not reply.evidence.is_guarded:
+                    out.print("the base here is the base with the shared ranks")
 
 
 def _why(assistant: RunAssistant, reply: Reply) -> dict[str, Any]:

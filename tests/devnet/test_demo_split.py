@@ -35,5 +35,7 @@ def test_removal_leaves_the_bytes_of_a_run_without_the_revocable_data(tmp_path: 
         port = run.facts().chain_port
         inputs = Inputs(contracts=run.contracts, artifacts=[run.store])
         assert verify(run.certificate, rpc_url=url_of(port), inputs=inputs).exit_code == 0
+        why = rescind("ask", run.root, "Who wrote The Quiet River?", "--why").stdout
+        assert "the base here is the base with the shared ranks" in why
     finally:
         rescind("devnet", "down", run.root)
