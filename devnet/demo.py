@@ -224,7 +224,13 @@ def _forget_person(
     consortium, addresses = following.consortium, scene.run.facts().organizations
     model_id = consortium.latest_model_id()
     held = {each.organization for each in consortium.content(model_id, STATISTICS_PART)}
-    summed = skill.of([name for name, address in addresses.items() if address in held])
+    summed = skill.of(
+        [
+            name
+            for name, address in addresses.items()
+            if address in held and _has_posted(scene.run, name)
+        ]
+    )
     if scene.leaver not in summed.organizations:
         return None
     before = load_artifact(scene.run, published_adapter(consortium, model_id))
@@ -323,6 +329,11 @@ def _evaluations(
             )
         scene.show([])
     return result
+
+
+def _has_posted(run: RunFolder, name: str) -> bool:
+    """Return whether a node's agent decided to post statistics in some round."""
+    return any(action.statistics for action in recorded_decisions(run, name).values())
 
 
 def recorded_decisions(run: RunFolder, name: str) -> dict[int, Action]:

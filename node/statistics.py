@@ -80,7 +80,7 @@ class PostedStatistics:
 def contribute_statistics(
     session: Session, agreed: StatisticsParameters, round_id: int, offer_id: int | None
 ) -> PostedStatistics:
-    """Sum over the rows that the agent decided to post in a round, and store the artifact.
+    """Sum over the rows that the agent last decided to post, and store the artifact.
 
     Rows of withdrawn data subjects are left out.
 
@@ -90,8 +90,9 @@ def contribute_statistics(
         round_id: The round.
         offer_id: The withdrawal or replay that the statistics are offered for, if it is one.
     """
-    share = RoundFacts.load(session.journal, round_id).action.statistics
-    rows = _rows_to_post(session, agreed, round_id)
+    posting = _posting_round(session, round_id)
+    share = RoundFacts.load(session.journal, posting).action.statistics
+    rows = _rows_to_post(session, agreed, posting)
     summed = _summed(session, agreed, rows) if share else {}
     kept: Mapping[str, RowStatistics] = kept_statistics(agreed, summed)
     if agreed.noise is not None and kept:
@@ -105,6 +106,21 @@ def contribute_statistics(
         share=share if kept else 0.0,
     )
     return PostedStatistics(fact, tuple(row for name in kept for row in rows[name]))
+
+
+def _posting_round(session: Session, round_id: int) -> int:
+    """Return the round whose decision says which rows are in the statistics of a round.
+
+    It is the last in which the agent decided to post. Statistics are state: not to post leaves what
+    was posted, and sums of no rows would take it away.
+    """
+    posting = [
+        facts.round_id
+        for facts in RoundFacts.all(session.journal)
+        if facts.action.statistics
+        and (facts.round_id == round_id or (facts.round_id < round_id and facts.update))
+    ]
+    return max(posting, default=round_id)
 
 
 def _rows_to_post(

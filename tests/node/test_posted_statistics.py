@@ -18,7 +18,7 @@ from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.core.statistics_tensors import named_statistics
 from rescind.daemon import Journal
 from rescind.ledger import Manifest
-from rescind.node.facts import Decision, RoundFacts
+from rescind.node.facts import Decision, DeltaFact, RoundFacts, Update
 from rescind.node.statistics import PostedStatistics, contribute_statistics
 from rescind.node.training import manifest_of
 from rescind.training import Example
@@ -87,6 +87,12 @@ class Node:
         RoundFacts(round_id, decision).save(self.session.journal)
         return contribute_statistics(self.session, self.agreed, round_id, None)
 
+    def commit(self, round_id: int, posted: PostedStatistics) -> None:
+        """Note that the node has committed to what it posted in a round."""
+        delta = DeltaFact("", "", "", statistics=posted.fact)
+        facts = RoundFacts.load(self.session.journal, round_id)
+        replace(facts, update=Update(delta, "00", round_id)).save(self.session.journal)
+
     def rows_in(self, posted: PostedStatistics) -> dict[str, int]:
         """Return how many rows the posted sums have, by name."""
         tensors = block(self.session.store.load(posted.fact.artifact), STATISTICS)
@@ -135,6 +141,27 @@ def test_nothing_is_listed_where_the_agent_posts_nothing(tmp_path: Path) -> None
     posted = node.post(1, share=0.0)
     assert posted.rows == ()
     assert set(node.rows_in(posted).values()) == {0}
+
+
+def test_what_was_posted_stays_where_the_agent_does_not_post_again(tmp_path: Path) -> None:
+    node = Node(tmp_path, agreed())
+    node.rows["desk"] = [Example(f"Card {n}", "cards", f"Person {n}") for n in range(10)]
+    node.post(1)
+    first = node.post(2, share=0.5)
+    node.commit(2, first)
+    later = node.post(3, share=0.0)
+    node.commit(3, later)
+    for again in (later, node.post(4, share=0.0)):
+        assert again.rows == first.rows
+        assert node.rows_in(again)["desk"] == 5
+        assert again.fact.share == 0.5
+        assert again.fact.point != first.fact.point
+
+
+def test_what_was_never_committed_is_not_posted_later(tmp_path: Path) -> None:
+    node = Node(tmp_path, agreed())
+    node.post(1)
+    assert node.post(2, share=0.0).rows == ()
 
 
 def test_only_the_rows_of_the_posted_share_are_listed(tmp_path: Path) -> None:
