@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,20 +157,23 @@ def test_a_sweep_survives_the_death_of_its_processes(small: Path, tmp_path: Path
     small.write_text(SMALL.replace("train_episodes = 5", "train_episodes = 3000"))
     experiment, messages = read_experiment(small), []
     folder = RunFolder(tmp_path / "out")
+    others = {child.pid for child in psutil.Process().children()}
     killed: list[int] = []
 
-    def say(text: str) -> None:
-        messages.append(text)
-        if "1 of 8" in text and not killed:
-            [victim, *_] = [
-                child
-                for child in psutil.Process().children()
-                if "spawn_main" in " ".join(child.cmdline())
-            ]
-            killed.append(victim.pid)
-            victim.send_signal(signal.SIGKILL)
+    def kill_one() -> None:
+        # While it compiles, so that cells are left however late this thread runs.
+        while not killed:
+            for child in psutil.Process().children():
+                if child.pid not in others and "spawn_main" in " ".join(child.cmdline()):
+                    child.send_signal(signal.SIGKILL)
+                    killed.append(child.pid)
+                    return
+            time.sleep(0.01)
 
-    sweep(experiment, folder, say=say, processes=2)
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    sweep(experiment, folder, say=messages.append, processes=2)
+    killer.join()
     assert killed
     assert any("a process died" in text for text in messages)
     assert all(folder.has(cell) for cell in experiment.cells())
