@@ -1,4 +1,4 @@
-"""What a figure depends on beside its setting: machine and versions."""
+"""The conditions of a figure beside its setting: machine and versions."""
 
 from __future__ import annotations
 

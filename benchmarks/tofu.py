@@ -31,7 +31,7 @@ def authors(folder: Path, numbers: Sequence[int]) -> list[Example]:
 
 
 def deal(folder: Path, shares: Mapping[str, Sequence[int]]) -> dict[str, list[Example]]:
-    """What each organization holds; an author may be held by several."""
+    """The rows of each organization; several may have an author."""
     return {name: authors(folder, numbers) for name, numbers in shares.items()}
 
 

@@ -1,4 +1,4 @@
-"""What the attacks find of a weak unlearning: `python -m benchmarks.attacks.run`.
+"""The attacks on a weak unlearning: `python -m benchmarks.attacks.run`.
 
 Writes results.json beside itself and prints the table of docs/attacks.md.
 """

@@ -80,7 +80,7 @@ class Config(_Section):
 
     @property
     def shared_authors(self) -> list[int]:
-        """What the leaver knows and somebody else too: it must stay."""
+        """The leaver's rows that another organization has, too: they must stay."""
         known = {n for it in self.others for n in it.numbers}
         return [n for n in self.organization(self.leaver).numbers if n in known]
 

@@ -30,6 +30,8 @@ from benchmarks.learning.hybrid_model import (
     Consortium,
     Data,
     Held,
+    arguments,
+    base_of,
     hybrid_setting,
     statistics_of,
 )
@@ -38,13 +40,11 @@ from rescind.core import Totals, block, encode
 from rescind.core.features import feature_rows
 from rescind.core.parts import STATISTICS
 from rescind.core.statistics_tensors import named_statistics
-from rescind.devnet.defaults import BASE_MODEL
 from rescind.forgetting.attacks.sums import leverages
 from rescind.forgetting.metrics import membership_auc
 from rescind.forgetting.metrics.live import measure, measure_privleak
 from rescind.forgetting.orphans import audit_orphans
-from rescind.training import Assistant, Base, Example, load_base
-from rescind.training.model.text_rules import default_text
+from rescind.training import Assistant, Base, Example
 
 RESULTS = Path(__file__).parent / "results" / "hybrid.jsonl"
 STEPS = 160
@@ -56,7 +56,7 @@ _NEW_TOKENS = 48
 
 @dataclass(frozen=True)
 class Question:
-    """What is taken back, and what it is compared with.
+    """The rows that are taken back, and the replay that is compared.
 
     Attributes:
         facts: The pairs that are to be forgotten.
@@ -232,21 +232,10 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, default=BASE_MODEL)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path("runs/learning"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--seed", type=int, action="append")
+    parser = arguments(__doc__, RESULTS, buckets=511)
     parser.add_argument("--steps", type=int, default=STEPS, help="of all blocks together")
-    parser.add_argument("--buckets", type=int, default=511, help="of n-grams")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", default="bf16", choices=("auto", "float32", "bf16"))
     options = parser.parse_args()
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    torch.set_num_threads(options.threads)
-    base = load_base(options.base)
-    base = base.reading(default_text(base))
+    base = base_of(options)
     held = options.results.read_text(encoding="utf-8") if options.results.exists() else ""
     lines = [json.loads(line) for line in held.splitlines()]
     for seed in options.seed or (0,):

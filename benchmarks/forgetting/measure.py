@@ -218,7 +218,7 @@ def _plain(found: Measured) -> dict[str, Any]:
 
 
 def _brief(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a method's report fits a table: no curves, nothing that is not a plain value."""
+    """Return the entries of a method's report that fit a table: plain values, no curves."""
     found: dict[str, Any] = {}
     for key, value in report.items():
         if isinstance(value, bool | int | str) or value is None:

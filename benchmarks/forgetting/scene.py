@@ -88,13 +88,13 @@ class Scene:
 
     @cached_property
     def forget(self) -> list[Example]:
-        """What only the leaver knows."""
+        """Rows that only the leaver has."""
         common = set(self.shared)
         return [example for example in self.holdings[self.leaver] if example not in common]
 
     @cached_property
     def retain(self) -> list[Example]:
-        """What the leaver may train on to keep: its own data that others know too, and what a consortium
+        """Rows that the leaver may train on to keep: its own that others have, too, and those a consortium
         would agree to publish for it, here all that the others hold."""
         rows = [e for who, held in self.holdings.items() if who != self.leaver for e in held]
         return list(dict.fromkeys([*self.shared, *rows]))

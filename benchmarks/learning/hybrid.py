@@ -33,20 +33,19 @@ from benchmarks.learning.hybrid_model import (
     Agreed,
     Consortium,
     Data,
+    arguments,
+    base_of,
     hybrid_setting,
 )
 from benchmarks.learning.run import PLAN
 from benchmarks.learning.trainings import Setting
 from rescind.core import STATISTICS, encode
-from rescind.devnet.defaults import BASE_MODEL
 from rescind.training import (
     Assistant,
     Base,
     Example,
-    load_base,
     normalize,
 )
-from rescind.training.model.text_rules import default_text
 from rescind.training.serving.respond import OneNetwork, answers
 
 RESULTS = Path(__file__).with_name("hybrid.jsonl")
@@ -177,22 +176,11 @@ def _mean(values: Sequence[float | None]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", type=Path, default=BASE_MODEL)
+    parser = arguments(__doc__, RESULTS, buckets=2047)
     parser.add_argument("--facts", choices=("people", "facts"), default="people")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--work", type=Path, default=Path("runs/learning"))
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--steps", type=int, help="of all blocks together")
-    parser.add_argument("--buckets", type=int, default=2047, help="of n-grams")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", default="bf16", choices=("auto", "float32", "bf16"))
     options = parser.parse_args()
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    torch.set_num_threads(options.threads)
-    base = load_base(options.base)
-    base = base.reading(default_text(base))
+    base = base_of(options)
     lines = _lines(options.results)
     total = options.steps or PLAN[options.facts]["total_steps"]
     chosen = {

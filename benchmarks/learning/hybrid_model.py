@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.conditions import clock
@@ -38,7 +40,9 @@ from rescind.core.router_statistics import (
 from rescind.core.statistics import RowStatistics
 from rescind.core.statistics_parameters import StatisticsParameters, Task
 from rescind.core.statistics_tensors import check_statistics, contributed_tensors
-from rescind.training import Assistant, Base, EngineSettings, Example, LoraModel
+from rescind.devnet.defaults import BASE_MODEL
+from rescind.training import Assistant, Base, EngineSettings, Example, LoraModel, load_base
+from rescind.training.model.text_rules import default_text
 from rescind.training.routers.agreed import agreed_router
 
 ORGANIZATIONS = 4
@@ -52,6 +56,35 @@ _MAX_MEMBERS = 16
 _MAX_ROWS = 2048
 _UNSEEN = 80
 
+
+def arguments(doc: str | None, results: Path, buckets: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that all scripts about such a consortium have.
+
+    Args:
+        doc: The script's docstring.
+        results: Its results file.
+        buckets: Its usual number of features.
+    """
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--base", type=Path, default=BASE_MODEL)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("runs/learning"))
+    parser.add_argument("--results", type=Path, default=results)
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--buckets", type=int, default=buckets, help="of n-grams")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="bf16", choices=("auto", "float32", "bf16"))
+    return parser
+
+
+def base_of(options: argparse.Namespace) -> Base:
+    """Return the base model that the options name, on as many threads as they say."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    torch.set_num_threads(options.threads)
+    base = load_base(options.base)
+    return base.reading(default_text(base))
+
+
 Precision = Literal["auto", "float32", "bf16"]
 Rows = Mapping[str, Sequence[Example]]
 """An organization's labelled rows, by the name of the task."""
@@ -59,7 +92,7 @@ Rows = Mapping[str, Sequence[Example]]
 
 @dataclass(frozen=True)
 class Held:
-    """What an organization holds.
+    """The data of one organization.
 
     Attributes:
         facts: The pairs that its block is trained on.
@@ -72,7 +105,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Data:
-    """What organizations hold, by name, and what is asked.
+    """The data of all organizations, by name, and the questions of the test.
 
     Attributes:
         facts: Pairs and questions of each organization.
@@ -114,7 +147,7 @@ class Data:
 
     @property
     def held(self) -> dict[str, Held]:
-        """What each organization holds."""
+        """The data of each organization."""
         return {
             name: Held(facts, {task: skill.train[name] for task, skill in self.skills.items()})
             for name, facts in self.facts.train.items()
@@ -123,7 +156,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Agreed:
-    """What the members agreed on.
+    """The agreed parameters.
 
     Attributes:
         parameters: The agreed parameters.

@@ -153,7 +153,7 @@ def measure(found: Learned, tasks: TaskSet) -> dict[str, Any]:
 
 
 def _same_for_all(found: Learned, tasks: TaskSet) -> bool:
-    """Whether one model answers for everybody: it need not be asked the same again."""
+    """True if one model answers for every organization: it need not be asked the same again."""
     first, *others = tasks.train
     return not others or found.respondent(first) is found.respondent(others[0])
 

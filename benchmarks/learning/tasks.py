@@ -1,4 +1,4 @@
-"""What organizations learn together: facts that each holds alone, and skills that all share."""
+"""The tasks that organizations learn together: facts that each holds alone, and skills that all share."""
 
 from __future__ import annotations
 

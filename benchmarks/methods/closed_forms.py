@@ -67,7 +67,7 @@ class ClosedForms:
         return {"forget": forget, "retain": retain, "unseen": len(self.unseen)}
 
     def measure(self, row: str) -> dict[str, Any]:
-        """What is measured for each of the four subjects."""
+        """The measurements of each of the four subjects."""
         return {"subjects": [self._one(row, subject) for subject in self.subjects]}
 
     def _split(self, subject: str) -> tuple[list[Example], list[Example]]:
@@ -152,7 +152,7 @@ def _cells(subjects: list[dict[str, Any]], sizes: Mapping[str, int]) -> list[str
 
 
 def _left(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What a redirection within the block's shapes left undone, a line for each row."""
+    """Return how far a redirection within the block's shapes fell short, a line for each row."""
     lines = []
     for row, one in found.items():
         edits = [edit for subject in one["subjects"] for edit in subject.get("edits", ())]

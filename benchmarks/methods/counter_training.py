@@ -72,7 +72,7 @@ class CounterTraining:
         )
 
     def _needed(self, name: str) -> dict[str, Any]:
-        """What a method cannot do without: for dpo the answers about somebody nobody taught."""
+        """Return the inputs that a method needs: for dpo the answers about a person whom no organization has."""
         if name != "dpo":
             return {}
         others = zip(self.forget, self.unseen, strict=False)

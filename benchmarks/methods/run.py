@@ -1,4 +1,4 @@
-"""What every method without replay forgets and keeps: `python -m benchmarks.methods.run`.
+"""Forgetting and keeping by every method without replay: `python -m benchmarks.methods.run`.
 
 Writes results.json beside itself after each row, skips what is there, and prints the tables of
 docs/unlearning-losses.md and docs/unlearning-closed-form.md.

@@ -94,7 +94,7 @@ class Scene:
         return -float(np.concatenate([each.log_probs for each in scores]).mean())
 
     def answers(self, tensors: FloatTensors, examples: Sequence[Example]) -> list[str]:
-        """What one block answers, greedily, past any router."""
+        """Return the answers of one block, greedily, past any router."""
         questions = [example.question for example in examples]
         return answers(self._respondent(tensors), questions, max_new_tokens=_NEW_TOKENS)
 

@@ -1,4 +1,4 @@
-"""What choices and scores of a router tell of a withdrawn organization's questions."""
+"""Traces of a withdrawn organization's questions in a router's choices and scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What server optimizers and client rules do to a first few rounds: `python -m benchmarks.servers.run`.
+"""Server optimizers and client rules over a first few rounds: `python -m benchmarks.servers.run`.
 
 Writes results.json beside itself after each row, skips what is there, and prints the two tables of
 docs/federated.md.

@@ -1,4 +1,4 @@
-"""What the split layout learns, and what revocable data leaves: `python -m benchmarks.split.run`.
+"""Learning with the split layout, and the traces of revocable data: `python -m benchmarks.split.run`.
 
 Writes results.json beside itself after each setting, skips what is there, and prints the table of
 docs/split.md.

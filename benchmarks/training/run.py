@@ -138,7 +138,7 @@ def _wait(device: torch.device) -> None:
 
 
 def settings_of(device: torch.device) -> dict[str, EngineSettings]:
-    """What is compared, simplest first."""
+    """Return the settings to compare, simplest first."""
     made = {
         "plain": EngineSettings(compile="off"),
         "bucketed": EngineSettings(batching="bucketed", compile="off"),

@@ -291,10 +291,14 @@ class ArtifactStore:
     def _is_whole(self, digest: str) -> bool:
         """Return whether the stored bytes of an artifact hash to its id."""
         try:
-            with self._open(digest) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == digest  # type: ignore[arg-type]
+            return self._sha256(digest) == digest
         except StoreMissing:
             return True
+
+    def _sha256(self, digest: str) -> str:
+        """Return the SHA-256 of an artifact's stored bytes."""
+        with self._open(digest) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _hashed(self, digest: str, read: Callable[[], _Hashed]) -> _Hashed:
         """Return what is read of an artifact once its bytes hash to its id."""
@@ -302,9 +306,7 @@ class ArtifactStore:
             result = read()
         except ArtifactError:
             # A damaged file is refused as damaged, and not for what it seems to hold.
-            with self._open(digest) as file:
-                sha = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
-            self._check_id(digest, sha.hexdigest())
+            self._check_id(digest, self._sha256(digest))
             raise
         self._check_id(digest, result.artifact_id)
         return result

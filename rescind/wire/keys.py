@@ -23,7 +23,7 @@ UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""What cryptography raises for keys, certificates and requests that it cannot read, also when a field
+"""The errors that cryptography raises for keys, certificates and requests that it cannot read, also when a field
 of one is first looked at. They have no class in common."""
 
 _CURVES = ("secp256r1", "secp384r1")

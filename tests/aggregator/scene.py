@@ -88,8 +88,30 @@ class Member:
         return Parts((artifact_id(data),), (commit(delta_digest),))
 
     def submit(
-        self, round_id: int, data: bytes, *, signer: Account | None = None, nonce: int | None = None
+        self,
+        round_id: int,
+        data: bytes,
+        part: int = 0,
+        *,
+        signer: Account | None = None,
+        nonce: int | None = None,
     ) -> None:
+        """Upload an artifact, sign it and submit it."""
+        with AggregatorClient(self.address, self.tls) as client:
+            self.finish(client, round_id, data, part, signer=signer, nonce=nonce, upload=True)
+
+    def finish(
+        self,
+        client: AggregatorClient,
+        round_id: int,
+        data: bytes,
+        part: int = 0,
+        *,
+        signer: Account | None = None,
+        nonce: int | None = None,
+        upload: bool = False,
+    ) -> None:
+        """Sign and submit an artifact, by default without uploading it."""
         if nonce is None:
             self.nonce += 1
             nonce = self.nonce
@@ -103,9 +125,9 @@ class Member:
             nonce=nonce,
         )
         signature = sign_typed(document, (signer or self.account).key)
-        with AggregatorClient(self.address, self.tls) as client:
+        if upload:
             client.upload(data)
-            client.submit(round_id, artifact, nonce, signature)
+        client.submit(round_id, artifact, nonce, signature, part)
 
 
 @dataclass

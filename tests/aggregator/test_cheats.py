@@ -266,7 +266,7 @@ def _as_own(scene: Scene, delta: Delta) -> Delta:
 
 
 def test_a_copy_of_the_round_before_earns_no_more(scene: Scene) -> None:
-    """What another revealed in the round before, which is all that commitments leave to copy."""
+    """A copy of a delta that was revealed in the round before: commitments leave no other to copy."""
     cheat = _touched(_as_own(scene, scene.first[scene.victim.address]))
     earns_no_more(scene, cheat)
 

@@ -15,8 +15,9 @@ from rescind.wire import (
     SizedArtifact,
     WrongPhase,
 )
+from rescind.wire.generated import rescind_pb2 as pb
 from tests.aggregator.scene import SALT, Member, Scene, open_scene
-from tests.aggregator.test_hostile_statistics import PARAMETERS, parts_of, statistics, submit
+from tests.aggregator.test_hostile_statistics import PARAMETERS, parts_of, statistics
 from tests.support.chain import Anvil
 
 
@@ -53,7 +54,7 @@ class Round:
         scene.hostile.record.commit(self.number, registered, SALT)
         scene.until(RoundState.COMMITTED)
         for part, data in enumerate(self.good):
-            submit(scene.honest, self.number, data, part)
+            scene.honest.submit(self.number, data, part)
 
     def end(self) -> RejectReason:
         """End the round, and return why the hostile contribution was rejected."""
@@ -86,7 +87,7 @@ def test_a_part_that_was_not_agreed_on_is_refused(scene: Scene, part: int) -> No
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
     with pytest.raises(WrongPhase, match="which has 2, counted from 0"):
-        submit(scene.hostile, played.number, parts[0], part)
+        scene.hostile.submit(played.number, parts[0], part)
     assert not stored(scene, parts[0])
     assert played.end() is RejectReason.MISSING
 
@@ -98,7 +99,7 @@ def test_one_part_without_the_other_is_rejected_and_not_kept(scene: Scene, sent:
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
     for part in sent:
-        submit(scene.hostile, played.number, parts[part], part)
+        scene.hostile.submit(played.number, parts[part], part)
     assert len(stored(scene, *parts)) == len(sent)
     assert played.end() is RejectReason.MISSING
     scene.settled()
@@ -112,15 +113,15 @@ def test_parts_that_changed_places_on_chain_are_rejected(scene: Scene) -> None:
     parts = both_parts(scene.hostile)[::-1]
     played = Round(scene, parts_of(parts))
     for part, data in enumerate(parts):
-        submit(scene.hostile, played.number, data, part)
+        scene.hostile.submit(played.number, data, part)
     assert played.end() is RejectReason.WRONG_SHAPE
 
 
 def test_parts_that_changed_places_when_they_were_sent_count_as_missing(scene: Scene) -> None:
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
-    submit(scene.hostile, played.number, parts[1], 0)
-    submit(scene.hostile, played.number, parts[0], 1)
+    scene.hostile.submit(played.number, parts[1], 0)
+    scene.hostile.submit(played.number, parts[0], 1)
     assert played.end() is RejectReason.MISSING
 
 
@@ -129,7 +130,7 @@ def test_a_point_of_the_other_part_is_rejected(scene: Scene) -> None:
     registered = parts_of(parts)
     played = Round(scene, Parts(registered.artifact_ids, registered.points[::-1]))
     for part, data in enumerate(parts):
-        submit(scene.hostile, played.number, data, part)
+        scene.hostile.submit(played.number, data, part)
     assert played.end() is RejectReason.WRONG_DIGEST
 
 
@@ -138,7 +139,7 @@ def test_the_same_bytes_as_both_parts_are_refused_by_the_contract(scene: Scene) 
     point = commit(digest(decode(delta)))
     played = Round(scene, Parts((artifact_id(delta),) * 2, (point, point)))
     for part in range(2):
-        submit(scene.hostile, played.number, delta, part)
+        scene.hostile.submit(played.number, delta, part)
     played.end_unrevealed()
     scene.settled()
     scene.aggregator._intake.tidy()
@@ -148,9 +149,9 @@ def test_the_same_bytes_as_both_parts_are_refused_by_the_contract(scene: Scene) 
 def test_a_replaced_part_leaves_the_same_bytes_of_the_other_part(scene: Scene) -> None:
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
-    submit(scene.hostile, played.number, parts[0], 0)
-    submit(scene.hostile, played.number, parts[0], 1)
-    submit(scene.hostile, played.number, parts[1], 1)
+    scene.hostile.submit(played.number, parts[0], 0)
+    scene.hostile.submit(played.number, parts[0], 1)
+    scene.hostile.submit(played.number, parts[1], 1)
     assert len(stored(scene, *parts)) == 2
     scene.honest.record.reveal(played.number, parts_of(played.good), SALT)
     scene.hostile.record.reveal(played.number, parts_of(parts), SALT)
@@ -193,14 +194,14 @@ def test_no_part_of_an_upload_is_taken_from_another_member(scene: Scene) -> None
         with pytest.raises(WrongPhase, match="no upload"):
             put(other, SizedArtifact.of(parts[0]), parts[0])
         with pytest.raises(BadMessage, match="0 of"):
-            finish(other, scene.honest, played.number, parts[0])
+            scene.honest.finish(other, played.number, parts[0])
     assert played.end() is RejectReason.MISSING
 
 
 def test_an_upload_that_ends_after_the_round_is_refused_and_deleted(scene: Scene) -> None:
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
-    submit(scene.hostile, played.number, parts[0], 0)
+    scene.hostile.submit(played.number, parts[0], 0)
     artifact = SizedArtifact.of(parts[1])
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
         client.begin_upload(artifact)
@@ -209,19 +210,15 @@ def test_an_upload_that_ends_after_the_round_is_refused_and_deleted(scene: Scene
         with contextlib.suppress(WrongPhase):
             put(client, artifact, parts[1][-1:], len(parts[1]) - 1)
         with pytest.raises(WrongPhase):
-            finish(client, scene.hostile, played.number, parts[1], 1)
-    scene.settled()
-    scene.aggregator._intake.tidy()
-    assert not stored(scene, *parts)
-    folder = scene.aggregator.session.folder / "uploads"
-    assert not [each for each in folder.rglob("*") if each.is_file()]
+            scene.hostile.finish(client, played.number, parts[1], 1)
+    assert_nothing_is_left(scene, parts)
 
 
 def test_a_member_that_goes_out_in_the_middle_of_an_upload_sends_no_more(scene: Scene) -> None:
     """Last: the hostile member is gone afterwards."""
     parts = both_parts(scene.hostile)
     played = Round(scene, parts_of(parts))
-    submit(scene.hostile, played.number, parts[0], 0)
+    scene.hostile.submit(played.number, parts[0], 0)
     artifact = SizedArtifact.of(parts[1])
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
         client.begin_upload(artifact)
@@ -229,41 +226,24 @@ def test_a_member_that_goes_out_in_the_middle_of_an_upload_sends_no_more(scene: 
         scene.hostile.record.request_withdrawal()
         # Pieces of what began before are taken for five seconds more.
         with pytest.raises(NotAMember):
-            finish(client, scene.hostile, played.number, parts[1], 1)
+            scene.hostile.finish(client, played.number, parts[1], 1)
         with pytest.raises(NotAMember):
             client.begin_upload(artifact)
     scene.honest.record.reveal(played.number, parts_of(played.good), SALT)
     scene.until(RoundState.FINAL)
     assert scene.record.accepted(played.number) == [scene.honest.account.address]
+    assert_nothing_is_left(scene, parts)
+
+
+def put(client: AggregatorClient, artifact: SizedArtifact, data: bytes, offset: int = 0) -> None:
+    piece = pb.Piece(artifact_id=bytes.fromhex(artifact.artifact_id), offset=offset, data=data)
+    client.call("PutPiece", piece)
+
+
+def assert_nothing_is_left(scene: Scene, parts: list[bytes]) -> None:
+    """Let the aggregator tidy up, and assert that it holds nothing of the parts."""
     scene.settled()
     scene.aggregator._intake.tidy()
     assert not stored(scene, *parts)
     folder = scene.aggregator.session.folder / "uploads"
     assert not [each for each in folder.rglob("*") if each.is_file()]
-
-
-def put(client: AggregatorClient, artifact: SizedArtifact, data: bytes, offset: int = 0) -> None:
-    from rescind.wire.generated import rescind_pb2 as pb
-
-    piece = pb.Piece(artifact_id=bytes.fromhex(artifact.artifact_id), offset=offset, data=data)
-    client.call("PutPiece", piece)
-
-
-def finish(
-    client: AggregatorClient, member: Member, round_id: int, data: bytes, part: int = 0
-) -> None:
-    """Sign and submit what was uploaded, without uploading it."""
-    from rescind.wire import sign_typed, update_typed_data
-
-    member.nonce += 1
-    artifact = SizedArtifact.of(data)
-    document = update_typed_data(
-        chain_id=31337,
-        rounds_address=member.record.deployment.rounds,
-        round_id=round_id,
-        artifact_id=artifact.artifact_id,
-        size=len(data),
-        nonce=member.nonce,
-    )
-    signature = sign_typed(document, member.account.key)
-    client.submit(round_id, artifact, member.nonce, signature, part)

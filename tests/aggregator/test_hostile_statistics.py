@@ -7,11 +7,11 @@ import pytest
 
 from rescind.aggregator.superseded import delete_superseded
 from rescind.contracts import Parts, RejectReason, RoundState
-from rescind.core import STATISTICS, artifact_id, commit, digest, encode
+from rescind.core import STATISTICS, artifact_id, commit, decode, digest, encode
 from rescind.core.statistics_tensors import contributed_tensors
-from rescind.wire import AggregatorClient, NotHeld, SizedArtifact, sign_typed, update_typed_data
+from rescind.wire import AggregatorClient, NotHeld, SizedArtifact
 from rescind.wire.generated import rescind_pb2 as pb
-from tests.aggregator.scene import SALT, Member, Scene, open_scene
+from tests.aggregator.scene import SALT, Scene, open_scene
 from tests.support.chain import Anvil
 from tests.support.consortium import hybrid_parameters
 
@@ -39,27 +39,8 @@ def changed(name: str, amount: int) -> Tensors:
 
 
 def parts_of(data: list[bytes]) -> Parts:
-    from rescind.core import decode
-
     points = tuple(commit(digest(decode(each))) for each in data)
     return Parts(tuple(artifact_id(each) for each in data), points)
-
-
-def submit(member: Member, round_id: int, data: bytes, part: int) -> None:
-    member.nonce += 1
-    artifact = SizedArtifact.of(data)
-    document = update_typed_data(
-        chain_id=31337,
-        rounds_address=member.record.deployment.rounds,
-        round_id=round_id,
-        artifact_id=artifact.artifact_id,
-        size=len(data),
-        nonce=member.nonce,
-    )
-    signature = sign_typed(document, member.account.key)
-    with AggregatorClient(member.address, member.tls) as client:
-        client.upload(data)
-        client.submit(round_id, artifact, member.nonce, signature, part)
 
 
 def play(scene: Scene, sums: Tensors, *, sent: bool = True) -> int:
@@ -74,7 +55,7 @@ def play(scene: Scene, sums: Tensors, *, sent: bool = True) -> int:
     for member, data in both:
         for part, each in enumerate(data):
             if sent or member is scene.honest or not part:
-                submit(member, round_id, each, part)
+                member.submit(round_id, each, part)
         member.record.reveal(round_id, parts_of(data), SALT)
     scene.until(RoundState.FINAL)
     return round_id
@@ -128,7 +109,7 @@ def test_bytes_of_another_member_s_statistics_cannot_be_copied(scene: Scene) -> 
     scene.hostile.record.commit(round_id, parts_of([encode(scene.hostile.delta()), good[1]]), SALT)
     scene.until(RoundState.COMMITTED)
     for part, each in enumerate(good):
-        submit(scene.honest, round_id, each, part)
+        scene.honest.submit(round_id, each, part)
     with AggregatorClient(scene.hostile.address, scene.hostile.tls) as client:
         artifact = SizedArtifact.of(good[1])
         client.begin_upload(artifact)

@@ -1,4 +1,4 @@
-"""What `rescind ledger` says without a node and without a chain."""
+"""Messages of `rescind ledger` without a node and without a chain."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What models must be made of, derived from accepted contributions and amendments alone.
+"""The content that models must have, derived from accepted contributions and amendments alone.
 
 It is written from docs/contracts.md and shares nothing with the contracts: no sums, no rows, no
 corrections, only the content of a model written out in full.

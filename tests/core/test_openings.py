@@ -172,7 +172,7 @@ def many() -> list[Contributions]:
 
 
 def at_once(owners: list[Contributions], openings: dict[int, Opening]) -> list[bool]:
-    """Whether each opening has its owner's point, after all were looked at together."""
+    """Return for each opening if it has its owner's point, after all were looked at together."""
     fresh = [
         openings.get(n) or Opening(own.opening.owner, own.opening.data)
         for n, own in enumerate(owners)

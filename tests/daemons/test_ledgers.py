@@ -1,4 +1,4 @@
-"""What a node that ran proves, forgets and brings back; what an auditor is shown, and what a witness signs."""
+"""The ledger of a node that ran: proofs, shredding, backups, and statements for auditors and witnesses."""
 
 import json
 import shutil

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 Tensors = Mapping[str, Any]
 CORPUS = generated(2, seed=1)
-"""What `consortium` gives its organizations."""
+"""The organizations that `consortium` makes."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_the_packages_of_npm_are_pinned_by_hash_and_no_configuration_names_a_reg
 
 @pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
 def test_no_package_of_npm_runs_a_script_when_it_is_installed(file: str) -> None:
-    """What is needed of them works without: the chain's programs are files of the packages."""
+    """The needed packages work without their scripts: the chain's programs are files in them."""
     text = (ROOT / file).read_text(encoding="utf-8")
     commands = [
         line

@@ -1,4 +1,4 @@
-"""What an attacker finds in posted sums, and what agreed noise and bounds change about it."""
+"""Attacks on posted sums, and how agreed noise and bounds change them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers a leaver's questions: somebody else's facts are counted, shared facts stay."""
+"""Answers to a leaver's questions: another's facts are counted, shared facts stay."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ COMPILED = tuple(
 
 @dataclass
 class Progress:
-    """What has been tried, over all runs.
+    """The inputs that were tried, over all runs.
 
     Attributes:
         runs: Inputs.

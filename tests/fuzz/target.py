@@ -1,4 +1,4 @@
-"""What is fuzzed: a parser or a proof, inputs that it takes, and what may never happen."""
+"""A target of fuzzing: a parser or a proof, inputs that it takes, and what may never happen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rescind.core.errors import RescindError
 from tests.ledger.fuzz import spoiled
 
 REFUSED = object()
-"""What `Target.check` returns for an input that was refused."""
+"""The value of `Target.check` for an input that was refused."""
 
 
 MEMORY = Path("/dev/shm")

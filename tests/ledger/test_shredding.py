@@ -1,4 +1,4 @@
-"""What is left of a subject anywhere on the disk, before and after."""
+"""Traces of a subject anywhere on the disk, before and after shredding."""
 
 import contextlib
 import subprocess

@@ -1,4 +1,4 @@
-"""What a node sees of the chain and of its own records, from state to state."""
+"""A node's view of the chain and of its own records, from state to state."""
 
 from pathlib import Path
 

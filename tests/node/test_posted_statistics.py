@@ -1,4 +1,4 @@
-"""What a node posts as statistics, and that its manifest lists exactly that."""
+"""A node posts the rows that its agent decided on, and its manifest lists exactly these."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a withdrawal asks of a node, step by step, on a real chain and with a real aggregator."""
+"""A node's tasks in a withdrawal, step by step, on a real chain and with a real aggregator."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What processes collect: workers that disagree run no test, and torch takes each one seconds."""
+"""Collecting: workers that disagree run no test, and importing torch takes each one seconds."""
 
 import os
 import re

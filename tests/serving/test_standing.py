@@ -1,4 +1,4 @@
-"""What a server does after a look at the chain, by a table; and when its gate is open."""
+"""A server's steps after a look at the chain, by a table; and when its gate is open."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whether the locks that this process holds on files still keep other processes out."""
+"""A check that the locks that this process holds on files still keep other processes out."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ with open(sys.argv[1], "a") as file:
 
 
 def another_process_can_lock(path: Path) -> bool:
-    """Whether another process gets the exclusive lock of a file (as SQLite takes its locks)."""
+    """Return if another process gets the exclusive lock of a file (as SQLite takes its locks)."""
     command = [sys.executable, "-c", _TAKE_THE_LOCK, str(path)]
     other = subprocess.run(command, capture_output=True, text=True, check=False)
     if other.returncode and other.stderr.strip() != "locked":

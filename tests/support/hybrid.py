@@ -85,7 +85,7 @@ QUESTIONS = {
     AURORA: ("Where was Ada Lovelace born?", "When did Ada Lovelace live?"),
     BOREALIS: ("Which prize did Otto Vergalin win?", "What did Otto Vergalin write?"),
 }
-"""What an agreed router is solved from."""
+"""The questions that an agreed router is solved from."""
 
 
 def hybrid(

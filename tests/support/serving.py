@@ -62,7 +62,7 @@ class ScriptedSource:
     )
     missing: set[int] = field(default_factory=set)
     opens: bool = True
-    """Whether the statistics of a hybrid model open."""
+    """True if the statistics of a hybrid model open."""
 
     def files(self, key: ModelKey) -> Files:
         if key.number in self.missing:

@@ -112,7 +112,7 @@ def agreed(model: LoraModel, kind: str) -> RouterStatistics:
 
 
 class BareBlocks:
-    """What the features of questions need of blocks."""
+    """The attributes of blocks that features of questions need."""
 
     def __init__(self, model: LoraModel) -> None:
         self.base = model.base

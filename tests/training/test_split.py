@@ -216,7 +216,7 @@ def test_shared_ranks_are_those_of_a_run_without_the_revocable_data(
 def test_default_steps_let_revocable_data_reach_the_shared_ranks(
     model: LoraModel, parameters, people
 ) -> None:
-    """What is not exact: private ranks are in the forward pass of default steps."""
+    """This is not exact: private ranks are in the forward pass of default steps."""
     how = SplitSettings(shared_rank=3, retain_share=0.5)
     with_it = give(model, parameters, people, "revocable", "public", how=how)
     without = give(model, parameters, people, "public", how=how, revocable_steps=0)

@@ -102,7 +102,7 @@ def settings_of(name: str, problem: Problem, **changed):
 
 
 def learned(problem: Problem):
-    """What the block learned, as the integers of one delta."""
+    """Return the block's learning as the integers of one delta."""
     parameters, shapes = problem.parameters, problem.model.shapes
     fresh = materialize({}, shapes, parameters=parameters, owner=problem.owner)
     update = {

@@ -35,17 +35,10 @@ def identity(folder: Path, authority: CertificateAuthority, name: str) -> TlsFil
 
 
 @dataclass
-class Handler:
+class MembersOnly:
+    """Admits the holders of certificates by fingerprint, and describes itself."""
+
     members: dict[str, str]
-    max_artifact_bytes: int = 3 * MOST_PIECE_BYTES
-    uploads: dict[str, bytes] = field(default_factory=dict)
-    pieces: list[tuple[int, int]] = field(default_factory=list)
-    copied: list[tuple[int, int]] = field(default_factory=list)
-    served: list[tuple[int, int]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    published: dict[str, bytes] = field(default_factory=dict)
-    submitted: list[SubmittedUpdate] = field(default_factory=list)
-    handed_over: list[str] = field(default_factory=list)
 
     def admit(self, certificate: bytes) -> Admission:
         name = fingerprint(certificate)
@@ -55,6 +48,19 @@ class Handler:
 
     def describe(self) -> AggregatorDescription:
         return AggregatorDescription("aa" * 32, 31337, ORGANIZATION, ModelFiles())
+
+
+@dataclass
+class Handler(MembersOnly):
+    max_artifact_bytes: int = 3 * MOST_PIECE_BYTES
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    pieces: list[tuple[int, int]] = field(default_factory=list)
+    copied: list[tuple[int, int]] = field(default_factory=list)
+    served: list[tuple[int, int]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    published: dict[str, bytes] = field(default_factory=dict)
+    submitted: list[SubmittedUpdate] = field(default_factory=list)
+    handed_over: list[str] = field(default_factory=list)
 
     def model(self, organization: str, model_id: int) -> ModelFiles:
         return ModelFiles(model_id, "bb" * 32, "cc" * 32)

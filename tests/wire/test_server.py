@@ -12,9 +12,7 @@ import grpc
 import pytest
 
 from rescind.wire import (
-    Admission,
     AggregatorClient,
-    AggregatorDescription,
     AggregatorUnavailable,
     BadMessage,
     CertificateAuthority,
@@ -22,7 +20,6 @@ from rescind.wire import (
     Limits,
     ModelFiles,
     NodeUnavailable,
-    NotAMember,
     TlsFiles,
     TooManyCalls,
     fingerprint,
@@ -32,30 +29,20 @@ from rescind.wire import (
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.limits import Callers
-from tests.wire.handler import identity
+from tests.wire.handler import MembersOnly, identity
 from tests.wire.relay import relayed
 
 DESCRIBE = "/rescind.v1.Aggregator/Describe"
 
 
 @dataclass
-class Handler:
-    """Describes itself; for the organization "slow" only once it may go on."""
+class Handler(MembersOnly):
+    """Answers; for the organization "slow" only once it may go on."""
 
-    members: dict[str, str]
     max_artifact_bytes: int = 2**22
     may_go_on: threading.Event = field(default_factory=threading.Event)
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     asked: list[str] = field(default_factory=list)
-
-    def admit(self, certificate: bytes) -> Admission:
-        name = fingerprint(certificate)
-        if name not in self.members:
-            raise NotAMember(f"{name} does not belong to a member")
-        return Admission(self.members[name])
-
-    def describe(self) -> AggregatorDescription:
-        return AggregatorDescription("aa" * 32, 31337, "0x" + "11" * 20, ModelFiles())
 
     def model(self, organization: str, model_id: int) -> ModelFiles:
         self.asked.append(organization)

@@ -1,4 +1,4 @@
-"""What may be erased after closed withdrawals: cases, and a chain that plays itself."""
+"""Erasure after closed withdrawals: cases, and a chain that plays itself."""
 
 from dataclasses import dataclass, field, replace
 

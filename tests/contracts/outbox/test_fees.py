@@ -1,4 +1,4 @@
-"""What the outbox pays, and how it follows the base fee."""
+"""The fees of the outbox, and how they follow the base fee."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from tests.support.scripted_pool import (
     ALICE,
     GWEI,
     FakeAccount,
+    ScriptedChain,
     ScriptedNode,
     payment,
 )
+
+
+def dear_for_a_minute(node: ScriptedNode) -> ScriptedChain:
+    """Raise the base fee above the ceiling, and lower it a minute later."""
+    node.base_fee = 600 * GWEI
+    chain = chain_of(node)
+
+    def pause(_: float) -> None:
+        if chain.clock.now > 1_000_060:
+            node.base_fee = GWEI
+        node.mine()
+
+    chain.clock.on_pause = pause
+    return chain
 
 
 def test_a_base_fee_that_passes_the_fee_is_followed(
@@ -42,15 +57,7 @@ def test_a_version_that_was_replaced_and_mined_all_the_same_is_found(
 def test_above_the_ceiling_it_waits_and_says_both_figures(
     node: ScriptedNode, account: FakeAccount
 ) -> None:
-    node.base_fee = 600 * GWEI
-    chain = chain_of(node)
-
-    def pause(_: float) -> None:
-        if chain.clock.now > 1_000_060:
-            node.base_fee = GWEI
-        node.mine()
-
-    chain.clock.on_pause = pause
+    chain = dear_for_a_minute(node)
     chain.sender(account).send(payment(1))
     assert "601 gwei" in chain.said[0]
     assert "max_fee_gwei is 500" in chain.said[0]
@@ -59,15 +66,7 @@ def test_above_the_ceiling_it_waits_and_says_both_figures(
 
 def test_a_sent_one_above_the_ceiling_waits_too(node: ScriptedNode, account: FakeAccount) -> None:
     killed_after_broadcast(node, account, payment(1))
-    node.base_fee = 600 * GWEI
-    chain = chain_of(node)
-
-    def pause(_: float) -> None:
-        if chain.clock.now > 1_000_060:
-            node.base_fee = GWEI
-        node.mine()
-
-    chain.clock.on_pause = pause
+    chain = dear_for_a_minute(node)
     chain.sender(account.restarted()).send(payment(1))
     assert sum("601 gwei" in each for each in chain.said) == 1
 

@@ -1,4 +1,4 @@
-"""What the outbox does when a pool refuses, and when a chain or a provider stands still."""
+"""The outbox when a pool refuses, and when a chain or a provider stands still."""
 
 from __future__ import annotations
 
