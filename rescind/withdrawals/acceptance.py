@@ -21,6 +21,7 @@ from rescind.core import (
     ConsortiumParameters,
     Digest,
     Opening,
+    artifact_id,
     check_opened,
     check_size,
     commit_at_once,
@@ -219,18 +220,23 @@ def accept_files(
         check_size(len(adapter), most_adapter_bytes(parameters))
         scanned = scan(adapter, expected=expected)
         if adapter_id and scanned.artifact_id != adapter_id:
-            raise ArtifactError(
-                f"the adapter hashes to {scanned.artifact_id}, not to {adapter_id}: delete the "
-                "file and fetch it again"
-            )
+            raise ArtifactError(_other_bytes(scanned.artifact_id, adapter_id))
         openings = decode_openings(
             opening, max_bytes=most_opening_bytes(parameters), owners=expected.owners
         )
     except ArtifactError as error:
-        checks = tuple(OwnerCheck(name, str(error)) for name in owned)
-        return Acceptance(record.model_id, checks, str(error))
+        problem = str(error)
+        # A damaged file is refused as damaged, and not for what it seems to hold.
+        if adapter_id and (actual := artifact_id(adapter)) != adapter_id:
+            problem = _other_bytes(actual, adapter_id)
+        checks = tuple(OwnerCheck(name, problem) for name in owned)
+        return Acceptance(record.model_id, checks, problem)
     tensors = scanned.header.views(adapter)
     return accept(record, parameters, tensors, openings, scanned.digests)
+
+
+def _other_bytes(actual: str, wanted: str) -> str:
+    return f"the adapter hashes to {actual}, not to {wanted}: delete the file and fetch it again"
 
 
 def most_adapter_bytes(parameters: ConsortiumParameters) -> int:

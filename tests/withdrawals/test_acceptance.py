@@ -15,6 +15,7 @@ from rescind.core import (
     ConsortiumParameters,
     Digest,
     Opening,
+    artifact_id,
     commit,
     decode_openings,
     digest,
@@ -243,6 +244,19 @@ def test_bytes_that_are_not_files_are_refused_with_the_reason() -> None:
     assert "is refused" in refused.sentence()
     assert set(refused.left_out) == {each.lower() for each in PEOPLE}
     assert not accept_files(files.record, files.parameters, b"x", opening).servable
+
+
+@pytest.mark.parametrize("place", [0, 20, 200, -1])
+def test_a_damaged_file_is_refused_as_damaged_wherever_it_is(place: int) -> None:
+    files = scene()
+    whole, opening = encode(files.tensors), encode_openings(files.openings.values())
+    damaged = bytearray(whole)
+    damaged[place] ^= 1
+    refused = accept_files(
+        files.record, files.parameters, bytes(damaged), opening, artifact_id(whole)
+    )
+    assert not refused.servable
+    assert f"not to {artifact_id(whole)}: delete the file and fetch it again" in refused.problem
 
 
 def test_openings_of_the_most_members_pass_every_limit() -> None:
