@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerFast
@@ -16,7 +18,7 @@ from rescind.core import (
     materialize,
 )
 from rescind.devnet.defaults import default_parameters
-from rescind.training import Example, LoraModel, TrainResult
+from rescind.training import Example, LoraModel, RoundTraining, TrainResult, train_round
 
 ME = "0x" + "ab" * 20
 
@@ -66,3 +68,25 @@ def start_of(model: LoraModel, parameters: ConsortiumParameters) -> FloatTensors
 def digest(result: TrainResult) -> str:
     found = result.tensors
     return hashlib.sha256(b"".join(found[n].tobytes() for n in sorted(found))).hexdigest()
+
+
+def train(model: LoraModel, *, steps: int = 4, seed: int = 3, **engine: Any) -> TrainResult:
+    """Train the examples from the agreed start; `engine` has what else `RoundTraining` takes."""
+    parameters = engine.pop("parameters", None) or parameters_of(model)
+    given_examples = engine.pop("examples", examples())
+    start = engine.pop("start", None) or start_of(model, parameters)
+    training = RoundTraining(steps=steps, seed=seed, **engine)
+    return train_round(model, parameters, start, given_examples, training)
+
+
+def distance(first: TrainResult, other: TrainResult) -> float:
+    """Return the largest difference of an entry."""
+    return max(
+        float(np.abs(first.tensors[n] - other.tensors[n]).max(initial=0)) for n in first.tensors
+    )
+
+
+def moved(model: LoraModel, result: TrainResult) -> float:
+    """Return how far training moved the entry that it moved most."""
+    start = start_of(model, parameters_of(model))
+    return max(float(np.abs(result.tensors[n] - start[n]).max()) for n in result.tensors)
