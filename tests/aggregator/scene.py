@@ -16,6 +16,7 @@ from rescind.aggregator import (
     status,
 )
 from rescind.aggregator.models import HAND_OVER_SECONDS
+from rescind.aggregator.state import Step
 from rescind.contracts import (
     Account,
     Deployment,
@@ -167,6 +168,10 @@ class Scene:
                 self.anvil.pass_time(HAND_OVER_SECONDS)
                 awaits = False
         raise AssertionError("the aggregator never came to it")
+
+    def idle(self) -> None:
+        """Let the aggregator act until a round waits for its members."""
+        self.tick_until(lambda: self.aggregator.next_plan().step is Step.WAIT)
 
     def settled(self, *, awaits: bool = False) -> int:
         """Play on until the files of the head are published, and return its number."""

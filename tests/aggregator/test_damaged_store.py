@@ -9,8 +9,8 @@ from rescind.core import artifact_id
 from rescind.daemon import scrub
 from rescind.wire import AggregatorClient, WrongHash
 from tests.aggregator.scene import Scene, open_scene
-from tests.core.test_headers import damage
 from tests.support.chain import Anvil
+from tests.support.stored_files import damage
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,12 @@ import pytest
 
 from rescind.aggregator import status
 from rescind.aggregator.facts import Published
-from rescind.aggregator.state import Step
 from rescind.contracts import WithdrawalState
 from rescind.core import artifact_id, encode
 from rescind.wire import AggregatorClient, NotPublished
 from rescind.withdrawals import Erasure
+from tests.aggregator.replacements import deposit, request_replacement
 from tests.aggregator.scene import Scene, open_scene
-from tests.aggregator.test_withdrawals import deposit, request_replacement
 from tests.support.chain import Anvil
 
 NAMES = ("first", "second", "third")
@@ -23,11 +22,6 @@ NAMES = ("first", "second", "third")
 def scene(anvil: Anvil, tmp_path: Path) -> Iterator[Scene]:
     with open_scene(anvil, tmp_path, names=NAMES) as opened:
         yield opened
-
-
-def idle(scene: Scene) -> None:
-    """Let the aggregator act until a round waits for its members."""
-    scene.tick_until(lambda: scene.aggregator.next_plan().step is Step.WAIT)
 
 
 def restart(scene: Scene) -> None:
@@ -52,7 +46,7 @@ def test_a_removal_erases_the_delta_and_the_model_before(scene: Scene) -> None:
     with AggregatorClient(leaver.address, scene.honest.tls) as member:
         assert member.download(files.adapter_id, 2**20)
         leaver.record.request_withdrawal()
-        idle(scene)
+        scene.idle()
         with pytest.raises(NotPublished, match="is not published"):
             member.download(files.adapter_id, 2**20)
         with pytest.raises(NotPublished):
@@ -92,9 +86,9 @@ def test_an_erasure_that_is_cut_short_at_every_step_is_finished_once(
         with monkeypatch.context() as patched:
             patched.setattr(owner, name, die)
             with pytest.raises(SystemExit):
-                idle(scene)
+                scene.idle()
         restart(scene)
-    idle(scene)
+    scene.idle()
     assert scene.incidents().count("erased") == 1
     assert not session.store.has(artifact_id(sent[scene.members[1].account.address]))
     assert [each.done for each in Erasure.all(session.journal)] == [True]
@@ -110,7 +104,7 @@ def test_keep_withdrawn_keeps_everything(anvil: Anvil, tmp_path: Path) -> None:
             scene.config.model_copy(update={"aggregator": section}),
         )
         sent = remove(scene)
-        idle(scene)
+        scene.idle()
         assert all(scene.aggregator.session.store.has(artifact_id(each)) for each in sent.values())
         assert scene.incidents() == []
 
@@ -123,14 +117,14 @@ def test_a_replacement_erases_what_it_replaced(scene: Scene) -> None:
     number, data = request_replacement(first), encode(first.delta(value=500))
     first.record.offer(number, 1, first.named(data))
     deposit(first, number, data)
-    idle(scene)
+    scene.idle()
     store = scene.aggregator.session.store
     assert store.has(artifact_id(sent[first.account.address])), "the withdrawal is open"
     first.record.ready(number)
     scene.tick_until(lambda: scene.record.withdrawal(number).state is WithdrawalState.CLOSED)
-    idle(scene)
+    scene.idle()
     assert store.has(artifact_id(sent[first.account.address])), "a round started from the model"
     scene.play_together()
-    idle(scene)
+    scene.idle()
     assert not store.has(artifact_id(sent[first.account.address]))
     assert store.has(artifact_id(data))

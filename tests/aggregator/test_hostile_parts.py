@@ -17,7 +17,7 @@ from rescind.wire import (
 )
 from rescind.wire.generated import rescind_pb2 as pb
 from tests.aggregator.scene import SALT, Member, Scene, open_scene
-from tests.aggregator.test_hostile_statistics import PARAMETERS, parts_of, statistics
+from tests.aggregator.statistics import PARAMETERS, parts_of, statistics
 from tests.support.chain import Anvil
 
 

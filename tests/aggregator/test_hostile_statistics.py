@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 
 from rescind.aggregator.superseded import delete_superseded
-from rescind.contracts import Parts, RejectReason, RoundState
-from rescind.core import STATISTICS, artifact_id, commit, decode, digest, encode
-from rescind.core.statistics_tensors import contributed_tensors
+from rescind.contracts import RejectReason, RoundState
+from rescind.core import STATISTICS, encode
 from rescind.wire import AggregatorClient, NotHeld, SizedArtifact
 from rescind.wire.generated import rescind_pb2 as pb
 from tests.aggregator.scene import SALT, Scene, open_scene
+from tests.aggregator.statistics import PARAMETERS, Tensors, parts_of, statistics
 from tests.support.chain import Anvil
-from tests.support.consortium import hybrid_parameters
-
-PARAMETERS = hybrid_parameters()
-Tensors = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +21,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory, running_anvil: Anvil) -> Ite
         yield opened
 
 
-def statistics(*texts: str) -> Tensors:
-    agreed = PARAMETERS.statistics
-    assert agreed is not None
-    rows = agreed.tasks["desk"].collect(texts, ["cards"] * len(texts))
-    return contributed_tensors(agreed, {"desk": rows})
-
-
 def changed(name: str, amount: int) -> Tensors:
     tensors = statistics("My card is lost")
     tensors[f"{STATISTICS}/{name}"] += np.int32(amount)
     return tensors
-
-
-def parts_of(data: list[bytes]) -> Parts:
-    points = tuple(commit(digest(decode(each))) for each in data)
-    return Parts(tuple(artifact_id(each) for each in data), points)
 
 
 def play(scene: Scene, sums: Tensors, *, sent: bool = True) -> int:

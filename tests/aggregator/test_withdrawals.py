@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rescind.contracts import WithdrawalMethod, WithdrawalState
+from rescind.contracts import WithdrawalState
 from rescind.core import artifact_id, encode, owners
-from rescind.wire import AggregatorClient, SizedArtifact, WrongPhase, offer_typed_data, sign_typed
-from tests.aggregator.scene import Member, Scene, open_scene
+from rescind.wire import WrongPhase
+from tests.aggregator.replacements import deposit, request_replacement
+from tests.aggregator.scene import Scene, open_scene
 from tests.support.chain import Anvil
 
 NAMES = ("first", "second", "third")
@@ -20,31 +21,6 @@ def scene(anvil: Anvil, tmp_path: Path) -> Iterator[Scene]:
         opened.play_together()
         opened.settled()
         yield opened
-
-
-def request_replacement(member: Member) -> int:
-    """Request a replacement for a data subject of a member, and return its number."""
-    number = len(member.record.withdrawals()) + 1
-    member.record.request_subject_withdrawal(f"{number:064x}", WithdrawalMethod.REPLACEMENT)
-    return number
-
-
-def deposit(member: Member, withdrawal: int, data: bytes) -> None:
-    """Send an offered delta to the aggregator, with a signed report."""
-    artifact, report = SizedArtifact.of(data), b"{}"
-    document = offer_typed_data(
-        chain_id=31337,
-        rounds_address=member.record.deployment.rounds,
-        offer_id=withdrawal,
-        round_id=1,
-        artifact_id=artifact.artifact_id,
-        size=len(data),
-        report=report,
-    )
-    signature = sign_typed(document, member.account.key)
-    with AggregatorClient(member.address, member.tls) as client:
-        client.upload(data)
-        client.submit_offered(withdrawal, 1, artifact, report, signature)
 
 
 def until_closed(scene: Scene, *withdrawals: int, awaits: bool = False) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from web3 import Web3
 
 from rescind.contracts import (
     Account,
@@ -24,22 +23,9 @@ from rescind.contracts import (
     rules_of,
 )
 from rescind.core.errors import ConfigError
+from tests.contracts.deploy_settings import AGREED, settings
 from tests.support.chain import Anvil
 from tests.support.consortium import hybrid_parameters, micro_parameters
-
-AGREED = {
-    "parameters_id": "01" * 32,
-    "base_model_id": "02" * 32,
-    "rules": ("block",),
-    "chained": False,
-    "max_rounds": 8,
-    "max_members": 8,
-    "aggregator": Web3.to_checksum_address("0x" + "0a" * 20),
-}
-
-
-def settings(**changed: object) -> DeploySettings:
-    return DeploySettings.model_validate({**AGREED, **changed})
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from rescind.contracts import (
 )
 from rescind.contracts.checksum import created_address
 from rescind.contracts.send_node import SendSettings
-from tests.contracts.test_deployment import settings
+from tests.contracts.deploy_settings import settings
 from tests.support.chain import ETHER, Anvil, start_anvil
 from tests.support.files import rescind
 from tests.support.scripted_pool import BOB, FakeClock

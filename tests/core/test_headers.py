@@ -36,6 +36,7 @@ from rescind.core.artifact import METADATA
 from rescind.core.errors import ArtifactError
 from rescind.core.posted import decode as decode_statistics
 from tests.support.consortium import micro_parameters
+from tests.support.stored_files import damage
 
 PARAMETERS = micro_parameters(federated=True)
 ADDRESS = "0x" + "ab" * 20
@@ -245,13 +246,6 @@ def test_a_damaged_file_of_the_store_is_called_damaged(tmp_path: Path, at: int) 
         store.scan(stored, expected=EXPECTED)
     with pytest.raises(StoreCorrupt):
         store.load_scanned(stored, expected=EXPECTED)
-
-
-def damage(folder: Path, artifact: str) -> None:
-    path = folder / artifact[:2] / artifact
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(bytes(data))
 
 
 def test_a_damaged_file_is_replaced_by_the_right_bytes(tmp_path: Path) -> None:

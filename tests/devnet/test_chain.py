@@ -10,7 +10,7 @@ import pytest
 from rescind.contracts import WrongChain, deploy
 from rescind.devnet import RunFolder
 from rescind.devnet.layout import RunFacts
-from tests.contracts.test_deployment import settings
+from tests.contracts.deploy_settings import settings
 from tests.support.chain import Anvil, start_anvil
 from tests.support.files import rescind
 from tests.support.rpc_proxy import rpc_proxy

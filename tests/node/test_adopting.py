@@ -27,11 +27,11 @@ from rescind.node.adopting import (
 from rescind.node.facts import AdoptedModel
 from rescind.node.unavailable import Unavailable
 from rescind.wire import ModelFiles, NotPublished
-from tests.core.test_headers import damage
 from tests.support.consortium import hybrid_parameters
 from tests.support.hybrid import REFERENCE, ROUTED
+from tests.support.recorded_model import B, Scene, nudged, scene
 from tests.support.stored_client import StoredClient
-from tests.withdrawals.test_acceptance import B, Scene, nudged, scene
+from tests.support.stored_files import damage
 
 AGGREGATOR = "0xff"
 ORGANIZATION = "0xab"

@@ -18,7 +18,6 @@ from rescind.node.residuals import save_residual
 from rescind.wire import WrongPhase
 from rescind.withdrawals import Erasure, terms_of
 from tests.aggregator.scene import Scene, open_scene
-from tests.aggregator.test_erasing import idle
 from tests.node.stage import node_config, open_node, remember, steps_of
 from tests.support.chain import Anvil
 from tests.support.consortium import micro_parameters
@@ -41,7 +40,7 @@ def close(scene: Scene) -> None:
     scene.members[1].record.request_withdrawal()
     scene.tick_until(lambda: scene.record.withdrawal(1).state is WithdrawalState.CLOSED)
     scene.settled()
-    idle(scene)
+    scene.idle()
 
 
 def test_a_node_erases_the_model_before_and_keeps_the_one_after(scene: Scene) -> None:

@@ -17,7 +17,7 @@ from rescind.wire.connections import Connections, ConnectionWatch, Endpoint, end
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from tests.support.file_locks import another_process_can_lock
-from tests.wire.test_server import Consortium, channel, made_consortium
+from tests.wire.served import Consortium, channel, made_consortium
 
 HOUR = 3600.0
 LIMITS = Limits(silent_seconds=30, certificate_connections=2, address_share=4)

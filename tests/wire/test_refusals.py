@@ -15,7 +15,7 @@ from rescind.wire.errors import CODE_KEY
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.refusals import MOST_CHARACTERS, RefusalLog, shortened
-from tests.wire.test_server import Consortium, channel, made_consortium
+from tests.wire.served import Consortium, channel, made_consortium
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -18,84 +17,22 @@ from rescind.wire import (
     CertificateAuthority,
     LedgerClient,
     Limits,
-    ModelFiles,
     NodeUnavailable,
     TlsFiles,
     TooManyCalls,
-    fingerprint,
-    serve,
     serve_ledger,
 )
 from rescind.wire.generated import rescind_pb2 as pb
 from rescind.wire.generated import rescind_pb2_grpc as rpc
 from rescind.wire.limits import Callers
-from tests.wire.handler import MembersOnly, identity
+from tests.wire.handler import identity
 from tests.wire.relay import relayed
-
-DESCRIBE = "/rescind.v1.Aggregator/Describe"
-
-
-@dataclass
-class Handler(MembersOnly):
-    """Answers; for the organization "slow" only once it may go on."""
-
-    max_artifact_bytes: int = 2**22
-    may_go_on: threading.Event = field(default_factory=threading.Event)
-    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    asked: list[str] = field(default_factory=list)
-
-    def model(self, organization: str, model_id: int) -> ModelFiles:
-        self.asked.append(organization)
-        if organization == "slow":
-            self.begun.release()
-            assert self.may_go_on.wait(60)
-        return ModelFiles(model_id, "bb" * 32, "cc" * 32)
-
-
-@dataclass
-class Consortium:
-    folder: Path
-    authority: CertificateAuthority
-    handler: Handler
-    tls: dict[str, TlsFiles]
-
-    @contextmanager
-    def serving(self, limits: Limits | None = None, *, reflected: bool = False) -> Iterator[int]:
-        server = serve(
-            self.handler,
-            "127.0.0.1:0",
-            self.tls["aggregator"],
-            limits=limits,
-            reflected=reflected,
-        )
-        try:
-            yield server.port
-        finally:
-            self.handler.may_go_on.set()
-            server.stop(0)
+from tests.wire.served import DESCRIBE, Consortium, channel, made_consortium
 
 
 @pytest.fixture
 def consortium(tmp_path: Path) -> Consortium:
     return made_consortium(tmp_path)
-
-
-def made_consortium(tmp_path: Path) -> Consortium:
-    authority = CertificateAuthority.create(tmp_path / "ca", "test authority")
-    names = ("aggregator", "member", "slow", "stranger")
-    tls = {name: identity(tmp_path / name, authority, name) for name in names}
-    members = {fingerprint(tls[n].certificate.read_bytes()): n for n in ("member", "slow")}
-    return Consortium(tmp_path, authority, Handler(members), tls)
-
-
-@contextmanager
-def channel(port: int, tls: TlsFiles) -> Iterator[grpc.Channel]:
-    key, certificate, authority = tls.read()
-    credentials = grpc.ssl_channel_credentials(authority, key, certificate)
-    # Each channel has connections of its own, as callers on several machines have.
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    with grpc.secure_channel(f"localhost:{port}", credentials, options) as opened:
-        yield opened
 
 
 def hold_streams(opened: grpc.Channel, number: int) -> threading.Event:
