@@ -5,7 +5,9 @@ Only what a test begins from is kept, never what it is about: the tests of train
 
 from __future__ import annotations
 
+import getpass
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,17 @@ from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.training import Example, LoraModel, RoundTraining, train_round
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".pytest_cache" / "trained"
+
+
+def _folder() -> Path:
+    """The cache beside the tests; a folder for temporary files where the checkout is read-only."""
+    folder = ROOT / ".pytest_cache" / "trained"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"rescind-trained-{getpass.getuser()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def trained(
@@ -37,8 +49,7 @@ def trained(
     key.update(parameters.canonical_bytes())
     for name in sorted(start):
         key.update(name.encode() + start[name].tobytes())
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / key.hexdigest()
+    path = _folder() / key.hexdigest()
     with FileLock(f"{path}.lock"):
         if not path.exists():
             training = RoundTraining(steps=steps, seed=seed)
