@@ -1,4 +1,4 @@
-"""What a consortium is deployed with."""
+"""The settings that tests deploy a consortium with."""
 
 from __future__ import annotations
 
