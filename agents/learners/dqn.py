@@ -114,6 +114,7 @@ class DQN(Memoryless):
         """
         try:
             import stable_baselines3 as sb3
+            from stable_baselines3.common.logger import Logger
         except ImportError as error:
             raise AgentError(
                 f"dqn needs {error.name}. Run: pip install 'rescind[agents]'"
@@ -135,6 +136,8 @@ class DQN(Memoryless):
             seed=seed,
             device="cpu",
         )
+        # The default logger leaves a folder for temporary files behind, even where it logs nothing.
+        agent.set_logger(Logger(folder=None, output_formats=[]))
         agent.learn(config.steps)
         self.take(agent.q_net.state_dict())
 

@@ -1,4 +1,6 @@
 import itertools
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,13 +116,18 @@ def test_a_dqn_in_a_node_decides_as_stable_baselines_does() -> None:
 
 
 @pytest.mark.trains
-def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays() -> None:
+def test_a_dqn_learns_to_sit_out_where_training_costs_more_than_it_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     learner = DQN(DQNConfig(width=16, steps=1500))
     game = Game(COSTS, np.array([0]))
     table = [sit(game, make_learner("always")), sit(game, learner, 0, 1)]
     learner.train(Solo(COSTS, others="always"), 0)
     played = play(game, table, 1, learning=[False, False])
     assert played.by_organization["rounds_in"][0, 0] < 3
+    # The logger of stable-baselines3 would leave a folder.
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_oracle_earns_at_least_what_any_constant_action_earns() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -264,6 +266,13 @@ def _accounts(anvil: Anvil, count: int) -> list[Account]:
     )
 
 
+def _scratch() -> Path:
+    """Return a new folder that is deleted when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="rescind-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def make_consortium(
     anvil: Anvil,
     members: int = 3,
@@ -301,7 +310,7 @@ def make_consortium(
         auditors,
         parameters,
         anvil,
-        ArtifactStore(store or Path(tempfile.mkdtemp(prefix="rescind-test-"))),
+        ArtifactStore(store or _scratch()),
     )
     for place, account in enumerate(organizations):
         consortium.of(founder).admit(account.address, f"org-{place}")
