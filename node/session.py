@@ -13,7 +13,13 @@ import structlog
 
 from rescind.agents import Agent
 from rescind.contracts import Account, Consortium, Member, MemberStatus
-from rescind.core import ArtifactStore, ConsortiumParameters, make_private_folder
+from rescind.core import (
+    ArtifactStore,
+    ConsortiumParameters,
+    StoreCorrupt,
+    StoreMissing,
+    make_private_folder,
+)
 from rescind.core.errors import ConfigError
 from rescind.daemon import (
     Activities,
@@ -115,6 +121,14 @@ class Session:
         """
         if self.stop.is_set():
             raise SystemExit(0)
+
+    def knows_parameters(self) -> bool:
+        """Whether the agreed document is at hand. A damaged one is deleted, and fetched again."""
+        try:
+            self.store.get(self.consortium.settings().parameters_id)
+        except (StoreMissing, StoreCorrupt):
+            return False
+        return True
 
     @property
     def parameters(self) -> ConsortiumParameters:
@@ -286,7 +300,7 @@ def _check_agreed(session: Session, member: Member) -> None:
     may have deleted its data, and its node still has a bond to reclaim.
     """
     takes_part = member.status in (MemberStatus.ADMITTED, MemberStatus.ACTIVE)
-    known = session.store.has(session.consortium.settings().parameters_id)
+    known = session.knows_parameters()
     if known:
         agent_of(session.config, session.parameters)
     else:
