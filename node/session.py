@@ -123,7 +123,7 @@ class Session:
             raise SystemExit(0)
 
     def knows_parameters(self) -> bool:
-        """Whether the agreed document is at hand. A damaged one is deleted, and fetched again."""
+        """Return whether the agreed document is at hand. A damaged one is deleted and fetched again."""
         try:
             self.store.get(self.consortium.settings().parameters_id)
         except (StoreMissing, StoreCorrupt):
