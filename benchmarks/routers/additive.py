@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -57,7 +58,7 @@ FORMS: dict[str, Callable[[Example], str]] = {
     "reworded": reworded,
     "no name": stripped,
 }
-SUMMED = ("additive, n-grams", "additive, hidden states")
+ROUTERS = ("likelihood", "prototypes, per subject", "additive, n-grams", "additive, hidden states")
 Line = dict[str, Any]
 
 
@@ -147,10 +148,14 @@ class Run:
         text = results.read_text(encoding="utf-8") if results.exists() else ""
         self.lines: list[Line] = [json.loads(line) for line in text.splitlines()]
 
+    def has(self, key: Line) -> bool:
+        """Return whether a cell was measured."""
+        return any(line.items() >= key.items() for line in self.lines)
+
     def cell(self, key: Line, measure: Callable[[], Line]) -> None:
-        if any(all(line.get(name) == value for name, value in key.items()) for line in self.lines):
+        if self.has(key):
             return
-        line = {**key, **measure(), "conditions": conditions()}
+        line = {**key, **measure(), "load": os.getloadavg()[0], "conditions": conditions()}
         self.lines.append(line)
         with self._results.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
@@ -189,6 +194,13 @@ def blocks_part(run: Run, seed: int, cache: Path, steps: int) -> None:
     model, parameters = load_model(seed)
     people = make_people(BLOCKS, seed, shared=True)
     for training in ("own data alone", "half public"):
+        cell = {"seed": seed, "organizations": BLOCKS, "training": training}
+        if all(
+            run.has({"part": part, "router": kind, **cell})
+            for part in ("blocks", "orphans")
+            for kind in ROUTERS
+        ):
+            continue
         held = dict(people.organizations)
         if training == "half public":
             public = base_answers(model, parameters, people.reference[:ANCHORS])
@@ -199,7 +211,7 @@ def blocks_part(run: Run, seed: int, cache: Path, steps: int) -> None:
         tensors = trained_blocks(model, parameters, held, many, folder)
         blocks = LoadedBlocks(model, tensors)
         for kind, make in routers(blocks, people.organizations, people.reference).items():
-            key = {"seed": seed, "organizations": BLOCKS, "router": kind, "training": training}
+            key = {"router": kind, **cell}
             run.cell({"part": "blocks", **key}, partial(_block_routing, make, blocks, people, seed))
             run.cell(
                 {"part": "orphans", **key},
