@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, help="of all organizations together")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
+    parser.add_argument("--max-length", type=int, default=256, help="the most tokens of a pair")
     parser.add_argument("--ridge-bits", type=int, default=10, help="of summed ranks")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="bf16")
@@ -99,6 +100,7 @@ def _run(arguments: argparse.Namespace, cell: Mapping[str, Any]) -> None:
         batch_size=16,
         learning_rate=arguments.learning_rate,
         rank=16,
+        max_length=arguments.max_length,
         work=work,
         say=say,
         engine=EngineSettings(precision=arguments.precision, batching="bucketed"),
@@ -127,6 +129,8 @@ def _run(arguments: argparse.Namespace, cell: Mapping[str, Any]) -> None:
         "rounds": setting.rounds,
         "precision": arguments.precision,
         "learning_rate": arguments.learning_rate,
+        "max_length": arguments.max_length,
+        "load": os.getloadavg()[0],
         "base": base.id,
         "conditions": conditions(),
     }
