@@ -29,6 +29,10 @@ from rescind.forgetting.history import (
 from rescind.training import Base, EngineSettings, Example, LoraModel, RoundTraining
 from rescind.training.engine.contribution import contribute
 
+_ANY_SIZE = 2**44
+_LEAST_ARTIFACT_BYTES = 2**30
+"""The limit of small models, one for all sizes, so that their parameters keep their ids."""
+
 
 class Recipe(BaseModel):
     """How a consortium of a benchmark trains. `steps`: of one organization in one round."""
@@ -69,11 +73,12 @@ class Recipe(BaseModel):
             text=base.text,
             fraction_bits=20,
             clip_norm=256.0,
-            max_artifact_bytes=2**30,
+            max_artifact_bytes=_ANY_SIZE,
             shapes=model.shapes,
             **self.extra,
         )
-        return agreed, model
+        largest = max(_LEAST_ARTIFACT_BYTES, agreed.artifact_limits.largest)
+        return agreed.model_copy(update={"max_artifact_bytes": largest}), model
 
 
 def address(name: str) -> str:

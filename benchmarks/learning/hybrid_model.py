@@ -47,6 +47,7 @@ from rescind.training.routers.agreed import agreed_router
 
 ORGANIZATIONS = 4
 ROUNDS = 4
+FACTS = "facts"
 SKILLS: Mapping[str, tuple[str, str]] = {
     "banking77 Dirichlet 0.1": ("intents", "Which intent has this message? {text}"),
     "pubmedqa": ("findings", "What does this abstract find, yes, no or maybe? {text}"),
@@ -321,6 +322,7 @@ def hybrid_setting(
     work: Path,
     say: Callable[[str], None],
     precision: Precision,
+    learning_rate: float = 5e-3,
 ) -> Setting:
     """Return how the blocks are trained.
 
@@ -332,6 +334,7 @@ def hybrid_setting(
         work: The folder of trained blocks, which other runs use again.
         say: Gets a line of progress.
         precision: Of training and answers.
+        learning_rate: The learning rate.
     """
     return Setting(
         base=base,
@@ -341,7 +344,7 @@ def hybrid_setting(
         rounds=ROUNDS,
         steps=max(1, steps // ORGANIZATIONS // ROUNDS),
         batch_size=16,
-        learning_rate=5e-3,
+        learning_rate=learning_rate,
         rank=16,
         work=work / f"{os.getpid()}",
         say=say,

@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from benchmarks.learning.tasks import TASKS
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import Classes
-from rescind.training import Base, Example, load_base
+from rescind.training import Example, load_base
 from rescind.training.engine.batches import Encoded, encode_example
 from rescind.training.heads import solve
+from rescind.training.serving.respond import OneNetwork
 
 _WEIGHTS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_MAX_LENGTH = 512
 _PROMPT = "Which of the bank's topics is this message about? {}"
 
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--task", default="banking77 Dirichlet 0.1", choices=list(TASKS))
     options = parser.parse_args()
     base = load_base(options.base, device="cpu", dtype="float32")
+    bare = OneNetwork(base, base.model, _MAX_LENGTH)
     sys.stdout.write("| seed | questions | head | model | both | weights |\n" + "|---" * 6 + "|\n")
     for seed in options.seed or (0, 1, 2):
         tasks = TASKS[options.task](options.data, 4, seed)
@@ -47,7 +50,8 @@ def main() -> None:
         test = [tasks.test["all"][place] for place in sorted(chosen[: options.questions])]
         classes = Classes(labels=tuple(sorted({row.answer for row in train})), max_rows=10_000)
         of_head = _head_scores(classes, train, test)
-        of_model = _model_scores(base, classes.labels, test)
+        questions = [_PROMPT.format(row.question) for row in test]
+        of_model = label_likelihoods(bare, questions, classes.labels)
         right = np.array([classes.labels.index(row.answer) for row in test])
         both, weights = _crossed(of_head, of_model, right)
         shares = (_share(of_head, right), _share(of_model, right), both)
@@ -66,20 +70,23 @@ def _head_scores(
 
 
 @torch.inference_mode()
-def _model_scores(
-    base: Base, labels: Sequence[str], test: Sequence[Example]
+def label_likelihoods(
+    respondent: OneNetwork, questions: Sequence[str], labels: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return log p(label, end of the answer | question) of each question and label."""
-    scores = np.zeros((len(test), len(labels)))
-    for place, row in enumerate(test):
-        asked = _PROMPT.format(row.question)
-        rows = [encode_example(base, Example(asked, label, ""), 512) for label in labels]
-        scores[place] = _likelihoods(base, rows)
+    """Return log p(label, end of the answer | question), shape (questions, labels)."""
+    scores = np.zeros((len(questions), len(labels)))
+    for number, question in enumerate(questions):
+        rows = [
+            encode_example(respondent.base, Example(question, label, ""), respondent.max_length)
+            for label in labels
+        ]
+        scores[number] = _likelihoods(respondent, rows)
     return scores
 
 
-def _likelihoods(base: Base, rows: Sequence[Encoded]) -> NDArray[np.float64]:
+def _likelihoods(respondent: OneNetwork, rows: Sequence[Encoded]) -> NDArray[np.float64]:
     """Return log-likelihoods of answers to one question, which goes through the model once."""
+    base, network = respondent.base, respondent.network
     start = rows[0].prompt_length - 1
     answers = [row.tokens[start:] for row in rows]
     longest = max(len(answer) for answer in answers)
@@ -88,14 +95,14 @@ def _likelihoods(base: Base, rows: Sequence[Encoded]) -> NDArray[np.float64]:
     for line, answer in enumerate(answers):
         tokens[line, : len(answer)] = torch.tensor(answer)
         mask[line, : len(answer)] = 1
-    first: Any = base.model(input_ids=torch.tensor([rows[0].tokens[:start]]), use_cache=True)
+    first: Any = network(input_ids=torch.tensor([rows[0].tokens[:start]]), use_cache=True)
     cache = first.past_key_values
     cache.batch_repeat_interleave(len(rows))
     seen = torch.ones((len(rows), start), dtype=torch.long)
-    logits = base.model(
+    logits = network(
         input_ids=tokens, attention_mask=torch.cat([seen, mask], dim=1), cache=cache
     ).logits[:, :-1]
-    picked = logits.log_softmax(dim=-1).gather(2, tokens[:, 1:, None])[:, :, 0]
+    picked = logits.float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None])[:, :, 0]
     likelihoods: NDArray[np.float64] = (picked * mask[:, 1:]).sum(dim=1).double().numpy()
     return likelihoods
 
