@@ -14,16 +14,17 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rescind.core.errors import AgentError
+from rescind.core.frozen import Frozen
 from rescind.core.json_text import parse_json
 
 Floats = NDArray[np.float64]
 TRACE_FORMAT = "rescind.trace/1"
 
 
-class TraceRow(BaseModel):
+class TraceRow(Frozen):
     """One organization's part in one round.
 
     Attributes:
@@ -42,8 +43,6 @@ class TraceRow(BaseModel):
         quality_value: Value of a model that answers all of its questions, in ether.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     organization: str
     round: Annotated[int, Field(ge=1)]
     effort: Annotated[float, Field(ge=0, le=1)]
@@ -59,7 +58,7 @@ class TraceRow(BaseModel):
     quality_value: Annotated[float, Field(ge=0)]
 
 
-class LearningCurve(BaseModel):
+class LearningCurve(Frozen):
     """A curve of quality by work: ceiling * (1 - exp(-(work / scale) ** shape)).
 
     Attributes:
@@ -69,8 +68,6 @@ class LearningCurve(BaseModel):
         data_exponent: A round on a share f of the data is f ** data_exponent of a full one.
         noise_loss: A round with extra noise n is 1 / (1 + noise_loss * n) of one without.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ceiling: Annotated[float, Field(gt=0, le=1)] = 1.0
     scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rescind.agents.chain_terms import BOND, UNREVEALED_PENALTY
 from rescind.agents.curves import LearningCurve
 from rescind.agents.interface import open_actions
+from rescind.core.frozen import Frozen
 
 RewardRule = Literal["equal", "alone", "leave-one-out", "shapley"]
 Conduct = Literal[
@@ -84,7 +85,7 @@ Ether = Annotated[float, Field(ge=0, le=1e6)]
 Spread = Annotated[float, Field(ge=0, le=3)]
 
 
-class StatisticsTerms(BaseModel):
+class StatisticsTerms(Frozen):
     """Statistics of rows in the game: what is answered from their sums, and the cost of posting.
 
     Heads answer a share of the common questions. They answer 1 - exp(-(x / scale)^shape) of it
@@ -99,8 +100,6 @@ class StatisticsTerms(BaseModel):
         epsilon: Epsilon that posting spends where rounds are private: the one-time noise.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     share: Share = 0.5
     scale: Annotated[float, Field(gt=0, le=100)] = 0.72
     shape: Annotated[float, Field(ge=0.1, le=10)] = 0.69
@@ -108,7 +107,7 @@ class StatisticsTerms(BaseModel):
     epsilon: Annotated[float, Field(ge=0, le=1e3)] = 0.5
 
 
-class GameConfig(BaseModel):
+class GameConfig(Frozen):
     """The configuration of a game of participation.
 
     Money is in ether. A *spread* is the sigma of a log-normal factor of mean 1, drawn once for each
@@ -153,8 +152,6 @@ class GameConfig(BaseModel):
             and it pays `unrevealed_penalty` into the pool, in ether.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     organizations: Annotated[int, Field(ge=2, le=1_000_000)] = 4
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 24
     reward_rule: RewardRule = "shapley"
@@ -185,7 +182,7 @@ class GameConfig(BaseModel):
     join_rate: Share = 0.0
     evaluation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     evaluation_margin: Annotated[float, Field(ge=0, le=10)] = 1.0
-    cheats: dict[Conduct, Annotated[int, Field(ge=0)]] = {}
+    cheats: dict[Conduct, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     statistics: StatisticsTerms | None = None
     gas_price: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     bond: Ether = BOND

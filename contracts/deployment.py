@@ -9,8 +9,6 @@ from typing import Annotated, Any, Self
 from eth_utils.address import is_checksum_address
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -30,6 +28,7 @@ from rescind.contracts.states import Rule
 from rescind.contracts.types import Receipt
 from rescind.core import ConsortiumParameters
 from rescind.core.errors import ConfigError
+from rescind.core.frozen import Frozen
 
 NAMES = (
     "Members",
@@ -66,7 +65,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """A SHA-256, 64 hexadecimal digits."""
 
 
-class Deployment(BaseModel):
+class Deployment(Frozen):
     """Addresses of one consortium's contracts.
 
     Attributes:
@@ -75,8 +74,6 @@ class Deployment(BaseModel):
         creations: The transaction that created each contract, by name. It may be empty: then the
             transactions are looked for in the blocks before `block`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     chain_id: Annotated[int, Field(ge=0, lt=2**63)]
     members: Address
@@ -88,7 +85,9 @@ class Deployment(BaseModel):
     rewards: Address
     anchors: Address
     block: Annotated[int, Field(ge=0, lt=2**63)]
-    creations: dict[str, Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]] = {}
+    creations: dict[str, Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]] = Field(
+        default_factory=dict
+    )
 
     def addresses(self) -> dict[str, str]:
         """Return the addresses by contract name."""
@@ -117,7 +116,7 @@ class Deployment(BaseModel):
             ) from error
 
 
-class DeploySettings(BaseModel):
+class DeploySettings(Frozen):
     """The consortium's agreement as the contracts hold it. Amounts in wei, times in seconds.
 
     Attributes:
@@ -150,8 +149,6 @@ class DeploySettings(BaseModel):
         reward_per_round_wei: Shared out by score.
         pool_wei: What the founder puts into the reward pool.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parameters_id: Digest
     base_model_id: Digest

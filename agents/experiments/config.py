@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rescind.agents.curves import fit, read_trace
 from rescind.agents.learners import make_learner
 from rescind.agents.world import GameConfig
 from rescind.core.errors import AgentError
+from rescind.core.frozen import Frozen
 
 MINIMUM_SEEDS = 10
 """Seeds below which a report warns: intervals over fewer are too wide to compare learners."""
@@ -33,11 +34,7 @@ _ADDED = (
 """Parameters that results of rescind.results/1 did not always have."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ExperimentSection(_Section):
+class ExperimentSection(Frozen):
     """The [experiment] section.
 
     Attributes:
@@ -58,7 +55,7 @@ class ExperimentSection(_Section):
     exploitability: bool = True
 
 
-class LearnerSection(_Section):
+class LearnerSection(Frozen):
     """A [[learner]] section.
 
     Attributes:
@@ -71,10 +68,10 @@ class LearnerSection(_Section):
     """
 
     name: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     seats: Literal["all", "one"] = "all"
     others: str = "myopic"
-    others_settings: dict[str, Any] = {}
+    others_settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_policies(self) -> Self:
@@ -99,7 +96,7 @@ class LearnerSection(_Section):
         return self.name if self.seats == "all" else f"{self.name} among {self.others}"
 
 
-class Experiment(_Section):
+class Experiment(Frozen):
     """A whole experiment file.
 
     Attributes:
@@ -111,10 +108,10 @@ class Experiment(_Section):
     """
 
     experiment: ExperimentSection
-    game: dict[str, Any] = {}
+    game: dict[str, Any] = Field(default_factory=dict)
     trace: Path | None = None
     learner: Annotated[list[LearnerSection], Field(min_length=1)]
-    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_sweep(self) -> Self:

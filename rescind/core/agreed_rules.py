@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from rescind.core.frozen import Frozen
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProximalRule(_Choice):
+class ProximalRule(Frozen):
     """FedProx (Li et al. 2020, arXiv 1812.06127).
 
     Adds (mu / 2) ||w - w0||^2 to the loss, where w0 is what the round starts from.
@@ -24,7 +22,7 @@ class ProximalRule(_Choice):
     mu: Annotated[float, Field(ge=0, le=2**20)] = 0.01
 
 
-class ScaffoldRule(_Choice):
+class ScaffoldRule(Frozen):
     """SCAFFOLD (Karimireddy et al. 2020, arXiv 1910.06378), option II.
 
     It corrects the steps, not the gradient (rescind.training.rules.scaffold). Every member in a
@@ -37,7 +35,7 @@ class ScaffoldRule(_Choice):
 ClientRule = Annotated[ProximalRule | ScaffoldRule, Field(discriminator="name")]
 
 
-class KrumSelection(_Choice):
+class KrumSelection(Frozen):
     """Sum only the update with the lowest Krum score (Blanchard et al. 2017, arXiv 1703.02757).
 
     Attributes:
@@ -48,7 +46,7 @@ class KrumSelection(_Choice):
     byzantine: Annotated[int, Field(ge=0, le=62)]
 
 
-class MultiKrumSelection(_Choice):
+class MultiKrumSelection(Frozen):
     """Sum the updates with the lowest Krum scores, in equal shares.
 
     Attributes:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from rescind.core.frozen import Frozen
 
 
-class AttestationLimits(BaseModel):
+class AttestationLimits(Frozen):
     """Limits of measurements that auditors make.
 
     The distances are L2 norms relative to the delta. docs/withdrawals.md has the measurements
@@ -24,8 +26,6 @@ class AttestationLimits(BaseModel):
         membership: How far the AUC of the loss attack may be above that of the base model, or
             above 1/2.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample: Annotated[float, Field(gt=0, le=1)] = 0.25
     float32: Annotated[float, Field(gt=0, lt=1)] = 1e-3

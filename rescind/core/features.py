@@ -14,10 +14,11 @@ from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rescind.core.delta import OutOfBounds, WrongShape
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.frozen import Frozen
 from rescind.core.ngrams import NgramFeatures
 
 MOST_DIMENSIONS = 2**13
@@ -38,11 +39,7 @@ class NeedsBase(DataError):
     code = "features-need-base"
 
 
-class _Map(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HiddenFeatures(_Map):
+class HiddenFeatures(Frozen):
     """Hidden states of the base model, averaged over the tokens of a text.
 
     For each agreed layer, each of `width` numbers is the mean over tokens times `scale`, less its
@@ -116,7 +113,7 @@ class HiddenFeatures(_Map):
 Plain = Annotated[NgramFeatures | HiddenFeatures, Field(discriminator="kind")]
 
 
-class RandomFeatures(_Map):
+class RandomFeatures(Frozen):
     """Random features of another map: non-linear functions of projections from an agreed seed.
 
     The signs of the projection are bits of SHAKE-256 (FIPS 202), so everything is integers and the
@@ -179,7 +176,7 @@ def _signs(seed: int, rows: int, columns: int) -> NDArray[np.float64]:
 Part = Annotated[NgramFeatures | HiddenFeatures | RandomFeatures, Field(discriminator="kind")]
 
 
-class JoinedFeatures(_Map):
+class JoinedFeatures(Frozen):
     """Several maps side by side, with one constant.
 
     Attributes:

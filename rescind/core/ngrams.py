@@ -14,7 +14,9 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from rescind.core.frozen import Frozen
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SEPARATOR = "\x1f"
@@ -44,7 +46,7 @@ def character_ngram(characters: str) -> str:
     return f"c{len(characters)}{characters}"
 
 
-class NgramFeatures(BaseModel):
+class NgramFeatures(Frozen):
     """The features of a text: a constant 1, then one number in {-1, 0, 1} for each bucket.
 
     A text is taken in Unicode normal form KC, its case folded, each run of white space as one space.
@@ -56,8 +58,6 @@ class NgramFeatures(BaseModel):
         words: Lengths of the n-grams of words; punctuation marks are words.
         characters: Lengths of the n-grams of characters, spaces included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["ngrams"] = "ngrams"
     buckets: Annotated[int, Field(ge=8, le=2**14)] = 2047

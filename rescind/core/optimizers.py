@@ -29,13 +29,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rescind.core.delta import (
     WEIGHT_ONE,
     SumOverflow,
     Totals,
 )
+from rescind.core.frozen import Frozen
 from rescind.core.hiding import is_hiding
 from rescind.core.totals import add_totals
 
@@ -48,9 +49,7 @@ _LARGEST_STEP = 2.0**62
 """A float64 below this fits int64 with room for one sum."""
 
 
-class _Optimizer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Optimizer(Frozen):
     @property
     def initial_second(self) -> float:
         """The second moment before the first round."""

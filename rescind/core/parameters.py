@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -22,6 +20,7 @@ from rescind.core.attestation_limits import AttestationLimits
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import ConfigError
 from rescind.core.features import hidden_maps
+from rescind.core.frozen import Frozen
 from rescind.core.hiding import HIDING, HIDING_SHAPE
 from rescind.core.optimizers import FedAvg, ServerOptimizer
 from rescind.core.parts import SHARED, STATISTICS, PartForm
@@ -34,11 +33,7 @@ Layout = Literal["blocks", "shared"]
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Agreed(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LoraParameters(_Agreed):
+class LoraParameters(Frozen):
     """Shape of the low-rank adapters (Hu et al. 2021, arXiv 2106.09685).
 
     Attributes:
@@ -73,7 +68,7 @@ class LoraParameters(_Agreed):
         return document
 
 
-class PrivacyParameters(_Agreed):
+class PrivacyParameters(Frozen):
     """Differentially private training of a round (DP-SGD, Abadi et al. 2016, arXiv 1607.00133).
 
     Attributes:
@@ -111,7 +106,7 @@ class PrivacyParameters(_Agreed):
         return self
 
 
-class TrainingParameters(_Agreed):
+class TrainingParameters(Frozen):
     """Local training of one round at full effort.
 
     The document omits `privacy` and `rule` when there is none.
@@ -141,7 +136,7 @@ class TrainingParameters(_Agreed):
         return document
 
 
-class TextParameters(_Agreed):
+class TextParameters(Frozen):
     """How questions, answers and documents become tokens (docs/training.md says it exactly).
 
     Attributes:
@@ -158,7 +153,7 @@ class TextParameters(_Agreed):
     loss: Literal["all", "answers"] = "all"
 
 
-class ConsortiumParameters(_Agreed):
+class ConsortiumParameters(Frozen):
     """The document whose SHA-256 the contract holds.
 
     Attributes:

@@ -18,12 +18,13 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rescind.core.artifact import encode, encoded_id
 from rescind.core.delta import OutOfBounds
 from rescind.core.errors import ArtifactError, ConfigError
 from rescind.core.features import Features, HiddenSource, checked_rows, feature_rows
+from rescind.core.frozen import Frozen
 from rescind.core.ngrams import NgramFeatures
 from rescind.core.statistics import EXACT, GRAM, MOMENTS, Classes, RowStatistics, Tolerance, check
 
@@ -40,7 +41,7 @@ class WrongReference(ArtifactError):
     code = "artifact-wrong-reference"
 
 
-class RouterStatistics(BaseModel):
+class RouterStatistics(Frozen):
     """The router that members agree on.
 
     Attributes:
@@ -54,8 +55,6 @@ class RouterStatistics(BaseModel):
         min_rows: The least; an organization with fewer posts no sums.
         row_square: The most that the squares of a question's features sum to; see `Classes`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: Features = NgramFeatures()
     reference: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rescind.core.delta import WEIGHT_ONE, OutOfBounds, WrongShape
 from rescind.core.errors import ArtifactError, DataError
@@ -30,6 +30,7 @@ from rescind.core.features import (
     checked_rows,
     feature_rows,
 )
+from rescind.core.frozen import Frozen
 from rescind.core.names import hidden_character
 from rescind.core.ngrams import NgramFeatures, fold
 from rescind.core.security import DigestBudgetExceeded, check_budget
@@ -83,7 +84,7 @@ def clean_label(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-class Classes(BaseModel):
+class Classes(Frozen):
     """A task that members agree on: which features, and which labels.
 
     Attributes:
@@ -94,8 +95,6 @@ class Classes(BaseModel):
         row_square: The most that the squares of a row's features sum to. The first features of a
             longer row are kept, and the others are 0. By default whatever the map can give.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: Features = NgramFeatures()
     labels: Annotated[

@@ -27,9 +27,10 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rescind.core.errors import ConfigError, DataError
+from rescind.core.frozen import Frozen
 from rescind.core.gaussian import gaussian_epsilon, gaussian_multiplier, integer_noise
 from rescind.core.statistics import GRAM, MOMENTS, Classes, RowStatistics, Tolerance
 
@@ -58,7 +59,7 @@ class NoRowSquare(ConfigError):
     code = "config-noise-row-square"
 
 
-class GaussianNoise(BaseModel):
+class GaussianNoise(Frozen):
     """Noise that members agree on.
 
     Attributes:
@@ -67,8 +68,6 @@ class GaussianNoise(BaseModel):
         postings: How many postings it covers.
         person_rows: The most rows of one person in each task.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epsilon: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
     delta: Annotated[float, Field(gt=0, le=1e-2)]

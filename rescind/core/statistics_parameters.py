@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from rescind.core.frozen import Frozen
 from rescind.core.hiding import HIDING, HIDING_BOUND, HIDING_SHAPE
 from rescind.core.names import hidden_character
 from rescind.core.router_statistics import ROUTER, RouterStatistics
@@ -62,7 +63,7 @@ class Task(Classes):
         return text or None
 
 
-class StatisticsParameters(BaseModel):
+class StatisticsParameters(Frozen):
     """Sums over rows that members contribute, and what is solved from them.
 
     Attributes:
@@ -73,8 +74,6 @@ class StatisticsParameters(BaseModel):
             chosen by likelihood. The questions are those of the data that blocks are trained on.
         noise: One-time noise on what each organization contributes, if any.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: Annotated[dict[TaskName, Task], Field(min_length=1, max_length=16)]
     ridge: Literal["trace", "gcv"] = "trace"

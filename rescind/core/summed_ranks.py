@@ -27,7 +27,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rescind.core.delta import (
     WEIGHT_ONE,
@@ -37,6 +37,7 @@ from rescind.core.delta import (
     l2_norm,
 )
 from rescind.core.errors import ArtifactError
+from rescind.core.frozen import Frozen
 from rescind.core.positions import Positions
 from rescind.core.security import DigestBudgetExceeded, check_budget
 from rescind.core.totals import add_totals
@@ -52,7 +53,7 @@ class NotRankSums(ArtifactError):
     code = "artifact-not-rank-sums"
 
 
-class SummedRanks(BaseModel):
+class SummedRanks(Frozen):
     """Summed ranks that members agree on.
 
     Attributes:
@@ -65,8 +66,6 @@ class SummedRanks(BaseModel):
         ridge_bits: The ridge is 2^-ridge_bits of the mean of H's diagonal.
         positions: The tokens that are summed over.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     modules: Annotated[dict[str, tuple[int, int]], Field(min_length=1)]
     fraction_bits: Annotated[int, Field(ge=0, le=32)] = 12

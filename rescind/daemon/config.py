@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rescind.contracts import DEFAULT_CEILING_GWEI
+from rescind.core.frozen import Frozen
 from rescind.wire import TlsFiles
 
 
-class Section(BaseModel):
+class Section(Frozen):
     """A table of a TOML file. An unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _listed(value: object) -> object:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from rescind.contracts import Address
 from rescind.core import Term
 from rescind.core.canonical_json import canonical_json
 from rescind.core.errors import VerificationError
+from rescind.core.frozen import Frozen
 from rescind.core.json_text import parse_json
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -35,10 +36,8 @@ class EvidenceUnreadable(VerificationError):
     code = "evidence-unreadable"
 
 
-class Part(BaseModel):
+class Part(Frozen):
     """A frozen section of an evidence document or a certificate; unknown fields are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelPart(Part):

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors.numpy import load_file, save_file
 
 from rescind.core import ConsortiumParameters, FloatTensors
 from rescind.core.errors import ConfigError, RescindError, TrainingError
+from rescind.core.frozen import Frozen
 from rescind.training.data import Example, write_examples
 from rescind.training.engine.checkpoint import Checkpoint, fingerprint
 from rescind.training.engine.privacy import SECRET_BYTES, PrivacySpent
@@ -48,7 +49,7 @@ class WorkerFailed(TrainingError):
     code = "worker-failed"
 
 
-class Job(BaseModel):
+class Job(Frozen):
     """The JSON file that describes a round to its processes.
 
     Attributes:
@@ -66,8 +67,6 @@ class Job(BaseModel):
         extra_noise: As in RoundPrivacy.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     base: Path
     parameters: Path
     start: Path
@@ -79,7 +78,7 @@ class Job(BaseModel):
     dtype: Dtype = "float32"
     remote_code: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     checkpoint: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     secret_file: Path | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
 from rescind.core.errors import ConfigError
+from rescind.core.frozen import Frozen
 from rescind.training.reading.csv_rows import CsvFormat
 from rescind.training.reading.lines import is_text_encoding
 from rescind.training.reading.templates import Template
@@ -16,7 +17,7 @@ Format = Literal["auto", "jsonl", "json", "csv", "parquet", "arrow", "text"]
 _COLUMNS = ("question", "answer", "system", "text", "messages", "subject")
 
 
-class ReadOptions(BaseModel):
+class ReadOptions(Frozen):
     """How a data file is read: the [data] section of a daemon's TOML file.
 
     The default recognizes the format and the known sets of columns. The name of a column may be the
@@ -39,8 +40,6 @@ class ReadOptions(BaseModel):
         subject: Column or template of the data subject's name; by default the column `subject`.
         default_subject: The name in rows without a subject.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Format = "auto"
     encoding: str | None = None
