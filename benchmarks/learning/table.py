@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ def page(lines: Sequence[Line]) -> str:
     columns = [
         (task, n) for task in PLAN for n in PLAN[task]["organizations"] if (task, n) in found
     ]
-    head = ["arrangement", *(f"{task}, {n}" for task, n in columns), "MB moved", "time"]
+    head = ["arrangement", *(f"{task}, {n}" for task, n in columns), "seeds", "MB moved", "time"]
     rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for name in _present(lines):
         cells = [_cell(found[column][name]) for column in columns]
         mine = [line for column in columns for line in found[column][name] if line["cost"]]
-        cells += [_share(mine, "bytes_moved", 1e6), _share(mine, "seconds", 1)]
+        cells += [_seeds(mine), _share(mine, "bytes_moved", 1e6), _share(mine, "seconds", 1)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -75,6 +75,14 @@ def _cell(lines: Sequence[Line]) -> str:
     tokens, _ = spread([line["tokens_right"] for line in known])
     around = "" if half is None else f" ± {half:.2f}"
     return f"{mean:.2f}{around} ({tokens:.2f})"
+
+
+def _seeds(lines: Sequence[Line]) -> str:
+    """Return how many seeds a row has; the fewest and the most where its cells differ."""
+    counts = Counter((line["task"], line["organizations"]) for line in lines).values()
+    return (
+        " to ".join(str(count) for count in sorted({min(counts), max(counts)})) if counts else "-"
+    )
 
 
 def _share(lines: Sequence[Line], key: str, unit: float) -> str:
