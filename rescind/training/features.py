@@ -308,12 +308,27 @@ def fitted(
         bound=bound,
         max_tokens=max_tokens,
     )
-    means = HiddenRows(base).means(features, texts)
-    deviation = float(means.std(axis=0).mean())
+    return suited(features, HiddenRows(base).means(features, texts), spread=spread)
+
+
+def suited(
+    features: HiddenFeatures, states: NDArray[np.float64], *, spread: int = 16
+) -> HiddenFeatures:
+    """Return a map with a scale and centers that suit states of public texts.
+
+    Args:
+        features: The map.
+        states: States as the map reads them, two rows or more, (rows, dimensions - 1).
+        spread: The standard deviation of a number over the rows, in units, on the average.
+
+    Raises:
+        FeaturesUnfit: All rows are the same.
+    """
+    deviation = float(states.std(axis=0).mean())
     if not deviation > 0:
         raise FeaturesUnfit("The texts have the same hidden states. Pass texts that differ.")
     scale = min(max(1, round(spread / deviation)), 2**20)
-    centers = tuple(int(value) for value in np.rint(means.mean(axis=0) * scale))
+    centers = tuple(int(value) for value in np.rint(states.mean(axis=0) * scale))
     return HiddenFeatures.model_validate(
         {**features.model_dump(), "scale": scale, "centers": centers}
     )

@@ -27,6 +27,7 @@ from rescind.training.features import (
     FeaturesUnfit,
     HiddenRows,
     fitted,
+    suited,
 )
 
 TEXTS = [
@@ -121,6 +122,16 @@ def test_a_fitted_map_spreads_public_texts_around_zero(base: Base) -> None:
         fitted(base, (1,), TEXTS[:1])
     with pytest.raises(FeaturesUnfit, match="layer 99"):
         fitted(base, (99,), texts)
+
+
+def test_a_map_that_suits_states_centers_them_at_the_agreed_spread() -> None:
+    states = np.array([[0.5, 10.0], [1.5, 14.0]])
+    features = HiddenFeatures(base_model_id="0" * 64, width=2, layers=(1,))
+    fit = suited(features, states, spread=3)
+    assert (fit.scale, fit.centers) == (2, (2, 24))
+    assert fit.rounded(states).tolist() == [[1, -1, -4], [1, 1, 4]]
+    with pytest.raises(FeaturesUnfit, match="texts that differ"):
+        suited(features, states[:1])
 
 
 class Counted:
