@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--task", action="append", choices=_TASKS)
     parser.add_argument("--questions", type=int, default=1000, help="the most that are asked")
+    parser.add_argument("--pairs", type=int, help="the most of each organization; by default all")
     parser.add_argument("--random", type=int, default=1023, help="features of the widest map")
     parser.add_argument("--written", type=int, default=1000, help="the most that are written out")
     parser.add_argument("--trie", type=int, default=1000, help="the most that choose a label")
@@ -102,6 +103,7 @@ def main() -> None:
     for seed in options.seed or (0, 1, 2):
         for task in options.task or _TASKS:
             cell = {"task": task, "seed": seed, "random": options.random, "base": base.id}
+            cell |= {"pairs": options.pairs}
             if not any(line.items() >= cell.items() for line in _lines(options.results)):
                 measured = _Measured(base, options, task, seed)
                 line = {**cell, **measured.line(), "load": os.getloadavg()[0]}
@@ -119,7 +121,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Variant:
-    """What the halves of the training pairs choose among."""
+    """A way to solve and serve a head; the halves of the training pairs choose one."""
 
     map: str
     rule: RidgeRule
@@ -150,7 +152,9 @@ class _Part:
 class _Measured:
     def __init__(self, base: Base, options: argparse.Namespace, task: str, seed: int) -> None:
         self.base, self.task = base, task
-        self.tasks = _limited(TASKS[task](options.data, _ORGANIZATIONS, seed), options.questions)
+        tasks = TASKS[task](options.data, _ORGANIZATIONS, seed)
+        held = {name: rows[: options.pairs] for name, rows in tasks.train.items()}
+        self.tasks = _limited(TaskSet(held, tasks.test), options.questions)
         self.written, self.trie = options.written, options.trie
         asked = _asked(self.tasks, task)
         layers = layers_of(base)
@@ -307,6 +311,8 @@ class _Measured:
     def _written(self, head: ServedHead) -> dict[str, Any]:
         """Let the base model write answers with the head, and without it."""
         asked = self.questions[: self.written]
+        if not asked:
+            return {"n": 0}
         network = OneNetwork(self.base, self.base.model, _MAX_LENGTH)
         texts = [row.question for row in asked]
         said = {"base": answers(network, texts, max_new_tokens=64)}

@@ -32,7 +32,7 @@ from rescind.training.features import suited
 from rescind.training.ridges import RidgeRule, agreed_ridge
 
 Form = Literal["probabilities", "logits", "log-odds", "without base"]
-"""What the head is added to. "without base" has targets e alone and replaces what the base expects."""
+"""Where the head is added. "without base" has targets e alone and replaces what the base expects."""
 TARGET_BITS = 10
 """Targets are in units of 2^-10: a probability below half of that counts as 0."""
 CUT = 8.0
@@ -85,7 +85,7 @@ def maps(base: Base, public: Positions, random: int) -> dict[str, VocabularyMap]
 
 @dataclass(frozen=True, eq=False)
 class VocabularySums:
-    """What organizations post, and their sum.
+    """Sums that organizations post, and the sum of those.
 
     Attributes:
         tokens: G, and Q of the next tokens: their counts are those of the organization's answers.
@@ -102,12 +102,14 @@ class VocabularySums:
         """Return the sums over positions whose next tokens are agreed ones."""
         following = np.zeros(positions.logs.shape, dtype=np.int64)
         following[np.arange(len(positions)), positions.next] = 1
-        smoothed = (1 - SMOOTHING) * following + SMOOTHING / following.shape[1]
+        count = positions.logs.shape[1]
+        smoothed = (1 - SMOOTHING) * following + SMOOTHING / count
         odds = np.clip(np.log(smoothed) - positions.logs, -CUT, CUT)
         targets = np.hstack([np.exp(positions.logs), odds])
         units = np.rint(2**TARGET_BITS * targets).astype(np.int64)
         every = RowStatistics.of(rows, np.hstack([following, units]))
-        moments, expected, of_odds = np.split(every.moments, 3, axis=1)
+        moments = every.moments[:, :count]
+        expected, of_odds = every.moments[:, count:-count], every.moments[:, -count:]
         return cls(RowStatistics(every.gram, moments), expected, of_odds)
 
     @classmethod
@@ -174,12 +176,14 @@ class Scored:
         """Return at which positions the likeliest token is the next one."""
         top = self.tokens.max(axis=1)
         agreed = (self.tokens.argmax(axis=1) == positions.next) & (top > self.rest_top)
-        return agreed | (positions.rest_right & (self.rest_top >= top))
+        right: NDArray[np.bool_] = agreed | (positions.rest_right & (self.rest_top >= top))
+        return right
 
     def normal(self) -> Floats:
         """Return log-probabilities of the agreed tokens that sum to 1 with the rest."""
         every = np.concatenate([self.tokens, self.rest[:, None]], axis=1)
-        return self.tokens - scipy.special.logsumexp(every, axis=1)[:, None]
+        normal: Floats = self.tokens - scipy.special.logsumexp(every, axis=1)[:, None]
+        return normal
 
 
 def bare(positions: Positions) -> Scored:

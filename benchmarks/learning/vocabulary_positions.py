@@ -22,7 +22,7 @@ _ARRAYS = ("logs", "rest", "rest_top", "next", "rest_right", "pair")
 
 @dataclass(frozen=True)
 class Positions:
-    """What the base model has at answer positions.
+    """States and log-probabilities of the base model at answer positions.
 
     Attributes:
         states: By layer, (positions, width).

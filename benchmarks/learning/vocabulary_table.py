@@ -26,10 +26,20 @@ def _answers(lines: Sequence[Line], peers: Sequence[Line]) -> str:
         "together": lambda line: line["together"]["whole"],
         "after a removal": lambda line: line["after_a_removal"]["whole"],
     }
-    titles = ["task", "base", "features", "seeds", "n", *columns, *_PEERS, "as without"]
+    titles = [
+        "task",
+        "base",
+        "pairs each",
+        "numbers",
+        "seeds",
+        "n",
+        *columns,
+        *_PEERS,
+        "as without",
+    ]
     rows = []
     for key, own in _groups(lines).items():
-        task, base, _ = key
+        task, base, pairs, _ = key
         cells = [_cell([pick(line) for line in own]) for pick in columns.values()]
         for name in _PEERS:
             # Two files may have the same cell.
@@ -38,11 +48,14 @@ def _answers(lines: Sequence[Line], peers: Sequence[Line]) -> str:
                 for line in peers
                 if (line["task"], line["base"], line["arrangement"]) == (task, base, name)
                 and "right" in line
+                and pairs == "all"
             }
             cells.append(_cell(list(held.values())))
         same = sum(line["same_as_without"] and line["same_without_person"] for line in own)
         size = max(line["dimensions"] for line in own)
-        rows.append([task, base[:8], size, len(own), own[0]["n"], *cells, f"{same} of {len(own)}"])
+        rows.append(
+            [task, base[:8], pairs, size, len(own), own[0]["n"], *cells, f"{same} of {len(own)}"]
+        )
     return _table(titles, rows)
 
 
@@ -53,8 +66,8 @@ def _forms(lines: Sequence[Line]) -> str:
     for key, own in _groups(lines).items():
         for name in maps:
             cells = [_cell([_best(line, name, form) for line in own]) for form in _FORMS]
-            rows.append([key[0], key[1][:8], name, *cells])
-    return _table(["task", "base", "map", *_FORMS], rows)
+            rows.append([key[0], key[1][:8], key[2], name, *cells])
+    return _table(["task", "base", "pairs each", "map", *_FORMS], rows)
 
 
 def _best(line: Line, name: str, form: str) -> float:
@@ -98,16 +111,25 @@ def _costs(lines: Sequence[Line]) -> str:
             )
         )
         rows.append(
-            [key[0], key[1][:8], chosen, *sizes, f"{one['bytes_of_sums'] / 1e6:.1f}", *numbers]
+            [
+                key[0],
+                key[1][:8],
+                key[2],
+                chosen,
+                *sizes,
+                f"{one['bytes_of_sums'] / 1e6:.1f}",
+                *numbers,
+            ]
         )
-    titles = ["task", "base", "chosen", "positions", "tokens", "numbers", "MB"]
+    titles = ["task", "base", "pairs each", "chosen", "positions", "tokens", "numbers", "MB"]
     return _table([*titles, "collect, s", "solve, s", "remove, s"], rows)
 
 
-def _groups(lines: Sequence[Line]) -> dict[tuple[str, str, int], list[Line]]:
-    groups: dict[tuple[str, str, int], list[Line]] = {}
+def _groups(lines: Sequence[Line]) -> dict[tuple[str, str, str, int], list[Line]]:
+    groups: dict[tuple[str, str, str, int], list[Line]] = {}
     for line in lines:
-        groups.setdefault((line["task"], line["base"], line["random"]), []).append(line)
+        pairs = str(line["pairs"] or "all")
+        groups.setdefault((line["task"], line["base"], pairs, line["random"]), []).append(line)
     return groups
 
 
