@@ -52,6 +52,7 @@ from rescind.wire.ledger_service import (
 )
 from rescind.wire.limits import Limits
 from rescind.wire.signing import (
+    check_signature_form,
     disclosure_typed_data,
     domain,
     fisher_typed_data,
@@ -109,6 +110,7 @@ __all__ = [
     "Validity",
     "WrongHash",
     "WrongPhase",
+    "check_signature_form",
     "disclosure_typed_data",
     "domain",
     "fingerprint",

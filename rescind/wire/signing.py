@@ -18,6 +18,8 @@ restore_recursion_limit()
 
 _SIGNATURE_BYTES = 65
 """r (32), s (32) and v (1)."""
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The order of secp256k1 (SEC 2, section 2.4.1)."""
 
 _FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
     "Update": (
@@ -151,14 +153,32 @@ def sign_typed(document: dict[str, Any], private_key: bytes) -> bytes:
     return bytes(signed.signature)
 
 
+def check_signature_form(signature: bytes) -> None:
+    """Check that a signature is written in the one form that contracts take (EIP-2).
+
+    Anyone can write another's signature in other forms: with n - s for s, or with a v that holds a
+    chain. Contracts refuse those, and two files must not differ in them alone.
+
+    Raises:
+        BadSignature: It has other than 65 bytes, an s above n / 2, or a v other than 27 and 28.
+    """
+    if len(signature) != _SIGNATURE_BYTES:
+        raise BadSignature(f"the signature has {len(signature)} bytes, expected {_SIGNATURE_BYTES}")
+    s, v = int.from_bytes(signature[32:64], "big"), signature[64]
+    if s > _ORDER // 2 or v not in (27, 28):
+        raise BadSignature(
+            f"the signature is in a form that contracts refuse (v is {v}, s is "
+            f"{'too large' if s > _ORDER // 2 else 'in range'}): ask its signer for it again"
+        )
+
+
 def recover_signer(document: dict[str, Any], signature: bytes) -> str:
     """Return the EIP-55 address whose key signed a document.
 
     Raises:
         BadSignature: The bytes are not a signature.
     """
-    if len(signature) != _SIGNATURE_BYTES:
-        raise BadSignature(f"the signature has {len(signature)} bytes, expected {_SIGNATURE_BYTES}")
+    check_signature_form(signature)
     try:
         return str(Account.recover_message(_signable(document), signature=signature))
     except Exception as error:  # eth-account raises several unrelated types

@@ -11,7 +11,7 @@ from eth_account import Account as EthAccount
 from pydantic import Field, ValidationError
 
 from rescind.contracts import Account, Address, ConsortiumReader
-from rescind.wire import BadSignature
+from rescind.wire import BadSignature, check_signature_form
 from rescind.withdrawals.evidence import EvidenceUnreadable, Part, first_problem
 
 StatementT = TypeVar("StatementT")
@@ -74,6 +74,7 @@ class SignedFile(Part):
             BadSignature: It is not the auditor's, or the auditor is not one on chain.
         """
         signature = bytes.fromhex(self.signature.removeprefix("0x"))
+        check_signature_form(signature)
         try:
             signer = str(EthAccount._recover_hash(hash_, signature=signature))
         except Exception as error:  # eth-account raises several unrelated types

@@ -10,7 +10,7 @@ from eth_account import Account as EthAccount
 from eth_account.messages import encode_defunct
 
 from rescind.contracts import Account
-from rescind.wire import BadSignature
+from rescind.wire import BadSignature, check_signature_form
 
 
 def sign_text(data: bytes, account: Account) -> str:
@@ -23,10 +23,13 @@ def text_signer(data: bytes, signature: str) -> str:
     """Return the address that signed bytes.
 
     Raises:
-        BadSignature: It is not a signature of anything.
+        BadSignature: It is not a signature of anything, or not in the form that contracts take.
     """
     try:
         raw = bytes.fromhex(signature.removeprefix("0x"))
+        check_signature_form(raw)
         return str(EthAccount.recover_message(encode_defunct(primitive=data), signature=raw))
+    except BadSignature:
+        raise
     except Exception as error:  # eth-account raises several unrelated types
         raise BadSignature(f"{signature[:20]!r} is not a valid signature: {error}") from error

@@ -109,12 +109,12 @@ def _attestations() -> Iterator[Target]:
     def of_withdrawal(data: bytes) -> Any:
         attestation = _model(Attestation, data)
         attestation.check(document, reader)
-        return attestation.model_copy(update={"signature": ""})
+        return attestation
 
     def of_round(data: bytes) -> Any:
         attestation = _model(RoundAttestation, data)
         attestation.check("ab" * 32, reader)
-        return attestation.model_copy(update={"signature": ""})
+        return attestation
 
     for name, statement, ask in (
         ("attestation", signed, of_withdrawal),
