@@ -77,6 +77,17 @@ def stopped_chain_hint(run: Path | None) -> Iterator[None]:
         ) from error
 
 
+def check_run(run: Path) -> None:
+    """Check that a path is the folder of a run, before libraries are loaded that take seconds.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    from rescind.devnet.layout import RunFolder
+
+    RunFolder.find(run)
+
+
 def open_consortium(
     run: Path | None,
     rpc: Sequence[str] | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rescind.cli.chain_access import stopped_chain_hint
+from rescind.cli.chain_access import check_run, stopped_chain_hint
 from rescind.cli.options import JsonOption, RequiredRunArgument
 from rescind.cli.printing import out, print_json, reported_errors
 from rescind.cli.transformers_output import quiet_transformers
@@ -83,6 +83,7 @@ def export_command(
         _check_options(every_folder, organization, every=every, base=base, revision=revision)
         if dtype not in _DTYPES:
             raise ConfigError(f"--dtype {dtype}: give {' or '.join(_DTYPES)}.")
+        check_run(run)
         with quiet_transformers():
             from rescind.devnet.exporting import RunExporter
             from rescind.training.export.reference import BaseReference

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rescind.cli.answer_evidence import print_evidence
-from rescind.cli.chain_access import stopped_chain_hint
+from rescind.cli.chain_access import check_run, stopped_chain_hint
 from rescind.cli.options import RequiredRunArgument
 from rescind.cli.printing import out, plain, print_json, reported_errors
 from rescind.cli.transformers_output import quiet_transformers
@@ -32,6 +32,7 @@ SuppressOption = Annotated[
 
 
 def _assistant(run: Path, *, before: bool, suppress: Sequence[str] = ()) -> RunAssistant:
+    check_run(run)
     with quiet_transformers():
         from rescind.devnet.assistant import RunAssistant
     return RunAssistant.load(run, before=before, suppress=suppress)

@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,17 @@ def test_bad_input_is_one_clear_error(arguments: list[str], code: int, message: 
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == code, done.output
     assert message in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("command", [("ask", "who?"), ("chat",), ("export", "--peft", "peft")])
+def test_another_folder_is_refused_before_torch_is_loaded(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    name, *others = command
+    result = CliRunner().invoke(app, [name, str(tmp_path), *others])
+    assert result.exit_code == 10
+    assert "is not the folder of a run" in " ".join(result.output.split())
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -192,6 +192,10 @@ def test_closed_forms_are_registered_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["partial", "redirect", "ssd"]
+
+
+@pytest.mark.trains
+def test_closed_forms_train_nothing_and_name_their_source() -> None:
     methods = [find(name) for name in ("partial", "redirect", "ssd")]
     assert not any(method.trains for method in methods)
     assert all(method.settings() is not None and method.source for method in methods)

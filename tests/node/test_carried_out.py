@@ -67,6 +67,7 @@ def test_a_node_that_cannot_carry_out_the_parameters_stops_with_the_reason(
         Refusing(session).run(session.stop)
 
 
+@pytest.mark.trains
 def test_a_base_whose_tokenizer_cannot_do_what_was_agreed_is_rejected(tmp_path: Path) -> None:
     agreed = micro_parameters(text={"prompt": "chat"})
     with pytest.raises(NotCarriedOut, match=r"has no chat template.*The base model is tiny"):

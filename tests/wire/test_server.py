@@ -159,7 +159,7 @@ def test_a_refused_certificate_pays_for_its_look_ups() -> None:
 def test_a_compressed_message_is_not_unpacked(
     consortium: Consortium, compression: grpc.Compression, name: str
 ) -> None:
-    bomb = bytes(2**25)  # a thousandth of it is sent
+    bomb = bytes(2**22)  # a thousandth of it is sent
     with consortium.serving() as port, channel(port, consortium.tls[name]) as opened:
         for method in pb.DESCRIPTOR.services_by_name["Aggregator"].methods:
             call = opened.unary_unary(f"/rescind.v1.Aggregator/{method.name}")
