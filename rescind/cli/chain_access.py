@@ -83,7 +83,7 @@ def check_run(run: Path) -> None:
     Raises:
         ConfigError: It is not.
     """
-    from rescind.devnet.layout import RunFolder
+    from rescind.devnet import RunFolder
 
     RunFolder.find(run)
 
