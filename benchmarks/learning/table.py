@@ -1,6 +1,7 @@
 """From results to one table: python -m benchmarks.learning.table
 
 Means over seeds, with the half width of a 95 % interval by Student's t where there are several.
+`--less ROW OTHER` prints how many points of whole answers a row is above another, paired by seed.
 """
 
 from __future__ import annotations
@@ -53,6 +54,24 @@ def costs(lines: Sequence[Line]) -> str:
     return "\n".join(rows) + "\n" if len(rows) > 2 else ""
 
 
+def differences(lines: Sequence[Line], name: str, other: str) -> str:
+    """Return how many points of whole answers one row is above another, by task, paired by seed."""
+    rows = [f"| {name} less {other} | points | seeds |", "|---" * 3 + "|"]
+    right: dict[tuple[str, int], dict[tuple[str, int], float]] = defaultdict(dict)
+    for line in lines:
+        if "right" in line:
+            cell = right[line["task"], line["organizations"]]
+            cell[line["arrangement"], line["seed"]] = line["right"]
+    for (task, count), cell in sorted(right.items()):
+        seeds = [seed for row, seed in cell if row == name and (other, seed) in cell]
+        if seeds:
+            points = [100 * (cell[name, seed] - cell[other, seed]) for seed in seeds]
+            mean, half = spread(points)
+            around = "" if half is None else f" ± {half:.1f}"
+            rows.append(f"| {task}, {count} | {mean:.1f}{around} | {len(seeds)} |")
+    return "\n".join(rows) + "\n"
+
+
 def _costs(notes: Sequence[Line]) -> str:
     size = f"{notes[0]['bytes_of_sums'] / 1e6:.1f}"
     keys = ("seconds_of_sums", "seconds_of_solution", "seconds_of_removal")
@@ -94,10 +113,14 @@ def _share(lines: Sequence[Line], key: str, unit: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--less", nargs=2, metavar=("ROW", "OTHER"), choices=list(ARRANGEMENTS))
     arguments = parser.parse_args()
     if not arguments.results.exists():
         sys.exit(f"{arguments.results} is not there: run benchmarks.learning.run first")
     lines = [json.loads(it) for it in arguments.results.read_text(encoding="utf-8").splitlines()]
+    if arguments.less:
+        sys.stdout.write(differences(lines, *arguments.less))
+        return
     sys.stdout.write(page(lines))
     if any("notes" in line for line in lines):
         sys.stdout.write("\n" + costs(lines))
