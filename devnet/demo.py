@@ -77,19 +77,22 @@ class DemoResult:
     skill_question: str | None = None
 
 
-def demo(options: DemoOptions, say: Say, show: Show = quiet) -> DemoResult:
+def demo(
+    options: DemoOptions, say: Say, show: Show = quiet, *, began: float | None = None
+) -> DemoResult:
     """Run the demo.
 
     Args:
         options: The options.
         say: Receives a line for each step.
         show: Receives what the daemons do, several times a second.
+        began: When the run began, by `time.monotonic`; by default now.
 
     Raises:
         RescindError: An option is bad, or memory is missing, before anything is started; or the run
             did not get to its end.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     scene, model = prepared(options, say, show)
     keeps_running = False
     run, facts = scene.run, scene.facts

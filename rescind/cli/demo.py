@@ -108,7 +108,7 @@ def demo_command(
                 seed=seed,
                 chain=chain,
             )
-            result = demo(options, display.say, display.show)
+            result = demo(options, display.say, display.show, began=display.began)
         if as_json:
             print_json(result.summary.model_dump(mode="json"))
         else:

@@ -27,11 +27,14 @@ class DemoDisplay:
     Args:
         console: Where to print.
         clock: Seconds, never going back.
+
+    Attributes:
+        began: When the demo began, by the clock.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
-        self._began = self._said = clock()
+        self.began = self._said = clock()
         self._spinner = Spinner("dots", "loading")
         self._live = Live(self._spinner, console=console, transient=True, refresh_per_second=4)
 
@@ -52,7 +55,7 @@ class DemoDisplay:
     def say(self, text: str) -> None:
         """Print a step, with the seconds since the demo began."""
         self._said = now = self._clock()
-        line = Text.assemble((f"{now - self._began:6.1f} s", "dim"), f"  {text}")
+        line = Text.assemble((f"{now - self.began:6.1f} s", "dim"), f"  {text}")
         self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
         self._spinner.update(text=Text(text, overflow="ellipsis", no_wrap=True))
 

@@ -298,6 +298,7 @@ class ArtifactStore:
     def _sha256(self, digest: str) -> str:
         """Return the SHA-256 of an artifact's stored bytes."""
         with self._open(digest) as file:
+            # Files of every file system have readinto, which the type BinaryIO does not say.
             return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _hashed(self, digest: str, read: Callable[[], _Hashed]) -> _Hashed:
