@@ -55,7 +55,7 @@ def _send_part(session: Session, round_id: int, update: Update, part: int) -> No
         rounds_address=session.consortium.deployment.rounds,
         round_id=round_id,
         artifact_id=artifact,
-        size=len(session.store.view(artifact)),
+        size=len(session.store.view(artifact, check=False)),
         nonce=nonce,
     )
     signature = sign_typed(document, session.account.key)
@@ -80,15 +80,17 @@ def deliver(
         like: An earlier artifact, whose bytes at the same places are not sent again.
         submit: Submits the artifact once the aggregator holds it.
     """
-    data, before = session.store.view(artifact), session.client.sent_bytes
-    sent = session.client.upload(data, like)
+    # The aggregator hashes what it receives: to hash it here, too, would only take longer.
+    data, before = session.store.view(artifact, check=False), session.client.sent_bytes
+    sent = session.client.upload(data, like, artifact_id=artifact)
     try:
         submit(sent)
     except WrongHash:
+        # Refused as damaged if it is; else what the aggregator kept is damaged there.
+        session.store.view(artifact)
         if like is None:
             raise
-        # What the aggregator kept is damaged there.
-        submit(session.client.upload(data))
+        submit(session.client.upload(data, artifact_id=artifact))
     moved = session.client.sent_bytes - before
     structlog.get_logger().info("sent", artifact=artifact, size=len(data), moved=moved)
 
@@ -127,4 +129,4 @@ def hand_over(session: Session) -> None:
     for artifact in dict.fromkeys(wanted):
         # Only the node's own deltas leave it, whatever the aggregator asks for.
         if artifact in own:
-            session.client.hand_over(session.store.view(artifact))
+            session.client.hand_over(session.store.view(artifact), artifact_id=artifact)

@@ -35,7 +35,7 @@ def post(session: Session, round_id: int, artifact: str) -> None:
         artifact_id=artifact,
         size=len(data),
     )
-    sent = session.client.upload(data)
+    sent = session.client.upload(data, artifact_id=artifact)
     session.client.post_fisher(round_id, sent, sign_typed(document, session.account.key))
 
 

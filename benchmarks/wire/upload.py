@@ -2,7 +2,8 @@
 
 Each server is a process of its own. An upload ends when the server says that it has hashed the
 bytes, flushed them to the disk and stored them. Raw TLS is measured twice: the bytes dropped, and
-hashed and written as Rescind does. `--flower-python` names the interpreter of a virtual environment
+hashed and written as Rescind does. A node names an artifact by the id under which its store keeps it.
+Flower's client hashes an object whenever it sends it, so that is measured of Rescind, too. `--flower-python` names the interpreter of a virtual environment
 with flwr, which needs other versions of protobuf and typer; its upload of the same bytes is then
 measured in the same run, interleaved. Writes a JSON file in results/ beside itself.
 """
@@ -151,10 +152,10 @@ def send_raw(port: int, tls: TlsFiles, data: bytes, mode: str) -> float:
     return seconds
 
 
-def send_rescind(port: int, tls: TlsFiles, data: bytes) -> float:
+def send_rescind(port: int, tls: TlsFiles, data: bytes, artifact_id: str | None) -> float:
     with AggregatorClient(f"localhost:{port}", tls) as client:
         began = time.perf_counter()
-        artifact = client.upload(data)
+        artifact = client.upload(data, artifact_id=artifact_id)
         client.submit(1, artifact, 1, bytes(65))
         return time.perf_counter() - began
 
@@ -197,6 +198,7 @@ def measure(
     size: int, repeats: int, flower_python: str | None, folder: Path
 ) -> tuple[dict[str, Any], list[Row]]:
     data = os.urandom(size)
+    artifact_id = hashlib.sha256(data).hexdigest()
     payload = folder / "payload"
     payload.write_bytes(data)
     authority = CertificateAuthority.create(folder / "ca", "benchmark")
@@ -209,7 +211,10 @@ def measure(
         ways: dict[str, Callable[[], float]] = {
             "raw TLS, dropped": lambda: send_raw(raw, sender, data, "drop"),
             RAW: lambda: send_raw(raw, sender, data, "keep"),
-            "Rescind": lambda: send_rescind(rescind, sender, data),
+            "Rescind": lambda: send_rescind(rescind, sender, data, artifact_id),
+            "Rescind, hashed by the sender first": lambda: send_rescind(
+                rescind, sender, data, None
+            ),
         }
         if flower_python:
             flower = Flower(flower_python, folder, server, payload)

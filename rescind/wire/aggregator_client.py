@@ -90,7 +90,9 @@ class AggregatorClient(GrpcClient):
         reply: pb.ModelFiles = self.call("GetModel", pb.ModelId(model_id=model_id))
         return _files(reply)
 
-    def upload(self, data: Bytes, like: Bytes | None = None) -> SizedArtifact:
+    def upload(
+        self, data: Bytes, like: Bytes | None = None, *, artifact_id: str | None = None
+    ) -> SizedArtifact:
         """Send the bytes of an artifact that the aggregator does not hold; safe to repeat.
 
         Bytes of a mapped file are read in piece by piece. An upload that is cut short, also by a
@@ -101,6 +103,8 @@ class AggregatorClient(GrpcClient):
             like: An artifact that was sent before. Bytes that both have at their beginning and at
                 their end are not sent again, if the aggregator still keeps it. If it keeps other
                 bytes, the submission is refused with WrongHash: upload again without `like`.
+            artifact_id: The id under which the artifact is kept; by default its bytes are hashed
+                first. If they are others, the submission is refused with WrongHash.
 
         Returns:
             The artifact, to be named in a submission.
@@ -111,7 +115,9 @@ class AggregatorClient(GrpcClient):
             TooManyUploads: The aggregator has no room for it now.
             TransferGivenUp: The time `until` has come.
         """
-        return send(self, data, like, seconds=self._seconds, patience=self._patience)
+        artifact = SizedArtifact(artifact_id, len(data)) if artifact_id else SizedArtifact.of(data)
+        send(self, artifact, data, like, seconds=self._seconds, patience=self._patience)
+        return artifact
 
     def begin_upload(self, artifact: SizedArtifact) -> int:
         """Begin or resume an upload, and return how many bytes the aggregator holds."""
@@ -368,14 +374,18 @@ class AggregatorClient(GrpcClient):
         reply: pb.ArtifactIds = self.call("GetWanted", pb.WantedRequest())
         return [id_from_wire(artifact_id) for artifact_id in reply.artifact_ids]
 
-    def hand_over(self, data: Bytes) -> None:
+    def hand_over(self, data: Bytes, *, artifact_id: str | None = None) -> None:
         """Give the aggregator a contribution that `wanted` named; safe to repeat.
+
+        Args:
+            data: The contribution.
+            artifact_id: As in `upload`.
 
         Raises:
             DeltaRefused: Its commitment is not the one that you registered on chain.
             WrongPhase: The aggregator does not want this artifact.
         """
-        artifact = self.upload(data)
+        artifact = self.upload(data, artifact_id=artifact_id)
         self.call("HandOver", artifact.to_wire(), seconds=self._check_seconds(artifact))
 
     def _check_seconds(self, artifact: SizedArtifact) -> float:

@@ -60,13 +60,20 @@ def common_ends(data: Bytes, other: Bytes) -> tuple[int, int]:
 
 
 def send(
-    connection: Connection, data: Bytes, like: Bytes | None, *, seconds: float, patience: float
-) -> SizedArtifact:
+    connection: Connection,
+    artifact: SizedArtifact,
+    data: Bytes,
+    like: Bytes | None,
+    *,
+    seconds: float,
+    patience: float,
+) -> None:
     """Send an artifact, but for bytes that the server can copy from an earlier one.
 
     Args:
         connection: The client.
-        data: The artifact.
+        artifact: The artifact.
+        data: Its bytes.
         like: The earlier artifact, if there is one.
         seconds: Shortest deadline of a piece.
         patience: Seconds without progress after which the upload fails.
@@ -74,7 +81,6 @@ def send(
     Raises:
         WireError: As `Upload.run`.
     """
-    artifact = SizedArtifact.of(data)
 
     def run(until: int) -> None:
         Upload(connection, artifact, data, seconds=seconds, patience=patience, until=until).run()
@@ -84,7 +90,6 @@ def send(
         run(copied.start)
         _copy(connection, artifact, SizedArtifact.of(like), copied.end)
     run(artifact.size)
-    return artifact
 
 
 def _copy(

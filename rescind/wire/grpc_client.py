@@ -240,8 +240,11 @@ def is_late(error: BaseException | None) -> bool:
 
 def may_pass(error: BaseException | None) -> bool:
     """Return whether a call may succeed a moment later: the server is away, or has no room now."""
-    if is_unavailable(error):
-        return True
+    return is_unavailable(error) or has_no_room(error)
+
+
+def has_no_room(error: BaseException | None) -> bool:
+    """Return whether the server has no room for a call now, or is called too often."""
     if not isinstance(error, grpc.RpcError):
         return False
     if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -12,7 +12,7 @@ import grpc
 from rescind.core.mapped import Bytes
 from rescind.wire.errors import TransferGivenUp
 from rescind.wire.generated import rescind_pb2 as pb
-from rescind.wire.grpc_client import is_late, may_pass
+from rescind.wire.grpc_client import has_no_room, is_late, may_pass
 from rescind.wire.transfer import Pace, SizedArtifact, piece_message
 
 _PAUSE_SECONDS = 0.2
@@ -114,7 +114,9 @@ class Upload:
             self._give_up_pieces()
             if not (may_pass(error) or is_late(error)):
                 raise self._connection.failed(error) from error
-            self._pace.failed()
+            if not has_no_room(error):
+                # A server that is asked too often says nothing of the link.
+                self._pace.failed()
             if is_late(error):
                 self._connection.close()
             return error

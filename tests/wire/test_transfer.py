@@ -21,6 +21,7 @@ from rescind.wire import (
     BadMessage,
     CertificateAuthority,
     HeldBytes,
+    Limits,
     SizedArtifact,
     TransferGivenUp,
     WrongHash,
@@ -217,6 +218,28 @@ def test_an_upload_is_given_up_when_its_time_is_over(wire: Wire) -> None:
         assert time.monotonic() - began < CALL_SECONDS
         client.until = None
         client.upload(DATA)
+
+
+def test_an_upload_that_is_told_to_slow_down_does_not_send_smaller_pieces(wire: Wire) -> None:
+    wire.server.stop(0)
+    limits = Limits(calls_per_second=40.0, burst=4)
+    wire.server = serve(
+        wire.handler, wire.address.replace("localhost", "127.0.0.1"), wire.server_tls, limits=limits
+    )
+    data = DATA * 4
+    with AggregatorClient(wire.address, wire.tls, patience=30.0) as client:
+        client.upload(data)
+    assert wire.handler.uploads[SizedArtifact.of(data).artifact_id] == data
+    sizes = [length for _, length in wire.handler.pieces]
+    assert len(sizes) > limits.burst
+    assert sizes[:-1] == sorted(sizes[:-1])
+
+
+def test_a_named_artifact_is_sent_under_its_name(wire: Wire) -> None:
+    with wire.client() as client:
+        assert client.upload(DATA, artifact_id="ab" * 32) == SizedArtifact("ab" * 32, len(DATA))
+    # The aggregator hashes what it holds before it takes a submission.
+    assert wire.handler.uploads["ab" * 32] == DATA
 
 
 class Forgetful:
