@@ -232,12 +232,11 @@ def main() -> int:
     given = parser.parse_args()
     if given.target == "all":
         return run_all(names(), given.folder, given.runs)
-    atheris = None if given.input else atheris_or_none()
     if given.input:
         target = find(given.target)
         print(target.check(given.input.read_bytes(), target.truths()))
         return 0
-    return run_one(given.target, given.folder, given.runs, atheris)
+    return run_one(given.target, given.folder, given.runs, atheris_or_none())
 
 
 if __name__ == "__main__":
