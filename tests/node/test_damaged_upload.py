@@ -1,15 +1,23 @@
 """A file of a node's own store that was damaged before it is sent."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rescind.core import ArtifactStore, StoreCorrupt
+from rescind.agents import Action
+from rescind.contracts import AnswerState, RoundState
+from rescind.core import ArtifactStore, StoreCorrupt, encode
 from rescind.core.mapped import Bytes
+from rescind.node import Step
 from rescind.node.exchange import deliver
+from rescind.node.facts import RoundFacts, Update
 from rescind.wire import SizedArtifact, WrongHash
+from tests.aggregator.scene import SALT, open_scene
+from tests.node.stage import DECISION, delta_fact, open_node
+from tests.support.chain import Anvil
 from tests.support.stored_files import damage
 
 
@@ -63,3 +71,29 @@ def test_a_whole_file_that_was_sent_whole_is_not_sent_again(tmp_path: Path) -> N
     aggregator, kept = send(tmp_path, damaged=False, like=None)
     assert len(aggregator.uploads) == 1
     assert kept
+
+
+def test_the_aggregator_takes_nothing_of_it_and_the_node_reveals(
+    anvil: Anvil, tmp_path: Path
+) -> None:
+    with open_scene(anvil, tmp_path) as scene, open_node(scene, scene.honest) as node:
+        scene.until(RoundState.OPEN)
+        data = encode(scene.honest.delta(value=5))
+        other = encode(scene.hostile.delta(value=6))
+        update = Update(delta_fact(node, data), SALT.hex(), 1)
+        decision = replace(DECISION, action=Action(1.0, 1.0))
+        RoundFacts(1, decision, update=update).save(node.session.journal)
+        for member, sent in ((scene.honest, data), (scene.hostile, other)):
+            member.record.commit(1, member.named(sent), SALT)
+        scene.until(RoundState.COMMITTED)
+        (artifact,) = update.delta.parts.artifact_ids
+        damage(Path(str(node.session.config.node.state_dir)) / "store", artifact)
+        assert node.next_plan().step is Step.UPLOAD
+        assert not node.tick()
+        assert not node.session.store.has(artifact)
+        assert not scene.aggregator.session.store.has(artifact)
+        reveal = scene.record.settings().reveal_seconds
+        anvil.pass_time(reveal - reveal // 4)
+        assert node.next_plan().step is Step.REVEAL
+        assert not node.tick()
+        assert scene.record.answers(1).of(scene.honest.account.address) is AnswerState.REVEALED
